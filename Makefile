@@ -1,0 +1,61 @@
+# Every target is safe to repeat. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo
+IMAGES := services/auth services/feed services/voice operator
+# Packages of this workspace never stand in a lock: they are installed from the checkout.
+OWN    := $(foreach p,common auth feed voice operator node demo,--no-emit-package kotatsu-$(p))
+LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/uv: requirements-uv.lock
+	@echo "· making $(VENV) with uv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $@
+
+$(VENV)/.synced: $(BIN)/uv requirements.lock $(addsuffix /pyproject.toml,$(LOCAL))
+	@echo "· installing the locked packages"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(addprefix --editable ./,$(LOCAL))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $@ $(BIN)/uv && touch $@
+
+.PHONY: venv
+venv: $(VENV)/.synced ## make .venv with every locked package
+
+.PHONY: lock
+lock: $(BIN)/uv ## resolve again: requirements.lock and one lock per image
+	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev $(LOCK) -o requirements.lock
+	$(MAKE) lock-images
+
+.PHONY: lock-images
+lock-images: $(BIN)/uv
+	for d in $(IMAGES); do \
+	  $(BIN)/uv pip compile --quiet $$d/pyproject.toml --all-extras -c requirements.lock $(LOCK) -o $$d/requirements.lock; \
+	done
+
+.PHONY: format
+format: venv ## rewrite the sources in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: check
+check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow"
+
+.PHONY: test
+test: check ## everything
+	$(BIN)/pytest -q -m "slow and not e2e and not node and not postgres"

@@ -1,0 +1,1 @@
+"""Warm pools for Kubernetes: the operator, the activator and the pure core both decide with."""

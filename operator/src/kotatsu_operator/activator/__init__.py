@@ -1,0 +1,1 @@
+"""The activator: holds connections of a sleeping pool, wakes it, and splices bytes through."""

@@ -1,0 +1,1 @@
+"""GitHub identity: the OAuth code exchange and the answer to "who is this token?"."""

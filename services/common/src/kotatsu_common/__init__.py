@@ -1,0 +1,1 @@
+"""What Kotatsu's services share: settings, health, metrics, problem details, identity."""

@@ -1,0 +1,1 @@
+"""The pet: a small blue bird fed with GitHub contributions to Dart repositories."""

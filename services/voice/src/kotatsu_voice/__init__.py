@@ -1,0 +1,1 @@
+"""Japanese speech: text in, mp3 out, behind one Engine protocol."""
