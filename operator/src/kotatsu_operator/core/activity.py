@@ -1,0 +1,87 @@
+"""What keeps a pool awake or ends its warmth besides the schedule: overrides and activity."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from .spec import Override, PoolSpec
+from .state import Memory, Observation
+
+OVERRIDE_LIMIT = timedelta(hours=24)
+"""An override ends at the latest this long after it was first seen: none is forgotten."""
+
+UNKNOWN_LIMIT = timedelta(minutes=30)
+"""Demand that cannot be measured holds a pool warm for this long, then counts as idle."""
+
+PRE_DRAIN = timedelta(seconds=1)
+"""The route moves this much plus the settle time before idleness is complete, so that the scale
+can be lowered the moment it is."""
+
+
+def remember_override(override: Override | None, memory: Memory, now: datetime) -> Memory:
+    """Note when an override was first seen, since its limit counts from there."""
+    key = override.key if override else ""
+    if key == memory.override_key:
+        return memory
+    return replace(
+        memory,
+        override_key=key,
+        override_seen=now if override else None,
+        override_done=False,
+    )
+
+
+def override_end(override: Override, memory: Memory) -> datetime:
+    """When an override really ends: its `until`, at the latest 24 h after it was first seen."""
+    seen = memory.override_seen
+    return override.until if seen is None else min(override.until, seen + OVERRIDE_LIMIT)
+
+
+def in_force(override: Override | None, memory: Memory, now: datetime) -> Override | None:
+    """The override, if it has not ended yet."""
+    if override is None or now >= override_end(override, memory):
+        return None
+    return override
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((t for t in times if t is not None), default=None)
+
+
+def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Note when the pool last had a request, or may have had one."""
+    demand = seen.demand
+    unknown_since = None if demand.known else (memory.unknown_since or now)
+    holding = unknown_since is not None and now - unknown_since < UNKNOWN_LIMIT
+    busy = demand.concurrency > 0 or holding
+    # A pod's clock may run ahead of ours: activity never lies in the future.
+    last = _latest(memory.last_active, demand.last_request, demand.ticket, now if busy else None)
+    return replace(
+        memory,
+        unknown_since=unknown_since,
+        last_active=None if last is None else min(last, now),
+    )
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Whether nothing keeps the pool awake."""
+
+    drain: bool
+    """It may start leaving the warm path."""
+    sleep: bool
+    """It may be gone."""
+
+
+def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
+    """When the pool has been without a request for idleAfter (now, if it never had one)."""
+    return now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
+
+
+def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now: datetime) -> Idle:
+    """Judge whether the pool is idle: a floor forbids it, an Asleep override asks for it."""
+    if floor > 0:
+        return Idle(drain=False, sleep=False)
+    if asleep_asked:
+        return Idle(drain=True, sleep=True)
+    end = idle_at(spec, memory, now)
+    return Idle(drain=now >= end - spec.drain.route_settle - PRE_DRAIN, sleep=now >= end)

@@ -1,0 +1,34 @@
+"""Durations as people write them in Kubernetes manifests: `90s`, `2m`, `1h30m`, `500ms`."""
+
+import re
+from datetime import timedelta
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a Go-style duration.
+
+    Raises ValueError with a sentence for people when the text is not one.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration: write it like 90s, 2m or 1h30m")
+    return timedelta(
+        seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    )
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration the way `parse_duration` reads it, to the second (`1h30m`, `45s`)."""
+    seconds = round(duration.total_seconds())
+    sign = "-" if seconds < 0 else ""
+    hours, rest = divmod(abs(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [
+        f"{hours}h" * bool(hours),
+        f"{minutes}m" * bool(minutes),
+        f"{seconds}s" * bool(seconds),
+    ]
+    return sign + ("".join(parts) or "0s")

@@ -1,0 +1,37 @@
+"""How long before a window opens its pods must start: learned from past warm-ups."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from math import ceil
+
+from .state import WarmUp
+
+START = timedelta(seconds=60)
+"""Assumed time to Ready while nothing has been observed: an image pull and a cold start."""
+
+MARGIN = timedelta(seconds=3)
+"""Added to what was observed: kube-proxy follows a Ready pod within about a second, the kubelet's
+probes run each second, and the activator leaves the route only after the settle time."""
+
+KEEP = 20
+"""How many warm-ups are remembered: enough for a 95th percentile, few enough to forget."""
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile of a non-empty sequence."""
+    ordered = sorted(values)
+    return ordered[max(0, ceil(share * len(ordered)) - 1)]
+
+
+def auto_lead(warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta) -> timedelta:
+    """p95 of the observed times to Ready, plus a margin and the settle time of the route.
+
+    A warm-up of fewer replicas says little about a bigger one on a busy node, so an observation is
+    stretched by the square root of the ratio when more replicas are wanted than it had.
+    """
+    margin = MARGIN + settle
+    if not warm_ups:
+        return START + margin
+    stretched = [w.seconds * max(1.0, replicas / max(1, w.replicas)) ** 0.5 for w in warm_ups]
+    # Whole seconds, upwards: a lead that is written to the status and read back stays the same.
+    return timedelta(seconds=ceil(percentile(stretched, 0.95) * 1.1)) + margin

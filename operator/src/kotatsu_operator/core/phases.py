@@ -1,0 +1,176 @@
+"""The phases: what each one does next.
+
+Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ──idle, floor gone──▶ Draining
+   ▲                          ▲                                                   │
+   └──last pod gone── Sleeping └───────────── a request or a window ──────────────┤
+                         ▲                                                        │
+                         └──────── acknowledged, settled, nothing in flight ──────┘
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from .activity import Idle, in_force
+from .lead import KEEP
+from .spec import OverrideMode, PoolSpec
+from .state import Memory, Note, Observation, Phase, Reason, Route, WarmUp
+
+
+def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Adopt a target as it stands: running ones warm, others asleep behind the activator."""
+    if memory.since is not None:
+        return memory
+    if seen.replicas > 0:
+        # Pods that are already serving get one idleAfter before anything is taken from them.
+        active = now if seen.ready > 0 else None
+        return replace(
+            memory, phase=Phase.WARMING, reason=Reason.DEMAND, since=now, last_active=active
+        )
+    return replace(memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=1)
+
+
+class Step:
+    """One step of the phase machine; each method is one phase."""
+
+    def __init__(
+        self,
+        spec: PoolSpec,
+        seen: Observation,
+        memory: Memory,
+        now: datetime,
+        floor: int,
+        reason: Reason,
+        wanted: int,
+        idle: Idle,
+        asleep_asked: bool,
+    ) -> None:
+        self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
+        self.floor, self.reason, self.wanted = floor, reason, wanted
+        self.idle, self.asleep_asked = idle, asleep_asked
+        self.notes: list[Note] = []
+
+    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
+        """Return (memory, replicas, sleep, force, notes)."""
+        replicas: int | None
+        sleep = force = False
+        if self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+            replicas = self._asleep()
+        elif self.memory.phase is Phase.DRAINING:
+            replicas, sleep, force = self._draining()
+        else:
+            replicas = self._awake()
+        return self.memory, replicas, sleep, force, tuple(self.notes)
+
+    def _asleep(self) -> int | None:
+        seen, memory = self.seen, self.memory
+        asked = seen.demand.held > 0 or _after(seen.demand.ticket, memory.since)
+        if self.floor > 0 or seen.demand.held > 0:
+            return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
+        if seen.replicas > 0:
+            if memory.phase is Phase.SLEEPING and not asked:
+                # The operator ended between announcing the sleep and lowering the scale.
+                self._drain("finishing an interrupted sleep")
+                return None
+            # Raised by an activator for a request, or by a person with kubectl scale.
+            if not asked:
+                self.memory = replace(memory, last_active=self.now)
+            return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
+        if memory.phase is Phase.SLEEPING and seen.pods == 0:
+            self._enter(Phase.ASLEEP, memory.reason)
+            self.notes.append(Note("Asleep", "the last pod is gone; requests wake the pool"))
+        return None
+
+    def _awake(self) -> int | None:
+        if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
+            self._drain("an override asks for sleep" if self.asleep_asked else "nothing needs it")
+            return None
+        return self._stay()
+
+    def _draining(self) -> tuple[int | None, bool, bool]:
+        seen, memory, now = self.seen, self.memory, self.now
+        busy = seen.demand.concurrency > 0 and not self.asleep_asked
+        if busy or not self.idle.drain:
+            self.notes.append(Note("SleepAborted", "a request or a window came while draining"))
+            return self._stay(), False, False
+        if (seen.acknowledged or 0) < memory.epoch:
+            self.memory = replace(memory, acknowledged_at=None)
+            return None, False, False
+        acknowledged_at = memory.acknowledged_at or now
+        self.memory = replace(memory, acknowledged_at=acknowledged_at)
+        settled = now >= acknowledged_at + self.spec.drain.route_settle
+        assert memory.since is not None  # noqa: S101  (set by first_sight)
+        force = now >= memory.since + self.spec.drain.timeout and self.asleep_asked
+        return None, settled and self.idle.sleep, force
+
+    def _stay(self) -> int:
+        """Awake: reach the floor and the demand; Warm once the floor is Ready."""
+        seen, memory = self.seen, self.memory
+        goal = max(self.floor, self.wanted, 1)
+        reason = self._why()
+        if seen.ready >= max(self.floor, 1):
+            self._record_warm_up()
+            if memory.phase is not Phase.WARM:
+                self.notes.append(Note("Warm", f"{seen.ready} of {goal} replicas are Ready"))
+            self._enter(Phase.WARM, reason)
+        else:
+            if self.floor > seen.replicas and memory.raised_at is None:
+                self.memory = replace(self.memory, raised_at=self.now)
+            self._enter(Phase.WARMING, reason)
+        if seen.ready >= 1:
+            self.memory = replace(self.memory, route=Route.NATIVE)
+        return goal
+
+    def _why(self) -> Reason:
+        if self.floor >= max(self.wanted, 1):
+            return self.reason
+        if self.memory.reason is Reason.REQUEST and self.wanted <= 1:
+            return Reason.REQUEST
+        return Reason.DEMAND
+
+    def _wake(self, reason: Reason) -> int:
+        goal = max(self.floor, self.wanted, 1)
+        self.memory = replace(self.memory, raised_at=self.now)
+        self._enter(Phase.WARMING, reason)
+        self.notes.append(Note("Warming", f"starting {goal} replicas ({reason})"))
+        return goal
+
+    def _drain(self, why: str) -> None:
+        self.memory = replace(
+            self.memory,
+            route=Route.ACTIVATOR,
+            epoch=self.memory.epoch + 1,
+            acknowledged_at=None,
+            raised_at=None,
+        )
+        self._enter(Phase.DRAINING, Reason.OVERRIDE if self.asleep_asked else Reason.IDLE)
+        self.notes.append(Note("Draining", f"leaving the warm path: {why}"))
+
+    def _record_warm_up(self) -> None:
+        raised = self.memory.raised_at
+        if raised is None:
+            return
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready)
+        self.memory = replace(
+            self.memory, raised_at=None, warm_ups=(*self.memory.warm_ups, took)[-KEEP:]
+        )
+
+    def _enter(self, phase: Phase, reason: Reason) -> None:
+        since = self.memory.since if phase is self.memory.phase else self.now
+        self.memory = replace(self.memory, phase=phase, reason=reason, since=since)
+
+
+def _after(moment: datetime | None, other: datetime | None) -> bool:
+    return moment is not None and other is not None and moment > other
+
+
+def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
+    """The memory right after step 5: phase Sleeping, an Asleep override carried out."""
+    override = in_force(spec.override, memory, now)
+    done = override is not None and override.mode is OverrideMode.ASLEEP
+    return replace(
+        memory,
+        phase=Phase.SLEEPING,
+        since=now,
+        override_done=memory.override_done or done,
+        recommended=(),
+    )

@@ -1,0 +1,80 @@
+"""What the schedule says at one moment: the floor, the window behind it, and what comes next."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from .lead import auto_lead
+from .schedule import Occurrence, Window, next_start, occurrences
+from .spec import Override, OverrideMode, PoolSpec
+from .state import Memory, Reason, Transition
+
+_AHEAD = timedelta(hours=26)
+"""How far the schedule is laid out for deciding: more than the longest lead."""
+
+_FAR = timedelta(days=366)
+"""How far the next opening is looked for when none is near."""
+
+
+class Plan:
+    """What the schedule says at one moment."""
+
+    def __init__(
+        self, current: Sequence[Occurrence], lead: timedelta, upcoming: Sequence[Transition]
+    ):
+        self.current = current
+        self.lead = lead
+        self.upcoming = upcoming
+        best = max(current, key=lambda o: (o.replicas, o.end), default=None)
+        self.floor = best.replicas if best else 0
+        self.window = best.window if best else ""
+
+    @property
+    def next(self) -> Transition | None:
+        """The next thing the schedule does, or None."""
+        return self.upcoming[0] if self.upcoming else None
+
+
+@lru_cache(maxsize=16384)
+def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[Occurrence, ...]:
+    """The occurrences around an hour, with one far ahead when none is coming soon."""
+    near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
+    if windows and not any(o.start > hour + timedelta(hours=1) for o in near):
+        far = next_start(windows, zone, hour + timedelta(hours=1), _FAR)
+        near += [far] if far else []
+    return tuple(near)
+
+
+def plan_at(spec: PoolSpec, memory: Memory, now: datetime) -> Plan:
+    """Lay out the schedule around `now`, with the lead this pool needs."""
+    # Schedules are expensive to walk and change rarely: one walk an hour and pool.
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
+    replicas = max((o.replicas for o in known[:8]), default=1)
+    lead = spec.lead
+    if lead is None:
+        lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
+    if any(o.start - memory.lead <= now < o.start for o in known):
+        # A window is being warmed for: what has just been learned must not call that off.
+        lead = max(lead, memory.lead)
+    current = [o for o in known if o.start - lead <= now]
+    upcoming = []
+    for o in known[:64]:
+        for at, kind in ((o.start - lead, "prewarm"), (o.start, "open"), (o.end, "close")):
+            if at > now:
+                upcoming.append(Transition(at, o.window, kind))
+    return Plan(current, lead, sorted(upcoming, key=lambda t: t.at))
+
+
+def floor_of(spec: PoolSpec, override: Override | None, plan: Plan) -> tuple[int, Reason]:
+    """The replicas that must be there whatever the demand, and who says so."""
+    limit = spec.scaling.max_replicas
+    if override is not None and override.mode is OverrideMode.ASLEEP:
+        return 0, Reason.OVERRIDE
+    floor, reason = min(plan.floor, limit), Reason.WINDOW
+    if override is not None:
+        asked = override.replicas or max((w.replicas for w in spec.windows), default=1)
+        if min(asked, limit) >= floor:
+            floor, reason = min(asked, limit), Reason.OVERRIDE
+    return floor, reason

@@ -1,0 +1,269 @@
+"""A WarmPool's spec as values: parsed once, checked, with every default filled in.
+
+The CRD's schema and CEL rules reject what one object shows by itself; what they cannot see (an
+unknown time zone, an unreadable cron expression, a quantity that is not one) is a `SpecError` here,
+whose sentence goes into the condition Accepted=False.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from .durations import parse_duration
+from .schedule import Window, check_cron
+
+
+class SpecError(ValueError):
+    """The spec asks for something that cannot be: the message says what to change."""
+
+
+class OverrideMode(StrEnum):
+    """What an override asks for until it ends."""
+
+    WARM = "Warm"
+    ASLEEP = "Asleep"
+
+
+class OnDelete(StrEnum):
+    """What happens to the target when its WarmPool is deleted."""
+
+    RESTORE = "Restore"
+    KEEP = "Keep"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The workload whose scale the pool moves."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Override:
+    """A person's decision that beats the schedule until `until` (UTC)."""
+
+    mode: OverrideMode
+    until: datetime
+    replicas: int | None = None
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """Identifies this override, so that its first sighting can be remembered."""
+        return f"{self.mode}/{self.replicas}/{self.until.isoformat()}/{self.by}/{self.reason}"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How far replicas follow demand: from 0 (idle) to `max_replicas`."""
+
+    max_replicas: int = 10
+    target_concurrency: int = 1
+    idle_after: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where a pod tells how many requests it is serving (Prometheus text format)."""
+
+    port: str = "http"
+    path: str = "/metrics"
+    in_flight: str = "kotatsu_requests_in_flight"
+    last_request: str = "kotatsu_last_request_timestamp_seconds"
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How a pool leaves the warm path."""
+
+    route_settle: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Price of one hour of each requested resource: `cpu` per core, `memory` per GiB."""
+
+    per_hour: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What warmth costs."""
+
+    currency: str = ""
+    prices: Prices = Prices()
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Everything a decision needs to know of a WarmPool's spec."""
+
+    target: Target
+    service: str
+    zone: ZoneInfo
+    windows: tuple[Window, ...] = ()
+    lead: timedelta | None = None
+    """Fixed pre-warm lead, or None for `auto`."""
+    scaling: Scaling = Scaling()
+    metrics: Metrics | None = Metrics()
+    drain: Drain = Drain()
+    budget: Budget = Budget()
+    override: Override | None = None
+    on_delete: OnDelete = OnDelete.RESTORE
+    suspend: bool = False
+
+
+def parse(spec: Mapping[str, Any]) -> PoolSpec:
+    """Read a WarmPool's `spec` as the API server hands it out. Raises SpecError."""
+    target = spec["targetRef"]
+    scaling = spec.get("scaling") or {}
+    drain = spec.get("drain") or {}
+    return PoolSpec(
+        target=Target(target["apiVersion"], target["kind"], target["name"]),
+        service=spec.get("service") or target["name"],
+        zone=_zone(spec.get("timeZone") or "UTC"),
+        windows=tuple(_window(window) for window in spec.get("windows") or ()),
+        lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
+        scaling=Scaling(
+            max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
+            target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
+            idle_after=_duration(scaling, "idleAfter", Scaling.idle_after, "scaling"),
+        ),
+        metrics=_metrics(spec.get("metrics")),
+        drain=Drain(
+            route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
+            timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
+        ),
+        budget=_budget(spec.get("budget") or {}),
+        override=_override(spec.get("override")),
+        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        suspend=bool(spec.get("suspend", False)),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SpecError(
+            f"spec.timeZone: {name!r} is not an IANA time zone; write it like Asia/Tokyo or UTC"
+        ) from None
+
+
+def _lead(text: str) -> timedelta | None:
+    return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
+
+
+def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: str) -> timedelta:
+    text = parent.get(key)
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise SpecError(f"spec.{where}.{key}: {error}") from None
+
+
+def _window(raw: Mapping[str, Any]) -> Window:
+    where = f"windows[{raw['name']}]"
+    exclude = frozenset(_date(text, where) for text in raw.get("excludeDates") or ())
+    if "schedule" in raw:
+        try:
+            check_cron(raw["schedule"])
+        except ValueError as error:
+            raise SpecError(f"spec.{where}.schedule: {error}") from None
+        duration = _duration(raw, "duration", timedelta(), where)
+        if duration <= timedelta():
+            raise SpecError(f"spec.{where}.duration: must be longer than 0")
+        return Window(
+            raw["name"],
+            raw["replicas"],
+            schedule=raw["schedule"],
+            duration=duration,
+            exclude=exclude,
+        )
+    start, end = (_wall(raw.get(key, ""), f"{where}.{key}") for key in ("start", "end"))
+    if end <= start:
+        raise SpecError(f"spec.{where}: end {raw['end']} is not after start {raw['start']}")
+    return Window(raw["name"], raw["replicas"], start=start, end=end, exclude=exclude)
+
+
+def _wall(text: str, where: str) -> datetime:
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError:
+        wall = None
+    if wall is None or wall.tzinfo is not None:
+        raise SpecError(
+            f"spec.{where}: {text!r} is not a wall-clock time; write it like 2026-11-25T10:00 "
+            "(the zone is spec.timeZone)"
+        )
+    return wall
+
+
+def _date(text: str, where: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SpecError(
+            f"spec.{where}.excludeDates: {text!r} is not a date like 2026-12-31"
+        ) from None
+
+
+def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
+    if raw is None:
+        return Metrics()
+    return Metrics(
+        port=str(raw.get("port", Metrics.port)),
+        path=raw.get("path", Metrics.path),
+        in_flight=raw.get("name", Metrics.in_flight),
+        last_request=raw.get("lastRequestName", Metrics.last_request),
+    )
+
+
+def _override(raw: Mapping[str, Any] | None) -> Override | None:
+    if not raw:
+        return None
+    try:
+        until = datetime.fromisoformat(raw["until"])
+    except (KeyError, ValueError):
+        until = None
+    if until is None or until.tzinfo is None:
+        raise SpecError(
+            f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "
+            "2026-11-25T12:30:00+09:00"
+        )
+    return Override(
+        mode=OverrideMode(raw["mode"]),
+        until=until.astimezone(UTC),
+        replicas=raw.get("replicas"),
+        by=raw.get("by", ""),
+        reason=raw.get("reason", ""),
+    )
+
+
+# The names spec.budget.prices uses, and the resource and unit each one prices.
+_PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
+
+
+def _budget(raw: Mapping[str, Any]) -> Budget:
+    prices = {}
+    for key, text in (raw.get("prices") or {}).items():
+        try:
+            price = Decimal(text)
+        except InvalidOperation:
+            price = Decimal("NaN")
+        if not price.is_finite() or price < 0:
+            raise SpecError(f"spec.budget.prices.{key}: {text!r} is not a price like 6.5")
+        prices[_PRICED[key]] = price
+    return Budget(currency=raw.get("currency", ""), prices=Prices(prices))

@@ -1,0 +1,160 @@
+"""The values a decision is made of: what is seen, what is remembered, what is decided."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a pool is between asleep and warm.
+
+    Sleeping is the short stretch after the scale has been set to 0, while pods finish and go.
+    """
+
+    ASLEEP = "Asleep"
+    WARMING = "Warming"
+    WARM = "Warm"
+    DRAINING = "Draining"
+    SLEEPING = "Sleeping"
+
+
+class Reason(StrEnum):
+    """Why a pool is where it is."""
+
+    WINDOW = "Window"
+    REQUEST = "Request"
+    DEMAND = "Demand"
+    OVERRIDE = "Override"
+    IDLE = "Idle"
+    SUSPENDED = "Suspended"
+
+
+class Route(StrEnum):
+    """Who answers the Service's new connections: the pods alone, or also the activator."""
+
+    NATIVE = "Native"
+    ACTIVATOR = "Activator"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Requests being served and held right now; `known` is False when a pod could not be asked."""
+
+    in_flight: int = 0
+    held: int = 0
+    last_request: datetime | None = None
+    """When a pod last began or finished a request."""
+    ticket: datetime | None = None
+    """When an activator last announced a request in the pool's status."""
+    known: bool = True
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in the pods plus requests waiting for one."""
+        return self.in_flight + self.held
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the cluster shows of one pool."""
+
+    replicas: int
+    """spec.replicas of the target's scale."""
+    ready: int
+    """Pods that are Ready and not terminating."""
+    pods: int
+    """Pods that exist, from scheduled until gone, terminating ones included."""
+    acknowledged: int | None = None
+    """The lowest route epoch every Ready activator has published; None without such activators."""
+    demand: Demand = Demand()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How punctual the last window was: every floor replica Ready at `ready_at`, or not yet."""
+
+    window: str
+    at: datetime
+    ready_at: datetime | None = None
+    cold: bool = False
+    """True when the window opened before everything was Ready (and somebody was told)."""
+
+    @property
+    def early(self) -> timedelta | None:
+        """How long before the opening everything was Ready; negative when late."""
+        return None if self.ready_at is None else self.at - self.ready_at
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """One observed warm-up: `replicas` pods Ready after `seconds`."""
+
+    seconds: float
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What must be remembered between decisions; most of it lives in the WarmPool's status."""
+
+    phase: Phase = Phase.ASLEEP
+    reason: Reason = Reason.IDLE
+    since: datetime | None = None
+    """When the phase began; None for a pool never decided on."""
+    route: Route = Route.NATIVE
+    epoch: int = 0
+    """Counts the changes of route towards the activator."""
+    acknowledged_at: datetime | None = None
+    """When this epoch's acknowledgement was complete (steps 2 and 3 of the way down)."""
+    last_active: datetime | None = None
+    unknown_since: datetime | None = None
+    raised_at: datetime | None = None
+    """When a warm-up that has not finished yet began."""
+    warm_ups: tuple[WarmUp, ...] = ()
+    recommended: tuple[tuple[datetime, int], ...] = ()
+    """Replicas that demand asked for, over the stable window."""
+    override_key: str = ""
+    override_seen: datetime | None = None
+    override_done: bool = False
+    """True once an Asleep override has put the pool to sleep: later requests wake it again."""
+    opening: Opening | None = None
+    lead: timedelta = timedelta()
+    """The pre-warm lead in force; it does not shrink while a window is being warmed for."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth an event: a transition, in words."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The next thing the schedule does."""
+
+    at: datetime
+    window: str
+    kind: str
+    """prewarm, open or close."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do now, what to remember, and when to look again."""
+
+    memory: Memory
+    replicas: int | None
+    """What the target's scale should be; None: leave it as it is."""
+    recheck: datetime
+    floor: int = 0
+    window: str = ""
+    """The open window, or the one being warmed for."""
+    next: Transition | None = None
+    sleep: bool = False
+    """True when the pool may take steps 4 to 6 of the way down now."""
+    force: bool = False
+    """True when requests in flight must not hold the pool up any longer (drain timeout)."""
+    notes: tuple[Note, ...] = field(default=())
