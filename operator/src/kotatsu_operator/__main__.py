@@ -1,0 +1,46 @@
+"""kotatsu-operator: keeps the warm pools of some namespaces."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from kotatsu_common import logs
+from kotatsu_common.settings import command
+
+from .admin import start_admin
+from .kube import Kube
+from .operator import Operator
+from .settings import OperatorSettings, quiet_libraries
+
+_STALLED = timedelta(seconds=30)
+
+
+async def _run(settings: OperatorSettings) -> None:
+    registry = CollectorRegistry()
+    kube = Kube.connect("kotatsu-operator")
+    operator = Operator(kube, settings.namespaces, registry, name=settings.pod_name)
+
+    def live() -> str:
+        stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED
+        return "the planner stands still" if stalled else ""
+
+    start_admin(settings.host, settings.port, registry, live=live, ready=live)
+    try:
+        await operator.run()
+    finally:
+        await kube.close()
+
+
+def main() -> None:
+    """Read the environment and run until a signal."""
+    settings = command(OperatorSettings, "kotatsu-operator", "Keeps the warm pools of namespaces.")
+    logs.configure(settings.log_level)
+    quiet_libraries()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings))
+
+
+if __name__ == "__main__":
+    main()

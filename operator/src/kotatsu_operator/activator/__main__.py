@@ -1,0 +1,60 @@
+"""kotatsu-activator: holds the requests of sleeping pools, wakes them, and passes the bytes on."""
+
+import asyncio
+import signal
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from kotatsu_common import logs
+from kotatsu_common.settings import command
+from kotatsu_operator.admin import start_admin
+from kotatsu_operator.kube import Kube
+from kotatsu_operator.settings import ActivatorSettings, quiet_libraries
+
+from .app import Activator
+from .metrics import ActivatorMetrics
+from .slices import Self
+
+
+async def _run(settings: ActivatorSettings) -> None:
+    registry = CollectorRegistry()
+    kube = Kube.connect("kotatsu-activator")
+    me = Self(
+        namespace=settings.namespace,
+        pod=settings.pod_name,
+        uid=settings.pod_uid,
+        ip=settings.pod_ip,
+        node=settings.node_name,
+    )
+    activator = Activator(kube, me, ActivatorMetrics(registry))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    start_admin(
+        settings.host,
+        settings.port,
+        registry,
+        live=lambda: "",
+        ready=activator.why_not_ready,
+    )
+    try:
+        await activator.run(stop, settings.drain_timeout)
+    finally:
+        await kube.close()
+
+
+def main() -> None:
+    """Read the environment and run until a signal."""
+    settings = command(
+        ActivatorSettings, "kotatsu-activator", "Holds requests of sleeping pools and wakes them."
+    )
+    logs.configure(settings.log_level)
+    quiet_libraries()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The few answers that the activator gives itself, as HTTP/1 bytes."""
+
+import json
+
+PROBE_OK = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n"
+    b"Cache-Control: no-store\r\nConnection: close\r\n\r\nasleep\n"
+)
+"""To a probe or a scrape: the pool is healthy, it just sleeps. (503 would take a load balancer's
+backend out.)"""
+
+
+def refusal(detail: str, retry_after: int) -> bytes:
+    """503 with Retry-After (seconds) and a problem document that says why."""
+    body = json.dumps(
+        {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
+    ).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\n"
+        "Content-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Retry-After: {retry_after}\r\n"
+        "Cache-Control: no-store\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body

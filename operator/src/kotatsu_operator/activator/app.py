@@ -1,0 +1,122 @@
+"""The activator put together: watch, publish, hold, wake, and leave in order."""
+
+import asyncio
+import contextlib
+import logging
+
+from kotatsu_operator.kube import KINDS, Kube, follow_forever
+
+from .metrics import ActivatorMetrics
+from .publisher import Publisher
+from .slices import Self
+from .splice import Client
+from .view import View
+from .wake import Waker
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY = 10.0
+QUIET_FOR = 6.0
+"""Seconds an ending activator stays after its slices say so: kube-proxy syncs within them."""
+
+
+class Activator:
+    """One activator pod's work. Everything it needs is passed in."""
+
+    def __init__(self, kube: Kube, me: Self, metrics: ActivatorMetrics) -> None:
+        self._kube, self._me, self._metrics = kube, me, metrics
+        self._changed = asyncio.Event()
+        self.view = View(self._on_change)
+        self.publisher = Publisher(kube, self.view, me, self._new_client)
+        self.wakers: dict[str, Waker] = {}
+        self.adopted = False
+
+    def why_not_ready(self) -> str:
+        """Empty when every pool that needs this activator has it, else a sentence."""
+        if not self.view.is_synced or not self.adopted:
+            return "still reading the namespace"
+        if self.publisher.leaving:
+            return "ending"
+        return "" if self.publisher.complete else "some slices are not published yet"
+
+    async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
+        """Work until `stop` is set, then finish what is held and leave."""
+        watches = [
+            asyncio.create_task(
+                follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
+            )
+            for name, kind in KINDS.items()
+            if name != "Deployment"
+        ]
+        work = asyncio.create_task(self._work())
+        try:
+            ended = asyncio.create_task(stop.wait())
+            await asyncio.wait([ended, work], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            await self._leave(drain_timeout)
+        finally:
+            for task in (*watches, work):
+                task.cancel()
+            await asyncio.gather(*watches, work, return_exceptions=True)
+            for waker in self.wakers.values():
+                await waker.close()
+
+    async def _work(self) -> None:
+        while not self.view.is_synced:
+            await self._next_change(0.5)
+        await self.publisher.adopt()
+        self.adopted = True
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
+        while True:
+            for waker in list(self.wakers.values()):
+                waker.changed()
+            soonest = await self.publisher.sync()
+            if loop.time() - swept >= SWEEP_EVERY:
+                swept = loop.time()
+                await self.publisher.sweep()
+                self._forget_gone()
+            await self._next_change(soonest)
+
+    async def _leave(self, drain_timeout: float) -> None:
+        """Say in the slices that this endpoint is ending, finish what is held, delete them last.
+
+        An endpoint that is serving but terminating is used by kube-proxy only when nothing else is
+        ready: the Service keeps an endpoint until the next activator's slice is there.
+        """
+        log.info("ending: finishing what is held")
+        self.publisher.leaving = True
+        self._changed.set()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < drain_timeout:
+            busy = sum(w.busy for w in self.wakers.values())
+            if loop.time() - began >= QUIET_FOR and busy == 0:
+                break
+            await asyncio.sleep(0.1)
+        await self.publisher.withdraw()
+
+    def _new_client(self, pool: str, port: str) -> Client:
+        waker = self.wakers.get(pool)
+        if waker is None:
+            waker = Waker(pool, self._kube, self.view, self._me, self._metrics)
+            waker.changed()
+            self.wakers[pool] = waker
+        client = Client(waker)
+        waker.expect(client, port)
+        return client
+
+    def _forget_gone(self) -> None:
+        for name in [n for n, w in self.wakers.items() if n not in self.view.pools and not w.busy]:
+            del self.wakers[name]
+            self._metrics.forget(self._me.namespace, name)
+
+    def _on_change(self) -> None:
+        self._changed.set()
+
+    async def _next_change(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        self._changed.clear()

@@ -1,0 +1,77 @@
+"""What Prometheus (and the operator) sees of an activator."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LABELS = ("namespace", "name")
+_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
+
+
+class ActivatorMetrics:
+    """The activator's series, per pool where that makes sense."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._held = Gauge(
+            "kotatsu_activator_held", "Connections waiting for a pod.", _LABELS, registry=registry
+        )
+        self._spliced = Gauge(
+            "kotatsu_activator_spliced",
+            "Connections joined to a pod right now.",
+            _LABELS,
+            registry=registry,
+        )
+        self._wakes = Histogram(
+            "kotatsu_activator_wake_duration_seconds",
+            "From raising the scale until a pod answers.",
+            _LABELS,
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._waits = Histogram(
+            "kotatsu_activator_wait_seconds",
+            "How long a connection was held before it was joined to a pod.",
+            _LABELS,
+            buckets=(0.01, 0.05, *_BUCKETS),
+            registry=registry,
+        )
+        self._refused = Counter(
+            "kotatsu_activator_refused",
+            "Connections answered with 503, by reason (full, timeout).",
+            (*_LABELS, "reason"),
+            registry=registry,
+        )
+        self._bytes = Counter(
+            "kotatsu_activator_splice_bytes",
+            "Bytes passed through, by direction (up: to the pods).",
+            ("direction",),
+            registry=registry,
+        )
+        self._up, self._down = self._bytes.labels("up"), self._bytes.labels("down")
+
+    def show(self, namespace: str, name: str, held: int, spliced: int) -> None:
+        """Show how many connections a pool has here."""
+        self._held.labels(namespace, name).set(held)
+        self._spliced.labels(namespace, name).set(spliced)
+
+    def woke(self, namespace: str, name: str, seconds: float) -> None:
+        """Count a wake."""
+        self._wakes.labels(namespace, name).observe(seconds)
+
+    def waited(self, namespace: str, name: str, seconds: float) -> None:
+        """Count a connection that has got its pod."""
+        self._waits.labels(namespace, name).observe(seconds)
+
+    def refused(self, namespace: str, name: str, reason: str) -> None:
+        """Count a connection that was turned away."""
+        self._refused.labels(namespace, name, reason).inc()
+
+    def moved(self, upwards: int, downwards: int) -> None:
+        """Count bytes."""
+        if upwards:
+            self._up.inc(upwards)
+        if downwards:
+            self._down.inc(downwards)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop the series of a deleted pool."""
+        for metric in (self._held, self._spliced, self._wakes, self._waits, self._refused):
+            metric.remove_by_labels({"namespace": namespace, "name": name})

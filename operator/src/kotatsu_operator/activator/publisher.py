@@ -1,0 +1,207 @@
+"""Publishing slices and keeping their listeners: the impure half of slices.py.
+
+A listener lives at least as long as its slice, and 60 s longer than its last endpoint; so a port
+that any kube-proxy may still know always leads to the pool it was published for.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kotatsu_operator.kube import (
+    ConflictError,
+    EndpointSlice,
+    Kube,
+    NotFoundError,
+    Object,
+    Unreachable,
+)
+from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
+
+from .slices import PORT_REST, Self, make_slice, same_slice, slice_name, wants_slice
+from .splice import Client
+from .view import Pool, View
+
+log = logging.getLogger(__name__)
+
+NewClient = Callable[[str, str], Client]
+"""Makes the protocol for a connection to (pool, port name)."""
+
+
+@dataclass
+class Published:
+    """What this activator has published for one pool."""
+
+    servers: dict[str, asyncio.Server] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    there: Object | None = None
+    """The slice as last read or written."""
+    emptied_at: float | None = None
+    native_since: float | None = None
+    """Since when a native endpoint has been ready, in loop time."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether the slice has an endpoint."""
+        return bool(self.there and self.there.get("endpoints"))
+
+
+class Publisher:
+    """Keeps the slices of one activator in step with the view."""
+
+    def __init__(self, kube: Kube, view: View, me: Self, new_client: NewClient) -> None:
+        self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
+        self.published: dict[str, Published] = {}
+        self.leaving = False
+        self.complete = False
+        """Whether every pool that needs a slice had one after the last `sync`."""
+
+    async def adopt(self) -> None:
+        """After a restart in place: listen again on the ports our slices still name.
+
+        Until that is done nothing new is bound, so no other pool's listener can get such a port. A
+        port that cannot be bound again makes its slice go, before anything else happens.
+        """
+        for obj in list(self._view.slices.values()):
+            if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
+                continue
+            name = obj["metadata"]["labels"].get(POOL_LABEL, "")
+            record = Published(there=obj)
+            try:
+                for port in obj.get("ports") or ():
+                    await self._listen(record, name, port.get("name", ""), port["port"])
+            except OSError as error:
+                log.warning("%s: cannot listen again, the slice goes: %s", name, error)
+                await self._close(record)
+                await self._kube.delete(EndpointSlice, self._me.namespace, obj["metadata"]["name"])
+                continue
+            if not record.serves:
+                record.emptied_at = asyncio.get_running_loop().time()
+            self.published[name] = record
+
+    async def sync(self) -> float:
+        """Bring every pool's slice up to date; returns seconds until the next look is due."""
+        soonest, complete = 1.0, True
+        for name in sorted(self._view.pools.keys() | self.published.keys()):
+            try:
+                soonest = min(soonest, await self._sync_pool(name))
+            except (ConflictError, NotFoundError) as error:
+                log.debug("%s: slice changed meanwhile: %s", name, error)
+                await self._reread(name)
+                soonest, complete = 0.05, False
+            except (*Unreachable, OSError) as error:
+                log.warning("%s: cannot publish yet: %s", name, error)
+                soonest, complete = 0.2, False
+        self.complete = complete
+        return soonest
+
+    async def sweep(self) -> None:
+        """Remove slices of activators whose pod is gone."""
+        uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
+        for obj in list(self._view.slices.values()):
+            if is_ours(obj) and slice_view(obj).pod_uid not in uids:
+                log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
+                with contextlib.suppress(*Unreachable):
+                    await self._kube.delete(
+                        EndpointSlice, self._me.namespace, obj["metadata"]["name"]
+                    )
+
+    async def withdraw(self) -> None:
+        """Delete every slice of ours: the last thing before the process ends."""
+        for record in self.published.values():
+            if record.there is not None:
+                with contextlib.suppress(*Unreachable):
+                    await self._kube.delete(
+                        EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
+                    )
+
+    # --- one pool ---
+
+    async def _sync_pool(self, name: str) -> float:
+        now = asyncio.get_running_loop().time()
+        pool = self._view.pools.get(name)
+        record = self.published.setdefault(name, Published())
+        native_for = self._native_for(pool, record, now)
+        wanted = pool is not None and wants_slice(
+            pool, self._view.native_ready(pool.service), native_for, record.serves
+        )
+        if pool is not None and wanted and self._view.ports(pool.service):
+            await self._publish(pool, record)
+            return max(0.05, pool.settle - native_for) if record.native_since else 1.0
+        if record.serves:
+            await self._empty(record, now)
+        if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
+            await self._forget(name, record)
+        elif record.there is None and not record.servers:
+            del self.published[name]
+        return 1.0
+
+    def _native_for(self, pool: Pool | None, record: Published, now: float) -> float:
+        ready = 0 if pool is None else self._view.native_ready(pool.service)
+        if ready == 0:
+            record.native_since = None
+            return 0.0
+        record.native_since = record.native_since or now
+        return now - record.native_since
+
+    async def _publish(self, pool: Pool, record: Published) -> None:
+        service = self._view.services[pool.service]
+        for port in self._view.ports(pool.service):
+            if port not in record.servers:
+                await self._listen(record, pool.name, port, 0)
+        ports = {p: record.ports[p] for p in self._view.ports(pool.service)}
+        state = "leaving" if self.leaving else "serving"
+        await self._put(make_slice(pool, service, self._me, ports, state=state), record)
+        record.emptied_at = None
+
+    async def _empty(self, record: Published, now: float) -> None:
+        """Take our endpoint out; the slice stays as the memory of its ports."""
+        assert record.there is not None  # noqa: S101  (it serves)
+        record.there = await self._kube.replace(
+            EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
+        )
+        record.emptied_at = now
+
+    async def _forget(self, name: str, record: Published) -> None:
+        if record.there is not None:
+            await self._kube.delete(
+                EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
+            )
+        await self._close(record)
+        self.published.pop(name, None)
+
+    async def _put(self, obj: Object, record: Published) -> None:
+        there = record.there
+        if there is None:
+            record.there = await self._kube.create(EndpointSlice, self._me.namespace, obj)
+        elif not same_slice(obj, there):
+            obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            record.there = await self._kube.replace(EndpointSlice, self._me.namespace, obj)
+
+    async def _reread(self, pool: str) -> None:
+        record = self.published.get(pool)
+        if record is None:
+            return
+        name = slice_name(pool, self._me)
+        try:
+            record.there = await self._kube.get(EndpointSlice, self._me.namespace, name)
+        except NotFoundError:
+            record.there = None
+        except Unreachable as error:
+            log.warning("%s: cannot read the slice: %s", pool, error)
+
+    # --- listeners ---
+
+    async def _listen(self, record: Published, pool: str, port: str, number: int) -> None:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: self._new_client(pool, port), self._me.ip, number, backlog=4096
+        )
+        record.servers[port] = server
+        record.ports[port] = server.sockets[0].getsockname()[1]
+
+    async def _close(self, record: Published) -> None:
+        for server in record.servers.values():
+            server.close()
+        record.servers.clear()

@@ -1,0 +1,129 @@
+"""The EndpointSlices an activator publishes: when, and what stands in them. Pure.
+
+One slice per pool and activator pod. It is published while the pool's own pods cannot answer (or
+are about to leave) and emptied when they can. Emptied, not deleted: the empty slice remembers which
+port belonged to which pool until no kube-proxy can still send anyone there.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.kube import Object
+from kotatsu_operator.views import (
+    EPOCH_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POOL_LABEL,
+    SERVICE_LABEL,
+)
+
+from .view import Pool
+
+PORT_REST = 60.0
+"""Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port."""
+
+
+@dataclass(frozen=True)
+class Self:
+    """This activator's pod."""
+
+    namespace: str
+    pod: str
+    uid: str
+    ip: str
+    node: str
+
+
+def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
+    """Whether the pool's slice should have this activator in it.
+
+    Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
+    probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
+    is native and a pod has been ready for the settle time.
+    """
+    if not pool.accepted and not published:
+        return False
+    if pool.route is Route.ACTIVATOR or native_ready == 0:
+        return True
+    return published and native_ready_for < pool.settle
+
+
+def is_asleep(pool: Pool) -> bool:
+    """Whether the pool has (or is about to have) no pods of its own."""
+    return pool.phase in (Phase.ASLEEP, Phase.SLEEPING)
+
+
+def slice_name(pool: str, me: Self) -> str:
+    """A name of its own for each pool and activator pod, within the 253 characters allowed."""
+    mark = hashlib.sha256(f"{pool}/{me.uid}".encode()).hexdigest()[:10]
+    return f"kotatsu-{pool[:200]}-{mark}"
+
+
+def make_slice(
+    pool: Pool, service: Object, me: Self, ports: Mapping[str, int], *, state: str
+) -> Object:
+    """The slice: `state` is serving, leaving (only used when nothing else is ready), or empty.
+
+    Port names are exactly the Service's, each with the number this activator listens on; nodeName
+    and the Pod targetRef are what cloud load balancers in IP mode ask for.
+    """
+    names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
+    endpoint = {
+        "addresses": [me.ip],
+        "conditions": {
+            "ready": state == "serving",
+            "serving": True,
+            "terminating": state == "leaving",
+        },
+        "nodeName": me.node,
+        "targetRef": {"kind": "Pod", "namespace": me.namespace, "name": me.pod, "uid": me.uid},
+    }
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": slice_name(pool.name, me),
+            "namespace": me.namespace,
+            "labels": {
+                SERVICE_LABEL: pool.service,
+                MANAGED_BY_LABEL: MANAGED_BY,
+                POOL_LABEL: pool.name,
+            },
+            "annotations": {EPOCH_ANNOTATION: str(pool.epoch)},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}],
+        },
+        "addressType": "IPv6" if ":" in me.ip else "IPv4",
+        "endpoints": [] if state == "empty" else [endpoint],
+        "ports": [
+            {
+                "name": name,
+                "port": number,
+                "protocol": "TCP",
+                **(
+                    {"appProtocol": names[name]["appProtocol"]}
+                    if names.get(name, {}).get("appProtocol")
+                    else {}
+                ),
+            }
+            for name, number in sorted(ports.items())
+        ],
+    }
+
+
+def same_slice(ours: Object, there: Object) -> bool:
+    """Whether a slice in the cluster already says what ours does."""
+    if ours["metadata"]["annotations"] != {
+        k: v
+        for k, v in (there["metadata"].get("annotations") or {}).items()
+        if k == EPOCH_ANNOTATION
+    }:
+        return False
+    mine = [(p["name"], p["port"]) for p in ours["ports"]]
+    theirs = [(p.get("name", ""), p["port"]) for p in there.get("ports") or ()]
+    conditions = [e["conditions"] for e in ours["endpoints"]]
+    return mine == theirs and conditions == [
+        e.get("conditions") for e in there.get("endpoints") or ()
+    ]

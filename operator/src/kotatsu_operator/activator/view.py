@@ -1,0 +1,131 @@
+"""What an activator has seen of its namespace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.kube import Object
+from kotatsu_operator.views import SERVICE_LABEL, PodView, is_ours, pod_view, selects
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What matters of a WarmPool to the activator."""
+
+    name: str
+    service: str
+    target: str
+    route: Route
+    epoch: int
+    phase: Phase
+    accepted: bool
+    hold_timeout: float
+    max_held: int
+    ignore_paths: frozenset[str]
+    settle: float
+
+
+def pool_view(obj: Object) -> Pool:
+    """Read a WarmPool. A pool the operator has not judged yet is on the native route."""
+    spec, status = obj["spec"], obj.get("status") or {}
+    wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
+    route = status.get("route") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    return Pool(
+        name=obj["metadata"]["name"],
+        service=spec.get("service") or spec["targetRef"]["name"],
+        target=spec["targetRef"]["name"],
+        route=Route(route.get("target", Route.NATIVE)),
+        epoch=int(route.get("epoch", 0)),
+        phase=Phase(status.get("phase", Phase.WARM)),
+        accepted=conditions.get("Accepted") == "True",
+        hold_timeout=_seconds(wake.get("holdTimeout", "45s"), 45.0),
+        max_held=int(wake.get("maxHeld", 1000)),
+        ignore_paths=frozenset(
+            wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
+        ),
+        settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
+    )
+
+
+def _seconds(text: str, default: float) -> float:
+    try:
+        return parse_duration(text) / timedelta(seconds=1)
+    except ValueError:
+        return default
+
+
+@dataclass
+class View:
+    """The namespace as watched; `changed` is called after every change."""
+
+    changed: Callable[[], None] = lambda: None
+    pools: dict[str, Pool] = field(default_factory=dict)
+    services: dict[str, Object] = field(default_factory=dict)
+    pods: dict[str, PodView] = field(default_factory=dict)
+    slices: dict[str, Object] = field(default_factory=dict)
+    synced: set[str] = field(default_factory=set)
+
+    def on_change(self, kind: str) -> Callable[[str, Object], None]:
+        """The callback for a watch of one kind."""
+        stores: dict[str, tuple[dict[str, object], Callable[[Object], object]]] = {
+            "WarmPool": (self.pools, pool_view),  # type: ignore[dict-item]
+            "Service": (self.services, lambda obj: obj),  # type: ignore[dict-item]
+            "Pod": (self.pods, pod_view),  # type: ignore[dict-item]
+            "EndpointSlice": (self.slices, lambda obj: obj),  # type: ignore[dict-item]
+        }
+        store, read = stores[kind]
+
+        def apply(change: str, obj: Object) -> None:
+            if change == "LIST":
+                fresh = {item["metadata"]["name"]: read(item) for item in obj["items"]}
+                store.clear()
+                store.update(fresh)
+                self.synced.add(kind)
+            elif change == "DELETED":
+                store.pop(obj["metadata"]["name"], None)
+            elif change in ("ADDED", "MODIFIED"):
+                store[obj["metadata"]["name"]] = read(obj)
+            self.changed()
+
+        return apply
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every kind has been listed once."""
+        return len(self.synced) == 4
+
+    def native_ready(self, service: str) -> int:
+        """Ready, staying endpoints of a Service that are not ours."""
+        return sum(
+            (endpoint.get("conditions") or {}).get("ready", True) is not False
+            and not (endpoint.get("conditions") or {}).get("terminating", False)
+            for obj in self.slices.values()
+            if (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL) == service
+            and not is_ours(obj)
+            for endpoint in obj.get("endpoints") or ()
+        )
+
+    def backends(self, service: str) -> list[PodView]:
+        """The staying pods behind a Service that have an address, Ready or not."""
+        obj = self.services.get(service)
+        selector = (obj or {}).get("spec", {}).get("selector")
+        if not selector:
+            return []
+        wanted = {"matchLabels": selector}
+        return [
+            pod
+            for pod in self.pods.values()
+            if pod.ip and pod.running and not pod.terminating and selects(wanted, pod.labels)
+        ]
+
+    def ports(self, service: str) -> dict[str, str | int]:
+        """TCP ports of a Service: port name → target port (name or number)."""
+        obj = self.services.get(service)
+        return {
+            port.get("name", ""): port.get("targetPort", port["port"])
+            for port in (obj or {}).get("spec", {}).get("ports") or ()
+            if port.get("protocol", "TCP") == "TCP"
+        }

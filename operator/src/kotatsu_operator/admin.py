@@ -1,0 +1,48 @@
+"""The pages beside the work: /livez, /readyz and /metrics, in a thread of their own.
+
+A thread, since a probe must be answered while the event loop is busy with ten thousand connections;
+whether the loop still turns is what /livez asks.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+Check = Callable[[], str]
+"""Returns an empty string when all is well, else a sentence."""
+
+
+class _Quiet(WSGIRequestHandler):
+    """Probes and scrapes are not worth a line in the log."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+def start_admin(
+    host: str, port: int, registry: CollectorRegistry, *, live: Check, ready: Check
+) -> WSGIServer:
+    """Serve the three pages until the process ends (or `.shutdown()`)."""
+    metrics = make_wsgi_app(registry)
+    checks = {"/livez": live, "/healthz": live, "/readyz": ready}
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            page: Iterable[bytes] = metrics(environ, start_response)
+            return page
+        check = checks.get(path)
+        why = "no such page: there are /livez, /readyz and /metrics" if check is None else check()
+        status = (
+            "404 Not Found" if check is None else "503 Service Unavailable" if why else "200 OK"
+        )
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [(why or "ok").encode() + b"\n"]
+
+    server = make_server(host, port, app, server_class=ThreadingWSGIServer, handler_class=_Quiet)
+    threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
+    return server

@@ -1,0 +1,96 @@
+"""What kopf calls: events go into the world, and the pools they concern are looked at."""
+
+from typing import Any
+
+import kopf
+
+from .kube import Object
+from .planner import Planner
+from .views import ACTIVATOR_LABELS, Key, is_ours, key_of, selects
+from .world import World
+
+_ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+
+def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.OperatorRegistry:
+    """Make the registry of handlers. `on_pool_gone(pool)` is awaited when a pool is deleted."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
+    async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
+        pool = _object(event)
+        if event["type"] == "DELETED":
+            world.pools.pop(key_of(pool), None)
+            await on_pool_gone(pool)
+        elif not world.keep_pool(pool):
+            return
+        planner.touch(key_of(pool))
+
+    @kopf.on.event("apps", "v1", "deployments", registry=registry)
+    async def deployment_event(event: kopf.RawEvent, **_: Any) -> None:
+        deployment = _object(event)
+        if event["type"] == "DELETED":
+            world.deployments.pop(key_of(deployment), None)
+        else:
+            world.keep_deployment(deployment)
+        for key in world.pools_of_deployment(key_of(deployment)):
+            planner.touch(key)
+
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def pod_event(event: kopf.RawEvent, **_: Any) -> None:
+        pod = _object(event)
+        if event["type"] == "DELETED":
+            world.forget_pod(key_of(pod))
+        else:
+            world.keep_pod(pod)
+        for key in _pools_of_pod(world, pod):
+            planner.touch(key)
+
+    @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", registry=registry)
+    async def slice_event(event: kopf.RawEvent, **_: Any) -> None:
+        obj = _object(event)
+        if not is_ours(obj):
+            return
+        if event["type"] == "DELETED":
+            view = world.slices.pop(key_of(obj), None)
+        else:
+            view = world.keep_slice(obj)
+        if view is not None:
+            planner.touch((view.key[0], view.pool))
+
+    return registry
+
+
+def _object(event: kopf.RawEvent) -> Object:
+    return dict(event["object"])
+
+
+def _pools_of_pod(world: World, pod: Object) -> list[Key]:
+    namespace = pod["metadata"].get("namespace", "")
+    labels = pod["metadata"].get("labels") or {}
+    pools = [key for key in world.pools if key[0] == namespace]
+    if selects(_ACTIVATOR, labels):
+        return pools
+    found = []
+    for key in pools:
+        target = world.deployments.get((namespace, world.pools[key]["spec"]["targetRef"]["name"]))
+        if target is not None and selects(target["spec"]["selector"], labels):
+            found.append(key)
+    return found
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """Settings of kopf itself: no posting, no annotations, watches that are never trusted long."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    return settings

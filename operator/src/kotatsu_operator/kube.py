@@ -1,0 +1,208 @@
+"""The Kubernetes calls that operator and activator make; every write names the version it read.
+
+Objects are plain dicts as the API server sends them: the two programs read a handful of fields of
+each, and a dict never refuses a field it does not know.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx2
+from lightkube import ApiError, AsyncClient
+from lightkube.generic_resource import create_namespaced_resource
+from lightkube.types import PatchType
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool", "warmpools")
+Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
+Service: Any = create_namespaced_resource("", "v1", "Service", "services")
+EndpointSlice: Any = create_namespaced_resource(
+    "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"
+)
+Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+
+KINDS: Mapping[str, Any] = {
+    "WarmPool": WarmPool,
+    "Deployment": Deployment,
+    "Pod": Pod,
+    "Service": Service,
+    "EndpointSlice": EndpointSlice,
+}
+
+WATCH_SECONDS = 240
+"""A watch is renewed this often: a stream that went silent without closing is not trusted long."""
+
+Unreachable = (ApiError, httpx2.HTTPError, OSError, asyncio.TimeoutError)
+"""What a call raises when the API server refuses it or cannot be reached."""
+
+
+class ConflictError(Exception):
+    """Somebody changed the object since it was read: read again and decide again."""
+
+
+class NotFoundError(Exception):
+    """The object is not there (any more)."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A target's scale as read: `replicas`, and the version to write it back with."""
+
+    replicas: int
+    version: str
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number: the API server's versions only grow."""
+    try:
+        return int(obj["metadata"]["resourceVersion"])
+    except (KeyError, ValueError):
+        return 0
+
+
+class Kube:
+    """The calls, over one connection pool. `actor` is the field manager of every write."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        # The library's overloads want typed models; ours are dicts.
+        self._client: Any = client
+
+    @classmethod
+    def connect(cls, actor: str) -> "Kube":
+        """Connect with the pod's service account, or with KUBECONFIG outside of a cluster."""
+        return cls(AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    # --- reading ---
+
+    async def get(self, kind: Any, namespace: str, name: str) -> Object:
+        """Read one object. Raises NotFoundError."""
+        return cast(Object, await self._call(self._client.get(kind, name, namespace=namespace)))
+
+    async def get_scale(self, namespace: str, name: str) -> Scale:
+        """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
+        found = await self._call(self._client.get(Deployment.Scale, name, namespace=namespace))
+        replicas = found.spec.replicas if found.spec is not None else None
+        return Scale(replicas or 0, found.metadata.resourceVersion)
+
+    async def follow(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """List, then watch, for as long as the watch lasts (at most WATCH_SECONDS in silence).
+
+        Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
+        """
+        listing = self._client.list(kind, namespace=namespace, labels=labels)
+        items = [cast(Object, item) async for item in listing]
+        yield "LIST", {"items": items}
+        watch = self._client.watch(
+            kind,
+            namespace=namespace,
+            labels=labels,
+            server_timeout=WATCH_SECONDS,
+            resource_version=listing.resourceVersion,
+        ).__aiter__()
+        while True:
+            async with asyncio.timeout(WATCH_SECONDS + 30):
+                change, obj = await anext(watch)
+            yield change, cast(Object, obj)
+
+    # --- writing ---
+
+    async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        """Set a Deployment's replicas if it is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        body = Deployment.Scale.from_dict(
+            {
+                "apiVersion": "autoscaling/v1",
+                "kind": "Scale",
+                "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
+                "spec": {"replicas": replicas},
+            }
+        )
+        await self._call(self._client.replace(body, name=name, namespace=namespace))
+
+    async def raise_scale(self, namespace: str, name: str, version: str) -> None:
+        """Set replicas to 1 if the Deployment is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+
+        A merge patch that carries the version: a JSON patch cannot test a field that is absent at
+        0, and a patch without the version could cut 5 replicas to 1 as a window opens.
+        """
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
+        await self._patch(Deployment.Scale, namespace, name, patch)
+
+    async def patch_status(
+        self, namespace: str, name: str, status: Object, version: str | None = None
+    ) -> Object:
+        """Merge into a WarmPool's status; with `version` only if it is still at that version."""
+        patch: Object = {"status": status}
+        if version is not None:
+            patch["metadata"] = {"resourceVersion": version}
+        return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
+
+    async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
+        """Create an object. Raises ConflictError when it exists."""
+        return cast(Object, await self._call(self._client.create(kind(obj), namespace=namespace)))
+
+    async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
+        """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
+        return cast(Object, await self._call(self._client.replace(kind(obj), namespace=namespace)))
+
+    async def delete(self, kind: Any, namespace: str, name: str) -> None:
+        """Delete an object; one that is gone already is fine."""
+        with contextlib.suppress(NotFoundError):
+            await self._call(self._client.delete(kind, name, namespace=namespace))
+
+    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
+        return await self._call(
+            self._client.patch(kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE)
+        )
+
+    async def _call(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await call
+        except ApiError as error:
+            if error.status.code == 409:
+                raise ConflictError(str(error)) from None
+            if error.status.code == 404:
+                raise NotFoundError(str(error)) from None
+            raise
+
+
+async def follow_forever(
+    kube: Kube,
+    kind: Any,
+    namespace: str,
+    on_change: Callable[[str, Object], None],
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Keep a view of one kind fresh: list and watch again after every end, with a short pause."""
+    pause = 0.2
+    while True:
+        try:
+            async for change, obj in kube.follow(kind, namespace, labels):
+                pause = 0.2
+                on_change(change, obj)
+        except (StopAsyncIteration, TimeoutError):
+            continue
+        except Unreachable as error:
+            log.warning(
+                "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
+            )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)

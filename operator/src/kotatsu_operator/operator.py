@@ -1,0 +1,109 @@
+"""The operator put together: kopf feeds the world, the planner looks, the reconciler acts."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+import kopf
+from prometheus_client import CollectorRegistry
+
+from . import handlers
+from .core.spec import OnDelete, SpecError, parse
+from .events import Events
+from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
+from .metrics import PoolMetrics
+from .planner import Planner
+from .reconcile import Reconciler
+from .scrape import Scraper
+from .sleep import Hook, no_hook
+from .views import key_of
+from .world import World
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 10.0
+"""How often slices of vanished activators are looked for, and every pool is looked at anyway."""
+
+
+class Operator:
+    """One operator over some namespaces. Everything it needs is passed in."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespaces: Sequence[str],
+        registry: CollectorRegistry,
+        *,
+        name: str = "kotatsu-operator",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hook: Hook = no_hook,
+    ) -> None:
+        self.world = World()
+        self._kube = kube
+        self._namespaces = list(namespaces)
+        self._http = httpx.AsyncClient(trust_env=False)
+        self._reconciler = Reconciler(
+            kube=kube,
+            world=self.world,
+            scraper=Scraper(self._http),
+            events=Events(kube, name),
+            metrics=PoolMetrics(registry),
+            clock=clock,
+            hook=hook,
+        )
+        self.planner = Planner(self._reconciler.look, clock)
+
+    async def run(self, stop: asyncio.Event | None = None) -> None:
+        """Run until `stop` is set (or, without one, until a signal ends kopf)."""
+        helpers = [
+            asyncio.create_task(self.planner.run(), name="planner"),
+            asyncio.create_task(self._sweep(), name="sweep"),
+        ]
+        try:
+            await kopf.operator(
+                registry=handlers.register(self.world, self.planner, self._restore),
+                settings=handlers.operator_settings(),
+                namespaces=self._namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+        finally:
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._http.aclose()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for key in self.world.pools:
+                self.planner.touch(key)
+            for orphan in self.world.orphans(self._namespaces):
+                log.info("removing slice %s/%s: its activator is gone", *orphan.key)
+                try:
+                    await self._kube.delete(EndpointSlice, *orphan.key)
+                except Unreachable as error:
+                    log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
+
+    async def _restore(self, pool: Object) -> None:
+        """Give a deleted pool's sleeping target its replicas back (spec.onDelete: Restore)."""
+        key, status = key_of(pool), pool.get("status") or {}
+        try:
+            spec = parse(pool["spec"])
+        except SpecError:
+            return
+        others = self.world.pools_of_deployment((key[0], spec.target.name))
+        replicas = status.get("restoreReplicas")
+        if spec.on_delete is OnDelete.KEEP or replicas is None or others:
+            return
+        try:
+            scale = await self._kube.get_scale(key[0], spec.target.name)
+            if scale.replicas == 0:
+                await self._kube.put_scale(key[0], spec.target.name, replicas, scale.version)
+                log.info(
+                    "%s/%s was deleted: %s has %d replicas again", *key, spec.target.name, replicas
+                )
+        except (ConflictError, NotFoundError) as error:
+            log.info("%s/%s was deleted; its target is left alone: %s", *key, error)

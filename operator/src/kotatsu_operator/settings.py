@@ -1,0 +1,44 @@
+"""What the operator and the activator take from their environment."""
+
+import logging
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from kotatsu_common.settings import ServiceSettings
+
+
+class OperatorSettings(ServiceSettings):
+    """Settings of the operator."""
+
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        description="namespaces whose pools are kept, comma separated"
+    )
+    pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _split_namespaces(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class ActivatorSettings(ServiceSettings):
+    """Settings of the activator; the first four come from the downward API."""
+
+    namespace: str = Field(description="namespace of this pod and of the pools it serves")
+    pod_name: str = Field(description="name of this pod")
+    pod_uid: str = Field(description="uid of this pod: the owner of its slices")
+    pod_ip: str = Field(description="address of this pod, put into its slices")
+    node_name: str = Field(description="node of this pod, put into its slices")
+    drain_timeout: float = Field(
+        60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"
+    )
+
+
+def quiet_libraries() -> None:
+    """Keep to ourselves what the libraries say of each request and each event."""
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf.objects"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,147 @@
+"""Small values read out of Kubernetes objects, so that nobody digs through dicts elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from .core.cost import BilledPod, parse_quantity
+from .kube import Object
+
+POOL_LABEL = "kotatsu.dev/pool"
+EPOCH_ANNOTATION = "kotatsu.dev/epoch"
+MANAGED_BY = "activator.kotatsu.dev"
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+ACTIVATOR_LABELS = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
+
+Key = tuple[str, str]
+"""(namespace, name)."""
+
+
+def key_of(obj: Object) -> Key:
+    """Namespace and name of an object."""
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read an RFC 3339 time as the API writes it."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a label selector (matchLabels and matchExpressions) matches."""
+    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
+        return False
+    for term in selector.get("matchExpressions") or ():
+        value, wanted = labels.get(term["key"]), term.get("values") or ()
+        matches = {
+            "In": value in wanted,
+            "NotIn": value not in wanted,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }[term["operator"]]
+        if not matches:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class PodView:
+    """What matters of a pod."""
+
+    key: Key
+    uid: str
+    labels: Mapping[str, str]
+    ip: str
+    node: str
+    ready: bool
+    running: bool
+    terminating: bool
+    scheduled_at: datetime | None
+    requests: Mapping[str, Decimal]
+    ports: Mapping[str, int]
+    probe: Mapping[str, Any] | None
+    """The readiness probe of the first container that has one."""
+
+    @property
+    def billed(self) -> BilledPod | None:
+        """The pod as the ledger sees it; None before it was scheduled."""
+        if self.scheduled_at is None:
+            return None
+        return BilledPod(self.scheduled_at, self.requests)
+
+    def port(self, wanted: str | int) -> int | None:
+        """Number of a container port given by name or number."""
+        if isinstance(wanted, int) or wanted.isdigit():
+            return int(wanted)
+        return self.ports.get(wanted)
+
+
+def pod_view(obj: Object) -> PodView:
+    """Read a Pod; finished pods (Succeeded, Failed) are neither running nor ready."""
+    meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    running = status.get("phase") == "Running"
+    ports: dict[str, int] = {}
+    requests: dict[str, Decimal] = {}
+    probe = None
+    for container in spec.get("containers") or ():
+        for port in container.get("ports") or ():
+            ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
+        for resource, text in (container.get("resources", {}).get("requests") or {}).items():
+            requests[resource] = requests.get(resource, Decimal(0)) + parse_quantity(text)
+        probe = probe or container.get("readinessProbe")
+    over = status.get("phase") in ("Succeeded", "Failed")
+    is_scheduled = scheduled.get("status") == "True" and not over
+    return PodView(
+        key=key_of(obj),
+        uid=meta["uid"],
+        labels=meta.get("labels") or {},
+        ip=status.get("podIP", ""),
+        node=spec.get("nodeName", ""),
+        ready=running and conditions.get("Ready", {}).get("status") == "True",
+        running=running,
+        terminating="deletionTimestamp" in meta,
+        scheduled_at=moment(scheduled.get("lastTransitionTime")) if is_scheduled else None,
+        requests=requests,
+        ports=ports,
+        probe=probe,
+    )
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """What matters of an EndpointSlice that an activator published."""
+
+    key: Key
+    service: str
+    pool: str
+    pod_uid: str
+    pod_name: str
+    epoch: int
+    ready: bool
+
+
+def is_ours(obj: Object) -> bool:
+    """Whether an EndpointSlice was published by an activator."""
+    labels = obj["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
+def slice_view(obj: Object) -> SliceView:
+    """Read an activator's EndpointSlice; without endpoints it is a tombstone and not ready."""
+    meta = obj["metadata"]
+    owner = (meta.get("ownerReferences") or [{}])[0]
+    endpoints = obj.get("endpoints") or ()
+    return SliceView(
+        key=key_of(obj),
+        service=meta["labels"].get(SERVICE_LABEL, ""),
+        pool=meta["labels"].get(POOL_LABEL, ""),
+        pod_uid=owner.get("uid", ""),
+        pod_name=owner.get("name", ""),
+        epoch=int((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, 0)),
+        ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
+    )

@@ -1,0 +1,100 @@
+"""What the operator has seen of the cluster, indexed by what it asks for."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .kube import Object, version_of
+from .views import (
+    ACTIVATOR_LABELS,
+    Key,
+    PodView,
+    SliceView,
+    is_ours,
+    key_of,
+    pod_view,
+    selects,
+    slice_view,
+)
+
+
+@dataclass
+class World:
+    """The latest version of every object of interest; fed by watches, read by the planner."""
+
+    pools: dict[Key, Object] = field(default_factory=dict)
+    deployments: dict[Key, Object] = field(default_factory=dict)
+    pods: dict[str, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
+    slices: dict[Key, SliceView] = field(default_factory=dict)
+
+    def keep_pool(self, pool: Object) -> bool:
+        """Remember a WarmPool unless a newer version is known already."""
+        key = key_of(pool)
+        known = self.pools.get(key)
+        if (
+            known is not None
+            and known["metadata"]["uid"] == pool["metadata"]["uid"]
+            and version_of(known) >= version_of(pool)
+        ):
+            return False
+        self.pools[key] = pool
+        return True
+
+    def keep_deployment(self, deployment: Object) -> None:
+        """Remember a Deployment."""
+        self.deployments[key_of(deployment)] = deployment
+
+    def keep_pod(self, pod: Object) -> PodView:
+        """Remember a Pod."""
+        view = pod_view(pod)
+        self.pods[view.key[0]][view.key[1]] = view
+        return view
+
+    def forget_pod(self, key: Key) -> None:
+        """Forget a Pod that is gone."""
+        self.pods[key[0]].pop(key[1], None)
+
+    def keep_slice(self, obj: Object) -> SliceView | None:
+        """Remember an activator's slice; None when the slice is somebody else's."""
+        if not is_ours(obj):
+            return None
+        view = slice_view(obj)
+        self.slices[view.key] = view
+        return view
+
+    def pools_of_deployment(self, key: Key) -> list[Key]:
+        """The pools whose target is this Deployment, oldest first (then by name)."""
+        pools = [
+            (pool["metadata"].get("creationTimestamp", ""), pool_key)
+            for pool_key, pool in self.pools.items()
+            if pool_key[0] == key[0] and pool["spec"]["targetRef"]["name"] == key[1]
+        ]
+        return [pool_key for _, pool_key in sorted(pools)]
+
+    def target_pods(self, namespace: str, selector: dict[str, Any]) -> list[PodView]:
+        """The pods that a Deployment's selector picks."""
+        return [p for p in self.pods[namespace].values() if selects(selector, p.labels)]
+
+    def activators(self, namespace: str) -> list[PodView]:
+        """The activator pods of a namespace that are Ready and staying."""
+        wanted = {"matchLabels": ACTIVATOR_LABELS}
+        return [p for p in self.target_pods(namespace, wanted) if p.ready and not p.terminating]
+
+    def acknowledged(self, key: Key) -> int | None:
+        """The lowest epoch that all Ready activators have published; None without any."""
+        activators = self.activators(key[0])
+        if not activators:
+            return None
+        epochs = {
+            s.pod_uid: s.epoch
+            for s in self.slices.values()
+            if s.key[0] == key[0] and s.pool == key[1] and s.ready
+        }
+        return min(epochs.get(pod.uid, 0) for pod in activators)
+
+    def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """Activator slices whose pod is gone: they must not outlive it."""
+        watched = set(namespaces)
+        uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
+        return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]

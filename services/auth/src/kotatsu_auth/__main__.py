@@ -1,0 +1,22 @@
+"""`kotatsu-auth`, also `python -m kotatsu_auth`."""
+
+import httpx
+
+from kotatsu_auth.app import create_app
+from kotatsu_auth.settings import AuthSettings
+from kotatsu_common import logs
+from kotatsu_common.server import serve
+from kotatsu_common.settings import command
+
+SUMMARY = "GitHub identity for Kotatsu's pet: GET /token?code=, and /authorize for services"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until SIGTERM."""
+    settings = command(AuthSettings, "kotatsu-auth", SUMMARY, argv)
+    logs.configure(settings.log_level)
+    serve(create_app(settings, http=httpx.AsyncClient()), settings)
+
+
+if __name__ == "__main__":
+    main()

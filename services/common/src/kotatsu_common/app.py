@@ -1,0 +1,50 @@
+"""The frame of every service: errors, CORS, limits, traffic, health."""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client import CollectorRegistry
+from prometheus_client.process_collector import ProcessCollector
+from starlette.types import Lifespan
+
+from kotatsu_common import problems
+from kotatsu_common.health import Readiness, health_router
+from kotatsu_common.limits import BodyLimit
+from kotatsu_common.settings import ServiceSettings
+from kotatsu_common.traffic import Drain, Traffic, TrafficMiddleware
+
+
+def create_base_app(
+    settings: ServiceSettings,
+    *,
+    title: str,
+    registry: CollectorRegistry,
+    readiness: Readiness,
+    lifespan: Lifespan[FastAPI] | None = None,
+    expose_headers: Sequence[str] = (),
+    version: str = "0.1.0",
+    description: str = "",
+) -> FastAPI:
+    """An app with everything but its routes.
+
+    `registry` is the app's own, never the global one, so several apps can share a process.
+    `expose_headers` are those a browser's script may read besides the usual.
+    `app.state.drain` is the switch that `server.serve` turns.
+    """
+    app = FastAPI(title=title, version=version, description=description, lifespan=lifespan)
+    app.state.drain = Drain()
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_credentials=False,  # the token is a header that scripts set, never a cookie
+        allow_methods=("GET", "POST", "PUT"),
+        allow_headers=("*",),
+        expose_headers=("Retry-After", *expose_headers),
+    )
+    app.add_middleware(TrafficMiddleware, traffic=Traffic(registry), drain=app.state.drain)
+    app.include_router(health_router(readiness, registry))
+    ProcessCollector(registry=registry)
+    return app

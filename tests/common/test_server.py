@@ -1,0 +1,163 @@
+"""The end of a process, for real: a subprocess, real sockets, real signals."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+SLOW_SECONDS = 0.3
+APP = f"""
+import asyncio, sys
+from prometheus_client import CollectorRegistry
+from kotatsu_common import logs
+from kotatsu_common.app import create_base_app
+from kotatsu_common.health import Readiness
+from kotatsu_common.server import serve
+from kotatsu_common.settings import ServiceSettings
+
+settings = ServiceSettings(host="127.0.0.1", port=0, shutdown_timeout=10)
+logs.configure("info")
+app = create_base_app(settings, title="T", registry=CollectorRegistry(), readiness=Readiness())
+
+@app.post("/work")
+async def work():
+    await asyncio.sleep(0.02)
+    return "done"
+
+@app.post("/slow")
+async def slow():
+    await asyncio.sleep({SLOW_SECONDS})
+    return "done"
+
+serve(app, settings)
+"""
+
+
+class Process:
+    def __init__(self) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", APP], stderr=subprocess.PIPE, text=True
+        )
+        assert self.child.stderr
+        for line in self.child.stderr:
+            if "running on http://" in line:
+                self.port = int(line.split("http://127.0.0.1:")[1].split()[0])
+                self.url = f"http://127.0.0.1:{self.port}"
+                return
+        raise AssertionError("the server did not start")
+
+    def signal(self, number: int) -> None:
+        self.child.send_signal(number)
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self.child.wait, 15)
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    process = await asyncio.to_thread(Process)
+    yield process
+    if process.child.poll() is None:
+        process.child.kill()
+    process.child.wait()
+    assert process.child.stderr
+    process.child.stderr.close()
+
+
+class Stream:
+    """Keep-alive clients that post without pause, until no connection is accepted any more."""
+
+    def __init__(self, url: str, clients: int = 8) -> None:
+        self.closing = 0
+        self.lost: list[str] = []
+        self.refused = 0
+        self.stop = asyncio.Event()
+        self.one = asyncio.Semaphore(0)
+        self.tasks = [asyncio.create_task(self._client(url)) for _ in range(clients)]
+
+    async def _client(self, url: str) -> None:
+        async with httpx.AsyncClient(timeout=10) as http:
+            while not self.stop.is_set():
+                try:
+                    answer = await http.post(f"{url}/work")
+                except httpx.ConnectError:
+                    self.refused += 1  # nothing was sent: another pod gets it
+                    return
+                except httpx.TransportError as error:
+                    self.lost.append(repr(error))
+                    return
+                assert answer.text == '"done"'
+                self.one.release()
+                self.closing += answer.headers.get("connection") == "close"
+
+    async def wait_for(self, answers: int) -> None:
+        async with asyncio.timeout(10):
+            for _ in range(answers):
+                await self.one.acquire()
+
+    async def finish(self) -> None:
+        self.stop.set()
+        await asyncio.gather(*self.tasks)
+
+
+async def test_the_two_steps_of_the_end_lose_no_request(process: Process) -> None:
+    stream = Stream(process.url)
+    await stream.wait_for(100)
+    assert stream.closing == 0
+    process.signal(signal.SIGUSR1)
+    await stream.wait_for(100)
+    assert stream.closing >= 80  # it still accepts, and asks for new connections
+    process.signal(signal.SIGTERM)
+    code = await process.ended()
+    await stream.finish()
+    assert stream.lost == []
+    assert stream.refused == len(stream.tasks)
+    assert code == 0
+
+
+async def test_sigterm_alone_answers_what_is_in_flight(process: Process) -> None:
+    async with httpx.AsyncClient(timeout=10) as http:
+        tasks = [asyncio.create_task(http.post(f"{process.url}/slow")) for _ in range(5)]
+        await asyncio.sleep(SLOW_SECONDS / 3)
+        process.signal(signal.SIGTERM)
+        answers = await asyncio.gather(*tasks)
+    assert [answer.text for answer in answers] == ['"done"'] * 5
+    assert await process.ended() == 0
+
+
+async def test_a_connection_accepted_before_sigterm_may_still_send_its_request(
+    process: Process,
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    await asyncio.sleep(0.05)
+    process.signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    writer.write(b"POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+    assert await process.ended() == 0
+
+
+async def test_an_idle_process_ends_at_once(process: Process) -> None:
+    began = time.monotonic()
+    process.signal(signal.SIGTERM)
+    assert await process.ended() == 0
+    assert time.monotonic() - began < 2
+
+
+async def test_a_taken_port_is_an_error_and_not_a_hang(process: Process, tmp_path: Path) -> None:
+    script = APP.replace("port=0", f"port={process.port}")
+    second = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, timeout=20
+    )
+    assert second.returncode != 0
+    assert "address already in use" in second.stderr
+    assert "Traceback" not in second.stderr

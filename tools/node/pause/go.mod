@@ -1,0 +1,3 @@
+module kotatsu/tools/node/pause
+
+go 1.24.0

@@ -1,0 +1,147 @@
+"""Where everything is: one place that knows paths, names and addresses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kotatsu_node.errors import NodeError
+
+NODE_NAME = "kotatsu"
+NETNS = "kotatsu-node"
+LINK_HOST, LINK_NODE = "kotatsu-host", "kotatsu-peer"
+LINK_CIDR = "10.243.255.0/30"
+HOST_IP, NODE_IP = "10.243.255.1", "10.243.255.2"
+SERVICE_CIDR, API_SERVICE_IP, DNS_IP = "10.96.0.0/16", "10.96.0.1", "10.96.0.10"
+POD_CIDR = "10.244.0.0/16"
+CLUSTER_DOMAIN = "cluster.local"
+API_PORT = 6443
+
+BASE_IMAGE = "localhost/kotatsu-base:bookworm"
+PAUSE_IMAGE = "localhost/kotatsu-pause:1"
+
+DEFAULT_STATE = Path("/var/lib/kotatsu-node")
+# A unix socket's path holds 107 bytes; the longest below the state directory is containerd's.
+_LONGEST_SOCKET = "run/containerd/containerd.sock.ttrpc"
+_SOCKET_LIMIT = 107
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one node. `state` goes with the cluster, `cache` outlives it."""
+
+    state: Path
+    cache: Path
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, state_dir: str | None = None
+    ) -> Layout:
+        """Layout from --state-dir, KOTATSU_NODE_DIR and KOTATSU_CACHE, or the defaults.
+
+        Raises NodeError when the state directory's name is too long for the sockets in it.
+        """
+        chosen = state_dir or environ.get("KOTATSU_NODE_DIR") or str(DEFAULT_STATE)
+        state = Path(chosen).expanduser().absolute()
+        if len(str(state / _LONGEST_SOCKET)) > _SOCKET_LIMIT:
+            raise NodeError(
+                f"the state directory {state} is too long for the unix sockets kept in it",
+                hint="choose a shorter one with --state-dir or KOTATSU_NODE_DIR",
+            )
+        if environ.get("KOTATSU_CACHE"):
+            cache = Path(environ["KOTATSU_CACHE"])
+        else:
+            home = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+            cache = Path(home) / "kotatsu"
+        return cls(state=state, cache=cache.expanduser().absolute())
+
+    # --- state: what belongs to the running cluster ---
+    @property
+    def logs(self) -> Path:
+        """One file per component, and one per long step."""
+        return self.state / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Process records, sockets, containerd's and runc's runtime state."""
+        return self.state / "run"
+
+    @property
+    def processes(self) -> Path:
+        """One JSON record per started component."""
+        return self.run / "processes"
+
+    @property
+    def pki(self) -> Path:
+        """Certificates and keys; kept over `down`, so an exported KUBECONFIG stays valid."""
+        return self.state / "pki"
+
+    @property
+    def config(self) -> Path:
+        """Generated configuration files and kubeconfigs."""
+        return self.state / "config"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.config / "admin.kubeconfig"
+
+    @property
+    def bin(self) -> Path:
+        """Links to what a user calls (kubectl, helm); goes first in PATH."""
+        return self.state / "bin"
+
+    @property
+    def volumes(self) -> Path:
+        """Directories behind the hostPath PersistentVolumes."""
+        return self.state / "volumes"
+
+    @property
+    def etcd(self) -> Path:
+        """The cluster's data."""
+        return self.state / "etcd"
+
+    @property
+    def kubelet(self) -> Path:
+        """The kubelet's root directory (pod volumes are mounted below it)."""
+        return self.state / "kubelet"
+
+    @property
+    def containerd(self) -> Path:
+        """containerd's root: loaded images; kept over `down`."""
+        return self.state / "containerd"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """Where containerd listens."""
+        return self.run / "containerd" / "containerd.sock"
+
+    @property
+    def loaded(self) -> Path:
+        """Which images were loaded, so that the same one is not loaded twice."""
+        return self.state / "loaded.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while `up` or `down` changes the node."""
+        return self.state / "lock"
+
+    # --- cache: slow to make, keyed by what it is made from ---
+    @property
+    def binaries(self) -> Path:
+        """Built binaries, one directory per key."""
+        return self.cache / "bin"
+
+    @property
+    def buildah(self) -> Path:
+        """buildah's image storage, apart from the machine's own."""
+        return self.cache / "buildah"
+
+
+def sources() -> Path:
+    """The directory with the Go sources (kube/, pause/): the checkout's, or the installed copy."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parents[1]
+    return checkout if (checkout / "kube" / "main.go").is_file() else package

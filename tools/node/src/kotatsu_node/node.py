@@ -1,0 +1,261 @@
+"""The node as an object: what the command line offers, for tests and other tools."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from kotatsu_node import (
+    api,
+    binaries,
+    builds,
+    certs,
+    cluster,
+    components,
+    configuration,
+    containerd,
+    images,
+    netns,
+    preflight,
+    prepare,
+    remains,
+    volumes,
+)
+from kotatsu_node.api import Api
+from kotatsu_node.buildah import Buildah
+from kotatsu_node.errors import NodeError
+from kotatsu_node.layout import BASE_IMAGE, PAUSE_IMAGE, Layout
+from kotatsu_node.progress import Progress
+
+
+@dataclass(frozen=True)
+class Status:
+    """What works. `checks` holds an empty string for what does, else the reason it does not."""
+
+    state_dir: str
+    components: dict[str, bool]
+    checks: dict[str, str]
+    remains: list[str] = field(default_factory=list)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Every component runs and every check passes."""
+        return all(self.components.values()) and not any(self.checks.values())
+
+    @property
+    def is_absent(self) -> bool:
+        """Nothing runs and nothing is left of a node."""
+        return not any(self.components.values()) and not self.remains
+
+    def as_dict(self) -> dict[str, object]:
+        """For -o json."""
+        return {"healthy": self.is_healthy, **asdict(self)}
+
+
+class Node:
+    """The one throwaway node of this machine. Every failure is a NodeError."""
+
+    def __init__(self, layout: Layout, progress: Progress | None = None) -> None:
+        self.layout = layout
+        self.progress = progress or Progress()
+        self.buildah = Buildah(layout.buildah)
+
+    @classmethod
+    def open(cls, state_dir: str | None = None, progress: Progress | None = None) -> Node:
+        """The node of a state directory (by default the machine's usual one)."""
+        return cls(Layout.from_environment(state_dir=state_dir), progress)
+
+    def up(self) -> None:
+        """Make the node run, whatever state it is in; quick when it does already."""
+        preflight.require_root_on_linux()
+        with self._locked():
+            status = self.status()
+            if status.is_healthy:
+                volumes.recycle(Api(self.layout.pki), self.layout.volumes)
+                self.progress.say("the node is already up and healthy")
+                return
+            self._refuse_foreign_namespace(status)
+            made = prepare.everything(self.layout, self.buildah, self.progress)
+            if status.components["etcd"] and status.components["containerd"] and netns.exists():
+                self.progress.say("the node is half up; starting what is missing")
+            else:
+                self._begin_from_nothing(status)
+            configuration.write(self.layout, made.kube)
+            links = [made.kube / "kubectl", made.helm / "helm"]
+            binaries.link(self.layout.bin, links)
+            self._start_everything(made.kube)
+
+    def down(self, *, purge: bool = False) -> None:
+        """End the node and take away all it left; `purge` also deletes what is cached."""
+        preflight.require_root_on_linux()
+        with self._locked():
+            if self.status().is_absent:
+                self.progress.say("the node is not up")
+            else:
+                with self.progress.step("stop the node"):
+                    self._stop_everything()
+            remains.clean(self.layout)
+            if purge:
+                with self.progress.step("delete binaries, images and keys"):
+                    prepare.forget(self.layout, self.buildah)
+
+    def status(self) -> Status:
+        """Look at every component and ask the API server, the node and the DNS."""
+        running = cluster.alive(self.layout)
+        checks = {"api": "not running", "node": "not running", "dns": "not running"}
+        if "kube-apiserver" in running:
+            checks = self._checks()
+        return Status(
+            state_dir=str(self.layout.state),
+            components={name: name in running for name in components.ORDER},
+            checks=checks,
+            remains=remains.find(self.layout),
+        )
+
+    def start(self, component: str) -> None:
+        """Start one component again (with no wait for it to be of use)."""
+        self._known(component)
+        cluster.start(self.layout, self._kube(), component)
+
+    def stop(self, component: str) -> None:
+        """End one component with TERM; the others and the pods run on."""
+        self._known(component)
+        cluster.stop(self.layout, [component])
+
+    def kill(self, component: str) -> None:
+        """End one component with KILL."""
+        self._known(component)
+        if component in (running := cluster.alive(self.layout)):
+            running[component].signal(signal.SIGKILL)
+        cluster.stop(self.layout, [component])
+
+    def build(
+        self,
+        tag: str,
+        dockerfile: Path,
+        context: Path | None = None,
+        build_args: Sequence[str] = (),
+    ) -> None:
+        """Build an image, and load it when the node is up. `build_args` are KEY=VALUE."""
+        preflight.require_root_on_linux()
+        prepare.packages(self.layout, self.progress)
+        prepare.base(self.layout, self.buildah, self.progress)
+        where = context if context is not None else dockerfile.parent
+        log = self.layout.logs / f"image-{tag.replace('/', '_').replace(':', '_')}.log"
+        with self.progress.step(f"build image {tag}"):
+            builds.build(self.buildah, tag, dockerfile, where, build_args, log)
+        if "containerd" in cluster.alive(self.layout):
+            self.load(tag)
+
+    def load(self, image: str) -> None:
+        """Put a built image, or an image archive, into the running node."""
+        preflight.require_root_on_linux()
+        if "containerd" not in cluster.alive(self.layout):
+            raise NodeError("the node is not up", hint="start it with `kotatsu-node up`")
+        with self.progress.step(f"load image {image}"):
+            loaded = images.load(self.layout, self.buildah, image)
+        if not loaded:
+            self.progress.say(f"image {image} is loaded already")
+
+    def environment(self) -> dict[str, str]:
+        """KUBECONFIG and PATH for kubectl and helm."""
+        old = os.environ.get("PATH", os.defpath)
+        first = str(self.layout.bin)
+        path = old if first in old.split(os.pathsep) else f"{first}{os.pathsep}{old}"
+        return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path}
+
+    def _begin_from_nothing(self, status: Status) -> None:
+        if not status.is_absent:
+            with self.progress.step("clean up what an earlier node left"):
+                cluster.stop(self.layout, list(reversed(components.ORDER)))
+                remains.clean(self.layout)
+        else:
+            remains.clean(self.layout)
+        certs.ensure(self.layout.pki)
+        netns.create()
+
+    def _start_everything(self, kube: Path) -> None:
+        layout = self.layout
+        for log in layout.logs.glob("*.log"):
+            if log.stem in components.ORDER and log.stem not in cluster.alive(layout):
+                log.replace(log.with_suffix(".log.old"))
+        with self.progress.step("start etcd, containerd and the API server"):
+            cluster.start(layout, kube, "etcd")
+            cluster.start(layout, kube, "kube-apiserver")
+            if "containerd" not in cluster.alive(layout):
+                cluster.start_containerd(layout, kube)
+            for image in (PAUSE_IMAGE, BASE_IMAGE):
+                images.load(layout, self.buildah, image)
+            cluster.start_control_plane(layout, kube)
+        with self.progress.step("wait for a Ready node"):
+            cluster.start(layout, kube, "kubelet")
+            cluster.install(layout, kube)
+            cluster.wait_ready(layout)
+        with self.progress.step("wait for the cluster's DNS"):
+            cluster.wait_dns(layout)
+
+    def _stop_everything(self) -> None:
+        # The kubelet first, or it would start again what is ended.
+        cluster.stop(self.layout, ["kubelet"])
+        containerd.kill_containers(self.layout)
+        if "containerd" in cluster.alive(self.layout):
+            containerd.forget_containers(self.layout)
+        # The API server before etcd: it takes its address out of Service `kubernetes` last.
+        for names in (components.ORDER[2:], components.ORDER[:2]):
+            cluster.stop(self.layout, names)
+
+    def _checks(self) -> dict[str, str]:
+        try:
+            client = Api(self.layout.pki)
+        except NodeError as error:
+            return {"api": error.what}
+        if not client.is_ready():
+            return {"api": "not ready"}
+        answers = api.dns_answers() or api.dns_answers()
+        return {
+            "api": "",
+            "node": client.node_condition(),
+            "dns": "" if answers else "no answer",
+        }
+
+    def _refuse_foreign_namespace(self, status: Status) -> None:
+        ours = {process.pid for process in cluster.alive(self.layout).values()}
+        others = [pid for pid in netns.processes_in() if pid not in ours]
+        shims = {shim.pid for shim in containerd.shims(self.layout)}
+        others = [pid for pid in others if pid not in shims]
+        if others and not any(status.components.values()) and not shims:
+            raise NodeError(
+                f"the network namespace {netns.NETNS} is in use by process {others[0]},"
+                " which this state directory did not start",
+                hint="run `kotatsu-node down` with the --state-dir of the node that is up",
+            )
+
+    def _kube(self) -> Path:
+        # What `up` linked, not what it would build now: the sources may have changed since.
+        link = self.layout.bin / "kubectl"
+        if not link.is_symlink():
+            raise NodeError("the node is not up", hint="start it with `kotatsu-node up`")
+        return link.readlink().parent
+
+    @staticmethod
+    def _known(component: str) -> None:
+        if component not in components.ORDER:
+            raise NodeError(
+                f"there is no component {component}", hint=f"one of {', '.join(components.ORDER)}"
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.layout.state.mkdir(parents=True, exist_ok=True)
+        with self.layout.lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with self.progress.step("wait for another kotatsu-node to finish"):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,57 @@
+"""Get ready what a node is made from: packages, binaries, images. Slow once, then cached."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from kotatsu_node import base_image, debian, preflight, remains
+from kotatsu_node.binaries import Binaries
+from kotatsu_node.buildah import Buildah
+from kotatsu_node.layout import Layout
+from kotatsu_node.progress import Progress
+
+
+def packages(layout: Layout, progress: Progress) -> None:
+    """Install the Debian packages that are missing."""
+    if needed := debian.missing():
+        preflight.require_debian()
+        with progress.step(f"install {', '.join(needed)}"):
+            debian.install(needed, layout.logs / "apt.log")
+
+
+def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
+    """Make the base image unless it is there."""
+    if buildah.label(base_image.BASE_IMAGE, "kotatsu.recipe") != base_image.recipe():
+        with progress.step(f"make the base image (Debian {base_image.RELEASE} with Python)"):
+            base_image.ensure_base(buildah, layout.logs / "base-image.log")
+
+
+def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries:
+    """Packages, binaries and both images; the long builds run beside the downloads."""
+    binaries = Binaries.locate(layout.binaries, preflight.go_version())
+
+    def build_all() -> None:
+        for name, build in binaries.missing().items():
+            with progress.step(f"build {name}"):
+                build(layout.logs / f"build-{name}.log")
+
+    def install_all() -> None:
+        packages(layout, progress)
+        base(layout, buildah, progress)
+
+    # The compiler wants both cores, packages and base image mostly the network.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = [pool.submit(install_all), pool.submit(build_all)]
+    for job in jobs:
+        job.result()
+    base_image.ensure_pause(buildah, binaries.pause)
+    return binaries
+
+
+def forget(layout: Layout, buildah: Buildah) -> None:
+    """Delete everything cached: binaries, images, keys, logs."""
+    remains.unmount(buildah.root)
+    for directory in (buildah.root, buildah.runroot, layout.binaries, layout.state):
+        remains.remove_tree(directory)
+    for parent in (layout.cache, buildah.runroot.parent):
+        remains.remove_if_empty(parent)

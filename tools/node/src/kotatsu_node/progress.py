@@ -1,0 +1,99 @@
+"""Tell what is going on: a line when a step begins, and its duration when it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from kotatsu_node.errors import NodeError
+
+_TICK_SECONDS = 0.5
+# A step shorter than this is no news in a pipe; it is announced only once it lasts.
+_QUIET_SECONDS = 1.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: 0.4 s, 12 s, 4 min 10 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Progress:
+    """Prints steps to `stream` (standard error); several may run at once, from any thread.
+
+    On a terminal the running steps share one live line with elapsed times. In a pipe a step that
+    lasts over a second is one line at its beginning and one at its end.
+    """
+
+    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stderr
+        self._live = self._stream.isatty() if live is None else live
+        self._lock = threading.Lock()
+        self._running: dict[str, float] = {}
+        self._announced: set[str] = set()
+        self._wake = threading.Event()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Run the body as the step `name`; a NodeError leaving it learns the step's name."""
+        started = time.monotonic()
+        with self._lock:
+            self._running[name] = started
+            first = len(self._running) == 1
+        if first:
+            self._wake = threading.Event()
+            threading.Thread(target=self._tick, args=(self._wake,), daemon=True).start()
+        try:
+            yield
+        except NodeError as error:
+            error.step = error.step or name
+            self._finish(name, "FAILED after")
+            raise
+        except BaseException:
+            self._finish(name, "stopped after")
+            raise
+        self._finish(name, "")
+
+    def say(self, text: str) -> None:
+        """Print one line of its own."""
+        with self._lock:
+            self._line(text)
+
+    def _finish(self, name: str, verb: str) -> None:
+        with self._lock:
+            elapsed = time.monotonic() - self._running.pop(name)
+            if not self._running:
+                self._wake.set()
+            was_announced = name in self._announced
+            self._announced.discard(name)
+            if self._live or was_announced or verb:
+                mark = "✗" if verb else "✓"
+                spent = f"{verb} {duration(elapsed)}".strip()
+                self._line(f"{mark} {name} ({spent})")
+
+    def _tick(self, wake: threading.Event) -> None:
+        while not wake.wait(_TICK_SECONDS):
+            with self._lock:
+                now = time.monotonic()
+                if self._live:
+                    steps = ", ".join(
+                        f"{name} ({duration(now - since)})" for name, since in self._running.items()
+                    )
+                    self._stream.write(f"\r\x1b[K· {steps}")
+                    self._stream.flush()
+                    continue
+                for name, since in self._running.items():
+                    if name not in self._announced and now - since >= _QUIET_SECONDS - 0.1:
+                        self._announced.add(name)
+                        self._line(f"· {name}")
+
+    def _line(self, text: str) -> None:
+        start = "\r\x1b[K" if self._live else ""
+        self._stream.write(f"{start}{text}\n")
+        self._stream.flush()
