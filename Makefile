@@ -6,10 +6,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo
-IMAGES := services/auth services/feed services/voice operator
+LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
+          tools/github-stub tools/local
+IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local,--no-emit-package kotatsu-$(p))
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help

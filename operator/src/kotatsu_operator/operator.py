@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import kopf
@@ -43,6 +44,7 @@ class Operator:
         self.world = World()
         self._kube = kube
         self._namespaces = list(namespaces)
+        self._name: Any = name
         self._http = httpx.AsyncClient(trust_env=False)
         self._reconciler = Reconciler(
             kube=kube,
@@ -67,6 +69,8 @@ class Operator:
                 settings=handlers.operator_settings(),
                 namespaces=self._namespaces,
                 standalone=True,
+                # Given, since kopf would look up the login name of a user an image need not have.
+                identity=self._name,
                 stop_flag=stop,
             )
         finally:

@@ -43,10 +43,10 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     asleep_asked = (
         override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
     )
-    wanted, recommended = recommend(
-        seen.demand, spec.scaling, seen.replicas, memory.recommended, now
+    wanted, trend = recommend(
+        seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )
-    memory = replace(memory, recommended=recommended)
+    memory = replace(memory, trend=trend)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
     step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)

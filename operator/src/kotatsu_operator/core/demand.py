@@ -3,28 +3,47 @@
 from datetime import datetime, timedelta
 
 from .spec import Scaling
-from .state import Demand
+from .state import Demand, Series, Trend
 
-STABLE_WINDOW = timedelta(seconds=60)
-"""Replicas fall only to the highest number asked for within this window: no flutter."""
+UP_WINDOW = timedelta(seconds=3)
+"""Replicas rise to what was asked for all through this window: a burst that the pods there are
+clear by themselves starts no others."""
 
-Recommended = tuple[tuple[datetime, int], ...]
+DOWN_WINDOW = timedelta(seconds=60)
+"""Replicas fall only to the highest number recommended within this window: no flutter."""
 
 
 def recommend(
-    demand: Demand, scaling: Scaling, current: int, past: Recommended, now: datetime
-) -> tuple[int, Recommended]:
-    """Replicas for the demand at hand: up at once, down after the stable window.
+    demand: Demand, scaling: Scaling, current: int, ready: int, trend: Trend, now: datetime
+) -> tuple[int, Trend]:
+    """Replicas for the demand at hand, and the trend to remember.
 
     One pod serves `target_concurrency` requests, so n requests need ceil(n / target) pods, bounded
-    by max_replicas. Demand that is not known recommends what runs now. Returns the number and the
-    recommendations to remember.
+    by max_replicas. These are the two stabilization windows of a HorizontalPodAutoscaler: the least
+    of what was asked for lately on the way up, the most of that on the way down. Until a pod is
+    Ready, whoever waits asks for that one pod: how long they wait says nothing about how many they
+    need. Demand that is not known asks for what runs now.
     """
-    needed = -(-demand.concurrency // scaling.target_concurrency) if demand.known else current
-    needed = min(needed, scaling.max_replicas)
-    kept = tuple((at, n) for at, n in past if now - at < STABLE_WINDOW)
-    # A run of equal numbers is one entry with its latest time: the memory stays small.
-    if kept and kept[-1][1] == needed:
-        kept = kept[:-1]
-    kept = (*kept, (now, needed))
-    return max(n for _, n in kept), kept
+    asked = current
+    if demand.known:
+        asked = min(-(-demand.concurrency // scaling.target_concurrency), scaling.max_replicas)
+        if ready == 0:
+            asked = min(asked, 1)
+    recent = _add(trend.asked, asked, now, UP_WINDOW)
+    covered = now - recent[0][0] >= UP_WINDOW
+    sustained = min(n for _, n in recent) if covered else min(asked, max(ready, 1))
+    lately = _add(trend.sustained, sustained, now, DOWN_WINDOW)
+    return max(n for _, n in lately), Trend(recent, lately)
+
+
+def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series:
+    """Append to a series and drop what no longer matters.
+
+    Of a run of equal values the first and the last entry are kept. The newest entry older than the
+    window stays too: it is the value in force as the window begins.
+    """
+    if len(series) > 1 and series[-1][1] == series[-2][1] == value:
+        series = series[:-1]
+    series = (*series, (now, value))
+    before = [i for i, (at, _) in enumerate(series) if now - at >= window]
+    return series[before[-1] :] if before else series

@@ -13,11 +13,13 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError with a sentence for people when the text is not one.
     """
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration: write it like 90s, 2m or 1h30m")
-    return timedelta(
-        seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
-    )
+    try:
+        if _WHOLE.fullmatch(text):
+            parts = _PART.findall(text)
+            return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError:
+        pass  # more than timedelta holds, which is 2.7 million years
+    raise ValueError(f"{text!r} is not a duration: write it like 90s, 2m or 1h30m")
 
 
 def format_duration(duration: timedelta) -> str:

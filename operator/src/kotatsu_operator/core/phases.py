@@ -13,7 +13,7 @@ from datetime import datetime
 from .activity import Idle, in_force
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec
-from .state import Memory, Note, Observation, Phase, Reason, Route, WarmUp
+from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -172,5 +172,5 @@ def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
         phase=Phase.SLEEPING,
         since=now,
         override_done=memory.override_done or done,
-        recommended=(),
+        trend=Trend(),
     )

@@ -80,35 +80,46 @@ def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:
 
 
 def _wall_starts(window: Window, after: datetime, before: datetime) -> Iterator[datetime]:
+    """Wall-clock starts of openings that may touch the wall-clock range [after, before]."""
     if window.start is not None:
-        if after <= window.start <= before:
-            yield window.start
+        yield window.start
         return
     assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    assert window.duration is not None  # noqa: S101
+    # Of the openings that surely began before the range, only the newest matters: it closes last.
+    # Without it a dense schedule with a long duration would be walked from its very beginning.
+    first = after - _SLACK
+    for wall in CronSim(window.schedule, first, reverse=True):
+        if wall < first - window.duration - _SLACK:
+            break
+        if wall.date() not in window.exclude:
+            first = wall
+            break
     # CronSim yields times strictly after the one it is given.
-    for wall in CronSim(window.schedule, after - timedelta(minutes=1)):
-        if wall > before:
+    for wall in CronSim(window.schedule, first - timedelta(minutes=1)):
+        if wall > before + _SLACK:
             return
-        if wall >= after:
+        if wall >= first and wall.date() not in window.exclude:
             yield wall
 
 
 def occurrences(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
 ) -> list[Occurrence]:
-    """Every occurrence that is open at some moment of [after, before), by start."""
+    """Every occurrence that is open at some moment of [after, before), by start.
+
+    Where a window's own openings overlap, those that began more than a day before the range are
+    left out when a newer one of them closes later.
+    """
     found = []
+    first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (after, before))
     for window in windows:
-        longest = window.duration or timedelta()
-        if window.start is not None and window.end is not None:
-            longest = window.end - window.start + _SLACK
-        first = after.astimezone(zone).replace(tzinfo=None) - longest - _SLACK
-        last = before.astimezone(zone).replace(tzinfo=None) + _SLACK
         for wall in _wall_starts(window, first, last):
-            if wall.date() in window.exclude:
-                continue
             start, shifted = to_instant(wall, zone)
-            end = to_instant(window.end, zone)[0] if window.end else start + longest
+            if window.end is not None:
+                end = to_instant(window.end, zone)[0]
+            else:
+                end = start + (window.duration or timedelta())
             if start < before and end > after and end > start:
                 found.append(Occurrence(start, end, window.name, window.replicas, shifted))
     return sorted(found)

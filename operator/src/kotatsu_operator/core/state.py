@@ -93,6 +93,18 @@ class WarmUp:
     replicas: int
 
 
+Series = tuple[tuple[datetime, int], ...]
+"""Values with their times, oldest first."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Replicas that demand has asked for lately, and what was recommended of that."""
+
+    asked: Series = ()
+    sustained: Series = ()
+
+
 @dataclass(frozen=True)
 class Memory:
     """What must be remembered between decisions; most of it lives in the WarmPool's status."""
@@ -111,8 +123,7 @@ class Memory:
     raised_at: datetime | None = None
     """When a warm-up that has not finished yet began."""
     warm_ups: tuple[WarmUp, ...] = ()
-    recommended: tuple[tuple[datetime, int], ...] = ()
-    """Replicas that demand asked for, over the stable window."""
+    trend: Trend = Trend()
     override_key: str = ""
     override_seen: datetime | None = None
     override_done: bool = False

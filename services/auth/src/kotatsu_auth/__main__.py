@@ -1,7 +1,5 @@
 """`kotatsu-auth`, also `python -m kotatsu_auth`."""
 
-import httpx
-
 from kotatsu_auth.app import create_app
 from kotatsu_auth.settings import AuthSettings
 from kotatsu_common import logs
@@ -15,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM."""
     settings = command(AuthSettings, "kotatsu-auth", SUMMARY, argv)
     logs.configure(settings.log_level)
-    serve(create_app(settings, http=httpx.AsyncClient()), settings)
+    serve(create_app(settings), settings)
 
 
 if __name__ == "__main__":

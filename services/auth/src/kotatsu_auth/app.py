@@ -1,7 +1,8 @@
 """The app, put together from its parts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
@@ -21,17 +22,25 @@ from kotatsu_common.health import Readiness
 def create_app(
     settings: AuthSettings,
     *,
-    http: httpx.AsyncClient,
+    http: httpx.AsyncClient | None = None,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
-    """Auth as an ASGI app. `http` reaches GitHub and stays the caller's to close.
+    """Auth as an ASGI app. `http` reaches GitHub; one that is handed in stays the caller's.
 
     `clock` (monotonic) ages the cache; `now` (Unix time) reads GitHub's rate-limit resets.
     """
+    client = http or httpx.AsyncClient()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if http is None:
+            await client.aclose()
+
     registry = CollectorRegistry()
     github = GitHub(
-        http, GitHubMetrics(registry, "kotatsu_auth"), timeout=settings.github_timeout, now=now
+        client, GitHubMetrics(registry, "kotatsu_auth"), timeout=settings.github_timeout, now=now
     )
     accounts = GitHubAccounts(
         github,
@@ -63,6 +72,7 @@ def create_app(
         description="GitHub identity: the OAuth code exchange, and whose token is this?",
         registry=registry,
         readiness=readiness,
+        lifespan=lifespan,
         expose_headers=USER_HEADERS,
     )
     app.include_router(create_routes(Authorize(verifier), accounts, metrics))

@@ -42,13 +42,13 @@ class Answer:
 class _User(BaseModel):
     id: int = Field(gt=0, lt=2**63)
     # What GitHub's logins look like, enterprise users and bots included. It becomes a header.
-    login: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_\-\[\]]{1,100}\Z")]
-    avatar_url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[!-~]{1,1900}\Z")]
+    login: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-\[\]]{1,100}$")]
+    avatar_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,1900}$")]
 
 
 class _Exchange(BaseModel):
-    access_token: Annotated[str, StringConstraints(pattern=r"\A[!-~]{1,2000}\Z")] | None = None
-    error: Annotated[str, StringConstraints(pattern=r"\A[a-z_]{1,100}\Z")] | None = None
+    access_token: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,2000}$")] | None = None
+    error: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,100}$")] | None = None
 
 
 class GitHubAccounts:

@@ -6,6 +6,7 @@ and the seconds until it is worth asking again; everything else is an answer for
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -62,6 +63,7 @@ class GitHubMetrics:
             "Requests that the token last used has left until GitHub resets its limit",
             registry=registry,
         )
+        self.rate_limit_remaining.set(math.nan)  # nobody knows yet, which is not 0
 
 
 class GitHub:
@@ -100,6 +102,14 @@ class GitHub:
             self._metrics.requests.labels(call, outcome).inc()
             self._metrics.duration.labels(call).observe(time.perf_counter() - began)
 
+    def rate_limited(self, answer: httpx.Response) -> GitHubUnavailableError:
+        """The error for an answer that says so; GraphQL does it in the body of a 200."""
+        return GitHubUnavailableError(
+            "rate_limited",
+            "GitHub's rate limit for this token is used up.",
+            rate_limit_wait(answer.headers, self._now()),
+        )
+
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         slow = GitHubUnavailableError(
             "slow", f"GitHub did not answer within {self._timeout:g} seconds."
@@ -132,10 +142,7 @@ class GitHub:
     def _check(self, answer: httpx.Response) -> None:
         status = answer.status_code
         if is_rate_limit(answer):
-            wait = rate_limit_wait(answer.headers, self._now())
-            raise GitHubUnavailableError(
-                "rate_limited", "GitHub's rate limit for this token is used up.", wait
-            )
+            raise self.rate_limited(answer)
         if status >= 500:
             raise GitHubUnavailableError("error", f"GitHub answered {status}.")
         if status < 200 or (300 <= status < 400 and status != 304):

@@ -19,7 +19,13 @@ _LABEL = "kotatsu.recipe"
 # Raise this when the recipe below changes, so that caches notice.
 _RECIPE = "1"
 # Documentation and translations: half of the image's files, read by nobody in a container.
-_TRIM = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian")
+_TRIM = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/lintian",
+)
 _EMPTY = ("var/lib/apt/lists", "var/cache/apt", "var/cache/debconf", "var/log", "tmp")
 # The same for packages that a Dockerfile installs later; copyright files stay.
 _DPKG_EXCLUDE = "".join(f"path-exclude=/{d}/*\n" for d in _TRIM) + (
@@ -27,21 +33,22 @@ _DPKG_EXCLUDE = "".join(f"path-exclude=/{d}/*\n" for d in _TRIM) + (
 )
 
 
+def is_current(buildah: Buildah) -> bool:
+    """Whether the storage has a base image made by this very recipe."""
+    return buildah.label(BASE_IMAGE, _LABEL) == recipe()
+
+
 def ensure_base(buildah: Buildah, log: Path) -> None:
     """Make the Debian base image unless the storage has the current one."""
-    if buildah.label(BASE_IMAGE, _LABEL) == recipe():
+    if is_current(buildah):
         return
     work = Path(tempfile.mkdtemp(prefix=".base-", dir=buildah.root))
     rootfs = work / "rootfs"
     try:
-        mirror = os.environ.get("KOTATSU_DEBIAN_MIRROR") or debian.mirror_of(
-            RELEASE, debian.read_sources()
-        )
+        mirror = _mirror()
+        include = f"--include={','.join(_INCLUDE)}"
         shell.call_logged(
-            [
-                *("debootstrap", "--variant=minbase", f"--include={','.join(_INCLUDE)}"),
-                *(RELEASE, rootfs, *([mirror] if mirror else [])),
-            ],
+            ["debootstrap", "--variant=minbase", include, RELEASE, str(rootfs), *mirror],
             log,
             hint="check that the machine's Debian mirror is reachable (`apt-get update`), or name"
             " another in KOTATSU_DEBIAN_MIRROR",
@@ -63,6 +70,12 @@ def ensure_pause(buildah: Buildah, pause: Path) -> None:
         buildah, pause, PAUSE_IMAGE, '--entrypoint=["/pause"]', "--user=65535:65535",
         recipe_label=pause.name,
     )  # fmt: skip
+
+
+def _mirror() -> list[str]:
+    named = os.environ.get("KOTATSU_DEBIAN_MIRROR")
+    mirror = named or debian.mirror_of(RELEASE, debian.read_sources())
+    return [mirror] if mirror else []  # debootstrap knows a mirror itself
 
 
 def recipe() -> str:

@@ -46,7 +46,7 @@ class Binaries:
         kube = [root / "kube" / name for name in ("go.mod", "go.sum", "main.go")]
         pause = [root / "pause" / name for name in ("go.mod", "main.go")]
         return cls(
-            kube=cache / f"kube-{key(kube, go_version, KUBERNETES_VERSION)}",
+            kube=cache / f"kube-{key(kube, go_version, version_stamp())}",
             pause=cache / f"pause-{key(pause, go_version)}",
             helm=cache / f"helm-{key([], go_version, HELM)}",
         )
@@ -61,15 +61,8 @@ class Binaries:
         return {name: build for name, (made, build) in builds.items() if not made.is_dir()}
 
     def _build_kube(self, log: Path) -> None:
-        version = "k8s.io/component-base/version"
-        major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-        # Without the stamp the parts call themselves v0.0.0, which some controllers refuse.
-        stamp = (
-            f"-X {version}.gitVersion={KUBERNETES_VERSION}"
-            f" -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
-        )
         with _publish(self.kube) as work:
-            _go_build(sources() / "kube", work.path / "kube", f"{_STRIP} {stamp}", log)
+            _go_build(sources() / "kube", work.path / "kube", f"{_STRIP} {version_stamp()}", log)
             for part in PARTS:
                 (work.path / part).symlink_to("kube")
 
@@ -82,6 +75,19 @@ class Binaries:
             command = ["go", "install", "-trimpath", "-ldflags", _STRIP, HELM]
             env = {**_STATIC, "GOBIN": str(work.path), "GOFLAGS": "-buildvcs=false"}
             shell.call_logged(command, log, env=env, hint=_HINT)
+
+
+def version_stamp() -> str:
+    """Linker flags that tell the parts their version.
+
+    Without it they call themselves v0.0.0, which some controllers refuse.
+    """
+    version = "k8s.io/component-base/version"
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    return (
+        f"-X {version}.gitVersion={KUBERNETES_VERSION}"
+        f" -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
+    )
 
 
 def key(files: Iterable[Path], *words: str) -> str:
@@ -119,7 +125,7 @@ def _go_flags() -> str:
 
 
 def _go_build(source: Path, output: Path, ldflags: str, log: Path) -> None:
-    command = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", output, "."]
+    command: list[str | Path] = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", output, "."]
     env = {**_STATIC, "GOFLAGS": _go_flags(), "GOWORK": "off"}
     shell.call_logged(command, log, env=env, cwd=source, hint=_HINT)
 

@@ -11,6 +11,13 @@ from pathlib import Path
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 
+_CONTAINERS_CONF = """\
+[containers]
+default_ulimits = [{ulimits}]
+
+[network]
+network_backend = "netavark"
+"""
 _POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 
 
@@ -42,7 +49,9 @@ class Buildah:
     def call(self, *arguments: str | Path, check: bool = True, timeout: float = 600) -> str:
         """Run a subcommand and return what it printed."""
         command = self.command(*arguments)
-        return shell.call(command, check=check, timeout=timeout, env=self.environment).stdout.strip()
+        return shell.call(
+            command, check=check, timeout=timeout, env=self.environment
+        ).stdout.strip()
 
     def policy_flag(self) -> tuple[str, Path]:
         """The flag for subcommands that check signatures (there are none to check)."""
@@ -78,7 +87,7 @@ class Buildah:
 
     def _can(self, driver: str) -> bool:
         storage = ("--root", self.root / "storage", "--runroot", self.runroot)
-        command = ["buildah", *storage, "--storage-driver", driver, "images"]
+        command: list[str | Path] = ["buildah", *storage, "--storage-driver", driver, "images"]
         try:
             shell.call(command, env=self.environment)
         except NodeError:
@@ -92,11 +101,7 @@ class Buildah:
             ("policy.json", json.dumps(_POLICY)),
             ("registries.conf", "unqualified-search-registries = []\n"),
             ("storage.conf", f'[storage]\ndriver = "{driver}"\n'),
-            (
-                "containers.conf",
-                f"[containers]\ndefault_ulimits = [{limits}]\n"
-                '[network]\nnetwork_backend = "netavark"\n',
-            ),
+            ("containers.conf", _CONTAINERS_CONF.format(ulimits=limits)),
         ):
             # Renamed into place: another build may be reading it.
             draft = self.root / f".{name}.{os.getpid()}"

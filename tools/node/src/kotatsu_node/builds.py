@@ -59,7 +59,7 @@ def build(
 
 
 def _mounts(work: Path) -> list[str]:
-    """buildah --volume arguments; what this machine does not have is left out."""
+    """Arguments of --volume; what this machine does not have is left out."""
     mounts = []
     if _CERTIFICATES.is_dir() and any(_CERTIFICATES.iterdir()):
         mounts.append(f"{_CERTIFICATES}:{_CERTIFICATES}:ro")
@@ -68,9 +68,8 @@ def _mounts(work: Path) -> list[str]:
         config = work / "pip.conf"
         config.write_text(pip_conf(settings))
         mounts.append(f"{config}:/etc/pip.conf:ro")
-    for path in local_paths(settings):
-        if not path.is_relative_to(_CERTIFICATES):
-            mounts.append(f"{path}:{path}:ro")
+    paths = [path for path in local_paths(settings) if not path.is_relative_to(_CERTIFICATES)]
+    mounts += [f"{path}:{path}:ro" for path in paths]
     return mounts + _apt_mounts(work)
 
 
@@ -83,7 +82,9 @@ def _apt_mounts(work: Path) -> list[str]:
     conf.mkdir()
     (sources / "machine.list").write_text(
         "".join(
-            f"deb {a.uri} {suite} {' '.join(a.components)}\n" for a in archives for suite in a.suites
+            f"deb {a.uri} {suite} {' '.join(a.components)}\n"
+            for a in archives
+            for suite in a.suites
         )
     )
     dump = shell.call(["apt-config", "dump", "Acquire"], check=False).stdout
@@ -108,7 +109,7 @@ def _pip_files(environ: Mapping[str, str]) -> list[str]:
 
 
 def pip_settings(environ: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
-    """pip's global settings from its files and the PIP_* environment, which wins."""
+    """The global settings of pip from its files and the PIP_* environment, which wins."""
     settings: dict[str, str] = {}
     for text in files:
         parser = configparser.RawConfigParser()

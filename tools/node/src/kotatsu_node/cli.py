@@ -12,7 +12,8 @@ from pathlib import Path
 from kotatsu_node.components import ORDER
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import DEFAULT_STATE
-from kotatsu_node.node import Node, Status
+from kotatsu_node.node import Node
+from kotatsu_node.status import Status
 
 _DESCRIPTION = """\
 A throwaway one-node Kubernetes for Linux machines without Docker.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kotatsu_node import api, components, containerd, manifests, netns, processes, shell
+from kotatsu_node import api, components, containerd, containers, manifests, netns, processes, shell
 from kotatsu_node.api import Api
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
@@ -83,7 +84,7 @@ def start_containerd(layout: Layout, kube: Path) -> None:
     """containerd, without memory of containers from before."""
     start(layout, kube, "containerd")
     wait_for_containerd(layout)
-    if containerd.forget_containers(layout):
+    if containers.forget(layout):
         # Its CRI part read them at its start, so it has to start again.
         stop(layout, ["containerd"])
         start(layout, kube, "containerd")
@@ -111,7 +112,7 @@ def install(layout: Layout, kube: Path) -> None:
 
 def kubectl(layout: Layout, kube: Path, *arguments: str, stdin: str | None = None) -> str:
     """Run kubectl as the administrator and return what it printed."""
-    command = [kube / "kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
+    command = [str(kube / "kubectl"), f"--kubeconfig={layout.kubeconfig}", *arguments]
     return shell.call(command, stdin=stdin).stdout
 
 
@@ -123,6 +124,12 @@ def wait_ready(layout: Layout) -> None:
     )
 
 
-def wait_dns(layout: Layout) -> None:
-    """Wait until the cluster's DNS answers."""
-    wait_until(layout, "an answer from the cluster's DNS", api.dns_answers, ("kubelet",))
+def wait_dns(layout: Layout, kube: Path) -> None:
+    """Wait until the cluster's DNS answers; if it does not, the error has CoreDNS's own log."""
+    try:
+        wait_until(layout, "an answer from the cluster's DNS", api.dns_answers, ("kubelet",))
+    except NodeError as error:
+        with contextlib.suppress(NodeError):
+            logs = kubectl(layout, kube, "-n", "kube-system", "logs", "deploy/coredns", "--tail=8")
+            error.log = logs or error.log
+        raise

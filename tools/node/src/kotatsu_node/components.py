@@ -9,10 +9,8 @@ from pathlib import Path
 from kotatsu_node.layout import (
     API_PORT,
     CLUSTER_DOMAIN,
-    DNS_IP,
     NODE_IP,
     NODE_NAME,
-    POD_CIDR,
     SERVICE_CIDR,
     Layout,
 )
@@ -165,56 +163,3 @@ _ARGUMENTS: Mapping[str, Callable[[Setting], list[str]]] = {
     "kube-proxy": _proxy,
     "kubelet": _kubelet,
 }
-
-
-def proxy_configuration(setting: Setting) -> dict[str, object]:
-    """kube-proxy's configuration file."""
-    return {
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "clientConnection": {"kubeconfig": setting.kubeconfig("kube-proxy")},
-        "clusterCIDR": POD_CIDR,
-        "hostnameOverride": NODE_NAME,
-        "mode": "iptables",
-        # OOM scores and the machine's conntrack table are not ours to change.
-        "oomScoreAdj": 0,
-        "conntrack": {
-            "maxPerCore": 0,
-            "min": 0,
-            "tcpEstablishedTimeout": "0s",
-            "tcpCloseWaitTimeout": "0s",
-        },
-    }
-
-
-def kubelet_configuration(setting: Setting) -> dict[str, object]:
-    """The kubelet's configuration file."""
-    state = setting.layout.state
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "authentication": {
-            "anonymous": {"enabled": False},
-            "webhook": {"enabled": True},
-            "x509": {"clientCAFile": setting.pki("ca.crt")},
-        },
-        "authorization": {"mode": "Webhook"},
-        "tlsCertFile": setting.pki("kubelet.crt"),
-        "tlsPrivateKeyFile": setting.pki("kubelet.key"),
-        "containerRuntimeEndpoint": f"unix://{setting.layout.containerd_socket}",
-        "cgroupDriver": "cgroupfs",
-        "clusterDNS": [DNS_IP],
-        "clusterDomain": CLUSTER_DOMAIN,
-        "failSwapOn": False,
-        "oomScoreAdj": 0,
-        "maxPods": 250,
-        "syncFrequency": "10s",
-        "serializeImagePulls": False,
-        # Images come from this machine only: one that is collected cannot be pulled again.
-        "imageGCHighThresholdPercent": 100,
-        "imageGCLowThresholdPercent": 99,
-        "enforceNodeAllocatable": [],
-        "evictionHard": {},
-        "podLogsDir": str(setting.layout.logs / "pods"),
-        "volumePluginDir": str(state / "kubelet" / "volume-plugins"),
-    }

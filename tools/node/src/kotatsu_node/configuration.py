@@ -6,8 +6,17 @@ import base64
 import json
 from pathlib import Path
 
-from kotatsu_node import components, containerd
-from kotatsu_node.layout import API_PORT, NODE_IP, Layout
+from kotatsu_node import containerd
+from kotatsu_node.components import Setting
+from kotatsu_node.layout import (
+    API_PORT,
+    CLUSTER_DOMAIN,
+    DNS_IP,
+    NODE_IP,
+    NODE_NAME,
+    POD_CIDR,
+    Layout,
+)
 
 CONTEXT = "kotatsu-node"
 API_URL = f"https://{NODE_IP}:{API_PORT}"
@@ -18,14 +27,14 @@ def write(layout: Layout, kube: Path) -> None:
     """Write every configuration file; the certificates must be there."""
     layout.config.mkdir(parents=True, exist_ok=True)
     layout.config.chmod(0o700)
-    setting = components.Setting(layout, kube)
+    setting = Setting(layout, kube)
     for client in _CLIENTS:
         _write_private(
             layout.config / f"{client}.kubeconfig", json.dumps(kubeconfig(layout.pki, client))
         )
     for name, content in (
-        ("kube-proxy.json", components.proxy_configuration(setting)),
-        ("kubelet.json", components.kubelet_configuration(setting)),
+        ("kube-proxy.json", proxy_configuration(setting)),
+        ("kubelet.json", kubelet_configuration(setting)),
     ):
         (layout.config / name).write_text(json.dumps(content, indent=2))
     containerd.write_configuration(layout)
@@ -60,6 +69,58 @@ def kubeconfig(pki: Path, client: str) -> dict[str, object]:
         ],
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": client}}],
         "current-context": CONTEXT,
+    }
+
+
+def proxy_configuration(setting: Setting) -> dict[str, object]:
+    """The configuration file of kube-proxy."""
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": setting.kubeconfig("kube-proxy")},
+        "clusterCIDR": POD_CIDR,
+        "hostnameOverride": NODE_NAME,
+        "mode": "iptables",
+        # OOM scores and the machine's conntrack table are not ours to change.
+        "oomScoreAdj": 0,
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
+    }
+
+
+def kubelet_configuration(setting: Setting) -> dict[str, object]:
+    """The kubelet's configuration file."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": setting.pki("ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": setting.pki("kubelet.crt"),
+        "tlsPrivateKeyFile": setting.pki("kubelet.key"),
+        "containerRuntimeEndpoint": f"unix://{setting.layout.containerd_socket}",
+        "cgroupDriver": "cgroupfs",
+        "clusterDNS": [DNS_IP],
+        "clusterDomain": CLUSTER_DOMAIN,
+        "failSwapOn": False,
+        "oomScoreAdj": 0,
+        "maxPods": 250,
+        "syncFrequency": "10s",
+        "serializeImagePulls": False,
+        # Images come from this machine only: one that is collected cannot be pulled again.
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "enforceNodeAllocatable": [],
+        "evictionHard": {},
+        "podLogsDir": str(setting.layout.logs / "pods"),
+        "volumePluginDir": str(setting.layout.kubelet / "volume-plugins"),
     }
 
 

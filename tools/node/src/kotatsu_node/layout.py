@@ -110,7 +110,7 @@ class Layout:
 
     @property
     def containerd(self) -> Path:
-        """containerd's root: loaded images; kept over `down`."""
+        """The root of containerd: loaded images; kept over `down`."""
         return self.state / "containerd"
 
     @property
@@ -136,7 +136,7 @@ class Layout:
 
     @property
     def buildah(self) -> Path:
-        """buildah's image storage, apart from the machine's own."""
+        """Image storage of buildah, apart from the machine's own."""
         return self.cache / "buildah"
 
 

@@ -7,23 +7,22 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotatsu_node import (
-    api,
     binaries,
     builds,
     certs,
     cluster,
     components,
     configuration,
-    containerd,
+    containers,
     images,
     netns,
     preflight,
     prepare,
     remains,
+    status,
     volumes,
 )
 from kotatsu_node.api import Api
@@ -31,30 +30,7 @@ from kotatsu_node.buildah import Buildah
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import BASE_IMAGE, PAUSE_IMAGE, Layout
 from kotatsu_node.progress import Progress
-
-
-@dataclass(frozen=True)
-class Status:
-    """What works. `checks` holds an empty string for what does, else the reason it does not."""
-
-    state_dir: str
-    components: dict[str, bool]
-    checks: dict[str, str]
-    remains: list[str] = field(default_factory=list)
-
-    @property
-    def is_healthy(self) -> bool:
-        """Every component runs and every check passes."""
-        return all(self.components.values()) and not any(self.checks.values())
-
-    @property
-    def is_absent(self) -> bool:
-        """Nothing runs and nothing is left of a node."""
-        return not any(self.components.values()) and not self.remains
-
-    def as_dict(self) -> dict[str, object]:
-        """For -o json."""
-        return {"healthy": self.is_healthy, **asdict(self)}
+from kotatsu_node.status import Status
 
 
 class Node:
@@ -74,17 +50,17 @@ class Node:
         """Make the node run, whatever state it is in; quick when it does already."""
         preflight.require_root_on_linux()
         with self._locked():
-            status = self.status()
-            if status.is_healthy:
+            found = self.status()
+            if found.is_healthy:
                 volumes.recycle(Api(self.layout.pki), self.layout.volumes)
                 self.progress.say("the node is already up and healthy")
                 return
-            self._refuse_foreign_namespace(status)
+            self._refuse_foreign_namespace()
             made = prepare.everything(self.layout, self.buildah, self.progress)
-            if status.components["etcd"] and status.components["containerd"] and netns.exists():
+            if found.components["etcd"] and found.components["containerd"] and netns.exists():
                 self.progress.say("the node is half up; starting what is missing")
             else:
-                self._begin_from_nothing(status)
+                self._begin_from_nothing(found)
             configuration.write(self.layout, made.kube)
             links = [made.kube / "kubectl", made.helm / "helm"]
             binaries.link(self.layout.bin, links)
@@ -94,28 +70,22 @@ class Node:
         """End the node and take away all it left; `purge` also deletes what is cached."""
         preflight.require_root_on_linux()
         with self._locked():
+            self._refuse_foreign_namespace()
             if self.status().is_absent:
                 self.progress.say("the node is not up")
             else:
                 with self.progress.step("stop the node"):
                     self._stop_everything()
             remains.clean(self.layout)
+            if left := remains.find(self.layout):
+                raise NodeError(f"this is left of the node: {', '.join(left)}")
             if purge:
                 with self.progress.step("delete binaries, images and keys"):
                     prepare.forget(self.layout, self.buildah)
 
     def status(self) -> Status:
         """Look at every component and ask the API server, the node and the DNS."""
-        running = cluster.alive(self.layout)
-        checks = {"api": "not running", "node": "not running", "dns": "not running"}
-        if "kube-apiserver" in running:
-            checks = self._checks()
-        return Status(
-            state_dir=str(self.layout.state),
-            components={name: name in running for name in components.ORDER},
-            checks=checks,
-            remains=remains.find(self.layout),
-        )
+        return status.look(self.layout)
 
     def start(self, component: str) -> None:
         """Start one component again (with no wait for it to be of use)."""
@@ -169,8 +139,8 @@ class Node:
         path = old if first in old.split(os.pathsep) else f"{first}{os.pathsep}{old}"
         return {"KUBECONFIG": str(self.layout.kubeconfig), "PATH": path}
 
-    def _begin_from_nothing(self, status: Status) -> None:
-        if not status.is_absent:
+    def _begin_from_nothing(self, found: Status) -> None:
+        if not found.is_absent:
             with self.progress.step("clean up what an earlier node left"):
                 cluster.stop(self.layout, list(reversed(components.ORDER)))
                 remains.clean(self.layout)
@@ -197,41 +167,24 @@ class Node:
             cluster.install(layout, kube)
             cluster.wait_ready(layout)
         with self.progress.step("wait for the cluster's DNS"):
-            cluster.wait_dns(layout)
+            cluster.wait_dns(layout, kube)
 
     def _stop_everything(self) -> None:
         # The kubelet first, or it would start again what is ended.
         cluster.stop(self.layout, ["kubelet"])
-        containerd.kill_containers(self.layout)
+        containers.kill(self.layout)
         if "containerd" in cluster.alive(self.layout):
-            containerd.forget_containers(self.layout)
+            containers.forget(self.layout)
         # The API server before etcd: it takes its address out of Service `kubernetes` last.
         for names in (components.ORDER[2:], components.ORDER[:2]):
             cluster.stop(self.layout, names)
 
-    def _checks(self) -> dict[str, str]:
-        try:
-            client = Api(self.layout.pki)
-        except NodeError as error:
-            return {"api": error.what}
-        if not client.is_ready():
-            return {"api": "not ready"}
-        answers = api.dns_answers() or api.dns_answers()
-        return {
-            "api": "",
-            "node": client.node_condition(),
-            "dns": "" if answers else "no answer",
-        }
-
-    def _refuse_foreign_namespace(self, status: Status) -> None:
-        ours = {process.pid for process in cluster.alive(self.layout).values()}
-        others = [pid for pid in netns.processes_in() if pid not in ours]
-        shims = {shim.pid for shim in containerd.shims(self.layout)}
-        others = [pid for pid in others if pid not in shims]
-        if others and not any(status.components.values()) and not shims:
+    def _refuse_foreign_namespace(self) -> None:
+        others = netns.processes_in()
+        if others and not self.layout.processes.exists():
             raise NodeError(
-                f"the network namespace {netns.NETNS} is in use by process {others[0]},"
-                " which this state directory did not start",
+                f"the network namespace {netns.PATH.name} is in use (by process {others[0]}),"
+                " and not by a node of this state directory",
                 hint="run `kotatsu-node down` with the --state-dir of the node that is up",
             )
 

@@ -21,7 +21,7 @@ def packages(layout: Layout, progress: Progress) -> None:
 
 def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
     """Make the base image unless it is there."""
-    if buildah.label(base_image.BASE_IMAGE, "kotatsu.recipe") != base_image.recipe():
+    if not base_image.is_current(buildah):
         with progress.step(f"make the base image (Debian {base_image.RELEASE} with Python)"):
             base_image.ensure_base(buildah, layout.logs / "base-image.log")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
-from kotatsu_node import containerd, netns, shell
+from kotatsu_node import containers, netns, shell
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import Layout
+from kotatsu_node.layout import LINK_HOST, Layout
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOG_LINKS = Path("/var/log/containers")
@@ -20,7 +20,7 @@ def mounts_below(directory: Path, mountinfo: str) -> list[str]:
     """Mount points at or below a directory, deepest and latest first."""
     points = [line.split()[4] for line in mountinfo.splitlines()]
     # Spaces and the like are octal escapes in mountinfo.
-    plain = [point.encode().decode("unicode_escape") for point in points]
+    plain = [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), point) for point in points]
     inside = [p for p in plain if p == str(directory) or p.startswith(f"{directory}/")]
     return inside[::-1]
 
@@ -99,25 +99,19 @@ def remove_if_empty(directory: Path) -> None:
 
 def find(layout: Layout) -> list[str]:
     """Names of what is still there of a node; empty when the machine is clean."""
-    found = [f"shim {shim.pid}" for shim in containerd.shims(layout)]
+    found = [f"shim {shim.pid}" for shim in containers.shims(layout)]
     found += [f"mount {point}" for point in mounts_of(layout.state)]
     found += [f"network namespace {netns.PATH.name}"] if netns.exists() else []
-    found += [f"link {name}" for name in _links()]
+    found += [f"link {LINK_HOST}"] if (Path("/sys/class/net") / LINK_HOST).exists() else []
     return found
-
-
-def _links() -> Iterable[str]:
-    if (Path("/sys/class/net") / netns.LINK_HOST).exists():
-        yield netns.LINK_HOST
 
 
 def clean(layout: Layout) -> None:
     """Take away all that a node leaves, once its processes are gone."""
-    containerd.kill_containers(layout)
-    for directory in (layout.kubelet, layout.run, layout.state):
-        unmount(directory)
+    containers.kill(layout)
+    unmount(layout.state)
     netns.delete()
     remove_cgroups()
     remove_log_links(layout)
-    containerd.remove_cni_results()
+    containers.remove_cni_results()
     remove_cluster_data(layout)

@@ -52,9 +52,7 @@ def call(
     except FileNotFoundError:
         raise NodeError(f"the program {arguments[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise NodeError(
-            f"`{' '.join(arguments[:4])} …` took longer than {timeout:.0f} s"
-        ) from None
+        raise NodeError(f"`{' '.join(arguments[:4])} …` took longer than {timeout:.0f} s") from None
     if check and done.returncode != 0:
         output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_TAIL_LINES:])
         raise NodeError(

@@ -4,6 +4,7 @@ Everything happens in one transaction that first takes a lock: an advisory lock 
 the write lock (BEGIN IMMEDIATE) on SQLite. Whoever comes second waits, then finds nothing to do.
 """
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,8 @@ from sqlalchemy.engine import URL
 
 from kotatsu_feed.storage.database import Database
 
+logger = logging.getLogger("kotatsu.feed")
+logging.getLogger("alembic").setLevel(logging.WARNING)
 VERSION_TABLE = "kotatsu_feed_version"
 STATEMENT_TIMEOUT = 600
 """Seconds for one step of a migration, or for the wait until another replica has made it."""
@@ -52,5 +55,7 @@ def _upgrade(connection: Connection) -> None:
             f"the database is at revision {current}, which this version of feed doesn't know;"
             " deploy the newer version again, or restore a backup from before it"
         )
-    if current != script.get_current_head():
+    head = script.get_current_head()
+    if current != head:
         command.upgrade(config, "head")
+        logger.info("the database is now at revision %s (before: %s)", head, current or "empty")

@@ -71,6 +71,11 @@ class PetStore:
                 return await self._eat(db, user_id, today, contributions)
             return await self._eat_once(db, user_id, today, contributions, now, key)
 
+    async def remembered(self, user_id: int, key: str) -> Fed | None:
+        """The feeding made with this key in the last day, if there was one."""
+        async with self._database.read() as db:
+            return await _find(db, user_id, key)
+
     async def _eat(
         self, db: AsyncConnection, user_id: int, today: date, contributions: int
     ) -> Fed | None:
@@ -108,8 +113,7 @@ class PetStore:
         claimed = await db.execute(claim.on_conflict_do_nothing().returning(feedings.c.key))
         this = (mine, feedings.c.key == key)
         if claimed.one_or_none() is None:
-            row = (await db.execute(sa.select(feedings).where(*this))).one()
-            return Fed(row.experience, row.food_left, replayed=True)
+            return await _find(db, user_id, key)
         eaten = await self._eat(db, user_id, today, contributions)
         if eaten is None:  # not remembered: the same key may work once there is food again
             await db.execute(sa.delete(feedings).where(*this))
@@ -142,6 +146,12 @@ class PetStore:
         """The best pets first; the database reads them off an index, whatever their number."""
         async with self._database.read() as db:
             return [_pet(row) for row in await db.execute(ranking_query(limit))]
+
+
+async def _find(db: AsyncConnection, user_id: int, key: str) -> Fed | None:
+    this = (feedings.c.user_id == user_id, feedings.c.key == key)
+    row = (await db.execute(sa.select(feedings).where(*this))).one_or_none()
+    return row if row is None else Fed(row.experience, row.food_left, replayed=True)
 
 
 def ranking_query(limit: int) -> sa.Select[Any]:

@@ -1,0 +1,119 @@
+{{/* The namespaces whose pools are kept, as a JSON list. */}}
+{{- define "kotatsu.namespaces" -}}
+{{- default (list .Release.Namespace) .Values.namespaces | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{/* What pods are selected by. The operator finds activators by exactly these: never add to them. */}}
+{{- define "kotatsu.selector" -}}
+app.kubernetes.io/name: kotatsu
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "kotatsu.labels" -}}
+{{ include "kotatsu.selector" . }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "kotatsu.image" -}}
+image: {{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{/* "true" when Prometheus is told by a PodMonitor rather than by annotations. */}}
+{{- define "kotatsu.podMonitor" -}}
+{{- $mode := .Values.metrics.podMonitor -}}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{- define "kotatsu.podAnnotations" -}}
+{{- $annotations := dict }}
+{{- if not (include "kotatsu.podMonitor" .root) }}
+{{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics" }}
+{{- end }}
+{{- with merge (deepCopy .values.podAnnotations) $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What every pod spec begins with: Pod Security "restricted". */}}
+{{- define "kotatsu.podSecurity" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "kotatsu.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "kotatsu.scheduling" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Fails with a sentence when another release has its Deployment of this name in this namespace. */}}
+{{- define "kotatsu.refuseSecond" -}}
+{{- $found := lookup "apps/v1" "Deployment" .namespace .name }}
+{{- if $found }}
+{{- $annotations := default dict $found.metadata.annotations }}
+{{- $name := index $annotations "meta.helm.sh/release-name" | default "" }}
+{{- $namespace := index $annotations "meta.helm.sh/release-namespace" | default "" }}
+{{- if not $name }}
+{{- fail (printf "\n\nThere is a Deployment %s in namespace %s that Helm did not install. Two platforms in one namespace would move the same pods: remove it first, with `kubectl delete deployment %s -n %s`.\n" .name .namespace .name .namespace) }}
+{{- else if or (ne $name .root.Release.Name) (ne $namespace .root.Release.Namespace) }}
+{{- fail (printf "\n\nNamespace %s is kept by another Kotatsu already: release %s in namespace %s. Two platforms in one namespace would move the same pods. Use that one, upgrade it (`helm upgrade %s … -n %s`), or name other namespaces with `--set namespaces={…}`.\n" .namespace $name $namespace $name $namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Egress that operator and activators share: the API server, and DNS to find it by name. */}}
+{{- define "kotatsu.egress" -}}
+- to:
+    {{- range .Values.networkPolicy.apiServerCIDRs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- end }}
+
+{{/* Annotations of the objects that apply the CRD before an upgrade; the argument is their order. */}}
+{{- define "kotatsu.crdHook" -}}
+helm.sh/hook: pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -1,0 +1,31 @@
+"""`kotatsu-feed`, also `python -m kotatsu_feed`."""
+
+import asyncio
+import logging
+
+from kotatsu_common import logs
+from kotatsu_common.server import serve
+from kotatsu_common.settings import command
+from kotatsu_feed.app import create_app, prepare
+from kotatsu_feed.settings import FeedSettings
+from kotatsu_feed.storage.database import StorageUnavailableError
+from kotatsu_feed.storage.migrate import NewerSchemaError
+
+logger = logging.getLogger("kotatsu.feed")
+SUMMARY = "The pet: home, food, feeding, ranking, clothes, background"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until SIGTERM."""
+    settings = command(FeedSettings, "kotatsu-feed", SUMMARY, argv)
+    logs.configure(settings.log_level)
+    try:
+        asyncio.run(prepare(settings))
+    except (StorageUnavailableError, NewerSchemaError) as error:
+        logger.error("feed can't use its database (KOTATSU_DATABASE_URL): %s", error)
+        raise SystemExit(1) from None
+    serve(create_app(settings, is_prepared=True), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""HTTP: the wire format, which an existing client depends on to the letter."""

@@ -1,0 +1,95 @@
+"""Open JTalk: real Japanese speech without a network, from a dictionary and voice in the wheel."""
+
+import asyncio
+import contextlib
+import io
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from kotatsu_voice.engine import EngineFailedError, Pcm, SilentError, Style, UnspeakableError
+
+MEI = 0
+RATE = 48_000
+CREDIT = "Open JTalk + HTS Voice “Mei” © 2009–2013 Nagoya Institute of Technology (CC BY 3.0)"
+# Ordinary speech peaks at 1 to 6 times full scale; above this the filter has become unstable.
+ABSURD_PEAK = 16.0
+# About 70 seconds of speech: a short text can have a very long reading.
+MAX_LABELS = 1_000
+_FULL_SCALE = 32767.0
+# The dictionary reads 何 as なに everywhere; before these it is なん.
+_NAN = re.compile(r"何(?=[でだのと])")
+
+
+class OpenJTalkEngine:
+    """One synthesis engine for each worker thread.
+
+    The package's own `tts` function has a single engine behind a lock, so a second thread would
+    only wait. The library lets go of the interpreter lock while it computes.
+    """
+
+    name = "openjtalk"
+
+    def __init__(self, workers: int, *, default_style: int | None = None) -> None:
+        self.default_style = MEI if default_style is None else default_style
+        self.workers = workers
+        self.styles: tuple[Style, ...] = ()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="openjtalk")
+        self._mine = threading.local()
+        self._library: Any = None
+
+    async def start(self) -> None:
+        """Import the library (it loads its dictionary at the first sentence)."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
+        self.styles = (Style(MEI, "mei", "normal", CREDIT),)
+
+    async def synthesize(self, text: str, style: int) -> Pcm:  # noqa: ARG002
+        """Speak; a text that makes the filter explode is unspeakable."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._speak, text)
+
+    async def close(self) -> None:
+        """Let the threads end after what they are saying."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self) -> None:
+        try:
+            # On import it prints that an optional model, which we don't use, is not installed.
+            with contextlib.redirect_stdout(io.StringIO()):
+                import pyopenjtalk
+        except ImportError as error:
+            raise EngineFailedError(f"Open JTalk can't be loaded: {error}") from error
+        self._library = pyopenjtalk
+
+    def _speak(self, text: str) -> Pcm:
+        labels = self._labels(text)
+        if not labels:
+            raise SilentError("The text has no Japanese reading.")
+        if len(labels) > MAX_LABELS:
+            raise UnspeakableError("The text takes too long to read out.")
+        if not hasattr(self._mine, "engine"):
+            self._mine.engine = self._library.HTSEngine(self._library.DEFAULT_HTS_VOICE)
+        try:
+            wave = self._mine.engine.synthesize(labels)
+        except RuntimeError as error:
+            raise EngineFailedError(f"Open JTalk failed: {error}") from error
+        return Pcm(RATE, samples(wave))
+
+    def _labels(self, text: str) -> list[str]:
+        # Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
+        labels: list[str] = self._library.extract_fullcontext(
+            _NAN.sub("なん", text), use_sudachi_kanji_yomi=False, predict_nani=False
+        )
+        return labels
+
+
+def samples(wave: "np.ndarray[Any, np.dtype[np.float64]]") -> bytes:
+    """16-bit samples of a wave in 16-bit scale, scaled down where it would clip."""
+    peak = float(np.max(np.abs(wave), initial=0.0))
+    if not peak < ABSURD_PEAK * _FULL_SCALE:  # also not a number
+        raise UnspeakableError("The text can't be spoken; it repeats the same sound too often.")
+    if peak > _FULL_SCALE:
+        wave = wave * (_FULL_SCALE / peak)
+    return wave.astype("<i2").tobytes()

@@ -1,0 +1,79 @@
+"""VOICEVOX ENGINE, or one that speaks its language, over HTTP: two requests a sentence."""
+
+from typing import Any
+
+import httpx
+
+from kotatsu_voice.audio import pcm_of_wav
+from kotatsu_voice.engine import EngineFailedError, Pcm, Style, UnspeakableError
+from kotatsu_voice.engines.voicevox import DEFAULT_STYLE, credit
+
+_TIMEOUT = httpx.Timeout(60.0, connect=3.0)
+# After a 500 the engine may reset the connection that the next request reuses.
+_BROKEN_CONNECTION = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+
+
+class VoicevoxHttpEngine:
+    """A remote engine. Its memory grows with a text's length, so it only ever gets one sentence."""
+
+    name = "voicevox-engine"
+    workers = 1
+
+    def __init__(
+        self, http: httpx.AsyncClient, url: str, *, default_style: int | None = None
+    ) -> None:
+        self.default_style = DEFAULT_STYLE if default_style is None else default_style
+        self.styles: tuple[Style, ...] = ()
+        self._http = http
+        self._url = url.rstrip("/")
+
+    async def start(self) -> None:
+        """Ask for the speakers, which shows that the engine is there."""
+        answer = await self._ask("GET", "/speakers")
+        try:
+            self.styles = tuple(
+                Style(int(style["id"]), speaker["name"], style["name"], credit(speaker["name"]))
+                for speaker in answer.json()
+                for style in speaker["styles"]
+                if style.get("type", "talk") == "talk"
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineFailedError("The engine's list of speakers makes no sense.") from error
+
+    async def synthesize(self, text: str, style: int) -> Pcm:
+        """A query for the text, then its sound."""
+        query = await self._ask("POST", "/audio_query", text=text, speaker=style)
+        wav = await self._ask("POST", "/synthesis", query.content, speaker=style)
+        return pcm_of_wav(wav.content)
+
+    async def close(self) -> None:
+        """The HTTP client belongs to the app."""
+
+    async def _ask(
+        self, method: str, path: str, body: bytes | None = None, **params: Any
+    ) -> httpx.Response:
+        headers = {"Content-Type": "application/json"} if body else None
+        request = self._http.build_request(
+            method,
+            self._url + path,
+            params=params,
+            content=body,
+            headers=headers,
+            timeout=_TIMEOUT,
+        )
+        answer = await self._send(request)
+        if answer.status_code == 422:
+            raise UnspeakableError("The engine does not take this text or style.")
+        if answer.status_code != 200:
+            raise EngineFailedError(f"The engine answered {answer.status_code}.")
+        return answer
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send, and once more if the connection broke: speaking twice does no harm."""
+        try:
+            try:
+                return await self._http.send(request)
+            except (*_BROKEN_CONNECTION, httpx.RemoteProtocolError):
+                return await self._http.send(request)
+        except httpx.TransportError as error:
+            raise EngineFailedError("The engine can't be reached.") from error

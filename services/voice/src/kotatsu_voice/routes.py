@@ -1,0 +1,151 @@
+"""POST /voice and GET /voices."""
+
+import base64
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field, ValidationError
+
+from kotatsu_common.problems import Problem, problem_responses
+from kotatsu_voice.accept import choose
+from kotatsu_voice.connection import while_connected
+from kotatsu_voice.engine import Style
+from kotatsu_voice.speaker import MP3, WAV, Speaker
+
+BASE64 = "text/plain"
+CREDIT_HEADER = "X-Voice-Credit"
+JSON_TYPE = "application/json"
+MAX_FIELDS = 20
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Words(BaseModel):
+    """What to speak."""
+
+    text: str | None = Field(None, description="Japanese text", examples=["こんにちは。"])
+    style: int | None = Field(None, description="one of GET /voices; by default the server's")
+
+
+class Voice(BaseModel):
+    """A way of speaking."""
+
+    id: int
+    speaker: str
+    name: str
+    credit: str = Field(description="the line to show to listeners")
+    default: bool
+
+
+class Voices(BaseModel):
+    """The engine and its ways of speaking."""
+
+    engine: str
+    credit: str = Field(description="the line to show to listeners of the default voice")
+    styles: list[Voice]
+
+
+def credit_headers(style: Style) -> dict[str, str]:
+    """The credit in a form that fits into a header: percent-encoded UTF-8."""
+    return {CREDIT_HEADER: quote(style.credit)}
+
+
+async def words_of(request: Request) -> tuple[Words, bool]:
+    """The request's words, and whether they came as JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == JSON_TYPE:
+        try:
+            return Words.model_validate_json(await request.body() or b"{}"), True
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            raise Problem(422, "The request is not valid", f"{where}: {first['msg']}") from None
+    if kind == FORM_TYPES[0]:
+        return _words_of_form(_pairs(await request.body())), False
+    if kind == FORM_TYPES[1]:
+        async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
+            return _words_of_form({k: v for k, v in form.items() if isinstance(v, str)}), False
+    if not await request.body():
+        return Words(text=None, style=None), False
+    accepted = ", ".join((JSON_TYPE, *FORM_TYPES))
+    raise Problem(415, "Unknown kind of body", f"Send one of: {accepted}.")
+
+
+def _pairs(body: bytes) -> dict[str, str]:
+    """A URL-encoded form. Its text may also stand there as plain UTF-8, as curl -d sends it."""
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise Problem(422, "The request is not valid", "body: too many fields") from None
+
+
+def _words_of_form(form: dict[str, str]) -> Words:
+    style = form.get("style", "").strip()
+    try:
+        return Words(text=form.get("text"), style=int(style) if style else None)
+    except ValueError:
+        raise Problem(422, "The request is not valid", "style: not a whole number") from None
+
+
+_SCHEMA = {"$ref": "#/components/schemas/Words"}
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": _SCHEMA} for kind in (JSON_TYPE, *FORM_TYPES)},
+    }
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The speech; JSON gets MP3, a form gets base64 of it, Accept may ask else",
+        "headers": {CREDIT_HEADER: {"schema": {"type": "string"}}},
+        "content": {
+            MP3: {"schema": {"type": "string", "format": "binary"}},
+            WAV: {"schema": {"type": "string", "format": "binary"}},
+            BASE64: {"schema": {"type": "string", "format": "byte"}},
+        },
+    },
+    **problem_responses(400, 401, 403, 413, 415, 422, 503),
+}
+
+
+def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
+    """The routes; `dependencies` guard what costs something."""
+    router = APIRouter(tags=["voice"])
+
+    @router.post(
+        "/voice",
+        dependencies=dependencies,
+        response_class=Response,
+        responses=_ANSWERS,
+        openapi_extra=_OPENAPI,
+    )
+    async def voice(request: Request, stream: bool = False) -> Response:
+        """Speak a text. With `stream` it is always MP3, sent sentence by sentence."""
+        words, is_json = await words_of(request)
+        await speaker.awake()
+        accept = request.headers.get("accept")
+        media = choose(accept, (MP3, WAV, BASE64) if is_json else (BASE64, MP3, WAV))
+        utterance = speaker.utterance(words.text, words.style, WAV if media == WAV else MP3)
+        headers = credit_headers(utterance.style)
+        if stream:
+            utterance = speaker.utterance(words.text, words.style, MP3)
+            chunks = await speaker.stream(utterance)
+            return StreamingResponse(chunks, media_type=MP3, headers=headers)
+        sound = await while_connected(request, speaker.say(utterance))
+        if media == BASE64:
+            sound = base64.b64encode(sound)
+        return Response(sound, media_type=media, headers=headers)
+
+    @router.get("/voices", responses=problem_responses(503))
+    async def voices() -> Voices:
+        """What can be chosen, and what must be shown to listeners."""
+        await speaker.awake()
+        default = speaker.default_style()
+        styles = [
+            Voice(id=s.id, speaker=s.speaker, name=s.name, credit=s.credit, default=s == default)
+            for s in speaker.engine.styles
+        ]
+        return Voices(engine=speaker.engine.name, credit=default.credit, styles=styles)
+
+    return router

@@ -1,0 +1,227 @@
+"""From a text to its sound: cache, shared work, a bounded queue, sentence after sentence."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kotatsu_voice import audio, text
+from kotatsu_voice.cache import ByteCache
+from kotatsu_voice.engine import (
+    Engine,
+    EngineFailedError,
+    SilentError,
+    Style,
+    UnspeakableError,
+    style_of,
+)
+from kotatsu_voice.metrics import VoiceMetrics
+from kotatsu_voice.rendering import Rendering, Renderings
+
+if TYPE_CHECKING:
+    from pydub import AudioSegment
+
+Chunks = AsyncGenerator[bytes, None]
+MP3 = "audio/mpeg"
+WAV = "audio/wav"
+FIRST_WORDS = "こんにちは。"
+LONGEST_RETRY_SECONDS = 60
+
+
+class BusyError(Exception):
+    """Too many texts wait already; `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"busy for {retry_after} s")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What to speak and how; two equal ones sound the same."""
+
+    text: str
+    style: Style
+    media: str
+
+
+class Speaker:
+    """One engine and everything between it and the routes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        metrics: VoiceMetrics,
+        *,
+        queue: int,
+        cache_bytes: int,
+        max_characters: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.engine = engine
+        self._metrics = metrics
+        self._queue = queue
+        self._max_characters = max_characters
+        self._clock = clock
+        self._cache = ByteCache(cache_bytes)
+        self._renderings = Renderings(metrics.queue.set)
+        self._turns = asyncio.Semaphore(engine.workers)
+        self._awake = asyncio.Event()
+        self._seconds_each = 0.5  # a moving average of what one text takes
+
+    async def wake(self) -> None:
+        """Start the engine and speak for the first time."""
+        await self.engine.start()
+        await self._speak(FIRST_WORDS, self.default_style().id)
+        self._awake.set()
+        self._metrics.ready.set(time.time())
+
+    async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
+        """Return once it has spoken; EngineFailedError if that takes too long."""
+        try:
+            await asyncio.wait_for(self._awake.wait(), timeout)
+        except TimeoutError as error:
+            raise EngineFailedError("The voice is still waking up.") from error
+
+    def default_style(self) -> Style:
+        """How it speaks when nobody chooses."""
+        return style_of(self.engine, None)
+
+    def utterance(self, words: str | None, style: int | None, media: str) -> Utterance:
+        """A checked request: TextError or UnknownStyleError if it can't be spoken."""
+        try:
+            prepared = text.prepare(words, self._max_characters)
+        except text.TextError:
+            self._metrics.refused.labels("text").inc()
+            raise
+        return Utterance(prepared, style_of(self.engine, style), media)
+
+    async def say(self, utterance: Utterance) -> bytes:
+        """The whole sound. BusyError, or an EngineError."""
+        kept = self._cached(utterance)
+        if kept is not None:
+            return kept
+        async with aclosing(self._rendering(utterance).listen()) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    async def stream(self, utterance: Utterance) -> Chunks:
+        """The sound as it is made. What can't be spoken raises before the first chunk is there."""
+        kept = self._cached(utterance)
+        if kept is not None:
+            return _only(kept)
+        chunks = self._rendering(utterance).listen()
+        first = await anext(chunks)
+        return _with_first(first, chunks)
+
+    async def close(self) -> None:
+        """End what is being spoken, and the engine."""
+        await self._renderings.stop()
+        await self.engine.close()
+
+    def _cached(self, utterance: Utterance) -> bytes | None:
+        kept = self._cache.get(utterance)
+        (self._metrics.cache_misses if kept is None else self._metrics.cache_hits).inc()
+        return kept
+
+    def _rendering(self, utterance: Utterance) -> Rendering:
+        running = self._renderings.get(utterance)
+        if running is not None:
+            self._metrics.shared.inc()
+            return running
+        if len(self._renderings) >= self._queue:
+            self._metrics.refused.labels("busy").inc()
+            raise BusyError(self._retry_after())
+        return self._renderings.start(utterance, self._render(utterance))
+
+    def _retry_after(self) -> int:
+        seconds = len(self._renderings) * self._seconds_each / self.engine.workers
+        return min(LONGEST_RETRY_SECONDS, max(1, math.ceil(seconds)))
+
+    async def _render(self, utterance: Utterance) -> Chunks:
+        began = self._clock()
+        chunks: list[bytes] = []
+        make = self._mp3 if utterance.media == MP3 else self._wav
+        async with aclosing(make(utterance)) as source:
+            async for chunk in source:
+                chunks.append(chunk)
+                yield chunk
+        self._cache.put(utterance, b"".join(chunks))
+        self._metrics.cache_bytes.set(self._cache.size)
+        self._seconds_each += 0.1 * (self._clock() - began - self._seconds_each)
+
+    async def _mp3(self, utterance: Utterance) -> Chunks:
+        encoder: audio.Mp3 | None = None
+        async with aclosing(self._segments(utterance)) as segments:
+            async for segment in segments:
+                encoder = encoder or audio.Mp3(segment.frame_rate)
+                chunk = await asyncio.to_thread(encoder.add, segment)
+                if chunk:
+                    yield chunk
+        if encoder is not None:
+            yield await asyncio.to_thread(encoder.end)
+
+    async def _wav(self, utterance: Utterance) -> Chunks:
+        async with aclosing(self._segments(utterance)) as segments:
+            yield audio.wav([segment async for segment in segments])
+
+    async def _segments(self, utterance: Utterance) -> AsyncGenerator["AudioSegment", None]:
+        """Each piece in its order, while the next ones are already being spoken.
+
+        A piece without any sound is left out; UnspeakableError if all are.
+        """
+        waiting = deque(text.pieces(utterance.text))
+        ahead: deque[tuple[asyncio.Task[AudioSegment | None], float]] = deque()
+        pause = None
+        try:
+            while waiting or ahead:
+                while waiting and len(ahead) < self.engine.workers:
+                    piece = waiting.popleft()
+                    task = asyncio.create_task(self._speak(piece.text, utterance.style.id))
+                    ahead.append((task, piece.pause))
+                task, pause_after = ahead.popleft()
+                segment = await task
+                if segment is None:
+                    continue
+                if pause is not None:
+                    segment = audio.silence(pause, segment.frame_rate) + segment
+                pause = pause_after
+                yield segment
+        finally:
+            for task, _ in ahead:
+                task.cancel()
+            await asyncio.gather(*(task for task, _ in ahead), return_exceptions=True)
+        if pause is None:
+            raise UnspeakableError("Nothing in the text has a sound.")
+
+    async def _speak(self, words: str, style: int) -> "AudioSegment | None":
+        """One piece in its turn; None if it has no sound."""
+        engine = self.engine
+        try:
+            async with self._turns:
+                began = self._clock()
+                pcm = await engine.synthesize(words, style)
+                took = self._clock() - began
+            segment = await asyncio.to_thread(audio.polish, pcm)
+        except SilentError:
+            return None
+        except EngineFailedError:
+            self._metrics.engine_errors.labels(engine.name).inc()
+            raise
+        self._metrics.synthesis.labels(engine.name).observe(took)
+        self._metrics.audio.labels(engine.name).inc(pcm.seconds)
+        return segment
+
+
+async def _only(chunk: bytes) -> Chunks:
+    yield chunk
+
+
+async def _with_first(first: bytes, rest: Chunks) -> Chunks:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk

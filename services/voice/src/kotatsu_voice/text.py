@@ -1,0 +1,124 @@
+"""Makes any text harmless to speak, or says what is wrong with it. Pure.
+
+The rules are here because of what speech engines do without them: kana repeated many times make
+Open JTalk's filter blow up (ten ハ: 150 times full scale; five hundred あ: 10^61 times), what has
+no reading gives no sound and no error, half a surrogate pair raises deep inside, and memory grows
+with the length of a sentence.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+# A repeated unit of up to four characters is heard at most this often. Digits mean what they say.
+MAX_REPEATS = 3
+_REPEATED = re.compile(rf"([^\d\s]{{1,4}}?)\1{{{MAX_REPEATS},}}")
+
+# One piece is synthesised at a time. A longer sentence is parted at a comma, else anywhere.
+PIECE_CHARACTERS = 60
+HARD_PIECE_CHARACTERS = 120
+# The first one is short where a comma allows, so that a stream starts early.
+FIRST_PIECE_CHARACTERS = 25
+SENTENCE_PAUSE = 0.35
+COMMA_PAUSE = 0.15
+
+_SAID_OTHERWISE = {"℃": "度", "°C": "度", "…": "、", "‥": "、", "～": "ー", "〜": "ー"}
+_SENTENCE = re.compile(r".*?(?:[。！？]+[」』）)\"']*|(?<=[A-Za-z])\.(?=\s|$)|$)", re.DOTALL)
+_COMMA = re.compile(r"[^、，,]*[、，,]?")
+_FROM_TO = re.compile(r"(?<=\d)[~～〜](?=\d)")
+_UNREADABLE = "\ufffd"
+
+
+class TextError(ValueError):
+    """The text can't be spoken; title and detail say why."""
+
+    def __init__(self, title: str, detail: str) -> None:
+        super().__init__(f"{title}: {detail}")
+        self.title = title
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something to speak in one go, and the seconds of silence after it."""
+
+    text: str
+    pause: float
+
+
+def prepare(text: str | None, limit: int) -> str:
+    """`text` as it will be spoken; TextError if it is empty, too long or has nothing to speak.
+
+    `limit` counts characters, before and after compatibility characters are written out
+    (㍿ becomes 株式会社).
+    """
+    if text is None or not text.strip():
+        raise TextError("Text not provided", "Send some text to speak.")
+    if len(text) > limit:
+        raise _too_long(len(text), limit)
+    if any("\ud800" <= character <= "\udfff" for character in text) or _UNREADABLE in text:
+        raise TextError("Text is not readable", "It has broken characters; send it as UTF-8.")
+    text = _FROM_TO.sub("から", text)
+    for seen, said in _SAID_OTHERWISE.items():
+        text = text.replace(seen, said)
+    text = unicodedata.normalize("NFKC", text)
+    if len(text) > limit:
+        raise _too_long(len(text), limit)
+    text = re.sub(r"[\r\n\u2028\u2029]+", "。", text.strip())
+    text = "".join(_kept(character) for character in text)
+    text = text.replace("!", "！").replace("?", "？")
+    text = re.sub(r"\.{2,}", "、", text)
+    text = _REPEATED.sub(lambda match: match[1] * MAX_REPEATS, text)
+    text = re.sub(r"\s+", " ", text).strip()
+    if not speakable(text):
+        raise TextError("Nothing to speak", "The text has no letters, kana, kanji or digits.")
+    return text
+
+
+def _too_long(length: int, limit: int) -> TextError:
+    return TextError("Text is too long", f"It has {length} characters; at most {limit} are spoken.")
+
+
+def _kept(character: str) -> str:
+    """The character itself, or what is left of it: emoji, marks and controls have no sound."""
+    category = unicodedata.category(character)
+    if category in ("Cc", "Zs", "Zl", "Zp"):
+        return " "
+    if category in ("Cf", "Cn", "Co", "Cs", "Me", "Mn", "Sk", "So"):
+        return ""
+    return character
+
+
+def speakable(text: str) -> bool:
+    """Whether anything in it could have a reading (a lengthening mark alone has none)."""
+    return any(
+        category[0] in "LN" and category != "Lm" for category in map(unicodedata.category, text)
+    )
+
+
+def pieces(text: str) -> list[Piece]:
+    """Sentences of a prepared text, the long ones parted at commas; each has something to speak."""
+    parts: list[Piece] = []
+    for match in _SENTENCE.finditer(text):
+        limit = PIECE_CHARACTERS if parts else FIRST_PIECE_CHARACTERS
+        clauses = _clauses(match[0].strip().lstrip("ー"), limit)
+        for number, clause in enumerate(clauses, start=1):
+            pause = SENTENCE_PAUSE if number == len(clauses) else COMMA_PAUSE
+            parts.append(Piece(clause, pause))
+    return parts
+
+
+def _clauses(sentence: str, limit: int) -> list[str]:
+    """Cut a sentence so that each part is short enough and has something to speak.
+
+    `limit` is for the first part.
+    """
+    clauses = [""]
+    for clause in [sentence] if len(sentence) <= limit else _COMMA.findall(sentence):
+        for start in range(0, len(clause), HARD_PIECE_CHARACTERS):
+            part = clause[start : start + HARD_PIECE_CHARACTERS]
+            if len(clauses[-1]) + len(part) <= (PIECE_CHARACTERS if len(clauses) > 1 else limit):
+                clauses[-1] += part
+            else:
+                clauses.append(part)
+    return [clause for clause in clauses if speakable(clause)]

@@ -1,0 +1,90 @@
+"""GitHub, or something in front of it, answering what makes no sense."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from kotatsu_auth.app import create_app
+from kotatsu_auth.settings import AuthSettings
+
+USER = {"id": 7, "login": "bird", "avatar_url": "https://avatars.example/7"}
+
+
+async def ask(settings: AuthSettings, path: str, answer: httpx.Response) -> httpx.Response:
+    transport = httpx.MockTransport(lambda _: answer)
+    async with httpx.AsyncClient(transport=transport) as github:
+        app = create_app(settings, http=github)
+        transport_in = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport_in, base_url="http://auth") as auth:
+            return await auth.get(path, headers={"Authorization": "abc"})
+
+
+async def test_this_is_what_a_sensible_answer_looks_like(settings: AuthSettings) -> None:
+    answer = await ask(settings, "/authorize", httpx.Response(200, json=USER))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {**USER, "id": None},
+        {**USER, "id": 0},
+        {**USER, "id": 2**64},
+        {**USER, "login": ""},
+        {**USER, "login": "bird\r\nX-User-Id: 1"},
+        {**USER, "login": "bird\n"},
+        {**USER, "login": "鳥"},
+        {**USER, "avatar_url": None},
+        {**USER, "avatar_url": "javascript:alert(1)"},
+        {**USER, "avatar_url": "https://a.example/\r\nX: y"},
+        {**USER, "avatar_url": "https://a.example/" + "x" * 5000},
+    ],
+)
+async def test_a_user_that_makes_no_sense_is_nobody(settings: AuthSettings, user: Any) -> None:
+    answer = await ask(settings, "/authorize", httpx.Response(200, json=user))
+    assert (answer.status_code, answer.json()["reason"]) == (503, "garbage")
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 304, 404, 418, 422])
+async def test_a_status_that_makes_no_sense_is_no_verdict(
+    settings: AuthSettings, status: int
+) -> None:
+    answer = await ask(settings, "/authorize", httpx.Response(status, json=USER))
+    assert (answer.status_code, answer.json()["reason"]) == (503, "garbage")
+
+
+async def test_a_403_without_a_rate_limit_is_no_verdict_either(settings: AuthSettings) -> None:
+    forbidden = httpx.Response(403, json={"message": "Forbidden by some proxy"})
+    assert (await ask(settings, "/authorize", forbidden)).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"access_token": ""}',
+        b'{"access_token": 7}',
+        b'{"access_token": "a\\nb"}',
+        b'{"access_token": "\\ud800"}',
+        b'{"error": "<script>"}',
+    ],
+)
+async def test_an_exchange_that_makes_no_sense_is_503(settings: AuthSettings, body: bytes) -> None:
+    answer = await ask(settings, "/token?code=x", httpx.Response(200, content=body))
+    assert (answer.status_code, answer.json()["reason"]) == (503, "garbage")
+
+
+async def test_an_endless_answer_is_cut_off(settings: AuthSettings) -> None:
+    endless = json.dumps({**USER, "bio": "x" * 3_000_000}).encode()
+    answer = await ask(settings, "/authorize", httpx.Response(200, content=endless))
+    assert answer.json()["detail"].startswith("GitHub's answer had no end.")

@@ -1,0 +1,157 @@
+"""The cluster the end-to-end tests run on, and the platform installed into it.
+
+They only touch a cluster that is theirs to break: tools/node, or a kind cluster. Any other context
+is left alone, whatever it is called.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
+
+ROOT = Path(__file__).parents[2]
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def context() -> str:
+    """Name of the cluster's context; skips where there is no cluster of ours."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl: run this through `make test`, which brings a cluster up")
+    found = _run("kubectl", "config", "current-context").stdout.strip()
+    if found != "kotatsu-node" and not found.startswith("kind-"):
+        pytest.skip(f"context {found!r} is not a throwaway cluster of ours (kotatsu-node, kind-*)")
+    if _run("kubectl", "get", "nodes").returncode != 0:
+        pytest.skip(f"the cluster of context {found} does not answer")
+    return found
+
+
+@pytest.fixture(scope="session")
+def on_node(context: str) -> bool:
+    """Whether the pods' processes are this machine's own (tools/node)."""
+    return context == "kotatsu-node"
+
+
+@pytest.fixture(scope="session")
+def make_namespace(context: str) -> Iterator[Callable[[str], Kubectl]]:
+    """Make namespaces that go when the tests end."""
+    made: list[str] = []
+
+    def make(purpose: str) -> Kubectl:
+        name = f"e2e-{purpose}-{uuid.uuid4().hex[:5]}"
+        kubectl = Kubectl(name)
+        kubectl("create", "namespace", name)
+        kubectl("label", "namespace", name, RESTRICTED)
+        made.append(name)
+        return kubectl
+
+    yield make
+    for name in made:
+        _run("kubectl", "delete", "namespace", name, "--wait=false")
+
+
+def install_platform(kubectl: Kubectl, *settings: str) -> None:
+    """`helm install` the platform with the images of this checkout."""
+    sets = [f"--set={s}" for s in ("image.repository=localhost/kotatsu-operator", "image.tag=dev")]
+    sets += [f"--set={s}" for s in settings]
+    done = _run(
+        *("helm", "install", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", kubectl.namespace),
+        *("--wait", "--timeout", "3m", *sets),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace with operator and activator."""
+    kubectl = make_namespace("main")
+    install_platform(kubectl)
+    return kubectl
+
+
+def _add_recorder(kubectl: Kubectl) -> None:
+    kubectl.apply(config_map(), *workload("recorder", pooled=False))
+    kubectl("rollout", "status", "deployment/recorder", "--timeout=120s")
+
+
+@pytest.fixture(scope="session")
+def recorder(platform: Kubectl) -> str:
+    """Address of the recorder in the platform's namespace."""
+    _add_recorder(platform)
+    return cluster_ip(platform, "recorder")
+
+
+def cluster_ip(kubectl: Kubectl, service: str) -> str:
+    """A Service's address; skips where this machine can't reach the cluster's network."""
+    address = str(kubectl.get("service", service)["spec"]["clusterIP"])
+    # Short attempts, each a new connection: one whose first packet came before kube-proxy knew the
+    # Service is never delivered, however long it waits.
+    for _ in range(20):
+        try:
+            socket.create_connection((address, 80), timeout=1).close()
+        except TimeoutError:
+            continue
+        except OSError:
+            time.sleep(0.2)
+            continue
+        return address
+    pytest.skip("this machine cannot reach the cluster's Services (it can on tools/node)")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client that makes as many connections as asked for."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=60, limits=limits, trust_env=False) as client:
+        yield client
+
+
+async def start_app(kubectl: Kubectl, name: str, **spec: object) -> App:
+    """Deploy an app with its pool and wait until it is accepted."""
+    kubectl.apply(config_map(), *workload(name), pool(name, **spec))
+    app = App(name, kubectl)
+    await eventually(
+        f"{name} accepted",
+        lambda: app.conditions().get("Accepted", {}).get("status") == "True",
+    )
+    app.address = cluster_ip(kubectl, name)
+    return app
+
+
+@pytest.fixture
+async def make_app(platform: Kubectl, recorder: str) -> AsyncIterator[Callable[..., object]]:
+    """Start apps in the platform's namespace; they go with the test."""
+    made: list[str] = []
+
+    async def make(name: str, **spec: object) -> App:
+        name = f"{name}-{uuid.uuid4().hex[:4]}"
+        made.append(name)
+        return await start_app(platform, name, **spec)
+
+    yield make
+    for name in made:
+        platform("delete", "warmpool", name, "--ignore-not-found", "--wait=false")
+        platform("delete", "deployment,service", name, "--ignore-not-found", "--wait=false")
+
+
+def events_of(kubectl: Kubectl, kind: str, name: str) -> list[dict[str, object]]:
+    """The events about one object, oldest first."""
+    found = json.loads(
+        kubectl(
+            *("get", "events", "-o", "json"),
+            f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}",
+        )
+    )["items"]
+    return sorted(found, key=lambda e: e["metadata"]["creationTimestamp"])

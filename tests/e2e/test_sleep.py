@@ -1,0 +1,116 @@
+"""Going to sleep under traffic: nothing lost, nothing done twice, no pod left behind."""
+
+import asyncio
+import uuid
+
+import pytest
+from e2e.conftest import _add_recorder, cluster_ip, install_platform, start_app
+from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.kube import Kube
+from kotatsu_operator.operator import Operator
+from kotatsu_operator.sleep import SleepStep
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.timeout(600)
+async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
+    make_app, platform, recorder
+):
+    app = await make_app(
+        "cycles", scaling={"idleAfter": "60s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
+    )
+    async with Stream(app) as stream:
+        for cycle in range(10):
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
+            platform.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
+            await eventually(
+                f"{cycle}: slept",
+                lambda: (app.status().get("override") or {}).get("done"),
+                within=90,
+            )
+    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
+    assert stream.done > 100
+    await acted_once(app, recorder)
+
+
+@pytest.fixture(scope="module")
+def bare(make_namespace):
+    """A namespace with an activator only: the operator runs inside the test."""
+    kubectl = make_namespace("steps")
+    install_platform(kubectl)
+    kubectl("scale", "deployment/kotatsu-operator", "--replicas=0")
+    _add_recorder(kubectl)
+    return kubectl
+
+
+class Injector:
+    """Stops the operator between two steps for as long as it takes to send requests there."""
+
+    def __init__(self, step):
+        self.step = step
+        self.act = None
+        self.fired = 0
+
+    async def __call__(self, pool, step):
+        if step is self.step and self.act is not None:
+            act, self.act = self.act, None
+            self.fired += 1
+            await act()
+
+
+@pytest.fixture
+async def operator_with(bare):
+    """Run an operator in this process, with a hook between the steps."""
+    stop, tasks, kube = asyncio.Event(), [], Kube.connect("e2e-operator")
+
+    def run(hook):
+        operator = Operator(kube, [bare.namespace], CollectorRegistry(), hook=hook)
+        tasks.append(asyncio.create_task(operator.run(stop)))
+
+    yield run
+    stop.set()
+    await asyncio.gather(*tasks)
+    await kube.close()
+
+
+@pytest.mark.parametrize("step", list(SleepStep), ids=lambda step: step.name.lower())
+async def test_requests_between_two_steps_of_the_sleep_are_answered_once(
+    step, bare, operator_with, http
+):
+    injector = Injector(step)
+    operator_with(injector)
+    name = f"step-{uuid.uuid4().hex[:4]}"
+    app = await start_app(
+        bare, name, scaling={"idleAfter": "3s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
+    )
+    await app.send(http)
+    long = []
+
+    async def act():
+        long.append(asyncio.create_task(app.send(http, ms=4000)))
+        await gather_ok([app.send(http) for _ in range(5)])
+
+    injector.act = act
+    await eventually(f"operator at '{step}'", lambda: injector.fired, within=60)
+    await gather_ok(long)
+    await app.asleep()
+    await eventually("no pod left behind", lambda: not app.pods(), within=60)
+    await acted_once(app, cluster_ip(bare, "recorder"))
+
+
+@pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
+async def test_requests_as_a_phase_begins_are_answered_once(phase, bare, operator_with, http):
+    operator_with(Injector(None))
+    name = f"phase-{uuid.uuid4().hex[:4]}"
+    app = await start_app(
+        bare, name, scaling={"idleAfter": "3s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
+    )
+    await app.send(http)
+    await eventually(phase, lambda: app.phase() == phase, within=60, every=0.02)
+    await gather_ok([app.send(http, ms=500) for _ in range(10)])
+    await app.asleep()
+    await eventually("no pod left behind", lambda: not app.pods(), within=60)
+    await acted_once(app, cluster_ip(bare, "recorder"))

@@ -1,0 +1,92 @@
+"""Windows: Ready before they open, gone after they close, nothing in flight cut."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from e2e.kit import acted_once, eventually, parse, wall
+
+pytestmark = pytest.mark.e2e
+
+
+async def test_both_replicas_are_ready_before_the_window_opens_and_gone_after_it_closes(
+    make_app, http, platform, recorder
+):
+    app = await make_app("window", scaling={"idleAfter": "5s"})
+    await app.asleep()
+    await app.send(http)  # one warm-up to learn the lead from
+    await app.asleep()
+
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=35)
+    closes = opens + timedelta(seconds=10)
+    window = {"name": "demo", "start": wall(opens), "end": wall(closes), "replicas": 2}
+    platform.patch("warmpool", app.name, {"spec": {"windows": [window]}})
+
+    await eventually("lead learned", lambda: app.status().get("nextTransition"))
+    lead = timedelta(seconds=_seconds(app.status()["lead"]))
+    assert timedelta(seconds=8) < lead < timedelta(seconds=35), lead
+    if datetime.now(UTC) < opens - lead - timedelta(seconds=1):
+        assert app.replicas() == 0
+
+    await eventually("both Ready", lambda: len(app.ready_pods()) == 2, within=40)
+    opening = await eventually(
+        "opening recorded", lambda: (app.status().get("lastOpening") or {}).get("readyAt")
+    )
+    assert parse(opening) < opens
+    assert _metric(platform, "kotatsu_pool_prewarm_lead_seconds", app.name) >= 8
+    assert _metric(platform, "kotatsu_pool_window_ready_early_seconds", app.name) > 0
+
+    # Nobody asks anything in the window, so idleAfter has long run out when it closes.
+    await asyncio.sleep(max(0, (closes - datetime.now(UTC)).total_seconds() - 1))
+    assert len(app.ready_pods()) == 2
+    await eventually("scale at 0", lambda: app.replicas() == 0, within=20)
+    late = datetime.now(UTC) - closes
+    assert late < timedelta(seconds=5 + 5), f"5 s settle and 5 s of grace, but took {late}"
+    assert not app.conditions()["Accepted"]["message"].startswith("spec.")
+
+
+async def test_idle_counts_from_the_last_request_and_the_scale_falls_within_five_seconds(
+    make_app, http
+):
+    app = await make_app("idle", scaling={"idleAfter": "12s"})
+    for _ in range(3):
+        await app.send(http)
+        await asyncio.sleep(2)
+    last = datetime.now(UTC)
+    await app.send(http)
+    await eventually("scale at 0", lambda: app.replicas() == 0, within=40)
+    after = datetime.now(UTC) - last
+    assert timedelta(seconds=12) <= after <= timedelta(seconds=17), after
+
+
+async def test_a_long_request_keeps_its_pod_until_it_is_answered(make_app, http, recorder):
+    app = await make_app("long", scaling={"idleAfter": "4s"})
+    await app.send(http, ms=15_000)
+    assert app.replicas() == 1
+    await app.asleep()
+    await acted_once(app, recorder)
+
+
+async def test_a_warm_override_keeps_replicas_until_it_ends(make_app, platform):
+    app = await make_app("override", scaling={"idleAfter": "4s"})
+    await app.asleep()
+    until = datetime.now(UTC) + timedelta(seconds=20)
+    override = {"mode": "Warm", "replicas": 2, "until": until.isoformat(), "by": "test"}
+    platform.patch("warmpool", app.name, {"spec": {"override": override}})
+    await eventually("warm", lambda: len(app.ready_pods()) == 2)
+    assert app.status()["reason"] == "Override"
+    await app.asleep()
+    assert datetime.now(UTC) > until
+
+
+def _seconds(text):
+    minutes, _, seconds = text.rpartition("m")
+    return int(minutes or 0) * 60 + int(seconds.removesuffix("s") or 0)
+
+
+def _metric(kubectl, metric, name):
+    pod = kubectl.items("pods", **{"app.kubernetes.io/component": "operator"})[0]
+    page = httpx.get(f"http://{pod['status']['podIP']}:8080/metrics", trust_env=False).text
+    lines = [x for x in page.splitlines() if x.startswith(metric) and f'name="{name}"' in x]
+    return float(lines[0].split()[-1])

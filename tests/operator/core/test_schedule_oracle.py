@@ -1,0 +1,165 @@
+"""The schedule against a second opinion: walk every minute of UTC and look at the wall clock.
+
+The product walks naive wall-clock time and places the answers in the zone; this walks UTC, asks the
+zone for each minute's wall clock, and matches it with a cron reader of its own.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.schedule import Window, occurrences
+from kotatsu_operator.core.spec import PoolSpec, Target
+from kotatsu_operator.core.state import Memory, Observation
+
+from .values import MINUTE, examples, utc
+
+NAMES = {name: n for n, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])}
+BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
+
+
+def read_field(text: str, low: int, high: int) -> set[int]:
+    found: set[int] = set()
+    for term in text.split(","):
+        base, _, step = term.partition("/")
+        first, _, last = base.partition("-")
+        if base == "*":
+            first, last = str(low), str(high)
+        elif not last:
+            last = str(high) if step else first
+        numbers = [int(NAMES.get(x, x)) for x in (first, last)]
+        found |= set(range(numbers[0], numbers[1] + 1, int(step or 1)))
+    return found
+
+
+@dataclass
+class NaiveCron:
+    """A cron expression as the set of minutes it matches, by Debian's rule for days."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        fields = self.text.split()
+        parts = [read_field(f, *bounds) for f, bounds in zip(fields, BOUNDS, strict=True)]
+        self.minutes, self.hours, self.days, self.months, self.weekdays = parts
+        self.both = fields[2].startswith("*") or fields[4].startswith("*")
+
+    def matches(self, wall: datetime) -> bool:
+        if wall.minute not in self.minutes or wall.hour not in self.hours:
+            return False
+        weekday = wall.isoweekday()
+        day = wall.day in self.days
+        named = weekday in self.weekdays or weekday % 7 in self.weekdays
+        return wall.month in self.months and ((day and named) if self.both else (day or named))
+
+
+def naive_starts(
+    cron: NaiveCron, zone: ZoneInfo, first: datetime, last: datetime, exclude: frozenset[date]
+) -> set[datetime]:
+    """Minutes of UTC at which a window opens, found one by one."""
+    found = set()
+    before = (first - MINUTE).astimezone(zone).replace(tzinfo=None)
+    newest = before
+    for n in range(int((last - first) / MINUTE)):
+        at = first + n * MINUTE
+        wall = at.astimezone(zone).replace(tzinfo=None)
+        # Walls never seen so far: one usually, none in a repeated hour, many after a gap.
+        while newest < wall:
+            newest += MINUTE
+            if newest.date() not in exclude and cron.matches(newest):
+                found.add(at)
+    return found
+
+
+def field_text(low: int, high: int) -> st.SearchStrategy[str]:
+    number = st.integers(low, high)
+    # A range of one number with a step (5-5/2) is left out: cron readers disagree about it.
+    pair = st.tuples(number, number).map(sorted).filter(lambda p: p[0] < p[1])
+    return st.one_of(
+        st.just("*"),
+        number.map(str),
+        pair.map(lambda p: f"{p[0]}-{p[1]}"),
+        st.integers(1, max(1, high // 2)).map(lambda n: f"*/{n}"),
+        st.tuples(pair, st.integers(1, 7)).map(lambda p: f"{p[0][0]}-{p[0][1]}/{p[1]}"),
+        st.lists(number, min_size=2, max_size=3).map(lambda ns: ",".join(map(str, ns))),
+    )
+
+
+# Day and month mostly open, or next to nothing would match within three days.
+CRON = st.tuples(
+    field_text(0, 59),
+    field_text(0, 23),
+    st.one_of(st.just("*"), field_text(1, 28)),
+    st.just("*"),
+    st.one_of(st.just("*"), field_text(0, 7)),
+).map(" ".join)
+
+# Around a change of clocks, or any day.
+PLACES = st.sampled_from(
+    [
+        ("Europe/Berlin", "2026-03-28T00:00"),
+        ("Europe/Berlin", "2026-10-24T00:00"),
+        ("America/New_York", "2026-03-07T00:00"),
+        ("America/New_York", "2026-10-31T00:00"),
+        ("Australia/Lord_Howe", "2026-04-03T12:00"),
+        ("Australia/Lord_Howe", "2026-10-02T12:00"),
+        ("Pacific/Apia", "2011-12-29T00:00"),
+        ("America/Santiago", "2026-09-05T00:00"),
+        ("Asia/Kathmandu", "2028-02-28T00:00"),
+        ("Asia/Tokyo", "2026-12-30T00:00"),
+    ]
+)
+LONGEST = 26 * 60
+
+
+@examples(120)
+@given(CRON, PLACES, st.integers(1, LONGEST), st.booleans())
+def test_openings_are_those_a_minute_by_minute_walk_finds(
+    schedule: str, place: tuple[str, str], minutes: int, holiday: bool
+) -> None:
+    zone, after = ZoneInfo(place[0]), utc(place[1])
+    before, duration = after + timedelta(days=2), minutes * MINUTE
+    exclude = frozenset({(after + timedelta(days=1)).date()} if holiday else ())
+    window = Window("w", 1, schedule=schedule, duration=duration, exclude=exclude)
+
+    found = {(o.start, o.end) for o in occurrences([window], zone, after, before)}
+
+    naive = naive_starts(NaiveCron(schedule), zone, after - duration, before, exclude)
+    assert found == {(at, at + duration) for at in naive if at + duration > after}
+
+
+@examples(25)
+@given(
+    st.lists(st.tuples(CRON, st.integers(1, 6 * 60), st.integers(1, 5)), min_size=1, max_size=3),
+    PLACES,
+)
+def test_the_floor_of_a_decision_is_the_highest_of_the_windows_a_naive_walk_finds_open(
+    raw: list[tuple[str, int, int]], place: tuple[str, str]
+) -> None:
+    zone, after = ZoneInfo(place[0]), utc(place[1])
+    before = after + timedelta(days=2)
+    windows = tuple(
+        Window(f"w{i}", replicas, schedule=schedule, duration=minutes * MINUTE)
+        for i, (schedule, minutes, replicas) in enumerate(raw)
+    )
+    spec = PoolSpec(Target("apps/v1", "Deployment", "x"), "x", zone, windows, lead=timedelta())
+    length = int((before - after) / MINUTE)
+    naive = [0] * length
+    for window in windows:
+        assert window.schedule is not None
+        assert window.duration is not None
+        minutes = int(window.duration / MINUTE)
+        for at in naive_starts(
+            NaiveCron(window.schedule), zone, after - window.duration, before, frozenset()
+        ):
+            begin = int((at - after) / MINUTE)
+            for n in range(max(begin, 0), min(begin + minutes, length)):
+                naive[n] = max(naive[n], window.replicas)
+    seen = Observation(replicas=0, ready=0, pods=0)
+    for n in range(0, length, 7):
+        decision = decide(spec, seen, Memory(), after + n * MINUTE)
+        assert decision.floor == naive[n], after + n * MINUTE

@@ -1,0 +1,56 @@
+"""Short ways to write the values that decisions are made of."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import Phase, settings
+
+from kotatsu_operator.core.spec import PoolSpec, parse
+from kotatsu_operator.core.state import Memory
+
+TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"}
+DAY = "2026-11-25"  # a Wednesday
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+def examples(count: int) -> settings:
+    """Settings of a property: the same examples in every run, and no deadline on a busy machine."""
+    phases = (Phase.explicit, Phase.generate, Phase.shrink)
+    return settings(max_examples=count, deadline=None, derandomize=True, phases=phases)
+
+
+def utc(text: str) -> datetime:
+    """An instant written without its zone: `2026-11-25T10:00`."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def t(clock: str) -> datetime:
+    """A time of the day all walks take place on, in UTC: `10:00` or `10:00:05`."""
+    return utc(f"{DAY}T{clock}")
+
+
+def pool_spec(**fields: Any) -> PoolSpec:
+    """A parsed spec; fields are written as in a manifest."""
+    return parse({"targetRef": TARGET, **fields})
+
+
+def once(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:
+    """A window of the walks' day, by clock times."""
+    return {"name": name, "start": f"{DAY}T{start}", "end": f"{DAY}T{end}", "replicas": replicas}
+
+
+def cron(schedule: str, duration: str, replicas: int = 2, name: str = "w") -> dict[str, Any]:
+    """A repeating window."""
+    return {"name": name, "schedule": schedule, "duration": duration, "replicas": replicas}
+
+
+def override(mode: str, until: datetime, **fields: Any) -> dict[str, Any]:
+    """A person's decision until an instant."""
+    return {"mode": mode, "until": until.isoformat(), **fields}
+
+
+def kept_in_status(memory: Memory) -> Memory:
+    """What a restarted operator finds of its memory in the WarmPool's status."""
+    return replace(memory, acknowledged_at=None, unknown_since=None, raised_at=None, recommended=())

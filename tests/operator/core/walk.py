@@ -1,0 +1,302 @@
+"""One pool walked through simulated time: a small cluster and an activator around `decide`.
+
+Pods take a while to become Ready and to go, the activator takes a while to acknowledge an epoch,
+requests come when the test says so. The operator looks whenever something happens and whenever the
+last decision asked to look again, never in between (unless `tick` is given): a decision that
+forgets to ask is a test that fails. Every single decision is held against the rules that always
+apply.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.phases import asleep_after
+from kotatsu_operator.core.spec import PoolSpec
+from kotatsu_operator.core.state import (
+    Decision,
+    Demand,
+    Memory,
+    Note,
+    Observation,
+    Phase,
+    Reason,
+    Route,
+)
+
+from .values import kept_in_status
+
+ARROWS = {
+    Phase.ASLEEP: {Phase.WARMING},
+    Phase.WARMING: {Phase.WARM, Phase.DRAINING},
+    Phase.WARM: {Phase.WARMING, Phase.DRAINING},
+    Phase.DRAINING: {Phase.WARM, Phase.WARMING},
+    Phase.SLEEPING: {Phase.ASLEEP, Phase.WARMING, Phase.DRAINING},
+}
+"""Where a decision may lead; only `asleep_after` leads from Draining to Sleeping."""
+
+
+def may_follow(before: Phase, after: Phase) -> bool:
+    """Whether a decision may lead from one phase to the other.
+
+    Pods that are Ready already are Warming for no time at all: Warm may follow at once.
+    """
+    onward = ARROWS[before]
+    return after in {before} | onward or (after is Phase.WARM and Phase.WARMING in onward)
+
+
+def check_rules(
+    spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, decision: Decision
+) -> None:
+    """What holds for every decision, whatever the moment."""
+    limit = spec.scaling.max_replicas
+    if decision.replicas is not None:
+        assert decision.replicas != 0, "only the steps of the way down set the scale to 0"
+        assert decision.floor <= decision.replicas <= limit
+    elif not spec.suspend:
+        assert decision.floor == 0, "a floor is never left to itself"
+    assert not (decision.sleep and decision.floor > 0), "never asleep under a floor"
+    assert not decision.sleep or decision.memory.route is Route.ACTIVATOR
+    assert now < decision.recheck
+    if decision.next is not None:
+        assert now < decision.next.at
+        assert spec.suspend or decision.recheck <= decision.next.at
+    assert decision.memory.epoch >= memory.epoch
+    if memory.since is not None:
+        assert may_follow(memory.phase, decision.memory.phase)
+
+
+@dataclass
+class Pod:
+    """A pod of the target."""
+
+    ready_at: datetime
+    gone_at: datetime | None = None
+    """Set while it is terminating."""
+
+
+@dataclass
+class Request:
+    """One request: when it comes, how long a pod works on it, when it was begun and finished."""
+
+    at: datetime
+    seconds: float = 0.2
+    begun: datetime | None = None
+
+    @property
+    def finished(self) -> datetime | None:
+        return None if self.begun is None else self.begun + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What one look left behind."""
+
+    at: datetime
+    phase: Phase
+    reason: Reason
+    route: Route
+    floor: int
+    replicas: int
+    ready: int
+    notes: tuple[Note, ...]
+
+
+@dataclass
+class Walk:
+    """A pool, its cluster and its operator."""
+
+    spec: PoolSpec
+    now: datetime
+    memory: Memory = field(default_factory=Memory)
+    ready_after: float = 8
+    acknowledges_after: float | None = 0.5
+    gone_after: float = 3
+    requests: list[Request] = field(default_factory=list)
+    unmeasurable: Callable[[datetime], bool] = lambda _: False
+    has_last_request: bool = True
+    sees_held: bool = True
+    """False for an operator that does not ask activators while the pool is asleep."""
+    tick: float | None = None
+    watched: bool = True
+    """False for an operator that learns of events only when it looks for another reason."""
+    operator_up: bool = True
+    dies_before_scaling: bool = False
+    pods: list[Pod] = field(default_factory=list)
+    replicas: int = 0
+    ticket: datetime | None = None
+    recheck: datetime | None = None
+    looked_at: datetime = datetime.max.replace(tzinfo=UTC)
+    last: Decision | None = None
+    log: list[Moment] = field(default_factory=list)
+    _published: list[tuple[datetime, int]] = field(default_factory=list)
+
+    # --- what tests do ---
+
+    def until(self, end: datetime) -> "Walk":
+        """Go on to an instant, looking at the pool at it too."""
+        while (at := self._next_event()) is not None and at < end:
+            self._turn(at)
+        self._turn(end)
+        return self
+
+    def restart(self, remembering: Callable[[Memory], Memory] = kept_in_status) -> None:
+        """Start the operator again, with what it finds of its memory."""
+        self.operator_up = True
+        self.memory = remembering(self.memory)
+        self._look()
+
+    def edit(self, spec: PoolSpec) -> None:
+        """Change the spec; the operator sees it at once."""
+        self.spec = spec
+        self._look()
+
+    def scale(self, replicas: int) -> None:
+        """Set the target's scale, as anybody with kubectl could."""
+        staying = [p for p in self.pods if p.gone_at is None]
+        for pod in staying[replicas:]:
+            pod.gone_at = self.now + timedelta(seconds=self.gone_after)
+        for _ in range(replicas - len(staying)):
+            self.pods.append(Pod(self.now + timedelta(seconds=self.ready_after)))
+        self.replicas = replicas
+
+    # --- what tests ask ---
+
+    @property
+    def phase(self) -> Phase:
+        return self.memory.phase
+
+    @property
+    def ready(self) -> int:
+        return sum(p.gone_at is None and p.ready_at <= self.now for p in self.pods)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(r.begun is not None and r.begun <= self.now < r.finished for r in self.requests)
+
+    @property
+    def held(self) -> int:
+        return sum(r.at <= self.now and r.begun is None for r in self.requests)
+
+    def told(self, *reasons: str) -> list[str]:
+        """Reasons of the notes so far, in order: all of them, or only the named ones."""
+        return [n.reason for m in self.log for n in m.notes if not reasons or n.reason in reasons]
+
+    def times(self, phase: Phase) -> list[datetime]:
+        """When the pool came into a phase."""
+        return [
+            m.at
+            for m, before in zip(self.log, [None, *self.log], strict=False)
+            if m.phase is phase and (before is None or before.phase is not phase)
+        ]
+
+    def lowest(self, start: datetime, end: datetime, what: str = "replicas") -> int:
+        """The lowest replicas (or ready) left behind by the looks of a stretch of time."""
+        return min(getattr(m, what) for m in self.log if start <= m.at <= end)
+
+    # --- the world ---
+
+    def _next_event(self) -> datetime | None:
+        times: list[datetime | None] = [r.at for r in self.requests if r.at > self.now]
+        times += [r.finished for r in self.requests]
+        times += [p.ready_at for p in self.pods] + [p.gone_at for p in self.pods]
+        times += [at for at, _ in self._published]
+        times.append(self.recheck if self.operator_up else None)
+        if self.tick is not None:
+            times.append(self.looked_at + timedelta(seconds=self.tick))
+        return min((x for x in times if x is not None and x > self.now), default=None)
+
+    def _turn(self, at: datetime) -> None:
+        self.now = at
+        self.pods = [p for p in self.pods if p.gone_at is None or p.gone_at > at]
+        for request in self.requests:
+            if request.at == at and (self.ready == 0 or self.memory.route is Route.ACTIVATOR):
+                self.ticket = at  # it came through the activator, which announces it
+        self._serve()
+        if self.operator_up and (self.watched or self._is_due()):
+            self._look()
+
+    def _is_due(self) -> bool:
+        due = [self.recheck, self.tick and self.looked_at + timedelta(seconds=self.tick)]
+        return self.last is None or any(x and x <= self.now for x in due)
+
+    def _serve(self) -> None:
+        if self.ready:
+            for request in self.requests:
+                if request.at <= self.now and request.begun is None:
+                    request.begun = self.now
+        elif self.held and self.replicas == 0:
+            self.scale(1)  # the activator wakes it by itself
+
+    def _observe(self) -> Observation:
+        begun = [r for r in self.requests if r.begun is not None and r.begun <= self.now]
+        last = max((min(r.finished, self.now) for r in begun), default=None)
+        asleep = self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
+        acknowledged = None
+        if self.acknowledges_after is not None:
+            acknowledged = max((e for at, e in self._published if at <= self.now), default=0)
+        return Observation(
+            replicas=self.replicas,
+            ready=self.ready,
+            pods=len(self.pods),
+            acknowledged=acknowledged,
+            demand=Demand(
+                in_flight=self.in_flight,
+                held=self.held if self.sees_held or not asleep else 0,
+                last_request=last if self.has_last_request and self.ready else None,
+                ticket=self.ticket,
+                known=asleep or not self.unmeasurable(self.now),
+            ),
+        )
+
+    # --- the operator ---
+
+    def _look(self) -> None:
+        """Look until nothing changes any more, as an operator does that watches what it wrote."""
+        self.looked_at = self.now
+        for _ in range(6):
+            seen = self._observe()
+            decision = decide(self.spec, seen, self.memory, self.now)
+            check_rules(self.spec, seen, self.memory, self.now, decision)
+            settled = self._act(decision, seen)
+            self.log.append(
+                Moment(
+                    self.now,
+                    self.memory.phase,
+                    self.memory.reason,
+                    self.memory.route,
+                    decision.floor,
+                    self.replicas,
+                    self.ready,
+                    decision.notes,
+                )
+            )
+            if settled:
+                return
+        raise AssertionError(f"the pool does not come to rest at {self.now}")
+
+    def _act(self, decision: Decision, seen: Observation) -> bool:
+        before = (self.memory.phase, self.replicas)
+        self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
+        if decision.replicas is not None and decision.replicas != self.replicas:
+            self.scale(decision.replicas)
+        quiet = seen.demand.known and seen.demand.concurrency == 0
+        if decision.sleep and (quiet or decision.force):
+            self.memory = asleep_after(decision.memory, self.spec, self.now)
+            if self.dies_before_scaling:
+                self.operator_up = self.dies_before_scaling = False
+                return True
+            self.scale(0)
+        published = max((e for _, e in self._published), default=0)
+        if self.acknowledges_after is not None and self.memory.epoch > published:
+            at = self.now + timedelta(seconds=self.acknowledges_after)
+            self._published.append((at, self.memory.epoch))
+        return (self.memory.phase, self.replicas) == before
+
+
+def walk(spec: PoolSpec, start: datetime, requests: Iterable[datetime] = (), **how: object) -> Walk:
+    """Begin a walk and look at the pool for the first time."""
+    made = Walk(spec, start, requests=[Request(at) for at in requests], **how)
+    made.until(start)
+    return made

@@ -1,0 +1,88 @@
+"""An engine that hums instead of speaking, and a real decoder to listen with."""
+
+import asyncio
+import math
+from array import array
+from collections.abc import Callable
+
+import miniaudio
+
+from kotatsu_voice.engine import EngineError, EngineFailedError, Pcm, SilentError, Style
+
+RATE = 24_000
+SECONDS_PER_CHARACTER = 0.05
+EDGE_SECONDS = 0.2
+CALM = Style(3, "ずんだもん", "ノーマル", "VOICEVOX:ずんだもん")
+SWEET = Style(1, "ずんだもん", "あまあま", "VOICEVOX:ずんだもん")
+
+
+def hum(
+    seconds: float, amplitude: float = 0.3, rate: int = RATE, edge: float = EDGE_SECONDS
+) -> Pcm:
+    """A tone with silence at both ends."""
+    count = round(seconds * rate)
+    step = 2 * math.pi * 440 / rate
+    tone = array("h", (round(32767 * amplitude * math.sin(step * n)) for n in range(count)))
+    still = bytes(2 * round(edge * rate))
+    return Pcm(rate, still + tone.tobytes() + still)
+
+
+class FakeEngine:
+    """Hums as long as the text is. `gate` holds every sentence back until it is opened."""
+
+    name = "fake"
+
+    def __init__(self, workers: int = 2) -> None:
+        self.workers = workers
+        self.default_style = CALM.id
+        self.styles: tuple[Style, ...] = ()
+        self.spoken: list[tuple[str, int]] = []
+        self.active = 0
+        self.most_active = 0
+        self.cancelled = 0
+        self.closed = False
+        self.starts = 0
+        self.start_error: EngineError | None = None
+        self.answer: Callable[[str], Pcm] = lambda text: hum(len(text) * SECONDS_PER_CHARACTER)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.start_error is not None:
+            error, self.start_error = self.start_error, None
+            raise error
+        self.styles = (CALM, SWEET)
+
+    async def synthesize(self, text: str, style: int) -> Pcm:
+        self.spoken.append((text, style))
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+        try:
+            await self.gate.wait()
+            if "故障" in text:
+                raise EngineFailedError("The engine is broken.")
+            if "한" in text:
+                raise SilentError("No reading.")
+            return self.answer(text)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.active -= 1
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Heard:
+    """Decoded sound, by its numbers."""
+
+    def __init__(self, data: bytes) -> None:
+        decoded = miniaudio.decode(data, nchannels=1)
+        self.rate = decoded.sample_rate
+        self.samples = decoded.samples
+        self.seconds = len(self.samples) / self.rate
+        self.peak = max(map(abs, self.samples), default=0) / 32768
+        square = sum(sample * sample for sample in self.samples)
+        self.rms = math.sqrt(square / max(1, len(self.samples))) / 32768

@@ -1,0 +1,87 @@
+import io
+import wave
+
+import numpy as np
+import pytest
+from voice.fakes import RATE, Heard, hum
+
+from kotatsu_voice.audio import Mp3, pcm_of_wav, polish, silence, wav
+from kotatsu_voice.engine import EngineFailedError, Pcm, SilentError, UnspeakableError
+from kotatsu_voice.engines.openjtalk import samples
+
+
+def mp3(pcm: Pcm) -> bytes:
+    encoder = Mp3(pcm.rate)
+    return encoder.add(polish(pcm)) + encoder.end()
+
+
+@pytest.mark.parametrize("amplitude", [0.01, 0.3, 1.0])
+def test_speech_gets_one_level_just_below_full_scale(amplitude: float) -> None:
+    assert polish(hum(1, amplitude)).max_dBFS == pytest.approx(-1.0, abs=0.1)
+
+
+def test_the_silence_around_speech_is_trimmed() -> None:
+    assert polish(hum(1.0, edge=0.5)).duration_seconds == pytest.approx(1.0, abs=0.08)
+
+
+@pytest.mark.parametrize("pcm", [Pcm(RATE, b""), Pcm(RATE, bytes(4800)), hum(1, 0.0005)])
+def test_what_cannot_be_heard_is_silent(pcm: Pcm) -> None:
+    with pytest.raises(SilentError):
+        polish(pcm)
+
+
+def test_a_real_decoder_plays_the_mp3() -> None:
+    heard = Heard(mp3(hum(2.0)))
+    assert heard.rate == RATE
+    assert heard.seconds == pytest.approx(2.0, abs=0.2)
+    assert 0.8 < heard.peak < 1.0
+    assert heard.rms > 0.4
+
+
+def test_an_mp3_made_in_parts_is_one_stream() -> None:
+    encoder = Mp3(RATE)
+    parts = [encoder.add(polish(hum(1.0))), encoder.add(silence(0.5, RATE)), encoder.end()]
+    assert len(parts[0]) > 5000
+    assert Heard(b"".join(parts)).seconds == pytest.approx(1.5, abs=0.25)
+
+
+def test_wav_has_one_header_for_all_segments() -> None:
+    data = wav([polish(hum(1.0)), silence(0.5, RATE), polish(hum(1.0))])
+    with wave.open(io.BytesIO(data)) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx(2.5, abs=0.15)
+    assert Heard(data).peak < 1.0
+
+
+def test_a_stereo_wav_becomes_one_channel() -> None:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(b"\x00\x10\x00\x10" * RATE)
+    pcm = pcm_of_wav(buffer.getvalue())
+    assert (pcm.rate, pcm.seconds) == (RATE, 1.0)
+
+
+def test_a_44_byte_wav_is_silent_and_garbage_is_a_failure() -> None:
+    empty = wav([silence(0, RATE)])
+    assert len(empty) == 44
+    with pytest.raises(SilentError):
+        polish(pcm_of_wav(empty))
+    for data in (b"", b"RIFF", b"<html>"):
+        with pytest.raises(EngineFailedError):
+            pcm_of_wav(data)
+
+
+def test_peaks_above_full_scale_are_scaled_and_not_clipped() -> None:
+    loud = np.sin(np.arange(4800) / 10) * 32767 * 3
+    made = np.frombuffer(samples(loud), "<i2")
+    assert made.max() == 32767
+    assert np.count_nonzero(made == 32767) < 10
+    assert np.allclose(made, loud / 3, atol=1.5)
+
+
+@pytest.mark.parametrize("peak", [1e6, 3e66, np.inf, np.nan])
+def test_an_absurd_peak_is_refused(peak: float) -> None:
+    with pytest.raises(UnspeakableError):
+        samples(np.array([0.0, peak, 0.0]))

@@ -1,0 +1,158 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_voice.text import (
+    HARD_PIECE_CHARACTERS,
+    PIECE_CHARACTERS,
+    TextError,
+    pieces,
+    prepare,
+    speakable,
+)
+
+LIMIT = 500
+
+
+def refusal(text: str | None) -> str:
+    with pytest.raises(TextError) as caught:
+        prepare(text, LIMIT)
+    return caught.value.title
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "\n\t", "\u3000"])
+def test_nothing_is_not_provided(text: str | None) -> None:
+    assert refusal(text) == "Text not provided"
+
+
+@pytest.mark.parametrize(
+    "text", ["😀", "🐦‍⬛🎉", "!?", "。。。", "…", "ー", "～～", "♪", "\u200b", "( )"]
+)
+def test_emoji_and_punctuation_alone_are_nothing_to_speak(text: str) -> None:
+    assert refusal(text) == "Nothing to speak"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "あ\udfffい", "caf\ufffd"])
+def test_broken_characters_are_not_readable(text: str) -> None:
+    assert refusal(text) == "Text is not readable"
+
+
+def test_twenty_thousand_characters_are_too_long_even_if_they_repeat() -> None:
+    assert refusal("あ" * 20_000) == "Text is too long"
+    assert refusal("😀" * 20_000) == "Text is too long"
+
+
+def test_the_limit_counts_characters_written_out() -> None:
+    assert prepare("あい" * 250, LIMIT)
+    assert refusal("㍿" * 126) == "Text is too long"  # each becomes 株式会社
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("ハハハハハハハハハハ", "ハハハ"),
+        ("あ" * 500, "あああ"),
+        ("きゃーーーーーーー", "きゃーーー"),
+        ("ぴよぴよぴよぴよぴよ", "ぴよぴよぴよ"),
+        ("は、は、は、は、は、", "は、は、は、"),
+        ("ﾊﾊﾊﾊﾊﾊ", "ハハハ"),
+        ("wwwwww", "www"),
+        ("すごい！！！！！！", "すごい！！！"),
+        ("母母母母母母母", "母母母"),
+    ],
+)
+def test_what_repeats_is_heard_three_times(text: str, spoken: str) -> None:
+    assert prepare(text, LIMIT) == spoken
+
+
+@pytest.mark.parametrize("text", ["1000000円", "すもももももももものうち"])
+def test_digits_and_real_words_stay(text: str) -> None:
+    assert prepare(text, LIMIT).startswith(text[:4])
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("元気？😀うん!", "元気？うん！"),
+        ("気温は25℃", "気温は25度"),
+        ("10〜20分", "10から20分"),
+        ("ええ…まあ", "ええ、まあ"),
+        ("ええ...まあ", "ええ、まあ"),
+        ("①番", "1番"),
+        ("がき\u3099", "がぎ"),
+        ("一行目\n二行目", "一行目。二行目"),
+        ("a\x00b\x1bc", "a b c"),
+        ("  広い   空 ", "広い 空"),
+        ("1️⃣ばん", "1ばん"),
+    ],
+)
+def test_what_has_no_sound_goes_and_the_rest_is_written_out(text: str, spoken: str) -> None:
+    assert prepare(text, LIMIT) == spoken
+
+
+def texts(text: str) -> list[str]:
+    return [piece.text for piece in pieces(prepare(text, LIMIT))]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("こんにちは。元気？はい！", ["こんにちは。", "元気？", "はい！"]),
+        ("「やあ。」と言った。", ["「やあ。」", "と言った。"]),
+        ("3.14は円周率。", ["3.14は円周率。"]),
+        ("Hello there. I am a bird.", ["Hello there.", "I am a bird."]),
+        ("。、はい。。。", ["。", "、はい。。。"][1:]),
+        ("ーーはい", ["はい"]),
+    ],
+)
+def test_a_text_is_spoken_sentence_by_sentence(text: str, parts: list[str]) -> None:
+    assert texts(text) == parts
+
+
+def test_a_long_sentence_is_parted_at_commas_with_shorter_pauses() -> None:
+    clause = "とても長い文をどこかで区切りたいので、"
+    parts = pieces(prepare(f"はい。{clause}{clause[:-2]}も{clause}{clause[::-1]}おわり。", LIMIT))
+    assert len(parts) > 2
+    assert all(len(part.text) <= PIECE_CHARACTERS for part in parts)
+    assert parts[1].pause < parts[0].pause == parts[-1].pause
+
+
+def test_the_first_piece_is_short_where_a_comma_allows() -> None:
+    assert (
+        texts("こんにちは、私はこたつのそばで暮らしている青い小さな鳥です。")[0] == "こんにちは、"
+    )
+
+
+@given(st.text(max_size=600))
+def test_any_text_is_prepared_or_refused(text: str) -> None:
+    try:
+        prepared = prepare(text, LIMIT)
+    except TextError:
+        return
+    assert speakable(prepared)
+    parts = pieces(prepared)
+    assert parts
+    assert all(speakable(part.text) for part in parts)
+    assert all(len(part.text) <= HARD_PIECE_CHARACTERS for part in parts)
+
+
+JAPANESE = st.text("あいうハヒ母東京、。！？ー「」ab1 ", min_size=1, max_size=300)
+
+
+@given(JAPANESE)
+def test_pieces_lose_no_letter_and_keep_their_order(text: str) -> None:
+    try:
+        prepared = prepare(text, LIMIT)
+    except TextError:
+        return
+    letters = [c for c in prepared if speakable(c)]
+    assert [c for part in pieces(prepared) for c in part.text if speakable(c)] == letters
+
+
+@given(JAPANESE)
+def test_nothing_repeats_more_than_three_times(text: str) -> None:
+    try:
+        prepared = prepare(text, LIMIT)
+    except TextError:
+        return
+    assert not any(c * 4 in prepared for c in "あいうハヒ母東京ー！？ab")
