@@ -58,5 +58,19 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow"
 
 .PHONY: test
-test: check ## everything
-	$(BIN)/pytest -q -m "slow and not e2e and not node and not postgres"
+test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
+	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node"
+	tests/e2e/run.sh
+
+# CONTEXT=name takes a cluster of yours; IMAGE_PREFIX says where it pulls the images from.
+.PHONY: demo
+demo: venv ## install everything on a cluster and watch a pool warm up, speak, sleep and wake
+	@$(BIN)/python -m kotatsu_demo show
+
+.PHONY: down
+down: venv ## remove what `make demo` made
+	@$(BIN)/python -m kotatsu_demo down
+
+.PHONY: images
+images: venv ## build the images and load them into the cluster
+	@$(BIN)/python -m kotatsu_demo images

@@ -1,6 +1,7 @@
 """Going to sleep under traffic: nothing lost, nothing done twice, no pod left behind."""
 
 import asyncio
+import threading
 import uuid
 
 import pytest
@@ -53,27 +54,31 @@ class Injector:
         self.step = step
         self.act = None
         self.fired = 0
+        self.loop = asyncio.get_running_loop()
 
     async def __call__(self, pool, step):
         if step is self.step and self.act is not None:
             act, self.act = self.act, None
             self.fired += 1
-            await act()
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(act(), self.loop))
 
 
 @pytest.fixture
 async def operator_with(bare):
-    """Run an operator in this process, with a hook between the steps."""
-    stop, tasks, kube = asyncio.Event(), [], Kube.connect("e2e-operator")
+    """Run an operator in a thread and loop of its own (kopf ends its loop's other tasks)."""
+    stop, running = threading.Event(), []
+
+    async def operate(hook):
+        kube = Kube.connect("e2e-operator")
+        await Operator(kube, [bare.namespace], CollectorRegistry(), hook=hook).run(stop)
+        await kube.close()
 
     def run(hook):
-        operator = Operator(kube, [bare.namespace], CollectorRegistry(), hook=hook)
-        tasks.append(asyncio.create_task(operator.run(stop)))
+        running.append(asyncio.create_task(asyncio.to_thread(asyncio.run, operate(hook))))
 
     yield run
     stop.set()
-    await asyncio.gather(*tasks)
-    await kube.close()
+    await asyncio.gather(*running)
 
 
 @pytest.mark.parametrize("step", list(SleepStep), ids=lambda step: step.name.lower())
@@ -114,3 +119,15 @@ async def test_requests_as_a_phase_begins_are_answered_once(phase, bare, operato
     await app.asleep()
     await eventually("no pod left behind", lambda: not app.pods(), within=60)
     await acted_once(app, cluster_ip(bare, "recorder"))
+
+
+async def test_deleting_a_sleeping_pool_gives_its_target_back_and_turns_nobody_away(
+    make_app, platform, http, recorder
+):
+    app = await make_app("deleted", scaling={"idleAfter": "4s"}, drain={"routeSettle": "2s"})
+    await app.asleep()
+    platform("delete", "warmpool", app.name)
+    await gather_ok([app.send(http) for _ in range(10)])
+    assert app.replicas() == 1
+    await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
+    await acted_once(app, recorder)

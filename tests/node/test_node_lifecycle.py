@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_node import Node, NodeError, cluster, containers, images, remains
+from kotatsu_node import Node, NodeError, cluster, containers, images, processes, remains
 from kotatsu_node.layout import BASE_IMAGE
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
@@ -58,7 +58,9 @@ def processes_of(container: str) -> list[str]:
     return [
         entry.name
         for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and container in read(entry / "cgroup")
+        if entry.name.isdigit()
+        and container in read(entry / "cgroup")
+        and processes.identify(int(entry.name))  # a zombie waits only for its parent
     ]
 
 
@@ -85,7 +87,7 @@ def machine(node: Node) -> dict[str, set[str]]:
         "links": {link.name for link in Path("/sys/class/net").iterdir()},
         "routes": lines("ip", "route", "show", "table", "all"),
         "rules": lines("iptables-save"),
-        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/kubepods*")},
+        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("*/kotatsu-node*")},
         "processes": {
             f"{entry.name} {read(entry / 'cmdline')}"
             for entry in Path("/proc").iterdir()

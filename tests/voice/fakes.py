@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable
 
 import miniaudio
+import numpy as np
 
 from kotatsu_voice.engine import EngineError, EngineFailedError, Pcm, SilentError, Style
 
@@ -25,6 +26,13 @@ def hum(
     tone = array("h", (round(32767 * amplitude * math.sin(step * n)) for n in range(count)))
     still = bytes(2 * round(edge * rate))
     return Pcm(rate, still + tone.tobytes() + still)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something has happened."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class FakeEngine:
@@ -83,6 +91,6 @@ class Heard:
         self.rate = decoded.sample_rate
         self.samples = decoded.samples
         self.seconds = len(self.samples) / self.rate
-        self.peak = max(map(abs, self.samples), default=0) / 32768
-        square = sum(sample * sample for sample in self.samples)
-        self.rms = math.sqrt(square / max(1, len(self.samples))) / 32768
+        wave = np.asarray(self.samples) / 32768
+        self.peak = float(np.max(np.abs(wave), initial=0.0))
+        self.rms = float(np.sqrt(np.mean(wave**2)))

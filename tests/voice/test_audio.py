@@ -1,6 +1,7 @@
 import io
 import wave
 
+import miniaudio
 import numpy as np
 import pytest
 from voice.fakes import RATE, Heard, hum
@@ -31,8 +32,9 @@ def test_what_cannot_be_heard_is_silent(pcm: Pcm) -> None:
 
 
 def test_a_real_decoder_plays_the_mp3() -> None:
-    heard = Heard(mp3(hum(2.0)))
-    assert heard.rate == RATE
+    data = mp3(hum(2.0))
+    assert miniaudio.mp3_get_info(data).sample_rate == RATE
+    heard = Heard(data)
     assert heard.seconds == pytest.approx(2.0, abs=0.2)
     assert 0.8 < heard.peak < 1.0
     assert heard.rms > 0.4

@@ -1,4 +1,4 @@
-{{/* Helpers take a part: (dict "root" $ "name" "voice" "values" .Values.voice). */}}
+{{/* Most helpers take a part: (dict "root" $ "name" "voice" "values" .Values.voice). */}}
 
 {{- define "pet.selector" -}}
 app.kubernetes.io/name: {{ .name }}
@@ -13,6 +13,19 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Labels of pods: none that changes with the chart alone, or every upgrade would replace pods. */}}
+{{- define "pet.podLabels" -}}
+{{ include "pet.selector" . }}
+app.kubernetes.io/part-of: pet
+{{- end }}
+
+{{- define "pet.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "pet.labels" . | nindent 2 }}
+{{- end }}
+
 {{- define "pet.image" -}}
 image: {{ printf "%s:%s" .values.image.repository (default .root.Chart.AppVersion .values.image.tag) | quote }}
 imagePullPolicy: {{ .values.image.pullPolicy }}
@@ -21,13 +34,13 @@ imagePullPolicy: {{ .values.image.pullPolicy }}
 {{/* What every pod spec begins with: Pod Security "restricted", and nothing of the cluster in it. */}}
 {{- define "pet.podSpec" -}}
 automountServiceAccountToken: false
-# Service links would set KOTATSU_PORT and the like to addresses.
+# Service links would set variables such as KOTATSU_PORT to addresses.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: {{ default 65532 .uid }}
-  runAsGroup: {{ default 65532 .uid }}
-  fsGroup: {{ default 65532 .uid }}
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- with .root.Values.imagePullSecrets }}
@@ -63,7 +76,16 @@ securityContext:
 - {name: KOTATSU_SHUTDOWN_TIMEOUT, value: "60"}
 {{- end }}
 
-{{/* How a service's pod starts and ends; the wake takes as long as the readiness probe notices. */}}
+{{/* Where the services ask GitHub: the real one, or the stub of a demo. */}}
+{{- define "pet.githubApi" -}}
+{{- if .root.Values.githubStub.enabled }}
+- {name: KOTATSU_GITHUB_API_URL, value: "http://github-stub"}
+{{- else if .root.Values.github.apiUrl }}
+- {name: KOTATSU_GITHUB_API_URL, value: {{ .root.Values.github.apiUrl | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* How a service's pod is watched and how it ends. */}}
 {{- define "pet.lifecycle" -}}
 ports:
   - {name: http, containerPort: 8080}
@@ -88,24 +110,30 @@ lifecycle:
 terminationGracePeriodSeconds: 75
 {{- end }}
 
+{{/* "true" when Prometheus is told by a PodMonitor rather than by annotations. */}}
+{{- define "pet.podMonitor" -}}
+{{- $mode := .Values.metrics.podMonitor -}}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+true
+{{- end -}}
+{{- end }}
+
 {{- define "pet.podAnnotations" -}}
+{{- $annotations := dict }}
+{{- if not (include "pet.podMonitor" .root) }}
+{{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics" }}
+{{- end }}
+{{- with merge (deepCopy .values.podAnnotations) $annotations }}
 annotations:
-  prometheus.io/scrape: "true"
-  prometheus.io/port: "8080"
-  prometheus.io/path: /metrics
-  {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "pet.service" -}}
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "pet.labels" . | nindent 4 }}
+  {{- include "pet.metadata" . | nindent 2 }}
 spec:
   selector:
     {{- include "pet.selector" . | nindent 4 }}
@@ -113,15 +141,13 @@ spec:
     - {name: http, port: 80, targetPort: http}
 {{- end }}
 
+{{/* A part may carry "maxReplicas" to cap what its values ask for. */}}
 {{- define "pet.warmPool" -}}
 {{- $pool := .values.pool -}}
 apiVersion: kotatsu.dev/v1alpha1
 kind: WarmPool
 metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "pet.labels" . | nindent 4 }}
+  {{- include "pet.metadata" . | nindent 2 }}
 spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .name }}}
   service: {{ .name }}
@@ -132,7 +158,7 @@ spec:
   {{- end }}
   prewarm: {lead: {{ $pool.lead }}}
   scaling:
-    maxReplicas: {{ $pool.maxReplicas }}
+    maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
     targetConcurrency: {{ $pool.targetConcurrency }}
     idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
   wake:
@@ -142,4 +168,19 @@ spec:
   budget:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{/* The paths of the app as JSON: {service: [[path, Exact|PathPrefix], …]}; disabled services have none. */}}
+{{- define "pet.routes" -}}
+{{- $routes := dict }}
+{{- if .Values.auth.enabled }}
+{{- $_ := set $routes "auth" (list (list "/token" "Exact") (list "/authorize" "PathPrefix")) }}
+{{- end }}
+{{- if .Values.voice.enabled }}
+{{- $_ := set $routes "voice" (list (list "/voice" "Exact") (list "/voices" "Exact") (list "/talk" "Exact")) }}
+{{- end }}
+{{- if .Values.feed.enabled }}
+{{- $_ := set $routes "feed" (list (list "/" "PathPrefix")) }}
+{{- end }}
+{{- $routes | toJson }}
 {{- end }}

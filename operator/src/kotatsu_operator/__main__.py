@@ -26,7 +26,10 @@ async def _run(settings: OperatorSettings) -> None:
         stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED
         return "the planner stands still" if stalled else ""
 
-    start_admin(settings.host, settings.port, registry, live=live, ready=live)
+    def ready() -> str:
+        return live() if operator.is_ready else "the watches have not begun"
+
+    start_admin(settings.host, settings.port, registry, live=live, ready=ready)
     try:
         await operator.run()
     finally:

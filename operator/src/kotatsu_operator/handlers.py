@@ -20,14 +20,32 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
+    # kopf calls the index functions for all that it lists before it lets any event handler run: no
+    # pool is judged by half a world. (They return nothing, so kopf keeps no index of its own.)
+    @kopf.index("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
+    async def know_pool(body: kopf.Body, **_: Any) -> None:
+        world.keep_pool(dict(body))
+
+    @kopf.index("apps", "v1", "deployments", registry=registry)
+    async def know_deployment(body: kopf.Body, **_: Any) -> None:
+        world.keep_deployment(dict(body))
+
+    @kopf.index("", "v1", "pods", registry=registry)
+    async def know_pod(body: kopf.Body, **_: Any) -> None:
+        world.keep_pod(dict(body))
+
+    @kopf.index("discovery.k8s.io", "v1", "endpointslices", registry=registry)
+    async def know_slice(body: kopf.Body, **_: Any) -> None:
+        world.keep_slice(dict(body))
+
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
         pool = _object(event)
         if event["type"] == "DELETED":
             world.pools.pop(key_of(pool), None)
             await on_pool_gone(pool)
-        elif not world.keep_pool(pool):
-            return
+        else:
+            world.keep_pool(pool)
         planner.touch(key_of(pool))
 
     @kopf.on.event("apps", "v1", "deployments", registry=registry)

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import kopf
@@ -44,7 +45,8 @@ class Operator:
         self.world = World()
         self._kube = kube
         self._namespaces = list(namespaces)
-        self._name: Any = name
+        self._name = name
+        self._ready = asyncio.Event()
         self._http = httpx.AsyncClient(trust_env=False)
         self._reconciler = Reconciler(
             kube=kube,
@@ -57,7 +59,12 @@ class Operator:
         )
         self.planner = Planner(self._reconciler.look, clock)
 
-    async def run(self, stop: asyncio.Event | None = None) -> None:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the watches have begun."""
+        return self._ready.is_set()
+
+    async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (or, without one, until a signal ends kopf)."""
         helpers = [
             asyncio.create_task(self.planner.run(), name="planner"),
@@ -70,8 +77,9 @@ class Operator:
                 namespaces=self._namespaces,
                 standalone=True,
                 # Given, since kopf would look up the login name of a user an image need not have.
-                identity=self._name,
+                identity=cast(Any, self._name),
                 stop_flag=stop,
+                ready_flag=self._ready,
             )
         finally:
             for task in helpers:

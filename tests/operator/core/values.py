@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import Phase, settings
 
 from kotatsu_operator.core.spec import PoolSpec, parse
-from kotatsu_operator.core.state import Memory
+from kotatsu_operator.core.state import Memory, Trend
 
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"}
 DAY = "2026-11-25"  # a Wednesday
@@ -53,4 +53,4 @@ def override(mode: str, until: datetime, **fields: Any) -> dict[str, Any]:
 
 def kept_in_status(memory: Memory) -> Memory:
     """What a restarted operator finds of its memory in the WarmPool's status."""
-    return replace(memory, acknowledged_at=None, unknown_since=None, raised_at=None, recommended=())
+    return replace(memory, acknowledged_at=None, unknown_since=None, raised_at=None, trend=Trend())

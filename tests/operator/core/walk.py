@@ -9,7 +9,7 @@ apply.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from kotatsu_operator.core.decide import decide
 from kotatsu_operator.core.phases import asleep_after
@@ -127,7 +127,7 @@ class Walk:
     replicas: int = 0
     ticket: datetime | None = None
     recheck: datetime | None = None
-    looked_at: datetime = datetime.max.replace(tzinfo=UTC)
+    looked_at: datetime | None = None
     last: Decision | None = None
     log: list[Moment] = field(default_factory=list)
     _published: list[tuple[datetime, int]] = field(default_factory=list)
@@ -152,6 +152,11 @@ class Walk:
         self.spec = spec
         self._look()
 
+    def lose_acknowledgements(self) -> None:
+        """The activator starts again and has to publish anew."""
+        self._published.clear()
+        self._look()
+
     def scale(self, replicas: int) -> None:
         """Set the target's scale, as anybody with kubectl could."""
         staying = [p for p in self.pods if p.gone_at is None]
@@ -160,6 +165,10 @@ class Walk:
         for _ in range(replicas - len(staying)):
             self.pods.append(Pod(self.now + timedelta(seconds=self.ready_after)))
         self.replicas = replicas
+
+    def ask(self, at: datetime, seconds: float = 0.2, count: int = 1) -> None:
+        """Let requests come at a time."""
+        self.requests += [Request(at, seconds) for _ in range(count)]
 
     # --- what tests ask ---
 
@@ -191,6 +200,10 @@ class Walk:
             if m.phase is phase and (before is None or before.phase is not phase)
         ]
 
+    def reached(self, replicas: int, after: datetime) -> datetime:
+        """When the scale first was at this number."""
+        return next(m.at for m in self.log if m.at >= after and m.replicas == replicas)
+
     def lowest(self, start: datetime, end: datetime, what: str = "replicas") -> int:
         """The lowest replicas (or ready) left behind by the looks of a stretch of time."""
         return min(getattr(m, what) for m in self.log if start <= m.at <= end)
@@ -203,8 +216,7 @@ class Walk:
         times += [p.ready_at for p in self.pods] + [p.gone_at for p in self.pods]
         times += [at for at, _ in self._published]
         times.append(self.recheck if self.operator_up else None)
-        if self.tick is not None:
-            times.append(self.looked_at + timedelta(seconds=self.tick))
+        times.append(self._next_tick())
         return min((x for x in times if x is not None and x > self.now), default=None)
 
     def _turn(self, at: datetime) -> None:
@@ -218,8 +230,13 @@ class Walk:
             self._look()
 
     def _is_due(self) -> bool:
-        due = [self.recheck, self.tick and self.looked_at + timedelta(seconds=self.tick)]
-        return self.last is None or any(x and x <= self.now for x in due)
+        due = (self.recheck, self._next_tick())
+        return self.last is None or any(x is not None and x <= self.now for x in due)
+
+    def _next_tick(self) -> datetime | None:
+        if self.tick is None or self.looked_at is None:
+            return None
+        return self.looked_at + timedelta(seconds=self.tick)
 
     def _serve(self) -> None:
         if self.ready:
@@ -277,7 +294,7 @@ class Walk:
         raise AssertionError(f"the pool does not come to rest at {self.now}")
 
     def _act(self, decision: Decision, seen: Observation) -> bool:
-        before = (self.memory.phase, self.replicas)
+        before = (self.memory.phase, self.replicas, self.memory.epoch)
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)
@@ -292,7 +309,7 @@ class Walk:
         if self.acknowledges_after is not None and self.memory.epoch > published:
             at = self.now + timedelta(seconds=self.acknowledges_after)
             self._published.append((at, self.memory.epoch))
-        return (self.memory.phase, self.replicas) == before
+        return (self.memory.phase, self.replicas, self.memory.epoch) == before
 
 
 def walk(spec: PoolSpec, start: datetime, requests: Iterable[datetime] = (), **how: object) -> Walk:

@@ -26,6 +26,9 @@ from .view import Pool, View
 
 log = logging.getLogger(__name__)
 
+DELETED_REST = 60.0
+"""Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
+
 NewClient = Callable[[str, str], Client]
 """Makes the protocol for a connection to (pool, port name)."""
 
@@ -39,6 +42,7 @@ class Published:
     there: Object | None = None
     """The slice as last read or written."""
     emptied_at: float | None = None
+    deleted_since: float | None = None
     native_since: float | None = None
     """Since when a native endpoint has been ready, in loop time."""
 
@@ -124,19 +128,31 @@ class Publisher:
         pool = self._view.pools.get(name)
         record = self.published.setdefault(name, Published())
         native_for = self._native_for(pool, record, now)
-        wanted = pool is not None and wants_slice(
-            pool, self._view.native_ready(pool.service), native_for, record.serves
+        wanted = (
+            pool is not None
+            and wants_slice(pool, self._view.native_ready(pool.service), native_for, record.serves)
+            and not self._is_abandoned(pool, record, now)
         )
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, record)
             return max(0.05, pool.settle - native_for) if record.native_since else 1.0
         if record.serves:
             await self._empty(record, now)
+        if pool is not None and pool.deleted:
+            self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             await self._forget(name, record)
         elif record.there is None and not record.servers:
             del self.published[name]
         return 1.0
+
+    def _is_abandoned(self, pool: Pool, record: Published, now: float) -> bool:
+        """Whether a deleted pool's target has had its time to come back (or never was ours)."""
+        if not pool.deleted:
+            record.deleted_since = None
+            return False
+        record.deleted_since = record.deleted_since or now
+        return not record.serves or now - record.deleted_since >= DELETED_REST
 
     def _native_for(self, pool: Pool | None, record: Published, now: float) -> float:
         ready = 0 if pool is None else self._view.native_ready(pool.service)

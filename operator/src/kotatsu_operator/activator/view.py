@@ -1,7 +1,7 @@
 """What an activator has seen of its namespace."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from kotatsu_operator.core.durations import parse_duration
@@ -25,6 +25,8 @@ class Pool:
     max_held: int
     ignore_paths: frozenset[str]
     settle: float
+    deleted: bool = False
+    """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
 
 
 def pool_view(obj: Object) -> Pool:
@@ -48,6 +50,10 @@ def pool_view(obj: Object) -> Pool:
         ),
         settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
     )
+
+
+def _deleted(pool: Pool) -> Pool:
+    return replace(pool, deleted=True, route=Route.NATIVE)
 
 
 def _seconds(text: str, default: float) -> float:
@@ -81,11 +87,15 @@ class View:
         def apply(change: str, obj: Object) -> None:
             if change == "LIST":
                 fresh = {item["metadata"]["name"]: read(item) for item in obj["items"]}
+                gone = {n: p for n, p in store.items() if n not in fresh and isinstance(p, Pool)}
                 store.clear()
+                store.update({name: _deleted(pool) for name, pool in gone.items()})
                 store.update(fresh)
                 self.synced.add(kind)
             elif change == "DELETED":
-                store.pop(obj["metadata"]["name"], None)
+                known = store.pop(obj["metadata"]["name"], None)
+                if isinstance(known, Pool):
+                    store[known.name] = _deleted(known)
             elif change in ("ADDED", "MODIFIED"):
                 store[obj["metadata"]["name"]] = read(obj)
             self.changed()

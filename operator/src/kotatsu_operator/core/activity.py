@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from .spec import Override, PoolSpec
-from .state import Memory, Observation
+from .spec import Override, OverrideMode, PoolSpec
+from .state import Memory, Observation, Phase
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at the latest this long after it was first seen: none is forgotten."""
@@ -30,6 +30,25 @@ def remember_override(override: Override | None, memory: Memory, now: datetime) 
     )
 
 
+def remember_sleep(override: Override | None, memory: Memory, seen: Observation) -> Memory:
+    """Note whether an Asleep override has been carried out: the scale has been 0 since it came."""
+    if override is None or override.mode is not OverrideMode.ASLEEP:
+        return memory
+    if memory.phase in (Phase.ASLEEP, Phase.SLEEPING) and seen.replicas == 0:
+        return replace(memory, override_done=True)
+    if memory.phase is Phase.SLEEPING and not is_announced(memory, seen):
+        # The operator ended before it lowered the scale.
+        return replace(memory, override_done=False)
+    return memory
+
+
+def is_announced(memory: Memory, seen: Observation) -> bool:
+    """Whether somebody has asked for the pool since its phase began."""
+    ticket = seen.demand.ticket
+    newer = ticket is not None and memory.since is not None and ticket > memory.since
+    return newer or seen.demand.held > 0
+
+
 def override_end(override: Override, memory: Memory) -> datetime:
     """When an override really ends: its `until`, at the latest 24 h after it was first seen."""
     seen = memory.override_seen
@@ -51,8 +70,10 @@ def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memor
     """Note when the pool last had a request, or may have had one."""
     demand = seen.demand
     unknown_since = None if demand.known else (memory.unknown_since or now)
-    holding = unknown_since is not None and now - unknown_since < UNKNOWN_LIMIT
-    busy = demand.concurrency > 0 or holding
+    # Pods that do not tell when they had their last request may have had it while they could not
+    # be asked.
+    missed = demand.known and memory.unknown_since is not None and demand.last_request is None
+    busy = demand.concurrency > 0 or missed
     # A pod's clock may run ahead of ours: activity never lies in the future.
     last = _latest(memory.last_active, demand.last_request, demand.ticket, now if busy else None)
     return replace(
@@ -73,8 +94,14 @@ class Idle:
 
 
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
-    """When the pool has been without a request for idleAfter (now, if it never had one)."""
-    return now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
+    """When the pool has been without a request for idleAfter (now, if it never had one).
+
+    Demand that cannot be measured puts that off, but only so long.
+    """
+    end = now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
+    if memory.unknown_since is not None:
+        end = max(end, memory.unknown_since + UNKNOWN_LIMIT)
+    return end
 
 
 def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now: datetime) -> Idle:

@@ -15,6 +15,7 @@ from .activity import (
     override_end,
     remember_activity,
     remember_override,
+    remember_sleep,
 )
 from .demand import recommend
 from .phases import Step, first_sight
@@ -38,7 +39,11 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
         held = replace(memory, reason=Reason.SUSPENDED)
         return Decision(held, None, now + LOOK_AGAIN, next=plan.next)
 
+    resumed = memory.reason is Reason.SUSPENDED
+    if resumed:
+        memory = replace(memory, reason=Reason.IDLE)
     floor, reason = floor_of(spec, override, plan)
+    memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
     asleep_asked = (
         override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
@@ -51,9 +56,9 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
 
     step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
     memory, replicas, sleep, force, notes = step.take()
-    opening_notes: tuple[Note, ...] = ()
-    if floor >= plan.floor:  # an override that asks for less also asks for no punctuality
-        memory, opening_notes = _remember_opening(plan, seen, memory, now, silent=is_new)
+    # An override that asks for less also asks for no punctuality.
+    excused = is_new or resumed or floor < plan.floor
+    memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -68,28 +73,45 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
 
 
 def _remember_opening(
-    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, silent: bool
+    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
 ) -> tuple[Memory, tuple[Note, ...]]:
-    """Record when the floor of the newest window was Ready; late is worth an event."""
-    newest = max(plan.current, key=lambda o: o.start, default=None)
-    if newest is None:
-        return memory, ()
-    opening = memory.opening
-    if opening is None or (opening.window, opening.at) != (newest.window, newest.start):
-        # A pool that is made in the middle of its window is not late for it.
-        opening = Opening(newest.window, newest.start, cold=silent and now >= newest.start)
-    if opening.ready_at is None and seen.ready >= plan.floor:
-        silenced = opening.cold and memory.opening is None
-        opening = replace(opening, ready_at=now)
-        if opening.early is not None and opening.early < timedelta() and not silenced:
-            late = -opening.early.total_seconds()
-            note = Note("WindowLate", f"{newest.window} was Ready {late:.0f} s late", warning=True)
-            return replace(memory, opening=opening), (note,)
-    if opening.ready_at is None and now >= newest.start and not opening.cold:
-        opening = replace(opening, cold=True)
-        note = Note("WindowCold", f"{newest.window} opened before it was Ready", warning=True)
-        return replace(memory, opening=opening), (note,)
-    return replace(memory, opening=opening), ()
+    """Record when the floor of an opening was Ready; late is worth an event.
+
+    One opening is followed at a time: the newest that is open, then each that is being warmed for.
+    A window that was open already when the pool could first be acted on counts as punctual.
+    """
+    opening, notes = memory.opening, []
+    opened = [o for o in plan.current if o.start <= now]
+    coming = [o for o in plan.current if o.start > now]
+    for o in (*opened[-1:], *coming):
+        if opening is None or o.start > opening.at or now < o.start < opening.at:
+            opening = Opening(o.window, o.start)
+        elif o.start < opening.at:
+            continue  # a newer window has come and gone; this one does not open again
+        floor = max(other.replicas for other in plan.current if other.start <= o.start)
+        opening, note = _judge(opening, floor, seen, now, excused=excused)
+        notes += [note] if note else []
+        if opening.ready_at is None:
+            break
+    return replace(memory, opening=opening), tuple(notes)
+
+
+def _judge(
+    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
+) -> tuple[Opening, Note | None]:
+    if opening.ready_at is not None:
+        return opening, None
+    if excused and not opening.cold and now >= opening.at:
+        return replace(opening, ready_at=opening.at), None
+    if seen.ready >= floor:
+        late = (now - opening.at).total_seconds()
+        text = f"{opening.window} was Ready {late:.0f} s late"
+        note = Note("WindowLate", text, warning=True) if late > 0 else None
+        return replace(opening, ready_at=now), note
+    if now >= opening.at and not opening.cold:
+        text = f"{opening.window} opened before it was Ready"
+        return replace(opening, cold=True), Note("WindowCold", text, warning=True)
+    return opening, None
 
 
 def _recheck(
@@ -105,4 +127,6 @@ def _recheck(
         times += [end - spec.drain.route_settle - PRE_DRAIN, end]
     if memory.phase is Phase.DRAINING and memory.acknowledged_at is not None:
         times.append(memory.acknowledged_at + spec.drain.route_settle)
+    if memory.phase is Phase.DRAINING and memory.since is not None:
+        times.append(memory.since + spec.drain.timeout)
     return min((t for t in times if t > now), default=now + LOOK_AGAIN)

@@ -24,7 +24,8 @@ def recommend(
     Ready, whoever waits asks for that one pod: how long they wait says nothing about how many they
     need. Demand that is not known asks for what runs now.
     """
-    asked = current
+    running = min(current, scaling.max_replicas)
+    asked = running
     if demand.known:
         asked = min(-(-demand.concurrency // scaling.target_concurrency), scaling.max_replicas)
         if ready == 0:
@@ -32,7 +33,8 @@ def recommend(
     recent = _add(trend.asked, asked, now, UP_WINDOW)
     covered = now - recent[0][0] >= UP_WINDOW
     sustained = min(n for _, n in recent) if covered else min(asked, max(ready, 1))
-    lately = _add(trend.sustained, sustained, now, DOWN_WINDOW)
+    # Without a past (an operator restart) what runs now is what was recommended so far.
+    lately = _add(trend.sustained or ((now, running),), sustained, now, DOWN_WINDOW)
     return max(n for _, n in lately), Trend(recent, lately)
 
 
@@ -40,8 +42,10 @@ def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series
     """Append to a series and drop what no longer matters.
 
     Of a run of equal values the first and the last entry are kept. The newest entry older than the
-    window stays too: it is the value in force as the window begins.
+    window stays too: it is the value in force as the window begins. Entries from the future are
+    from before the clock stepped back.
     """
+    series = tuple(entry for entry in series if entry[0] <= now)
     if len(series) > 1 and series[-1][1] == series[-2][1] == value:
         series = series[:-1]
     series = (*series, (now, value))

@@ -13,6 +13,10 @@ MARGIN = timedelta(seconds=3)
 """Added to what was observed: kube-proxy follows a Ready pod within about a second, the kubelet's
 probes run each second, and the activator leaves the route only after the settle time."""
 
+LONGEST = timedelta(hours=1)
+"""A learned lead is never longer: a pod that could not start for a day is no reason to start all
+later windows a day early. Who needs more says so with a fixed lead."""
+
 KEEP = 20
 """How many warm-ups are remembered: enough for a 95th percentile, few enough to forget."""
 
@@ -34,4 +38,5 @@ def auto_lead(warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta) -> t
         return START + margin
     stretched = [w.seconds * max(1.0, replicas / max(1, w.replicas)) ** 0.5 for w in warm_ups]
     # Whole seconds, upwards: a lead that is written to the status and read back stays the same.
-    return timedelta(seconds=ceil(percentile(stretched, 0.95) * 1.1)) + margin
+    seconds = ceil(percentile(stretched, 0.95) * 1.1)
+    return min(timedelta(seconds=seconds) + margin, LONGEST)

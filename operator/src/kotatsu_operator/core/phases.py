@@ -5,12 +5,17 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
    └──last pod gone── Sleeping └───────────── a request or a window ──────────────┤
                          ▲                                                        │
                          └──────── acknowledged, settled, nothing in flight ──────┘
+
+Also: Warm falls back to Warming while the floor is not Ready, Warming drains when its reason has
+gone, and Sleeping goes to Warming for a request or a window, and to Draining when the operator
+ended before it lowered the scale. Pods that are Ready already take a pool through Warming to Warm
+in one decision.
 """
 
 from dataclasses import replace
 from datetime import datetime
 
-from .activity import Idle, in_force
+from .activity import Idle, in_force, is_announced
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec
 from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
@@ -20,13 +25,17 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     """Adopt a target as it stands: running ones warm, others asleep behind the activator."""
     if memory.since is not None:
         return memory
+    # The memory may have been lost: what activators have acknowledged is older than what comes.
+    memory = replace(memory, epoch=max(memory.epoch, seen.acknowledged or 0))
     if seen.replicas > 0:
         # Pods that are already serving get one idleAfter before anything is taken from them.
         active = now if seen.ready > 0 else None
         return replace(
             memory, phase=Phase.WARMING, reason=Reason.DEMAND, since=now, last_active=active
         )
-    return replace(memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=1)
+    return replace(
+        memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=memory.epoch + 1
+    )
 
 
 class Step:
@@ -63,11 +72,11 @@ class Step:
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
-        asked = seen.demand.held > 0 or _after(seen.demand.ticket, memory.since)
+        asked = is_announced(memory, seen)
         if self.floor > 0 or seen.demand.held > 0:
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
-            if memory.phase is Phase.SLEEPING and not asked:
+            if memory.phase is Phase.SLEEPING and not asked and self.idle.drain:
                 # The operator ended between announcing the sleep and lowering the scale.
                 self._drain("finishing an interrupted sleep")
                 return None
@@ -99,7 +108,9 @@ class Step:
         self.memory = replace(memory, acknowledged_at=acknowledged_at)
         settled = now >= acknowledged_at + self.spec.drain.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
-        force = now >= memory.since + self.spec.drain.timeout and self.asleep_asked
+        # Nobody waits any longer for what an override has ended, or for what cannot be measured.
+        bounded = self.asleep_asked or not seen.demand.known
+        force = bounded and now >= memory.since + self.spec.drain.timeout
         return None, settled and self.idle.sleep, force
 
     def _stay(self) -> int:
@@ -129,9 +140,11 @@ class Step:
 
     def _wake(self, reason: Reason) -> int:
         goal = max(self.floor, self.wanted, 1)
-        self.memory = replace(self.memory, raised_at=self.now)
         self._enter(Phase.WARMING, reason)
         self.notes.append(Note("Warming", f"starting {goal} replicas ({reason})"))
+        if self.seen.ready >= max(self.floor, 1):
+            return self._stay()  # somebody else has warmed it up, at a time nobody measured
+        self.memory = replace(self.memory, raised_at=self.now)
         return goal
 
     def _drain(self, why: str) -> None:
@@ -149,7 +162,8 @@ class Step:
         raised = self.memory.raised_at
         if raised is None:
             return
-        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready)
+        # The clock may have stepped back meanwhile.
+        took = WarmUp(max(0.0, (self.now - raised).total_seconds()), self.seen.ready)
         self.memory = replace(
             self.memory, raised_at=None, warm_ups=(*self.memory.warm_ups, took)[-KEEP:]
         )
@@ -157,10 +171,6 @@ class Step:
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now
         self.memory = replace(self.memory, phase=phase, reason=reason, since=since)
-
-
-def _after(moment: datetime | None, other: datetime | None) -> bool:
-    return moment is not None and other is not None and moment > other
 
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
-from .lead import auto_lead
+from .lead import LONGEST, auto_lead
 from .schedule import Occurrence, Window, next_start, occurrences
 from .spec import Override, OverrideMode, PoolSpec
 from .state import Memory, Reason, Transition
@@ -15,6 +16,9 @@ _AHEAD = timedelta(hours=26)
 
 _FAR = timedelta(days=366)
 """How far the next opening is looked for when none is near."""
+
+_SHOWN = 8
+"""How many transitions of each kind are laid out."""
 
 
 class Plan:
@@ -37,34 +41,62 @@ class Plan:
 
 
 @lru_cache(maxsize=16384)
+def _shelf(_windows: tuple[Window, ...], _zone: ZoneInfo) -> dict[datetime, tuple[Occurrence, ...]]:
+    """A place for the occurrences around one hour: as many as there are schedules, not hours."""
+    return {}
+
+
 def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[Occurrence, ...]:
     """The occurrences around an hour, with one far ahead when none is coming soon."""
-    near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
-    if windows and not any(o.start > hour + timedelta(hours=1) for o in near):
-        far = next_start(windows, zone, hour + timedelta(hours=1), _FAR)
-        near += [far] if far else []
-    return tuple(near)
+    # Schedules are expensive to walk and change rarely: one walk an hour and schedule.
+    shelf = _shelf(windows, zone)
+    if hour not in shelf:
+        near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
+        if windows and not any(o.start > hour + timedelta(hours=1) for o in near):
+            far = next_start(windows, zone, hour + timedelta(hours=1), _FAR)
+            near += [far] if far else []
+        shelf.clear()
+        shelf[hour] = tuple(near)
+    return shelf[hour]
 
 
 def plan_at(spec: PoolSpec, memory: Memory, now: datetime) -> Plan:
     """Lay out the schedule around `now`, with the lead this pool needs."""
-    # Schedules are expensive to walk and change rarely: one walk an hour and pool.
     hour = now.replace(minute=0, second=0, microsecond=0)
     known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
-    replicas = max((o.replicas for o in known[:8]), default=1)
     lead = spec.lead
     if lead is None:
-        lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
-    if any(o.start - memory.lead <= now < o.start for o in known):
-        # A window is being warmed for: what has just been learned must not call that off.
-        lead = max(lead, memory.lead)
+        lead = _learned_lead(spec, memory, known, now)
     current = [o for o in known if o.start - lead <= now]
-    upcoming = []
-    for o in known[:64]:
-        for at, kind in ((o.start - lead, "prewarm"), (o.start, "open"), (o.end, "close")):
-            if at > now:
-                upcoming.append(Transition(at, o.window, kind))
-    return Plan(current, lead, sorted(upcoming, key=lambda t: t.at))
+    return Plan(current, lead, _upcoming(known, lead, now))
+
+
+def _learned_lead(
+    spec: PoolSpec, memory: Memory, known: Sequence[Occurrence], now: datetime
+) -> timedelta:
+    coming = [o for o in known if o.start > now]
+    # The next opening, and all that its pods might have to start together with.
+    until = max(coming[0].start, now + LONGEST) if coming else now
+    replicas = max((o.replicas for o in coming if o.start <= until), default=1)
+    lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
+    # While a window is being warmed for, what has just been learned must not call that off.
+    kept = min(memory.lead, LONGEST)
+    if coming and coming[0].start - kept <= now:
+        lead = max(lead, kept)
+    return lead
+
+
+def _upcoming(known: Sequence[Occurrence], lead: timedelta, now: datetime) -> list[Transition]:
+    """The next transitions of each kind, by time; `known` is in order of start."""
+    opening = [o for o in known if o.start > now]
+    warming = (o for o in opening if o.start - lead > now)
+    closing = sorted(known, key=lambda o: o.end)
+    found = [
+        *(Transition(o.start - lead, o.window, "prewarm") for o in islice(warming, _SHOWN)),
+        *(Transition(o.start, o.window, "open") for o in opening[:_SHOWN]),
+        *(Transition(o.end, o.window, "close") for o in closing[:_SHOWN]),
+    ]
+    return sorted(found, key=lambda t: t.at)
 
 
 def floor_of(spec: PoolSpec, override: Override | None, plan: Plan) -> tuple[int, Reason]:

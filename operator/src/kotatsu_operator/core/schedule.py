@@ -99,7 +99,7 @@ def _wall_starts(window: Window, after: datetime, before: datetime) -> Iterator[
     for wall in CronSim(window.schedule, first - timedelta(minutes=1)):
         if wall > before + _SLACK:
             return
-        if wall >= first and wall.date() not in window.exclude:
+        if wall >= first:
             yield wall
 
 
@@ -115,6 +115,8 @@ def occurrences(
     first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (after, before))
     for window in windows:
         for wall in _wall_starts(window, first, last):
+            if wall.date() in window.exclude:
+                continue
             start, shifted = to_instant(wall, zone)
             if window.end is not None:
                 end = to_instant(window.end, zone)[0]

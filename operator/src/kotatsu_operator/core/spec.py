@@ -7,15 +7,18 @@ whose sentence goes into the condition Accepted=False.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .durations import parse_duration
+from .durations import format_duration, parse_duration
 from .schedule import Window, check_cron
+
+_LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
+"""Of a lead and of a repeating window; of any other duration it is a year."""
 
 
 class SpecError(ValueError):
@@ -169,9 +172,15 @@ def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: st
     if text is None:
         return default
     try:
-        return parse_duration(text)
+        duration = parse_duration(text)
     except ValueError as error:
         raise SpecError(f"spec.{where}.{key}: {error}") from None
+    longest = _LONGEST.get(key, timedelta(days=366))
+    if duration > longest:
+        raise SpecError(
+            f"spec.{where}.{key}: {text} is too long: at most {format_duration(longest)}"
+        )
+    return duration
 
 
 def _window(raw: Mapping[str, Any]) -> Window:
@@ -203,7 +212,7 @@ def _wall(text: str, where: str) -> datetime:
         wall = datetime.fromisoformat(text)
     except ValueError:
         wall = None
-    if wall is None or wall.tzinfo is not None:
+    if wall is None or wall.tzinfo is not None or not 1 < wall.year < MAXYEAR:
         raise SpecError(
             f"spec.{where}: {text!r} is not a wall-clock time; write it like 2026-11-25T10:00 "
             "(the zone is spec.timeZone)"
@@ -235,17 +244,18 @@ def _override(raw: Mapping[str, Any] | None) -> Override | None:
     if not raw:
         return None
     try:
-        until = datetime.fromisoformat(raw["until"])
-    except (KeyError, ValueError):
+        given = datetime.fromisoformat(raw["until"])
+        until = None if given.tzinfo is None else given.astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
         until = None
-    if until is None or until.tzinfo is None:
+    if until is None:
         raise SpecError(
             f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "
             "2026-11-25T12:30:00+09:00"
         )
     return Override(
         mode=OverrideMode(raw["mode"]),
-        until=until.astimezone(UTC),
+        until=until,
         replicas=raw.get("replicas"),
         by=raw.get("by", ""),
         reason=raw.get("reason", ""),
@@ -259,6 +269,8 @@ _PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
 def _budget(raw: Mapping[str, Any]) -> Budget:
     prices = {}
     for key, text in (raw.get("prices") or {}).items():
+        if key not in _PRICED:
+            raise SpecError(f"spec.budget.prices.{key}: is not one of {', '.join(_PRICED)}")
         try:
             price = Decimal(text)
         except InvalidOperation:

@@ -11,10 +11,9 @@ class Rendering:
     """
 
     def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        self.abandoned = False
+        self.open = True
         self._chunks: list[bytes] = []
         self._error: BaseException | None = None
-        self._over = False
         self._news = asyncio.Event()
         self._listeners = 0
         self.task = asyncio.create_task(self._make(source))
@@ -27,7 +26,7 @@ class Rendering:
         except Exception as error:
             self._error = error
         finally:
-            self._over = True
+            self.open = False
             self._tell()
 
     def _tell(self) -> None:
@@ -43,13 +42,13 @@ class Rendering:
                 while heard < len(self._chunks):
                     heard += 1
                     yield self._chunks[heard - 1]
-                if self._over:
+                if not self.open:
                     break
                 await self._news.wait()
         finally:
             self._listeners -= 1
-            if self._listeners == 0 and not self._over:
-                self.abandoned = True
+            if self._listeners == 0 and self.open:
+                self.open = False
                 self.task.cancel()
         if self._error is not None:
             raise self._error
@@ -66,9 +65,9 @@ class Renderings:
         return len(self._running)
 
     def get(self, key: Hashable) -> Rendering | None:
-        """The one under way, unless nobody listens to it any more."""
+        """The one under way: neither at its end nor given up."""
         rendering = self._running.get(key)
-        return None if rendering is None or rendering.abandoned else rendering
+        return rendering if rendering is not None and rendering.open else None
 
     def start(self, key: Hashable, source: AsyncGenerator[bytes, None]) -> Rendering:
         """Begin one. Its caller listens at once."""

@@ -88,11 +88,12 @@ def _words_of_form(form: dict[str, str]) -> Words:
         raise Problem(422, "The request is not valid", "style: not a whole number") from None
 
 
-_SCHEMA = {"$ref": "#/components/schemas/Words"}
 _OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": _SCHEMA} for kind in (JSON_TYPE, *FORM_TYPES)},
+        "content": {
+            kind: {"schema": Words.model_json_schema()} for kind in (JSON_TYPE, *FORM_TYPES)
+        },
     }
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {

@@ -1,8 +1,9 @@
 """The voice's environment, after what every service takes."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, DirectoryPath, Field, FilePath, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from kotatsu_common.settings import ServiceSettings
 
@@ -48,13 +49,13 @@ class VoiceSettings(ServiceSettings):
     voicevox_engine_url: HttpUrl | None = Field(
         None, description="where VOICEVOX ENGINE is, for the engine voicevox-engine"
     )
-    voicevox_onnxruntime: FilePath | None = Field(
+    voicevox_onnxruntime: Path | None = Field(
         None, description="libvoicevox_onnxruntime, for the engine voicevox"
     )
-    voicevox_dict_dir: DirectoryPath | None = Field(
+    voicevox_dict_dir: Path | None = Field(
         None, description="folder of the Open JTalk dictionary, for the engine voicevox"
     )
-    voicevox_model: FilePath | None = Field(
+    voicevox_model: Path | None = Field(
         None, description="voice model (.vvm), for the engine voicevox"
     )
     gemini_api_key: SecretStr | None = Field(
@@ -76,8 +77,16 @@ class VoiceSettings(ServiceSettings):
         if self.voice_engine == "voicevox-engine":
             self._need("voicevox_engine_url")
         if self.voice_engine == "voicevox":
-            self._need("voicevox_onnxruntime", "voicevox_dict_dir", "voicevox_model")
+            paths = ("voicevox_onnxruntime", "voicevox_dict_dir", "voicevox_model")
+            self._need(*paths)
+            self._exist(*paths)
         return self
+
+    def _exist(self, *fields: str) -> None:
+        for name in fields:
+            path: Path = getattr(self, name)
+            if not path.exists():
+                raise ValueError(f"KOTATSU_{name.upper()} is wrong: there is no {path}")
 
     def _need(self, *fields: str) -> None:
         missing = [f"KOTATSU_{name.upper()}" for name in fields if getattr(self, name) is None]

@@ -17,8 +17,8 @@ def bill(cost: Cost, full_rate: Decimal, replicas: int) -> Event:
         return Event("cost", "no prices are set (spec.budget.prices), so no cost is counted")
     month = full_rate * HOURS_A_MONTH
     text = (
-        f"{cost.accrued:.3f} {cost.currency} since the pool was made;"
-        f" {replicas} pods left on for a month: {month:,.0f} {cost.currency}"
+        f"{cost.accrued:.2f} {cost.currency} so far, at example prices; {replicas} pods left on"
+        f" for a month: {month:,.0f} {cost.currency}"
     )
     facts = {
         "currency": cost.currency,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from kotatsu_node import shell
-
 from kotatsu_demo.errors import DemoError
+from kotatsu_node import NodeError, shell
 
-HELM_SECONDS = 300
+HELM_SECONDS = 180
 
 
 class Kube:
@@ -60,9 +59,16 @@ class Kube:
         if done.returncode != 0:
             raise DemoError(
                 f"`helm {arguments[0]}` did not work",
-                log=done.stderr.strip(),
-                hint=f"kubectl --context={self.context} -n {self.namespace} get pods,events",
+                log=f"{done.stderr.strip()}\n{self._pods()}",
+                hint=f"kubectl --context={self.context} -n {self.namespace} get pods,events;"
+                " `make demo` goes on from here, `make down` removes everything",
             )
+
+    def _pods(self) -> str:
+        try:
+            return self.kubectl("get", "pods")
+        except NodeError:
+            return ""
 
     def open(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a kubectl that stays; the caller ends it."""
@@ -72,7 +78,7 @@ class Kube:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**_environ(), **self.environment},
+            env={**os.environ, **self.environment},
         )
 
     def exec(self, pod: str, *command: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
@@ -82,17 +88,6 @@ class Kube:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
-            env={**_environ(), **self.environment},
+            env={**os.environ, **self.environment},
             check=False,
         )
-
-
-def _environ() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
-
-
-def chart(root: Path, name: str) -> str:
-    """Path of a chart of this checkout."""
-    return str(root / "charts" / name)

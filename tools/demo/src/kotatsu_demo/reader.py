@@ -37,13 +37,14 @@ class Reader:
         if address is None:
             self._proxy.kill()
             raise DemoError(f"`kubectl proxy` did not start: {said.strip()}")
-        self._http = httpx.Client(
-            base_url=f"http://{address[0]}", timeout=5.0, trust_env=False
-        )
+        self._http = httpx.Client(base_url=f"http://{address[0]}", timeout=5.0, trust_env=False)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._http.close()
         self._proxy.terminate()

@@ -12,7 +12,8 @@ from typing import TextIO
 from kotatsu_demo.snapshot import Snapshot
 from kotatsu_demo.story import Event
 
-_HEAD = f"{'elapsed':>8}  {'ready/want':>10}  {'phase':<9} what happens"
+_HEAD = f"{'elapsed':>8}  {'ready':<6}{'phase':<9} what happens"
+_LEGEND = "Now the show, about 100 seconds. ready: pods Ready / pods wanted."
 _SILENCE_SECONDS = 10.0
 """In a pipe, the longest time without a line."""
 
@@ -28,10 +29,10 @@ class Style(Enum):
     """One object an event, nothing else."""
 
 
-def row(elapsed: float, seen: Snapshot, text: str, mark: str = " ") -> str:
+def row(elapsed: float, seen: Snapshot, text: str, mark: str = "") -> str:
     """One line of the timeline."""
     replicas = f"{seen.ready}/{seen.desired}"
-    return f"{elapsed:6.1f} s  {replicas:>10}  {seen.phase or '-':<9}{mark}{text}"
+    return f"{elapsed:6.1f} s  {replicas:<6}{seen.phase or '-':<9} {mark}{text}"
 
 
 def record(elapsed: float, at: datetime, seen: Snapshot, event: Event) -> str:
@@ -63,7 +64,7 @@ class Screen:
         """Start counting, and print the head of the table."""
         self._began = self._last = self._clock()
         if self.style is not Style.JSON:
-            self._write(f"\n{_HEAD}\n")
+            self._write(f"\n{_LEGEND}\n\n{_HEAD}\n")
 
     def event(self, seen: Snapshot, event: Event) -> None:
         """Print an event."""
@@ -81,21 +82,17 @@ class Screen:
         elapsed = (now - self._began).total_seconds()
         if self.style is Style.LIVE:
             width = shutil.get_terminal_size().columns
-            self._write(f"\r\x1b[K{row(elapsed, seen, text, '·')[: width - 1]}")
-        elif self.style is Style.PLAIN:
-            if (now - self._last).total_seconds() >= _SILENCE_SECONDS:
-                self._line(row(elapsed, seen, text, "·"))
-                self._last = now
+            self._write(f"\r\x1b[K{row(elapsed, seen, text, '· ')[: width - 1]}")
+            return
+        is_silent = (now - self._last).total_seconds() >= _SILENCE_SECONDS
+        if self.style is Style.PLAIN and is_silent:
+            self._line(row(elapsed, seen, text, "· "))
+            self._last = now
 
     def say(self, text: str = "") -> None:
         """Print a line for people; nothing in JSON."""
         if self.style is not Style.JSON:
             self._line(text)
-
-    def end_line(self) -> None:
-        """Leave the line that is kept up to date, before something else is printed."""
-        if self.style is Style.LIVE:
-            self._write("\r\x1b[K")
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self.style is Style.LIVE else ""

@@ -55,7 +55,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._kube.kubectl("delete", "pod", POD, "--wait=false", "--ignore-not-found")

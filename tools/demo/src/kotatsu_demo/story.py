@@ -53,8 +53,9 @@ class Event:
 class Story:
     """One telling, around one window."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, saved_as: str) -> None:
         self.window = window
+        self._saved_as = saved_as
         self.act = Act.BEGIN
         self.wish: Wish | None = None
         """The request to send now; whoever sends it sets it to None."""
@@ -75,22 +76,23 @@ class Story:
             events.append(event)
         return events
 
-    def hear(self, answer: Answer, seen: Snapshot) -> Event:
-        """Take note of the answer to the last wish."""
+    def hear(self, wish: Wish, answer: Answer, seen: Snapshot) -> Event:
+        """Take note of the answer to a wish; `seen` is from after it."""
         facts = {
             "answer_seconds": round(answer.seconds, 3),
             "speech_seconds": round(answer.speech, 2),
             "bytes": answer.size,
         }
-        if self.act is not Act.ASLEEP_AGAIN:
-            said = f"{answer.speech:.1f} s of Japanese speech, {answer.size / 1000:.0f} kB"
-            return Event("speech", f"{said}, answered in {answer.seconds:.2f} s", facts)
+        if wish is Wish.SPEAK:
+            said = f"{answer.speech:.1f} s of Japanese in {answer.seconds:.2f} s"
+            text = f"{said}: {self._saved_as}, {answer.size / 1000:.0f} kB"
+            return Event("speech", text, facts | {"file": self._saved_as})
         self.act = Act.DONE
         pod = ""
         if seen.wake_seconds is not None and _after(seen.wake_at, self._asked_at):
             facts["pod_seconds"] = seen.wake_seconds
-            pod = f"; its pod answered after {seen.wake_seconds:.2f} s"
-        text = f"one request woke a pod: answered in {answer.seconds:.2f} s{pod}"
+            pod = f" (the pod spoke up after {seen.wake_seconds:.2f} s)"
+        text = f"the request woke a pod and is answered, in {answer.seconds:.2f} s{pod}"
         return Event("woken", text, facts)
 
     def _next(self, seen: Snapshot, now: datetime) -> Event | None:
@@ -112,12 +114,13 @@ class Story:
         return Event("asleep", f"{text}, at {self.window.opens_at} in Tokyo", facts)
 
     def _asleep(self, seen: Snapshot, now: datetime) -> Event | None:
-        if seen.desired == 0:
+        if seen.desired == 0 or seen.phase == "Asleep":
             return None
         self.act = Act.WARMING
         left = self._to_start(now)
-        learned = "learned from earlier warm-ups" if self.window.lead == "auto" else "set by hand"
-        text = f"{seen.desired} pods start, {left:.0f} s ahead of the window (lead {learned})"
+        is_learned = self.window.lead == "auto"
+        lead = "learned from its warm-ups" if is_learned else "set: nothing is learned yet"
+        text = f"{_pods(seen.desired)} start, {left:.0f} s ahead of the window (lead {lead})"
         return Event("warming", text, {"ahead_seconds": round(left, 1)})
 
     def _warming(self, seen: Snapshot, now: datetime) -> Event | None:
@@ -173,7 +176,9 @@ class Story:
             case Act.CLOSED:
                 return f"{_pods(seen.pods)} left"
             case Act.ASLEEP_AGAIN if self._asked_at is not None:
-                return f"the request waits for a pod: {(now - self._asked_at).total_seconds():.1f} s"
+                return (
+                    f"the request waits for a pod: {(now - self._asked_at).total_seconds():.1f} s"
+                )
         return ""
 
     def _to_start(self, now: datetime) -> float:

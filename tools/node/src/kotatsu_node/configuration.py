@@ -6,7 +6,7 @@ import base64
 import json
 from pathlib import Path
 
-from kotatsu_node import containerd
+from kotatsu_node import cgroups, containerd
 from kotatsu_node.components import Setting
 from kotatsu_node.layout import (
     API_PORT,
@@ -107,6 +107,7 @@ def kubelet_configuration(setting: Setting) -> dict[str, object]:
         "tlsPrivateKeyFile": setting.pki("kubelet.key"),
         "containerRuntimeEndpoint": f"unix://{setting.layout.containerd_socket}",
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": cgroups.ROOT,
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
         "failSwapOn": False,

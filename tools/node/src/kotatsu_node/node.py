@@ -13,6 +13,7 @@ from kotatsu_node import (
     binaries,
     builds,
     certs,
+    cgroups,
     cluster,
     components,
     configuration,
@@ -147,6 +148,7 @@ class Node:
         else:
             remains.clean(self.layout)
         certs.ensure(self.layout.pki)
+        cgroups.create()
         netns.create()
 
     def _start_everything(self, kube: Path) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import time
 from pathlib import Path
 
-from kotatsu_node import containers, netns, shell
+from kotatsu_node import cgroups, containers, netns, shell
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import LINK_HOST, Layout
 
-_CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOG_LINKS = Path("/var/log/containers")
 
 
@@ -40,29 +38,6 @@ def unmount(directory: Path) -> None:
             f"{left[0]} cannot be unmounted",
             hint=f"look for its users with `fuser -vm {left[0]}`, end them, and run `down` again",
         )
-
-
-def remove_cgroups() -> None:
-    """Remove the kubelet's (now empty) cgroups in every hierarchy."""
-    for root in [*_CGROUPS.glob("*/kubepods"), _CGROUPS / "kubepods"]:
-        if not root.is_dir():
-            continue
-        groups = [root, *(path for path in root.rglob("*") if path.is_dir())]
-        for group in sorted(groups, key=lambda path: len(path.parts), reverse=True):
-            _remove_cgroup(group)
-
-
-def _remove_cgroup(group: Path) -> None:
-    # The kernel frees a dead process's cgroup a little later than the process.
-    for _ in range(20):
-        try:
-            group.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
 
 
 def remove_log_links(layout: Layout) -> None:
@@ -111,7 +86,7 @@ def clean(layout: Layout) -> None:
     containers.kill(layout)
     unmount(layout.state)
     netns.delete()
-    remove_cgroups()
+    cgroups.remove()
     remove_log_links(layout)
     containers.remove_cni_results()
     remove_cluster_data(layout)

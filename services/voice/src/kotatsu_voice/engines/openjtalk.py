@@ -17,8 +17,8 @@ RATE = 48_000
 CREDIT = "Open JTalk + HTS Voice “Mei” © 2009–2013 Nagoya Institute of Technology (CC BY 3.0)"
 # Ordinary speech peaks at 1 to 6 times full scale; above this the filter has become unstable.
 ABSURD_PEAK = 16.0
-# About 70 seconds of speech: a short text can have a very long reading.
-MAX_LABELS = 1_000
+# Phonemes, about 50 seconds of speech: a short text can have a very long reading.
+MAX_LABELS = 600
 _FULL_SCALE = 32767.0
 # The dictionary reads 何 as なに everywhere; before these it is なん.
 _NAN = re.compile(r"何(?=[でだのと])")

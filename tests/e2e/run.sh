@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The tests that need a real cluster: the throwaway node where this machine can have one, kind where
+# there is one, and otherwise a line that says what was skipped and why. Leaves the cluster as it was.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+bin=$PWD/.venv/bin
+
+was_up=0
+"$bin/kotatsu-node" status >/dev/null 2>&1 && was_up=1
+
+if [ "$was_up" = 0 ] && [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ]; then
+  echo "· the life of the node itself"
+  "$bin/pytest" -q -m node tests/node
+fi
+
+code=0
+"$bin/python" -m kotatsu_demo images || code=$?
+if [ "$code" = 2 ]; then
+  echo "SKIPPED: every end-to-end test (tests/e2e), for the reason above"
+  exit 0
+elif [ "$code" != 0 ]; then
+  exit "$code"
+fi
+
+if "$bin/kotatsu-node" status >/dev/null 2>&1; then
+  eval "$("$bin/kotatsu-node" env)"
+elif [ -f build/demo/kubeconfig ]; then
+  export KUBECONFIG=$PWD/build/demo/kubeconfig
+fi
+
+code=0
+"$bin/pytest" -q -m e2e tests || code=$?
+if [ "$was_up" = 0 ]; then
+  "$bin/python" -m kotatsu_demo down
+fi
+exit "$code"

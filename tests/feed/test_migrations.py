@@ -1,0 +1,119 @@
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import kotatsu_feed
+from kotatsu_feed.storage.database import Database, StorageUnavailableError
+from kotatsu_feed.storage.migrate import HEAD, VERSION_TABLE, NewerSchemaError, migrate
+from kotatsu_feed.storage.schema import metadata
+from kotatsu_feed.storage.urls import database_url
+
+VERSION = sa.table(VERSION_TABLE, sa.column("version_num"))
+VERSIONS = sa.select(VERSION.c.version_num)
+
+
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", f"{Path(kotatsu_feed.__file__).parent}/migrations")
+    return ScriptDirectory.from_config(config)
+
+
+async def test_the_migrations_make_exactly_the_tables_that_the_code_uses(empty_url: str) -> None:
+    url = database_url(empty_url)
+    await migrate(url)
+    database = Database(url)
+
+    def differences(connection: sa.Connection) -> list[object]:
+        options = {"version_table": VERSION_TABLE, "compare_type": True}
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        )
+
+    async with database.read() as db:
+        assert await db.run_sync(differences) == []
+    await database.close()
+
+
+def test_there_is_one_newest_revision_and_the_code_knows_it() -> None:
+    assert scripts().get_heads() == [HEAD]
+
+
+async def test_migrating_again_changes_nothing(empty_url: str) -> None:
+    url = database_url(empty_url)
+    await migrate(url)
+    await migrate(url)
+
+
+async def test_eight_replicas_that_start_at_once_do_not_meet(empty_url: str) -> None:
+    url = database_url(empty_url)
+    await asyncio.gather(*(migrate(url) for _ in range(8)))
+    database = Database(url)
+    async with database.read() as db:
+        versions = list(await db.scalars(VERSIONS))
+    assert versions == [HEAD]
+    await database.close()
+
+
+@pytest.mark.slow
+async def test_nor_do_four_processes(empty_url: str) -> None:
+    code = (
+        "import asyncio, sys; from kotatsu_feed.storage.migrate import migrate;"
+        "from kotatsu_feed.storage.urls import database_url;"
+        "asyncio.run(migrate(database_url(sys.argv[1])))"
+    )
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_url)
+        for _ in range(4)
+    ]
+    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
+
+
+async def test_a_database_of_a_newer_version_is_not_touched(empty_url: str) -> None:
+    url = database_url(empty_url)
+    await migrate(url)
+    database = Database(url)
+    async with database.write() as db:
+        await db.execute(sa.update(VERSION).values(version_num="9999"))
+    await database.close()
+    with pytest.raises(NewerSchemaError, match="9999"):
+        await migrate(url)
+
+
+async def test_every_migration_can_be_undone(empty_url: str) -> None:
+    from alembic import command
+
+    url = database_url(empty_url)
+    await migrate(url)
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", scripts().dir)
+
+    def undo(connection: sa.Connection) -> set[str]:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        return set(sa.inspect(connection).get_table_names())
+
+    async with database.write() as db:
+        assert await db.run_sync(undo) == {VERSION_TABLE}
+    await database.close()
+    await migrate(url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:////nowhere/at/all/pets.sqlite3",
+        "postgresql://x@/x?host=/nowhere",
+        "postgresql://x@127.0.0.1:1/x",
+    ],
+)
+async def test_a_database_that_is_not_there_is_an_outage(text: str) -> None:
+    with pytest.raises(StorageUnavailableError):
+        await migrate(database_url(text))

@@ -1,0 +1,190 @@
+"""The wire format that the existing client depends on, on both databases."""
+
+import asyncio
+
+import httpx
+import pytest
+from feed.conftest import Clock
+
+from kotatsu_github_stub.state import State
+
+
+async def test_home_shows_a_new_pet_to_whoever_was_never_here(feed: httpx.AsyncClient) -> None:
+    answer = await feed.get("/home")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "userName": "demo",
+        "avatarUrl": "https://avatars.example/demo.svg",
+        "characterName": "DASH",
+        "characterLevel": 1,
+        "characterExperience": 0,
+        "characterClothes": "normal",
+        "characterBackground": "spring",
+        "feedCount": 0,
+    }
+    numbers = ("characterLevel", "characterExperience", "feedCount")
+    assert all(type(answer.json()[name]) is int for name in numbers)
+
+
+async def test_get_feed_tells_today_s_contributions_to_dart(feed: httpx.AsyncClient) -> None:
+    answer = await feed.post("/get_feed")
+    assert (answer.status_code, answer.json()) == (200, {"feedCount": 5})
+
+
+async def test_home_remembers_the_food_that_was_last_heard_of(feed: httpx.AsyncClient) -> None:
+    await feed.post("/get_feed")
+    await feed.post("/feed")
+    assert (await feed.get("/home")).json()["feedCount"] == 4
+
+
+async def test_feeding_answers_with_the_new_totals(feed: httpx.AsyncClient) -> None:
+    answers = [(await feed.post("/feed")).json() for _ in range(2)]
+    assert answers == [
+        {
+            "currentExperience": 10,
+            "characterExperience": 10,
+            "characterLevel": 1,
+            "feedCount": 4,
+        },
+        {
+            "currentExperience": 20,
+            "characterExperience": 20,
+            "characterLevel": 2,
+            "feedCount": 3,
+        },
+    ]
+
+
+async def test_the_sixth_of_five_meals_is_400_and_changes_nothing(feed: httpx.AsyncClient) -> None:
+    statuses = [(await feed.post("/feed")).status_code for _ in range(6)]
+    assert statuses == [200] * 5 + [400]
+    home = (await feed.get("/home")).json()
+    assert (home["characterExperience"], home["feedCount"]) == (50, 0)
+
+
+async def test_200_feedings_at_once_with_food_for_5_are_5_successes(
+    feed: httpx.AsyncClient,
+) -> None:
+    answers = await asyncio.gather(*(feed.post("/feed") for _ in range(200)))
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(200), statuses.count(400)) == (5, 195)
+    assert (await feed.get("/home")).json()["characterExperience"] == 50
+
+
+async def test_a_new_day_in_tokyo_brings_new_food(
+    feed: httpx.AsyncClient, clock: Clock, stub: State
+) -> None:
+    for _ in range(5):
+        await feed.post("/feed")
+    clock.forward(hours=2, minutes=59)
+    assert (await feed.post("/get_feed")).json() == {"feedCount": 0}
+    clock.forward(minutes=1)  # 15:00 UTC
+    assert (await feed.get("/home")).json()["feedCount"] == 0
+    assert (await feed.post("/get_feed")).json() == {"feedCount": 5}
+
+
+async def test_the_ranking_is_a_bare_list_best_first(feed: httpx.AsyncClient) -> None:
+    for login, meals in (("anna", 2), ("ben", 3), ("cleo", 2), ("dora", 0)):
+        headers = {"Authorization": f"demo-{login}"}
+        await feed.get("/home", headers=headers)
+        for _ in range(meals):
+            await feed.post("/feed", headers=headers)
+    ranking = (await feed.get("/ranking")).json()
+    assert ranking[0]["userName"] == "ben"
+    assert {pet["userName"] for pet in ranking[1:3]} == {"anna", "cleo"}
+    assert {pet["userName"] for pet in ranking[3:]} == {"dora", "demo"}
+    assert ranking[0] == {
+        "userName": "ben",
+        "avatarUrl": "https://avatars.example/ben.svg",
+        "characterName": "DASH",
+        "characterLevel": 2,
+        "characterClothes": "normal",
+        "characterBackground": "spring",
+    }
+    assert (await feed.get("/ranking")).json() == ranking  # equals never change places
+
+
+async def test_the_pet_can_be_named(feed: httpx.AsyncClient) -> None:
+    answer = await feed.put("/update_profile", json={"characterName": " ピヨ "})
+    assert (answer.status_code, answer.json()) == (200, {"characterName": "ピヨ"})
+    assert (await feed.get("/home")).json()["characterName"] == "ピヨ"
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/change_clothes", "characterClothes"), ("/change_background", "characterBackground")],
+)
+@pytest.mark.parametrize(
+    ("item", "key"), [("春", "spring"), ("夏", "summer"), ("秋", "autumn"), ("冬", "winter")]
+)
+async def test_an_item_is_chosen_by_its_label_or_its_key_and_stored_in_english(
+    feed: httpx.AsyncClient, path: str, field: str, item: str, key: str
+) -> None:
+    for choice in (item, key):
+        answer = await feed.put(path, json={"item": choice})
+        assert (answer.status_code, answer.json()) == (200, {"item": key})
+        assert (await feed.get("/home")).json()[field] == key
+
+
+async def test_the_default_is_normal_clothes_in_spring(feed: httpx.AsyncClient) -> None:
+    clothes = await feed.put("/change_clothes", json={"item": "デフォルト"})
+    background = await feed.put("/change_background", json={"item": "デフォルト"})
+    assert (clothes.json(), background.json()) == ({"item": "normal"}, {"item": "spring"})
+
+
+@pytest.mark.parametrize("path", ["/change_clothes", "/change_background"])
+async def test_any_other_item_is_400(feed: httpx.AsyncClient, path: str) -> None:
+    for item in ("梅雨", "", "SPRING", "spring'--"):
+        answer = await feed.put(path, json={"item": item})
+        assert answer.status_code == 400
+
+
+async def test_json_is_read_though_the_client_calls_it_text(feed: httpx.AsyncClient) -> None:
+    answer = await feed.put(
+        "/change_clothes",
+        content='{"item": "春"}'.encode(),
+        headers={"Content-Type": "text/plain; charset=utf-8"},
+    )
+    assert answer.json() == {"item": "spring"}
+
+
+@pytest.mark.parametrize("header", ["demo", "token demo", "Bearer demo"])
+async def test_the_token_may_be_bare_or_named(feed: httpx.AsyncClient, header: str) -> None:
+    answer = await feed.post("/get_feed", headers={"Authorization": header})
+    assert answer.json() == {"feedCount": 5}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/home"),
+        ("POST", "/get_feed"),
+        ("POST", "/feed"),
+        ("GET", "/ranking"),
+        ("PUT", "/update_profile"),
+        ("PUT", "/change_clothes"),
+        ("PUT", "/change_background"),
+    ],
+)
+async def test_nothing_is_shown_without_a_good_token(
+    feed: httpx.AsyncClient, method: str, path: str
+) -> None:
+    body = {"item": "spring", "characterName": "x"}
+    claim = {"Authorization": "nobody", "X-User-Id": "1", "X-User-Login": "demo"}
+    answer = await feed.request(method, path, json=body, headers=claim)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_browsers_of_any_origin_may_call(feed: httpx.AsyncClient) -> None:
+    answer = await feed.options(
+        "/change_clothes",
+        headers={
+            "Origin": "https://pet.example",
+            "Access-Control-Request-Method": "PUT",
+            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "*"

@@ -1,0 +1,55 @@
+"""A property-based fuzzer makes requests from the OpenAPI description: nothing may be a 5xx."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from schemathesis.checks import positive_data_acceptance
+from serving import serving
+from voice.fakes import FakeEngine, hum
+
+from kotatsu_voice.app import create_app
+from kotatsu_voice.settings import VoiceSettings
+
+
+def app() -> FastAPI:
+    engine = FakeEngine(workers=4)
+    engine.answer = lambda _: hum(0.1, edge=0)
+    return create_app(VoiceSettings(voice_anonymous=True), engine=engine)
+
+
+async def _schema() -> dict[str, object]:
+    return app().openapi()
+
+
+schema = schemathesis.openapi.from_dict(asyncio.run(_schema()))
+# By intention: a string may still be nothing that can be spoken.
+NOT_OURS = [positive_data_acceptance]
+fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(app()) as url:
+        yield url
+
+
+@pytest.mark.slow
+@schema.parametrize()
+@fuzz
+def test_every_answer_is_as_documented_and_no_5xx(case: Case, url: str) -> None:
+    case.call_and_validate(base_url=url, excluded_checks=NOT_OURS)
+
+
+def test_every_route_is_described() -> None:
+    paths = asyncio.run(_schema())["paths"]
+    assert isinstance(paths, dict)
+    assert set(paths) == {"/voice", "/voices", "/talk", "/livez", "/readyz", "/metrics"}
+    body = paths["/voice"]["post"]["requestBody"]["content"]
+    assert "application/json" in body
+    assert "application/x-www-form-urlencoded" in body
+    assert set(body["application/json"]["schema"]["properties"]) == {"text", "style"}

@@ -1,0 +1,135 @@
+"""The command, as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from voice.fakes import Heard
+
+from kotatsu_voice.settings import VoiceSettings
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kotatsu_voice", *arguments],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_h_documents_every_variable() -> None:
+    done = run("-h")
+    assert done.returncode == 0
+    for field in VoiceSettings.model_fields:
+        assert f"KOTATSU_{field.upper()}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "KOTATSU_AUTH_URL is not set"),
+        ({"KOTATSU_AUTH_URL": "auth:8080"}, "KOTATSU_AUTH_URL is wrong"),
+        (
+            {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_VOICE_ENGINE": "voicevox-engine"},
+            "KOTATSU_VOICEVOX_ENGINE_URL not set",
+        ),
+        (
+            {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_VOICE_ENGINE": "voicevox"},
+            "KOTATSU_VOICEVOX_ONNXRUNTIME, KOTATSU_VOICEVOX_DICT_DIR, KOTATSU_VOICEVOX_MODEL not",
+        ),
+        (
+            {
+                "KOTATSU_VOICE_ANONYMOUS": "true",
+                "KOTATSU_VOICE_ENGINE": "voicevox",
+                "KOTATSU_VOICEVOX_ONNXRUNTIME": "/no/lib.so",
+                "KOTATSU_VOICEVOX_DICT_DIR": "/",
+                "KOTATSU_VOICEVOX_MODEL": "/",
+            },
+            "KOTATSU_VOICEVOX_ONNXRUNTIME is wrong: there is no /no/lib.so",
+        ),
+        (
+            {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_VOICE_ENGINE": "festival"},
+            "KOTATSU_VOICE_ENGINE is wrong",
+        ),
+    ],
+)
+def test_a_wrong_environment_stops_the_start_with_one_line(
+    environ: dict[str, str], said: str
+) -> None:
+    done = run(**environ)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+
+
+class Voice:
+    def __init__(self) -> None:
+        environ = {"KOTATSU_HOST": "127.0.0.1", "KOTATSU_PORT": "0"}
+        environ |= {"KOTATSU_VOICE_ANONYMOUS": "true", "PATH": os.environ["PATH"]}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "kotatsu_voice"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.child.stderr
+        self.lines: list[str] = []
+        for line in self.child.stderr:
+            self.lines.append(line)
+            if "running on http://" in line:
+                self.url = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split()[0]
+            if "the voice has spoken" in line:
+                return
+        raise AssertionError("".join(self.lines))
+
+    def ask(self, path: str, body: object = None) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            read: bytes = answer.read()
+            return read
+
+
+@pytest.fixture(scope="module")
+def voice() -> Iterator[Voice]:
+    voice = Voice()
+    yield voice
+    if voice.child.poll() is None:
+        voice.child.kill()
+    voice.child.communicate()
+
+
+def test_it_speaks_japanese_offline(voice: Voice) -> None:
+    assert voice.ask("/readyz") == b"ok"
+    assert Heard(voice.ask("/voice", {"text": "こんにちは、あおいとりです。"})).seconds > 1
+
+
+def test_its_log_is_json_and_libraries_print_nothing(voice: Voice) -> None:
+    assert all(isinstance(json.loads(line), dict) for line in voice.lines)
+
+
+def test_its_metrics_name_what_the_operator_scrapes(voice: Voice) -> None:
+    scraped = voice.ask("/metrics").decode()
+    assert "kotatsu_requests_in_flight 0.0" in scraped
+    assert "kotatsu_last_request_timestamp_seconds" in scraped
+    assert 'kotatsu_voice_synthesis_seconds_count{engine="openjtalk"}' in scraped
+
+
+def test_sigterm_ends_it_well(voice: Voice) -> None:
+    began = time.monotonic()
+    voice.child.send_signal(signal.SIGTERM)
+    out, _ = voice.child.communicate(timeout=20)
+    assert voice.child.returncode == 0
+    assert time.monotonic() - began < 5
+    assert out == ""

@@ -1,0 +1,213 @@
+"""Open JTalk for real: Japanese speech, judged by its numbers."""
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client import CollectorRegistry
+from voice.fakes import Heard
+
+from kotatsu_voice.audio import polish
+from kotatsu_voice.engine import Pcm, SilentError, UnknownStyleError, UnspeakableError
+from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
+from kotatsu_voice.metrics import VoiceMetrics
+from kotatsu_voice.speaker import MP3, Speaker
+
+SENTENCES = (
+    "今日はとても良い天気ですね。",
+    "散歩に行きましょう。",
+    "私は青い小さな鳥で、こたつのそばで暮らしています。",
+    "あなたのコードがごはんになります。",
+)
+A_140_CHARACTER_TEXT = (
+    "こんにちは、わたしはちいさなあおいとりです。こたつのそばでくらしています。"
+    "きょうはとてもいいてんきなので、みんなでこうえんへさんぽにいきましょう。"
+    "おべんとうもわすれずにもっていって、おおきなきのしたでたべようね。"
+    "ゆうがたになったら、またこたつでぬくぬくおはなしをしよう。"
+)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OpenJTalkEngine]:
+    engine = OpenJTalkEngine(2)
+    asyncio.run(engine.start())
+    yield engine
+    asyncio.run(engine.close())
+
+
+async def speaker_of(engine: OpenJTalkEngine) -> Speaker:
+    metrics = VoiceMetrics(CollectorRegistry())
+    speaker = Speaker(engine, metrics, queue=100, cache_bytes=0, max_characters=500)
+    await speaker.wake()
+    return speaker
+
+
+@pytest.fixture
+async def speaker(engine: OpenJTalkEngine) -> AsyncIterator[Speaker]:
+    return await speaker_of(engine)
+
+
+async def say(speaker: Speaker, text: str) -> Heard:
+    return Heard(await speaker.say(speaker.utterance(text, None, MP3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "moras"),
+    [
+        ("こんにちは。", 5),
+        ("東京特許許可局。", 12),
+        ("今日はとても良い天気ですね。", 14),
+        ("何ですか。", 5),
+        ("25℃です。", 9),
+        ("㍿です。", 10),
+        ("Hello.", 4),
+    ],
+)
+async def test_speech_is_as_long_as_its_moras(speaker: Speaker, text: str, moras: int) -> None:
+    heard = await say(speaker, text)
+    assert 0.08 * moras < heard.seconds < 0.25 * moras + 0.2
+    assert 0.5 < heard.peak < 1.0
+    assert heard.rms > 0.03
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ハ" * 10,
+        "あ" * 500,
+        "母" * 30,
+        "きゃーーーーーーーー",
+        "w" * 40,
+        "ハヒ" * 30,
+        "ん" * 50,
+        "あい" * 200,
+    ],
+    ids=lambda text: text[:2],
+)
+async def test_repeated_kana_is_short_speech_and_no_noise(speaker: Speaker, text: str) -> None:
+    heard = await say(speaker, text)
+    assert 0.2 < heard.seconds < 3
+    assert heard.peak < 1.0
+    assert heard.rms > 0.02  # an exploded filter leaves one spike and silence
+
+
+async def test_what_still_explodes_is_refused(engine: OpenJTalkEngine) -> None:
+    with pytest.raises(UnspeakableError, match="repeats"):
+        await engine.synthesize("ハ" * 30, 0)
+
+
+@pytest.mark.parametrize("text", ["한국어", "สวัสดี", "ー", "。"])
+async def test_what_has_no_reading_is_silent(engine: OpenJTalkEngine, text: str) -> None:
+    with pytest.raises(SilentError):
+        await engine.synthesize(text, 0)
+
+
+async def test_a_short_text_with_an_endless_reading_is_refused(engine: OpenJTalkEngine) -> None:
+    with pytest.raises(UnspeakableError, match="too long"):
+        await engine.synthesize("W" * 120, 0)
+
+
+async def test_the_same_text_sounds_the_same(engine: OpenJTalkEngine) -> None:
+    first = await engine.synthesize("おなじです。", 0)
+    assert await engine.synthesize("おなじです。", 0) == first
+
+
+async def test_the_voice_is_credited_and_is_not_zundamon(engine: OpenJTalkEngine) -> None:
+    (style,) = engine.styles
+    assert "Nagoya Institute of Technology" in style.credit
+    assert "CC BY 3.0" in style.credit
+    assert "VOICEVOX" not in style.credit
+
+
+async def test_a_style_it_does_not_have_keeps_it_from_waking() -> None:
+    engine = OpenJTalkEngine(1, default_style=3)
+    with pytest.raises(UnknownStyleError):
+        await speaker_of(engine)
+    await engine.close()
+
+
+async def test_each_worker_thread_has_its_own_synthesis_engine(engine: OpenJTalkEngine) -> None:
+    threads: dict[int, int] = {}
+    both = threading.Barrier(2, timeout=10)
+
+    def look(text: str) -> Pcm:
+        both.wait()
+        pcm = OpenJTalkEngine._speak(engine, text)
+        threads[threading.get_ident()] = id(engine._mine.engine)
+        return pcm
+
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(*(loop.run_in_executor(engine._pool, look, "はい") for _ in range(2)))
+    assert len(set(threads.values())) == len(threads) == 2
+
+
+def seconds_for(workers: int, work: Callable[[str], object]) -> float:
+    """Wall seconds for `work` on all sentences in so many threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        began = time.perf_counter()
+        for _ in pool.map(work, SENTENCES * 2):
+            pass
+        return time.perf_counter() - began
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_workers_do_at_least_one_and_a_half_times_the_work(engine: OpenJTalkEngine) -> None:
+    """At least 1.5 times the work of one, where two threads can do twice the work of one.
+
+    Others may use this machine too, so what is possible is measured at the same time, with work
+    that is known to need no interpreter lock.
+    """
+
+    def known(_: str) -> object:
+        return hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000)
+
+    best = 0.0
+    for _ in range(5):
+        gain = seconds_for(1, engine._speak) / seconds_for(2, engine._speak)
+        possible = seconds_for(1, known) / seconds_for(2, known)
+        best = max(best, gain / possible)
+        if best >= 0.75:
+            break
+    assert best >= 0.75
+
+
+@pytest.mark.slow
+async def test_a_second_of_speech_costs_a_twentieth_of_a_second(speaker: Speaker) -> None:
+    """On one core that isn't shared; here processor time is counted, with room for neighbours."""
+    best = float("inf")
+    for _ in range(4):
+        utterance = speaker.utterance(A_140_CHARACTER_TEXT, None, MP3)
+        began = time.process_time()
+        sound = await speaker.say(utterance)
+        best = min(best, (time.process_time() - began) / Heard(sound).seconds)
+        if best <= 0.05:
+            break
+    assert best <= 2 * 0.05
+
+
+@pytest.mark.slow
+async def test_a_stream_begins_in_under_a_third_of_the_time_of_the_whole(speaker: Speaker) -> None:
+    best = float("inf")
+    for _ in range(4):
+        began = time.perf_counter()
+        stream = await speaker.stream(speaker.utterance(A_140_CHARACTER_TEXT, None, MP3))
+        await anext(stream)
+        first = time.perf_counter() - began
+        assert [chunk async for chunk in stream]
+        whole = time.perf_counter() - began
+        best = min(best, first / whole)
+        if best <= 0.3:
+            break
+    assert best <= 0.3
+
+
+def test_polish_takes_what_the_engine_makes(engine: OpenJTalkEngine) -> None:
+    pcm = asyncio.run(engine.synthesize("こんにちは。", 0))
+    assert pcm.rate == 48_000
+    assert polish(pcm).duration_seconds < pcm.seconds

@@ -1,0 +1,97 @@
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from kotatsu_voice.rendering import Renderings
+
+
+class Source:
+    """Chunks that a test lets out one by one."""
+
+    def __init__(self, *chunks: bytes | Exception) -> None:
+        self.chunks = chunks
+        self.go = asyncio.Semaphore(0)
+        self.closed = False
+
+    async def __call__(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for chunk in self.chunks:
+                await self.go.acquire()
+                if isinstance(chunk, Exception):
+                    raise chunk
+                yield chunk
+        finally:
+            self.closed = True
+
+    def release(self, count: int) -> None:
+        for _ in range(count):
+            self.go.release()
+
+
+async def heard(listener: AsyncGenerator[bytes, None]) -> list[bytes]:
+    return [chunk async for chunk in listener]
+
+
+async def test_a_late_listener_hears_everything_from_the_start() -> None:
+    source = Source(b"a", b"b", b"c")
+    rendering = Renderings(lambda _: None).start("x", source())
+    first = rendering.listen()
+    source.release(2)
+    assert await anext(first) == b"a"
+    assert await anext(first) == b"b"
+    late = asyncio.create_task(heard(rendering.listen()))
+    source.release(1)
+    assert await heard(first) == [b"c"]
+    assert await late == [b"a", b"b", b"c"]
+
+
+async def test_every_listener_gets_the_error_after_what_was_made() -> None:
+    source = Source(b"a", ValueError("broken"))
+    rendering = Renderings(lambda _: None).start("x", source())
+    source.release(2)
+    for _ in range(2):
+        listener = rendering.listen()
+        assert await anext(listener) == b"a"
+        with pytest.raises(ValueError, match="broken"):
+            await anext(listener)
+
+
+async def test_the_work_ends_when_the_last_listener_goes() -> None:
+    source = Source(b"a", b"b")
+    renderings = Renderings(lambda _: None)
+    rendering = renderings.start("x", source())
+    one, two = rendering.listen(), rendering.listen()
+    source.release(1)
+    await anext(one)
+    await anext(two)
+    await one.aclose()
+    await asyncio.sleep(0)
+    assert renderings.get("x") is rendering
+    await two.aclose()
+    assert renderings.get("x") is None  # nobody can join what is being abandoned
+    await asyncio.gather(rendering.task, return_exceptions=True)
+    assert source.closed
+    assert len(renderings) == 0
+
+
+async def test_how_many_run_is_told_at_each_change() -> None:
+    lengths: list[int] = []
+    renderings = Renderings(lengths.append)
+    source = Source(b"a")
+    rendering = renderings.start("x", source())
+    source.release(1)
+    await heard(rendering.listen())
+    await asyncio.sleep(0)
+    assert lengths == [1, 0]
+
+
+async def test_stopping_ends_all_of_them() -> None:
+    sources = [Source(b"a"), Source(b"a")]
+    renderings = Renderings(lambda _: None)
+    for number, source in enumerate(sources):
+        renderings.start(number, source())
+    await asyncio.sleep(0)
+    await renderings.stop()
+    assert all(source.closed for source in sources)
+    assert len(renderings) == 0

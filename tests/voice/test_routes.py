@@ -1,0 +1,312 @@
+"""The wire format that the existing client relies on, and everything added to it."""
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import wave
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from voice.fakes import FakeEngine, Heard, until
+
+from kotatsu_common.identity import Identity
+from kotatsu_common.problems import Problem
+from kotatsu_voice.app import create_app
+from kotatsu_voice.engine import EngineFailedError
+from kotatsu_voice.settings import VoiceSettings
+
+PROBLEM = "application/problem+json"
+BIRD = "あおいことりです。"
+
+
+async def test_a_form_gets_base64_once(client: httpx.AsyncClient) -> None:
+    """The first version encoded twice, so the pet never spoke."""
+    answer = await client.post("/voice", data={"text": BIRD})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert Heard(base64.b64decode(answer.text, validate=True)).seconds > 0.3
+
+
+async def test_json_gets_the_mp3_itself(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/voice", json={"text": BIRD})
+    assert answer.headers["content-type"] == "audio/mpeg"
+    assert Heard(answer.content).seconds > 0.3
+
+
+async def test_both_forms_carry_the_same_sound(client: httpx.AsyncClient) -> None:
+    form = await client.post("/voice", data={"text": BIRD})
+    multipart = await client.post("/voice", files={"text": (None, BIRD)})
+    raw = await client.post("/voice", json={"text": BIRD})
+    assert base64.b64decode(form.content) == base64.b64decode(multipart.content) == raw.content
+
+
+async def test_a_form_may_hold_plain_utf_8(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    await client.post("/voice", content=f"text={BIRD}".encode(), headers=headers)
+    assert engine.spoken[-1][0] == BIRD
+
+
+@pytest.mark.parametrize("body", [{"data": {"text": BIRD}}, {"json": {"text": BIRD}}])
+async def test_accept_overrides_the_form(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    mp3 = await client.post("/voice", headers={"Accept": "audio/mpeg"}, **body)
+    assert mp3.headers["content-type"] == "audio/mpeg"
+    text = await client.post("/voice", headers={"Accept": "text/plain"}, **body)
+    assert base64.b64decode(text.content) == mp3.content
+    wav = await client.post("/voice", headers={"Accept": "audio/wav"}, **body)
+    assert wav.headers["content-type"] == "audio/wav"
+    with wave.open(io.BytesIO(wav.content)) as file:
+        assert file.getnchannels() == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"data": {"text": ""}},
+        {"data": {"other": "x"}},
+        {"files": {"other": (None, "x")}},
+        {"json": {"text": ""}},
+        {"json": {"text": None}},
+        {"json": {}},
+        {"content": b"", "headers": {"Content-Type": "application/json"}},
+    ],
+)
+async def test_no_text_is_422_text_not_provided(
+    client: httpx.AsyncClient, request_: dict[str, Any]
+) -> None:
+    answer = await client.post("/voice", **request_)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
+    assert answer.json()["title"] == "Text not provided"
+
+
+@pytest.mark.parametrize(
+    "text", ["😀", "!?", "あ" * 20_000, "한국어", "caf\ufffd"], ids=lambda text: text[:3]
+)
+async def test_bad_text_is_422_with_a_sentence(client: httpx.AsyncClient, text: str) -> None:
+    for body in ({"data": {"text": text}}, {"json": {"text": text}}):
+        answer = await client.post("/voice", **body)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
+        assert answer.json()["detail"].endswith((".", "s"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text": "\\ud800"}',
+        b'{"text": 3}',
+        b'{"text": ["x"]}',
+        b"[1]",
+        b"{",
+        b'"\xff"',
+        b"[" * 100_000,
+        b'{"text": "x", "style": "loud"}',
+    ],
+)
+async def test_wrong_json_is_422(client: httpx.AsyncClient, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/voice", content=body, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
+
+
+async def test_another_kind_of_body_is_415(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "text/xml"}
+    answer = await client.post("/voice", content=b"<text/>", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (415, PROBLEM)
+
+
+async def test_a_form_with_too_many_fields_is_refused(client: httpx.AsyncClient) -> None:
+    fields = {f"f{n}": "x" for n in range(50)}
+    assert (await client.post("/voice", data=fields)).status_code == 422
+    assert (
+        await client.post("/voice", files={k: (None, v) for k, v in fields.items()})
+    ).status_code == 400
+
+
+async def test_a_style_can_be_chosen(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await client.post("/voice", json={"text": BIRD, "style": 1})
+    await client.post("/voice", data={"text": "ね" + BIRD, "style": "1"})
+    assert [style for _, style in engine.spoken[1:]] == [1, 1]
+    for body in ({"json": {"text": BIRD, "style": 99}}, {"data": {"text": BIRD, "style": "99"}}):
+        answer = await client.post("/voice", **body)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["title"]) == (422, "Unknown style")
+    assert (await client.post("/voice", data={"text": BIRD, "style": "x"})).status_code == 422
+
+
+async def test_each_answer_carries_the_credit_that_scripts_may_read(
+    client: httpx.AsyncClient,
+) -> None:
+    headers = {"Origin": "http://page.example"}
+    for url in ("/voice", "/voice?stream=true"):
+        answer = await client.post(url, json={"text": BIRD}, headers=headers)
+        assert unquote(answer.headers["x-voice-credit"]) == "VOICEVOX:ずんだもん"
+        assert "X-Voice-Credit" in answer.headers["access-control-expose-headers"]
+
+
+async def test_voices_lists_styles_and_credit(client: httpx.AsyncClient) -> None:
+    answer = (await client.get("/voices")).json()
+    assert (answer["engine"], answer["credit"]) == ("fake", "VOICEVOX:ずんだもん")
+    assert [(s["id"], s["name"], s["default"]) for s in answer["styles"]] == [
+        (3, "ノーマル", True),
+        (1, "あまあま", False),
+    ]
+
+
+async def test_a_stream_is_mp3_in_parts(client: httpx.AsyncClient) -> None:
+    text = "いちばんめのぶんです。にばんめのぶんです。さんばんめのぶんです。"
+    async with client.stream("POST", "/voice?stream=true", json={"text": text}) as answer:
+        assert answer.headers["content-type"] == "audio/mpeg"
+        assert "content-length" not in answer.headers
+        streamed = await answer.aread()
+    whole = await client.post("/voice", json={"text": text})
+    assert streamed == whole.content
+
+
+async def test_a_stream_of_nothing_is_still_a_422(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/voice?stream=true", json={"text": "한국어"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
+
+
+async def test_a_broken_engine_is_503_and_not_500(client: httpx.AsyncClient) -> None:
+    for url in ("/voice", "/voice?stream=true"):
+        answer = await client.post(url, json={"text": "故障"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_full_queue_is_503_with_retry_after(engine: FakeEngine) -> None:
+    app = create_app(VoiceSettings(voice_anonymous=True, voice_queue=1), engine=engine)
+    async with app.router.lifespan_context(app), _client(app) as client:
+        await app.state.speaker.awake()
+        engine.gate.clear()
+        first = asyncio.create_task(client.post("/voice", json={"text": "いち。"}))
+        await until(lambda: engine.active == 1)
+        answer = await client.post("/voice", json={"text": "に。"})
+        assert (answer.status_code, answer.json()["title"]) == (503, "The voice is busy")
+        assert int(answer.headers["retry-after"]) >= 1
+        engine.gate.set()
+        assert (await first).status_code == 200
+
+
+async def test_it_is_ready_only_after_it_has_spoken(engine: FakeEngine, app: FastAPI) -> None:
+    engine.gate.clear()
+    async with app.router.lifespan_context(app), _client(app) as client:
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
+        early = asyncio.create_task(client.post("/voice", json={"text": BIRD}))
+        engine.gate.set()
+        assert (await early).status_code == 200  # it waited for the voice
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_an_engine_that_starts_late_is_tried_again(
+    engine: FakeEngine, app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.app.FIRST_RETRY_SECONDS", 0.001)
+    engine.start_error = EngineFailedError("The engine can't be reached.")
+    caplog.set_level(logging.WARNING)
+    async with app.router.lifespan_context(app), _client(app) as client:
+        await app.state.speaker.awake()
+        assert (await client.get("/readyz")).status_code == 200
+    assert engine.starts == 2
+    assert "can't be reached" in caplog.text
+
+
+async def test_the_engine_is_closed_with_the_app(engine: FakeEngine, app: FastAPI) -> None:
+    async with app.router.lifespan_context(app):
+        pass
+    assert engine.closed
+
+
+async def test_work_for_a_client_that_left_is_dropped(engine: FakeEngine, app: FastAPI) -> None:
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        engine.gate.clear()
+        gone = asyncio.Event()
+        body = json.dumps({"text": "もういません。"}).encode()
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/voice",
+            "raw_path": b"/voice",
+            "query_string": b"",
+            "headers": headers,
+            "http_version": "1.1",
+        }
+        call = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+        await until(lambda: engine.active == 1)
+        gone.set()
+        await call
+        await until(lambda: engine.active == 0)
+        assert engine.cancelled == 1
+        assert sent[0]["status"] == 499
+
+
+class Auth:
+    """Knows one token."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    async def verify(self, authorization: str | None) -> Identity:
+        self.asked.append(authorization)
+        if authorization != "good":
+            raise Problem(401, "Not signed in", headers={"WWW-Authenticate": "Bearer"})
+        return Identity(1, "bird", "")
+
+
+async def test_without_anonymous_callers_each_call_needs_a_good_token(engine: FakeEngine) -> None:
+    auth = Auth()
+    settings = VoiceSettings(auth_url="http://auth")
+    app = create_app(settings, engine=engine, identity=auth)  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app), _client(app) as client:
+        for path in ("/voice", "/talk"):
+            refused = await client.post(path, json={"text": BIRD})
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            answer = await client.post(path, json={"text": BIRD}, headers={"Authorization": "good"})
+            assert answer.status_code == 200
+        assert (await client.get("/voices")).status_code == 200
+    assert auth.asked == [None, "good", None, "good"]
+
+
+async def test_where_anybody_may_call_a_token_is_not_even_looked_at(engine: FakeEngine) -> None:
+    auth = Auth()
+    settings = VoiceSettings(voice_anonymous=True, auth_url="http://auth")
+    app = create_app(settings, engine=engine, identity=auth)  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app), _client(app) as client:
+        answer = await client.post("/voice", json={"text": BIRD}, headers={"Authorization": "bad"})
+    assert answer.status_code == 200
+    assert auth.asked == []
+
+
+async def test_auth_is_asked_over_http_by_default(engine: FakeEngine) -> None:
+    def auth(request: httpx.Request) -> httpx.Response:
+        assert request.url == "http://auth:8080/authorize"
+        return httpx.Response(200, json=Identity(1, "bird", "").to_json())
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(auth))
+    app = create_app(VoiceSettings(auth_url="http://auth:8080"), engine=engine, http=http)
+    async with app.router.lifespan_context(app), _client(app) as client:
+        answer = await client.post("/voice", json={"text": BIRD}, headers={"Authorization": "x"})
+    assert answer.status_code == 200
+    assert not http.is_closed  # it isn't the app's to close
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://voice")

@@ -1,0 +1,118 @@
+"""VOICEVOX ENGINE over HTTP, as far as it can be seen from the wire."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from voice.fakes import hum
+
+from kotatsu_voice.audio import polish, wav
+from kotatsu_voice.engine import EngineFailedError, SilentError, UnspeakableError
+from kotatsu_voice.engines import make_engine
+from kotatsu_voice.engines.voicevox_engine import VoicevoxHttpEngine
+from kotatsu_voice.settings import VoiceSettings
+
+SPEAKERS = [
+    {
+        "name": "ずんだもん",
+        "styles": [
+            {"id": 3, "name": "ノーマル", "type": "talk"},
+            {"id": 3003, "name": "ハミング", "type": "frame_decode"},
+        ],
+    }
+]
+QUERY = {"accent_phrases": [], "speedScale": 1.0}
+
+
+class Remote:
+    """The engine's four paths; `failures` come before the next good answers."""
+
+    def __init__(self, *failures: Exception | httpx.Response) -> None:
+        self.failures = list(failures)
+        self.requests: list[httpx.Request] = []
+        self.sound = wav([polish(hum(0.5))])
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
+        self.engine = VoicevoxHttpEngine(http, "http://engine:50021/")
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.failures:
+            failure = self.failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return failure
+        answers: dict[str, Any] = {
+            "/speakers": {"json": SPEAKERS},
+            "/audio_query": {"json": QUERY},
+            "/synthesis": {"content": self.sound},
+        }
+        return httpx.Response(200, **answers[request.url.path])
+
+
+async def test_speakers_become_styles_with_credit() -> None:
+    remote = Remote()
+    await remote.engine.start()
+    (style,) = remote.engine.styles
+    assert (style.id, style.speaker, style.credit) == (3, "ずんだもん", "VOICEVOX:ずんだもん")
+
+
+async def test_a_sentence_takes_two_requests() -> None:
+    remote = Remote()
+    pcm = await remote.engine.synthesize("元気？&x=1", 3)
+    query, synthesis = remote.requests
+    assert (query.method, query.url.path) == ("POST", "/audio_query")
+    assert dict(query.url.params) == {"text": "元気？&x=1", "speaker": "3"}
+    assert (synthesis.method, synthesis.url.path) == ("POST", "/synthesis")
+    assert dict(synthesis.url.params) == {"speaker": "3"}
+    assert synthesis.headers["content-type"] == "application/json"
+    assert json.loads(synthesis.content) == QUERY
+    assert pcm.seconds == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError]
+)
+async def test_a_broken_connection_is_tried_once_more(error: type[httpx.TransportError]) -> None:
+    remote = Remote(error("reset"))
+    assert (await remote.engine.synthesize("はい", 3)).seconds > 0
+    assert len(remote.requests) == 3
+    remote = Remote(error("reset"), error("reset"))
+    with pytest.raises(EngineFailedError):
+        await remote.engine.synthesize("はい", 3)
+    assert len(remote.requests) == 2
+
+
+async def test_a_timeout_is_not_tried_again() -> None:
+    remote = Remote(httpx.ReadTimeout("slow"))
+    with pytest.raises(EngineFailedError):
+        await remote.engine.synthesize("はい", 3)
+    assert len(remote.requests) == 1
+
+
+async def test_a_refused_text_is_unspeakable_and_a_broken_engine_has_failed() -> None:
+    with pytest.raises(UnspeakableError):
+        await Remote(httpx.Response(422)).engine.synthesize("はい", 99)
+    with pytest.raises(EngineFailedError):
+        await Remote(httpx.Response(500)).engine.synthesize("はい", 3)
+
+
+async def test_an_empty_wav_is_silence() -> None:
+    remote = Remote()
+    remote.sound = remote.sound[:40] + bytes(4)
+    with pytest.raises(SilentError):
+        polish(await remote.engine.synthesize("…", 3))
+
+
+@pytest.mark.parametrize("body", [[{}], {"detail": "x"}, [{"name": "x", "styles": [{"id": "a"}]}]])
+async def test_speakers_that_make_no_sense_are_a_failure(body: Any) -> None:
+    with pytest.raises(EngineFailedError):
+        await Remote(httpx.Response(200, json=body)).engine.start()
+
+
+async def test_the_settings_choose_it() -> None:
+    settings = VoiceSettings(
+        voice_anonymous=True, voice_engine="voicevox-engine", voicevox_engine_url="http://engine"
+    )
+    async with httpx.AsyncClient() as http:
+        assert isinstance(make_engine(settings, http), VoicevoxHttpEngine)

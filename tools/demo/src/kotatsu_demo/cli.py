@@ -1,0 +1,154 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from kotatsu_demo import facts
+from kotatsu_demo.choice import Where, choose
+from kotatsu_demo.closing import figures, next_commands
+from kotatsu_demo.clusters import WORK, Cluster, cluster_of
+from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import IMAGES, Built, present
+from kotatsu_demo.install import Installation
+from kotatsu_demo.screen import Screen, Style
+from kotatsu_demo.show import Show, now
+from kotatsu_node.errors import NodeError
+from kotatsu_node.progress import Progress, duration
+
+NAMESPACE = "kotatsu-demo"
+
+_DESCRIPTION = """\
+See a pool warm up for its window, speak, fall asleep and wake, on a real Kubernetes.
+
+The cluster is the one of the context in CONTEXT, or kind when Docker runs and kind is
+installed, or the throwaway node of tools/node (root on Linux; no Docker needed).
+"""
+_EPILOG = """\
+environment:
+  CONTEXT       a context of your kubeconfig. kind-NAME gets images loaded; another
+                cluster must pull them: push each to IMAGE_PREFIX/kotatsu-NAME:dev
+  IMAGE_PREFIX  where the cluster of CONTEXT pulls from, such as registry.example/me
+
+exit codes: 0 done, 1 failed, 2 not possible on this machine, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser, with help for every command."""
+    top = argparse.ArgumentParser(
+        prog="kotatsu-demo",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--namespace", default=NAMESPACE, help="where to install (%(default)s)")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, more: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=f"{summary}. {more}")
+
+    show = add("show", "install everything and show it", "Leaves all running. Safe to repeat.")
+    show.add_argument("--json", action="store_true", help="print one JSON object an event")
+    images = add("images", "build and load the images only", "Seconds when nothing has changed.")
+    images.add_argument("--list", action="store_true", help="only name them")
+    down = add("down", "remove what `show` made", "Built binaries and images stay cached.")
+    down.add_argument("--keep-cluster", action="store_true", help="remove only what is in it")
+    return top
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    options = parser().parse_args(arguments)
+    progress = Progress()
+    try:
+        if options.command == "images" and options.list:
+            _list()
+            return 0
+        found = facts.look()
+        choice = choose(found)
+        progress.say(f"cluster: {choice.why}")
+        cluster = cluster_of(choice, options.namespace, found.image_prefix, progress)
+        match options.command:
+            case "show":
+                style = _style(as_json=options.json)
+                _show(cluster, style, progress, is_node=choice.where is Where.NODE)
+            case "images":
+                cluster.start()
+                _provide(cluster, progress)
+            case "down":
+                _down(cluster, progress, keep_cluster=options.keep_cluster)
+    except NodeError as error:
+        print(f"\n{error.report()}", file=sys.stderr)
+        return error.exit_code
+    except PermissionError as error:
+        print(f"\nerror: {error.filename} is not accessible; run this as root", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = "make down" if options.command == "down" else f"make {_target(options.command)}"
+        print(
+            f"\ninterrupted; `{again}` goes on from here, `make down` removes everything",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _show(cluster: Cluster, style: Style, progress: Progress, *, is_node: bool) -> None:
+    began = time.monotonic()
+    cluster.start()
+    built = _provide(cluster, progress)
+    installation = Installation(cluster.kube, cluster.pull_policy, progress)
+    installation.install(built)
+    screen = Screen(sys.stdout, style, now)
+    events = Show(cluster.kube, installation, built, screen, WORK / "kotatsu.mp3").run()
+    lines = figures(events)
+    spent = duration(time.monotonic() - began)
+    screen.say(f"\nIn figures (all of it took {spent}):")
+    for line in lines:
+        screen.say(line)
+    screen.say("\nAll of it is left running. Try next:")
+    gateway = installation.has_gateway()
+    namespace = cluster.kube.namespace
+    for line in next_commands(cluster.shell_line, namespace, has_gateway=gateway, is_node=is_node):
+        screen.say(line)
+
+
+def _provide(cluster: Cluster, progress: Progress) -> list[Built]:
+    there, missing = present()
+    for image in missing:
+        if image.is_needed:
+            raise DemoError(f"the image {image.name} cannot be built: no {image.dockerfile}")
+    if missing:
+        names = ", ".join(image.name for image in missing)
+        progress.say(f"images left out, since their Dockerfiles are not there: {names}")
+    return [cluster.provide(image) for image in there]
+
+
+def _down(cluster: Cluster, progress: Progress, *, keep_cluster: bool) -> None:
+    if cluster.is_ours and not keep_cluster:
+        cluster.remove()  # and everything in it
+        return
+    Installation(cluster.kube, cluster.pull_policy, progress).remove()
+
+
+def _list() -> None:
+    there, _ = present()
+    for image in IMAGES:
+        state = "" if image in there else "  (not in this checkout yet)"
+        print(f"kotatsu-{image.name:<12} docker build -f {image.dockerfile} .{state}")
+
+
+def _style(*, as_json: bool) -> Style:
+    if as_json:
+        return Style.JSON
+    is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return Style.LIVE if is_terminal else Style.PLAIN
+
+
+def _target(command: str) -> str:
+    return "demo" if command == "show" else command
