@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_node import Node, NodeError, cluster, containers, images, processes, remains
+from kotatsu_node import (
+    Node,
+    NodeError,
+    cluster,
+    components,
+    containers,
+    images,
+    processes,
+    remains,
+)
 from kotatsu_node.layout import BASE_IMAGE
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
@@ -52,6 +61,14 @@ def run_a_pod(node: Node) -> str:
     kubectl(node, "wait", "pod/sleeper", "--for=condition=Ready", "--timeout=30s")
     path = "jsonpath={.status.containerStatuses[0].containerID}"
     return kubectl(node, "get", "pod", "sleeper", "-o", path).rpartition("/")[2]
+
+
+def kill_everything(node: Node) -> None:
+    """What a crash leaves: containers run on, with nobody to look after them."""
+    victims = [*cluster.alive(node.layout).values(), *containers.shims(node.layout)]
+    for victim in victims:
+        victim.signal(signal.SIGKILL)
+    assert processes.wait_gone(victims, 10) == []
 
 
 def processes_of(container: str) -> list[str]:
@@ -111,13 +128,17 @@ def test_up_starts_again_what_is_missing_and_keeps_the_cluster(node: Node) -> No
     node.up()
     kubectl(node, "create", "configmap", "memory")
     before = pids(node)
-    for component in ("kubelet", "kube-proxy", "kube-apiserver"):
-        node.kill(component)
+    container = run_a_pod(node)
+    for component in components.ORDER:
+        if component != "kube-scheduler":
+            node.kill(component)
     assert not node.status().is_healthy
     node.up()
     assert node.status().is_healthy
     assert kubectl(node, "get", "configmap", "memory", "-o", "name").strip() == "configmap/memory"
-    assert pids(node)["etcd"] == before["etcd"]
+    assert pids(node)["kube-scheduler"] == before["kube-scheduler"]
+    assert processes_of(container) != []
+    kubectl(node, "delete", "pod", "sleeper", "--now")
 
 
 def test_a_component_can_be_ended_and_started_while_pods_run_on(node: Node) -> None:
@@ -137,8 +158,7 @@ def test_a_component_can_be_ended_and_started_while_pods_run_on(node: Node) -> N
 def test_after_everything_was_killed_up_cleans_up_and_starts(node: Node) -> None:
     node.up()
     container = run_a_pod(node)
-    for pid in [*pids(node).values(), *(shim.pid for shim in containers.shims(node.layout))]:
-        os.kill(pid, signal.SIGKILL)
+    kill_everything(node)
     assert processes_of(container) != []
     assert remains.mounts_of(node.layout.state) != []
 
@@ -176,8 +196,7 @@ def test_down_after_everything_was_killed_leaves_nothing_either(node: Node) -> N
     before = machine(node)
     node.up()
     container = run_a_pod(node)
-    for pid in [*pids(node).values(), *(shim.pid for shim in containers.shims(node.layout))]:
-        os.kill(pid, signal.SIGKILL)
+    kill_everything(node)
     node.down()
     assert machine(node) == before
     assert processes_of(container) == []

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from fastapi import FastAPI
-from voice.fakes import FakeEngine, Heard, until
+from voice.fakes import FakeEngine, Heard, hum, until
 
 from kotatsu_common.identity import Identity
 from kotatsu_common.problems import Problem
@@ -221,41 +221,63 @@ async def test_the_engine_is_closed_with_the_app(engine: FakeEngine, app: FastAP
     assert engine.closed
 
 
-async def test_work_for_a_client_that_left_is_dropped(engine: FakeEngine, app: FastAPI) -> None:
-    async with app.router.lifespan_context(app):
-        await app.state.speaker.awake()
-        engine.gate.clear()
-        gone = asyncio.Event()
-        body = json.dumps({"text": "もういません。"}).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        sent: list[Any] = []
+class Leaver:
+    """A client that sends a text and goes away when it is told to."""
 
-        async def receive() -> dict[str, Any]:
-            if messages:
-                return messages.pop()
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        headers = [(b"content-type", b"application/json")]
+    def __init__(self, app: FastAPI, text: str, query: bytes = b"") -> None:
+        body = json.dumps({"text": text}).encode()
+        self.messages = [{"type": "http.request", "body": body, "more_body": False}]
+        self.gone = asyncio.Event()
+        self.sent: list[Any] = []
         scope = {
             "type": "http",
             "method": "POST",
             "path": "/voice",
             "raw_path": b"/voice",
-            "query_string": b"",
-            "headers": headers,
+            "query_string": query,
+            "headers": [(b"content-type", b"application/json")],
             "http_version": "1.1",
         }
-        call = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+        self.call = asyncio.create_task(app(scope, self.receive, self.send))  # type: ignore[arg-type]
+
+    async def receive(self) -> dict[str, Any]:
+        if self.messages:
+            return self.messages.pop()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+@pytest.mark.parametrize("query", [b"", b"stream=true"])
+async def test_work_for_a_client_that_left_is_dropped(
+    engine: FakeEngine, app: FastAPI, query: bytes
+) -> None:
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        engine.gate.clear()
+        client = Leaver(app, "もういません。", query)
         await until(lambda: engine.active == 1)
-        gone.set()
-        await call
+        client.gone.set()
+        await client.call
         await until(lambda: engine.active == 0)
         assert engine.cancelled == 1
-        assert sent[0]["status"] == 499
+        assert client.sent[0]["status"] == 499
+
+
+async def test_a_stream_that_nobody_hears_any_more_ends(engine: FakeEngine, app: FastAPI) -> None:
+    engine.workers = 1
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        engine.answer = lambda _: engine.gate.clear() or hum(0.5)  # type: ignore[func-returns-value]
+        client = Leaver(app, "いちばん。にばん。さんばん。", b"stream=true")
+        await until(lambda: len(client.sent) > 1)
+        client.gone.set()
+        await client.call
+        await until(lambda: engine.active == 0)
+    assert client.sent[0]["status"] == 200
+    assert [text for text, _ in engine.spoken[1:]] == ["いちばん。", "にばん。"]
 
 
 class Auth:

@@ -310,14 +310,10 @@ def test_a_slow_warm_up_makes_the_next_earlier_and_thereby_punctual() -> None:
     assert w.lowest(t("15:00"), t("15:59:59"), "ready") == 2
 
 
-def test_a_pod_that_could_not_start_for_a_day_does_not_start_all_later_windows_a_day_early() -> (
-    None
-):
-    days = {"name": "fair", "start": "2026-11-25T10:00", "end": "2026-11-27T10:00", "replicas": 1}
-    later = {"name": "later", "start": "2026-11-29T10:00", "end": "2026-11-29T11:00", "replicas": 1}
-    w = walk(pool(days, later), t("08:00"), ready_after=30 * 3600)
-    w.until(t("08:55") + 96 * HOUR)
-    assert [u.seconds for u in w.memory.warm_ups] == [30 * 3600]
+def test_pods_that_could_not_start_for_hours_do_not_start_all_later_windows_hours_early() -> None:
+    day = pool(once("fair", "10:00", "14:00", 1), once("later", "20:00", "21:00", 1))
+    w = walk(day, t("08:00"), ready_after=3 * 3600).until(t("18:59:59"))
+    assert [u.seconds for u in w.memory.warm_ups] == [3 * 3600]
     assert (w.memory.lead, w.replicas) == (HOUR, 0)
 
 

@@ -145,17 +145,17 @@ class Walk:
         """Start the operator again, with what it finds of its memory."""
         self.operator_up = True
         self.memory = remembering(self.memory)
-        self._look()
+        self.look()
 
     def edit(self, spec: PoolSpec) -> None:
         """Change the spec; the operator sees it at once."""
         self.spec = spec
-        self._look()
+        self.look()
 
     def lose_acknowledgements(self) -> None:
         """The activator starts again and has to publish anew."""
         self._published.clear()
-        self._look()
+        self.look()
 
     def scale(self, replicas: int) -> None:
         """Set the target's scale, as anybody with kubectl could."""
@@ -169,6 +169,30 @@ class Walk:
     def ask(self, at: datetime, seconds: float = 0.2, count: int = 1) -> None:
         """Let requests come at a time."""
         self.requests += [Request(at, seconds) for _ in range(count)]
+
+    def look(self) -> None:
+        """Look until nothing changes any more, as an operator does that watches what it wrote."""
+        self.looked_at = self.now
+        for _ in range(6):
+            seen = self._observe()
+            decision = decide(self.spec, seen, self.memory, self.now)
+            check_rules(self.spec, seen, self.memory, self.now, decision)
+            settled = self._act(decision, seen)
+            self.log.append(
+                Moment(
+                    self.now,
+                    self.memory.phase,
+                    self.memory.reason,
+                    self.memory.route,
+                    decision.floor,
+                    self.replicas,
+                    self.ready,
+                    decision.notes,
+                )
+            )
+            if settled:
+                return
+        raise AssertionError(f"the pool does not come to rest at {self.now}")
 
     # --- what tests ask ---
 
@@ -227,7 +251,7 @@ class Walk:
                 self.ticket = at  # it came through the activator, which announces it
         self._serve()
         if self.operator_up and (self.watched or self._is_due()):
-            self._look()
+            self.look()
 
     def _is_due(self) -> bool:
         due = (self.recheck, self._next_tick())
@@ -268,30 +292,6 @@ class Walk:
         )
 
     # --- the operator ---
-
-    def _look(self) -> None:
-        """Look until nothing changes any more, as an operator does that watches what it wrote."""
-        self.looked_at = self.now
-        for _ in range(6):
-            seen = self._observe()
-            decision = decide(self.spec, seen, self.memory, self.now)
-            check_rules(self.spec, seen, self.memory, self.now, decision)
-            settled = self._act(decision, seen)
-            self.log.append(
-                Moment(
-                    self.now,
-                    self.memory.phase,
-                    self.memory.reason,
-                    self.memory.route,
-                    decision.floor,
-                    self.replicas,
-                    self.ready,
-                    decision.notes,
-                )
-            )
-            if settled:
-                return
-        raise AssertionError(f"the pool does not come to rest at {self.now}")
 
     def _act(self, decision: Decision, seen: Observation) -> bool:
         before = (self.memory.phase, self.replicas, self.memory.epoch)

@@ -14,7 +14,7 @@ HEAD_LIMIT = 64 * 1024
 
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _METHOD = re.compile(rb"[A-Z]{1,20}(?: |$)")
-_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^ \r\n]{1,65536}) HTTP/1\.[01]\r?\n")
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^? \r\n][^ \r\n]{0,65535}) HTTP/1\.[01]\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -61,14 +61,17 @@ def peek(data: bytes) -> Peek:
 def ask_to_close(head: bytes) -> bytes:
     """The request head with `Connection: close`, unless it asks to switch protocols.
 
-    An Upgrade (WebSocket, h2c) needs its Connection header; other options named there are kept.
+    An Upgrade (WebSocket, h2c) needs its Connection header; other options named there are kept. A
+    head with a folded line stays as it is: without the line before it, it would belong to another.
     """
-    lines = head.split(b"\n")
+    request, *lines = head.split(b"\n")
     options: list[bytes] = []
     kept: list[bytes] = []
     for line in lines:
+        if line.startswith((b" ", b"\t")):
+            return head
         name, _, value = line.partition(b":")
-        if name.strip().lower() != b"connection":
+        if name.lower() != b"connection":
             kept.append(line)
             continue
         options += [option.strip() for option in value.strip().split(b",") if option.strip()]
@@ -76,5 +79,5 @@ def ask_to_close(head: bytes) -> bytes:
     if b"upgrade" in lowered:
         return head
     wanted = [o for o in options if o.lower() not in (b"keep-alive", b"close")] + [b"close"]
-    end = b"\r" if lines[0].endswith(b"\r") else b""
-    return b"\n".join([kept[0], b"Connection: " + b", ".join(wanted) + end, *kept[1:]])
+    end = b"\r" if request.endswith(b"\r") else b""
+    return b"\n".join([request, b"Connection: " + b", ".join(wanted) + end, *kept])

@@ -15,6 +15,11 @@ BUFFER_LIMIT = 2 * HEAD_LIMIT
 """Bytes kept of a held connection before reading from it is paused."""
 
 
+LINGER = 60.0
+"""Seconds a client may keep its half of a connection open after the pod has finished: a pool
+of idle connections may never look at it again."""
+
+
 class Owner(Protocol):
     """Whom a client connection tells what happens to it (the pool it came for)."""
 
@@ -41,6 +46,8 @@ class Client(asyncio.Protocol):
         self.ticket = 0
         self.on_head: Callable[[], None] | None = None
         self._buffer = bytearray()
+        self.has_finished = False
+        """Whether the client has said that it will send nothing more."""
         self._announced = False
         self._paused = False
 
@@ -73,8 +80,9 @@ class Client(asyncio.Protocol):
         """Pass a half-close on once spliced; before that the client is taken to be gone."""
         if self.upstream is None:
             return False
+        self.has_finished = True
         self.upstream.finish()
-        return True
+        return not self.upstream.has_finished
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Release the hold, or end the other side."""
@@ -166,6 +174,7 @@ class Upstream(asyncio.Protocol):
     def __init__(self, client: Client) -> None:
         self._client = client
         self._transport: asyncio.Transport | None = None
+        self.has_finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The pod has accepted."""
@@ -176,8 +185,13 @@ class Upstream(asyncio.Protocol):
         self._client.write(data)
 
     def eof_received(self) -> bool:
-        """The pod has finished its side."""
+        """The pod has finished its side; a client that does not follow is not waited for long."""
+        self.has_finished = True
         self._client.finish()
+        if self._client.has_finished:
+            self._client.close()
+            return False
+        asyncio.get_running_loop().call_later(LINGER, self.close)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

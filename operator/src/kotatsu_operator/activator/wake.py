@@ -176,7 +176,7 @@ class Waker:
             try:
                 await self._kube.patch_status(self._me.namespace, self.name, status)
             except NotFoundError:
-                return
+                log.info("%s: the pool is gone, nobody is left to tell", self.name)
             except (ConflictError, *Unreachable) as error:
                 log.warning("%s: cannot announce a request yet: %s", self.name, error)
                 await asyncio.sleep(RETRY_EVERY * 5)

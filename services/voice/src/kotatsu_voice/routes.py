@@ -125,13 +125,12 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
         """Speak a text. With `stream` it is always MP3, sent sentence by sentence."""
         words, is_json = await words_of(request)
         await speaker.awake()
-        accept = request.headers.get("accept")
-        media = choose(accept, (MP3, WAV, BASE64) if is_json else (BASE64, MP3, WAV))
+        offered = (MP3, WAV, BASE64) if is_json else (BASE64, MP3, WAV)
+        media = MP3 if stream else choose(request.headers.get("accept"), offered)
         utterance = speaker.utterance(words.text, words.style, WAV if media == WAV else MP3)
         headers = credit_headers(utterance.style)
         if stream:
-            utterance = speaker.utterance(words.text, words.style, MP3)
-            chunks = await speaker.stream(utterance)
+            chunks = await while_connected(request, speaker.stream(utterance))
             return StreamingResponse(chunks, media_type=MP3, headers=headers)
         sound = await while_connected(request, speaker.say(utterance))
         if media == BASE64:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Chunks = AsyncGenerator[bytes, None]
 MP3 = "audio/mpeg"
 WAV = "audio/wav"
-FIRST_WORDS = "こんにちは。"
+FIRST_WORDS = "はい。"
 LONGEST_RETRY_SECONDS = 60
 
 

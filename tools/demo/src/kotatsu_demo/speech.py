@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 60
 _LIFETIME_SECONDS = 900
 
 # Prints a line of JSON, then the body as it came.
-_SCRIPT = f"""
+SCRIPT = f"""
 import json, sys, time, urllib.error, urllib.request
 url, text = sys.argv[1:]
 request = urllib.request.Request(
@@ -71,7 +71,7 @@ class Client:
         url = f"http://{self._service}/voice"
         try:
             done = self._kube.exec(
-                POD, "python3", "-c", _SCRIPT, url, TEXT, timeout=_ANSWER_SECONDS + 15
+                POD, "python3", "-c", SCRIPT, url, TEXT, timeout=_ANSWER_SECONDS + 15
             )
         except subprocess.TimeoutExpired:
             raise DemoError(f"{url} did not answer within {_ANSWER_SECONDS} s") from None

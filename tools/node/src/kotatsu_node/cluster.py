@@ -80,11 +80,11 @@ def start_control_plane(layout: Layout, kube: Path) -> None:
         start(layout, kube, name)
 
 
-def start_containerd(layout: Layout, kube: Path) -> None:
-    """containerd, without memory of containers from before."""
+def start_containerd(layout: Layout, kube: Path, *, keep_containers: bool) -> None:
+    """Start containerd, unless told otherwise without memory of containers from before."""
     start(layout, kube, "containerd")
     wait_for_containerd(layout)
-    if containers.forget(layout):
+    if not keep_containers and containers.forget(layout):
         # Its CRI part read them at its start, so it has to start again.
         stop(layout, ["containerd"])
         start(layout, kube, "containerd")

@@ -80,7 +80,8 @@ def _import_from_buildah(layout: Layout, buildah: Buildah, image: str) -> list[s
     names = names_in_node(image)
     with tempfile.TemporaryDirectory(prefix=".load-", dir=buildah.root) as directory:
         archive = Path(directory) / "image.tar"
-        target = f"oci-archive:{archive}:{names[0]}"
+        # Of the archive formats this is the one with uncompressed layers: it saves half the time.
+        target = f"docker-archive:{archive}:{names[0]}"
         buildah.call("push", "--quiet", *buildah.policy_flag(), image, target)
         containerd.ctr(layout, "images", "import", "--digests=false", archive)
     for other in names[1:]:

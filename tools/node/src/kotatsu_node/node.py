@@ -58,14 +58,17 @@ class Node:
                 return
             self._refuse_foreign_namespace()
             made = prepare.everything(self.layout, self.buildah, self.progress)
-            if found.components["etcd"] and found.components["containerd"] and netns.exists():
+            # While anything runs, the cluster's data is worth keeping; once nothing does, its
+            # pods are gone as well, and a new start is quicker and surer than a repair.
+            is_repair = netns.exists() and any(found.components.values())
+            if is_repair:
                 self.progress.say("the node is half up; starting what is missing")
             else:
                 self._begin_from_nothing(found)
             configuration.write(self.layout, made.kube)
             links = [made.kube / "kubectl", made.helm / "helm"]
             binaries.link(self.layout.bin, links)
-            self._start_everything(made.kube)
+            self._start_everything(made.kube, is_repair=is_repair)
 
     def down(self, *, purge: bool = False) -> None:
         """End the node and take away all it left; `purge` also deletes what is cached."""
@@ -148,19 +151,18 @@ class Node:
         else:
             remains.clean(self.layout)
         certs.ensure(self.layout.pki)
-        cgroups.create()
         netns.create()
 
-    def _start_everything(self, kube: Path) -> None:
+    def _start_everything(self, kube: Path, *, is_repair: bool) -> None:
         layout = self.layout
         for log in layout.logs.glob("*.log"):
             if log.stem in components.ORDER and log.stem not in cluster.alive(layout):
                 log.replace(log.with_suffix(".log.old"))
+        cgroups.create()
         with self.progress.step("start etcd, containerd and the API server"):
             cluster.start(layout, kube, "etcd")
             cluster.start(layout, kube, "kube-apiserver")
-            if "containerd" not in cluster.alive(layout):
-                cluster.start_containerd(layout, kube)
+            cluster.start_containerd(layout, kube, keep_containers=is_repair)
             for image in (PAUSE_IMAGE, BASE_IMAGE):
                 images.load(layout, self.buildah, image)
             cluster.start_control_plane(layout, kube)

@@ -58,11 +58,11 @@ def _current(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     folder = Path(__file__).parent.parent / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))

@@ -1,0 +1,169 @@
+"""Rendering the charts with helm, and reading what came out."""
+
+import functools
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kotatsu_node.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+CHARTS = ROOT / "charts"
+NAMESPACE = "here"
+RELEASE = "mine"
+# A helm that was built without its version believes in a very old Kubernetes.
+KUBE_VERSION = "1.34.0"
+
+Object = dict[str, Any]
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def load_yaml(text: str) -> list[Object]:
+    """All documents of a text that are not empty."""
+    return [doc for doc in yaml.load_all(text, Loader=_Loader) if doc]
+
+
+@functools.cache
+def find_helm() -> str | None:
+    """helm from PATH, or the one that tools/node built; None without either."""
+    layout = Layout.from_environment()
+    built = [layout.bin / "helm", *sorted(layout.binaries.glob("helm-*/helm"))]
+    return shutil.which("helm") or next((str(path) for path in built if path.exists()), None)
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run helm; its failure is for the caller to judge."""
+    program = find_helm()
+    assert program is not None
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A chart with one of its ci/ values files."""
+
+    chart: str
+    values: Path
+
+    @property
+    def name(self) -> str:
+        """Shown as the test's parameter."""
+        return f"{self.chart}-{self.values.stem}"
+
+
+SCENARIOS = [
+    Scenario(chart.name, values)
+    for chart in sorted(CHARTS.iterdir())
+    for values in sorted((chart / "ci").glob("*.yaml"))
+]
+
+
+class Rendered:
+    """The objects of a chart."""
+
+    def __init__(self, objects: list[Object]) -> None:
+        self.objects = objects
+
+    def of(self, *kinds: str) -> list[Object]:
+        """All objects of these kinds."""
+        return [obj for obj in self.objects if obj["kind"] in kinds]
+
+    def one(self, kind: str, name: str, namespace: str = NAMESPACE) -> Object:
+        """The object of this kind and name."""
+        found = [
+            obj
+            for obj in self.of(kind)
+            if obj["metadata"]["name"] == name
+            and obj["metadata"].get("namespace", namespace) == namespace
+        ]
+        assert len(found) == 1, f"{len(found)} objects {kind} {name} in {namespace}"
+        return found[0]
+
+    def names(self, kind: str) -> list[str]:
+        """Names of all objects of a kind, sorted."""
+        return sorted(obj["metadata"]["name"] for obj in self.of(kind))
+
+    def pods(self) -> Iterator[tuple[Object, Object]]:
+        """(owner, pod template) of everything that makes pods."""
+        for obj in self.of("Deployment", "Job", "StatefulSet", "DaemonSet", "CronJob"):
+            yield obj, obj["spec"]["template"]
+
+    def kept(self) -> "Rendered":
+        """Without the objects that exist only while helm runs a hook."""
+        return Rendered([obj for obj in self.objects if "helm.sh/hook" not in annotations(obj)])
+
+
+def annotations(obj: Object) -> dict[str, str]:
+    """Annotations of an object."""
+    return obj["metadata"].get("annotations") or {}
+
+
+def containers(template: Object) -> list[Object]:
+    """Every container of a pod template."""
+    return [*template["spec"].get("initContainers", ()), *template["spec"]["containers"]]
+
+
+def environment(template: Object) -> dict[str, str]:
+    """Variables of the first container; a placeholder for those whose value comes from elsewhere."""
+    given = containers(template)[0].get("env", ())
+    return {entry["name"]: entry.get("value", "placeholder") for entry in given}
+
+
+@functools.cache
+def render(chart: str, values: Path | None = None, *arguments: str) -> Rendered:
+    """`helm template` of a chart."""
+    done = template(chart, values, *arguments)
+    assert done.returncode == 0, done.stderr
+    return Rendered(load_yaml(done.stdout))
+
+
+def template(
+    chart: str, values: Path | None, *arguments: str, folder: Path = CHARTS
+) -> subprocess.CompletedProcess[str]:
+    """`helm template`, whatever comes of it."""
+    files = () if values is None else ("--values", str(values))
+    return helm(
+        *("template", RELEASE, str(folder / chart), "--namespace", NAMESPACE),
+        *("--kube-version", KUBE_VERSION, *files, *arguments),
+    )
+
+
+def notes(chart: str, values: Path | None, work: Path) -> str:
+    """What NOTES.txt says. `helm template` leaves it out, so it is rendered as a ConfigMap."""
+    copy = work / chart
+    shutil.copytree(CHARTS / chart, copy)
+    source = copy / "templates" / "NOTES.txt"
+    (copy / "templates" / "_notes.tpl").write_text(
+        '{{- define "notes" }}' + source.read_text() + "{{ end }}"
+    )
+    source.unlink()
+    (copy / "templates" / "notes.yaml").write_text(
+        'kind: Notes\nmetadata: {name: notes}\ntext: {{ include "notes" . | toJson }}\n'
+    )
+    done = template(chart, values, folder=work)
+    assert done.returncode == 0, done.stderr
+    [found] = Rendered(load_yaml(done.stdout)).of("Notes")
+    return str(found["text"])
+
+
+def default_values(chart: str) -> Object:
+    """The chart's values.yaml."""
+    [values] = load_yaml((CHARTS / chart / "values.yaml").read_text())
+    return values
+
+
+def schema(chart: str) -> Object:
+    """The chart's values.schema.json."""
+    loaded: Object = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    return loaded
+
+
+def crd() -> Object:
+    """The packaged WarmPool CRD."""
+    [found] = load_yaml((CHARTS / "kotatsu/crds/warmpools.kotatsu.dev.yaml").read_text())
+    return found

@@ -1,0 +1,148 @@
+"""The packaged CRD, and how it comes over the cluster's before an upgrade."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from chart.kit import Object, crd
+from kotatsu_operator import crds
+from lightkube import ApiError
+
+# What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
+KEYWORDS = {
+    "type", "description", "format", "default", "enum", "pattern", "minimum", "maximum",
+    "minLength", "maxLength", "minItems", "maxItems", "required", "properties", "items",
+    "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields",
+}  # fmt: skip
+
+
+def test_the_crd_has_no_unknown_keyword() -> None:
+    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+        assert set(node) <= KEYWORDS, path
+
+
+def test_every_field_of_the_crd_is_described() -> None:
+    for path, node in _nodes(crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]):
+        if path.startswith(("spec.", "status.")) and not path.endswith("[]"):
+            assert node.get("description"), path
+
+
+def test_the_crd_tells_its_revision() -> None:
+    assert crds.revision(crd()) >= 1
+
+
+def test_a_newer_crd_replaces_the_spec_and_keeps_what_others_wrote() -> None:
+    old = _crd(1, "old", labels={"team": "demo"})
+
+    new = crds.replacement(old, _crd(2, "new"))
+
+    assert new is not None
+    assert new["spec"] == {"group": "new"}
+    assert new["metadata"]["labels"] == {"team": "demo"}
+    assert new["metadata"]["annotations"][crds.REVISION] == "2"
+    assert new["metadata"]["resourceVersion"] == "7"
+
+
+def test_an_older_crd_never_replaces_a_newer_one() -> None:
+    assert crds.replacement(_crd(3, "new"), _crd(2, "old")) is None
+
+
+def test_a_crd_without_a_revision_is_the_oldest() -> None:
+    plain = _crd(1, "x")
+    plain["metadata"]["annotations"] = {}
+
+    assert crds.revision(plain) == 0
+    assert crds.replacement(plain, _crd(1, "y")) is not None
+
+
+def test_a_change_in_between_is_read_again() -> None:
+    client = _Client(_crd(1, "old"), conflicts=2)
+
+    said = crds.upgrade(client, _crd(2, "new"))
+
+    assert client.installed["spec"] == {"group": "new"}
+    assert client.reads == 3
+    assert said == "warmpools.kotatsu.dev: revision 2 is in place (was 1)"
+
+
+def test_endless_changes_end_with_a_sentence() -> None:
+    with pytest.raises(TimeoutError, match="try again"):
+        crds.upgrade(_Client(_crd(1, "old"), conflicts=99), _crd(2, "new"))
+
+
+def test_a_newer_cluster_is_left_alone_and_told() -> None:
+    client = _Client(_crd(5, "newer"))
+
+    said = crds.upgrade(client, _crd(2, "packaged"))
+
+    assert client.installed["spec"] == {"group": "newer"}
+    assert "newer than the packaged 2" in said
+
+
+def test_a_refusal_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "warmpools.kotatsu.dev.json").write_text(json.dumps(_crd(2, "new")))
+    monkeypatch.setattr(crds, "Client", lambda **_: _Client(_crd(1, "old"), refuse=True))
+
+    assert crds.main([str(tmp_path)]) == 1
+
+    message = capsys.readouterr().err
+    assert "must have storedVersions" in message
+    assert "kubectl apply --server-side" in message
+
+
+def test_it_takes_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert crds.main([]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def _crd(revision: int, group: str, labels: dict[str, str] | None = None) -> Object:
+    return {
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "warmpools.kotatsu.dev",
+            "resourceVersion": "7",
+            "annotations": {crds.REVISION: str(revision)},
+            **({"labels": labels} if labels else {}),
+        },
+        "spec": {"group": group},
+    }
+
+
+class _Client:
+    """The API server's one CRD; refuses the first `conflicts` writes as too late."""
+
+    def __init__(self, installed: Object, conflicts: int = 0, refuse: bool = False) -> None:
+        self.installed, self.conflicts, self.refuse, self.reads = installed, conflicts, refuse, 0
+
+    def get(self, kind: Any, name: str) -> Object:
+        self.reads += 1
+        return self.installed
+
+    def replace(self, obj: Any) -> None:
+        if self.refuse:
+            raise _error(422, "spec.versions must have storedVersions")
+        if self.conflicts:
+            self.conflicts -= 1
+            raise _error(409, "the object has been modified")
+        self.installed = obj.to_dict() if hasattr(obj, "to_dict") else dict(obj)
+
+
+def _error(code: int, message: str) -> ApiError:
+    body = {"kind": "Status", "status": "Failure", "code": code, "message": message}
+    request = httpx2.Request("PUT", "http://cluster")
+    return ApiError(request=request, response=httpx2.Response(code, json=body, request=request))
+
+
+def _nodes(node: Object, path: str = "") -> Iterator[tuple[str, Object]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from _nodes(child, f"{path}.{name}".lstrip("."))
+    if "items" in node:
+        yield from _nodes(node["items"], f"{path}[]")

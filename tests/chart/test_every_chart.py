@@ -1,0 +1,231 @@
+"""What holds for both charts, whatever the values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from chart.kit import (
+    CHARTS,
+    NAMESPACE,
+    Object,
+    Rendered,
+    Scenario,
+    annotations,
+    containers,
+    crd,
+    environment,
+    helm,
+    notes,
+    render,
+)
+
+# The only pods that talk to the API server.
+WITH_TOKEN = {"kotatsu-operator", "kotatsu-activator", "kotatsu-crds"}
+
+
+def test_lint_is_clean(scenario: Scenario) -> None:
+    done = helm("lint", "--strict", str(CHARTS / scenario.chart), "-f", str(scenario.values))
+
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+def test_every_pod_is_restricted(rendered: Rendered) -> None:
+    for owner, template in rendered.pods():
+        where = owner["metadata"]["name"]
+        security = template["spec"]["securityContext"]
+        assert security["runAsNonRoot"] is True, where
+        assert security["runAsUser"] == 65532, where
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, where
+        assert not any(template["spec"].get(x) for x in ("hostNetwork", "hostPID", "hostIPC")), where
+        for volume in template["spec"].get("volumes", ()):
+            assert set(volume) <= {"name", "emptyDir", "configMap", "persistentVolumeClaim"}, where
+        for container in containers(template):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, where
+            assert not any("hostPort" in port for port in container.get("ports", ())), where
+
+
+def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit(
+    rendered: Rendered,
+) -> None:
+    for owner, template in rendered.pods():
+        for container in containers(template):
+            where = f"{owner['metadata']['name']}/{container['name']}"
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}, where
+            assert set(container["resources"]["limits"]) == {"memory"}, where
+
+
+def test_only_the_platform_gets_a_token(rendered: Rendered) -> None:
+    for owner, template in rendered.pods():
+        expected = owner["metadata"]["name"] in WITH_TOKEN
+        assert template["spec"]["automountServiceAccountToken"] is expected, owner["metadata"]
+    for account in rendered.of("ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+def test_no_pod_gets_service_links(rendered: Rendered) -> None:
+    for _, template in rendered.pods():
+        assert template["spec"]["enableServiceLinks"] is False
+
+
+def test_every_long_running_pod_is_probed(rendered: Rendered) -> None:
+    for deployment in rendered.of("Deployment"):
+        for container in containers(deployment["spec"]["template"]):
+            ports = {port["name"] for port in container["ports"]}
+            for probe in ("readinessProbe", "livenessProbe"):
+                assert container[probe]["httpGet"]["port"] in ports, deployment["metadata"]["name"]
+
+
+def test_the_grace_period_covers_the_end_of_the_longest_request(rendered: Rendered) -> None:
+    for deployment in rendered.of("Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        env = environment(deployment["spec"]["template"])
+        longest = env.get("KOTATSU_DRAIN_TIMEOUT") or env.get("KOTATSU_SHUTDOWN_TIMEOUT")
+        if longest is not None and deployment["metadata"]["name"] != "github-stub":
+            assert spec["terminationGracePeriodSeconds"] >= int(longest) + 6
+
+
+def test_selectors_pick_the_pods_of_their_own_chart(rendered: Rendered) -> None:
+    labels = [template["metadata"]["labels"] for _, template in rendered.pods()]
+    for deployment in rendered.of("Deployment"):
+        wanted = deployment["spec"]["selector"]["matchLabels"]
+        assert _matches(wanted, deployment["spec"]["template"]["metadata"]["labels"])
+    for obj in rendered.of("NetworkPolicy", "PodDisruptionBudget"):
+        selector = obj["spec"].get("podSelector") or obj["spec"]["selector"]
+        assert any(_matches(selector["matchLabels"], some) for some in labels), obj["metadata"]
+
+
+def test_two_deployments_never_share_a_pod(rendered: Rendered) -> None:
+    deployments = rendered.of("Deployment")
+    for one in deployments:
+        for other in deployments:
+            if one is not other and one["metadata"]["namespace"] == other["metadata"]["namespace"]:
+                labels = other["spec"]["template"]["metadata"]["labels"]
+                assert not _matches(one["spec"]["selector"]["matchLabels"], labels)
+
+
+def test_services_lead_to_named_ports_of_pods(rendered: Rendered) -> None:
+    for service in rendered.of("Service"):
+        pods = [t for _, t in rendered.pods()
+                if _matches(service["spec"]["selector"], t["metadata"]["labels"])]  # fmt: skip
+        assert len(pods) == 1, service["metadata"]["name"]
+        names = {port["name"] for c in containers(pods[0]) for port in c["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+
+
+def test_a_disruption_budget_exists_exactly_where_there_are_several_replicas(
+    rendered: Rendered,
+) -> None:
+    several = {_key(d) for d in rendered.of("Deployment") if d["spec"].get("replicas", 1) > 1}
+
+    assert {_key(budget) for budget in rendered.of("PodDisruptionBudget")} == several
+    for budget in rendered.of("PodDisruptionBudget"):
+        assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_pooled_targets_render_no_replicas(rendered: Rendered) -> None:
+    pooled = {_key(pool) for pool in rendered.of("WarmPool")}
+    for deployment in rendered.of("Deployment"):
+        if _key(deployment) in pooled:
+            assert "replicas" not in deployment["spec"], deployment["metadata"]["name"]
+
+
+def test_warm_pools_fit_the_crd_and_name_what_is_there(rendered: Rendered) -> None:
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for pool in rendered.of("WarmPool"):
+        jsonschema.validate(pool["spec"], _closed(schema["properties"]["spec"]))
+        name = pool["spec"]["targetRef"]["name"]
+        target = rendered.one("Deployment", name)
+        assert rendered.one("Service", pool["spec"]["service"])
+        ports = containers(target["spec"]["template"])[0]["ports"]
+        assert {"name": "http", "containerPort": 8080} in ports
+
+
+def test_no_cluster_wide_right_in_a_default_install(rendered: Rendered) -> None:
+    kept = rendered.kept()
+
+    assert kept.of("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition") == []
+    assert all("namespace" in obj["metadata"] for obj in kept.objects)
+
+
+def test_no_rule_asks_for_everything(rendered: Rendered) -> None:
+    for role in rendered.of("Role", "ClusterRole"):
+        for rule in role["rules"]:
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "secrets" not in rule["resources"]
+
+
+def test_secrets_are_only_referred_to(rendered: Rendered) -> None:
+    assert rendered.of("Secret") == []
+
+
+def test_every_pod_has_a_network_policy_unless_they_are_off(
+    scenario: Scenario, rendered: Rendered
+) -> None:
+    policies = rendered.of("NetworkPolicy")
+    if scenario.values.stem in ("small", "ingress"):
+        assert policies == []
+        return
+    for deployment in rendered.of("Deployment"):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        mine = [p for p in policies if p["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+                and _matches(p["spec"]["podSelector"]["matchLabels"], labels)]  # fmt: skip
+        assert len(mine) == 1, deployment["metadata"]["name"]
+        assert mine[0]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_rendering_twice_gives_the_same(scenario: Scenario, rendered: Rendered) -> None:
+    again = render.__wrapped__(scenario.chart, scenario.values)
+
+    assert again.objects == rendered.objects
+
+
+def test_prometheus_is_told_once(rendered: Rendered) -> None:
+    monitored = bool(rendered.of("PodMonitor"))
+    for deployment in rendered.of("Deployment"):
+        if deployment["metadata"]["name"] == "gateway":
+            continue
+        told = annotations(deployment["spec"]["template"])
+        assert ("prometheus.io/scrape" in told) is not monitored
+
+
+def test_notes_name_the_next_command(scenario: Scenario, tmp_path: Path) -> None:
+    text = notes(scenario.chart, scenario.values, tmp_path)
+
+    pools = render(scenario.chart, scenario.values).of("WarmPool")
+    if scenario.chart == "kotatsu" or pools:
+        assert "kubectl get warmpools -n " in text
+    assert "{{" not in text
+    assert "<no value>" not in text
+    assert "%!" not in text
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    assert NAMESPACE in text or "team-a" in text
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return selector.items() <= labels.items()
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with every object closed: a field that the CRD would drop is a mistake here."""
+    if not isinstance(schema, dict):
+        return schema
+    closed = {
+        key: {name: _closed(prop) for name, prop in value.items()} if key == "properties" else value
+        for key, value in schema.items()
+        if not key.startswith("x-")
+    }
+    if "items" in closed:
+        closed["items"] = _closed(closed["items"])
+    if "properties" in closed:
+        closed["additionalProperties"] = False
+    return closed

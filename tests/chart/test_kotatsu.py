@@ -1,0 +1,228 @@
+"""The platform's chart."""
+
+import json
+import re
+
+import pytest
+from chart.kit import CHARTS, Rendered, annotations, environment, render, template
+from kotatsu_operator.settings import ActivatorSettings, OperatorSettings
+from kotatsu_operator.views import ACTIVATOR_LABELS
+
+from kotatsu_common.settings import load
+
+CI = CHARTS / "kotatsu" / "ci"
+Right = tuple[str, str, str]
+
+
+def test_the_operator_finds_activators_by_their_labels() -> None:
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+
+    assert activator["spec"]["selector"]["matchLabels"] == ACTIVATOR_LABELS
+    assert activator["spec"]["template"]["metadata"]["labels"] == ACTIVATOR_LABELS
+
+
+def test_the_operator_reads_its_environment() -> None:
+    operator = render("kotatsu", CI / "many-namespaces.yaml").one("Deployment", "kotatsu-operator")
+    env = environment(operator["spec"]["template"])
+
+    settings = load(OperatorSettings, env)
+
+    assert settings.namespaces == ("team-a", "team-b", "team-c")
+    assert settings.log_level == "debug"
+    assert _known(env, OperatorSettings)
+
+
+def test_the_activator_reads_its_environment() -> None:
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+    env = environment(activator["spec"]["template"])
+
+    settings = load(ActivatorSettings, env)
+
+    assert settings.drain_timeout == 60
+    assert _known(env, ActivatorSettings)
+
+
+def test_it_keeps_its_own_namespace_unless_told_otherwise() -> None:
+    kept = render("kotatsu").kept()
+
+    assert {obj["metadata"]["namespace"] for obj in kept.objects} == {"here"}
+
+
+def test_each_namespace_gets_an_activator_and_the_operator_a_role_in_it() -> None:
+    rendered = render("kotatsu", CI / "many-namespaces.yaml").kept()
+
+    for namespace in ("team-a", "team-b", "team-c"):
+        assert rendered.one("Deployment", "kotatsu-activator", namespace)["spec"]["replicas"] == 3
+        binding = rendered.one("RoleBinding", "kotatsu-operator", namespace)
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": "kotatsu-operator", "namespace": "here"}
+        ]
+    assert [d["metadata"]["namespace"] for d in _named(rendered, "kotatsu-operator")] == ["here"]
+    assert "here" not in {role["metadata"]["namespace"] for role in rendered.of("Role")}
+
+
+def test_there_is_never_a_second_operator_beside_the_first() -> None:
+    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+
+    assert operator["spec"]["replicas"] == 1
+    assert operator["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
+    activator = render("kotatsu").one("Deployment", "kotatsu-activator")
+    [container] = activator["spec"]["template"]["spec"]["containers"]
+
+    assert activator["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["readinessProbe"]["periodSeconds"] == 1
+
+
+def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
+    activator = render("kotatsu", CI / "many-namespaces.yaml").one(
+        "Deployment", "kotatsu-activator", "team-a"
+    )
+    pod = activator["spec"]["template"]
+
+    assert environment(pod)["KOTATSU_DRAIN_TIMEOUT"] == "30"
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 45
+
+
+def test_the_operator_may_do_exactly_this() -> None:
+    assert _rights(render("kotatsu"), "kotatsu-operator") == {
+        ("kotatsu.dev", "warmpools", "get list watch"),
+        ("kotatsu.dev", "warmpools/status", "get patch"),
+        ("apps", "deployments", "get list watch"),
+        ("apps", "deployments/scale", "get update"),
+        ("", "pods", "get list watch"),
+        ("discovery.k8s.io", "endpointslices", "delete list watch"),
+        ("", "events", "create patch"),
+    }
+
+
+def test_an_activator_may_do_exactly_this() -> None:
+    assert _rights(render("kotatsu"), "kotatsu-activator") == {
+        ("kotatsu.dev", "warmpools", "get list watch"),
+        ("kotatsu.dev", "warmpools/status", "patch"),
+        ("", "pods", "list watch"),
+        ("", "services", "list watch"),
+        ("discovery.k8s.io", "endpointslices", "create delete get list update watch"),
+        ("apps", "deployments/scale", "get patch"),
+    }
+
+
+def test_every_rule_says_why() -> None:
+    lines = (CHARTS / "kotatsu/templates/rbac.yaml").read_text().splitlines()
+    rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
+
+    assert len(rules) == 12
+    for number in rules:
+        assert lines[number - 1].strip().startswith("# "), lines[number]
+
+
+def test_an_activator_may_be_reached_on_the_port_of_any_pool() -> None:
+    policy = render("kotatsu").one("NetworkPolicy", "kotatsu-activator")
+
+    assert policy["spec"]["ingress"] == [
+        {"ports": [{"protocol": "TCP", "port": 1024, "endPort": 65535}]}
+    ]
+
+
+def test_the_operator_may_ask_the_pods_of_the_namespaces_it_keeps() -> None:
+    policy = render("kotatsu", CI / "many-namespaces.yaml").one("NetworkPolicy", "kotatsu-operator")
+
+    [here] = [rule for rule in policy["spec"]["egress"] if "podSelector" in rule["to"][0]] if all(
+        "to" in rule for rule in policy["spec"]["egress"]
+    ) else [rule for rule in policy["spec"]["egress"] if "podSelector" in rule.get("to", [{}])[0]]
+    [expression] = here["to"][0]["namespaceSelector"]["matchExpressions"]
+    assert expression["values"] == ["team-a", "team-b", "team-c"]
+
+
+def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
+    hooks = [obj for obj in render("kotatsu").objects if "helm.sh/hook" in annotations(obj)]
+
+    assert sorted(obj["kind"] for obj in hooks) == [
+        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "ServiceAccount",
+    ]  # fmt: skip
+    for obj in hooks:
+        assert annotations(obj)["helm.sh/hook"] == "pre-upgrade"
+        assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
+
+
+def test_the_crd_job_may_change_this_one_crd_and_nothing_else() -> None:
+    [role] = render("kotatsu").of("ClusterRole")
+
+    assert role["rules"] == [
+        {
+            "apiGroups": ["apiextensions.k8s.io"],
+            "resources": ["customresourcedefinitions"],
+            "resourceNames": ["warmpools.kotatsu.dev"],
+            "verbs": ["get", "update"],
+        }
+    ]
+
+
+def test_the_crd_job_carries_the_packaged_crd() -> None:
+    packaged = render("kotatsu").one("ConfigMap", "kotatsu-crds")["data"]
+
+    assert list(packaged) == ["warmpools.kotatsu.dev.json"]
+    assert json.loads(packaged["warmpools.kotatsu.dev.json"])["kind"] == "CustomResourceDefinition"
+
+
+def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:
+    assert render("kotatsu", CI / "small.yaml").of("ClusterRole", "Job") == []
+
+
+def test_two_platforms_in_a_cluster_have_crd_jobs_of_different_names() -> None:
+    one, other = (
+        render("kotatsu", None, "--namespace", namespace).names("ClusterRole")
+        for namespace in ("one", "two")
+    )
+
+    assert one != other
+
+
+def test_a_prometheus_operator_is_noticed() -> None:
+    api = "--api-versions=monitoring.coreos.com/v1/PodMonitor"
+
+    assert render("kotatsu").of("PodMonitor") == []
+    assert render("kotatsu", None, api).names("PodMonitor") == ["kotatsu"]
+    assert render("kotatsu", CI / "small.yaml", api).of("PodMonitor") == []
+
+
+def test_placement_reaches_the_pods() -> None:
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    spec = operator["spec"]["template"]["spec"]
+
+    assert spec["containers"][0]["image"] == "images.example.com/kotatsu:1.2.3"
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert spec["tolerations"]
+    assert spec["affinity"]
+
+
+@pytest.mark.parametrize("version", ["1.29.9", "1.20.0"])
+def test_an_old_kubernetes_is_refused(version: str) -> None:
+    done = template("kotatsu", None, "--kube-version", version)
+
+    assert done.returncode != 0
+    assert "kubeVersion" in done.stderr
+
+
+def _named(rendered: Rendered, name: str) -> list[dict[str, dict[str, str]]]:
+    return [d for d in rendered.of("Deployment") if d["metadata"]["name"] == name]
+
+
+def _rights(rendered: Rendered, name: str) -> set[Right]:
+    rules = rendered.one("Role", name)["rules"]
+    return {
+        (group, resource, " ".join(sorted(rule["verbs"])))
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def _known(env: dict[str, str], settings: type[OperatorSettings] | type[ActivatorSettings]) -> bool:
+    known = {f"KOTATSU_{field.upper()}" for field in settings.model_fields}
+    return {name for name in env if re.match("KOTATSU_", name)} <= known

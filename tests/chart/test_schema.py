@@ -1,0 +1,121 @@
+"""values.yaml and values.schema.json say the same, and a typo is refused with its name."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from chart.kit import CHARTS, Object, default_values, schema, template
+
+BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
+# Objects whose keys are Kubernetes' or the user's.
+OPEN = {
+    "resources", "podAnnotations", "nodeSelector", "affinity", "labels", "annotations", "global",
+    "budget",
+}  # fmt: skip
+
+
+@BOTH
+def test_the_defaults_fit_the_schema(chart: str) -> None:
+    jsonschema.validate(default_values(chart), schema(chart))
+
+
+@BOTH
+def test_every_value_is_in_the_schema_and_described(chart: str) -> None:
+    for path, node in _leaves(default_values(chart), schema(chart), schema(chart)):
+        assert node is not None, f"{path} is not in the schema"
+        assert node.get("description"), f"{path} has no description"
+
+
+@BOTH
+def test_everything_in_the_schema_has_a_default(chart: str) -> None:
+    values = default_values(chart)
+    for path in _paths(schema(chart), schema(chart)):
+        found: Any = values
+        for key in path:
+            assert key in found, f"{'.'.join(path)} is not in values.yaml"
+            found = found[key]
+
+
+@BOTH
+def test_every_object_refuses_what_it_does_not_know(chart: str) -> None:
+    for path in _objects(default_values(chart)):
+        values = default_values(chart)
+        place: Any = values
+        for key in path:
+            place = place[key]
+        place["nonsense"] = 1
+        with pytest.raises(jsonschema.ValidationError, match="nonsense"):
+            jsonschema.validate(values, schema(chart))
+
+
+@BOTH
+def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
+    done = template(chart, None, "--set", "idelAfter=5m")
+
+    assert done.returncode != 0
+    assert "idelAfter" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chart", "wrong"),
+    [
+        ("kotatsu", "activator.replicas=0"),
+        ("kotatsu", "logLevel=loud"),
+        ("kotatsu", "namespaces={Not_A_Name}"),
+        ("kotatsu", "image.pullPolicy=Sometimes"),
+        ("kotatsu", "activator.drainTimeout=1m"),
+        ("pet", "idleAfter=5"),
+        ("pet", "voice.engine=parrot"),
+        ("pet", "voice.anonymous=yes please"),
+        ("pet", "gateway.anonymousVoice.rate=60"),
+        ("pet", "budget.prices.cpuHour=cheap"),
+        ("pet", "voice.pool.windows[0].name=pitch"),
+    ],
+)
+def test_a_wrong_value_is_refused(chart: str, wrong: str) -> None:
+    done = template(chart, None, "--set", wrong)
+
+    assert done.returncode != 0
+    assert wrong.split("=")[0].split(".")[-1].split("[")[0] in done.stderr.replace("/", " ")
+
+
+@BOTH
+def test_every_top_level_value_has_a_comment(chart: str) -> None:
+    text = (CHARTS / chart / "values.yaml").read_text()
+    for key in default_values(chart):
+        block = text.split(f"\n{key}:")[0].rsplit("\n\n", 1)[-1] + text.split(f"{key}:", 1)[1][:200]
+        assert "#" in block, key
+
+
+def _resolve(node: Object, root: Object) -> Object:
+    if "$ref" in node:
+        found: Object = root["definitions"][node["$ref"].rsplit("/", 1)[-1]]
+        return found
+    return node
+
+
+def _leaves(
+    values: Object, node: Object, root: Object, path: str = ""
+) -> Iterator[tuple[str, Object | None]]:
+    for key, value in values.items():
+        child = node.get("properties", {}).get(key)
+        yield f"{path}{key}", None if child is None else _resolve(child, root)
+        if isinstance(value, dict) and value and key not in OPEN and child is not None:
+            yield from _leaves(value, _resolve(child, root), root, f"{path}{key}.")
+
+
+def _paths(node: Object, root: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, child in node.get("properties", {}).items():
+        if key == "global":
+            continue
+        yield (*path, key)
+        if key not in OPEN:
+            yield from _paths(_resolve(child, root), root, (*path, key))
+
+
+def _objects(values: Object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in OPEN:
+            yield from _objects(value, (*path, key))

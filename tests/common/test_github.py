@@ -1,0 +1,130 @@
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_common.github import (
+    LONGEST_WAIT,
+    MAX_ANSWER,
+    GitHub,
+    GitHubMetrics,
+    GitHubUnavailableError,
+)
+
+NOW = 1_000_000.0
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+async def ask(handler: Handler, registry: CollectorRegistry | None = None) -> httpx.Response:
+    metrics = GitHubMetrics(registry or CollectorRegistry(), "test")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
+        github = GitHub(http, metrics, timeout=0.1, now=lambda: NOW)
+        return await github.ask("user", "GET", "http://github/user")
+
+
+async def fails(handler: Handler) -> GitHubUnavailableError:
+    with pytest.raises(GitHubUnavailableError) as caught:
+        await ask(handler)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [200, 201, 304, 400, 401, 403, 404, 422])
+async def test_an_answer_is_an_answer(status: int) -> None:
+    assert (await ask(lambda _: httpx.Response(status))).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "wait"),
+    [
+        (429, {}, "", 60),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000030"}, "", 30),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "5"}, "", 1),
+        (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9" * 400}, "", LONGEST_WAIT),
+        (403, {"retry-after": "7"}, "", 7),
+        (403, {"retry-after": "soon"}, "", 60),
+        (403, {}, "You have exceeded a secondary rate limit", 60),
+    ],
+)
+async def test_a_rate_limit_says_how_long_to_wait(
+    status: int, headers: dict[str, str], body: str, wait: float
+) -> None:
+    error = await fails(lambda _: httpx.Response(status, headers=headers, text=body))
+    assert (error.reason, error.retry_after) == ("rate_limited", wait)
+    assert error.headers == {"Retry-After": str(int(wait))}
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+async def test_a_server_error_says_its_status(status: int) -> None:
+    error = await fails(lambda _: httpx.Response(status))
+    assert error.reason == "error"
+    assert str(status) in error.detail
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    error = await fails(lambda _: httpx.Response(302, headers={"location": "http://evil/"}))
+    assert error.reason == "garbage"
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("x"), httpx.ReadError("x"), httpx.RemoteProtocolError("x")]
+)
+async def test_a_connection_that_fails_is_down(failure: Exception) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise failure
+
+    assert (await fails(handler)).reason == "down"
+
+
+async def test_a_timeout_of_httpx_s_is_slow() -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("x")
+
+    assert (await fails(handler)).reason == "slow"
+
+
+async def test_an_answer_that_drips_is_slow_though_no_single_read_is() -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    assert (await fails(lambda _: httpx.Response(200, content=drip()))).reason == "slow"
+
+
+async def test_an_answer_without_end_is_garbage() -> None:
+    endless = b"x" * (MAX_ANSWER + 1)
+    assert (await fails(lambda _: httpx.Response(200, content=endless))).reason == "garbage"
+
+
+async def test_a_wrong_compression_is_garbage() -> None:
+    headers = {"content-encoding": "gzip"}
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"not gzip"
+
+    error = await fails(lambda _: httpx.Response(200, headers=headers, content=body()))
+    assert error.reason == "garbage"
+
+
+async def test_what_became_of_each_call_is_counted() -> None:
+    registry = CollectorRegistry()
+
+    def count(outcome: str) -> float:
+        labels = {"call": "user", "outcome": outcome}
+        return registry.get_sample_value("test_github_requests_total", labels) or 0
+
+    left = {"x-ratelimit-remaining": "4321"}
+    metrics = GitHubMetrics(registry, "test")
+    assert math.isnan(registry.get_sample_value("test_github_rate_limit_remaining") or 0)
+    answers = [httpx.Response(200, headers=left), httpx.Response(401), httpx.Response(500)]
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answers.pop(0))) as http:
+        github = GitHub(http, metrics, timeout=1)
+        await github.ask("user", "GET", "http://github/user")
+        await github.ask("user", "GET", "http://github/user")
+        with pytest.raises(GitHubUnavailableError):
+            await github.ask("user", "GET", "http://github/user")
+    assert (count("2xx"), count("4xx"), count("error")) == (1, 1, 1)
+    assert registry.get_sample_value("test_github_rate_limit_remaining") == 4321

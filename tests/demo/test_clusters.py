@@ -1,0 +1,74 @@
+"""The clusters made of Docker and kind: which commands they run. Nothing is really made here."""
+
+from pathlib import Path
+
+import pytest
+
+from kotatsu_demo import clusters
+from kotatsu_demo.choice import Choice, Where
+from kotatsu_demo.clusters import GivenCluster, cluster_of
+from kotatsu_demo.images import IMAGES
+
+VOICE = next(image for image in IMAGES if image.name == "voice")
+OURS = Choice(Where.KIND, "", "kind-kotatsu-demo", "kotatsu-demo")
+THEIRS = Choice(Where.GIVEN, "", "kind-mine", "mine")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(clusters, "ROOT", tmp_path)
+    monkeypatch.setattr(clusters, "WORK", tmp_path / "demo")
+    return tmp_path / "demo"
+
+
+def test_a_kind_cluster_of_ours_is_made_with_a_kubeconfig_of_its_own(programs, progress, work):
+    programs.add("kind", get_clusters="other")
+    cluster = cluster_of(OURS, "demo", "", progress)
+    cluster.start()
+    made = programs.calls[programs.index("kind create cluster", "--name kotatsu-demo")]
+    assert f"--kubeconfig {work}/kubeconfig" in made
+    assert cluster.kube.environment == {"KUBECONFIG": f"{work}/kubeconfig"}
+    assert cluster.is_ours
+
+
+def test_one_that_is_there_is_used(programs, progress):
+    programs.add("kind", get_clusters="kotatsu-demo")
+    cluster_of(OURS, "demo", "", progress).start()
+    programs.index("kind export kubeconfig", "--name kotatsu-demo")
+    assert not any("create" in call for call in programs.calls)
+
+
+def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs, progress):
+    programs.add("kind")
+    programs.add("docker", image_inspect="sha256:abc")
+    built = cluster_of(THEIRS, "demo", "", progress).provide(VOICE)
+    assert (built.reference, built.id) == ("localhost/kotatsu-voice:dev", "sha256:abc")
+    build = programs.index("docker build", "services/voice/Dockerfile", "kotatsu-voice:dev")
+    load = programs.index("kind load docker-image localhost/kotatsu-voice:dev", "--name mine")
+    assert build < load
+
+
+def test_a_kind_cluster_of_the_users_is_neither_made_nor_deleted(programs, progress):
+    programs.add("kind", get_clusters="mine")
+    cluster = cluster_of(THEIRS, "demo", "", progress)
+    cluster.start()
+    cluster.remove()
+    assert programs.calls == []
+    assert not cluster.is_ours
+
+
+def test_ours_is_deleted_with_its_kubeconfig(programs, progress, work):
+    programs.add("kind", get_clusters="kotatsu-demo")
+    work.mkdir()
+    (work / "kubeconfig").touch()
+    cluster_of(OURS, "demo", "", progress).remove()
+    programs.index("kind delete cluster --name kotatsu-demo")
+    assert not (work / "kubeconfig").exists()
+
+
+def test_a_cluster_elsewhere_is_given_the_names_of_pushed_images(programs, progress):
+    choice = Choice(Where.GIVEN, "", "prod")
+    cluster = cluster_of(choice, "demo", "registry.example/me", progress)
+    assert isinstance(cluster, GivenCluster)
+    assert cluster.provide(VOICE).reference == "registry.example/me/kotatsu-voice:dev"
+    assert (cluster.pull_policy, programs.calls) == ("Always", [])

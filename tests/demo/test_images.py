@@ -1,0 +1,57 @@
+"""The images, and the chart values that name them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kotatsu_demo.images import IMAGES, ROOT, Built, image_values, local_name, present
+
+VALUES = {
+    chart: yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())
+    for chart in ("kotatsu", "pet")
+}
+BUILT = [Built(image, local_name(image), f"sha256:{image.name}") for image in IMAGES]
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_each_image_has_its_place_in_a_chart(image):
+    assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
+    for pods in image.pods:
+        assert "podAnnotations" in VALUES[image.chart][pods]
+
+
+def test_a_rebuilt_image_changes_the_annotation_of_its_pods():
+    values = image_values("kotatsu", VALUES["kotatsu"], BUILT, "IfNotPresent")
+    assert values["image"]["repository"] == "localhost/kotatsu-operator"
+    for pods in ("operator", "activator"):
+        assert values[pods]["podAnnotations"] == {"kotatsu.dev/image": "sha256:operator"}
+
+
+def test_pushed_images_are_pulled_and_have_no_annotation():
+    pushed = [Built(image, f"registry.example/me/kotatsu-{image.name}") for image in IMAGES]
+    values = image_values("pet", VALUES["pet"], pushed, "Always")
+    assert values["voice"] == {
+        "image": {
+            "repository": "registry.example/me/kotatsu-voice", "tag": "dev", "pullPolicy": "Always",
+        }
+    }  # fmt: skip
+
+
+def test_the_pet_does_without_what_has_no_image():
+    built = [one for one in BUILT if one.image.name == "voice"]
+    values = image_values("pet", VALUES["pet"], built, "IfNotPresent")
+    assert values["gateway"] == values["feed"] == {"enabled": False}
+    assert "enabled" not in values["voice"]
+
+
+def test_an_older_chart_gets_no_value_that_it_does_not_know():
+    assert set(image_values("pet", {"voice": {"image": {}}}, BUILT, "Always")) == {"voice"}
+
+
+def test_dockerfiles_decide_what_is_present(tmp_path: Path):
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / "Dockerfile").touch()
+    there, missing = present(tmp_path)
+    assert [image.name for image in there] == ["operator"]
+    assert len(there) + len(missing) == len(IMAGES)

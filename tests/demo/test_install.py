@@ -1,0 +1,85 @@
+"""Installing and removing: which commands run, and what is never touched."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from kotatsu_demo.errors import DemoError
+from kotatsu_demo.install import Installation, pet_values
+from kotatsu_demo.kube import Kube
+from kotatsu_demo.windows import IDLE_AFTER, window_from
+
+NOW = datetime(2026, 11, 24, 17, 40, 12, tzinfo=UTC)
+OURS = {"kotatsu.dev/demo": "true"}
+
+
+def namespace(**labels: str) -> str:
+    return json.dumps({"metadata": {"name": "demo", "labels": labels}})
+
+
+@pytest.fixture
+def installation(programs, progress) -> Installation:
+    programs.add("helm")
+    return Installation(Kube("mine", {}, "demo"), "IfNotPresent", progress)
+
+
+def test_the_platform_comes_first_since_the_pet_needs_its_crd(programs, installation):
+    programs.add("kubectl", get_namespace=namespace(**OURS))
+    installation.install([])
+    assert programs.index("helm", "upgrade --install kotatsu") < programs.index(
+        "helm", "upgrade --install pet"
+    )
+    assert all("--kube-context=mine --namespace=demo" in c for c in programs.calls if "helm" in c)
+
+
+def test_a_namespace_of_somebody_elses_is_left_alone(programs, installation):
+    programs.add("kubectl", get_namespace=namespace(team="blue"))
+    for action in (installation.remove, lambda: installation.install([])):
+        with pytest.raises(DemoError) as caught:
+            action()
+        assert "was not made by the demo" in caught.value.what
+    assert not any("helm" in call or "delete" in call for call in programs.calls)
+
+
+def test_removing_uninstalls_the_pet_before_the_platform_that_lets_it_go(programs, installation):
+    programs.add("kubectl", get_namespace=namespace(**OURS))
+    installation.remove()
+    order = [
+        programs.index("helm", "uninstall pet"),
+        programs.index("helm", "uninstall kotatsu"),
+        programs.index("kubectl", "delete namespace demo"),
+    ]
+    assert order == sorted(order)
+    assert not any("delete crd" in call for call in programs.calls)
+
+
+def test_a_crd_that_the_demo_brought_goes_unless_others_use_it(programs, installation):
+    brought = namespace(**OURS, **{"kotatsu.dev/demo-brought-crd": "true"})
+    programs.add("kubectl", get_namespace=brought, get_warmpools="warmpool/other")
+    installation.remove()
+    assert not any("delete crd" in call for call in programs.calls)
+    programs.add("kubectl", get_namespace=brought)
+    installation.remove()
+    programs.index("kubectl", "delete crd warmpools.kotatsu.dev")
+
+
+def test_removing_where_nothing_is_does_nothing(programs, installation):
+    programs.add("kubectl")
+    installation.remove()
+    assert len(programs.calls) == 1
+
+
+def test_the_pet_has_no_window_until_it_is_given_one():
+    pool = pet_values({"voice": {"image": {"tag": "dev"}}}, None)["voice"]["pool"]
+    assert pool == {"idleAfter": f"{IDLE_AFTER.seconds}s", "windows": []}
+
+
+def test_a_window_goes_beside_the_images():
+    images = {"voice": {"image": {"tag": "dev"}}}
+    values = pet_values(images, window_from(NOW, {}))
+    assert values["timeZone"] == "Asia/Tokyo"
+    assert values["voice"]["image"] == {"tag": "dev"}
+    assert values["voice"]["pool"]["windows"][0]["name"] == "demo"
+    assert values["voice"]["pool"]["lead"] == "20s"
+    assert "pool" not in images["voice"]

@@ -1,0 +1,50 @@
+"""When the demo's window is."""
+
+from datetime import UTC, datetime, timedelta
+
+from kotatsu_demo.windows import IDLE_AFTER, OPEN, ZONE_NAME, window_from
+from kotatsu_operator.core.spec import parse
+
+NOW = datetime(2026, 11, 24, 17, 40, 12, 345678, UTC)
+
+
+def test_it_opens_one_minute_from_now_on_a_whole_second():
+    window = window_from(NOW, {})
+    assert window.start == datetime(2026, 11, 24, 17, 41, 13, tzinfo=UTC)
+    assert window.end == window.start + OPEN
+
+
+def test_a_time_on_a_whole_second_gets_exactly_a_minute():
+    whole = NOW.replace(microsecond=0)
+    assert window_from(whole, {}).start == whole + timedelta(minutes=1)
+
+
+def test_its_times_are_wall_clock_times_in_tokyo():
+    value = window_from(NOW, {}).as_value()
+    assert value["start"] == "2026-11-25T02:41:13"
+    assert value["end"] == "2026-11-25T02:41:33"
+
+
+def test_the_operator_reads_the_same_instants():
+    window = window_from(NOW, {})
+    spec = parse(
+        {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"},
+            "timeZone": ZONE_NAME,
+            "windows": [window.as_value()],
+            "prewarm": {"lead": window.lead},
+        }
+    )
+    assert spec.windows[0].start is not None
+    assert spec.windows[0].start.replace(tzinfo=spec.zone) == window.start
+    assert spec.lead == timedelta(seconds=20)
+
+
+def test_the_lead_is_set_until_the_pool_has_learned_one():
+    assert window_from(NOW, {}).lead == "20s"
+    assert window_from(NOW, {"warmUps": []}).lead == "20s"
+    assert window_from(NOW, {"warmUps": [{"seconds": 2.1, "replicas": 2}]}).lead == "auto"
+
+
+def test_nothing_but_the_window_keeps_the_pods_at_its_end():
+    assert timedelta(seconds=3) + IDLE_AFTER < OPEN

@@ -1,0 +1,76 @@
+"""The three services in one process, as `make local` serves them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kotatsu_local.__main__ import sources, welcome
+from kotatsu_local.app import create_app
+from kotatsu_local.settings import LocalSettings, environment
+
+DEMO = {"Authorization": "demo"}
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(LocalSettings(local_folder=str(tmp_path / "pets")), {})
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http,
+    ):
+        yield http
+
+
+@pytest.mark.slow
+async def test_one_port_serves_the_whole_app(local: httpx.AsyncClient, tmp_path: Path) -> None:
+    token = (await local.get("/token?code=demo")).json()["access_token"]
+    mine = {"Authorization": token}
+    assert (await local.get("/authorize", headers=mine)).json()["login"] == "demo"
+    assert (await local.post("/get_feed", headers=mine)).json() == {"feedCount": 12}
+    assert (await local.post("/feed", headers=mine)).json()["characterExperience"] == 10
+    home = (await local.get("/home", headers=mine)).json()
+    avatar = home["avatarUrl"]
+    assert avatar.startswith("http://127.0.0.1:8000/")
+    assert (await local.get(avatar)).headers["content-type"].startswith("image/svg+xml")
+    speech = await local.post("/voice", json={"text": "こんにちは"})
+    assert speech.headers["content-type"] == "audio/mpeg"
+    assert (tmp_path / "pets/feed.sqlite3").exists()
+
+
+@pytest.mark.slow
+async def test_each_app_can_be_reached_by_itself(local: httpx.AsyncClient) -> None:
+    for name in ("auth", "feed", "voice", "github-stub"):
+        openapi = (await local.get(f"/_local/{name}/openapi.json")).json()
+        assert name.split("-")[-1] in openapi["info"]["title"].lower()
+        assert (await local.get(f"/_local/{name}/metrics")).status_code == 200
+    assert (await local.get("/_local/nobody/home")).status_code == 404
+
+
+def test_what_is_set_in_the_environment_wins() -> None:
+    settings = LocalSettings()
+    assert environment(settings, {})["KOTATSU_GITHUB_API_URL"] == "http://github-stub"
+    mine = {"KOTATSU_DATABASE_URL": "postgresql://h/d"}
+    assert environment(settings, mine)["KOTATSU_DATABASE_URL"] == "postgresql://h/d"
+
+
+def test_the_real_github_is_one_variable_away() -> None:
+    values = environment(LocalSettings(local_github="real"), {})
+    assert "KOTATSU_GITHUB_API_URL" not in values
+
+
+def test_edits_in_every_package_of_the_app_are_watched() -> None:
+    assert {Path(folder).name for folder in sources()} == {
+        "kotatsu_auth",
+        "kotatsu_common",
+        "kotatsu_feed",
+        "kotatsu_github_stub",
+        "kotatsu_local",
+        "kotatsu_voice",
+    }
+
+
+def test_the_welcome_says_what_to_try_first() -> None:
+    assert "curl -H 'Authorization: demo' http://127.0.0.1:8000/home" in welcome(LocalSettings())
