@@ -1,7 +1,5 @@
 """The charts are rendered with a real helm; without one these tests are skipped."""
 
-from collections.abc import Iterator
-
 import pytest
 from chart.kit import SCENARIOS, Rendered, Scenario, find_helm, render
 
@@ -10,10 +8,9 @@ from e2e.conftest import context, make_namespace  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
-def _needs_helm() -> Iterator[None]:
+def _needs_helm() -> None:
     if find_helm() is None:
         pytest.skip("no helm in PATH and none built by tools/node (`kotatsu-node up` builds one)")
-    yield
 
 
 @pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from kotatsu_node.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def containers(template: Object) -> list[Object]:
 
 
 def environment(template: Object) -> dict[str, str]:
-    """Variables of the first container; a placeholder for those whose value comes from elsewhere."""
+    """Variables of the first container; "placeholder" for a value that is referred to."""
     given = containers(template)[0].get("env", ())
     return {entry["name"]: entry.get("value", "placeholder") for entry in given}
 

@@ -8,8 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 from chart.kit import Object, crd
-from kotatsu_operator import crds
 from lightkube import ApiError
+
+from kotatsu_operator import crds
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {

@@ -38,7 +38,9 @@ def test_every_pod_is_restricted(rendered: Rendered) -> None:
         assert security["runAsNonRoot"] is True, where
         assert security["runAsUser"] == 65532, where
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, where
-        assert not any(template["spec"].get(x) for x in ("hostNetwork", "hostPID", "hostIPC")), where
+        assert not any(template["spec"].get(x) for x in ("hostNetwork", "hostPID", "hostIPC")), (
+            where
+        )
         for volume in template["spec"].get("volumes", ()):
             assert set(volume) <= {"name", "emptyDir", "configMap", "persistentVolumeClaim"}, where
         for container in containers(template):
@@ -173,8 +175,12 @@ def test_every_pod_has_a_network_policy_unless_they_are_off(
         return
     for deployment in rendered.of("Deployment"):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
-        mine = [p for p in policies if p["metadata"]["namespace"] == deployment["metadata"]["namespace"]
-                and _matches(p["spec"]["podSelector"]["matchLabels"], labels)]  # fmt: skip
+        mine = [
+            policy
+            for policy in policies
+            if policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+            and _matches(policy["spec"]["podSelector"]["matchLabels"], labels)
+        ]
         assert len(mine) == 1, deployment["metadata"]["name"]
         assert mine[0]["spec"]["policyTypes"] == ["Ingress", "Egress"]
 

@@ -39,14 +39,15 @@ def test_everything_in_the_schema_has_a_default(chart: str) -> None:
 
 @BOTH
 def test_every_object_refuses_what_it_does_not_know(chart: str) -> None:
-    for path in _objects(default_values(chart)):
-        values = default_values(chart)
+    validator = jsonschema.Draft7Validator(schema(chart))
+    values = default_values(chart)
+    for path in list(_objects(values)):
         place: Any = values
         for key in path:
             place = place[key]
         place["nonsense"] = 1
-        with pytest.raises(jsonschema.ValidationError, match="nonsense"):
-            jsonschema.validate(values, schema(chart))
+        assert any("nonsense" in error.message for error in validator.iter_errors(values)), path
+        del place["nonsense"]
 
 
 @BOTH
@@ -58,26 +59,22 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chart", "wrong"),
+    ("chart", "wrong", "named"),
     [
-        ("kotatsu", "activator.replicas=0"),
-        ("kotatsu", "logLevel=loud"),
-        ("kotatsu", "namespaces={Not_A_Name}"),
-        ("kotatsu", "image.pullPolicy=Sometimes"),
-        ("kotatsu", "activator.drainTimeout=1m"),
-        ("pet", "idleAfter=5"),
-        ("pet", "voice.engine=parrot"),
-        ("pet", "voice.anonymous=yes please"),
-        ("pet", "gateway.anonymousVoice.rate=60"),
-        ("pet", "budget.prices.cpuHour=cheap"),
-        ("pet", "voice.pool.windows[0].name=pitch"),
+        ("kotatsu", "activator.replicas=0", "/activator/replicas"),
+        ("kotatsu", "logLevel=loud", "/logLevel"),
+        ("kotatsu", "namespaces={Not_A_Name}", "/namespaces/0"),
+        ("pet", "idleAfter=5", "/idleAfter"),
+        ("pet", "voice.engine=parrot", "/voice/engine"),
+        ("pet", "gateway.anonymousVoice.rate=60", "/gateway/anonymousVoice/rate"),
+        ("pet", "voice.pool.windows[0].name=pitch", "/voice/pool/windows/0"),
     ],
 )
-def test_a_wrong_value_is_refused(chart: str, wrong: str) -> None:
+def test_a_wrong_value_is_refused_by_its_place(chart: str, wrong: str, named: str) -> None:
     done = template(chart, None, "--set", wrong)
 
     assert done.returncode != 0
-    assert wrong.split("=")[0].split(".")[-1].split("[")[0] in done.stderr.replace("/", " ")
+    assert f"at '{named}'" in done.stderr
 
 
 @BOTH

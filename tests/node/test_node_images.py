@@ -54,3 +54,12 @@ def test_other_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
         images.archive_fingerprint(text)
     with pytest.raises(NodeError, match="no image archive"):
         images.archive_fingerprint(archive(tmp_path / "x.tar", readme=b"hello"))
+
+
+def test_an_image_whose_tag_went_to_another_is_replaced() -> None:
+    present = {
+        "localhost/voice:dev": "digest-new",
+        "sha256:new": "digest-new",
+        "sha256:old": "digest-old",
+    }
+    assert images.replaced_images(present) == ["sha256:old"]

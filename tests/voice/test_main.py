@@ -9,11 +9,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from voice.fakes import Heard
 
+from kotatsu_common.settings import ServiceSettings
 from kotatsu_voice.settings import VoiceSettings
+
+COMMON = ServiceSettings.model_fields.keys()
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +35,16 @@ def test_h_documents_every_variable() -> None:
     assert done.returncode == 0
     for field in VoiceSettings.model_fields:
         assert f"KOTATSU_{field.upper()}" in done.stdout
+
+
+def test_the_readme_documents_every_variable() -> None:
+    services = Path(__file__).parents[2] / "services"
+    for readme, fields in (
+        (services / "common/README.md", ServiceSettings.model_fields),
+        (services / "voice/README.md", VoiceSettings.model_fields.keys() - COMMON),
+    ):
+        text = readme.read_text()
+        assert [name for name in fields if f"`KOTATSU_{name.upper()}`" not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,16 @@ def test_a_request_that_comes_while_the_operator_is_down_is_served_and_the_pool_
     assert w.pods == []
 
 
+def test_a_pool_that_was_woken_and_left_while_the_operator_was_away_gets_one_idle_after() -> None:
+    w = asleep()
+    w.operator_up = False
+    w.ask(t("08:10"))
+    w.until(t("09:20"))
+    w.restart()
+    w.until(t("09:30"))
+    assert w.reached(0, after=t("09:20")) == t("09:20") + IDLE_AFTER
+
+
 def test_a_request_that_comes_while_the_last_pod_goes_wakes_the_pool_again() -> None:
     w = asleep("08:30", gone_after=30)
     w.until(t("08:32:20"))

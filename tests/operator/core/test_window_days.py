@@ -209,6 +209,29 @@ def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -
     assert w.told("WindowCold", "WindowLate") == []
 
 
+def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks() -> None:
+    a, b = once("a", "10:00", "12:00", 2), once("b", "10:05", "12:00", 2)
+    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00")).until(t("10:04"))
+    assert w.memory.opening is not None
+    assert (w.memory.opening.window, w.memory.opening.early) == ("b", 10 * MINUTE)
+
+
+def test_a_window_that_is_edited_to_open_earlier_while_it_is_warmed_for_is_followed() -> None:
+    w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("09:00"), ready_after=120)
+    w.until(t("09:51"))
+    w.edit(pool({**PITCH, "start": "2026-11-25T09:51:30"}, prewarm={"lead": "10m"}))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_a_window_that_is_deleted_while_it_is_warmed_for_leaves_the_open_one_unpunished() -> None:
+    a, b = once("a", "09:00", "12:00", 2), once("b", "10:00", "12:00", 5)
+    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("08:00")).until(t("09:55"))
+    w.edit(pool(a, prewarm={"lead": "10m"}))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
 def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished() -> None:
     asleep = override("Asleep", t("10:30"))
     w = walk(pool(PITCH, override=asleep), t("08:00")).until(t("12:30"))

@@ -97,12 +97,20 @@ class Activator:
             await asyncio.sleep(0.1)
         await self.publisher.withdraw()
 
-    def _new_client(self, pool: str, port: str) -> Client:
+    def _waker(self, pool: str) -> Waker:
         waker = self.wakers.get(pool)
         if waker is None:
-            waker = Waker(pool, self._kube, self.view, self._me, self._metrics)
+            waker = Waker(pool, self._kube, self.view, self._me, self._metrics, self._wake_other)
             waker.changed()
             self.wakers[pool] = waker
+        return waker
+
+    def _wake_other(self, pool: str) -> None:
+        if pool in self.view.pools:
+            self._waker(pool).poke()
+
+    def _new_client(self, pool: str, port: str) -> Client:
+        waker = self._waker(pool)
         client = Client(waker)
         waker.expect(client, port)
         return client

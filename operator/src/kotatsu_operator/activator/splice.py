@@ -14,7 +14,6 @@ from .peek import HEAD_LIMIT, Kind, Peek, ask_to_close, peek
 BUFFER_LIMIT = 2 * HEAD_LIMIT
 """Bytes kept of a held connection before reading from it is paused."""
 
-
 LINGER = 60.0
 """Seconds a client may keep its half of a connection open after the pod has finished: a pool
 of idle connections may never look at it again."""
@@ -136,10 +135,11 @@ class Client(asyncio.Protocol):
             end = self.seen.head_end
             first = ask_to_close(first[:end]) + first[end:]
         self.owner.moved(len(first), 0)
-        upstream.write(first)
+        # Resumed before the write, which may pause it again.
         if self._paused and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
+        upstream.write(first)
 
     def write(self, data: bytes) -> None:
         """Pass bytes from the pod on."""
@@ -175,6 +175,7 @@ class Upstream(asyncio.Protocol):
         self._client = client
         self._transport: asyncio.Transport | None = None
         self.has_finished = False
+        self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The pod has accepted."""
@@ -191,12 +192,14 @@ class Upstream(asyncio.Protocol):
         if self._client.has_finished:
             self._client.close()
             return False
-        asyncio.get_running_loop().call_later(LINGER, self.close)
+        self._linger = asyncio.get_running_loop().call_later(LINGER, self.close)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The pod has gone: so does the client."""
         self._transport = None
+        if self._linger is not None:
+            self._linger.cancel()
         self._client.close()
 
     def pause_writing(self) -> None:

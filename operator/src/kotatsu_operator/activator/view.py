@@ -25,6 +25,8 @@ class Pool:
     max_held: int
     ignore_paths: frozenset[str]
     settle: float
+    wake_with: tuple[str, ...] = ()
+    """Pools that are woken together with this one."""
     deleted: bool = False
     """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
 
@@ -49,6 +51,7 @@ def pool_view(obj: Object) -> Pool:
             wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
         settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
+        wake_with=tuple(wake.get("wakeWith") or ()),
     )
 
 

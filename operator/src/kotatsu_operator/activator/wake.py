@@ -7,6 +7,7 @@ however many requests have come.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from kotatsu_operator.core.state import Phase
@@ -40,9 +41,16 @@ class Waker:
     """The held connections of one pool, and the tasks that get them a pod."""
 
     def __init__(
-        self, name: str, kube: Kube, view: View, me: Self, metrics: ActivatorMetrics
+        self,
+        name: str,
+        kube: Kube,
+        view: View,
+        me: Self,
+        metrics: ActivatorMetrics,
+        wake_other: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = name
+        self._wake_other = wake_other
         self._kube, self._view, self._me, self._metrics = kube, view, me, metrics
         self._held: set[Client] = set()
         self._waiting: set[Client] = set()
@@ -163,6 +171,9 @@ class Waker:
         if not (going_down or asleep):
             client.ticket = self._ticket_written
             return
+        if self._announced_epoch != pool.epoch:
+            for other in pool.wake_with:
+                self._wake_other(other)
         self._announced_epoch = pool.epoch
         self._ticket_wanted += 1
         client.ticket = self._ticket_wanted
@@ -185,6 +196,23 @@ class Waker:
             self._release()
 
     # --- waking ---
+
+    def poke(self) -> None:
+        """Wake the pool for another one that will need it (spec.wake.wakeWith), holding nobody."""
+        pool = self._view.pools.get(self.name)
+        if pool is not None and pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
+            self._announced_epoch = pool.epoch
+            task = asyncio.create_task(self._raise_for_another())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _raise_for_another(self) -> None:
+        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
+        try:
+            await self._kube.patch_status(self._me.namespace, self.name, status)
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot announce that it is needed: %s", self.name, error)
+        await self._raise()
 
     def _ensure_wake(self) -> None:
         if self._wake is None or self._wake.done():

@@ -30,7 +30,7 @@ LOOK_AGAIN = timedelta(seconds=60)
 def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Decision:
     """Decide on one pool. Pure; `now` is an aware datetime in UTC."""
     is_new = memory.since is None
-    memory = first_sight(memory, seen, now)
+    memory = first_sight(_not_ahead(memory, now), seen, now)
     memory = remember_override(spec.override, memory, now)
     override = in_force(spec.override, memory, now)
     plan = plan_at(spec, memory, now)
@@ -72,6 +72,22 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     )
 
 
+def _not_ahead(memory: Memory, now: datetime) -> Memory:
+    """The memory without moments later than now: the clock may have stepped back."""
+
+    def clamped(moment: datetime | None) -> datetime | None:
+        return moment if moment is None else min(moment, now)
+
+    return replace(
+        memory,
+        since=clamped(memory.since),
+        acknowledged_at=clamped(memory.acknowledged_at),
+        unknown_since=clamped(memory.unknown_since),
+        raised_at=clamped(memory.raised_at),
+        override_seen=clamped(memory.override_seen),
+    )
+
+
 def _remember_opening(
     plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
 ) -> tuple[Memory, tuple[Note, ...]]:
@@ -81,10 +97,13 @@ def _remember_opening(
     A window that was open already when the pool could first be acted on counts as punctual.
     """
     opening, notes = memory.opening, []
-    opened = [o for o in plan.current if o.start <= now]
-    coming = [o for o in plan.current if o.start > now]
-    for o in (*opened[-1:], *coming):
-        if opening is None or o.start > opening.at or now < o.start < opening.at:
+    followed = [o for o in plan.current if o.start <= now][-1:]
+    followed += [o for o in plan.current if o.start > now]
+    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
+        # The window that was being warmed for has been edited: what is open already stays judged.
+        opening = replace(opening, at=now)
+    for o in followed:
+        if opening is None or o.start > opening.at:
             opening = Opening(o.window, o.start)
         elif o.start < opening.at:
             continue  # a newer window has come and gone; this one does not open again

@@ -42,10 +42,8 @@ def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series
     """Append to a series and drop what no longer matters.
 
     Of a run of equal values the first and the last entry are kept. The newest entry older than the
-    window stays too: it is the value in force as the window begins. Entries from the future are
-    from before the clock stepped back.
+    window stays too: it is the value in force as the window begins.
     """
-    series = tuple(entry for entry in series if entry[0] <= now)
     if len(series) > 1 and series[-1][1] == series[-2][1] == value:
         series = series[:-1]
     series = (*series, (now, value))

@@ -80,8 +80,9 @@ class Step:
                 # The operator ended between announcing the sleep and lowering the scale.
                 self._drain("finishing an interrupted sleep")
                 return None
-            # Raised by an activator for a request, or by a person with kubectl scale.
-            if not asked:
+            # Raised by an activator for a request, or by a person with kubectl scale; either way the
+            # pods that are there get one idleAfter.
+            if not asked or self.idle.drain:
                 self.memory = replace(memory, last_active=self.now)
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
@@ -162,8 +163,7 @@ class Step:
         raised = self.memory.raised_at
         if raised is None:
             return
-        # The clock may have stepped back meanwhile.
-        took = WarmUp(max(0.0, (self.now - raised).total_seconds()), self.seen.ready)
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready)
         self.memory = replace(
             self.memory, raised_at=None, warm_ups=(*self.memory.warm_ups, took)[-KEEP:]
         )

@@ -52,8 +52,8 @@ class Paths:
         if scope["type"] != "http":  # there are no WebSockets; the lifespan is the outer app's
             return
         path: str = scope["path"]
-        if path.startswith(LOCAL):
-            name, _, _ = path.removeprefix(LOCAL).partition("/")
+        name, _, _ = path.removeprefix(LOCAL).partition("/")
+        if path.startswith(LOCAL) and name in self._apps:
             scope = {**scope, "root_path": f"{LOCAL}{name}"}
         else:
             name = next((n for p, n in PATHS.items() if path == p or path.startswith(f"{p}/")), "")

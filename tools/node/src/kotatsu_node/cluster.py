@@ -15,7 +15,8 @@ from kotatsu_node.layout import Layout
 from kotatsu_node.processes import Process
 
 _POLL_SECONDS = 0.05
-_START_SECONDS = 60.0
+# A loaded machine needs much longer than the usual two seconds.
+_START_SECONDS = 120.0
 # The API server finishes open requests; the rest have nothing to finish.
 STOP_SECONDS = 5.0
 

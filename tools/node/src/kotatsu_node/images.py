@@ -28,7 +28,23 @@ def load(layout: Layout, buildah: Buildah, image: str) -> bool:
         names = _import_from_buildah(layout, buildah, image)
     after = containerd.images(layout)
     _remember(layout, fingerprint, {name: after[name] for name in names if name in after})
+    # The kubelet, which would collect them, is told not to collect anything.
+    if replaced := replaced_images(after):
+        containerd.ctr(layout, "images", "rm", *replaced, check=False)
     return True
+
+
+def replaced_images(present: dict[str, str]) -> list[str]:
+    """Of names and their digests, the bare ids whose image has no tag any more.
+
+    Containers that were made from such an image run on without it.
+    """
+    tagged = {digest for name, digest in present.items() if not _is_id(name)}
+    return [name for name, digest in present.items() if _is_id(name) and digest not in tagged]
+
+
+def _is_id(name: str) -> bool:
+    return name.startswith("sha256:")
 
 
 def names_in_node(tag: str) -> list[str]:

@@ -1,0 +1,112 @@
+"""The charts against a real API server."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+import yaml
+from chart.kit import CHARTS, Scenario, helm, load_yaml
+from e2e.kit import Kubectl
+
+pytestmark = pytest.mark.e2e
+
+# Kinds of APIs that a plain cluster does not have.
+FOREIGN = {"PodMonitor", "HTTPRoute"}
+
+
+@pytest.fixture(scope="module")
+def kubectl(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace that refuses pods which are not restricted."""
+    return make_namespace("chart")
+
+
+@pytest.fixture
+def platform(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """The platform, installed without waiting for its pods."""
+    done = helm("install", "first", str(CHARTS / "kotatsu"), "-n", kubectl.namespace)
+    assert done.returncode == 0, done.stderr
+    yield kubectl
+    helm("uninstall", "first", "-n", kubectl.namespace, "--wait")
+
+
+def test_the_api_server_takes_every_object(kubectl: Kubectl, scenario: Scenario) -> None:
+    done = helm(
+        *("template", "mine", str(CHARTS / scenario.chart), "--namespace", kubectl.namespace),
+        *("--kube-version", "1.34.0", "--values", str(scenario.values)),
+    )
+    objects = [obj for obj in load_yaml(done.stdout) if obj["kind"] not in FOREIGN]
+    for obj in objects:  # the scenario's other namespaces are not there
+        if "namespace" in obj["metadata"]:
+            obj["metadata"]["namespace"] = kubectl.namespace
+    unique = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+
+    said = kubectl(
+        *("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", "-"),
+        stdin=yaml.safe_dump_all(list(unique.values())),
+    )
+
+    assert said.count("created (server dry run)") == len(unique)
+
+
+def test_a_second_platform_in_the_same_namespace_is_refused(platform: Kubectl) -> None:
+    done = helm("install", "second", str(CHARTS / "kotatsu"), "-n", platform.namespace)
+
+    assert done.returncode != 0
+    assert "kept by another Kotatsu already: release first" in done.stderr
+    assert "helm upgrade first" in done.stderr
+
+
+def test_a_platform_elsewhere_may_not_take_the_same_namespace(
+    platform: Kubectl, make_namespace: Callable[[str], Kubectl]
+) -> None:
+    other = make_namespace("elsewhere")
+
+    done = helm(
+        *("install", "second", str(CHARTS / "kotatsu"), "-n", other.namespace),
+        *("--set", f"namespaces={{{other.namespace},{platform.namespace}}}"),
+    )
+
+    assert done.returncode != 0
+    assert f"Namespace {platform.namespace} is kept by another Kotatsu" in done.stderr
+    assert other.items("deployments") == []
+
+
+def test_the_same_release_may_be_installed_again(platform: Kubectl) -> None:
+    chart = str(CHARTS / "kotatsu")
+
+    done = helm("upgrade", "first", chart, "-n", platform.namespace, "--set=crds.upgrade=false")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "expected"),
+    [
+        ("list", "warmpools.kotatsu.dev", True),
+        ("update", "deployments.apps/scale", True),
+        ("update", "deployments.apps", False),
+        ("delete", "pods", False),
+        ("get", "secrets", False),
+        ("create", "roles.rbac.authorization.k8s.io", False),
+        ("update", "warmpools.kotatsu.dev", False),
+    ],
+)
+def test_the_operator_has_these_rights_in_its_namespace_and_none_elsewhere(
+    platform: Kubectl, verb: str, resource: str, expected: bool
+) -> None:
+    kind, _, part = resource.partition("/")
+    user = f"--as=system:serviceaccount:{platform.namespace}:kotatsu-operator"
+    sub = (f"--subresource={part}",) if part else ()
+
+    for namespace, allowed in ((platform.namespace, expected), ("default", False)):
+        said = platform("auth", "can-i", verb, kind, *sub, user, f"-n={namespace}", check=False)
+        assert ("yes" in said.splitlines()) is allowed, f"{verb} {resource} in {namespace}"
+
+
+def test_uninstalling_leaves_the_crd_and_nothing_else(kubectl: Kubectl) -> None:
+    assert helm("install", "gone", str(CHARTS / "kotatsu"), "-n", kubectl.namespace).returncode == 0
+    assert helm("uninstall", "gone", "-n", kubectl.namespace, "--wait").returncode == 0
+
+    kinds = "deployments,services,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs"
+    assert json.loads(kubectl("get", kinds, "-o", "json"))["items"] == []
+    assert "warmpools.kotatsu.dev" in kubectl("get", "crd", "-o", "name")

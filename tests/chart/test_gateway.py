@@ -1,0 +1,137 @@
+"""The gateway's nginx.conf, read as text; how it behaves is for the end-to-end tests."""
+
+import re
+
+import pytest
+from chart.kit import CHARTS, annotations, render
+
+CI = CHARTS / "pet" / "ci"
+DEMO = CI / "demo.yaml"
+
+
+def _config(*arguments: str) -> str:
+    rendered = render("pet", DEMO, *arguments)
+    return str(rendered.one("ConfigMap", "gateway")["data"]["nginx.conf"])
+
+
+def _location(config: str, path: str) -> str:
+    found = re.search(rf"location {re.escape(path)} {{\n(.*?)\n    }}", config, re.DOTALL)
+    assert found is not None, path
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("= /token", "auth"),
+        ("= /authorize", "auth"),
+        ("/authorize/", "auth"),
+        ("= /voice", "voice"),
+        ("= /voices", "voice"),
+        ("= /talk", "voice"),
+        ("/", "feed"),
+        ("/_stub/avatars/", "github-stub"),
+    ],
+)
+def test_each_path_leads_to_its_service(path: str, service: str) -> None:
+    assert f"proxy_pass http://{service};" in _location(_config(), path)
+
+
+def test_a_service_that_is_off_has_no_path() -> None:
+    config = _config("--set", "feed.enabled=false,voice.enabled=false")
+
+    assert "http://voice" not in config
+    assert "http://feed" not in config
+    assert "location / { return 404; }" in config
+
+
+def test_it_waits_longer_than_a_pool_holds() -> None:
+    seconds = [int(n) for n in re.findall(r"proxy_(?:read|send)_timeout (\d+)s;", _config())]
+
+    assert len(seconds) == 2
+    assert min(seconds) >= 120
+
+
+def test_a_request_is_never_sent_twice() -> None:
+    assert "proxy_next_upstream off;" in _config()
+
+
+def test_it_keeps_no_endpoint() -> None:
+    config = _config()
+
+    assert "proxy_set_header Connection close;" in config
+    assert not re.search(r"^\s*upstream ", config, re.MULTILINE)
+    assert "keepalive " not in config
+
+
+def test_nobody_claims_to_be_somebody() -> None:
+    for header in ("X-User-Id", "X-User-Login", "X-User-Avatar"):
+        assert f'proxy_set_header {header} "";' in _config()
+
+
+def test_headers_are_set_in_one_place() -> None:
+    # nginx drops all inherited proxy_set_header lines where a block has one of its own.
+    server = _config().split("  server {", 2)[2]
+
+    assert "proxy_set_header" not in server
+
+
+def test_secrets_of_the_address_are_not_logged() -> None:
+    config = _config()
+
+    assert not re.search(r"\$(request|args|query_string|http_authorization)\b", config)
+    assert "error_log /dev/null emerg;" in _location(config, "= /token")
+
+
+def test_metrics_and_probes_of_the_services_stay_inside() -> None:
+    for path in ("/metrics", "/livez", "/readyz", "/healthz"):
+        assert f"location = {path} {{ return 404; }}" in _config()
+
+
+def test_anonymous_speech_is_limited_and_nothing_else() -> None:
+    config = _config("--set", "gateway.anonymousVoice.rate=5r/s,gateway.anonymousVoice.burst=7")
+
+    assert "rate=5r/s;" in config
+    for path in ("= /voice", "= /talk"):
+        assert "limit_req zone=voice burst=7 nodelay;" in _location(config, path)
+    assert config.count("limit_req zone") == 2
+    assert "limit_req" not in _config("--set", "voice.anonymous=false")
+
+
+def test_a_proxy_in_front_is_believed_only_where_named() -> None:
+    assert "real_ip" not in _config()
+    trusting = _config("--set", "gateway.trustedProxies={10.0.0.0/8}")
+    assert "set_real_ip_from 10.0.0.0/8;" in trusting
+
+
+def test_its_errors_are_problem_documents_for_browsers_too() -> None:
+    config = _config()
+    pages = re.findall(r"error_page (\d+)[ 0-9]* /_gateway/(\d+);", config)
+
+    assert {code for code, _ in pages} >= {"404", "413", "429", "502", "503", "504"}
+    for code, page in pages:
+        body = _location(config, f"= /_gateway/{page}")
+        assert "internal;" in body
+        assert "application/problem+json" in body
+        assert f'return {code} \'{{"type":"about:blank"' in body
+        assert 'Access-Control-Allow-Origin "*"' in body
+    own = _config("--set", "corsOrigins={https://pet.example.com}")
+    assert "Access-Control-Allow-Origin" not in own
+
+
+def test_new_configuration_makes_new_pods() -> None:
+    def checksum(*arguments: str) -> str:
+        gateway = render("pet", DEMO, *arguments).one("Deployment", "gateway")
+        return annotations(gateway["spec"]["template"])["checksum/config"]
+
+    assert checksum() == checksum("--set", "voice.pool.maxReplicas=3")
+    assert checksum() != checksum("--set", "gateway.ipv6=true")
+
+
+def test_braces_are_balanced_and_every_line_ends() -> None:
+    config = _config()
+    bare = re.sub(r"'(\\'|[^'])*'|\"[^\"]*\"|#[^\n]*", "''", config)
+
+    assert bare.count("{") == bare.count("}")
+    for line in bare.splitlines():
+        assert not line.strip() or line.strip()[-1] in "{};'0n", line

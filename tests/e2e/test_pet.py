@@ -1,0 +1,142 @@
+"""The whole app through its gateway: everything asleep, then one request after another."""
+
+import asyncio
+import base64
+import subprocess
+import uuid
+
+import httpx
+import pytest
+from e2e.conftest import ROOT, cluster_ip
+from e2e.kit import App, eventually, gather_ok
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SERVICES = ("auth", "feed", "voice")
+IMAGES = (*SERVICES, "gateway", "github-stub")
+
+
+@pytest.fixture(scope="module")
+def pet(make_namespace):
+    """A namespace of its own with the platform and the whole pet, GitHub stub included."""
+    from e2e.conftest import install_platform
+
+    kubectl = make_namespace("pet")
+    install_platform(kubectl, "activator.replicas=1")
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s"]
+    for name in IMAGES:
+        key = "githubStub" if name == "github-stub" else name
+        sets += [f"{key}.image.repository=localhost/kotatsu-{name}", f"{key}.image.tag=dev"]
+    done = subprocess.run(
+        [
+            *("helm", "install", "pet", str(ROOT / "charts/pet"), "-n", kubectl.namespace),
+            *(f"--set={s}" for s in sets),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
+    kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
+    return kubectl
+
+
+@pytest.fixture
+async def base(pet):
+    """The one base URL, with every pool asleep."""
+    for name in SERVICES:
+        await App(name, pet).asleep(within=120)
+    return f"http://{cluster_ip(pet, 'gateway')}"
+
+
+async def _play(base, token):
+    """What the client does, in its order, with the labels and headers it really sends."""
+    bare = {"Authorization": token}
+    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
+
+        async def call(method, path, **more):
+            answer = await http.request(method, path, headers=bare, **more)
+            assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+            return answer
+
+        login = await http.get("/token", params={"code": "demo"})
+        assert login.status_code == 200, login.text
+        assert login.json()["access_token"]
+        home = (await call("GET", "/home")).json()
+        food = (await call("POST", "/get_feed")).json()["feedCount"]
+        assert food > 0
+        fed = (await call("POST", "/feed")).json()
+        assert fed["characterExperience"] - home["characterExperience"] == 10
+        assert fed["feedCount"] == food - 1
+        while fed["characterLevel"] == home["characterLevel"] and fed["feedCount"] > 0:
+            fed = (await call("POST", "/feed")).json()
+        assert fed["characterLevel"] > home["characterLevel"]
+        ranking = (await call("GET", "/ranking")).json()
+        assert any(p["userName"] == home["userName"] for p in ranking)
+        await call("PUT", "/change_clothes", json={"item": "冬"})
+        await call("PUT", "/change_background", json={"item": "夏"})
+        dressed = (await call("GET", "/home")).json()
+        assert (dressed["characterClothes"], dressed["characterBackground"]) == ("winter", "summer")
+
+        raw = await http.post("/voice", json={"text": "おなかがすいたよ"})
+        form = await http.post("/voice", data={"text": "おなかがすいたよ"})
+        assert raw.headers["content-type"] == "audio/mpeg"
+        assert base64.b64decode(form.text) == raw.content
+        talk = (await call("POST", "/talk", json={"message": "げんき？"})).json()
+        assert talk["text"]
+        assert len(base64.b64decode(talk["audio"])) > 1000
+
+
+async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(base, pet):
+    await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
+    for name in SERVICES:
+        assert App(name, pet).replicas() >= 1
+    await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
+
+
+async def test_feeding_through_a_killed_pod_loses_nothing_and_doubles_nothing(base, pet):
+    headers = {"Authorization": f"demo-{uuid.uuid4().hex[:6]}"}
+    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
+        food = (await http.post("/get_feed", headers=headers)).json()["feedCount"]
+
+        async def feed(key):
+            for _ in range(40):
+                try:
+                    answer = await http.post("/feed", headers={**headers, "Idempotency-Key": key})
+                except httpx.TransportError:
+                    continue
+                if answer.status_code < 500:
+                    return answer
+                await asyncio.sleep(0.5)
+            raise AssertionError("never answered")
+
+        keys = [uuid.uuid4().hex for _ in range(food)]
+        feeding = asyncio.gather(*(feed(k) for k in keys))
+        await asyncio.sleep(0.1)
+        pet(
+            "delete", "pod", "-l", "app.kubernetes.io/component=feed", "--grace-period=0", "--force"
+        )
+        answers = await feeding
+        assert [a.status_code for a in answers] == [200] * food
+        home = (await http.get("/home", headers=headers)).json()
+        assert home["characterExperience"] == 10 * food
+        assert home["feedCount"] == 0
+
+
+@pytest.mark.parametrize("mode", ["error", "rate_limited", "slow", "garbage"])
+async def test_a_sick_github_never_denies_a_known_user(mode, base, pet):
+    headers = {"Authorization": f"demo-{uuid.uuid4().hex[:6]}"}
+    stub = f"http://{cluster_ip(pet, 'github-stub')}"
+    async with httpx.AsyncClient(base_url=base, timeout=60, trust_env=False) as http:
+        assert (await http.get("/home", headers=headers)).status_code == 200
+        try:
+            (await http.put(f"{stub}/_stub/control", json={"mode": mode})).raise_for_status()
+            home = await http.get("/home", headers=headers)
+            assert home.status_code == 200, home.text
+        finally:
+            await http.delete(f"{stub}/_stub/control")
+
+
+async def test_the_pools_sleep_again_when_nobody_comes(base, pet):
+    await gather_ok([eventually(n, lambda n=n: not App(n, pet).pods(), 60) for n in SERVICES])

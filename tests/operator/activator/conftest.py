@@ -1,0 +1,12 @@
+"""The activator runs on uvloop; the protocols that touch sockets are tried on asyncio's loop too."""
+
+import asyncio
+
+import uvloop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    factories = {"uvloop": uvloop.new_event_loop}
+    if item.path.name == "test_splice.py":
+        factories["asyncio"] = asyncio.SelectorEventLoop
+    return factories

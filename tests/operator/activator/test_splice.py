@@ -1,0 +1,392 @@
+"""Client connections held and spliced, over real sockets on loopback."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import Counter
+
+import pytest
+
+from kotatsu_operator.activator import splice
+from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator.peek import Kind
+from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client, Upstream
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+MEGABYTE = 2**20
+MOST_IN_SOCKETS = 14 * MEGABYTE
+"""More than both kernels' socket buffers of a connection through the splice ever hold."""
+
+
+class Door:
+    """An owner that holds its clients until the test lets them through to a pod."""
+
+    def __init__(self):
+        self.arrivals, self.gone, self.moved_bytes = [], [], [0, 0]
+        self.change = asyncio.Event()
+
+    def arrived(self, client):
+        self.arrivals.append(client)
+        self.change.set()
+
+    def left(self, client):
+        self.gone.append(client)
+        self.change.set()
+
+    def moved(self, upwards, downwards):
+        self.moved_bytes[0] += upwards
+        self.moved_bytes[1] += downwards
+
+    async def until(self, holds):
+        async with asyncio.timeout(10):
+            while not holds():
+                self.change.clear()
+                await self.change.wait()
+
+    async def client(self):
+        """The only client so far, once its first bytes have come."""
+        await self.until(lambda: self.arrivals)
+        return self.arrivals[0]
+
+
+async def eventually(holds):
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+class House:
+    """A listening activator with one pool, and one pod behind it."""
+
+    def __init__(self, closing):
+        self.door = Door()
+        self.pods = asyncio.Queue()
+        self._closing = closing
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        front = await loop.create_server(lambda: Client(self.door), "127.0.0.1", 0)
+        pod = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port, self.pod_port = (s.sockets[0].getsockname()[1] for s in (front, pod))
+        self._closing.callback(front.close)
+        self._closing.callback(pod.close)
+
+    async def _serve(self, reader, writer):
+        self._closing.callback(writer.close)
+        self.pods.put_nowait((reader, writer))
+
+    async def connect(self):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**16)
+        self._closing.callback(writer.close)
+        return reader, writer
+
+    async def let_through(self, client):
+        upstream = Upstream(client)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: upstream, "127.0.0.1", self.pod_port)
+        client.splice(upstream)
+        return await self.pods.get()
+
+    async def spliced(self, first=GET):
+        """A connection joined to the pod, its first bytes already read there."""
+        reader, writer = await self.connect()
+        writer.write(first)
+        pod_reader, pod_writer = await self.let_through(await self.door.client())
+        await pod_reader.readuntil(b"\r\n\r\n")
+        return reader, writer, pod_reader, pod_writer
+
+
+@pytest.fixture
+async def house():
+    async with asyncio.timeout(30):
+        with contextlib.ExitStack() as closing:
+            house = House(closing)
+            await house.start()
+            yield house
+        await asyncio.sleep(0)
+
+
+def reset(writer):
+    """End a connection with a RST, as a killed process or a lost network would."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+# --- held ---
+
+
+async def test_nothing_is_told_before_the_first_byte(house):
+    _, writer = await house.connect()
+    writer.close()
+    await house.door.until(lambda: house.door.gone)
+    assert house.door.arrivals == []
+
+
+async def test_a_client_is_told_of_once_when_its_request_line_is_complete(house):
+    _, writer = await house.connect()
+    writer.write(b"GET /a?b HTT")
+    await asyncio.sleep(0.02)
+    assert house.door.arrivals == []
+    writer.write(b"P/1.1\r\nHost: a\r\n")
+    client = await house.door.client()
+    assert (client.seen.path, client.is_complete) == ("/a", False)
+    writer.write(b"\r\nmore")
+    await eventually(lambda: client.is_complete)
+    assert len(house.door.arrivals) == 1
+
+
+async def test_whoever_waits_for_the_head_is_told_once_it_is_complete(house):
+    _, writer = await house.connect()
+    writer.write(b"GET / HTTP/1.1\r\n")
+    client = await house.door.client()
+    complete = asyncio.Event()
+    client.on_head = complete.set
+    writer.write(b"A: b\r\n")
+    await asyncio.sleep(0.02)
+    assert not complete.is_set()
+    writer.write(b"\r\n")
+    await complete.wait()
+
+
+async def test_a_client_that_goes_while_held_is_released(house):
+    _, writer = await house.connect()
+    writer.write(GET)
+    client = await house.door.client()
+    assert client.is_open
+    writer.close()
+    await house.door.until(lambda: house.door.gone == [client])
+    assert not client.is_open
+
+
+async def test_a_client_that_is_reset_while_held_is_released(house):
+    _, writer = await house.connect()
+    writer.write(GET)
+    client = await house.door.client()
+    reset(writer)
+    await house.door.until(lambda: house.door.gone == [client])
+
+
+async def test_a_held_upload_is_kept_only_up_to_a_bound(house):
+    _, writer = await house.connect()
+    writer.write(GET + bytes(20 * MEGABYTE))
+    client = await house.door.client()
+    await eventually(lambda: len(client._buffer) > BUFFER_LIMIT)
+    await asyncio.sleep(0.05)
+    assert len(client._buffer) < BUFFER_LIMIT + MEGABYTE
+
+
+async def test_an_answer_without_a_pod_ends_the_connection(house):
+    reader, writer = await house.connect()
+    writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+    (await house.door.client()).answer(PROBE_OK)
+    assert await reader.read() == PROBE_OK
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_http_bytes_are_never_said_to_a_client_of_another_protocol(house):
+    reader, writer = await house.connect()
+    writer.write(b"\x16\x03\x01\x00")
+    client = await house.door.client()
+    assert client.seen.kind is Kind.OTHER
+    client.answer(PROBE_OK)
+    assert await reader.read() == b""
+
+
+# --- first bytes ---
+
+
+async def test_the_pod_is_asked_to_close_after_an_http1_request(house):
+    _, writer = await house.connect()
+    writer.write(GET + b"body")
+    pod, _ = await house.let_through(await house.door.client())
+    assert await pod.readexactly(len(GET_AND_CLOSE) + 4) == GET_AND_CLOSE + b"body"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: " + bytes(65 * 2**10) + b"\r\n\r\n",
+    ],
+    ids=["http2", "tls", "websocket", "longer than is read"],
+)
+async def test_what_is_not_plain_http1_reaches_the_pod_unchanged(house, first):
+    _, writer = await house.connect()
+    writer.write(first)
+    client = await house.door.client()
+    await eventually(lambda: client.is_complete)
+    pod, _ = await house.let_through(client)
+    assert await pod.readexactly(len(first)) == first
+
+
+async def test_only_the_first_request_of_a_connection_is_rewritten(house):
+    _, writer, pod, _ = await house.spliced()
+    writer.write(GET)
+    assert await pod.readexactly(len(GET)) == GET
+
+
+async def test_the_first_bytes_are_written_once(house):
+    _, writer = await house.connect()
+    body = bytes(range(256)) * 1024
+    writer.write(b"POST / HTTP/1.1\r\n\r\n" + body)
+    client = await house.door.client()
+    await asyncio.sleep(0.01)
+    pod, _ = await house.let_through(client)
+    writer.write_eof()
+    assert await pod.read() == b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n" + body
+
+
+# --- spliced ---
+
+
+def pattern(size, step):
+    return bytes((i * step) % 251 for i in range(2**16)) * (size // 2**16)
+
+
+async def send(writer, data):
+    writer.write(data)
+    await writer.drain()
+    writer.write_eof()
+
+
+async def receive(reader, pause):
+    received = bytearray()
+    while chunk := await reader.read(2**16):
+        received += chunk
+        await asyncio.sleep(pause)
+    return bytes(received)
+
+
+async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(house):
+    reader, writer, pod_reader, pod_writer = await house.spliced()
+    up, down = pattern(5 * MEGABYTE, 7), pattern(5 * MEGABYTE, 11)
+    _, _, got_up, got_down = await asyncio.gather(
+        send(writer, up),
+        send(pod_writer, down),
+        receive(pod_reader, pause=0.0005),
+        receive(reader, pause=0.001),
+    )
+    assert got_up == up
+    assert got_down == down
+    assert house.door.moved_bytes == [len(GET_AND_CLOSE) + len(up), len(down)]
+
+
+async def fill(writer):
+    """Write until nothing more is taken for a while; returns how much was."""
+    taken, chunk = 0, bytes(2**16)
+    with contextlib.suppress(TimeoutError):
+        while taken < 2 * MOST_IN_SOCKETS:
+            writer.write(chunk)
+            async with asyncio.timeout(0.1):
+                await writer.drain()
+            taken += len(chunk)
+    return taken
+
+
+async def test_a_client_that_does_not_read_stops_the_pod(house):
+    _, _, _, pod_writer = await house.spliced()
+    assert await fill(pod_writer) < MOST_IN_SOCKETS
+    client = await house.door.client()
+    assert client.transport.get_write_buffer_size() < MEGABYTE
+
+
+async def test_a_pod_that_does_not_read_stops_the_client(house):
+    _, writer, _, _ = await house.spliced()
+    assert await fill(writer) < MOST_IN_SOCKETS
+    client = await house.door.client()
+    assert client.upstream._transport.get_write_buffer_size() < MEGABYTE
+
+
+async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
+    """What was kept is more than the pod takes at once: it is congested from the first byte."""
+    _, writer = await house.connect()
+    await fill(writer)
+    client = await house.door.client()
+    upstream = Upstream(client)
+    with socket.create_server(("127.0.0.1", 0)) as pod:
+        pod.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: upstream, *pod.getsockname())
+        ours = upstream._transport.get_extra_info("socket")
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.splice(upstream)
+        await asyncio.sleep(0.1)
+        assert upstream._transport.get_write_buffer_size() < 2 * BUFFER_LIMIT
+
+
+async def test_a_client_that_has_finished_still_gets_its_answer(house):
+    reader, writer, pod_reader, pod_writer = await house.spliced()
+    writer.write(b"all")
+    writer.write_eof()
+    assert await pod_reader.read() == b"all"
+    pod_writer.write(b"answer")
+    pod_writer.close()
+    assert await reader.read() == b"answer"
+
+
+async def test_a_pod_that_has_finished_still_hears_its_client(house):
+    reader, writer, pod_reader, pod_writer = await house.spliced()
+    pod_writer.write(b"early answer")
+    pod_writer.write_eof()
+    assert await reader.read() == b"early answer"
+    writer.write(b"the rest")
+    writer.write_eof()
+    assert await pod_reader.read() == b"the rest"
+
+
+@pytest.mark.parametrize("first", ["client", "pod"])
+async def test_nothing_is_left_open_when_both_have_finished(house, first):
+    reader, writer, pod_reader, pod_writer = await house.spliced()
+    sides = {"client": (writer, pod_reader), "pod": (pod_writer, reader)}
+    for side in sorted(sides, key=lambda side: side != first):
+        ending, other = sides[side]
+        ending.write_eof()
+        assert await other.read() == b""
+    await house.door.until(lambda: house.door.gone)
+    client = await house.door.client()
+    await eventually(lambda: client.upstream._transport is None)
+    assert client.transport is None
+
+
+async def test_a_pod_that_is_gone_closes_the_client(house):
+    reader, _, _, pod_writer = await house.spliced()
+    pod_writer.write(b"half an ans")
+    await asyncio.sleep(0.01)
+    reset(pod_writer)
+    assert await reader.read() == b"half an ans"
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_client_that_is_gone_closes_the_pods_side(house):
+    _, writer, pod_reader, _ = await house.spliced()
+    reset(writer)
+    assert await pod_reader.read() == b""
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_client_that_ignores_the_end_is_closed_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(splice, "LINGER", 0.05)
+    reader, _, _, pod_writer = await house.spliced()
+    pod_writer.close()
+    assert await reader.read() == b""
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_each_connection_is_told_to_have_left_once(house):
+    for ends_it in (lambda client, pod: client.close(), lambda client, pod: pod.close()):
+        reader, writer, _, pod_writer = await house.spliced()
+        ends_it(writer, pod_writer)
+        await reader.read()
+        writer.close()
+        pod_writer.close()
+        done = len(house.door.gone) + 1
+        await house.door.until(lambda done=done: len(house.door.gone) >= done)
+        house.door.arrivals.clear()
+    await asyncio.sleep(0.02)
+    assert Counter(map(id, house.door.gone)).most_common(1)[0][1] == 1
+    assert len(house.door.gone) == 2
