@@ -15,6 +15,7 @@ from kotatsu_github_stub.app import create_app as create_stub
 from kotatsu_github_stub.settings import StubSettings
 
 NAMES = {"github_client_id": "id", "github_client_secret": "secret"}
+pytestmark = pytest.mark.slow
 schema = schemathesis.openapi.from_dict(create_app(AuthSettings(**NAMES)).openapi())
 # By intention: a well-formed code may still be worth nothing, and /authorize takes any method.
 NOT_OURS = [positive_data_acceptance, unsupported_method]

@@ -20,6 +20,7 @@ from kotatsu_github_stub.settings import StubSettings
 from kotatsu_github_stub.state import State
 from kotatsu_github_stub.transport import StubTransport
 
+pytestmark = pytest.mark.slow
 schema = schemathesis.openapi.from_dict(create_app(FeedSettings()).openapi())
 # By intention: not every string is an item or a name, and a pet may be out of food.
 NOT_OURS = [positive_data_acceptance]

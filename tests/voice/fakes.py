@@ -31,7 +31,7 @@ def hum(
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something has happened."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -226,4 +226,25 @@ async def test_closing_ends_the_work_and_the_engine(engine: FakeEngine) -> None:
     await rig.speaker.close()
     assert engine.closed
     assert engine.active == 0
-    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(EngineFailedError):  # never half a sound as if it were the whole
+        await task
+
+
+async def test_retry_after_is_when_half_of_the_queue_is_done(engine: FakeEngine) -> None:
+    now = 0.0
+    rig = await woken(engine, queue=20, clock=lambda: now)
+    for n in range(200):
+        engine.gate.clear()
+        task = asyncio.create_task(rig.say(f"{n}ばんめ。"))
+        await until(lambda: engine.active == 1)
+        now += 2.0
+        engine.gate.set()
+        await task
+    engine.gate.clear()
+    tasks = [asyncio.create_task(rig.say(f"つぎの{n}ばん。")) for n in range(20)]
+    await settle()
+    with pytest.raises(BusyError) as busy:
+        await rig.say("もうむり。")
+    assert busy.value.retry_after == pytest.approx(20 * 2.0 / 2, abs=1)
+    engine.gate.set()
+    await asyncio.gather(*tasks)

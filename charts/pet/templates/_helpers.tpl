@@ -141,7 +141,7 @@ spec:
     - {name: http, port: 80, targetPort: http}
 {{- end }}
 
-{{/* A part may carry "maxReplicas" to cap what its values ask for. */}}
+{{/* A part may carry "maxReplicas" to cap what its values ask for, and "wakeWith". */}}
 {{- define "pet.warmPool" -}}
 {{- $pool := .values.pool -}}
 apiVersion: kotatsu.dev/v1alpha1
@@ -164,6 +164,10 @@ spec:
   wake:
     holdTimeout: {{ $pool.holdTimeout }}
     maxHeld: {{ $pool.maxHeld }}
+    {{- with .wakeWith }}
+    # It will ask them who is calling: they start together, not one after the other.
+    wakeWith: {{ toJson . }}
+    {{- end }}
   {{- with .root.Values.budget }}
   budget:
     {{- toYaml . | nindent 4 }}

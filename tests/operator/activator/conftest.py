@@ -1,4 +1,4 @@
-"""The activator runs on uvloop; the protocols that touch sockets are tried on asyncio's loop too."""
+"""The activator runs on uvloop; what touches sockets is tried on asyncio's own loop too."""
 
 import asyncio
 

@@ -13,6 +13,8 @@ from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
 from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client, Upstream
 
+pytestmark = pytest.mark.timeout(20)
+
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
 MEGABYTE = 2**20
@@ -51,12 +53,6 @@ class Door:
         return self.arrivals[0]
 
 
-async def eventually(holds):
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
 class House:
     """A listening activator with one pool, and one pod behind it."""
 
@@ -74,12 +70,12 @@ class House:
         self._closing.callback(pod.close)
 
     async def _serve(self, reader, writer):
-        self._closing.callback(writer.close)
+        self._closing.callback(lambda: writer.transport.abort())
         self.pods.put_nowait((reader, writer))
 
     async def connect(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**16)
-        self._closing.callback(writer.close)
+        self._closing.callback(lambda: writer.transport.abort())
         return reader, writer
 
     async def let_through(self, client):
@@ -100,12 +96,23 @@ class House:
 
 @pytest.fixture
 async def house():
-    async with asyncio.timeout(30):
-        with contextlib.ExitStack() as closing:
-            house = House(closing)
-            await house.start()
-            yield house
-        await asyncio.sleep(0)
+    with contextlib.ExitStack() as closing:
+        house = House(closing)
+        await house.start()
+        yield house
+    for client in house.door.arrivals:
+        for transport in (client.transport, client.upstream and client.upstream._transport):
+            if transport is not None:
+                transport.abort()
+    await asyncio.sleep(0.01)  # uvloop ends only when every transport has ended
+
+
+async def eventually(holds):
+    for _ in range(2000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it does not happen")
 
 
 def reset(writer):

@@ -28,7 +28,7 @@ from kotatsu_operator.core.state import (
 from .values import kept_in_status
 
 ARROWS = {
-    Phase.ASLEEP: {Phase.WARMING},
+    Phase.ASLEEP: {Phase.WARMING, Phase.DRAINING},
     Phase.WARMING: {Phase.WARM, Phase.DRAINING},
     Phase.WARM: {Phase.WARMING, Phase.DRAINING},
     Phase.DRAINING: {Phase.WARM, Phase.WARMING},

@@ -133,6 +133,7 @@ class Publisher:
             and wants_slice(pool, self._view.native_ready(pool.service), native_for, record.serves)
             and not self._is_abandoned(pool, record, now)
         )
+        wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, record)
             return max(0.05, pool.settle - native_for) if record.native_since else 1.0

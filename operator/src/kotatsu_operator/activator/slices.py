@@ -115,15 +115,14 @@ def make_slice(
 
 def same_slice(ours: Object, there: Object) -> bool:
     """Whether a slice in the cluster already says what ours does."""
-    if ours["metadata"]["annotations"] != {
-        k: v
-        for k, v in (there["metadata"].get("annotations") or {}).items()
-        if k == EPOCH_ANNOTATION
-    }:
-        return False
-    mine = [(p["name"], p["port"]) for p in ours["ports"]]
-    theirs = [(p.get("name", ""), p["port"]) for p in there.get("ports") or ()]
-    conditions = [e["conditions"] for e in ours["endpoints"]]
-    return mine == theirs and conditions == [
-        e.get("conditions") for e in there.get("endpoints") or ()
-    ]
+    return _said(ours) == _said(there)
+
+
+def _said(obj: Object) -> tuple[Any, ...]:
+    meta = obj["metadata"]
+    return (
+        (meta.get("labels") or {}).get(SERVICE_LABEL),
+        (meta.get("annotations") or {}).get(EPOCH_ANNOTATION),
+        [(p.get("name", ""), p["port"], p.get("appProtocol")) for p in obj.get("ports") or ()],
+        [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
+    )

@@ -9,7 +9,7 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
 Also: Warm falls back to Warming while the floor is not Ready, Warming drains when its reason has
 gone, and Sleeping goes to Warming for a request or a window, and to Draining when the operator
 ended before it lowered the scale. Pods that are Ready already take a pool through Warming to Warm
-in one decision.
+in one decision; pods that somebody else started are drained at once for an Asleep override.
 """
 
 from dataclasses import replace
@@ -73,6 +73,9 @@ class Step:
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
         asked = is_announced(memory, seen)
+        if seen.replicas > 0 and self.asleep_asked:
+            self._drain("an override asks for sleep")
+            return None
         if self.floor > 0 or seen.demand.held > 0:
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
@@ -80,8 +83,8 @@ class Step:
                 # The operator ended between announcing the sleep and lowering the scale.
                 self._drain("finishing an interrupted sleep")
                 return None
-            # Raised by an activator for a request, or by a person with kubectl scale; either way the
-            # pods that are there get one idleAfter.
+            # Raised by an activator for a request, or by a person with kubectl scale: long ago or
+            # by nobody known, the pods that are there get one idleAfter.
             if not asked or self.idle.drain:
                 self.memory = replace(memory, last_active=self.now)
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
@@ -141,12 +144,12 @@ class Step:
 
     def _wake(self, reason: Reason) -> int:
         goal = max(self.floor, self.wanted, 1)
+        # Pods that are Ready already were started by somebody else, at a time nobody measured.
+        is_ready = self.seen.ready >= max(self.floor, 1)
+        self.memory = replace(self.memory, raised_at=None if is_ready else self.now)
         self._enter(Phase.WARMING, reason)
         self.notes.append(Note("Warming", f"starting {goal} replicas ({reason})"))
-        if self.seen.ready >= max(self.floor, 1):
-            return self._stay()  # somebody else has warmed it up, at a time nobody measured
-        self.memory = replace(self.memory, raised_at=self.now)
-        return goal
+        return self._stay()
 
     def _drain(self, why: str) -> None:
         self.memory = replace(

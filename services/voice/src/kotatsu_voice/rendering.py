@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable
 
+from kotatsu_voice.engine import EngineFailedError
+
 
 class Rendering:
     """Chunks as they are made. Any number of listeners hear all of them, from the first one on.
@@ -13,7 +15,7 @@ class Rendering:
     def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
         self.open = True
         self._chunks: list[bytes] = []
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._news = asyncio.Event()
         self._listeners = 0
         self.task = asyncio.create_task(self._make(source))
@@ -23,6 +25,9 @@ class Rendering:
             async for chunk in source:
                 self._chunks.append(chunk)
                 self._tell()
+        except asyncio.CancelledError:
+            self._error = EngineFailedError("The voice was stopped.")
+            raise
         except Exception as error:
             self._error = error
         finally:

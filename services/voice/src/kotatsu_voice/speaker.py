@@ -71,7 +71,9 @@ class Speaker:
         self._renderings = Renderings(metrics.queue.set)
         self._turns = asyncio.Semaphore(engine.workers)
         self._awake = asyncio.Event()
-        self._seconds_each = 0.5  # a moving average of what one text takes
+        # A moving average of the time from one finished text to the next, while texts wait.
+        self._seconds_each = 0.5
+        self._finished = -math.inf
 
     async def wake(self) -> None:
         """Start the engine and speak for the first time."""
@@ -138,7 +140,8 @@ class Speaker:
         return self._renderings.start(utterance, self._render(utterance))
 
     def _retry_after(self) -> int:
-        seconds = len(self._renderings) * self._seconds_each / self.engine.workers
+        """Until about half of those who wait now have been served."""
+        seconds = len(self._renderings) * self._seconds_each / 2
         return min(LONGEST_RETRY_SECONDS, max(1, math.ceil(seconds)))
 
     async def _render(self, utterance: Utterance) -> Chunks:
@@ -151,7 +154,9 @@ class Speaker:
                 yield chunk
         self._cache.put(utterance, b"".join(chunks))
         self._metrics.cache_bytes.set(self._cache.size)
-        self._seconds_each += 0.1 * (self._clock() - began - self._seconds_each)
+        now = self._clock()
+        self._seconds_each += 0.1 * (now - max(began, self._finished) - self._seconds_each)
+        self._finished = now
 
     async def _mp3(self, utterance: Utterance) -> Chunks:
         encoder: audio.Mp3 | None = None

@@ -43,6 +43,14 @@ class Show:
 
     def run(self) -> list[Event]:
         """Show it all; the events, the bill last."""
+        try:
+            return self._run()
+        except DemoError as error:
+            describe = f"kubectl -n {self._kube.namespace} describe warmpool {POOL}"
+            error.hint = error.hint or f"{describe}; `make demo` tries again"
+            raise
+
+    def _run(self) -> list[Event]:
         image = next(one.reference for one in self._built if one.image.name == POOL)
         self._screen.begin()
         with Client(self._kube, image, POOL) as client, Reader(self._kube, POOL) as reader:
@@ -60,10 +68,7 @@ class Show:
         while not (seen := reader.read()).is_asleep:
             if time.monotonic() > give_up:
                 why = seen.refusal or f"phase {seen.phase or 'not set: does the operator run?'}"
-                raise DemoError(
-                    f"the pool did not fall asleep within {_SETTLE_SECONDS:.0f} s: {why}",
-                    hint=f"kubectl -n {self._kube.namespace} describe warmpool {POOL}",
-                )
+                raise DemoError(f"the pool is not asleep after {_SETTLE_SECONDS:.0f} s: {why}")
             self._screen.doing(seen, f"waiting for sleep, {seen.pods} pods left")
             time.sleep(_LOOK_EVERY_SECONDS)
 

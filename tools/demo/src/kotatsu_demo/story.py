@@ -91,7 +91,7 @@ class Story:
         pod = ""
         if seen.wake_seconds is not None and _after(seen.wake_at, self._asked_at):
             facts["pod_seconds"] = seen.wake_seconds
-            pod = f" (the pod spoke up after {seen.wake_seconds:.2f} s)"
+            pod = f" (its pod was up after {seen.wake_seconds:.2f} s)"
         text = f"the request woke a pod and is answered, in {answer.seconds:.2f} s{pod}"
         return Event("woken", text, facts)
 
@@ -132,7 +132,8 @@ class Story:
         self.act = Act.READY
         early = (self.window.start - seen.ready_at).total_seconds()
         when = "before the window opens" if early >= 0 else "LATE"
-        text = f"all {self.window.replicas} pods Ready, {abs(early):.1f} s {when}"
+        count = self.window.replicas
+        text = f"{count} of {count} pods Ready, {abs(early):.1f} s {when}"
         return Event("ready", text, {"early_seconds": round(early, 1)})
 
     def _ready(self, _: Snapshot, now: datetime) -> Event | None:

@@ -15,6 +15,11 @@ from kotatsu_node.layout import sources
 
 KUBERNETES_VERSION = "v1.34.4"
 HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0"
+# Without these a helm built by `go install` takes every cluster it does not ask for a v1.20.
+_HELM_FLAGS = " ".join(
+    f"-X helm.sh/helm/v3/pkg/chartutil.k8sVersion{part}={number}"
+    for part, number in (("Major", 1), ("Minor", 34))
+)
 PARTS = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -48,7 +53,7 @@ class Binaries:
         return cls(
             kube=cache / f"kube-{key(kube, go_version, version_stamp())}",
             pause=cache / f"pause-{key(pause, go_version)}",
-            helm=cache / f"helm-{key([], go_version, HELM)}",
+            helm=cache / f"helm-{key([], go_version, HELM, _HELM_FLAGS)}",
         )
 
     def missing(self) -> dict[str, Callable[[Path], None]]:
@@ -72,7 +77,7 @@ class Binaries:
 
     def _build_helm(self, log: Path) -> None:
         with _publish(self.helm) as work:
-            command = ["go", "install", "-trimpath", "-ldflags", _STRIP, HELM]
+            command = ["go", "install", "-trimpath", "-ldflags", f"{_STRIP} {_HELM_FLAGS}", HELM]
             env = {**_STATIC, "GOBIN": str(work.path), "GOFLAGS": "-buildvcs=false"}
             shell.call_logged(command, log, env=env, hint=_HINT)
 

@@ -1,0 +1,182 @@
+"""When an activator stands in for a pool's pods, and what it publishes then."""
+
+import copy
+
+import pytest
+
+from kotatsu_operator.activator.slices import Self, make_slice, same_slice, slice_name, wants_slice
+from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.core.state import Phase, Route
+from tests.operator.cluster import service, warm_pool
+
+ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+ACCEPTED = [{"type": "Accepted", "status": "True"}]
+
+
+def pool(route=Route.NATIVE, *, accepted=True, settle="5s", epoch=3, name="voice", **spec):
+    status = {
+        "phase": Phase.WARM,
+        "route": {"target": route.value, "epoch": epoch},
+        "conditions": ACCEPTED if accepted else [],
+    }
+    return pool_view(warm_pool(name, status=status, drain={"routeSettle": settle}, **spec))
+
+
+# --- when ---
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("native_for", [0.0, 4.9, 5.0, 600.0])
+@pytest.mark.parametrize("ready", [0, 1, 3])
+@pytest.mark.parametrize("route", list(Route))
+def test_it_leaves_only_a_native_route_with_a_pod_ready_for_the_settle_time(
+    route, ready, native_for, published
+):
+    may_leave = route is Route.NATIVE and ready > 0 and (native_for >= 5 or not published)
+    assert wants_slice(pool(route), ready, native_for, published) is not may_leave
+
+
+@pytest.mark.parametrize("route", list(Route))
+def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route):
+    assert wants_slice(pool(route), 0, 0.0, published=False)
+
+
+def test_a_pool_that_is_not_accepted_is_never_begun_to_be_stood_in_for():
+    for route in Route:
+        for ready in (0, 1):
+            assert not wants_slice(pool(route, accepted=False), ready, 0.0, published=False)
+
+
+def test_a_pool_that_is_accepted_no_more_is_not_deserted_while_it_needs_the_activator():
+    assert wants_slice(pool(accepted=False), 0, 0.0, published=True)
+    assert wants_slice(pool(Route.ACTIVATOR, accepted=False), 1, 9.0, published=True)
+    assert not wants_slice(pool(accepted=False), 1, 9.0, published=True)
+
+
+# --- what ---
+
+
+def endpoint(made):
+    (only,) = made["endpoints"]
+    return only
+
+
+def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
+    made = make_slice(pool(service="sv"), service(), ME, {"http": 41000}, state="serving")
+    assert made["metadata"]["labels"] == {
+        "kubernetes.io/service-name": "sv",
+        "endpointslice.kubernetes.io/managed-by": "activator.kotatsu.dev",
+        "kotatsu.dev/pool": "voice",
+    }
+    assert made["metadata"]["namespace"] == "demo"
+    assert made["metadata"]["annotations"] == {"kotatsu.dev/epoch": "3"}
+    assert made["metadata"]["ownerReferences"] == [
+        {"apiVersion": "v1", "kind": "Pod", "name": "activator-1", "uid": "uid-1"}
+    ]
+
+
+def test_the_endpoint_is_the_activators_pod_on_its_node():
+    made = make_slice(pool(), service(), ME, {"http": 41000}, state="serving")
+    assert made["addressType"] == "IPv4"
+    assert endpoint(made) == {
+        "addresses": ["10.0.0.9"],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": "node-a",
+        "targetRef": {"kind": "Pod", "namespace": "demo", "name": "activator-1", "uid": "uid-1"},
+    }
+
+
+def test_an_activator_that_leaves_is_used_only_when_nothing_else_is_ready():
+    made = make_slice(pool(), service(), ME, {"http": 41000}, state="leaving")
+    assert endpoint(made)["conditions"] == {"ready": False, "serving": True, "terminating": True}
+
+
+def test_an_emptied_slice_still_names_its_ports():
+    made = make_slice(pool(), service(), ME, {"http": 41000}, state="empty")
+    assert made["endpoints"] == []
+    assert made["ports"] == [{"name": "http", "port": 41000, "protocol": "TCP"}]
+
+
+def test_ports_have_the_services_names_and_the_activators_numbers():
+    many = service("voice", {"name": "web", "port": 80}, {"name": "grpc", "port": 90})
+    made = make_slice(pool(), many, ME, {"web": 41001, "grpc": 41000}, state="serving")
+    assert made["ports"] == [
+        {"name": "grpc", "port": 41000, "protocol": "TCP"},
+        {"name": "web", "port": 41001, "protocol": "TCP"},
+    ]
+
+
+def test_the_port_of_a_service_that_gives_it_no_name_has_none():
+    made = make_slice(pool(), service("voice", {"port": 80}), ME, {"": 41000}, state="serving")
+    assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
+
+
+def test_the_services_app_protocol_is_passed_on():
+    h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
+    made = make_slice(pool(), service("voice", h2c), ME, {"grpc": 41000}, state="serving")
+    assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
+
+
+def test_an_activator_with_an_ipv6_address_publishes_an_ipv6_slice():
+    me = Self("demo", "activator-1", "uid-1", "fd00::9", "node-a")
+    made = make_slice(pool(), service(), me, {"http": 41000}, state="serving")
+    assert (made["addressType"], endpoint(made)["addresses"]) == ("IPv6", ["fd00::9"])
+
+
+def test_every_pool_and_activator_pod_has_a_slice_name_of_its_own():
+    again = Self("demo", "activator-1", "uid-2", "10.0.0.9", "node-a")
+    names = {slice_name(p, me) for p in ("voice", "feed", "voice-feed") for me in (ME, again)}
+    assert len(names) == 6
+
+
+def test_a_slice_name_fits_whatever_the_pool_is_called():
+    longest, other = "p" * 253, "p" * 252 + "q"
+    assert len(slice_name(longest, ME)) <= 253
+    assert slice_name(longest, ME) != slice_name(other, ME)
+
+
+# --- whether it is there already ---
+
+
+def stored(made):
+    """As the API server hands it out: with fields of its own, and other annotations."""
+    there = copy.deepcopy(made)
+    there["metadata"] |= {"uid": "x", "resourceVersion": "7", "generation": 2}
+    there["metadata"]["annotations"]["other"] = "thing"
+    return there
+
+
+def test_a_slice_that_was_stored_is_the_same():
+    for state in ("serving", "leaving", "empty"):
+        made = make_slice(pool(), service(), ME, {"http": 41000}, state=state)
+        assert same_slice(made, stored(made))
+
+
+def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
+    made = make_slice(pool(), service("voice", {"port": 80}), ME, {"": 41000}, state="serving")
+    there = stored(made)
+    del there["ports"][0]["name"]
+    assert same_slice(made, there)
+
+
+H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_slice(pool(epoch=4), service(), ME, {"http": 41000}, state="serving"),
+        make_slice(pool(), service(), ME, {"http": 41001}, state="serving"),
+        make_slice(pool(), service(), ME, {"web": 41000}, state="serving"),
+        make_slice(pool(), service(), ME, {"http": 41000, "web": 41001}, state="serving"),
+        make_slice(pool(), service(), ME, {"http": 41000}, state="leaving"),
+        make_slice(pool(), service(), ME, {"http": 41000}, state="empty"),
+        make_slice(pool(service="new"), service(), ME, {"http": 41000}, state="serving"),
+        make_slice(pool(), service("voice", H2C), ME, {"http": 41000}, state="serving"),
+    ],
+    ids=["epoch", "number", "name", "port", "leaving", "emptied", "service", "app protocol"],
+)
+def test_a_slice_that_says_anything_else_is_another(other):
+    made = make_slice(pool(), service(), ME, {"http": 41000}, state="serving")
+    assert not same_slice(made, stored(other))
+    assert not same_slice(other, stored(made))

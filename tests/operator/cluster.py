@@ -1,0 +1,256 @@
+"""A small cluster: objects as the API server hands them out, and an API server in memory."""
+
+import asyncio
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
+from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL
+
+NAMESPACE = "demo"
+VOICE = (NAMESPACE, "voice")
+
+
+def warm_pool(
+    name: str = "voice", *, uid: str = "", status: Object | None = None, **spec
+) -> Object:
+    """A WarmPool; spec fields are written as in a manifest."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": uid or f"pool-{name}",
+            "generation": 1,
+            "resourceVersion": "1",
+            "creationTimestamp": "2026-11-25T09:00:00Z",
+        },
+        "spec": {"targetRef": target, **spec},
+        **({} if status is None else {"status": status}),
+    }
+
+
+def deployment(name: str = "voice", replicas: int = 0) -> Object:
+    """A Deployment that selects `app: name`."""
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
+    }
+
+
+def service(name: str = "voice", *ports: Object) -> Object:
+    """A Service in front of `app: name`, by default with the port `http`."""
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"app": name},
+            "ports": list(ports) or [{"name": "http", "port": 80, "targetPort": "http"}],
+        },
+    }
+
+
+def pod(
+    name: str = "voice-1",
+    *,
+    app: str = "voice",
+    ip: str = "127.0.0.1",
+    port: int = 8080,
+    ready: bool = False,
+    phase: str = "Running",
+    terminating: bool = False,
+    labels: dict[str, str] | None = None,
+    **container: Any,
+) -> Object:
+    """A Pod with one container; what else the container has is given by name."""
+    since = "2026-11-25T09:30:00Z"
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"uid-{name}",
+            "labels": {"app": app} if labels is None else labels,
+            **({"deletionTimestamp": since} if terminating else {}),
+        },
+        "spec": {
+            "nodeName": "node-a",
+            "containers": [{"ports": [{"name": "http", "containerPort": port}], **container}],
+        },
+        "status": {
+            "phase": phase,
+            "podIP": ip,
+            "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": since},
+                {"type": "Ready", "status": str(ready), "lastTransitionTime": since},
+            ],
+        },
+    }
+
+
+def activator_pod(name: str = "activator-1", *, ready: bool = True, **how: Any) -> Object:
+    """A pod of the activator."""
+    ports = [{"name": "metrics", "containerPort": how.pop("port", 8080)}]
+    return pod(name, labels=ACTIVATOR_LABELS, ready=ready, ports=ports, **how)
+
+
+def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> Object:
+    """The EndpointSlice that Kubernetes keeps for a Service, with one endpoint for each `ready`."""
+    return {
+        "metadata": {
+            "name": f"{of}-native",
+            "namespace": NAMESPACE,
+            "labels": {
+                SERVICE_LABEL: of,
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+        },
+        "endpoints": [
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": r, "terminating": terminating}}
+            for r in ready
+        ],
+    }
+
+
+class FakeKube:
+    """An API server in memory: versions grow, a stale write conflicts, every call is recorded.
+
+    `on(verb, act)` runs `act` as the verb's call comes in, before it is answered; `down` makes
+    every call fail as an API server does that is away.
+    """
+
+    def __init__(self, *objects: Object) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.down = False
+        self._objects: dict[tuple[str, str], Object] = {}
+        self._version = 100
+        self._acts: dict[str, Callable[..., Any]] = {}
+        for obj in objects:
+            self.put(obj)
+
+    # --- what tests do ---
+
+    def put(self, obj: Object, kind: str = "") -> Object:
+        """Store an object as somebody else's write would; returns it at its new version."""
+        stored = copy.deepcopy(obj)
+        self._version += 1
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        self._objects[kind or obj["kind"], obj["metadata"]["name"]] = stored
+        return copy.deepcopy(stored)
+
+    def edit(self, kind: str, name: str, **fields: Any) -> Object:
+        """Merge into an object as somebody else's write would."""
+        return self.put(_merged(self._objects[kind, name], fields), kind)
+
+    def remove(self, kind: str, name: str) -> None:
+        """Delete an object as somebody else would."""
+        del self._objects[kind, name]
+
+    def on(self, verb: str, act: Callable[..., Any] | None) -> None:
+        """Run `act(*details)` at every call of a verb, from now on; an exception is the answer."""
+        self._acts.pop(verb, None)
+        if act is not None:
+            self._acts[verb] = act
+
+    def stored(self, kind: str, name: str) -> Object:
+        """An object as it is now."""
+        return copy.deepcopy(self._objects[kind, name])
+
+    def all(self, kind: str) -> list[Object]:
+        """All objects of a kind."""
+        return [copy.deepcopy(o) for (k, _), o in self._objects.items() if k == kind]
+
+    def called(self, *verbs: str) -> list[tuple[Any, ...]]:
+        """The calls of some verbs so far."""
+        return [call for call in self.calls if call[0] in verbs]
+
+    @property
+    def writes(self) -> list[str]:
+        """The verbs of all calls that change something, in order; events apart."""
+        reading = ("get", "get_scale")
+        return [c[0] for c in self.calls if c[0] not in reading and c[1] != "Event"]
+
+    # --- what the programs call ---
+
+    async def get(self, kind: Any, namespace: str, name: str) -> Object:
+        await self._enter("get", kind.__name__, name)
+        return copy.deepcopy(self._find(kind.__name__, name))
+
+    async def get_scale(self, namespace: str, name: str) -> Scale:
+        await self._enter("get_scale", name)
+        found = self._find("Deployment", name)
+        return Scale(found["spec"].get("replicas", 0), found["metadata"]["resourceVersion"])
+
+    async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        await self._enter("put_scale", name, replicas)
+        self._check("Deployment", name, version)
+        self.edit("Deployment", name, spec={"replicas": replicas})
+
+    async def raise_scale(self, namespace: str, name: str, version: str) -> None:
+        await self._enter("raise_scale", name)
+        self._check("Deployment", name, version)
+        self.edit("Deployment", name, spec={"replicas": 1})
+
+    async def patch_status(
+        self, namespace: str, name: str, status: Object, version: str | None = None
+    ) -> Object:
+        await self._enter("patch_status", name, copy.deepcopy(status))
+        found = self._find("WarmPool", name)
+        if version is not None:
+            self._check("WarmPool", name, version)
+        new = _merged(found, {"status": status})
+        return copy.deepcopy(found) if new == found else self.put(new, "WarmPool")
+
+    async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
+        await self._enter("create", kind.__name__, copy.deepcopy(obj))
+        name = obj["metadata"].get("name", f"generated-{self._version}")
+        if (kind.__name__, name) in self._objects:
+            raise ConflictError(f"{name} already exists")
+        return self.put(obj | {"metadata": obj["metadata"] | {"name": name}}, kind.__name__)
+
+    async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
+        await self._enter("replace", kind.__name__, copy.deepcopy(obj))
+        self._check(kind.__name__, obj["metadata"]["name"], obj["metadata"]["resourceVersion"])
+        return self.put(obj, kind.__name__)
+
+    async def delete(self, kind: Any, namespace: str, name: str) -> None:
+        await self._enter("delete", kind.__name__, name)
+        self._objects.pop((kind.__name__, name), None)
+
+    # --- inside ---
+
+    async def _enter(self, verb: str, *details: Any) -> None:
+        self.calls.append((verb, *details))
+        await asyncio.sleep(0)
+        if self.down:
+            raise OSError("the API server is away")
+        act = self._acts.get(verb)
+        if act is not None:
+            done = act(*details)
+            if inspect.isawaitable(done):
+                await done
+
+    def _find(self, kind: str, name: str) -> Object:
+        if (kind, name) not in self._objects:
+            raise NotFoundError(f"{kind} {name} not found")
+        return self._objects[kind, name]
+
+    def _check(self, kind: str, name: str, version: str) -> None:
+        if self._find(kind, name)["metadata"]["resourceVersion"] != version:
+            raise ConflictError(f"{kind} {name} has been modified")
+
+
+def _merged(old: Any, patch: Any) -> Any:
+    """A JSON merge patch: None takes a field away."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
