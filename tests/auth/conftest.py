@@ -33,15 +33,20 @@ def clock() -> Clock:
     return Clock()
 
 
+# Making an app takes longer than most tests do, so there is one stub for all of them.
+STUB = State(contributions=5)
+STUB_APP = create_stub(StubSettings(), state=STUB)
+
+
 @pytest.fixture
 def stub() -> State:
-    return State(contributions=5)
+    STUB.reset()
+    return STUB
 
 
 @pytest.fixture
 async def github(stub: State) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_stub(StubSettings(), state=stub)
-    async with httpx.AsyncClient(transport=StubTransport(app, stub)) as http:
+    async with httpx.AsyncClient(transport=StubTransport(STUB_APP, stub)) as http:
         yield http
 
 

@@ -130,16 +130,22 @@ def store(database: Database) -> PetStore:
     return PetStore(database)
 
 
+# Making an app takes longer than most tests do, so there is one stub for all of them.
+STUB = State(contributions=5)
+STUB_APP = create_stub(StubSettings(), state=STUB)
+
+
 @pytest.fixture
 def stub() -> State:
     """GitHub: 5 contributions to Dart today, for everybody."""
-    return State(contributions=5)
+    STUB.reset()
+    return STUB
 
 
 @pytest.fixture
 async def outside(stub: State) -> AsyncIterator[httpx.AsyncClient]:
     """Everything that feed calls: a stand-in for auth, and the GitHub stub."""
-    github = StubTransport(create_stub(StubSettings(), state=stub), stub)
+    github = StubTransport(STUB_APP, stub)
     auth = httpx.MockTransport(authorize)
     async with httpx.AsyncClient(transport=ByHost({"auth": auth, "github": github})) as http:
         yield http

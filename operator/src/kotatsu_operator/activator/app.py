@@ -26,6 +26,7 @@ class Activator:
     def __init__(self, kube: Kube, me: Self, metrics: ActivatorMetrics) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
         self._changed = asyncio.Event()
+        self._telling = False
         self.view = View(self._on_change)
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.wakers: dict[str, Waker] = {}
@@ -49,16 +50,18 @@ class Activator:
             if name != "Deployment"
         ]
         work = asyncio.create_task(self._work())
+        ended, endless = asyncio.create_task(stop.wait()), [work, *watches]
         try:
-            ended = asyncio.create_task(stop.wait())
-            await asyncio.wait([ended, work], return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
+            await asyncio.wait([ended, *endless], return_when=asyncio.FIRST_COMPLETED)
+            for task in endless:
+                if task.done():
+                    task.result()  # it has failed: so does the process, and starts afresh
             await self._leave(drain_timeout)
         finally:
-            for task in (*watches, work):
+            ended.cancel()
+            for task in endless:
                 task.cancel()
-            await asyncio.gather(*watches, work, return_exceptions=True)
+            await asyncio.gather(ended, *endless, return_exceptions=True)
             for waker in self.wakers.values():
                 await waker.close()
 
@@ -70,8 +73,6 @@ class Activator:
         loop = asyncio.get_running_loop()
         swept = loop.time()
         while True:
-            for waker in list(self.wakers.values()):
-                waker.changed()
             soonest = await self.publisher.sync()
             if loop.time() - swept >= SWEEP_EVERY:
                 swept = loop.time()
@@ -122,6 +123,15 @@ class Activator:
 
     def _on_change(self) -> None:
         self._changed.set()
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_soon(self._tell_wakers)
+
+    def _tell_wakers(self) -> None:
+        # At once, not when the publisher is through with an API server that may be slow.
+        self._telling = False
+        for waker in list(self.wakers.values()):
+            waker.changed()
 
     async def _next_change(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kotatsu_operator.core.state import Route
 from kotatsu_operator.kube import (
     ConflictError,
     EndpointSlice,
@@ -17,6 +18,7 @@ from kotatsu_operator.kube import (
     NotFoundError,
     Object,
     Unreachable,
+    version_of,
 )
 from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
 
@@ -40,7 +42,9 @@ class Published:
     servers: dict[str, asyncio.Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     there: Object | None = None
-    """The slice as last read or written."""
+    """The slice as last read, written or watched."""
+    watched: bool = False
+    """Whether the watch has shown it."""
     emptied_at: float | None = None
     deleted_since: float | None = None
     native_since: float | None = None
@@ -59,6 +63,7 @@ class Publisher:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
         self.published: dict[str, Published] = {}
         self.leaving = False
+        self._withdrawn = False
         self.complete = False
         """Whether every pool that needs a slice had one after the last `sync`."""
 
@@ -89,6 +94,8 @@ class Publisher:
         """Bring every pool's slice up to date; returns seconds until the next look is due."""
         soonest, complete = 1.0, True
         for name in sorted(self._view.pools.keys() | self.published.keys()):
+            if self._withdrawn:
+                break
             try:
                 soonest = min(soonest, await self._sync_pool(name))
             except (ConflictError, NotFoundError) as error:
@@ -114,7 +121,8 @@ class Publisher:
 
     async def withdraw(self) -> None:
         """Delete every slice of ours: the last thing before the process ends."""
-        for record in self.published.values():
+        self._withdrawn = True
+        for record in list(self.published.values()):
             if record.there is not None:
                 with contextlib.suppress(*Unreachable):
                     await self._kube.delete(
@@ -127,6 +135,7 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         pool = self._view.pools.get(name)
         record = self.published.setdefault(name, Published())
+        self._catch_up(name, record)
         native_for = self._native_for(pool, record, now)
         wanted = (
             pool is not None
@@ -136,9 +145,12 @@ class Publisher:
         wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, record)
-            return max(0.05, pool.settle - native_for) if record.native_since else 1.0
+            leaves = record.native_since is not None and pool.route is Route.NATIVE
+            return min(1.0, max(0.05, pool.settle - native_for)) if leaves else 1.0
         if record.serves:
             await self._empty(record, now)
+        elif record.servers and record.emptied_at is None:
+            record.emptied_at = now  # somebody else has deleted or emptied the slice
         if pool is not None and pool.deleted:
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
@@ -146,6 +158,15 @@ class Publisher:
         elif record.there is None and not record.servers:
             del self.published[name]
         return 1.0
+
+    def _catch_up(self, name: str, record: Published) -> None:
+        """Follow what somebody else did to our slice: changed or deleted, it is published again."""
+        seen = self._view.slices.get(slice_name(name, self._me))
+        if seen is None and record.watched:
+            record.there = None
+        elif seen is not None and record.there is not None:
+            record.there = max(record.there, seen, key=version_of)
+        record.watched = seen is not None
 
     def _is_abandoned(self, pool: Pool, record: Published, now: float) -> bool:
         """Whether a deleted pool's target has had its time to come back (or never was ours)."""
@@ -164,11 +185,11 @@ class Publisher:
         return now - record.native_since
 
     async def _publish(self, pool: Pool, record: Published) -> None:
-        service = self._view.services[pool.service]
-        for port in self._view.ports(pool.service):
+        service, names = self._view.services[pool.service], self._view.ports(pool.service)
+        for port in names:
             if port not in record.servers:
                 await self._listen(record, pool.name, port, 0)
-        ports = {p: record.ports[p] for p in self._view.ports(pool.service)}
+        ports = {p: record.ports[p] for p in names}
         state = "leaving" if self.leaving else "serving"
         await self._put(make_slice(pool, service, self._me, ports, state=state), record)
         record.emptied_at = None

@@ -36,6 +36,9 @@ CONNECT_AT_ONCE = 256
 
 RETRY_EVERY = 0.02
 
+AVOID_FOR = 5.0
+"""Seconds for which a pod that refused is tried only after all others."""
+
 
 class Waker:
     """The held connections of one pool, and the tasks that get them a pod."""
@@ -62,6 +65,10 @@ class Waker:
         self._wake: asyncio.Task[None] | None = None
         self._ready: dict[str, PodView] = {}
         """Pods known to answer, by uid."""
+        self._refused: dict[str, float] = {}
+        """When a pod last refused a connection, by uid."""
+        self._portless: set[str] = set()
+        """Pods that lack the port the Service names, by uid: said once."""
         self._change = asyncio.Event()
         self._ticket_wanted = 0
         self._ticket_written = 0
@@ -114,12 +121,14 @@ class Waker:
 
     def changed(self) -> None:
         """Pods or the pool have changed."""
-        staying = {p.uid for p in self._backends()}
-        for uid in [uid for uid in self._ready if uid not in staying]:
-            del self._ready[uid]
-        for pod in self._backends():
-            if pod.ready:
-                self._ready[pod.uid] = pod
+        staying = {pod.uid: pod for pod in self._backends()}
+        for uid, known in list(self._ready.items()):
+            # Gone, or the kubelet has taken its word back: it is probed again.
+            if uid not in staying or (known.ready and not staying[uid].ready):
+                del self._ready[uid]
+        self._ready |= {uid: pod for uid, pod in staying.items() if pod.ready}
+        self._refused = {uid: at for uid, at in self._refused.items() if uid in staying}
+        self._portless &= staying.keys()
         self._change.set()
         self._release()
 
@@ -194,6 +203,8 @@ class Waker:
                 continue
             self._ticket_written = number
             self._release()
+        if self._ticket_written < self._ticket_wanted:
+            self._announced_epoch = -1  # nobody waits any more; the next one announces itself
 
     # --- waking ---
 
@@ -266,14 +277,15 @@ class Waker:
     async def _probe(self, pods: list[PodView]) -> None:
         """Ask starting pods whether they are ready, oftener than the kubelet does."""
         target = self._first_target()
-        answered = await asyncio.gather(
-            *(is_ready(pod, pod.port(target) if target is not None else None) for pod in pods)
-        )
-        for pod, ready in zip(pods, answered, strict=True):
-            if ready:
+
+        async def ask(pod: PodView) -> bool:
+            ready = await is_ready(pod, pod.port(target) if target is not None else None)
+            if ready and any(pod.uid == staying.uid for staying in self._backends()):
                 self._ready[pod.uid] = pod
-        self._release()
-        if not any(answered):
+                self._release()
+            return ready
+
+        if not any(await asyncio.gather(*(ask(pod) for pod in pods))):
             await self._sleep_until_change(PROBE_EVERY)
 
     async def _record(self, at: datetime, took: float) -> None:
@@ -331,7 +343,9 @@ class Waker:
         target = self._target_port(client)
         port = None if target is None else pod.port(target)
         if port is None:
-            log.warning("%s: pod %s has no port %s", self.name, pod.key[1], target)
+            if pod.uid not in self._portless:
+                log.warning("%s: pod %s has no port %s", self.name, pod.key[1], target)
+            self._portless.add(pod.uid)
             return False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -340,20 +354,27 @@ class Waker:
         except (OSError, TimeoutError):
             self._distrust(pod)
             return False
+        self._refused.pop(pod.uid, None)
         return True
 
     def _choose(self) -> PodView | None:
-        """The ready pod with the fewest of our connections; None when all have gone again."""
+        """The ready pod with the fewest of our connections; None when all have gone again.
+
+        One that has just refused comes last, whatever the kubelet says of it.
+        """
         if not self._ready:
             return None
         load = dict.fromkeys(self._ready, 0)
         for uid in self._spliced.values():
             if uid in load:
                 load[uid] += 1
-        return self._ready[min(load, key=lambda uid: load[uid])]
+        now = asyncio.get_running_loop().time()
+        avoid = {uid: max(0.0, at + AVOID_FOR - now) for uid, at in self._refused.items()}
+        return self._ready[min(load, key=lambda uid: (avoid.get(uid, 0.0), load[uid]))]
 
     def _distrust(self, pod: PodView) -> None:
         """A pod that refused is probed again, unless the kubelet still calls it Ready."""
+        self._refused[pod.uid] = asyncio.get_running_loop().time()
         current = self._view.pods.get(pod.key[1])
         if current is None or not current.ready or current.terminating:
             self._ready.pop(pod.uid, None)
