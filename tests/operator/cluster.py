@@ -13,6 +13,15 @@ NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
 
 
+async def eventually(holds: Callable[[], Any]) -> None:
+    """Wait until something holds that is under way already."""
+    for _ in range(2000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it does not happen")
+
+
 def warm_pool(
     name: str = "voice", *, uid: str = "", status: Object | None = None, **spec
 ) -> Object:

@@ -12,6 +12,7 @@ from kotatsu_operator.activator import splice
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
 from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client, Upstream
+from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -105,14 +106,6 @@ async def house():
             if transport is not None:
                 transport.abort()
     await asyncio.sleep(0.01)  # uvloop ends only when every transport has ended
-
-
-async def eventually(holds):
-    for _ in range(2000):
-        if holds():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it does not happen")
 
 
 def reset(writer):

@@ -1,0 +1,720 @@
+"""Waking a pool for the connections that wait: one wake for all, each request written once."""
+
+import asyncio
+import contextlib
+import json
+import socket
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator import probe, wake
+from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.slices import Self
+from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.activator.view import View
+from kotatsu_operator.activator.wake import Waker
+from kotatsu_operator.kube import ConflictError, NotFoundError
+from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
+
+pytestmark = pytest.mark.timeout(20)
+
+ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
+GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
+READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
+
+
+def pool(phase="Asleep", epoch=1, **wake_spec):
+    route = {"target": "Native" if phase == "Warm" else "Activator", "epoch": epoch}
+    return warm_pool(status={"phase": phase, "route": route}, wake=wake_spec)
+
+
+class Pod:
+    """A pod of the pool: a server that says who it is, and counts what it is asked."""
+
+    def __init__(self, name):
+        self.name = name
+        self.ready = True
+        self.requests = []
+        self.probes = 0
+        self.asked = asyncio.Event()
+        self.open = []
+        self.server = None
+        self.port = 0
+        self.silent = False
+        """Accepts and never answers."""
+
+    async def start(self, port=0):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader, writer):
+        self.open.append(writer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if self.silent:
+            return
+        if head.startswith(b"GET /readyz"):
+            self.probes += 1
+            self.asked.set()
+            writer.write(b"HTTP/1.1 %d .\r\n\r\n" % (200 if self.ready else 503))
+        else:
+            self.requests.append(head)
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + self.name.encode())
+        if head.startswith(b"GET /long"):
+            await reader.read()
+        writer.close()
+
+    def close(self):
+        if self.server is not None:
+            self.server.close()
+        for writer in self.open:
+            writer.transport.abort()
+
+
+class House:
+    """An activator's waker for the pool voice, behind a listening socket."""
+
+    def __init__(self):
+        self.kube = FakeKube(pool(), deployment(replicas=0))
+        self.view = View(lambda: self.waker.changed())
+        self.registry = CollectorRegistry()
+        self.woken_others = []
+        self.waker = Waker(
+            "voice",
+            self.kube,
+            self.view,
+            ME,
+            ActivatorMetrics(self.registry),
+            self.woken_others.append,
+        )
+        self.clients, self.pods, self.writers, self.tasks = [], [], [], []
+        self.see("WarmPool", pool())
+        self.see("Service", service())
+
+    async def start(self):
+        self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    def _accept(self):
+        client = Client(self.waker)
+        self.waker.expect(client, "http")
+        self.clients.append(client)
+        return client
+
+    def see(self, kind, obj, change="MODIFIED"):
+        self.view.on_change(kind)(change, obj)
+
+    def see_pod(self, made, *, port=0, **how):
+        """Let the watch tell of a pod."""
+        how = {"readinessProbe": READYZ} | how
+        self.see("Pod", pod(made.name, port=port or made.port, **how))
+
+    async def new_pod(self, name="voice-1", **how):
+        made = Pod(name)
+        self.pods.append(made)
+        await made.start()
+        if how:
+            self.see_pod(made, **how)
+        return made
+
+    async def starts_on_raise(self, **how):
+        """Let the pod appear as soon as the scale has been raised."""
+        made = await self.new_pod()
+        self.kube.on("raise_scale", lambda _: self.see_pod(made, **how))
+        return made
+
+    async def send(self, data=GET):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    async def ask(self, data=GET):
+        reader, writer = await self.send(data)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    def hold(self, data=GET):
+        """Ask without waiting for the answer."""
+        task = asyncio.ensure_future(self.ask(data))
+        self.tasks.append(task)
+        return task
+
+    async def held(self, number):
+        await eventually(lambda: self.waker.held == number)
+
+    @property
+    def raises(self):
+        return len(self.kube.called("raise_scale"))
+
+    @property
+    def tickets(self):
+        return [c for c in self.kube.called("patch_status") if "demand" in c[2]]
+
+    def count(self, name, **labels):
+        labels = {"namespace": "demo", "name": "voice", **labels}
+        return self.registry.get_sample_value(name, labels)
+
+    async def close(self):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for made in self.pods:
+            made.close()
+        for writer in self.writers:
+            writer.transport.abort()
+        await eventually(lambda: all(client.transport is None for client in self.clients))
+        await self.waker.close()
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def house(monkeypatch):
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
+    house = House()
+    await house.start()
+    yield house
+    await house.close()
+
+
+def body(answer):
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+# --- what wakes, and what does not ---
+
+
+async def test_fifty_requests_at_once_are_answered_by_one_raise_and_one_announcement(house):
+    made = await house.starts_on_raise()
+    answers = await asyncio.gather(*(house.ask() for _ in range(50)))
+    assert {body(a) for a in answers} == {b"voice-1"}
+    assert len(made.requests) == 50
+    assert house.raises == 1
+    assert len(house.tickets) == 1
+    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
+
+
+async def test_a_connection_without_a_byte_wakes_nobody(house):
+    _, writer = await house.send(b"")
+    await eventually(lambda: house.clients)
+    writer.close()
+    await eventually(lambda: house.clients[0].transport is None)
+    assert house.kube.calls == []
+
+
+async def test_half_a_request_line_wakes_nobody(house):
+    await house.send(b"GET /hel")
+    await eventually(lambda: house.clients and house.clients[0]._buffer)
+    assert house.waker.held == 0
+    assert house.kube.calls == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/metrics", "/healthz?full=1"])
+async def test_a_probe_is_answered_and_wakes_nobody(house, path):
+    assert await house.ask(f"GET {path} HTTP/1.1\r\n\r\n".encode()) == PROBE_OK
+    assert house.kube.calls == []
+
+
+async def test_which_paths_are_probes_is_the_pools_to_say(house):
+    house.see("WarmPool", pool(ignorePaths=["/ping"]))
+    await house.starts_on_raise()
+    assert await house.ask(b"GET /ping HTTP/1.1\r\n\r\n") == PROBE_OK
+    assert house.raises == 0
+    assert body(await house.ask(b"GET /healthz HTTP/1.1\r\n\r\n")) == b"voice-1"
+    assert house.raises == 1
+
+
+async def test_bytes_of_any_other_protocol_wake_too(house):
+    await house.send(b"\x16\x03\x01")
+    await house.held(1)
+    await eventually(lambda: house.raises)
+
+
+async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(house):
+    made = await house.starts_on_raise(ready=True)
+    reader, writer = await house.send(b"GET /hello HTTP/1.1\r\n")
+    await eventually(lambda: house.raises)
+    await asyncio.sleep(0.05)
+    assert made.requests == []
+    writer.write(b"Host: voice\r\n\r\n")
+    assert body(await reader.read()) == b"voice-1"
+    assert made.requests == [
+        b"GET /hello HTTP/1.1\r\nConnection: close\r\nHost: voice\r\n\r\n",
+    ]
+
+
+# --- raising ---
+
+
+async def test_a_scale_above_zero_is_never_touched(house):
+    house.kube.edit("Deployment", "voice", spec={"replicas": 5})
+    house.hold()
+    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
+    assert house.raises == 0
+    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
+
+
+async def test_a_conflict_is_read_again_before_the_next_raise(house):
+    conflicts = iter([True, True, False])
+
+    def refuse(_):
+        if next(conflicts):
+            raise ConflictError("modified")
+
+    house.kube.on("raise_scale", refuse)
+    house.hold()
+    await eventually(lambda: house.raises == 3)
+    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+    assert verbs[:6] == ["get_scale", "raise_scale"] * 3
+
+
+async def test_when_somebody_else_was_faster_it_does_not_raise(house):
+    def open_window(_):
+        house.kube.on("raise_scale", None)
+        house.kube.edit("Deployment", "voice", spec={"replicas": 4})
+        raise ConflictError("modified")
+
+    house.kube.on("raise_scale", open_window)
+    house.hold()
+    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
+    assert house.raises == 1
+    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 4
+
+
+async def test_while_the_api_server_is_away_requests_wait_and_then_wake(house):
+    made = await house.starts_on_raise()
+    house.kube.down = True
+    waiting = house.hold()
+    await eventually(lambda: len(house.kube.calls) > 4)
+    house.kube.down = False
+    assert body(await waiting) == b"voice-1"
+    assert len(made.requests) == 1
+    assert house.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
+
+
+async def test_a_target_that_is_missing_is_looked_for_again(house):
+    missing = house.kube.stored("Deployment", "voice")
+    house.kube.remove("Deployment", "voice")
+    await house.starts_on_raise()
+    waiting = house.hold()
+    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
+    house.kube.put(missing)
+    assert body(await waiting) == b"voice-1"
+
+
+# --- announcing ---
+
+
+async def test_an_asleep_pool_is_announced_once_for_each_epoch(house):
+    house.hold()
+    await eventually(lambda: house.tickets)
+    for _ in range(3):
+        house.hold()
+    await house.held(4)
+    assert len(house.tickets) == 1
+    house.see("WarmPool", pool(epoch=2))
+    house.hold()
+    await eventually(lambda: len(house.tickets) == 2)
+
+
+async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_request(house):
+    house.kube.down = True
+    _, writer = await house.send()
+    await eventually(lambda: house.tickets)
+    writer.close()
+    await house.held(0)
+    await eventually(lambda: house.waker._ticket_task.done())
+    house.kube.down = False
+    house.kube.calls.clear()
+    house.hold()
+    await eventually(lambda: house.tickets)
+
+
+async def test_the_announcement_says_when_and_who(house):
+    house.hold()
+    await eventually(lambda: house.kube.stored("WarmPool", "voice")["status"].get("demand"))
+    demand = house.kube.stored("WarmPool", "voice")["status"]["demand"]
+    assert demand["by"] == "activator-1"
+    assert demand["at"].endswith("Z")
+
+
+async def test_a_warm_pool_needs_no_announcement(house):
+    house.see("WarmPool", pool("Warm"))
+    await house.new_pod(ready=True)
+    assert body(await house.ask()) == b"voice-1"
+    assert house.kube.writes == []
+
+
+class Gate:
+    """Lets the writes of a verb through one at a time."""
+
+    def __init__(self):
+        self.waiting = 0
+        self.open = asyncio.Semaphore(0)
+
+    async def __call__(self, *_):
+        self.waiting += 1
+        await self.open.acquire()
+
+
+@pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
+async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(house, phase):
+    house.see("WarmPool", pool(phase))
+    made = await house.new_pod(ready=True)
+    gate = Gate()
+    house.kube.on("patch_status", gate)
+    waiting = house.hold()
+    await eventually(lambda: gate.waiting)
+    await asyncio.sleep(0.05)
+    assert made.requests == []
+    gate.open.release()
+    assert body(await waiting) == b"voice-1"
+
+
+@pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
+async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhile(house, phase):
+    house.see("WarmPool", pool(phase))
+    made = await house.new_pod(ready=True)
+    gate = Gate()
+    house.kube.on("patch_status", gate)
+    first = house.hold()
+    await eventually(lambda: gate.waiting == 1)
+    second, third = house.hold(), house.hold()
+    await house.held(3)
+    gate.open.release()
+    assert body(await first) == b"voice-1"
+    await eventually(lambda: gate.waiting == 2)
+    await asyncio.sleep(0.05)
+    assert (second.done(), len(made.requests)) == (False, 1)
+    gate.open.release()
+    await asyncio.gather(second, third)
+    assert len(house.tickets) == 2
+
+
+async def test_an_announcement_that_fails_is_written_again_before_anything_passes(house):
+    house.see("WarmPool", pool("Draining"))
+    made = await house.new_pod(ready=True)
+    failing = iter([OSError("away"), ConflictError("modified")])
+
+    def fail(*_):
+        assert made.requests == []
+        for error in failing:
+            raise error
+
+    house.kube.on("patch_status", fail)
+    assert body(await house.ask()) == b"voice-1"
+    assert len(house.tickets) == 3
+
+
+async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(house):
+    house.see("WarmPool", pool("Sleeping"), "DELETED")
+    house.kube.on("patch_status", lambda *_: (_ for _ in ()).throw(NotFoundError("gone")))
+    await house.new_pod(ready=True)
+    assert body(await house.ask()) == b"voice-1"
+
+
+async def test_pools_that_are_needed_too_are_woken_once_with_it(house):
+    house.see("WarmPool", pool(wakeWith=["auth", "feed"]))
+    house.hold()
+    house.hold()
+    await house.held(2)
+    assert house.woken_others == ["auth", "feed"]
+
+
+async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(house):
+    house.waker.poke()
+    house.waker.poke()
+    await eventually(lambda: house.raises)
+    assert len(house.tickets) == 1
+    house.see("WarmPool", pool("Warm"))
+    house.waker.poke()
+    await asyncio.sleep(0.01)
+    assert house.raises == 1
+
+
+# --- which pod, and when ---
+
+
+async def test_it_asks_the_readiness_probe_itself_and_does_not_wait_for_the_kubelet(house):
+    made = await house.new_pod()
+    made.ready = False
+    house.see_pod(made, ready=False)
+    waiting = house.hold()
+    await eventually(lambda: made.probes > 3)
+    assert made.requests == []
+    made.ready = True
+    assert body(await waiting) == b"voice-1"
+
+
+async def test_a_pod_that_is_ready_is_not_probed(house):
+    made = await house.new_pod(ready=True)
+    await house.ask()
+    assert made.probes == 0
+
+
+async def test_a_pod_without_a_probe_is_ready_when_it_accepts(house):
+    made = await house.new_pod()
+    house.see_pod(made, readinessProbe=None)
+    assert body(await house.ask()) == b"voice-1"
+
+
+async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(house, monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT", 30)
+    hanging = await house.new_pod("voice-1")
+    hanging.silent = True
+    house.see_pod(hanging)
+    await house.new_pod("voice-2", ready=False)
+    assert body(await house.ask()) == b"voice-2"
+
+
+async def test_a_pod_that_begins_to_terminate_while_it_is_probed_gets_nothing(house):
+    made = await house.new_pod()
+    hanging = made._serve
+    made.asked.clear()
+
+    async def answer_late(reader, writer):
+        house.see_pod(made, terminating=True)
+        await hanging(reader, writer)
+
+    made._serve = answer_late
+    made.server.close()
+    await made.start()
+    house.see_pod(made)
+    house.hold()
+    await made.asked.wait()
+    await asyncio.sleep(0.05)
+    assert made.requests == []
+    assert house.waker.held == 1
+
+
+async def test_a_pod_that_terminates_is_no_longer_chosen(house):
+    first = await house.new_pod("voice-1", ready=True)
+    second = await house.new_pod("voice-2")
+    assert body(await house.ask()) == b"voice-1"
+    house.see_pod(first, ready=True, terminating=True)
+    house.see_pod(second, ready=True)
+    answers = await asyncio.gather(*(house.ask() for _ in range(5)))
+    assert {body(a) for a in answers} == {b"voice-2"}
+
+
+async def test_a_pod_that_is_gone_is_no_longer_chosen(house):
+    first = await house.new_pod("voice-1", ready=True)
+    await house.ask()
+    house.see("Pod", pod(first.name), "DELETED")
+    house.hold()
+    await house.held(1)
+    await asyncio.sleep(0.03)
+    assert len(first.requests) == 1
+
+
+async def test_a_pod_that_the_kubelet_calls_not_ready_any_more_is_probed_again(house):
+    made = await house.new_pod(ready=True)
+    await house.ask()
+    made.ready = False
+    house.see_pod(made, ready=False)
+    waiting = house.hold()
+    await eventually(lambda: made.probes > 2)
+    assert len(made.requests) == 1
+    made.ready = True
+    await waiting
+
+
+async def test_connections_go_to_the_pod_that_has_the_fewest(house):
+    for name in ("voice-1", "voice-2", "voice-3"):
+        await house.new_pod(name, ready=True)
+    for number in range(1, 7):
+        reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert house.waker.busy == number
+    assert sorted(len(p.requests) for p in house.pods) == [2, 2, 2]
+
+
+# --- refused connections ---
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as tried:
+        tried.bind(("127.0.0.1", 0))
+        return tried.getsockname()[1]
+
+
+async def test_a_refused_connection_is_tried_again_and_the_request_written_once(house):
+    made, port = Pod("voice-1"), free_port()
+    house.pods.append(made)
+    house.see_pod(made, port=port, ready=True)
+    waiting = house.hold(b"POST / HTTP/1.1\r\n\r\n")
+    await house.held(1)
+    await asyncio.sleep(0.06)
+    await made.start(port)
+    assert body(await waiting) == b"voice-1"
+    assert made.requests == [b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n"]
+
+
+async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(house):
+    """A dead node's pods are called Ready for most of a minute."""
+    house.see_pod(Pod("voice-1"), port=free_port(), ready=True)
+    await house.new_pod("voice-2", ready=True)
+    answers = await asyncio.gather(*(house.ask() for _ in range(10)))
+    assert {body(a) for a in answers} == {b"voice-2"}
+
+
+async def test_a_pod_that_crashed_is_probed_before_it_gets_anything_again(house):
+    made = await house.new_pod(ready=True)
+    await house.ask()
+    port = made.port
+    made.server.close()
+    house.see_pod(made, ready=False)
+    waiting = house.hold()
+    await asyncio.sleep(0.03)
+    made.ready = False
+    await made.start(port)
+    await eventually(lambda: made.probes > 1)
+    assert not waiting.done()
+    made.ready = True
+    assert body(await waiting) == b"voice-1"
+
+
+async def test_a_pod_without_the_services_port_is_said_once(house, caplog):
+    house.see("WarmPool", pool(holdTimeout="100ms"))
+    house.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": "grpc"}))
+    await house.new_pod(ready=True)
+    answers = await asyncio.gather(*(house.ask() for _ in range(3)))
+    assert all(a.startswith(b"HTTP/1.1 503 ") for a in answers)
+    assert [r.message for r in caplog.records if "no port" in r.message] == [
+        "voice: pod voice-1 has no port grpc"
+    ]
+
+
+# --- limits ---
+
+
+def headers(answer):
+    head = answer.partition(b"\r\n\r\n")[0].decode()
+    return dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+
+
+async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(house):
+    house.see("WarmPool", pool(holdTimeout="50ms"))
+    answer = await house.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert headers(answer)["Retry-After"] == "5"
+    assert headers(answer)["Content-Length"] == str(len(body(answer)))
+    problem = json.loads(body(answer))
+    assert (problem["status"], problem["detail"]) == (
+        503,
+        "no pod of this pool became ready in time",
+    )
+    assert house.waker.held == 0
+    assert house.count("kotatsu_activator_refused_total", reason="timeout") == 1
+
+
+async def test_a_head_that_never_ends_is_not_held_for_ever(house):
+    house.see("WarmPool", pool(holdTimeout="50ms"))
+    assert (await house.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_after_the_hold_timeout_other_protocols_are_just_closed(house):
+    house.see("WarmPool", pool(holdTimeout="50ms"))
+    assert await house.ask(b"\x16\x03\x01") == b""
+
+
+async def test_nobody_who_was_joined_to_a_pod_is_timed_out(house):
+    house.see("WarmPool", pool("Warm", holdTimeout="50ms"))
+    await house.new_pod(ready=True)
+    reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+    await reader.readuntil(b"voice-1")
+    await asyncio.sleep(0.1)
+    assert house.waker.busy == 1
+
+
+async def test_more_than_max_held_are_turned_away_at_once(house):
+    house.see("WarmPool", pool(maxHeld=2))
+    house.hold()
+    house.hold()
+    await house.held(2)
+    answer = await house.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert headers(answer)["Retry-After"] == "1"
+    assert house.waker.held == 2
+    assert house.count("kotatsu_activator_refused_total", reason="full") == 1
+
+
+async def test_a_client_that_leaves_makes_room_for_another(house):
+    house.see("WarmPool", pool(maxHeld=1))
+    _, writer = await house.send()
+    await house.held(1)
+    writer.close()
+    await house.held(0)
+    house.hold()
+    await house.held(1)
+
+
+async def test_a_pool_that_is_unknown_is_refused(house):
+    house.view.pools.clear()
+    answer = await house.ask()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"deleted" in answer
+
+
+# --- leaving ---
+
+
+async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(house):
+    house.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    _, writer = await house.send()
+    await eventually(lambda: house.kube.called("get_scale"))
+    writer.close()
+    await house.held(0)
+    await eventually(lambda: house.waker._wake.done())
+    calls = len(house.kube.calls)
+    await asyncio.sleep(0.05)
+    assert len(house.kube.calls) == calls
+    assert house.count("kotatsu_activator_held") == 0
+
+
+async def test_a_client_that_left_is_not_written_to_a_pod(house):
+    made = await house.new_pod()
+    _, writer = await house.send()
+    await house.held(1)
+    writer.close()
+    await house.held(0)
+    house.see_pod(made, ready=True)
+    await asyncio.sleep(0.03)
+    assert made.requests == []
+
+
+async def test_a_connection_that_ends_is_counted_no_more(house):
+    await house.new_pod(ready=True)
+    reader, writer = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+    await reader.readuntil(b"voice-1")
+    assert house.count("kotatsu_activator_spliced") == 1
+    writer.close()
+    await eventually(lambda: house.waker.busy == 0)
+    assert house.count("kotatsu_activator_spliced") == 0
+
+
+async def test_a_wake_is_written_down_once_with_its_duration(house):
+    made = await house.starts_on_raise()
+    made.ready = False
+    waiting = [house.hold(), house.hold()]
+    await eventually(lambda: made.probes)
+    made.ready = True
+    await asyncio.gather(*waiting)
+    await eventually(lambda: "lastWake" in house.kube.stored("WarmPool", "voice")["status"])
+    (written,) = [c[2]["lastWake"] for c in house.kube.called("patch_status") if "lastWake" in c[2]]
+    assert 0 < float(written["duration"].removesuffix("s")) < 10
+    assert house.count("kotatsu_activator_wake_duration_seconds_count") == 1
+    assert house.count("kotatsu_activator_wait_seconds_count") == 2
+
+
+async def test_closing_the_waker_ends_its_tasks(house):
+    house.kube.down = True
+    house.hold()
+    await house.held(1)
+    await house.waker.close()
+    calls = len(house.kube.calls)
+    await asyncio.sleep(0.05)
+    assert len(house.kube.calls) == calls
