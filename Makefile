@@ -74,3 +74,7 @@ down: venv ## remove what `make demo` made
 .PHONY: images
 images: venv ## build the images and load them into the cluster
 	@$(BIN)/python -m kotatsu_demo images
+
+.PHONY: local
+local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
+	@$(BIN)/kotatsu-local
