@@ -78,3 +78,7 @@ images: venv ## build the images and load them into the cluster
 .PHONY: local
 local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
 	@$(BIN)/kotatsu-local
+
+.PHONY: bench
+bench: venv ## measure; each script under bench/ prints its own table
+	for script in bench/*.py; do echo "· $$script"; $(BIN)/python $$script; done

@@ -9,8 +9,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -101,36 +100,56 @@ def _port() -> int:
             return port
 
 
-@asynccontextmanager
-async def killed_again_and_again(pod: Pod, kills: int) -> AsyncIterator[asyncio.Event]:
-    """Run the block while the pod dies and comes back; the event is set after the last time."""
-    over = asyncio.Event()
+class Feeders:
+    """Clients that feed as fast as they can while the pod dies and comes back."""
 
-    async def chaos() -> None:
-        for _ in range(kills):
-            await asyncio.sleep(random.uniform(0.2, 0.8))
-            await pod.kill()
-            await pod.start()
-        over.set()
+    def __init__(self, pod: Pod, *, with_keys: bool) -> None:
+        self._pod = pod
+        self._with_keys = with_keys
+        self._over = asyncio.Event()
+        self.wishes = 0
+        self.tries = 0
+        self.answered = 0
 
-    task = asyncio.create_task(chaos())
-    yield over
-    await task
+    async def run(self) -> None:
+        """Return after the last kill, when every client is done."""
+        await self._pod.start()
+        await asyncio.gather(self._kill(), *(self._client(user) for user in range(USERS)))
+        await self._pod.kill()
 
+    async def _kill(self) -> None:
+        for _ in range(KILLS):
+            before = self.answered
+            while self.answered < before + USERS:  # however slow the machine is today
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(random.uniform(0, 0.5))
+            await self._pod.kill()
+            await self._pod.start()
+        self._over.set()
 
-async def feed(http: httpx.AsyncClient, user: int, key: str | None) -> bool:
-    """One try; True if it was answered with success."""
-    headers = {"Authorization": f"demo-user{user}"}
-    if key is not None:
-        headers["Idempotency-Key"] = key
-    try:
-        answer = await http.post("/feed", headers=headers)
-    except httpx.TransportError:
-        await asyncio.sleep(0.1)
-        return False
-    # 503 is no answer either: on a busy machine a wait for auth or the database may end.
-    assert answer.status_code in (200, 503), answer.text
-    return answer.status_code == 200
+    async def _client(self, user: int) -> None:
+        async with httpx.AsyncClient(base_url=self._pod.url, timeout=10) as http:
+            while not self._over.is_set():
+                self.wishes += 1
+                key = f"{user}-{self.wishes}" if self._with_keys else None
+                while not await self._feed(http, user, key) and self._with_keys:
+                    pass
+
+    async def _feed(self, http: httpx.AsyncClient, user: int, key: str | None) -> bool:
+        """One try; True if it was answered with success."""
+        self.tries += 1
+        headers = {"Authorization": f"demo-user{user}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        try:
+            answer = await http.post("/feed", headers=headers)
+        except httpx.TransportError:
+            await asyncio.sleep(0.1)
+            return False
+        # 503 is no answer either: on a busy machine a wait for auth or the database may end.
+        assert answer.status_code in (200, 503), answer.text
+        self.answered += answer.status_code == 200
+        return answer.status_code == 200
 
 
 async def experience(database: Database) -> int:
@@ -141,47 +160,19 @@ async def experience(database: Database) -> int:
 async def test_with_keys_and_retries_every_feeding_counts_exactly_once(
     world: str, url: str, database: Database
 ) -> None:
-    pod = Pod(world, url)
-    await pod.start()
-    wishes = retries = 0
-
-    async def client(user: int, over: asyncio.Event) -> None:
-        nonlocal wishes, retries
-        async with httpx.AsyncClient(base_url=pod.url, timeout=10) as http:
-            while not over.is_set():
-                wishes += 1
-                key = f"{user}-{wishes}"
-                while not await feed(http, user, key):
-                    retries += 1
-
-    async with killed_again_and_again(pod, KILLS) as over:
-        await asyncio.gather(*(client(user, over) for user in range(USERS)))
-    await pod.kill()
-    assert retries > 0
-    assert wishes > 10
-    assert await experience(database) == 10 * wishes
+    feeders = Feeders(Pod(world, url), with_keys=True)
+    await feeders.run()
+    assert feeders.answered == feeders.wishes < feeders.tries
+    assert await experience(database) == 10 * feeders.wishes
 
 
 async def test_without_keys_what_was_answered_is_stored_and_no_try_counts_twice(
     world: str, url: str, database: Database
 ) -> None:
-    pod = Pod(world, url)
-    await pod.start()
-    tries = answered = 0
-
-    async def client(user: int, over: asyncio.Event) -> None:
-        nonlocal tries, answered
-        async with httpx.AsyncClient(base_url=pod.url, timeout=10) as http:
-            while not over.is_set():
-                tries += 1
-                was_answered = await feed(http, user, None)
-                answered += was_answered
-
-    async with killed_again_and_again(pod, KILLS) as over:
-        await asyncio.gather(*(client(user, over) for user in range(USERS)))
-    await pod.kill()
-    assert answered > 10
-    assert 10 * answered <= await experience(database) <= 10 * tries
+    feeders = Feeders(Pod(world, url), with_keys=False)
+    await feeders.run()
+    assert 0 < feeders.answered < feeders.tries
+    assert 10 * feeders.answered <= await experience(database) <= 10 * feeders.tries
 
 
 async def test_a_graceful_end_answers_what_it_took_in(
@@ -189,9 +180,17 @@ async def test_a_graceful_end_answers_what_it_took_in(
 ) -> None:
     pod = Pod(world, url)
     await pod.start()
+
+    async def feed(http: httpx.AsyncClient) -> bool:
+        try:
+            answer = await http.post("/feed", headers={"Authorization": "demo"})
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
     async with httpx.AsyncClient(base_url=pod.url, timeout=30) as http:
-        await feed(http, 0, None)
-        tries = [asyncio.create_task(feed(http, 0, None)) for _ in range(50)]
+        assert await feed(http)
+        tries = [asyncio.create_task(feed(http)) for _ in range(50)]
         await asyncio.sleep(0.05)
         await pod.kill(signal.SIGTERM)
         answered = sum(await asyncio.gather(*tries))

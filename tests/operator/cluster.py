@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
@@ -55,6 +55,7 @@ def deployment(name: str = "voice", replicas: int = 0) -> Object:
 def service(name: str = "voice", *ports: Object) -> Object:
     """A Service in front of `app: name`, by default with the port `http`."""
     return {
+        "kind": "Service",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "selector": {"app": name},
@@ -78,6 +79,7 @@ def pod(
     """A Pod with one container; what else the container has is given by name."""
     since = "2026-11-25T09:30:00Z"
     return {
+        "kind": "Pod",
         "metadata": {
             "name": name,
             "namespace": NAMESPACE,
@@ -109,6 +111,7 @@ def activator_pod(name: str = "activator-1", *, ready: bool = True, **how: Any) 
 def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> Object:
     """The EndpointSlice that Kubernetes keeps for a Service, with one endpoint for each `ready`."""
     return {
+        "kind": "EndpointSlice",
         "metadata": {
             "name": f"{of}-native",
             "namespace": NAMESPACE,
@@ -137,6 +140,7 @@ class FakeKube:
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
         self._acts: dict[str, Callable[..., Any]] = {}
+        self._watches: list[tuple[str, asyncio.Queue[tuple[str, Object]]]] = []
         for obj in objects:
             self.put(obj)
 
@@ -148,6 +152,7 @@ class FakeKube:
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
         self._objects[kind or obj["kind"], obj["metadata"]["name"]] = stored
+        self._tell(kind or obj["kind"], "MODIFIED", stored)
         return copy.deepcopy(stored)
 
     def edit(self, kind: str, name: str, **fields: Any) -> Object:
@@ -156,7 +161,7 @@ class FakeKube:
 
     def remove(self, kind: str, name: str) -> None:
         """Delete an object as somebody else would."""
-        del self._objects[kind, name]
+        self._tell(kind, "DELETED", self._objects.pop((kind, name)))
 
     def on(self, verb: str, act: Callable[..., Any] | None) -> None:
         """Run `act(*details)` at every call of a verb, from now on; an exception is the answer."""
@@ -179,7 +184,7 @@ class FakeKube:
     @property
     def writes(self) -> list[str]:
         """The verbs of all calls that change something, in order; events apart."""
-        reading = ("get", "get_scale")
+        reading = ("get", "get_scale", "follow")
         return [c[0] for c in self.calls if c[0] not in reading and c[1] != "Event"]
 
     # --- what the programs call ---
@@ -227,7 +232,18 @@ class FakeKube:
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         await self._enter("delete", kind.__name__, name)
-        self._objects.pop((kind.__name__, name), None)
+        if (kind.__name__, name) in self._objects:
+            self.remove(kind.__name__, name)
+
+    async def follow(
+        self, kind: Any, namespace: str, labels: object = None
+    ) -> AsyncIterator[tuple[str, Object]]:
+        await self._enter("follow", kind.__name__)
+        changes: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
+        self._watches.append((kind.__name__, changes))
+        yield "LIST", {"items": self.all(kind.__name__)}
+        while True:
+            yield await changes.get()
 
     # --- inside ---
 
@@ -241,6 +257,11 @@ class FakeKube:
             done = act(*details)
             if inspect.isawaitable(done):
                 await done
+
+    def _tell(self, kind: str, change: str, obj: Object) -> None:
+        for watched, changes in self._watches:
+            if watched == kind:
+                changes.put_nowait((change, copy.deepcopy(obj)))
 
     def _find(self, kind: str, name: str) -> Object:
         if (kind, name) not in self._objects:

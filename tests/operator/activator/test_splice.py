@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(20)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
 MEGABYTE = 2**20
-MOST_IN_SOCKETS = 14 * MEGABYTE
-"""More than both kernels' socket buffers of a connection through the splice ever hold."""
+MOST_IN_SOCKETS = 16 * MEGABYTE
+"""More than the kernel ever keeps of one connection through the splice."""
 
 
 class Door:
@@ -54,6 +54,14 @@ class Door:
         return self.arrivals[0]
 
 
+def small_socket():
+    """A listening socket whose connections keep little in the kernel."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        listening.setsockopt(socket.SOL_SOCKET, buffer, 2**16)
+    return listening
+
+
 class House:
     """A listening activator with one pool, and one pod behind it."""
 
@@ -64,8 +72,8 @@ class House:
 
     async def start(self):
         loop = asyncio.get_running_loop()
-        front = await loop.create_server(lambda: Client(self.door), "127.0.0.1", 0)
-        pod = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        front = await loop.create_server(lambda: Client(self.door), sock=small_socket())
+        pod = await asyncio.start_server(self._serve, sock=small_socket())
         self.port, self.pod_port = (s.sockets[0].getsockname()[1] for s in (front, pod))
         self._closing.callback(front.close)
         self._closing.callback(pod.close)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -50,7 +51,7 @@ class Pod:
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader, writer):
-        self.open.append(writer)
+        self.open.append((reader, writer))
         head = await reader.readuntil(b"\r\n\r\n")
         if self.silent:
             return
@@ -68,7 +69,7 @@ class Pod:
     def close(self):
         if self.server is not None:
             self.server.close()
-        for writer in self.open:
+        for _, writer in self.open:
             writer.transport.abort()
 
 
@@ -411,7 +412,7 @@ async def test_an_announcement_that_fails_is_written_again_before_anything_passe
 
 async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(house):
     house.see("WarmPool", pool("Sleeping"), "DELETED")
-    house.kube.on("patch_status", lambda *_: (_ for _ in ()).throw(NotFoundError("gone")))
+    house.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
     await house.new_pod(ready=True)
     assert body(await house.ask()) == b"voice-1"
 
@@ -467,7 +468,8 @@ async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(house, monkey
     hanging.silent = True
     house.see_pod(hanging)
     await house.new_pod("voice-2", ready=False)
-    assert body(await house.ask()) == b"voice-2"
+    async with asyncio.timeout(5):
+        assert body(await house.ask()) == b"voice-2"
 
 
 async def test_a_pod_that_begins_to_terminate_while_it_is_probed_gets_nothing(house):

@@ -13,6 +13,8 @@ API_HEADERS = {
     "User-Agent": "kotatsu-auth",
     "X-GitHub-Api-Version": "2022-11-28",
 }
+Refusal = Literal["unknown", "foreign"]
+"""Why a token is refused: nobody's, or another app's."""
 
 
 class BadTokenError(Exception):
@@ -125,7 +127,3 @@ class GitHubAccounts:
         if exchange.error is None:
             raise garbage("GitHub answered a login code with neither a token nor an error.")
         raise BadCodeError(exchange.error)
-
-
-Refusal = Literal["unknown", "foreign"]
-"""Why a token is refused: nobody's, or another app's."""

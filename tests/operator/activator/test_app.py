@@ -1,0 +1,221 @@
+"""The activator as a whole: it watches, publishes, wakes, and leaves in order."""
+
+import asyncio
+from unittest.mock import Mock
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator import app
+from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.slices import Self, slice_name
+from tests.operator.cluster import (
+    FakeKube,
+    activator_pod,
+    deployment,
+    eventually,
+    native_slice,
+    pod,
+    service,
+    warm_pool,
+)
+
+pytestmark = pytest.mark.timeout(20)
+
+ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
+NAME = slice_name("voice", ME)
+ACCEPTED = [{"type": "Accepted", "status": "True"}]
+ASLEEP = {
+    "phase": "Asleep",
+    "route": {"target": "Activator", "epoch": 1},
+    "conditions": ACCEPTED,
+}
+
+
+class House:
+    """A running activator in a namespace with one sleeping pool."""
+
+    def __init__(self):
+        self.kube = FakeKube(
+            warm_pool(status=ASLEEP), deployment(replicas=0), service(), activator_pod()
+        )
+        self.registry = CollectorRegistry()
+        self.activator = Activator(self.kube, ME, ActivatorMetrics(self.registry))
+        self.stop = asyncio.Event()
+        self.running = None
+        self.pod_server = None
+        self.writers = []
+        self.answering = asyncio.Event()
+        self.answering.set()
+
+    async def start(self, drain_timeout=10.0):
+        self.running = asyncio.create_task(self.activator.run(self.stop, drain_timeout))
+        await eventually(lambda: not self.activator.why_not_ready())
+
+    async def answer(self, reader, writer):
+        self.writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        await self.answering.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nwarm")
+        writer.close()
+
+    async def pod_starts_when_raised(self):
+        self.pod_server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
+        port = self.pod_server.sockets[0].getsockname()[1]
+        self.kube.on("raise_scale", lambda _: self.kube.put(pod(port=port, ready=True)))
+
+    @property
+    def slice(self):
+        return self.kube.stored("EndpointSlice", NAME)
+
+    async def ask(self):
+        port = self.slice["ports"][0]["port"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        self.writers.append(writer)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def close(self):
+        for writer in self.writers:
+            writer.transport.abort()
+        if self.pod_server is not None:
+            self.pod_server.close()
+        if self.running is not None and not self.running.done():
+            self.running.cancel()
+            await asyncio.gather(self.running, return_exceptions=True)
+        for record in self.activator.publisher.published.values():
+            for server in record.servers.values():
+                server.close()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def house(monkeypatch):
+    monkeypatch.setattr(app, "QUIET_FOR", 0.05)
+    house = House()
+    yield house
+    await house.close()
+
+
+async def test_a_request_to_a_sleeping_pool_is_answered_by_the_pod_it_wakes(house):
+    await house.start()
+    await house.pod_starts_when_raised()
+    answers = await asyncio.gather(*(house.ask() for _ in range(10)))
+    assert {a.partition(b"\r\n\r\n")[2] for a in answers} == {b"warm"}
+    assert len(house.kube.called("raise_scale")) == 1
+
+
+async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(house):
+    assert house.activator.why_not_ready() == "still reading the namespace"
+    house.kube.on("create", Mock(side_effect=OSError("no")))
+    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
+    await eventually(lambda: house.kube.called("create"))
+    assert house.activator.why_not_ready() == "some slices are not published yet"
+    house.kube.on("create", None)
+    await eventually(lambda: not house.activator.why_not_ready())
+    assert house.slice["endpoints"]
+
+
+async def test_nothing_is_published_before_every_kind_has_been_listed(house):
+    gate = asyncio.Event()
+
+    async def wait(kind):
+        if kind == "Pod":
+            await gate.wait()
+
+    house.kube.on("follow", wait)
+    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
+    await eventually(lambda: len(house.activator.view.synced) == 3)
+    await asyncio.sleep(0.02)
+    assert house.kube.writes == []
+    gate.set()
+    await eventually(lambda: not house.activator.why_not_ready())
+    assert house.slice["endpoints"]
+
+
+async def test_a_watch_that_fails_for_good_ends_the_process(house):
+    """Rather that than to go on with a view of the past."""
+    await house.start()
+    broken = pod()
+    broken["status"]["conditions"] = [{"no": "type"}]
+    house.kube.put(broken)
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(5):
+            await house.running
+
+
+async def test_a_pod_is_used_at_once_though_the_publisher_waits_for_the_api_server(house):
+    await house.start()
+    await house.pod_starts_when_raised()
+    never = asyncio.Event()
+    house.kube.on("replace", lambda *_: never.wait())
+    house.kube.edit("WarmPool", "voice", status={"route": {"epoch": 2}})
+    await eventually(lambda: house.kube.called("replace"))
+    assert (await house.ask()).endswith(b"warm")
+
+
+async def test_it_says_that_it_ends_before_it_deletes_its_slices(house):
+    await house.start()
+    house.stop.set()
+    await eventually(lambda: not house.slice["endpoints"][0]["conditions"]["ready"])
+    assert house.slice["endpoints"][0]["conditions"]["serving"]
+    assert house.activator.why_not_ready() == "ending"
+    await house.running
+    assert house.kube.all("EndpointSlice") == []
+    assert house.kube.writes[-1] == "delete"
+
+
+async def test_it_finishes_what_it_holds_before_it_ends(house):
+    await house.start()
+    waiting = asyncio.create_task(house.ask())
+    await eventually(lambda: house.kube.called("raise_scale"))
+    house.stop.set()
+    await asyncio.sleep(0.1)
+    assert not house.running.done()
+    house.kube.edit("Deployment", "voice", spec={"replicas": 0})
+    await house.pod_starts_when_raised()
+    assert (await waiting).endswith(b"warm")
+    await house.running
+
+
+async def test_it_finishes_what_it_has_joined_to_a_pod_before_it_ends(house):
+    await house.start()
+    await house.pod_starts_when_raised()
+    house.answering.clear()
+    waiting = asyncio.create_task(house.ask())
+    await eventually(lambda: house.writers and house.kube.called("raise_scale"))
+    house.stop.set()
+    await asyncio.sleep(0.1)
+    assert not house.running.done()
+    house.answering.set()
+    assert (await waiting).endswith(b"warm")
+    await house.running
+
+
+async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
+    await house.start(drain_timeout=0.2)
+    waiting = asyncio.create_task(house.ask())
+    await eventually(lambda: house.kube.called("raise_scale"))
+    house.stop.set()
+    async with asyncio.timeout(5):
+        await house.running
+    assert house.kube.all("EndpointSlice") == []
+    waiting.cancel()
+
+
+async def test_a_deleted_pools_series_are_dropped(house, monkeypatch):
+    monkeypatch.setattr(app, "SWEEP_EVERY", 0.0)
+    await house.start()
+    await house.pod_starts_when_raised()
+    await house.ask()
+    labels = {"namespace": "demo", "name": "voice"}
+    assert house.registry.get_sample_value("kotatsu_activator_held", labels) == 0
+    house.kube.put(native_slice(True))
+    house.kube.edit("WarmPool", "voice", spec={"drain": {"routeSettle": "0s"}})
+    house.kube.remove("WarmPool", "voice")
+    await eventually(
+        lambda: house.registry.get_sample_value("kotatsu_activator_held", labels) is None
+    )
