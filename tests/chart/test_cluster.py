@@ -16,8 +16,10 @@ FOREIGN = {"PodMonitor", "HTTPRoute"}
 
 @pytest.fixture(scope="module")
 def kubectl(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
-    """A namespace that refuses pods which are not restricted."""
-    return make_namespace("chart")
+    """A namespace that refuses pods which are not restricted, on a cluster with the CRD."""
+    kubectl = make_namespace("chart")
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHARTS / "kotatsu" / "crds"))
+    return kubectl
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from kotatsu_feed.domain.day import bounds, day_of
 
 instants = st.datetimes(
-    min_value=datetime(1990, 1, 1),  # noqa: DTZ001
-    max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+    min_value=datetime(1990, 1, 1),
+    max_value=datetime(2100, 1, 1),
     timezones=st.just(UTC),
 )
 
@@ -25,7 +25,7 @@ def test_it_is_the_same_day_wherever_the_clock_stands() -> None:
 
 def test_an_instant_without_a_time_zone_is_refused() -> None:
     with pytest.raises(ValueError):
-        day_of(datetime(2026, 11, 25))  # noqa: DTZ001
+        day_of(datetime(2026, 11, 25))
 
 
 def test_github_is_asked_for_the_day_s_first_to_its_last_second() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,11 +44,11 @@ class Scraper:
         )
         if found is None or metrics.in_flight not in found:
             return None
-        last = sum_of(found.get(metrics.last_request, ()), largest=True)
-        return PodAnswer(
-            in_flight=round(sum_of(found[metrics.in_flight])),
-            last_request=datetime.fromtimestamp(last, UTC) if last > 0 else None,
-        )
+        in_flight = count_of(found[metrics.in_flight])
+        if in_flight is None:
+            return None
+        last = max(_numbers(found.get(metrics.last_request, ())), default=0.0)
+        return PodAnswer(in_flight, instant(last))
 
     async def held(self, activators: Iterable[PodView], pool: Key) -> int | None:
         """Requests that the activators hold for a pool; None when one does not answer."""
@@ -59,12 +60,10 @@ class Scraper:
         found = None if port is None else await self._read(pod.ip, port, "/metrics", (HELD,))
         if found is None:
             return None
-        return round(
-            sum(
-                value
-                for labels, value in found.get(HELD, ())
-                if (labels.get("namespace"), labels.get("name")) == pool
-            )
+        return count_of(
+            (labels, value)
+            for labels, value in found.get(HELD, ())
+            if (labels.get("namespace"), labels.get("name")) == pool
         )
 
     async def _read(
@@ -106,9 +105,19 @@ def parse_samples(
     return found
 
 
-def sum_of(samples: Iterable[tuple[Mapping[str, str], float]], *, largest: bool = False) -> float:
-    """The sum of samples (or the largest), ignoring NaN; 0 without any."""
-    values = [value for _, value in samples if value == value]
-    if largest:
-        return max(values, default=0.0)
-    return sum(values)
+def _numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
+    return [value for _, value in samples if value == value]  # a NaN is not equal to itself
+
+
+def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
+    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite."""
+    total = sum(_numbers(samples))
+    return max(0, round(total)) if isfinite(total) else None
+
+
+def instant(seconds: float) -> datetime | None:
+    """A Unix time; None when it cannot be one (0, or milliseconds)."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+    except (OverflowError, OSError, ValueError):
+        return None

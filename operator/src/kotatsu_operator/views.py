@@ -88,7 +88,9 @@ def pod_view(obj: Object) -> PodView:
     ports: dict[str, int] = {}
     requests: dict[str, Decimal] = {}
     probe = None
-    for container in spec.get("containers") or ():
+    # A sidecar is an init container that stays; it requests and serves like any other.
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    for container in [*(spec.get("containers") or ()), *sidecars]:
         for port in container.get("ports") or ():
             ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
         for resource, text in (container.get("resources", {}).get("requests") or {}).items():

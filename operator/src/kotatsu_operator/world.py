@@ -94,7 +94,10 @@ class World:
         return min(epochs.get(pod.uid, 0) for pod in activators)
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
-        """Activator slices whose pod is gone: they must not outlive it."""
-        watched = set(namespaces)
+        """Activator slices whose pod is gone: they must not outlive it.
+
+        A namespace in which not one pod has been seen tells nothing: its watch may not have begun.
+        """
+        watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]

@@ -5,11 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.core.activity import OVERRIDE_LIMIT, UNKNOWN_LIMIT
 from kotatsu_operator.core.decide import decide
 from kotatsu_operator.core.state import Demand, Memory, Observation, Phase, Route
 
-from .values import HOUR, SECOND, override, pool_spec, t
+from .values import HOUR, MINUTE, SECOND, override, pool_spec, t
 
 DRAINING = Memory(
     phase=Phase.DRAINING,
@@ -42,8 +41,8 @@ def test_unknown_demand_holds_from_now() -> None:
     unknown = replace(RUNNING, demand=Demand(known=False))
     memory = replace(DRAINING, phase=Phase.WARM, route=Route.NATIVE, unknown_since=t("11:00"))
     first = decide(pool_spec(), unknown, memory, t("10:00")).memory
-    held = decide(pool_spec(), unknown, first, t("10:00") + UNKNOWN_LIMIT - 7 * SECOND)
-    over = decide(pool_spec(), unknown, first, t("10:00") + UNKNOWN_LIMIT)
+    held = decide(pool_spec(), unknown, first, t("10:00") + 30 * MINUTE - 7 * SECOND)
+    over = decide(pool_spec(), unknown, first, t("10:00") + 30 * MINUTE)
     assert (held.memory.phase, over.memory.phase) == (Phase.WARM, Phase.DRAINING)
 
 
@@ -54,8 +53,8 @@ def test_an_override_lasts_no_longer_than_24_hours_from_now(step: timedelta) -> 
     now = t("10:00") - step
     seen = Observation(replicas=0, ready=0, pods=0)
     first = decide(asked, seen, memory, now).memory
-    assert decide(asked, seen, first, now + OVERRIDE_LIMIT - SECOND).floor == 1
-    assert decide(asked, seen, first, now + OVERRIDE_LIMIT).floor == 0
+    assert decide(asked, seen, first, now + 24 * HOUR - SECOND).floor == 1
+    assert decide(asked, seen, first, now + 24 * HOUR).floor == 0
 
 
 def test_activity_never_lies_in_the_future() -> None:

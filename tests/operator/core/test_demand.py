@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.demand import DOWN_WINDOW, UP_WINDOW, recommend
+from kotatsu_operator.core.demand import recommend
 from kotatsu_operator.core.spec import Scaling
 from kotatsu_operator.core.state import Demand, Trend
 
@@ -14,6 +14,7 @@ from .values import HOUR, SECOND, examples, once, pool_spec, t
 from .walk import walk
 
 SCALING = Scaling(max_replicas=10, target_concurrency=2)
+UP_WINDOW, DOWN_WINDOW = 3 * SECOND, 60 * SECOND
 BEAT = 2  # seconds: how often the operator asks an awake pool's pods
 
 

@@ -1,14 +1,16 @@
 """Days on which a person overrides the schedule."""
 
+from dataclasses import replace
+
 import pytest
 
-from kotatsu_operator.core.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.state import Phase, Reason, Route
 
 from .values import HOUR, MINUTE, SECOND, kept_in_status, once, override, pool_spec, t
 from .walk import Walk, walk
 
 PITCH = once("pitch", "10:00", "18:00", 2)
+LIMIT = 24 * HOUR
 FAR = t("10:00") + 7 * 24 * HOUR
 
 
@@ -102,6 +104,48 @@ def test_a_request_while_the_last_pods_go_after_asleep_wakes_the_pool_for_good()
     assert (w.phase, w.replicas) == (Phase.WARM, 1)
 
 
+def test_a_request_after_asleep_wakes_one_pod_and_not_as_many_as_there_were() -> None:
+    w = walk(pool_spec(windows=[once("pitch", "10:00", "18:00", 6)]), t("09:50"), tick=2)
+    w.until(t("10:30"))
+    w.ask(t("10:30"), seconds=20, count=8)
+    w.until(t("10:30:30"))
+    assert w.replicas == 8
+    w.edit(replace(w.spec, override=pitch(**override("Asleep", t("17:00"))).override))
+    w.ask(t("10:30:50"), seconds=30)
+    w.until(t("10:31:20"))
+    assert max(m.replicas for m in w.log if m.at >= t("10:30:50")) == 1
+
+
+def test_asleep_that_was_announced_but_not_carried_out_is_carried_out_after_the_restart() -> None:
+    """The last request was a moment ago: idleAfter alone would keep the pool."""
+    w = walk(pitch(), t("09:50"), [t("11:00:30")], dies_before_scaling=True).until(t("11:00:40"))
+    w.edit(pitch(**override("Asleep", t("20:00"))))
+    w.until(t("11:00:50"))
+    assert (w.phase, w.replicas, w.operator_up) == (Phase.SLEEPING, 2, False)
+    w.restart()
+    w.until(t("11:00:57"))
+    assert w.replicas == 0
+
+
+def test_pods_that_somebody_starts_as_asleep_arrives_are_drained_at_once() -> None:
+    w = walk(pool_spec(), t("08:00"))
+    w.operator_up = False
+    w.until(t("08:30"))
+    w.scale(1)
+    w.spec = pool_spec(override=override("Asleep", t("20:00")))
+    w.restart()
+    assert (w.phase, w.memory.reason) == (Phase.DRAINING, Reason.OVERRIDE)
+    w.until(t("08:31"))
+    assert w.replicas == 0
+
+
+def test_a_warm_up_that_asleep_has_interrupted_teaches_nothing() -> None:
+    w = walk(pitch(), t("09:50"), ready_after=100, acknowledges_after=600).until(t("09:59"))
+    w.edit(pitch(**override("Asleep", t("09:59:30"))))
+    w.until(t("10:10"))
+    assert (w.phase, w.ready, w.memory.warm_ups) == (Phase.WARM, 2, ())
+
+
 def test_asleep_ends_at_its_time_and_the_window_goes_on() -> None:
     w = in_window()
     w.edit(pitch(**override("Asleep", t("13:00"))))
@@ -174,22 +218,22 @@ def test_warm_may_be_made_longer() -> None:
 def test_warm_ends_24_hours_after_it_was_first_seen(restarts: int) -> None:
     w = walk(pool_spec(override=override("Warm", FAR)), t("08:00"))
     for n in range(restarts):
-        w.until(t("08:00") + OVERRIDE_LIMIT * (n + 1) / (restarts + 1))
+        w.until(t("08:00") + LIMIT * (n + 1) / (restarts + 1))
         w.restart(kept_in_status)
-    w.until(t("08:00") + OVERRIDE_LIMIT - SECOND)
+    w.until(t("08:00") + LIMIT - SECOND)
     assert w.replicas == 1
-    w.until(t("08:00") + OVERRIDE_LIMIT + 6 * SECOND)
+    w.until(t("08:00") + LIMIT + 6 * SECOND)
     assert w.replicas == 0
-    w.until(t("09:00") + OVERRIDE_LIMIT)
+    w.until(t("09:00") + LIMIT)
     assert w.replicas == 0
 
 
 def test_asleep_ends_24_hours_after_it_was_first_seen() -> None:
     daily = {"name": "daily", "schedule": "0 7 * * *", "duration": "20h", "replicas": 2}
     w = walk(pool_spec(windows=[daily], override=override("Asleep", FAR)), t("08:00"))
-    w.until(t("08:00") + OVERRIDE_LIMIT - SECOND)
+    w.until(t("08:00") + LIMIT - SECOND)
     assert w.replicas == 0
-    w.until(t("08:01") + OVERRIDE_LIMIT)
+    w.until(t("08:01") + LIMIT)
     assert w.ready == 2
 
 
@@ -197,7 +241,7 @@ def test_the_24_hours_count_from_the_first_sight_also_while_suspended() -> None:
     asked = override("Warm", FAR)
     w = walk(pool_spec(override=asked, suspend=True), t("08:00")).until(t("20:00"))
     w.edit(pool_spec(override=asked))
-    w.until(t("08:00") + OVERRIDE_LIMIT + MINUTE)
+    w.until(t("08:00") + LIMIT + MINUTE)
     assert w.replicas == 0
 
 
@@ -205,9 +249,9 @@ def test_another_override_has_24_hours_of_its_own() -> None:
     w = walk(pool_spec(override=override("Warm", FAR, by="alice")), t("08:00"))
     w.until(t("20:00"))
     w.edit(pool_spec(override=override("Warm", FAR, by="bob")))
-    w.until(t("19:59") + OVERRIDE_LIMIT)
+    w.until(t("19:59") + LIMIT)
     assert w.replicas == 1
-    w.until(t("20:01") + OVERRIDE_LIMIT)
+    w.until(t("20:01") + LIMIT)
     assert w.replicas == 0
 
 

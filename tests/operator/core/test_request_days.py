@@ -2,7 +2,8 @@
 
 import pytest
 
-from kotatsu_operator.core.state import Memory, Phase, Reason, Route
+from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.state import Demand, Memory, Observation, Phase, Reason, Route
 
 from .values import HOUR, MINUTE, SECOND, kept_in_status, once, override, pool_spec, t
 from .walk import Pod, Request, Walk, walk
@@ -213,6 +214,43 @@ def test_a_request_while_draining_brings_the_pool_back_to_the_native_route() -> 
     assert w.requests[-1].begun == t("08:32:05")
     w.until(t("08:40"))
     assert w.reached(0, after=t("08:32:05")) == t("08:32:05") + SERVED + IDLE_AFTER
+
+
+def test_a_request_while_draining_is_enough_however_short_idle_after_is() -> None:
+    """With 3 s the pool leaves the warm path while the request before is still being served."""
+    w = walk(pool_spec(scaling={"idleAfter": "3s"}), t("08:00"), [t("08:30")])
+    w.until(t("08:30:09"))
+    assert w.phase is Phase.DRAINING
+    w.ask(t("08:30:10"), seconds=30)
+    w.until(t("08:30:11"))
+    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    w.until(t("08:31"))
+    assert w.reached(0, after=t("08:30:10")) >= t("08:30:43")
+
+
+def test_an_announcement_counts_as_activity_by_itself() -> None:
+    """The pod tells nothing of its last request, and nobody saw the request being held."""
+    memory = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Route.ACTIVATOR, epoch=1)
+    seen = Observation(replicas=1, ready=1, pods=1, demand=Demand(ticket=t("08:30")))
+    decision = decide(pool_spec(), seen, memory, t("08:31"))
+    assert decision.memory.last_active == t("08:30")
+    assert decision.memory.reason is Reason.REQUEST
+
+
+def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
+    spec = pool_spec(override=override("Asleep", t("20:00")))
+    memory = Memory(
+        phase=Phase.SLEEPING,
+        since=t("08:00"),
+        route=Route.ACTIVATOR,
+        epoch=2,
+        override_key=spec.override.key,
+        override_seen=t("07:00"),
+        override_done=True,
+    )
+    seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(held=1))
+    decision = decide(spec, seen, memory, t("08:31"))
+    assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
 
 
 def test_a_window_that_is_near_while_draining_brings_the_pool_back() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kotatsu_operator.core.state import Memory, Phase, Reason, Route
+from kotatsu_operator.core.state import Memory, Phase, Reason, Route, WarmUp
 
 from .values import HOUR, MINUTE, SECOND, cron, kept_in_status, once, override, pool_spec, t
 from .walk import walk
@@ -71,10 +71,12 @@ def test_a_fixed_lead_is_kept_to_the_second() -> None:
     assert w.times(Phase.WARMING) == [t("09:50")]
 
 
-def test_a_lead_of_a_day_starts_the_pods_a_day_early() -> None:
-    window = {**PITCH, "start": "2026-11-27T10:00", "end": "2026-11-27T11:00"}
-    w = walk(pool(window, prewarm={"lead": "24h"}), t("08:00")).until(t("12:00") + 24 * HOUR)
-    assert w.times(Phase.WARMING) == [t("10:00") + 24 * HOUR]
+@pytest.mark.parametrize("between", [[], [cron("0 22 26 * *", "1h", 1)]], ids=["alone", "not"])
+def test_a_lead_of_a_day_starts_the_pods_a_day_early(between: list[dict[str, Any]]) -> None:
+    window = {**PITCH, "start": "2026-11-27T08:30", "end": "2026-11-27T09:00", "replicas": 5}
+    w = walk(pool(window, *between, prewarm={"lead": "24h"}), t("08:00") + 23 * HOUR)
+    w.until(t("09:00") + 24 * HOUR)
+    assert w.reached(5, after=t("08:00")) == t("08:30") + 24 * HOUR
 
 
 # --- several windows ---
@@ -201,12 +203,23 @@ def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> 
 
 def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -> None:
     a, b = once("a", "10:00", "12:00", 1), once("b", "10:30", "12:00", 5)
-    w = walk(pool(a, b, prewarm={"lead": "20m"}), t("09:00"))
-    w.until(t("10:05"))
+    w = walk(pool(a, b, prewarm={"lead": "40m"}), t("09:00"))
+    w.until(t("09:50:01"))
+    assert w.replicas == 5
     for pod in w.pods[1:]:
         pod.ready_at = t("10:29")
     w.until(t("12:30"))
     assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_it() -> None:
+    w = walk(pool(PITCH), t("08:00"), ready_after=600).until(t("10:01"))
+    w.edit(pool(PITCH, override=override("Asleep", t("10:30"))))
+    w.until(t("10:20"))
+    assert w.memory.opening is not None
+    assert (w.memory.opening.cold, w.memory.opening.ready_at) == (True, None)
+    w.until(t("11:00"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
 
 
 def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks() -> None:
@@ -354,6 +367,17 @@ def test_many_small_windows_do_not_hide_the_replicas_of_a_big_one_from_the_lead(
     big = once("zbig", "15:00", "16:00", 8)
     w = walk(pool(PITCH, *many, big), t("08:00")).until(t("15:00"))
     assert w.times(Phase.WARMING)[1] == t("15:00") - 26 * SECOND
+
+
+def test_a_big_window_that_opens_just_after_a_small_one_is_warmed_for_in_time() -> None:
+    small, big = once("small", "15:00", "16:00", 2), once("zbig", "15:00:10", "16:00", 8)
+    w = walk(pool(PITCH, small, big), t("08:00")).until(t("15:01"))
+    assert w.reached(8, after=t("14:00")) == t("15:00:10") - 26 * SECOND
+
+
+def test_replicas_that_are_added_for_a_bigger_window_are_measured_too() -> None:
+    w = walk(pool(PITCH, once("peak", "11:00", "11:30", 5)), t("08:00")).until(t("11:30"))
+    assert w.memory.warm_ups == (WarmUp(8.0, 2), WarmUp(8.0, 5))
 
 
 def test_a_pool_warmed_up_by_somebody_else_teaches_nothing() -> None:

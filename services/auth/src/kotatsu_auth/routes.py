@@ -35,9 +35,9 @@ class Token(BaseModel):
 class Who(BaseModel):
     """The user whom a token belongs to."""
 
-    userId: int = Field(description="GitHub's number for the user; a login can change")  # noqa: N815
+    userId: int = Field(description="GitHub's number for the user; a login can change")
     login: str
-    avatarUrl: str  # noqa: N815
+    avatarUrl: str
 
 
 class Authorize:

@@ -1,0 +1,272 @@
+"""Who is looked at when: soon after a touch, never twice at once, whatever the clock does."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kotatsu_operator import planner as planner_module
+from kotatsu_operator.planner import Planner
+from tests.operator.cluster import eventually
+
+pytestmark = pytest.mark.timeout(20)
+
+VOICE, FEED = ("demo", "voice"), ("demo", "feed")
+FAR = timedelta(hours=1)
+
+
+class Clock:
+    """A wall clock that tests set."""
+
+    def __init__(self):
+        self.now = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+    def jump(self, **by):
+        self.now += timedelta(**by)
+
+
+class Looks:
+    """Records looks; each ends at once, or when the test lets it."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.begun, self.done, self.most = [], [], {}
+        self.again = FAR
+        self.error = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, key):
+        self.begun.append(key)
+        self.most[key] = max(self.most.get(key, 0), self.count(key) - self.ended(key))
+        try:
+            await self.gate.wait()
+            if self.error is not None:
+                error, self.error = self.error, None
+                raise error
+        finally:
+            self.done.append(key)
+        return None if self.again is None else self.clock() + self.again
+
+    def count(self, key):
+        return self.begun.count(key)
+
+    def ended(self, key):
+        return self.done.count(key)
+
+    @property
+    def running(self):
+        return len(self.begun) - len(self.done)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def looks(clock):
+    return Looks(clock)
+
+
+@pytest.fixture
+async def planner(clock, looks, monkeypatch):
+    monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
+    planner = Planner(looks, clock)
+    async with run(planner):
+        yield planner
+
+
+@contextlib.asynccontextmanager
+async def run(planner):
+    running = asyncio.create_task(planner.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def rest():
+    """Long enough for anything that is due to begin."""
+    await asyncio.sleep(0.04)
+
+
+async def test_a_touched_pool_is_looked_at(planner, looks):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.begun == [VOICE])
+    await rest()
+    assert looks.begun == [VOICE]
+
+
+async def test_a_pool_touched_before_the_planner_runs_is_looked_at(clock, looks):
+    planner = Planner(looks, clock)
+    planner.touch(VOICE)
+    async with run(planner):
+        await eventually(lambda: looks.begun == [VOICE])
+
+
+async def test_a_pool_is_looked_at_again_when_its_look_has_said(planner, looks, clock):
+    looks.again = timedelta(seconds=60)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    clock.jump(seconds=59)
+    await rest()
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_a_pool_that_is_gone_is_not_looked_at_again(planner, looks, clock):
+    looks.again = None
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(days=1)
+    await rest()
+    assert looks.count(VOICE) == 1
+
+
+async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(planner, looks, clock):
+    looks.again = timedelta(seconds=60)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(seconds=30)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    clock.jump(seconds=31)  # the first look's idea of the next one
+    await rest()
+    assert looks.count(VOICE) == 2
+    clock.jump(seconds=29)
+    await eventually(lambda: looks.count(VOICE) == 3)
+
+
+async def test_many_touches_are_one_look(planner, looks):
+    for _ in range(100):
+        planner.touch(VOICE)
+    await eventually(lambda: looks.begun)
+    await rest()
+    assert looks.begun == [VOICE]
+
+
+async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(planner, looks):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    for _ in range(5):
+        planner.touch(VOICE)
+    await rest()
+    assert looks.count(VOICE) == 1
+    looks.gate.set()
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    await rest()
+    assert looks.count(VOICE) == 2
+    assert looks.most[VOICE] == 1
+
+
+async def test_a_slow_look_keeps_no_other_pool_waiting(planner, looks):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    planner.touch(FEED)
+    await eventually(lambda: looks.running == 2)
+
+
+async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
+    planner = Planner(looks, clock, parallel=3)
+    looks.gate.clear()
+    keys = [("demo", f"pool-{i}") for i in range(10)]
+    async with run(planner):
+        for key in keys:
+            planner.touch(key)
+        await eventually(lambda: looks.running == 3)
+        await rest()
+        assert looks.running == 3
+        looks.gate.set()
+        await eventually(lambda: sorted(looks.begun) == sorted(keys))
+
+
+async def test_a_pool_touched_while_it_waits_for_its_turn_is_not_looked_at_twice_at_once(
+    clock, looks
+):
+    planner = Planner(looks, clock, parallel=1)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running == 1)
+        planner.touch(FEED)
+        await rest()
+        planner.touch(FEED)
+        looks.gate.set()
+        await eventually(lambda: looks.ended(FEED) >= 1)
+        await rest()
+        assert looks.most == {VOICE: 1, FEED: 1}
+        assert looks.count(FEED) == 2
+
+
+@pytest.mark.parametrize("error", [OSError("away"), ValueError("a bug"), TimeoutError()])
+async def test_a_look_that_fails_is_repeated_a_second_later(planner, looks, clock, error, caplog):
+    looks.error = error
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    await rest()
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+    (record,) = caplog.records
+    assert record.levelno == (logging.ERROR if isinstance(error, ValueError) else logging.WARNING)
+
+
+async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(planner, looks):
+    looks.gate.clear()
+    looks.error = OSError("away")
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    planner.touch(VOICE)
+    looks.gate.set()
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_one_pool_whose_looks_fail_keeps_no_other_from_being_looked_at(planner, looks):
+    looks.error = ValueError("a bug")
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    planner.touch(FEED)
+    await eventually(lambda: looks.ended(FEED) == 1)
+
+
+async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(hours=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_after_a_clock_has_jumped_back_a_touched_pool_is_looked_at_at_once(
+    planner, looks, clock
+):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(days=-1)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    clock.jump(hours=1)
+    await eventually(lambda: looks.ended(VOICE) == 3)
+
+
+async def test_its_beat_tells_that_it_turns(planner, looks, clock):
+    clock.jump(minutes=5)
+    await eventually(lambda: planner.beat_at == clock.now)
+
+
+async def test_when_it_ends_its_looks_end_too(clock, looks):
+    planner = Planner(looks, clock)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running == 1)
+    assert looks.running == 0

@@ -1,0 +1,324 @@
+"""Asking pods and activators what they do: only a clear answer counts."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator import scrape
+from kotatsu_operator.core.spec import Metrics
+from kotatsu_operator.scrape import PodAnswer, Scraper, count_of, instant, parse_samples
+from kotatsu_operator.views import pod_view
+from tests.operator.cluster import VOICE, activator_pod, pod
+from tests.operator.core.values import examples
+
+pytestmark = pytest.mark.timeout(20)
+
+IN_FLIGHT = "kotatsu_requests_in_flight"
+LAST = "kotatsu_last_request_timestamp_seconds"
+HELD = "kotatsu_activator_held"
+AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+
+# --- reading a page ---
+
+
+def test_only_the_samples_asked_for_are_found():
+    page = f"""# HELP {IN_FLIGHT} Requests.
+# TYPE {IN_FLIGHT} gauge
+{IN_FLIGHT} 3.0
+{IN_FLIGHT}_other 9.0
+other_{IN_FLIGHT} 9.0
+python_info{{version="3"}} 1.0
+{LAST} 1.7e+09
+"""
+    assert parse_samples(page, (IN_FLIGHT, LAST)) == {
+        IN_FLIGHT: [({}, 3.0)],
+        LAST: [({}, 1.7e9)],
+    }
+
+
+def test_labels_come_with_their_samples():
+    page = f'{HELD}{{namespace="a",name="b"}} 2\n{HELD}{{namespace="a",name="c\\"d"}} 3\n'
+    assert parse_samples(page, (HELD,)) == {
+        HELD: [({"namespace": "a", "name": "b"}, 2.0), ({"namespace": "a", "name": 'c"d'}, 3.0)]
+    }
+
+
+def test_a_counter_is_found_by_the_name_of_its_sample():
+    assert parse_samples("# TYPE x counter\nx_total 4\n", ("x_total",)) == {"x_total": [({}, 4.0)]}
+
+
+@pytest.mark.parametrize("page", ["", "\n", "<html>kotatsu</html>", "# nothing", "a b c"])
+def test_a_page_without_them_has_none(page):
+    assert parse_samples(page, (IN_FLIGHT,)) == {}
+
+
+def test_garbage_on_other_lines_does_not_matter():
+    assert parse_samples(f"{{{{{{\n{IN_FLIGHT} 1\n\x00\n", (IN_FLIGHT,)) == {IN_FLIGHT: [({}, 1.0)]}
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ([], 0),
+        ([3.0], 3),
+        ([1.0, 2.0], 3),
+        ([float("nan"), 2.0], 2),
+        ([float("nan")], 0),
+        ([-1.0], 0),
+        ([float("inf")], None),
+        ([float("-inf")], None),
+        ([1e308, 1e308], None),
+    ],
+)
+def test_requests_are_counted_over_all_samples(values, count):
+    assert count_of([({}, value) for value in values]) == count
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at"),
+    [
+        (AT.timestamp(), AT),
+        (0.0, None),
+        (-5.0, None),
+        (AT.timestamp() * 1000, None),
+        (1e300, None),
+        (float("inf"), None),
+        (float("nan"), None),
+    ],
+    ids=["seconds", "never", "negative", "milliseconds", "huge", "infinite", "nan"],
+)
+def test_a_time_that_is_none_is_not_believed(seconds, at):
+    assert instant(seconds) == at
+
+
+# --- asking ---
+
+
+class Page:
+    """A pod's web server with one page, and a view of the pod."""
+
+    def __init__(self, body=b"", status=200, hangs=False):
+        self.body, self.status, self.hangs = body, status, hangs
+        self.asked = []
+        self.writers = []
+
+    async def answer(self, reader, writer):
+        self.writers.append((reader, writer))
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            self.asked.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode())
+            if self.hangs:
+                return
+            writer.write(b"HTTP/1.1 %d .\r\nConnection: close\r\n\r\n" % self.status)
+            with contextlib.suppress(ConnectionError):
+                writer.write(self.body)
+                await writer.drain()
+            writer.close()
+
+
+@pytest.fixture
+async def scraper():
+    async with httpx.AsyncClient(trust_env=False) as http:
+        yield Scraper(http)
+
+
+@pytest.fixture
+async def serve():
+    servers, pages = [], []
+
+    async def serve(page, make=pod, **how):
+        server = await asyncio.start_server(page.answer, "127.0.0.1", 0)
+        servers.append(server)
+        pages.append(page)
+        return pod_view(make(port=server.sockets[0].getsockname()[1], ready=True, **how))
+
+    yield serve
+    for server in servers:
+        server.close()
+    for page in pages:
+        for _, writer in page.writers:
+            writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def test_a_pod_tells_its_requests_and_when_the_last_one_was(scraper, serve):
+    page = Page(f"{IN_FLIGHT} 2\n{LAST} {AT.timestamp()}\n".encode())
+    view = await serve(page)
+    assert await scraper.pod(view, Metrics()) == PodAnswer(2, AT)
+    assert page.asked == ["/metrics"]
+
+
+async def test_a_pod_with_several_workers_is_summed_and_its_newest_request_counts(scraper, serve):
+    workers = "".join(
+        f'{IN_FLIGHT}{{pid="{i}"}} {i}\n{LAST}{{pid="{i}"}} {AT.timestamp() - i}\n'
+        for i in (3, 1, 2)
+    )
+    view = await serve(Page(workers.encode()))
+    answer = await scraper.pod(view, Metrics())
+    assert answer == PodAnswer(6, datetime.fromtimestamp(AT.timestamp() - 1, UTC))
+
+
+async def test_the_time_of_the_last_request_may_be_missing(scraper, serve):
+    view = await serve(Page(f"{IN_FLIGHT} 0\n".encode()))
+    assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
+
+
+async def test_port_path_and_names_are_the_specs(scraper, serve):
+    page = Page(b"busy 4\nat 1.7e9\n")
+    view = await serve(page)
+    metrics = Metrics(path="/m", in_flight="busy", last_request="at")
+    assert await scraper.pod(view, metrics) == PodAnswer(4, datetime.fromtimestamp(1.7e9, UTC))
+    assert page.asked == ["/m"]
+    by_number = Metrics(port=str(view.ports["http"]), in_flight="busy", last_request="at")
+    assert await scraper.pod(view, by_number) is not None
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Page(b""),
+        Page(b"<html></html>"),
+        Page(f"{LAST} 5\n".encode()),
+        Page(f"{IN_FLIGHT}\n".encode()),
+        Page(f"{IN_FLIGHT} many\n".encode()),
+        Page(f"{IN_FLIGHT}{{a= 1\n".encode()),
+        Page(f"{IN_FLIGHT} +Inf\n".encode()),
+        Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
+        Page(f"{IN_FLIGHT} 1\n".encode(), status=500),
+        Page(f"{IN_FLIGHT} 1\n".encode(), status=302),
+        Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
+    ],
+    ids=[
+        "empty",
+        "another page",
+        "not the gauge",
+        "no value",
+        "no number",
+        "broken labels",
+        "infinite",
+        "not utf-8",
+        "500",
+        "302",
+        "endless",
+    ],
+)
+async def test_a_pod_that_does_not_say_clearly_says_nothing(scraper, serve, page):
+    assert await scraper.pod(await serve(page), Metrics()) is None
+
+
+async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
+    monkeypatch.setattr(scrape, "TIMEOUT", httpx.Timeout(0.05))
+    assert await scraper.pod(await serve(Page(hangs=True)), Metrics()) is None
+
+
+async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
+    monkeypatch.setattr(scrape, "TIMEOUT", httpx.Timeout(0.1))
+    page = Page()
+
+    async def drip(reader, writer):
+        page.writers.append((reader, writer))
+        writer.write(b"HTTP/1.1 200 .\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(b"# a comment\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    page.answer = drip
+    async with asyncio.timeout(1):
+        assert await scraper.pod(await serve(page), Metrics()) is None
+
+
+async def test_a_pod_that_refuses_says_nothing(scraper, serve):
+    view = await serve(Page())
+    assert await scraper.pod(pod_view(pod(port=1)), Metrics()) is None
+    assert view.ready
+
+
+@pytest.mark.parametrize(
+    "how", [{"ip": ""}, {"ports": []}, {"ports": [{"name": "x", "containerPort": 1}]}]
+)
+async def test_a_pod_without_address_or_port_is_not_asked(scraper, how):
+    assert await scraper.pod(pod_view(pod(**how)), Metrics()) is None
+
+
+async def test_never_more_are_asked_at_once_than_allowed(serve):
+    waiting, most = 0, 0
+
+    class Slow(Page):
+        async def answer(self, reader, writer):
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+            await asyncio.sleep(0.01)
+            waiting -= 1
+            await super().answer(reader, writer)
+
+    view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
+    async with httpx.AsyncClient(trust_env=False) as http:
+        scraper = Scraper(http, parallel=2)
+        answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
+    assert answers == [PodAnswer(1, None)] * 8
+    assert most == 2
+
+
+# --- held ---
+
+
+def held(number, namespace="demo", name="voice"):
+    return f'{HELD}{{namespace="{namespace}",name="{name}"}} {number}\n'
+
+
+async def test_what_all_activators_hold_for_a_pool_is_summed(scraper, serve):
+    mine_and_others = held(2) + held(9, name="feed") + held(9, namespace="other")
+    pages = [mine_and_others, held(3), ""]
+    views = [await serve(Page(page.encode()), activator_pod) for page in pages]
+    assert await scraper.held(views, VOICE) == 5
+
+
+async def test_without_activators_nothing_is_held(scraper):
+    assert await scraper.held([], VOICE) == 0
+
+
+async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serve):
+    views = [
+        await serve(Page(held(2).encode()), activator_pod),
+        await serve(Page(status=503), activator_pod),
+    ]
+    assert await scraper.held(views, VOICE) is None
+
+
+async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
+    assert await scraper.held([pod_view(pod())], VOICE) is None
+
+
+# --- whatever they say ---
+
+
+_LINES = st.one_of(
+    st.text(max_size=30),
+    st.builds(
+        f"{IN_FLIGHT}{{}}{{}}".format, st.text('{}=," a\\', max_size=10), st.text(max_size=8)
+    ),
+    st.builds(f"{IN_FLIGHT} {{}}".format, st.floats()),
+    st.builds(f"{LAST} {{}}".format, st.floats()),
+)
+
+
+@given(page=st.lists(_LINES, max_size=6).map("\n".join))
+@examples(60)
+def test_no_page_ends_a_look(page):
+    async def ask():
+        def answer(_):
+            return httpx.Response(200, content=page.encode("utf-8", "surrogatepass"))
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            return await Scraper(http).pod(pod_view(pod()), Metrics())
+
+    answer = asyncio.run(ask())
+    assert answer is None or answer.in_flight >= 0

@@ -1,0 +1,192 @@
+"""Small values read out of Kubernetes objects."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_operator.activator.slices import Self, make_slice
+from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.core.cost import parse_quantity
+from kotatsu_operator.views import is_ours, key_of, moment, pod_view, selects, slice_view
+from tests.operator.cluster import native_slice, pod, service, warm_pool
+
+# --- names and times ---
+
+
+def test_the_key_of_an_object_is_its_namespace_and_name():
+    assert key_of(pod("a")) == ("demo", "a")
+    assert key_of({"metadata": {"name": "node"}}) == ("", "node")
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (None, None),
+        ("2026-11-25T10:00:00Z", datetime(2026, 11, 25, 10, tzinfo=UTC)),
+        ("2026-11-25T10:00:00.123456Z", datetime(2026, 11, 25, 10, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-11-25T19:00:00+09:00", datetime(2026, 11, 25, 10, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_as_the_api_writes_them(text, at):
+    assert moment(text) == at
+
+
+# --- selectors ---
+
+
+def expression(operator, *values, key="tier"):
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels", "matches"),
+    [
+        ({}, {}, True),
+        ({"matchLabels": {"app": "a"}}, {"app": "a", "x": "y"}, True),
+        ({"matchLabels": {"app": "a"}}, {"app": "b"}, False),
+        ({"matchLabels": {"app": "a"}}, {}, False),
+        ({"matchLabels": {"app": "a", "x": "y"}}, {"app": "a"}, False),
+        ({"matchLabels": None, "matchExpressions": None}, {"app": "a"}, True),
+        (expression("In", "web", "api"), {"tier": "api"}, True),
+        (expression("In", "web", "api"), {"tier": "db"}, False),
+        (expression("In", "web"), {}, False),
+        (expression("NotIn", "web"), {"tier": "db"}, True),
+        (expression("NotIn", "web"), {"tier": "web"}, False),
+        (expression("NotIn", "web"), {}, True),
+        (expression("Exists"), {"tier": ""}, True),
+        (expression("Exists"), {}, False),
+        (expression("DoesNotExist"), {}, True),
+        (expression("DoesNotExist"), {"tier": "web"}, False),
+        ({"matchLabels": {"app": "a"}} | expression("Exists"), {"app": "a"}, False),
+        ({"matchLabels": {"app": "a"}} | expression("Exists"), {"tier": "a"}, False),
+        ({"matchLabels": {"app": "a"}} | expression("Exists"), {"app": "a", "tier": ""}, True),
+    ],
+)
+def test_a_selector_picks_what_kubernetes_would(selector, labels, matches):
+    assert selects(selector, labels) is matches
+
+
+# --- pods ---
+
+
+def test_a_pod_that_runs_and_is_ready():
+    view = pod_view(pod(ip="10.0.0.7", port=9000, ready=True))
+    assert (view.key, view.uid) == (("demo", "voice-1"), "uid-voice-1")
+    assert (view.ip, view.node) == ("10.0.0.7", "node-a")
+    assert (view.ready, view.running, view.terminating) == (True, True, False)
+    assert view.scheduled_at == datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+
+
+def test_a_pod_that_was_just_made_has_nothing_yet():
+    made = pod()
+    made["status"], made["spec"] = {"phase": "Pending"}, {"containers": [{"name": "a"}]}
+    view = pod_view(made)
+    assert (view.ip, view.node, view.ports, view.probe) == ("", "", {}, None)
+    assert (view.ready, view.running, view.billed) == (False, False, None)
+    del made["status"]
+    assert pod_view(made) == view
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_is_over_neither_serves_nor_costs(phase):
+    view = pod_view(pod(phase=phase, ready=True))
+    assert (view.ready, view.running, view.billed) == (False, False, None)
+
+
+def test_a_pod_that_terminates_still_costs():
+    view = pod_view(pod(ready=True, terminating=True))
+    assert view.terminating
+    assert view.billed is not None
+
+
+def test_a_pod_costs_what_all_its_containers_request():
+    requests = {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    made = pod(resources=requests)
+    made["spec"]["containers"].append({"resources": {"requests": {"cpu": "1"}}})
+    made["spec"]["containers"].append({"resources": {}})
+    made["spec"]["containers"].append({"name": "without"})
+    assert pod_view(made).billed.requests == {"cpu": Decimal("1.5"), "memory": Decimal(2**30)}
+
+
+def test_a_sidecar_costs_and_serves_and_an_init_container_does_not():
+    requests = {"requests": {"cpu": "1"}}
+    made = pod(resources=requests)
+    proxy = {"name": "proxy", "containerPort": 15000}
+    made["spec"]["initContainers"] = [
+        {"resources": {"requests": {"cpu": "8"}}},
+        {"resources": requests, "restartPolicy": "Always", "ports": [proxy]},
+    ]
+    view = pod_view(made)
+    assert view.billed.requests == {"cpu": Decimal(2)}
+    assert view.port("proxy") == 15000
+
+
+def test_ports_are_found_by_name_or_number():
+    view = pod_view(pod(ports=[{"name": "http", "containerPort": 8080}, {"containerPort": 9090}]))
+    assert view.port("http") == 8080
+    assert view.port(7777) == view.port("7777") == 7777
+    assert view.port("grpc") is None
+
+
+def test_the_probe_is_that_of_the_first_container_that_has_one():
+    probe = {"httpGet": {"path": "/r", "port": 1}}
+    made = pod()
+    made["spec"]["containers"] += [{"readinessProbe": probe}, {"readinessProbe": {"exec": {}}}]
+    assert pod_view(made).probe == probe
+
+
+# --- quantities ---
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", "0"),
+        ("2", "2"),
+        ("500m", "0.5"),
+        ("0.5", "0.5"),
+        ("1.5Gi", str(3 * 2**29)),
+        ("3008Mi", str(3008 * 2**20)),
+        ("128974848", "128974848"),
+        ("129e6", "129000000"),
+        ("129E6", "129000000"),
+        ("129M", "129000000"),
+        ("123Ki", str(123 * 1024)),
+        ("2E", str(2 * 10**18)),
+        ("2Ei", str(2 * 2**60)),
+        ("100n", "1e-7"),
+        ("100u", "1e-4"),
+        ("1k", "1000"),
+    ],
+)
+def test_quantities_are_read_as_kubernetes_does(text, value):
+    assert parse_quantity(text) == Decimal(value)
+
+
+# --- slices ---
+
+
+ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+
+
+def made_slice(state):
+    status = {"route": {"target": "Activator", "epoch": 4}}
+    pool = pool_view(warm_pool(status=status, service="sv"))
+    return make_slice(pool, service(), ME, {"http": 1}, state=state)
+
+
+@pytest.mark.parametrize(
+    ("state", "ready"), [("serving", True), ("leaving", False), ("empty", False)]
+)
+def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
+    made = made_slice(state)
+    assert is_ours(made)
+    view = slice_view(made)
+    assert (view.pool, view.service, view.epoch, view.ready) == ("voice", "sv", 4, ready)
+    assert (view.pod_name, view.pod_uid) == ("activator-1", "uid-1")
+
+
+def test_a_slice_of_kubernetes_is_not_ours():
+    assert not is_ours(native_slice(True))
+    assert not is_ours({"metadata": {"name": "bare"}})
