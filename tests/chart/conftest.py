@@ -4,7 +4,7 @@ import pytest
 from chart.kit import SCENARIOS, Rendered, Scenario, find_helm, render
 
 # The guard that leaves clusters alone which are not ours, and namespaces that go afterwards.
-from e2e.conftest import context, make_namespace
+from e2e.conftest import context, make_namespace  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

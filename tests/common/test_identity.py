@@ -99,7 +99,7 @@ async def test_a_route_gets_the_caller_and_believes_no_header_but_the_token(app:
     identify = identity_dependency(client(handler).verify)
 
     @app.get("/me")
-    async def me(who: Identity = Depends(identify)) -> str:
+    async def me(who: Identity = Depends(identify)) -> str:  # noqa: B008
         return who.login
 
     transport = httpx.ASGITransport(app)

@@ -29,7 +29,9 @@ elif [ -f build/demo/kubeconfig ]; then
 fi
 
 code=0
-"$bin/pytest" -q -m e2e tests || code=$?
+# Sockets to pods that a test has killed are closed by the garbage collector, whenever that comes.
+"$bin/pytest" -q -m e2e -W "ignore::ResourceWarning" \
+  -W "ignore::pytest.PytestUnraisableExceptionWarning" tests || code=$?
 if [ "$was_up" = 0 ]; then
   "$bin/python" -m kotatsu_demo down
 fi

@@ -127,6 +127,9 @@ def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> 
     }
 
 
+_WRITING = ("put_scale", "raise_scale", "patch_status", "create", "replace", "delete")
+
+
 class FakeKube:
     """An API server in memory: versions grow, a stale write conflicts, every call is recorded.
 
@@ -184,8 +187,7 @@ class FakeKube:
     @property
     def writes(self) -> list[str]:
         """The verbs of all calls that change something, in order; events apart."""
-        reading = ("get", "get_scale", "follow")
-        return [c[0] for c in self.calls if c[0] not in reading and c[1] != "Event"]
+        return [call[0] for call in self.called(*_WRITING) if call[1] != "Event"]
 
     # --- what the programs call ---
 

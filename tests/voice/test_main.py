@@ -109,8 +109,8 @@ class Voice:
     def ask(self, path: str, body: object = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
             read: bytes = answer.read()
             return read
 

@@ -19,7 +19,7 @@ Check = Callable[[], str]
 class _Quiet(WSGIRequestHandler):
     """Probes and scrapes are not worth a line in the log."""
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
 
 

@@ -77,15 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Upgrade every CRD in a directory of JSON files; returns the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 1:
-        print("usage: python -m kotatsu_operator.crds DIRECTORY", file=sys.stderr)
+        print("usage: python -m kotatsu_operator.crds DIRECTORY", file=sys.stderr)  # noqa: T201
         return 2
     client = Client(field_manager="kotatsu-crds", timeout=httpx2.Timeout(10.0))
     for path in sorted(Path(given[0]).glob("*.json")):
         try:
-            print(upgrade(client, json.loads(path.read_text())))
+            print(upgrade(client, json.loads(path.read_text())))  # noqa: T201
         except (ApiError, httpx2.HTTPError, TimeoutError) as error:
             hint = "`kubectl apply --server-side --force-conflicts -f crds/` and crds.upgrade=false"
-            print(f"{path.stem}: {error}\ntry: {hint}", file=sys.stderr)
+            print(f"{path.stem}: {error}\ntry: {hint}", file=sys.stderr)  # noqa: T201
             return 1
     return 0
 

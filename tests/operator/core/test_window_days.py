@@ -202,12 +202,12 @@ def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> 
 
 
 def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -> None:
-    a, b = once("a", "10:00", "12:00", 1), once("b", "10:30", "12:00", 5)
-    w = walk(pool(a, b, prewarm={"lead": "40m"}), t("09:00"))
-    w.until(t("09:50:01"))
+    a, b = once("a", "10:00", "12:00", 1), once("b", "10:01", "12:00", 5)
+    w = walk(pool(a, b, prewarm={"lead": "40m"}), t("09:00"), ready_after=120)
+    w.until(t("09:21:01"))
     assert w.replicas == 5
     for pod in w.pods[1:]:
-        pod.ready_at = t("10:29")
+        pod.ready_at = t("10:00:30")
     w.until(t("12:30"))
     assert w.told("WindowCold", "WindowLate") == []
 

@@ -196,7 +196,7 @@ class Publisher:
 
     async def _empty(self, record: Published, now: float) -> None:
         """Take our endpoint out; the slice stays as the memory of its ports."""
-        assert record.there is not None
+        assert record.there is not None  # noqa: S101  (it serves)
         record.there = await self._kube.replace(
             EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
         )

@@ -83,7 +83,7 @@ class Client(asyncio.Protocol):
         self.upstream.finish()
         return not self.upstream.has_finished
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Release the hold, or end the other side."""
         if self.deadline is not None:
             self.deadline.cancel()
@@ -195,7 +195,7 @@ class Upstream(asyncio.Protocol):
         self._linger = asyncio.get_running_loop().call_later(LINGER, self.close)
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The pod has gone: so does the client."""
         self._transport = None
         if self._linger is not None:

@@ -111,7 +111,7 @@ class Step:
         acknowledged_at = memory.acknowledged_at or now
         self.memory = replace(memory, acknowledged_at=acknowledged_at)
         settled = now >= acknowledged_at + self.spec.drain.route_settle
-        assert memory.since is not None
+        assert memory.since is not None  # noqa: S101  (set by first_sight)
         # Nobody waits any longer for what an override has ended, or for what cannot be measured.
         bounded = self.asleep_asked or not seen.demand.known
         force = bounded and now >= memory.since + self.spec.drain.timeout

@@ -53,7 +53,7 @@ def check_cron(expression: str) -> None:
             f"{expression!r} is not a five-field cron schedule (minute hour day month weekday)"
         )
     try:
-        next(CronSim(expression, datetime(2024, 1, 1)))
+        next(CronSim(expression, datetime(2024, 1, 1)))  # noqa: DTZ001  (naive on purpose)
     except CronSimError as error:
         raise ValueError(f"{expression!r} is not a five-field cron schedule: {error}") from None
     except StopIteration:
@@ -84,8 +84,8 @@ def _wall_starts(window: Window, after: datetime, before: datetime) -> Iterator[
     if window.start is not None:
         yield window.start
         return
-    assert window.schedule is not None
-    assert window.duration is not None
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    assert window.duration is not None  # noqa: S101
     # Of the openings that surely began before the range, only the newest matters: it closes last.
     # Without it a dense schedule with a long duration would be walked from its very beginning.
     first = after - _SLACK

@@ -35,9 +35,9 @@ class Token(BaseModel):
 class Who(BaseModel):
     """The user whom a token belongs to."""
 
-    userId: int = Field(description="GitHub's number for the user; a login can change")
+    userId: int = Field(description="GitHub's number for the user; a login can change")  # noqa: N815
     login: str
-    avatarUrl: str
+    avatarUrl: str  # noqa: N815
 
 
 class Authorize:

@@ -20,7 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger("kotatsu.problems")
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818
     """Something to tell the caller: an HTTP status, what it is called, and what to do."""
 
     def __init__(
@@ -59,19 +59,19 @@ def phrase(status: int) -> str:
 
 
 async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+    assert isinstance(error, Problem)  # noqa: S101
     return error.response()
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    assert isinstance(error, HTTPException)  # noqa: S101
     title = phrase(error.status_code)
     detail = error.detail if error.detail and error.detail != title else None
     return Problem(error.status_code, title, detail, headers=error.headers).response()
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError)  # noqa: S101
     errors = [
         {"where": ".".join(str(part) for part in e["loc"]), "problem": str(e["msg"])}
         for e in error.errors()

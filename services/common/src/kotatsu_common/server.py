@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.drain = drain
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin the end; a second Ctrl-C doesn't wait. Signals are not raised again afterwards."""
         self.drain.start()
         if self.should_exit and sig == signal.SIGINT:

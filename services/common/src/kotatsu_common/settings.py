@@ -61,7 +61,7 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
@@ -90,7 +90,7 @@ def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         return cls(**values)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
-            print(_sentence(problem, values), file=sys.stderr)
+            print(_sentence(problem, values), file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_USAGE) from None
 
 
@@ -112,13 +112,13 @@ def command(cls: type[S], program: str, summary: str, argv: list[str] | None = N
     if not arguments:
         return load(cls)
     if arguments[0] in ("-h", "--help"):
-        print(usage(cls, program, summary))
+        print(usage(cls, program, summary))  # noqa: T201
         raise SystemExit(0)
     return _refuse(program)
 
 
 def _refuse(program: str) -> NoReturn:
-    print(f"{program} takes no arguments; {program} -h lists its variables", file=sys.stderr)
+    print(f"{program} takes no arguments; {program} -h lists its variables", file=sys.stderr)  # noqa: T201
     raise SystemExit(EXIT_USAGE)
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     try:
         check(settings)
     except EngineError as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_USAGE) from None
     from kotatsu_common.server import serve
     from kotatsu_voice.app import create_app

@@ -81,7 +81,7 @@ def create_app(
     )
     refusals.install(app)
     guards = _guards(settings, identity, http)
-    talker = Talker(_model(settings, http), metrics.talks, random.Random())
+    talker = Talker(_model(settings, http), metrics.talks, random.Random())  # noqa: S311
     app.include_router(voice_router(speaker, guards))
     app.include_router(talk_router(speaker, talker, guards))
     app.state.speaker = speaker

@@ -82,7 +82,7 @@ class Speaker:
         self._awake.set()
         self._metrics.ready.set(time.time())
 
-    async def awake(self, timeout: float = 30.0) -> None:
+    async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Return once it has spoken; EngineFailedError if that takes too long."""
         try:
             await asyncio.wait_for(self._awake.wait(), timeout)

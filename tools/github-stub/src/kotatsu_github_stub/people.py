@@ -4,7 +4,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-FIRST_TOKEN = "demo"
+FIRST_TOKEN = "demo"  # noqa: S105
 _NAMED = re.compile(r"demo-([a-z0-9][a-z0-9-]{0,38})")
 
 

@@ -105,7 +105,7 @@ def key(files: Iterable[Path], *words: str) -> str:
     return digest.hexdigest()[:16]
 
 
-class _publish:
+class _publish:  # noqa: N801 - reads as a verb where it is used
     """Make a directory under another name and rename it when whole: never half a binary."""
 
     def __init__(self, target: Path) -> None:

@@ -46,7 +46,7 @@ class OpenJTalkEngine:
         await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
         self.styles = (Style(MEI, "mei", "normal", CREDIT),)
 
-    async def synthesize(self, text: str, style: int) -> Pcm:
+    async def synthesize(self, text: str, style: int) -> Pcm:  # noqa: ARG002
         """Speak; a text that makes the filter explode is unspeakable."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._speak, text)
 
