@@ -1,8 +1,8 @@
 """A small cluster: objects as the API server hands them out, and an API server in memory."""
 
 import asyncio
-import copy
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -151,12 +151,12 @@ class FakeKube:
 
     def put(self, obj: Object, kind: str = "") -> Object:
         """Store an object as somebody else's write would; returns it at its new version."""
-        stored = copy.deepcopy(obj)
+        stored = _copied(obj)
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
         self._objects[kind or obj["kind"], obj["metadata"]["name"]] = stored
         self._tell(kind or obj["kind"], "MODIFIED", stored)
-        return copy.deepcopy(stored)
+        return _copied(stored)
 
     def edit(self, kind: str, name: str, **fields: Any) -> Object:
         """Merge into an object as somebody else's write would."""
@@ -174,11 +174,11 @@ class FakeKube:
 
     def stored(self, kind: str, name: str) -> Object:
         """An object as it is now."""
-        return copy.deepcopy(self._objects[kind, name])
+        return _copied(self._objects[kind, name])
 
     def all(self, kind: str) -> list[Object]:
         """All objects of a kind."""
-        return [copy.deepcopy(o) for (k, _), o in self._objects.items() if k == kind]
+        return [_copied(o) for (k, _), o in self._objects.items() if k == kind]
 
     def called(self, *verbs: str) -> list[tuple[Any, ...]]:
         """The calls of some verbs so far."""
@@ -193,7 +193,7 @@ class FakeKube:
 
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
-        return copy.deepcopy(self._find(kind.__name__, name))
+        return _copied(self._find(kind.__name__, name))
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         await self._enter("get_scale", name)
@@ -213,22 +213,22 @@ class FakeKube:
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
-        await self._enter("patch_status", name, copy.deepcopy(status))
+        await self._enter("patch_status", name, _copied(status))
         found = self._find("WarmPool", name)
         if version is not None:
             self._check("WarmPool", name, version)
         new = _merged(found, {"status": status})
-        return copy.deepcopy(found) if new == found else self.put(new, "WarmPool")
+        return _copied(found) if new == found else self.put(new, "WarmPool")
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
-        await self._enter("create", kind.__name__, copy.deepcopy(obj))
+        await self._enter("create", kind.__name__, _copied(obj))
         name = obj["metadata"].get("name", f"generated-{self._version}")
         if (kind.__name__, name) in self._objects:
             raise ConflictError(f"{name} already exists")
         return self.put(obj | {"metadata": obj["metadata"] | {"name": name}}, kind.__name__)
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
-        await self._enter("replace", kind.__name__, copy.deepcopy(obj))
+        await self._enter("replace", kind.__name__, _copied(obj))
         self._check(kind.__name__, obj["metadata"]["name"], obj["metadata"]["resourceVersion"])
         return self.put(obj, kind.__name__)
 
@@ -263,7 +263,7 @@ class FakeKube:
     def _tell(self, kind: str, change: str, obj: Object) -> None:
         for watched, changes in self._watches:
             if watched == kind:
-                changes.put_nowait((change, copy.deepcopy(obj)))
+                changes.put_nowait((change, _copied(obj)))
 
     def _find(self, kind: str, name: str) -> Object:
         if (kind, name) not in self._objects:
@@ -286,3 +286,7 @@ def _merged(old: Any, patch: Any) -> Any:
         else:
             merged[key] = _merged(merged.get(key), value)
     return merged
+
+
+def _copied(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from datetime import UTC, datetime
 
 import httpx
@@ -17,6 +18,9 @@ from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.core.values import examples
 
 pytestmark = pytest.mark.timeout(20)
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Without the system's certificates, whose loading takes longer than a test."""
 
 IN_FLIGHT = "kotatsu_requests_in_flight"
 LAST = "kotatsu_last_request_timestamp_seconds"
@@ -123,7 +127,7 @@ class Page:
 
 @pytest.fixture
 async def scraper():
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
         yield Scraper(http)
 
 
@@ -260,7 +264,7 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
             await super().answer(reader, writer)
 
     view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
         scraper = Scraper(http, parallel=2)
         answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8

@@ -43,10 +43,11 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         pool = _object(event)
         if event["type"] == "DELETED":
             world.pools.pop(key_of(pool), None)
-            await on_pool_gone(pool)
         else:
             world.keep_pool(pool)
         planner.touch(key_of(pool))
+        if event["type"] == "DELETED":
+            await on_pool_gone(pool)
 
     @kopf.on.event("apps", "v1", "deployments", registry=registry)
     async def deployment_event(event: kopf.RawEvent, **_: Any) -> None:

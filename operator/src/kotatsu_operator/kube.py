@@ -7,7 +7,7 @@ each, and a dict never refuses a field it does not know.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,7 +40,12 @@ KINDS: Mapping[str, Any] = {
 WATCH_SECONDS = 240
 """A watch is renewed this often: a stream that went silent without closing is not trusted long."""
 
-Unreachable = (ApiError, httpx2.HTTPError, OSError, asyncio.TimeoutError)
+
+class UnreadableError(Exception):
+    """The answer is not one of an API server: something in front of it has spoken."""
+
+
+Unreachable = (ApiError, httpx2.HTTPError, OSError, asyncio.TimeoutError, UnreadableError)
 """What a call raises when the API server refuses it or cannot be reached."""
 
 
@@ -104,7 +109,8 @@ class Kube:
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
         """
         listing = self._client.list(kind, namespace=namespace, labels=labels)
-        items = [cast(Object, item) async for item in listing]
+        with _readable():
+            items = [cast(Object, item) async for item in listing]
         yield "LIST", {"items": items}
         watch = self._client.watch(
             kind,
@@ -115,7 +121,8 @@ class Kube:
         ).__aiter__()
         while True:
             async with asyncio.timeout(WATCH_SECONDS + 30):
-                change, obj = await anext(watch)
+                with _readable():
+                    change, obj = await anext(watch)
             yield change, cast(Object, obj)
 
     # --- writing ---
@@ -175,13 +182,23 @@ class Kube:
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:
-            return await call
+            with _readable():
+                return await call
         except ApiError as error:
             if error.status.code == 409:
                 raise ConflictError(str(error)) from None
             if error.status.code == 404:
                 raise NotFoundError(str(error)) from None
             raise
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the library raises over an answer that it cannot read into an UnreadableError."""
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise UnreadableError(f"not an answer of an API server: {error!r}") from None
 
 
 async def follow_forever(

@@ -48,7 +48,9 @@ class PoolMetrics:
         for phase in Phase:
             self.phase.labels(*key, phase.value).set(phase is decision.memory.phase)
         self.window.labels(*key).set(bool(decision.window))
-        if decision.next is not None:
+        if decision.next is None:
+            self.next.remove_by_labels({"namespace": key[0], "name": key[1]})
+        else:
             self.next.labels(*key).set(decision.next.at.timestamp())
         self.lead.labels(*key).set(decision.memory.lead.total_seconds())
         opening = decision.memory.opening

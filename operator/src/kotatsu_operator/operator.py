@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 10.0
 """How often slices of vanished activators are looked for, and every pool is looked at anyway."""
 
+_RESTORE_TRIES = 10
+_RESTORE_PAUSE = 2.0
+
 
 class Operator:
     """One operator over some namespaces. Everything it needs is passed in."""
@@ -96,7 +99,7 @@ class Operator:
                 log.info("removing slice %s/%s: its activator is gone", *orphan.key)
                 try:
                     await self._kube.delete(EndpointSlice, *orphan.key)
-                except Unreachable as error:
+                except (ConflictError, *Unreachable) as error:
                     log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
 
     async def _restore(self, pool: Object) -> None:
@@ -110,12 +113,22 @@ class Operator:
         replicas = status.get("restoreReplicas")
         if spec.on_delete is OnDelete.KEEP or replicas is None or others:
             return
-        try:
-            scale = await self._kube.get_scale(key[0], spec.target.name)
-            if scale.replicas == 0:
+        for _ in range(_RESTORE_TRIES):
+            try:
+                scale = await self._kube.get_scale(key[0], spec.target.name)
+                if scale.replicas > 0:
+                    return
                 await self._kube.put_scale(key[0], spec.target.name, replicas, scale.version)
-                log.info(
-                    "%s/%s was deleted: %s has %d replicas again", *key, spec.target.name, replicas
-                )
-        except (ConflictError, NotFoundError) as error:
-            log.info("%s/%s was deleted; its target is left alone: %s", *key, error)
+            except ConflictError:
+                continue  # whoever else writes to the Deployment need not have scaled it
+            except NotFoundError as error:
+                log.info("%s/%s was deleted, and so is its target: %s", *key, error)
+                return
+            except Unreachable as error:
+                log.warning("%s/%s was deleted; its target has to wait: %s", *key, error)
+                await asyncio.sleep(_RESTORE_PAUSE)
+                continue
+            name = spec.target.name
+            log.info("%s/%s was deleted: %s has %d replicas again", *key, name, replicas)
+            return
+        log.error("%s/%s was deleted, but its target could not be given back its replicas", *key)

@@ -79,9 +79,9 @@ class Reconciler:
         memory = read_memory(status, self._memory.get(key, Memory()))
         selector = judged.deployment["spec"]["selector"]
         pods = self.world.target_pods(key[0], selector)
-        seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
-        decision = decide(spec, seen, memory, now)
         try:
+            seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
+            decision = decide(spec, seen, memory, now)
             return await self._act(key, pool, spec, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)

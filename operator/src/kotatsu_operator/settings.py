@@ -13,7 +13,7 @@ class OperatorSettings(ServiceSettings):
     """Settings of the operator."""
 
     namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
-        description="namespaces whose pools are kept, comma separated"
+        min_length=1, description="namespaces whose pools are kept, comma separated"
     )
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
 

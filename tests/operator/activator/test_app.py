@@ -108,6 +108,22 @@ async def test_a_request_to_a_sleeping_pool_is_answered_by_the_pod_it_wakes(hous
     assert len(house.kube.called("raise_scale")) == 1
 
 
+async def test_pools_that_are_needed_too_are_woken_with_it(house):
+    for name in ("auth", "feed"):
+        house.kube.put(warm_pool(name, status=ASLEEP))
+        house.kube.put(deployment(name, replicas=0))
+    wake_with = {"wakeWith": ["auth", "no-such-pool", "voice"]}
+    house.kube.edit("WarmPool", "voice", spec={"wake": wake_with})
+    await house.start()
+    await house.pod_starts_when_raised()
+    assert (await house.ask()).endswith(b"warm")
+    await eventually(lambda: len(house.kube.called("raise_scale")) == 2)
+    assert sorted(house.kube.called("raise_scale")) == [
+        ("raise_scale", "auth"),
+        ("raise_scale", "voice"),
+    ]
+
+
 async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(house):
     assert house.activator.why_not_ready() == "still reading the namespace"
     house.kube.on("create", Mock(side_effect=OSError("no")))

@@ -120,14 +120,14 @@ _REQUESTS = st.builds(
 
 
 @given(data=st.one_of(st.binary(max_size=80), _NEARLY_HTTP))
-@examples(150)
+@examples(80)
 def test_no_bytes_make_it_raise(data):
     peek(data)
     ask_to_close(data)
 
 
 @given(data=st.one_of(_REQUESTS, _NEARLY_HTTP, st.binary(max_size=60)))
-@examples(150)
+@examples(80)
 def test_however_the_bytes_are_split_the_same_is_seen_in_the_end(data):
     """What is certain after some bytes stays certain; a reader may stop looking then."""
     seen = Peek(Kind.UNKNOWN)
@@ -225,7 +225,7 @@ _HEADERS = st.lists(st.builds(lambda name, value: name + b": " + value, _NAMES, 
 
 
 @given(headers=_HEADERS, end=st.sampled_from([b"\r\n", b"\n"]))
-@examples(100)
+@examples(60)
 def test_every_other_header_stays_byte_for_byte_and_in_order(headers, end):
     head = end.join([b"GET /a?b HTTP/1.1", *headers, b"", b""])
     request, connection, *rest = ask_to_close(head).split(end)
@@ -236,7 +236,7 @@ def test_every_other_header_stays_byte_for_byte_and_in_order(headers, end):
 
 
 @given(headers=_HEADERS, end=st.sampled_from([b"\r\n", b"\n"]))
-@examples(100)
+@examples(60)
 def test_asking_twice_is_asking_once(headers, end):
     asked = ask_to_close(end.join([b"GET / HTTP/1.1", *headers, b"", b""]))
     assert ask_to_close(asked) == asked

@@ -191,7 +191,44 @@ async def test_an_answer_without_a_pod_ends_the_connection(house):
     writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
     (await house.door.client()).answer(PROBE_OK)
     assert await reader.read() == PROBE_OK
+    writer.close()
     await house.door.until(lambda: house.door.gone)
+
+
+async def test_an_answer_reaches_a_client_that_is_still_sending(house):
+    """Closed under it, its sending would fail, and with that many never read the answer."""
+    reader, writer = await house.connect()
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: 4194304\r\n")
+    (await house.door.client()).answer(PROBE_OK)
+    await asyncio.sleep(0.02)
+    writer.write(b"\r\n")
+    for _ in range(64):
+        writer.write(bytes(2**16))
+        await writer.drain()
+    assert await reader.read() == PROBE_OK
+    assert house.door.gone == []
+    writer.close()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_an_answered_client_that_does_not_close_is_closed_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(splice, "ANSWERED_FOR", 0.05)
+    reader, writer = await house.connect()
+    writer.write(GET)
+    (await house.door.client()).answer(PROBE_OK)
+    assert await reader.read() == PROBE_OK
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_held_upload_that_is_answered_is_read_to_its_end(house):
+    reader, writer = await house.connect()
+    writer.write(GET + bytes(2 * MEGABYTE))
+    client = await house.door.client()
+    await eventually(lambda: client._paused)
+    client.answer(PROBE_OK)
+    await writer.drain()
+    assert await reader.read() == PROBE_OK
+    assert len(client._buffer) < BUFFER_LIMIT + MEGABYTE
 
 
 async def test_http_bytes_are_never_said_to_a_client_of_another_protocol(house):

@@ -143,7 +143,7 @@ PODS = st.lists(
 ALMOST = Decimal("1e-12")  # seconds are floats: no finer than their rounding
 
 
-@examples(200)
+@examples(100)
 @given(PODS, st.lists(st.integers(0, 3_600_000), max_size=20))
 def test_any_split_of_the_time_gives_the_same_sum(pods: list[BilledPod], looks: list[int]) -> None:
     begin = Ledger("JPY", t("00:00"), Decimal(7), t("10:00"))
@@ -155,7 +155,7 @@ def test_any_split_of_the_time_gives_the_same_sum(pods: list[BilledPod], looks: 
     assert abs(split.accrued - at_once.accrued) < ALMOST * (1 + at_once.accrued)
 
 
-@examples(200)
+@examples(100)
 @given(PODS, st.lists(st.integers(-3600, 7200), max_size=20))
 def test_a_clock_that_jumps_about_never_charges_less_than_nothing_or_more_than_the_time_passed(
     pods: list[BilledPod], clock: list[int]

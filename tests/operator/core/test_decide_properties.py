@@ -151,7 +151,7 @@ def situation(seed: int, leads: tuple[str, ...] = LEADS) -> tuple[PoolSpec, Obse
 # --- one decision ---
 
 
-@examples(300)
+@examples(200)
 @given(SEEDS)
 def test_every_decision_keeps_the_rules(seed: int) -> None:
     """Never 0, never below the floor, never above the maximum, arrows, epochs, when to look."""
@@ -159,7 +159,7 @@ def test_every_decision_keeps_the_rules(seed: int) -> None:
     check_rules(spec, seen, memory, NOW, decide(spec, seen, memory, NOW))
 
 
-@examples(300)
+@examples(200)
 @given(SEEDS)
 def test_deciding_twice_at_the_same_moment_changes_nothing(seed: int) -> None:
     spec, seen, memory = situation(seed, leads=("0s", "45s", "10m"))
@@ -172,7 +172,7 @@ def test_deciding_twice_at_the_same_moment_changes_nothing(seed: int) -> None:
     )
 
 
-@examples(300)
+@examples(200)
 @given(SEEDS)
 def test_a_suspended_pool_is_never_acted_on(seed: int) -> None:
     spec, seen, memory = situation(seed)
@@ -182,7 +182,7 @@ def test_a_suspended_pool_is_never_acted_on(seed: int) -> None:
     assert memory.since is None or decision.memory.phase is memory.phase
 
 
-@examples(300)
+@examples(200)
 @given(SEEDS)
 def test_a_pool_sleeps_only_acknowledged_settled_and_without_a_floor(seed: int) -> None:
     spec, seen, memory = situation(seed)
@@ -198,7 +198,7 @@ def test_a_pool_sleeps_only_acknowledged_settled_and_without_a_floor(seed: int) 
         assert asleep.epoch == decision.memory.epoch
 
 
-@examples(300)
+@examples(200)
 @given(SEEDS)
 def test_nobody_is_left_alone_without_a_pod_or_the_activator(seed: int) -> None:
     """The route moves to the pods only when one of them is Ready."""
@@ -241,7 +241,7 @@ def is_asleep_by_override(spec: PoolSpec, now: datetime) -> bool:
     return asked is not None and asked.mode.value == "Asleep" and now < asked.until
 
 
-@examples(30)
+@examples(25)
 @given(SEEDS, st.booleans())
 def test_hours_of_windows_requests_and_restarts_keep_their_promises(
     seed: int, lose_everything: bool
@@ -298,7 +298,7 @@ def window_walk(ready_after: float) -> Walk:
     return walk(WINDOW, t("09:55"), ready_after=ready_after)
 
 
-@examples(60)
+@examples(40)
 @given(
     st.integers(int((t("09:58:52") - MIDNIGHT) / SECOND), int((t("10:30") - MIDNIGHT) / SECOND)),
     st.integers(0, 999),

@@ -62,7 +62,7 @@ def test_one_slow_start_in_twenty_is_forgiven() -> None:
 WARM_UPS = st.lists(st.builds(WarmUp, st.floats(0, 10**6), st.integers(0, 1000)), max_size=KEEP)
 
 
-@examples(200)
+@examples(100)
 @given(WARM_UPS, st.integers(1, 1000), st.integers(0, 60))
 def test_a_lead_lies_between_the_margin_and_an_hour(
     ups: list[WarmUp], replicas: int, settle: int
@@ -71,7 +71,7 @@ def test_a_lead_lies_between_the_margin_and_an_hour(
     assert MARGIN + settle * SECOND <= lead <= LONGEST
 
 
-@examples(100)
+@examples(50)
 @given(WARM_UPS, st.integers(1, 100))
 def test_more_replicas_never_have_a_shorter_lead(ups: list[WarmUp], replicas: int) -> None:
     assert auto_lead(ups, replicas + 1, SETTLE) >= auto_lead(ups, replicas, SETTLE)

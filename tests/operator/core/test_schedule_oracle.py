@@ -125,7 +125,7 @@ PLACES = st.sampled_from(
 )
 
 
-@examples(100)
+@examples(60)
 @given(CRON, PLACES, st.integers(1, LONGEST), st.booleans())
 def test_openings_are_those_a_minute_by_minute_walk_finds(
     schedule: str, place: tuple[str, str], minutes: int, holiday: bool
@@ -147,7 +147,7 @@ SPARSE = st.tuples(
 ).map(" ".join)
 
 
-@examples(20)
+@examples(12)
 @given(
     st.lists(st.tuples(SPARSE, st.integers(1, 6 * 60), st.integers(1, 5)), min_size=1, max_size=3),
     PLACES,

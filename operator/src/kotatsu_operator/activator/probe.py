@@ -43,11 +43,10 @@ async def _accepts(ip: str, port: int) -> bool:
 
 
 async def _answers(ip: str, port: int, http: Mapping[str, Any]) -> bool:
-    headers = {h["name"]: h["value"] for h in http.get("httpHeaders") or ()}
-    host = headers.pop("Host", http.get("host", ip))
-    lines = [f"GET {http.get('path', '/')} HTTP/1.1", f"Host: {host}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    request = "\r\n".join([*lines, "User-Agent: kotatsu-activator", "", ""])
+    headers = {"Host": http.get("host") or ip, "User-Agent": "kotatsu-activator"}
+    headers |= {h["name"].title(): h["value"] for h in http.get("httpHeaders") or ()}
+    lines = [f"{name}: {value}" for name, value in (headers | {"Connection": "close"}).items()]
+    request = "\r\n".join([f"GET {http.get('path', '/')} HTTP/1.1", *lines, "", ""])
     writer = None
     try:
         async with asyncio.timeout(TIMEOUT):

@@ -19,6 +19,11 @@ LINGER = 60.0
 of idle connections may never look at it again."""
 
 
+ANSWERED_FOR = 5.0
+"""Seconds for which an answered client may go on sending: closed under it at once, it might never
+read the answer."""
+
+
 class Owner(Protocol):
     """Whom a client connection tells what happens to it (the pool it came for)."""
 
@@ -48,6 +53,7 @@ class Client(asyncio.Protocol):
         self.has_finished = False
         """Whether the client has said that it will send nothing more."""
         self._announced = False
+        self._answered = False
         self._paused = False
 
     # --- what the event loop calls ---
@@ -61,6 +67,8 @@ class Client(asyncio.Protocol):
         if self.upstream is not None:
             self.owner.moved(len(data), 0)
             self.upstream.write(data)
+            return
+        if self._answered:
             return
         self._buffer += data
         if self.seen.kind is not Kind.OTHER and not self.seen.head_end:
@@ -117,11 +125,20 @@ class Client(asyncio.Protocol):
         return self.seen.kind is Kind.OTHER or self.seen.head_end > 0
 
     def answer(self, data: bytes) -> None:
-        """Answer without a pod and close."""
-        if self.transport is not None and not self.transport.is_closing():
-            if data and self.seen.kind is Kind.HTTP1:
-                self.transport.write(data)
+        """Answer without a pod and close; what the client still sends is read and dropped."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not data or self.seen.kind is not Kind.HTTP1:
             self.transport.close()
+            return
+        self._answered = True
+        self._buffer.clear()
+        self.transport.write(data)
+        self.finish()
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = asyncio.get_running_loop().call_later(ANSWERED_FOR, self.close)
+        self.resume_reading()
 
     def splice(self, upstream: "Upstream") -> None:
         """Send what was kept to the pod and join the two sides."""

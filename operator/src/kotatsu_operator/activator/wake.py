@@ -180,10 +180,10 @@ class Waker:
         if not (going_down or asleep):
             client.ticket = self._ticket_written
             return
-        if self._announced_epoch != pool.epoch:
-            for other in pool.wake_with:
-                self._wake_other(other)
+        is_first = self._announced_epoch != pool.epoch
         self._announced_epoch = pool.epoch
+        for other in pool.wake_with if is_first else ():
+            self._wake_other(other)
         self._ticket_wanted += 1
         client.ticket = self._ticket_wanted
         if self._ticket_task is None or self._ticket_task.done():

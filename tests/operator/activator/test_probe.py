@@ -1,0 +1,132 @@
+"""A pod's readiness probe as the activator runs it: what the kubelet would say, only sooner."""
+
+import asyncio
+
+import pytest
+
+from kotatsu_operator.activator import probe
+from kotatsu_operator.activator.probe import is_ready
+from kotatsu_operator.views import pod_view
+from tests.operator.cluster import pod
+
+pytestmark = pytest.mark.timeout(20)
+
+
+class Pod:
+    """A server that answers every request with the same bytes, and keeps what it was asked."""
+
+    def __init__(self):
+        self.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        self.asked = []
+        self.open = []
+
+    async def serve(self, reader, writer):
+        self.open.append((reader, writer))
+        try:
+            self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        except asyncio.IncompleteReadError:
+            return
+        if self.answer is not None:
+            writer.write(self.answer)
+            writer.close()
+
+
+@pytest.fixture
+async def server():
+    made = Pod()
+    listening = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = listening.sockets[0].getsockname()[1]
+    yield made
+    listening.close()
+    for _, writer in made.open:
+        writer.transport.abort()
+    await asyncio.sleep(0.005)
+
+
+def view(server, readiness, **how):
+    return pod_view(pod(port=server.port, readinessProbe=readiness, **how))
+
+
+def http(path="/readyz", port="http", **more):
+    return {"httpGet": {"path": path, "port": port, **more}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.0 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\n\n", True),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
+        (b"SSH-2.0-OpenSSH\r\n", False),
+        (b"", False),
+        (b"a" * 200_000, False),
+    ],
+)
+async def test_an_http_probe_is_passed_by_200_to_399(server, answer, ready):
+    server.answer = answer
+    assert await is_ready(view(server, http()), None) is ready
+
+
+async def test_it_asks_what_the_probe_says(server):
+    headers = [{"name": "X-Probe", "value": "yes"}]
+    await is_ready(view(server, http("/r?x=1", httpHeaders=headers)), None)
+    request, *lines = server.asked[0].strip().split("\r\n")
+    assert request == "GET /r?x=1 HTTP/1.1"
+    assert {"Host: 127.0.0.1", "X-Probe: yes", "Connection: close"} < set(lines)
+
+
+@pytest.mark.parametrize("name", ["Host", "host", "HOST"])
+async def test_a_host_of_the_probes_own_is_the_only_one(server, name):
+    headers = [{"name": name, "value": "voice.example"}]
+    await is_ready(view(server, http(httpHeaders=headers)), None)
+    hosts = [line for line in server.asked[0].split("\r\n") if line.lower().startswith("host:")]
+    assert hosts == ["Host: voice.example"]
+
+
+async def test_the_port_may_be_a_number(server):
+    assert await is_ready(view(server, http(port=server.port)), None)
+
+
+async def test_a_port_the_pod_does_not_have_is_not_ready(server):
+    assert not await is_ready(view(server, http(port="grpc")), None)
+
+
+async def test_a_pod_that_hangs_is_not_ready_after_the_timeout(server, monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT", 0.05)
+    server.answer = None
+    assert not await is_ready(view(server, http()), None)
+
+
+async def test_a_tcp_probe_is_passed_by_accepting(server):
+    assert await is_ready(view(server, {"tcpSocket": {"port": "http"}}), None)
+    assert not await is_ready(view(server, {"tcpSocket": {"port": 1}}), None)
+
+
+async def test_without_a_probe_the_services_port_has_to_accept(server):
+    assert await is_ready(view(server, None), server.port)
+    assert not await is_ready(view(server, None), 1)
+    assert not await is_ready(view(server, None), None)
+
+
+@pytest.mark.parametrize(
+    "readiness",
+    [
+        {"exec": {"command": ["true"]}},
+        {"grpc": {"port": 1}},
+        http(scheme="HTTPS"),
+    ],
+    ids=["exec", "grpc", "https"],
+)
+async def test_what_only_the_kubelet_can_run_is_the_kubelets_to_judge(server, readiness):
+    assert not await is_ready(view(server, readiness), server.port)
+    assert await is_ready(view(server, readiness, ready=True), server.port)
+    assert server.asked == []
+
+
+async def test_a_pod_the_kubelet_calls_ready_is_not_asked(server):
+    assert await is_ready(view(server, http(), ready=True), None)
+    assert server.asked == []

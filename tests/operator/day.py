@@ -1,0 +1,232 @@
+"""A day of one pool: a reconciler in front of an API server in memory, pods that come and go."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator.slices import Self, make_slice
+from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.events import Events
+from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.reconcile import Reconciler
+from kotatsu_operator.scrape import PodAnswer
+from kotatsu_operator.sleep import no_hook
+from kotatsu_operator.status import stamp
+from kotatsu_operator.world import World
+from tests.operator.cluster import (
+    VOICE,
+    FakeKube,
+    activator_pod,
+    deployment,
+    pod,
+    service,
+    warm_pool,
+)
+
+ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", "10.0.0.9", "node-a")
+READY_AFTER = timedelta(seconds=8)
+GONE_AFTER = timedelta(seconds=3)
+
+
+@dataclass
+class FakeScraper:
+    """Answers for pods and activators what the test says."""
+
+    in_flight: int | None = 0
+    last_request: datetime | None = None
+    held_now: int | None = 0
+    asked: int = 0
+
+    async def pod(self, view, metrics):
+        self.asked += 1
+        return None if self.in_flight is None else PodAnswer(self.in_flight, self.last_request)
+
+    async def held(self, activators, key):
+        self.asked += 1
+        return self.held_now
+
+
+@dataclass
+class DayPod:
+    """A pod of the target."""
+
+    name: str
+    born: datetime
+    ended: datetime | None = None
+
+    def seen(self, now, **container):
+        ready = self.ended is None and now >= self.born + READY_AFTER
+        made = pod(self.name, ready=ready, terminating=self.ended is not None, **container)
+        for c in made["status"]["conditions"]:
+            c["lastTransitionTime"] = stamp(self.born)
+        return made
+
+
+@dataclass
+class Day:
+    """The pool voice from a moment on; `until` lets time pass."""
+
+    now: datetime
+    kube: FakeKube = field(default_factory=FakeKube)
+    world: World = field(default_factory=World)
+    scraper: FakeScraper = field(default_factory=FakeScraper)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    pods: list[DayPod] = field(default_factory=list)
+    container: dict = field(default_factory=dict)
+    activator: bool = True
+    hook: object = no_hook
+    due: datetime | None = None
+    history: list = field(default_factory=list)
+    """(time, phase, replicas) after each look that changed one of them."""
+    _born: int = 0
+
+    # --- what tests do ---
+
+    @classmethod
+    def begin(cls, now, *, replicas=0, ready=False, **spec):
+        """A pool that nobody has looked at yet; its pods, if any, are `ready` or just made."""
+        day = cls(now)
+        day.kube.put(warm_pool(**spec))
+        day.kube.put(deployment(replicas=replicas))
+        day._pods_follow()
+        if ready:
+            for made in day.pods:
+                made.born -= READY_AFTER
+        day.restart()
+        return day
+
+    def restart(self):
+        """Start the operator afresh: what it keeps is in the status."""
+        self.registry = CollectorRegistry()
+        self.world = World()
+        self.reconciler = Reconciler(
+            kube=self.kube,
+            world=self.world,
+            scraper=self.scraper,
+            events=Events(self.kube, "operator-1"),
+            metrics=PoolMetrics(self.registry),
+            clock=lambda: self.now,
+            hook=self._hook,
+        )
+
+    async def look(self):
+        """Let the watches catch up, and look once."""
+        self.watch()
+        self.due = await self.reconciler.look(VOICE)
+        moment = (self.now, self.phase, self.replicas)
+        if not self.history or self.history[-1][1:] != moment[1:]:
+            self.history.append(moment)
+        return self.due
+
+    async def settle(self):
+        """Look again until nothing is written any more."""
+        for _ in range(8):
+            writes = len(self.kube.writes)
+            await self.look()
+            if len(self.kube.writes) == writes:
+                return
+        raise AssertionError("it writes and writes")
+
+    async def until(self, end):
+        """Let time pass, looking when it is due and when a pod changes."""
+        await self.settle()
+        while (at := min(self.due, self._next_pod_event(), end)) < end:
+            self.now = max(self.now, at)
+            await self.settle()
+        self.now = end
+        await self.settle()
+
+    def wake(self):
+        """What an activator does for a request to a sleeping pool."""
+        self.ticket()
+        self.kube.edit("Deployment", "voice", spec={"replicas": 1})
+
+    def ticket(self):
+        """An activator announces a request."""
+        demand = {"at": stamp(self.now), "by": "activator-1"}
+        self.kube.edit("WarmPool", "voice", status={"demand": demand})
+
+    def edit(self, **spec):
+        """Somebody edits the pool's spec."""
+        generation = self.kube.stored("WarmPool", "voice")["metadata"]["generation"] + 1
+        self.kube.edit("WarmPool", "voice", spec=spec, metadata={"generation": generation})
+
+    def watch(self):
+        """Let the watches catch up with the API server and the pods with their scale."""
+        self._pods_follow()
+        for obj in self.kube.all("WarmPool"):
+            self.world.keep_pool(obj)
+        if not self.kube.all("WarmPool"):
+            self.world.pools.clear()
+        self.world.deployments.clear()
+        for obj in self.kube.all("Deployment"):
+            self.world.keep_deployment(obj)
+        self.world.pods.clear()
+        for made in self.pods:
+            self.world.keep_pod(made.seen(self.now, **self.container))
+        if self.activator:
+            self.world.keep_pod(activator_pod())
+            self._acknowledge()
+
+    # --- what tests ask ---
+
+    @property
+    def status(self):
+        return self.kube.stored("WarmPool", "voice").get("status") or {}
+
+    @property
+    def phase(self):
+        return self.status.get("phase")
+
+    @property
+    def replicas(self):
+        return self.kube.stored("Deployment", "voice")["spec"]["replicas"]
+
+    @property
+    def events(self):
+        """Reasons of the events posted so far."""
+        return [call[2]["reason"] for call in self.kube.called("create") if call[1] == "Event"]
+
+    def condition(self, kind):
+        (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
+        return found
+
+    def metric(self, name, **labels):
+        return self.registry.get_sample_value(
+            name, {"namespace": "demo", "name": "voice", **labels}
+        )
+
+    def phases(self):
+        """The phases so far, in order."""
+        phases = [phase for _, phase, _ in self.history]
+        return [p for p, before in zip(phases, [None, *phases], strict=False) if p != before]
+
+    # --- inside ---
+
+    async def _hook(self, key, step):
+        await self.hook(key, step)
+
+    def _acknowledge(self):
+        for obj in self.kube.all("WarmPool"):
+            made = make_slice(
+                pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
+            )
+            self.world.keep_slice(made)
+
+    def _pods_follow(self):
+        self.pods = [p for p in self.pods if p.ended is None or self.now < p.ended + GONE_AFTER]
+        staying = [p for p in self.pods if p.ended is None]
+        wanted = sum(d["spec"]["replicas"] for d in self.kube.all("Deployment"))
+        for made in staying[wanted:]:
+            made.ended = self.now
+        for _ in range(wanted - len(staying)):
+            self._born += 1
+            self.pods.append(DayPod(f"voice-{self._born}", self.now))
+
+    def _next_pod_event(self):
+        times = [p.born + READY_AFTER for p in self.pods]
+        times += [p.ended + GONE_AFTER for p in self.pods if p.ended is not None]
+        return min(
+            (x for x in times if x > self.now), default=datetime.max.replace(tzinfo=self.now.tzinfo)
+        )
