@@ -62,15 +62,25 @@ def make_namespace(context: str) -> Iterator[Callable[[str], Kubectl]]:
         _run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
-def install_platform(kubectl: Kubectl, *settings: str) -> None:
-    """`helm install` the platform with the images of this checkout."""
-    sets = [f"--set={s}" for s in ("image.repository=localhost/kotatsu-operator", "image.tag=dev")]
-    sets += [f"--set={s}" for s in settings]
+def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wait: bool) -> None:
+    """`helm install` a chart of this checkout into a namespace."""
+    more = ("--wait", "--timeout", "3m") if wait else ()
     done = _run(
-        *("helm", "install", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", kubectl.namespace),
-        *("--wait", "--timeout", "3m", *sets),
+        *("helm", "install", release, str(ROOT / "charts" / chart), "-n", kubectl.namespace),
+        *more,
+        *(f"--set={setting}" for setting in settings),
     )
     assert done.returncode == 0, done.stderr
+
+
+def built(key: str, name: str) -> tuple[str, str]:
+    """The chart settings for an image of this checkout."""
+    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag=dev"
+
+
+def install_platform(kubectl: Kubectl, *settings: str) -> None:
+    """The platform with the images of this checkout."""
+    helm_install(kubectl, "kotatsu", "kotatsu", *built("image", "operator"), *settings, wait=True)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +91,8 @@ def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     return kubectl
 
 
-def _add_recorder(kubectl: Kubectl) -> None:
+def add_recorder(kubectl: Kubectl) -> None:
+    """Start the recorder, which is never pooled."""
     kubectl.apply(config_map(), *workload("recorder", pooled=False))
     kubectl("rollout", "status", "deployment/recorder", "--timeout=120s")
 
@@ -89,7 +100,7 @@ def _add_recorder(kubectl: Kubectl) -> None:
 @pytest.fixture(scope="session")
 def recorder(platform: Kubectl) -> str:
     """Address of the recorder in the platform's namespace."""
-    _add_recorder(platform)
+    add_recorder(platform)
     return cluster_ip(platform, "recorder")
 
 
@@ -146,12 +157,12 @@ async def make_app(platform: Kubectl, recorder: str) -> AsyncIterator[Callable[.
         platform("delete", "deployment,service", name, "--ignore-not-found", "--wait=false")
 
 
-def events_of(kubectl: Kubectl, kind: str, name: str) -> list[dict[str, object]]:
-    """The events about one object, oldest first."""
+def scale_ups(kubectl: Kubectl, name: str) -> int:
+    """How often a Deployment has been scaled up, by its events."""
     found = json.loads(
         kubectl(
             *("get", "events", "-o", "json"),
-            f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}",
+            f"--field-selector=involvedObject.kind=Deployment,involvedObject.name={name}",
         )
     )["items"]
-    return sorted(found, key=lambda e: e["metadata"]["creationTimestamp"])
+    return sum(e.get("count") or 1 for e in found if "Scaled up" in e["message"])

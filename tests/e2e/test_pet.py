@@ -2,12 +2,11 @@
 
 import asyncio
 import base64
-import subprocess
 import uuid
 
 import httpx
 import pytest
-from e2e.conftest import ROOT, cluster_ip
+from e2e.conftest import built, cluster_ip, helm_install, install_platform
 from e2e.kit import App, eventually, gather_ok
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -19,24 +18,13 @@ IMAGES = (*SERVICES, "gateway", "github-stub")
 @pytest.fixture(scope="module")
 def pet(make_namespace):
     """A namespace of its own with the platform and the whole pet, GitHub stub included."""
-    from e2e.conftest import install_platform
-
     kubectl = make_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
     sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s"]
     for name in IMAGES:
         key = "githubStub" if name == "github-stub" else name
-        sets += [f"{key}.image.repository=localhost/kotatsu-{name}", f"{key}.image.tag=dev"]
-    done = subprocess.run(
-        [
-            *("helm", "install", "pet", str(ROOT / "charts/pet"), "-n", kubectl.namespace),
-            *(f"--set={s}" for s in sets),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+        sets += built(f"{key}.image", name)
+    helm_install(kubectl, "pet", "pet", *sets, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
     return kubectl

@@ -5,7 +5,7 @@ import threading
 import uuid
 
 import pytest
-from e2e.conftest import _add_recorder, cluster_ip, install_platform, start_app
+from e2e.conftest import add_recorder, cluster_ip, install_platform, start_app
 from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok
 from prometheus_client import CollectorRegistry
 
@@ -43,7 +43,7 @@ def bare(make_namespace):
     kubectl = make_namespace("steps")
     install_platform(kubectl)
     kubectl("scale", "deployment/kotatsu-operator", "--replicas=0")
-    _add_recorder(kubectl)
+    add_recorder(kubectl)
     return kubectl
 
 

@@ -4,7 +4,7 @@ import base64
 import subprocess
 
 import pytest
-from e2e.conftest import ROOT, cluster_ip, events_of
+from e2e.conftest import built, cluster_ip, helm_install, scale_ups
 from e2e.kit import App, eventually, gather_ok
 
 pytestmark = pytest.mark.e2e
@@ -15,22 +15,8 @@ TEXT = "こんにちは。わたしは、こたつの、とりです。"
 @pytest.fixture
 def voice(platform):
     """The pet chart's voice, for anybody, with a short idleAfter."""
-    sets = [
-        "voice.image.repository=localhost/kotatsu-voice",
-        "voice.image.tag=dev",
-        "voice.anonymous=true",
-        "voice.pool.idleAfter=20s",
-    ]
-    done = subprocess.run(
-        [
-            *("helm", "install", "pet", str(ROOT / "charts/pet"), "-n", platform.namespace),
-            *(f"--set={s}" for s in sets),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    sets = (*built("voice.image", "voice"), "voice.anonymous=true", "voice.pool.idleAfter=20s")
+    helm_install(platform, "pet", "pet", *sets, wait=False)
     yield App("voice", platform)
     platform("delete", "warmpool", "voice", "--wait=false")
     subprocess.run(["helm", "uninstall", "pet", "-n", platform.namespace], check=True)
@@ -44,7 +30,7 @@ async def test_fifty_requests_from_zero_are_fifty_whole_mp3s_from_one_scale_up(
 
     await voice.asleep(within=120)
     address = cluster_ip(platform, "voice")
-    before = _scale_ups(platform)
+    before = scale_ups(platform, "voice")
     answers = await gather_ok(
         [http.post(f"http://{address}/voice", json={"text": TEXT}) for _ in range(50)]
     )
@@ -55,13 +41,8 @@ async def test_fifty_requests_from_zero_are_fifty_whole_mp3s_from_one_scale_up(
         assert 2.0 < sound.duration < 8.0
         assert max(abs(s) for s in sound.samples) > 3000
     assert len({answer.content for answer in answers}) == 1
-    assert _scale_ups(platform) - before == 1
+    assert scale_ups(platform, "voice") - before == 1
 
     form = await http.post(f"http://{address}/voice", data={"text": TEXT})
     assert base64.b64decode(form.text) == answers[0].content
     await eventually("voice pods only", lambda: not voice.endpoints()["activator"], within=30)
-
-
-def _scale_ups(kubectl):
-    ups = [e for e in events_of(kubectl, "Deployment", "voice") if "Scaled up" in e["message"]]
-    return sum(e.get("count") or 1 for e in ups)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from e2e.conftest import events_of
+from e2e.conftest import scale_ups
 from e2e.kit import acted_once, eventually, gather_ok
 
 pytestmark = pytest.mark.e2e
@@ -14,15 +14,10 @@ async def test_fifty_requests_at_once_from_zero_are_all_answered_by_one_scale_up
 ):
     app = await make_app("burst", scaling={"idleAfter": "10s"})
     await app.asleep()
-    before = len(_scale_ups(platform, app.name))
+    before = scale_ups(platform, app.name)
     await gather_ok([app.send(http) for _ in range(50)])
-    assert len(_scale_ups(platform, app.name)) - before == 1
+    assert scale_ups(platform, app.name) - before == 1
     await acted_once(app, recorder)
-
-
-def _scale_ups(kubectl, name):
-    ups = [e for e in events_of(kubectl, "Deployment", name) if "Scaled up" in e["message"]]
-    return [e for e in ups for _ in range(e.get("count", 1))]
 
 
 async def test_the_endpoints_are_pods_only_while_warm_and_activator_only_while_asleep(

@@ -6,7 +6,7 @@ import kopf
 
 from .kube import Object
 from .planner import Planner
-from .views import ACTIVATOR_LABELS, Key, is_ours, key_of, selects
+from .views import ACTIVATOR_LABELS, Key, key_of, selects
 from .world import World
 
 _ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
@@ -21,7 +21,8 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     # kopf calls the index functions for all that it lists before it lets any event handler run: no
-    # pool is judged by half a world. (They return nothing, so kopf keeps no index of its own.)
+    # pool is judged by half a world. It calls them for each later change too, before the event
+    # handlers, which only forget and touch. (They return nothing: kopf keeps no index of its own.)
     @kopf.index("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def know_pool(body: kopf.Body, **_: Any) -> None:
         world.keep_pool(dict(body))
@@ -43,8 +44,6 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         pool = _object(event)
         if event["type"] == "DELETED":
             world.pools.pop(key_of(pool), None)
-        else:
-            world.keep_pool(pool)
         planner.touch(key_of(pool))
         if event["type"] == "DELETED":
             await on_pool_gone(pool)
@@ -54,8 +53,6 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         deployment = _object(event)
         if event["type"] == "DELETED":
             world.deployments.pop(key_of(deployment), None)
-        else:
-            world.keep_deployment(deployment)
         for key in world.pools_of_deployment(key_of(deployment)):
             planner.touch(key)
 
@@ -64,21 +61,16 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         pod = _object(event)
         if event["type"] == "DELETED":
             world.forget_pod(key_of(pod))
-        else:
-            world.keep_pod(pod)
         for key in _pools_of_pod(world, pod):
             planner.touch(key)
 
     @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", registry=registry)
     async def slice_event(event: kopf.RawEvent, **_: Any) -> None:
-        obj = _object(event)
-        if not is_ours(obj):
-            return
+        key = key_of(_object(event))
+        view = world.slices.get(key)
         if event["type"] == "DELETED":
-            view = world.slices.pop(key_of(obj), None)
-        else:
-            view = world.keep_slice(obj)
-        if view is not None:
+            world.slices.pop(key, None)
+        if view is not None:  # else it is somebody else's
             planner.touch((view.key[0], view.pool))
 
     return registry

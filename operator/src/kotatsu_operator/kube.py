@@ -215,7 +215,7 @@ async def follow_forever(
             async for change, obj in kube.follow(kind, namespace, labels):
                 pause = 0.2
                 on_change(change, obj)
-        except (StopAsyncIteration, TimeoutError):
+        except TimeoutError:
             continue
         except Unreachable as error:
             log.warning(

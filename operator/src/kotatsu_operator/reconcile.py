@@ -148,7 +148,9 @@ class Reconciler:
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
         ledger = self._accrue(key, pool, spec, pods, now)
-        pool = await self._write(key, pool, spec, seen, decision, ledger, now)
+        status = decided_status(spec, seen, decision, ledger)
+        conditions = pool_conditions(spec, seen, decision)
+        pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, decision.notes)
         self.metrics.show(key, seen, decision, ledger)
@@ -205,19 +207,6 @@ class Reconciler:
         ledger = accrue(ledger, billed, spec.budget, now) if spec.budget.currency else Ledger()
         self._ledger[key] = ledger
         return ledger
-
-    async def _write(
-        self,
-        key: Key,
-        pool: Object,
-        spec: PoolSpec,
-        seen: Observation,
-        decision: Decision,
-        ledger: Ledger,
-        now: datetime,
-    ) -> Object:
-        status = decided_status(spec, seen, decision, ledger)
-        return await self._put_status(key, pool, status, pool_conditions(spec, seen, decision), now)
 
     async def _refuse(self, key: Key, pool: Object, refusal: Refusal, now: datetime) -> None:
         conditions = [

@@ -1,28 +1,19 @@
 """What the operator and the activator take from their environment."""
 
 import logging
-from typing import Annotated
 
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field
 
-from kotatsu_common.settings import ServiceSettings
+from kotatsu_common.settings import CommaSeparated, ServiceSettings
 
 
 class OperatorSettings(ServiceSettings):
     """Settings of the operator."""
 
-    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+    namespaces: CommaSeparated = Field(
         min_length=1, description="namespaces whose pools are kept, comma separated"
     )
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
-
-    @field_validator("namespaces", mode="before")
-    @classmethod
-    def _split_namespaces(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
 
 class ActivatorSettings(ServiceSettings):

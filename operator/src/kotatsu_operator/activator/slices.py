@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.core.state import Route
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import (
     EPOCH_ANNOTATION,
@@ -49,11 +49,6 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
     if pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
     return published and native_ready_for < pool.settle
-
-
-def is_asleep(pool: Pool) -> bool:
-    """Whether the pool has (or is about to have) no pods of its own."""
-    return pool.phase in (Phase.ASLEEP, Phase.SLEEPING)
 
 
 def slice_name(pool: str, me: Self) -> str:

@@ -7,8 +7,9 @@ however many requests have come.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from kotatsu_operator.core.state import Phase
 from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable
@@ -150,6 +151,11 @@ class Waker:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     # --- refusing ---
 
     def _timed_out(self, client: Client) -> None:
@@ -192,9 +198,8 @@ class Waker:
     async def _write_tickets(self) -> None:
         while self._ticket_written < self._ticket_wanted and self._held:
             number = self._ticket_wanted
-            status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
             try:
-                await self._kube.patch_status(self._me.namespace, self.name, status)
+                await self._announce()
             except NotFoundError:
                 log.info("%s: the pool is gone, nobody is left to tell", self.name)
             except (ConflictError, *Unreachable) as error:
@@ -206,6 +211,11 @@ class Waker:
         if self._ticket_written < self._ticket_wanted:
             self._announced_epoch = -1  # nobody waits any more; the next one announces itself
 
+    async def _announce(self) -> None:
+        """Write down that somebody wants this pool now."""
+        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
+        await self._kube.patch_status(self._me.namespace, self.name, status)
+
     # --- waking ---
 
     def poke(self) -> None:
@@ -213,14 +223,11 @@ class Waker:
         pool = self._view.pools.get(self.name)
         if pool is not None and pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
             self._announced_epoch = pool.epoch
-            task = asyncio.create_task(self._raise_for_another())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._raise_for_another())
 
     async def _raise_for_another(self) -> None:
-        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
         try:
-            await self._kube.patch_status(self._me.namespace, self.name, status)
+            await self._announce()
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s: cannot announce that it is needed: %s", self.name, error)
         await self._raise()
@@ -276,7 +283,7 @@ class Waker:
 
     async def _probe(self, pods: list[PodView]) -> None:
         """Ask starting pods whether they are ready, oftener than the kubelet does."""
-        target = self._first_target()
+        target = next(iter(self._target_ports().values()), None)
 
         async def ask(pod: PodView) -> bool:
             ready = await is_ready(pod, pod.port(target) if target is not None else None)
@@ -316,9 +323,7 @@ class Waker:
             return
         for client in [c for c in self._waiting if c.ticket <= self._ticket_written]:
             self._waiting.discard(client)
-            task = asyncio.create_task(self._connect(client))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._connect(client))
 
     async def _connect(self, client: Client) -> None:
         """Connect to a pod and splice; a refused connect puts the client back among the waiting."""
@@ -340,7 +345,7 @@ class Waker:
         self._show()
 
     async def _dial(self, client: Client, upstream: Upstream, pod: PodView) -> bool:
-        target = self._target_port(client)
+        target = self._target_ports().get(self._ports.get(client, ""))
         port = None if target is None else pod.port(target)
         if port is None:
             if pod.uid not in self._portless:
@@ -383,12 +388,7 @@ class Waker:
         pool = self._view.pools.get(self.name)
         return [] if pool is None else self._view.backends(pool.service)
 
-    def _target_port(self, client: Client) -> str | int | None:
+    def _target_ports(self) -> dict[str, str | int]:
+        """Target port of each of the Service's ports, by name."""
         pool = self._view.pools.get(self.name)
-        ports = self._view.ports(pool.service) if pool is not None else {}
-        return ports.get(self._ports.get(client, ""))
-
-    def _first_target(self) -> str | int | None:
-        pool = self._view.pools.get(self.name)
-        ports = self._view.ports(pool.service) if pool is not None else {}
-        return next(iter(ports.values()), None)
+        return {} if pool is None else self._view.ports(pool.service)
