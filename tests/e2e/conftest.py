@@ -5,6 +5,7 @@ is left alone, whatever it is called.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -74,8 +75,9 @@ def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wai
 
 
 def built(key: str, name: str) -> tuple[str, str]:
-    """The chart settings for an image of this checkout."""
-    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag=dev"
+    """The chart settings for an image of this checkout (E2E_TAG: where several are built)."""
+    tag = os.environ.get("E2E_TAG", "dev")
+    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={tag}"
 
 
 def install_platform(kubectl: Kubectl, *settings: str) -> None:

@@ -123,9 +123,9 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ({"prewarm": {"lead": "25h"}}, "spec.prewarm.lead: 25h is too long: at most 24h"),
         ({"scaling": {"idleAfter": "99999999h"}}, "spec.scaling.idleAfter: .* is too long"),
         ({"drain": {"timeout": "-1s"}}, "spec.drain.timeout: '-1s' is not a duration"),
-        ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not a price"),
-        ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not a price"),
-        ({"budget": {"prices": {"cpuHour": "Infinity"}}}, "prices.cpuHour: .* is not a price"),
+        ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "Infinity"}}}, "prices.cpuHour: .* is not an amount"),
         ({"budget": {"prices": {"moonHour": "1"}}}, "prices.moonHour: is not one of cpuHour, mem"),
         ({"override": {"mode": "Warm"}}, "spec.override.until: '' is not an instant"),
         (

@@ -39,6 +39,29 @@ class OnDelete(StrEnum):
     KEEP = "Keep"
 
 
+class RouteMode(StrEnum):
+    """Who answers while a pool is awake: its pods alone, or always through the activator."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+
+
+class Period(StrEnum):
+    """How long a budget's limit lasts before spending starts again from 0."""
+
+    DAY = "Day"
+    WEEK = "Week"
+    MONTH = "Month"
+
+
+class OnExhausted(StrEnum):
+    """What a pool does when its budget is spent."""
+
+    WARN = "Warn"
+    NO_NEW_WARMTH = "NoNewWarmth"
+    SLEEP = "Sleep"
+
+
 @dataclass(frozen=True)
 class Target:
     """The workload whose scale the pool moves."""
@@ -46,6 +69,11 @@ class Target:
     api_version: str
     kind: str
     name: str
+
+    @property
+    def is_knative(self) -> bool:
+        """Whether Knative Serving scales it: the pool then only sets its floor."""
+        return self.kind == "Service"
 
 
 @dataclass(frozen=True)
@@ -93,17 +121,20 @@ class Drain:
 
 @dataclass(frozen=True)
 class Prices:
-    """Price of one hour of each requested resource: `cpu` per core, `memory` per GiB."""
+    """Price of one hour of each requested resource: `cpu` per core, `memory` per GiB, others each."""
 
     per_hour: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What warmth costs."""
+    """What warmth costs, and how much of it there may be."""
 
     currency: str = ""
     prices: Prices = Prices()
+    limit: Decimal | None = None
+    period: Period = Period.MONTH
+    on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
 
 
 @dataclass(frozen=True)
@@ -113,6 +144,7 @@ class PoolSpec:
     target: Target
     service: str
     zone: ZoneInfo
+    route: RouteMode = RouteMode.AUTO
     windows: tuple[Window, ...] = ()
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
@@ -134,6 +166,7 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
         zone=_zone(spec.get("timeZone") or "UTC"),
+        route=RouteMode(spec.get("route", RouteMode.AUTO)),
         windows=tuple(_window(window) for window in spec.get("windows") or ()),
         lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
         scaling=Scaling(
@@ -267,15 +300,36 @@ _PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
 
 
 def _budget(raw: Mapping[str, Any]) -> Budget:
-    prices = {}
-    for key, text in (raw.get("prices") or {}).items():
-        if key not in _PRICED:
-            raise SpecError(f"spec.budget.prices.{key}: is not one of {', '.join(_PRICED)}")
-        try:
-            price = Decimal(text)
-        except InvalidOperation:
-            price = Decimal("NaN")
-        if not price.is_finite() or price < 0:
-            raise SpecError(f"spec.budget.prices.{key}: {text!r} is not a price like 6.5")
-        prices[_PRICED[key]] = price
-    return Budget(currency=raw.get("currency", ""), prices=Prices(prices))
+    limit = raw.get("limit")
+    return Budget(
+        currency=raw.get("currency", ""),
+        prices=Prices(parse_prices(raw.get("prices") or {}, "spec.budget.prices")),
+        limit=None if limit is None else _amount(limit, "spec.budget.limit"),
+        period=Period(raw.get("period", Period.MONTH)),
+        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+    )
+
+
+def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
+    """Read a price table into prices per hour by resource name. Raises SpecError."""
+    prices = {
+        name: _amount(text, f"{where}.extended.{name}")
+        for name, text in (raw.get("extended") or {}).items()
+    }
+    for key, text in raw.items():
+        if key in _PRICED:
+            prices[_PRICED[key]] = _amount(text, f"{where}.{key}")
+        elif key != "extended":
+            known = ", ".join([*_PRICED, "extended"])
+            raise SpecError(f"{where}.{key}: is not one of {known}")
+    return prices
+
+
+def _amount(text: Any, where: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise SpecError(f"{where}: {text!r} is not an amount like 6.5")
+    return amount
