@@ -15,7 +15,8 @@ from kotatsu_operator import crds
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {
     "type", "description", "format", "default", "enum", "pattern", "minimum", "maximum",
-    "minLength", "maxLength", "minItems", "maxItems", "required", "properties", "items",
+    "minLength", "maxLength", "maxProperties", "minItems", "maxItems", "required", "properties",
+    "items",
     "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields",

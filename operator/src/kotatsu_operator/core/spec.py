@@ -121,7 +121,7 @@ class Drain:
 
 @dataclass(frozen=True)
 class Prices:
-    """Price of one hour of each requested resource: `cpu` per core, `memory` per GiB, others each."""
+    """Price of one hour of a requested resource: `cpu` per core, `memory` per GiB, others each."""
 
     per_hour: Mapping[str, Decimal] = field(default_factory=dict)
 
@@ -144,10 +144,10 @@ class PoolSpec:
     target: Target
     service: str
     zone: ZoneInfo
-    route: RouteMode = RouteMode.AUTO
     windows: tuple[Window, ...] = ()
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
+    route: RouteMode = RouteMode.AUTO
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
     drain: Drain = Drain()
