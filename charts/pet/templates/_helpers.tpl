@@ -85,6 +85,23 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* How visitors of the pet's page log in: through GitHub, or as a guest of a demo. */}}
+{{- define "pet.pageLogin" -}}
+{{- if .root.Values.githubStub.enabled }}
+- {name: KOTATSU_DEMO_TOKEN, value: demo}
+{{- with .root.Values.githubStub.publicUrl }}
+- {name: KOTATSU_AVATAR_ORIGINS, value: {{ . | quote }}}
+{{- end }}
+{{- else }}
+{{- /* A client id is no secret; the Secret's other key stays with auth. */}}
+- name: KOTATSU_GITHUB_CLIENT_ID
+  valueFrom: {secretKeyRef: {name: {{ .root.Values.github.existingSecret }}, key: client-id, optional: true}}
+{{- with .root.Values.github.oauthUrl }}
+- {name: KOTATSU_GITHUB_OAUTH_URL, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* How a service's pod is watched and how it ends. */}}
 {{- define "pet.lifecycle" -}}
 ports:
