@@ -32,6 +32,19 @@ def test_the_operator_reads_its_environment() -> None:
     assert _known(env, OperatorSettings)
 
 
+def test_the_console_is_one_value() -> None:
+    on = render("kotatsu")
+    operator = on.one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert environment(operator)["KOTATSU_CONSOLE_PORT"] == "8081"
+    assert on.one("Service", "kotatsu-console")["spec"]["ports"][0]["targetPort"] == "console"
+
+    off = render("kotatsu", None, "--set=console.enabled=false")
+    operator = off.one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
+    assert off.of("Service") == []
+    assert "8081" not in str(off.objects)
+
+
 def test_the_activator_reads_its_environment() -> None:
     activator = render("kotatsu").one("Deployment", "kotatsu-activator")
     env = environment(activator["spec"]["template"])

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from kotatsu_feed.page import WEB, page_config, page_headers
+from kotatsu_feed.page import WEB, page_config
 from kotatsu_feed.settings import FeedSettings
 
 
@@ -43,8 +43,3 @@ def test_the_login_leads_to_github_with_the_least_it_can_ask_for() -> None:
 def test_an_installation_without_a_login_offers_none() -> None:
     config = page_config(FeedSettings())
     assert (config.login_url, config.demo_token) == ("", "")
-
-
-def test_pictures_come_only_from_where_the_settings_say() -> None:
-    headers = page_headers(FeedSettings(avatar_origins=("https://pictures.example",)))
-    assert "img-src 'self' https://pictures.example;" in headers["Content-Security-Policy"]

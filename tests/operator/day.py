@@ -105,7 +105,7 @@ class Day:
             world=self.world,
             scraper=self.scraper,
             events=Events(self.kube, "operator-1"),
-            metrics=PoolMetrics(self.registry),
+            displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
             hook=self._hook,
         )

@@ -43,7 +43,7 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
         pool = _object(event)
         if event["type"] == "DELETED":
-            world.pools.pop(key_of(pool), None)
+            world.forget_pool(key_of(pool))
         planner.touch(key_of(pool))
         if event["type"] == "DELETED":
             await on_pool_gone(pool)

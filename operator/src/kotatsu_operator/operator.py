@@ -12,6 +12,7 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from . import handlers
+from .console.board import Board
 from .core.spec import OnDelete, SpecError, parse
 from .events import Events
 from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
@@ -45,7 +46,8 @@ class Operator:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
     ) -> None:
-        self.world = World()
+        self.board = Board(clock)
+        self.world = World(watchers=[self.board])
         self._kube = kube
         self._namespaces = list(namespaces)
         self._name = name
@@ -56,7 +58,7 @@ class Operator:
             world=self.world,
             scraper=Scraper(self._http),
             events=Events(kube, name),
-            metrics=PoolMetrics(registry),
+            displays=[PoolMetrics(registry), self.board],
             clock=clock,
             hook=hook,
         )

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from .acceptance import Refusal, accept
 from .core.cost import Ledger, accrue
@@ -13,7 +14,6 @@ from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
 from .kube import ConflictError, Kube, NotFoundError, Object
-from .metrics import PoolMetrics
 from .scrape import Scraper
 from .sleep import Hook, no_hook, try_sleep
 from .status import (
@@ -41,6 +41,16 @@ WRITE_QUIET = timedelta(seconds=60)
 """How often what changes all the time (cost, last activity) is written to the status."""
 
 
+class Display(Protocol):
+    """Somebody who shows decisions: metrics, the console."""
+
+    def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
+        """Show one decision."""
+
+    def forget(self, key: Key) -> None:
+        """Forget a pool that is gone."""
+
+
 @dataclass
 class Reconciler:
     """Carries out decisions. Holds per pool only what the status does not keep."""
@@ -49,7 +59,7 @@ class Reconciler:
     world: World
     scraper: Scraper
     events: Events
-    metrics: PoolMetrics
+    displays: Sequence[Display]
     clock: Callable[[], datetime]
     hook: Hook = no_hook
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -61,7 +71,8 @@ class Reconciler:
         self._memory.pop(key, None)
         self._ledger.pop(key, None)
         self._written.pop(key, None)
-        self.metrics.forget(key)
+        for display in self.displays:
+            display.forget(key)
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
@@ -153,7 +164,8 @@ class Reconciler:
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, decision.notes)
-        self.metrics.show(key, seen, decision, ledger)
+        for display in self.displays:
+            display.show(key, seen, decision, ledger)
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)

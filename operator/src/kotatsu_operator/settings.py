@@ -14,6 +14,9 @@ class OperatorSettings(ServiceSettings):
         min_length=1, description="namespaces whose pools are kept, comma separated"
     )
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
+    console_port: int = Field(
+        0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
+    )
 
 
 class ActivatorSettings(ServiceSettings):

@@ -1,9 +1,9 @@
 """What the operator has seen of the cluster, indexed by what it asks for."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .kube import Object, version_of
 from .views import (
@@ -19,9 +19,21 @@ from .views import (
 )
 
 
+class Watcher(Protocol):
+    """Somebody who follows the pools besides the planner."""
+
+    def see(self, pool: Object) -> None:
+        """A pool at a newer version."""
+
+    def forget(self, key: Key) -> None:
+        """A pool that is gone."""
+
+
 @dataclass
 class World:
     """The latest version of every object of interest; fed by watches, read by the planner."""
+
+    watchers: Sequence[Watcher] = ()
 
     pools: dict[Key, Object] = field(default_factory=dict)
     deployments: dict[Key, Object] = field(default_factory=dict)
@@ -39,7 +51,15 @@ class World:
         ):
             return False
         self.pools[key] = pool
+        for watcher in self.watchers:
+            watcher.see(pool)
         return True
+
+    def forget_pool(self, key: Key) -> None:
+        """Forget a WarmPool that is gone."""
+        self.pools.pop(key, None)
+        for watcher in self.watchers:
+            watcher.forget(key)
 
     def keep_deployment(self, deployment: Object) -> None:
         """Remember a Deployment."""

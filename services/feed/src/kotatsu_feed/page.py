@@ -1,15 +1,13 @@
 """The pet's web page: static files, and what the page must be told."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
-from starlette.staticfiles import StaticFiles
 
+from kotatsu_common.pages import PageFiles, page_headers
 from kotatsu_feed.settings import FeedSettings
 
 WEB = Path(__file__).parent / "web"
@@ -37,39 +35,9 @@ def page_config(settings: FeedSettings) -> PageConfig:
     )
 
 
-def page_headers(settings: FeedSettings) -> dict[str, str]:
-    """The page runs its own scripts only, talks to its own origin only, and is framed by nobody."""
-    pictures = " ".join(["'self'", *settings.avatar_origins])
-    policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        f"img-src {pictures}; media-src 'self' blob: data:; manifest-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cache-Control": "no-cache",
-    }
-
-
-class _Files(StaticFiles):
-    """Static files with the page's headers."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__(directory=WEB)
-        self._headers = headers
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """One file, or 304."""
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(self._headers)
-        return response
-
-
 def install(app: FastAPI, settings: FeedSettings) -> None:
     """Serve the page at `/` and its files under `/pet/`."""
-    headers = page_headers(settings)
+    headers = page_headers(settings.avatar_origins)
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -82,4 +50,4 @@ def install(app: FastAPI, settings: FeedSettings) -> None:
         return page_config(settings)
 
     app.include_router(router)
-    app.mount(FILES, _Files(headers), name="page")
+    app.mount(FILES, PageFiles(WEB, headers), name="page")
