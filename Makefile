@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local
+          tools/github-stub tools/local tools/monitoring
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring,--no-emit-package kotatsu-$(p))
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
@@ -78,6 +78,10 @@ images: venv ## build the images and load them into the cluster
 .PHONY: local
 local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
 	@$(BIN)/kotatsu-local
+
+.PHONY: monitoring
+monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
+	@$(BIN)/kotatsu-monitoring
 
 .PHONY: bench
 bench: venv ## measure; each script under bench/ prints its own table

@@ -1,0 +1,1 @@
+"""What the charts and docs say about metrics, made from the code."""
