@@ -44,11 +44,40 @@ def warm_pool(
 
 
 def deployment(name: str = "voice", replicas: int = 0) -> Object:
-    """A Deployment that selects `app: name`."""
+    """A Deployment that selects `app: name`, with a pod template of that label."""
     return {
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}},
+        },
+    }
+
+
+def horizontal_pod_autoscaler(
+    name: str = "voice", target: str = "voice", *, least: int | None = 1, most: int = 10
+) -> Object:
+    """A HorizontalPodAutoscaler on a Deployment."""
+    return {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
+            **({} if least is None else {"minReplicas": least}),
+            "maxReplicas": most,
+        },
+    }
+
+
+def owned(field: str, manager: str, *, operation: str = "Update", at: str = "10:00:00") -> Object:
+    """An entry of managedFields: a manager owns one field of the spec."""
+    return {
+        "manager": manager,
+        "operation": operation,
+        "time": f"2026-11-25T{at}Z",
+        "fieldsV1": {"f:spec": {f"f:{field}": {}}},
     }
 
 
@@ -127,7 +156,9 @@ def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> 
     }
 
 
-_WRITING = ("put_scale", "raise_scale", "patch_status", "create", "replace", "delete")
+_WRITING = (
+    "put_scale", "raise_scale", "put_minimum", "patch_status", "create", "replace", "delete"
+)  # fmt: skip
 
 
 class FakeKube:
@@ -209,6 +240,12 @@ class FakeKube:
         await self._enter("raise_scale", name)
         self._check("Deployment", name, version)
         self.edit("Deployment", name, spec={"replicas": 1})
+
+    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        await self._enter("put_minimum", name, replicas)
+        self._check("HorizontalPodAutoscaler", name, version)
+        ours = {"managedFields": [owned("minReplicas", "kotatsu-operator")]}
+        self.edit("HorizontalPodAutoscaler", name, metadata=ours, spec={"minReplicas": replicas})
 
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None

@@ -10,9 +10,10 @@ from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import PodAnswer
+from kotatsu_operator.scrape import PodAnswer, Silence
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
+from kotatsu_operator.views import key_of
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
     VOICE,
@@ -40,11 +41,15 @@ class FakeScraper:
 
     async def pod(self, view, metrics):
         self.asked += 1
-        return None if self.in_flight is None else PodAnswer(self.in_flight, self.last_request)
+        if self.in_flight is None:
+            return Silence("refuses connections on port 8080")
+        return PodAnswer(self.in_flight, self.last_request)
 
     async def held(self, activators, key):
         self.asked += 1
-        return self.held_now
+        return (
+            Silence("activator activator-1 is silent") if self.held_now is None else self.held_now
+        )
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Day:
         day = cls(now)
         day.kube.put(warm_pool(**spec))
         day.kube.put(deployment(replicas=replicas))
+        day.kube.put(service())
         day._pods_follow()
         if ready:
             for made in day.pods:
@@ -161,7 +167,13 @@ class Day:
             self.world.pools.clear()
         self.world.deployments.clear()
         for obj in self.kube.all("Deployment"):
-            self.world.keep_deployment(obj)
+            self.world.keep_deployment(obj | {"status": self._rollout(obj)})
+        for kept, kind in (
+            (self.world.services, "Service"),
+            (self.world.autoscalers, "HorizontalPodAutoscaler"),
+        ):
+            kept.clear()
+            kept.update({key_of(obj): obj for obj in self.kube.all(kind)})
         self.world.pods.clear()
         for made in self.pods:
             self.world.keep_pod(made.seen(self.now, **self.container))
@@ -213,6 +225,17 @@ class Day:
                 pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
             )
             self.world.keep_slice(made)
+
+    def _rollout(self, obj):
+        """What the Deployment's controller says; every pod is of the template in force."""
+        staying = [p for p in self.pods if p.ended is None]
+        ready = sum(self.now >= p.born + READY_AFTER for p in staying)
+        return {
+            "observedGeneration": obj["metadata"].get("generation", 0),
+            "replicas": len(staying),
+            "updatedReplicas": len(staying),
+            "readyReplicas": ready,
+        }
 
     def _pods_follow(self):
         self.pods = [p for p in self.pods if p.ended is None or self.now < p.ended + GONE_AFTER]

@@ -4,13 +4,14 @@ import pytest
 
 from kotatsu_operator.acceptance import Accepted, Refusal, accept
 from kotatsu_operator.world import World
-from tests.operator.cluster import NAMESPACE, VOICE, deployment, warm_pool
+from tests.operator.cluster import NAMESPACE, VOICE, deployment, service, warm_pool
 
 
 @pytest.fixture
 def world():
     world = World()
     world.keep_deployment(deployment())
+    world.keep_service(service())
     return world
 
 

@@ -15,13 +15,14 @@ from .console.server import ConsoleServer
 from .kube import Kube
 from .operator import Operator
 from .settings import OperatorSettings, quiet_libraries
+from .views import OPERATOR
 
 _STALLED = timedelta(seconds=30)
 
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect("kotatsu-operator")
+    kube = Kube.connect(OPERATOR)
     operator = Operator(kube, settings.namespaces, registry, name=settings.pod_name)
 
     def live() -> str:

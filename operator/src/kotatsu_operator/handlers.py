@@ -6,7 +6,7 @@ import kopf
 
 from .kube import Object
 from .planner import Planner
-from .views import ACTIVATOR_LABELS, Key, key_of, selects
+from .views import ACTIVATOR_LABELS, Key, key_of, scales, selects
 from .world import World
 
 _ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
@@ -38,6 +38,14 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     @kopf.index("discovery.k8s.io", "v1", "endpointslices", registry=registry)
     async def know_slice(body: kopf.Body, **_: Any) -> None:
         world.keep_slice(dict(body))
+
+    @kopf.index("", "v1", "services", registry=registry)
+    async def know_service(body: kopf.Body, **_: Any) -> None:
+        world.keep_service(dict(body))
+
+    @kopf.index("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
+    async def know_autoscaler(body: kopf.Body, **_: Any) -> None:
+        world.keep_autoscaler(dict(body))
 
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
@@ -72,6 +80,26 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
             world.slices.pop(key, None)
         if view is not None:  # else it is somebody else's
             planner.touch((view.key[0], view.pool))
+
+    @kopf.on.event("", "v1", "services", registry=registry)
+    async def service_event(event: kopf.RawEvent, **_: Any) -> None:
+        key = key_of(_object(event))
+        if event["type"] == "DELETED":
+            world.services.pop(key, None)
+        for pool in world.pools_of_service(key):
+            planner.touch(pool)
+
+    @kopf.on.event("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
+    async def autoscaler_event(event: kopf.RawEvent, **_: Any) -> None:
+        autoscaler = _object(event)
+        key, target = key_of(autoscaler), scales(autoscaler)
+        if event["type"] == "DELETED":
+            world.autoscalers.pop(key, None)
+        # One that has been pointed at another target has left the pool that remembers it.
+        concerned = set(world.pools_of_autoscaler(key))
+        concerned |= set(world.pools_of_deployment(target) if target is not None else ())
+        for pool in concerned:
+            planner.touch(pool)
 
     return registry
 

@@ -27,6 +27,9 @@ Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"
 )
+HorizontalPodAutoscaler: Any = create_namespaced_resource(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
 
 KINDS: Mapping[str, Any] = {
@@ -152,6 +155,14 @@ class Kube:
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)
+
+    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
+        await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
 
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None

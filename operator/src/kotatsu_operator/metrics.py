@@ -34,6 +34,9 @@ class PoolMetrics:
             "How long before the newest opening every replica was Ready; negative when late.",
         )
         self.requests = gauge("kotatsu_pool_requests", "Requests in flight and held.")
+        self.known = gauge(
+            "kotatsu_pool_demand_known", "0 while a pod or an activator does not tell what it does."
+        )
         self.accrued = gauge("kotatsu_cost_accrued", "Spent in this period, in its currency.")
         self.rate = gauge("kotatsu_cost_rate_per_hour", "Cost per hour of the pods there are now.")
         self.decisions = Counter("kotatsu_decisions", "Decisions made.", _LABELS, registry=registry)
@@ -57,6 +60,7 @@ class PoolMetrics:
         if opening is not None and opening.early is not None:
             self.early.labels(*key).set(opening.early.total_seconds())
         self.requests.labels(*key).set(seen.demand.concurrency)
+        self.known.labels(*key).set(seen.demand.known)
         self.accrued.labels(*key).set(float(ledger.accrued))
         self.rate.labels(*key).set(float(ledger.rate))
 

@@ -12,6 +12,7 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from . import handlers
+from .autoscaling import give_back
 from .console.board import Board
 from .core.spec import OnDelete, SpecError, parse
 from .events import Events
@@ -56,7 +57,7 @@ class Operator:
         self._reconciler = Reconciler(
             kube=kube,
             world=self.world,
-            scraper=Scraper(self._http),
+            scraper=Scraper(self._http, clock=clock),
             events=Events(kube, name),
             displays=[PoolMetrics(registry), self.board],
             clock=clock,
@@ -77,7 +78,7 @@ class Operator:
         ]
         try:
             await kopf.operator(
-                registry=handlers.register(self.world, self.planner, self._restore),
+                registry=handlers.register(self.world, self.planner, self._pool_gone),
                 settings=handlers.operator_settings(),
                 namespaces=self._namespaces,
                 standalone=True,
@@ -103,6 +104,10 @@ class Operator:
                     await self._kube.delete(EndpointSlice, *orphan.key)
                 except (ConflictError, *Unreachable) as error:
                     log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
+
+    async def _pool_gone(self, pool: Object) -> None:
+        await give_back(self._kube, pool)
+        await self._restore(pool)
 
     async def _restore(self, pool: Object) -> None:
         """Give a deleted pool's sleeping target its replicas back (spec.onDelete: Restore)."""

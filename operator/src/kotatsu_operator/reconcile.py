@@ -7,14 +7,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from .acceptance import Refusal, accept
+from .acceptance import Accepted, Refusal, accept
+from .autoscaling import set_minimum
+from .conditions import target_conditions, transitions
+from .contest import foreign_write
 from .core.cost import Ledger, accrue
 from .core.decide import LOOK_AGAIN, decide
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
+from .hpa import read_autoscaler
 from .kube import ConflictError, Kube, NotFoundError, Object
-from .scrape import Scraper
+from .rollout import ready_of_template, template_hash
+from .scrape import Scraper, Silence
 from .sleep import Hook, no_hook, try_sleep
 from .status import (
     Status,
@@ -91,7 +96,7 @@ class Reconciler:
         selector = judged.deployment["spec"]["selector"]
         pods = self.world.target_pods(key[0], selector)
         try:
-            seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
+            seen = await self._observe(key, judged, status, memory, pods)
             decision = decide(spec, seen, memory, now)
             return await self._act(key, pool, spec, seen, decision, pods, now)
         except ConflictError:
@@ -105,12 +110,13 @@ class Reconciler:
     async def _observe(
         self,
         key: Key,
-        spec: PoolSpec,
-        deployment: Object,
+        judged: Accepted,
         status: Status,
         memory: Memory,
         pods: list[PodView],
     ) -> Observation:
+        spec, deployment = judged.spec, judged.deployment
+        autoscaler = judged.autoscaler
         replicas = int(deployment["spec"].get("replicas", 1))
         if replicas > 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
             # The watch may be a moment behind our own write of 0.
@@ -124,25 +130,37 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in pods),
             acknowledged=self.world.acknowledged(key),
             demand=replace(demand, ticket=ticket),
+            template=template_hash(deployment),
+            updated=ready_of_template(deployment),
+            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
+            write=foreign_write(deployment),
         )
 
     async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
-        """Ask every staying pod and every activator; a silent Ready pod makes it unknown."""
+        """Ask every staying pod and every activator.
+
+        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
+        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
+        was never sent any, and silence is all it can do while it starts.
+        """
         # Held first: a request that leaves the activator meanwhile is then seen in its pod.
         held = await self.scraper.held(self.world.activators(key[0]), key)
-        known, in_flight, last = held is not None, 0, None
+        silent = [held.why] if isinstance(held, Silence) else []
+        in_flight, last = 0, None
         metrics = spec.metrics
         if metrics is not None:
-            asked = [p for p in pods if p.running and not p.terminating]
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_name)
             answers = await asyncio.gather(*(self.scraper.pod(p, metrics) for p in asked))
             for pod, answer in zip(asked, answers, strict=True):
-                if answer is None:
-                    known = known and not pod.ready
+                if isinstance(answer, Silence):
+                    silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
                     continue
                 in_flight += answer.in_flight
                 if answer.last_request is not None:
                     last = max(last or answer.last_request, answer.last_request)
-        return Demand(in_flight, held or 0, last, known=known)
+        waiting = 0 if isinstance(held, Silence) else held
+        first = silent[0] if silent else ""
+        return Demand(in_flight, waiting, last, known=not silent, silent=first)
 
     # --- act ---
 
@@ -156,14 +174,17 @@ class Reconciler:
         pods: list[PodView],
         now: datetime,
     ) -> datetime:
+        pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
         ledger = self._accrue(key, pool, spec, pods, now)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
+        conditions += target_conditions(spec, seen, decision, now)
+        notes = (*decision.notes, *transitions(_conditions(pool), conditions))
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
-        await self._tell(key, pool, decision.notes)
+        await self._tell(key, pool, notes)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
         if decision.sleep:
@@ -257,6 +278,10 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key, note.reason, note.message)
             await self.events.post(pool, note, self.clock())
+
+
+def _name(pod: PodView) -> Key:
+    return pod.key
 
 
 def _conditions(pool: Object) -> list[Status]:

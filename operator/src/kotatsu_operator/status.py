@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from .core.activity import override_end
+from .core.autoscaler import Original
+from .core.contest import Contest
 from .core.cost import Ledger
 from .core.durations import format_duration, parse_duration
 from .core.spec import PoolSpec
@@ -43,6 +45,10 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     opening = status.get("lastOpening") or {}
     phase, epoch = Phase(status["phase"]), int(route.get("epoch", 0))
     same = (phase, epoch) == (transient.phase, transient.epoch)
+    unknown_since = transient.unknown_since
+    if not same or transient.since is None:
+        unknown_since = moment(status.get("demandUnknownSince"))
+    demand, template = status.get("demand") or {}, status.get("template") or {}
     return replace(
         transient if same else Memory(last_active=transient.last_active),
         phase=phase,
@@ -50,10 +56,18 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         since=moment(status.get("phaseSince")),
         route=Route(route.get("target", Route.NATIVE)),
         epoch=epoch,
+        unknown_since=unknown_since,
         last_active=transient.last_active or moment(status.get("lastActive")),
         warm_ups=tuple(
-            WarmUp(float(w["seconds"]), int(w["replicas"])) for w in status.get("warmUps") or ()
+            WarmUp(float(w["seconds"]), int(w["replicas"]), w.get("template", ""))
+            for w in status.get("warmUps") or ()
         ),
+        ticket=moment(demand.get("seen")),
+        ticket_seen=moment(demand.get("seenAt")),
+        template=template.get("hash", ""),
+        proven=bool(template.get("proven")),
+        original=read_original(status),
+        contest=_read_contest(status.get("contest") or {}),
         override_key=override.get("key", ""),
         override_seen=moment(override.get("seenAt")),
         override_done=bool(override.get("done")),
@@ -67,6 +81,40 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         ),
         lead=parse_duration(status.get("lead", "0s")),
     )
+
+
+def read_original(status: Mapping[str, Any]) -> Original | None:
+    """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
+    hpa = status.get("hpa")
+    return Original(hpa["name"], int(hpa["minReplicas"])) if hpa else None
+
+
+def original_status(original: Original | None) -> Status | None:
+    """The part of the status that `read_original` reads."""
+    if original is None:
+        return None
+    return {"name": original.name, "minReplicas": original.min_replicas}
+
+
+def _read_contest(raw: Mapping[str, Any]) -> Contest | None:
+    seen_at = moment(raw.get("seenAt"))
+    if seen_at is None:
+        return None
+    return Contest(
+        raw["by"], moment(raw.get("writtenAt")), seen_at, int(raw["count"]), bool(raw["applied"])
+    )
+
+
+def _contest_status(contest: Contest | None) -> Status | None:
+    if contest is None:
+        return None
+    return {
+        "by": contest.by,
+        "writtenAt": stamp(contest.write_at),
+        "seenAt": stamp(contest.seen_at),
+        "count": contest.count,
+        "applied": contest.applied,
+    }
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
@@ -91,8 +139,19 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "lead": format_duration(memory.lead),
         "lastActive": stamp(memory.last_active),
         "warmUps": [
-            {"seconds": round(w.seconds, 3), "replicas": w.replicas} for w in memory.warm_ups
+            {"seconds": round(w.seconds, 3), "replicas": w.replicas, "template": w.template}
+            for w in memory.warm_ups
         ],
+        "demandUnknownSince": stamp(memory.unknown_since),
+        "template": {"hash": memory.template, "proven": memory.proven},
+        "hpa": original_status(memory.original),
+        "contest": _contest_status(memory.contest),
+        # An activator writes the rest of `demand`.
+        **(
+            {}
+            if memory.ticket is None
+            else {"demand": {"seen": stamp(memory.ticket), "seenAt": stamp(memory.ticket_seen)}}
+        ),
         "override": None
         if override is None
         else {
@@ -198,7 +257,7 @@ def date_conditions(
     return dated
 
 
-_QUIET = ("lastActive", "cost")
+_QUIET = ("lastActive", "cost", "demandUnknownSince")
 """Fields that change all the time: they alone are written once a minute, not at each look."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,10 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 ACTIVATOR_LABELS = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
 
+OPERATOR = "kotatsu-operator"
+ACTIVATOR = "kotatsu-activator"
+"""The field managers under which operator and activator write."""
+
 Key = tuple[str, str]
 """(namespace, name)."""
 
@@ -23,6 +27,14 @@ Key = tuple[str, str]
 def key_of(obj: Object) -> Key:
     """Namespace and name of an object."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def scales(autoscaler: Object) -> Key | None:
+    """The Deployment that a HorizontalPodAutoscaler scales; None when it scales something else."""
+    target = autoscaler["spec"]["scaleTargetRef"]
+    if target.get("kind") != "Deployment":
+        return None
+    return autoscaler["metadata"].get("namespace", ""), target["name"]
 
 
 def moment(text: str | None) -> datetime | None:
@@ -59,6 +71,8 @@ class PodView:
     ready: bool
     running: bool
     terminating: bool
+    has_served: bool
+    """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
     scheduled_at: datetime | None
     requests: Mapping[str, Decimal]
     ports: Mapping[str, int]
@@ -107,11 +121,24 @@ def pod_view(obj: Object) -> PodView:
         ready=running and conditions.get("Ready", {}).get("status") == "True",
         running=running,
         terminating="deletionTimestamp" in meta,
+        has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
         scheduled_at=moment(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         requests=requests,
         ports=ports,
         probe=probe,
     )
+
+
+_SAME_MOMENT = timedelta(seconds=1)
+"""The kubelet writes a pod's start and its first conditions in one go, cut to the second."""
+
+
+def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod is Ready or was: it starts not Ready, and a later change came from Ready."""
+    started, changed = moment(status.get("startTime")), moment(ready.get("lastTransitionTime"))
+    if ready.get("status") == "True":
+        return True
+    return started is not None and changed is not None and changed - started > _SAME_MOMENT
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from .views import (
     is_ours,
     key_of,
     pod_view,
+    scales,
     selects,
     slice_view,
 )
@@ -39,6 +40,8 @@ class World:
     deployments: dict[Key, Object] = field(default_factory=dict)
     pods: dict[str, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
     slices: dict[Key, SliceView] = field(default_factory=dict)
+    services: dict[Key, Object] = field(default_factory=dict)
+    autoscalers: dict[Key, Object] = field(default_factory=dict)
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -83,14 +86,48 @@ class World:
         self.slices[view.key] = view
         return view
 
+    def keep_service(self, service: Object) -> None:
+        """Remember a Service."""
+        self.services[key_of(service)] = service
+
+    def keep_autoscaler(self, autoscaler: Object) -> None:
+        """Remember a HorizontalPodAutoscaler."""
+        self.autoscalers[key_of(autoscaler)] = autoscaler
+
+    def autoscalers_of(self, target: Key) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale a Deployment, by name."""
+        return [obj for _, obj in sorted(self.autoscalers.items()) if scales(obj) == target]
+
+    def pools_of_autoscaler(self, key: Key) -> list[Key]:
+        """The pools whose status remembers this HorizontalPodAutoscaler, oldest first."""
+        return self._oldest_first(
+            pool_key
+            for pool_key, pool in self.pools.items()
+            if pool_key[0] == key[0]
+            and ((pool.get("status") or {}).get("hpa") or {}).get("name") == key[1]
+        )
+
+    def pools_of_service(self, key: Key) -> list[Key]:
+        """The pools that this Service wakes, oldest first; a Knative Service is another thing."""
+        return self._oldest_first(
+            pool_key
+            for pool_key, pool in self.pools.items()
+            if pool_key[0] == key[0]
+            and pool["spec"]["targetRef"]["kind"] != "Service"
+            and (pool["spec"].get("service") or pool["spec"]["targetRef"]["name"]) == key[1]
+        )
+
     def pools_of_deployment(self, key: Key) -> list[Key]:
         """The pools whose target is this Deployment, oldest first (then by name)."""
-        pools = [
-            (pool["metadata"].get("creationTimestamp", ""), pool_key)
+        return self._oldest_first(
+            pool_key
             for pool_key, pool in self.pools.items()
             if pool_key[0] == key[0] and pool["spec"]["targetRef"]["name"] == key[1]
-        ]
-        return [pool_key for _, pool_key in sorted(pools)]
+        )
+
+    def _oldest_first(self, keys: Iterable[Key]) -> list[Key]:
+        made = {key: self.pools[key]["metadata"].get("creationTimestamp", "") for key in keys}
+        return sorted(made, key=lambda key: (made[key], key))
 
     def target_pods(self, namespace: str, selector: dict[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""

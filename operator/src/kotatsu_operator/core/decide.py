@@ -16,10 +16,14 @@ from .activity import (
     remember_activity,
     remember_override,
     remember_sleep,
+    remember_ticket,
 )
+from .autoscaler import own_steps, remember_original, wanted_minimum
+from .contest import remember_write
 from .demand import recommend
 from .phases import Step, first_sight
 from .plan import Plan, floor_of, plan_at
+from .proof import remember_proof, remember_template
 from .spec import Override, OverrideMode, PoolSpec
 from .state import Decision, Memory, Note, Observation, Opening, Phase, Reason
 
@@ -32,12 +36,20 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     is_new = memory.since is None
     memory = first_sight(_not_ahead(memory, now), seen, now)
     memory = remember_override(spec.override, memory, now)
+    memory = remember_ticket(memory, seen, now)
+    memory = remember_template(memory, seen)
+    memory = replace(
+        memory,
+        original=remember_original(seen.autoscaler, memory.original),
+        contest=remember_write(memory.contest, seen.write, now),
+    )
     override = in_force(spec.override, memory, now)
     plan = plan_at(spec, memory, now)
     memory = replace(memory, lead=plan.lead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
-        return Decision(held, None, now + LOOK_AGAIN, next=plan.next)
+        minimum = _minimum(seen, held, 0, released=True)
+        return Decision(held, None, now + LOOK_AGAIN, next=plan.next, minimum=minimum)
 
     resumed = memory.reason is Reason.SUSPENDED
     if resumed:
@@ -51,11 +63,16 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     wanted, trend = recommend(
         seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )
+    if seen.autoscaler is not None:
+        wanted = 0  # following demand above the floor is the autoscaler's work
     memory = replace(memory, trend=trend)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
     step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
     memory, replicas, sleep, force, notes = step.take()
+    memory = remember_proof(memory, seen, floor)
+    if seen.autoscaler is not None:
+        replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     # An override that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
     memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
@@ -68,7 +85,21 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
         next=plan.next,
         sleep=sleep,
         force=force,
+        minimum=_minimum(seen, memory, floor, released=False),
         notes=(*notes, *opening_notes),
+    )
+
+
+def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -> int | None:
+    if seen.autoscaler is None or memory.original is None:
+        return None
+    return wanted_minimum(
+        seen.autoscaler,
+        memory.original,
+        awake=memory.phase in (Phase.WARMING, Phase.WARM),
+        floor=floor,
+        replicas=seen.replicas,
+        released=released,
     )
 
 
@@ -85,6 +116,7 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
         unknown_since=clamped(memory.unknown_since),
         raised_at=clamped(memory.raised_at),
         override_seen=clamped(memory.override_seen),
+        ticket_seen=clamped(memory.ticket_seen),
     )
 
 
@@ -136,6 +168,8 @@ def _judge(
 def _recheck(
     spec: PoolSpec, memory: Memory, plan: Plan, override: Override | None, now: datetime
 ) -> datetime:
+    # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
+    # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
     times = [now + LOOK_AGAIN]
     if plan.next is not None:
         times.append(plan.next.at)

@@ -166,10 +166,11 @@ class Step:
         raised = self.memory.raised_at
         if raised is None:
             return
-        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready)
-        self.memory = replace(
-            self.memory, raised_at=None, warm_ups=(*self.memory.warm_ups, took)[-KEEP:]
-        )
+        template = self.memory.template
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template)
+        # The first of a new template ends all guessing by those of the last one.
+        known = [w for w in self.memory.warm_ups if w.template == template]
+        self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now

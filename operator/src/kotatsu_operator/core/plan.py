@@ -78,7 +78,7 @@ def _learned_lead(
     # The next opening, and all that its pods might have to start together with.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
+    lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
     # While a window is being warmed for, what has just been learned must not call that off.
     kept = min(memory.lead, LONGEST)
     if coming and coming[0].start - kept <= now:

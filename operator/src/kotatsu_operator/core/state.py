@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from .autoscaler import Autoscaler, Original
+from .contest import Contest, Write
+
 
 class Phase(StrEnum):
     """Where a pool is between asleep and warm.
@@ -45,8 +48,11 @@ class Demand:
     last_request: datetime | None = None
     """When a pod last began or finished a request."""
     ticket: datetime | None = None
-    """When an activator last announced a request in the pool's status."""
+    """The newest request that an activator announced in the pool's status, by the activator's own
+    clock: it tells one announcement from the next, and no time."""
     known: bool = True
+    silent: str = ""
+    """Who did not tell, and why; empty when everybody did."""
 
     @property
     def concurrency(self) -> int:
@@ -67,6 +73,13 @@ class Observation:
     acknowledged: int | None = None
     """The lowest route epoch every Ready activator has published; None without such activators."""
     demand: Demand = Demand()
+    template: str = ""
+    """Identifies the target's pod template."""
+    updated: int = 0
+    """Ready pods of that template, once the target has no pod of another one."""
+    autoscaler: Autoscaler | None = None
+    write: Write | None = None
+    """Who else owns the target's replicas."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,8 @@ class WarmUp:
 
     seconds: float
     replicas: int
+    template: str = ""
+    """Identifies the pod template that was started."""
 
 
 Series = tuple[tuple[datetime, int], ...]
@@ -131,6 +146,16 @@ class Memory:
     opening: Opening | None = None
     lead: timedelta = timedelta()
     """The pre-warm lead in force; it does not shrink while a window is being warmed for."""
+    ticket: datetime | None = None
+    """The newest announcement that a decision has taken into account."""
+    ticket_seen: datetime | None = None
+    """When it was first seen, by the operator's clock."""
+    template: str = ""
+    proven: bool = False
+    """Whether as many pods of that template as were asked for have been Ready once."""
+    original: Original | None = None
+    """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
+    contest: Contest | None = None
 
 
 @dataclass(frozen=True)
@@ -168,4 +193,6 @@ class Decision:
     """True when the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
     """True when requests in flight must not hold the pool up any longer (drain timeout)."""
+    minimum: int | None = None
+    """What the autoscaler's minReplicas should be; None without an autoscaler."""
     notes: tuple[Note, ...] = field(default=())
