@@ -113,6 +113,14 @@ async def test_setting_replaces_the_version_read(kube, server, replicas):
     assert server.body["spec"] == {"replicas": replicas}
 
 
+async def test_a_minimum_is_merged_at_the_version_read(kube, server):
+    await kube.put_minimum("demo", "voice", 3, "7")
+    path = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers/voice"
+    assert (server.last.method, server.last.url.path) == ("PATCH", path)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 3}}
+
+
 # --- the status ---
 
 

@@ -9,7 +9,7 @@ from kotatsu_operator.core.spec import parse
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
 from kotatsu_operator.sleep import SleepStep, no_hook
-from tests.operator.cluster import VOICE, warm_pool
+from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import Day
 
@@ -210,6 +210,19 @@ async def test_a_starting_pod_that_does_not_answer_does_not():
     assert (await demand(day, in_flight=None)).known
 
 
+async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    await day.until(t("10:00:30"))
+    lost = pod("voice-1", ready=False)
+    lost["status"]["startTime"] = "2026-11-25T09:20:00Z"
+    day.world.keep_pod(lost)
+    day.scraper.in_flight = None
+    spec = parse(day.kube.stored("WarmPool", "voice")["spec"])
+    pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
+    found = await day.reconciler.demand(VOICE, spec, pods)
+    assert (found.known, found.silent[:12]) == (False, "pod voice-1 ")
+
+
 async def test_an_activator_that_does_not_answer_makes_demand_unknown():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     assert not (await demand(day, held_now=None)).known
@@ -345,7 +358,7 @@ async def test_a_day_with_a_window_and_a_late_request():
         "Asleep",
     ]
     down = ["Draining", "Sleeping", "Asleep"]
-    assert day.events == ["Warming", "Warm", *down, "Warming", "Warm", *down]
+    assert day.events == ["Warming", "Warm", "Proven", *down, "Warming", "Warm", *down]
     scales = [call[2] for call in day.kube.called("put_scale")]
     assert scales == [3, 0, 0]
 

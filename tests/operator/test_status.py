@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kotatsu_operator.core.autoscaler import Original
+from kotatsu_operator.core.contest import Contest
 from kotatsu_operator.core.cost import Ledger
 from kotatsu_operator.core.state import (
     Decision,
@@ -65,7 +67,12 @@ _WARM_UPS = st.builds(
     WarmUp,
     seconds=st.integers(0, 10**7).map(lambda ms: ms / 1000),
     replicas=st.integers(1, 100),
+    template=st.sampled_from(["", "a1b2"]),
 )
+_CONTESTS = st.builds(
+    Contest, by=st.just("helm"), write_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
+)
+_ORIGINALS = st.builds(Original, name=st.just("voice"), min_replicas=st.integers(0, 9))
 _OPENINGS = st.builds(
     Opening, window=st.sampled_from(["demo", "pitch"]), at=_TIMES, ready_at=_MAYBE, cold=...
 )
@@ -84,6 +91,12 @@ _MEMORIES = st.builds(
     trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     opening=st.none() | _OPENINGS,
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
+    ticket=_TIMES,
+    ticket_seen=_MAYBE,
+    template=st.sampled_from(["", "a1b2"]),
+    proven=st.booleans(),
+    original=st.none() | _ORIGINALS,
+    contest=st.none() | _CONTESTS,
 )
 
 
@@ -140,7 +153,7 @@ def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(else
     )
     status = stored(memory_status(replace(known, **elsewhere), SPEC))
     read = read_memory(status, known)
-    assert (read.acknowledged_at, read.unknown_since, read.raised_at) == (None, None, None)
+    assert (read.acknowledged_at, read.raised_at) == (None, None)
     assert read.last_active == t("10:02")
 
 

@@ -190,3 +190,21 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
 def test_a_slice_of_kubernetes_is_not_ours():
     assert not is_ours(native_slice(True))
     assert not is_ours({"metadata": {"name": "bare"}})
+
+
+@pytest.mark.parametrize(
+    ("ready", "started", "has_served"),
+    [
+        (True, "09:30:00", True),
+        (False, "09:30:00", False),
+        (False, "09:29:59", False),
+        (False, "09:20:00", True),
+        (False, None, False),
+    ],
+    ids=["ready", "starting", "across a second", "not ready any more", "not started"],
+)
+def test_a_pod_has_served_when_it_is_ready_or_was(ready, started, has_served):
+    made = pod(ready=ready)
+    if started is not None:
+        made["status"]["startTime"] = f"2026-11-25T{started}Z"
+    assert pod_view(made).has_served is has_served
