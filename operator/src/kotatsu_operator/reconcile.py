@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from .acceptance import Refusal, accept
+from .acceptance import Accepted, Refusal, accept
 from .core.cost import Ledger, accrue
 from .core.decide import LOOK_AGAIN, decide
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
+from .knative import floor as knative
+from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object
 from .scrape import Scraper
 from .sleep import Hook, no_hook, try_sleep
@@ -81,6 +83,8 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
+        if key in self.world.pools_of_kind("Service") and self.world.knative.is_unknown:
+            return now + RETRY
         judged = accept(key, pool, self.world)
         if isinstance(judged, Refusal):
             await self._refuse(key, pool, judged, now)
@@ -88,12 +92,11 @@ class Reconciler:
         spec = judged.spec
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
-        selector = judged.deployment["spec"]["selector"]
-        pods = self.world.target_pods(key[0], selector)
+        pods = self.world.target_pods(key[0], judged.selector)
         try:
-            seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
+            seen = await self._observe(key, judged, status, memory, pods)
             decision = decide(spec, seen, memory, now)
-            return await self._act(key, pool, spec, seen, decision, pods, now)
+            return await self._act(key, pool, judged, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
             return now + RETRY
@@ -105,13 +108,15 @@ class Reconciler:
     async def _observe(
         self,
         key: Key,
-        spec: PoolSpec,
-        deployment: Object,
+        judged: Accepted,
         status: Status,
         memory: Memory,
         pods: list[PodView],
     ) -> Observation:
-        replicas = int(deployment["spec"].get("replicas", 1))
+        spec = judged.spec
+        if spec.target.is_knative:
+            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+        replicas = int(judged.deployment["spec"].get("replicas", 1))
         if replicas > 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
@@ -150,22 +155,35 @@ class Reconciler:
         self,
         key: Key,
         pool: Object,
-        spec: PoolSpec,
+        judged: Accepted,
         seen: Observation,
         decision: Decision,
         pods: list[PodView],
         now: datetime,
     ) -> datetime:
+        spec = judged.spec
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
         ledger = self._accrue(key, pool, spec, pods, now)
+        seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
+        course = knative.plan_course(
+            self.world.knative, key, spec, pool.get("status") or {}, decision.floor
+        )
+        if course is not None:
+            # Written before any Revision is touched: a crash in between forgets nothing.
+            status["knative"] = kept_status(course.kept)
+            conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, decision.notes)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        if course is not None:
+            await knative.apply(self.kube, self.world.knative, key[0], course.patches)
+        if spec.target.is_knative:
+            return decision.recheck
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)

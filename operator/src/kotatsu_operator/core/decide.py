@@ -18,6 +18,7 @@ from .activity import (
     remember_sleep,
 )
 from .demand import recommend
+from .knative import KnativeStep
 from .phases import Step, first_sight
 from .plan import Plan, floor_of, plan_at
 from .spec import Override, OverrideMode, PoolSpec
@@ -54,7 +55,8 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     memory = replace(memory, trend=trend)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
-    step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
+    make_step = KnativeStep if spec.target.is_knative else Step
+    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
     memory, replicas, sleep, force, notes = step.take()
     # An override that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor

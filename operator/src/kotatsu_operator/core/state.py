@@ -67,6 +67,8 @@ class Observation:
     acknowledged: int | None = None
     """The lowest route epoch every Ready activator has published; None without such activators."""
     demand: Demand = Demand()
+    running: int | None = None
+    """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
 
 
 @dataclass(frozen=True)
