@@ -143,7 +143,7 @@ async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes
         lambda: status(knative, name)["knative"] == {"revisions": [{"name": second}]},
     )
 
-    await eventually("closed", lambda: service.min_scale(second) is None, within=20)
+    await eventually("closed", lambda: service.min_scale(second) is None, within=40)
     late = datetime.now(UTC) - closes
     assert timedelta(0) <= late < timedelta(seconds=3), late
     await eventually("forgotten", lambda: "knative" not in status(knative, name))

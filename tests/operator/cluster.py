@@ -38,7 +38,7 @@ def warm_pool(
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-25T09:00:00Z",
         },
-        "spec": {"targetRef": target, **spec},
+        "spec": {"targetRef": target} | spec,
         **({} if status is None else {"status": status}),
     }
 
