@@ -71,7 +71,7 @@ class KnativeDay:
             world=self.world,
             scraper=FakeScraper(),
             events=Events(self.kube, "operator-1"),
-            metrics=PoolMetrics(self.registry),
+            displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
         )
 
