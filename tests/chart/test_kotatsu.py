@@ -29,6 +29,7 @@ def test_the_operator_reads_its_environment() -> None:
 
     assert settings.namespaces == ("team-a", "team-b", "team-c")
     assert settings.log_level == "debug"
+    assert settings.runtime == "auto"
     assert _known(env, OperatorSettings)
 
 
@@ -111,7 +112,18 @@ def test_the_operator_may_do_exactly_this() -> None:
         ("autoscaling", "horizontalpodautoscalers", "get list patch watch"),
         ("discovery.k8s.io", "endpointslices", "delete list watch"),
         ("", "events", "create"),
+        ("serving.knative.dev", "services", "get list watch"),
+        ("serving.knative.dev", "revisions", "get list watch"),
+        ("serving.knative.dev", "revisions", "patch"),
     }
+
+
+def test_a_native_operator_may_nothing_of_knative() -> None:
+    rendered = render("kotatsu", None, "--set=runtime=native")
+    operator = rendered.one("Deployment", "kotatsu-operator")
+
+    assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
+    assert not [r for r in _rights(rendered, "kotatsu-operator") if r[0] == "serving.knative.dev"]
 
 
 def test_an_activator_may_do_exactly_this() -> None:
@@ -129,7 +141,7 @@ def test_every_rule_says_why() -> None:
     lines = (CHARTS / "kotatsu/templates/rbac.yaml").read_text().splitlines()
     rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
 
-    assert len(rules) == 14
+    assert len(rules) == 16
     for number in rules:
         assert lines[number - 1].strip().startswith("# "), lines[number]
 

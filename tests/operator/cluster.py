@@ -38,7 +38,7 @@ def warm_pool(
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-25T09:00:00Z",
         },
-        "spec": {"targetRef": target, **spec},
+        "spec": {"targetRef": target} | spec,
         **({} if status is None else {"status": status}),
     }
 
@@ -78,6 +78,47 @@ def owned(field: str, manager: str, *, operation: str = "Update", at: str = "10:
         "operation": operation,
         "time": f"2026-11-25T{at}Z",
         "fieldsV1": {"f:spec": {f"f:{field}": {}}},
+    }
+
+
+def knative_service(name: str = "voice", *, ready: str = "True", **traffic: int) -> Object:
+    """A Knative Service whose status sends this percentage of the requests to each Revision."""
+    routed = [{"revisionName": r.replace("_", "-"), "percent": p} for r, p in traffic.items()]
+    condition = {"type": "Ready", "status": ready, "reason": "Because", "message": "it says so"}
+    return {
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "status": {"traffic": routed, "conditions": [condition]},
+    }
+
+
+def revision(
+    name: str = "voice-00001",
+    *,
+    of: str = "voice",
+    actual: int = 0,
+    desired: int | None = None,
+    ready: bool = True,
+    **annotations: str,
+) -> Object:
+    """A Revision of a Knative Service; annotations like min_scale="2"."""
+    return {
+        "kind": "Revision",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "resourceVersion": "1",
+            "labels": {"serving.knative.dev/service": of},
+            "annotations": {
+                f"autoscaling.knative.dev/{key.replace('_', '-')}": value
+                for key, value in annotations.items()
+            },
+        },
+        "status": {
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "actualReplicas": actual,
+            "desiredReplicas": actual if desired is None else desired,
+        },
     }
 
 
@@ -157,7 +198,8 @@ def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> 
 
 
 _WRITING = (
-    "put_scale", "raise_scale", "put_minimum", "patch_status", "create", "replace", "delete"
+    "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
+    "delete",
 )  # fmt: skip
 
 
@@ -171,6 +213,7 @@ class FakeKube:
     def __init__(self, *objects: Object) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
+        self.has_knative = True
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
         self._acts: dict[str, Callable[..., Any]] = {}
@@ -256,6 +299,22 @@ class FakeKube:
             self._check("WarmPool", name, version)
         new = _merged(found, {"status": status})
         return _copied(found) if new == found else self.put(new, "WarmPool")
+
+    async def serves(self, kind: Any, namespace: str) -> bool:
+        await self._enter("serves", kind.__name__)
+        return self.has_knative
+
+    async def annotate(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        annotations: dict[str, str | None],
+        version: str,
+    ) -> Object:
+        await self._enter("annotate", name, dict(annotations))
+        self._check(kind.__name__, name, version)
+        return self.edit(kind.__name__, name, metadata={"annotations": annotations})
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("create", kind.__name__, _copied(obj))

@@ -254,6 +254,19 @@ async def test_an_autoscaler_that_leaves_a_pool_concerns_it_too(cluster):
         await cluster.touched(VOICE, FEED)
 
 
+async def test_a_pod_of_a_knative_service_touches_its_pool(cluster):
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
+    async with cluster.watched():
+        await cluster.touched(VOICE, FEED)
+        await asyncio.sleep(0.2)
+        cluster.touches.keys.clear()
+        await cluster.create(POOLS, warm_pool("knative", targetRef=target))
+        await cluster.touched(("demo", "knative"))
+        labels = {"serving.knative.dev/service": "talk"}
+        await cluster.create(PODS, pod("talk-1", labels=labels))
+        await cluster.touched(("demo", "knative"))
+
+
 async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(cluster):
     async with cluster.watched():
         await cluster.touched(VOICE, FEED)

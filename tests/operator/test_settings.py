@@ -31,6 +31,15 @@ def test_an_operator_without_namespaces_does_not_start(capsys, text):
     assert capsys.readouterr().err.startswith("KOTATSU_NAMESPACES is ")
 
 
+def test_an_operator_looks_for_knative_unless_told_otherwise(capsys):
+    env = {"KOTATSU_NAMESPACES": "demo"}
+    assert load(OperatorSettings, env).runtime == "auto"
+    assert load(OperatorSettings, env | {"KOTATSU_RUNTIME": "native"}).runtime == "native"
+    with pytest.raises(SystemExit):
+        load(OperatorSettings, env | {"KOTATSU_RUNTIME": "lambda"})
+    assert capsys.readouterr().err.startswith("KOTATSU_RUNTIME is ")
+
+
 def test_an_activator_knows_its_pod():
     settings = load(ActivatorSettings, DOWNWARD)
     assert (settings.namespace, settings.pod_name, settings.pod_uid) == (

@@ -23,7 +23,9 @@ _STALLED = timedelta(seconds=30)
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(OPERATOR)
-    operator = Operator(kube, settings.namespaces, registry, name=settings.pod_name)
+    operator = Operator(
+        kube, settings.namespaces, registry, name=settings.pod_name, runtime=settings.runtime
+    )
 
     def live() -> str:
         stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED

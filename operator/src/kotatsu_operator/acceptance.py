@@ -6,10 +6,12 @@ and the pool goes on from where its status says it is.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from .case import Case, Refusal
 from .core.spec import PoolSpec, SpecError, parse
 from .hpa import judge_autoscaler
+from .knative.view import SERVICE_LABEL
 from .kube import Object
 from .service import judge_service
 from .views import Key
@@ -18,11 +20,24 @@ from .world import World
 __all__ = ["Accepted", "Refusal", "accept"]
 
 
+@dataclass(frozen=True)
 class Accepted:
     """A pool that can be acted on, with its target and the autoscaler on it (if there is one)."""
 
-    def __init__(self, spec: PoolSpec, deployment: Object, autoscaler: Object | None = None):
-        self.spec, self.deployment, self.autoscaler = spec, deployment, autoscaler
+    spec: PoolSpec
+    deployment: Object = field(default_factory=dict)
+    """The Deployment; empty for another kind of target."""
+    autoscaler: Object | None = None
+    knative_service: Object = field(default_factory=dict)
+    """The Knative Service; empty for another kind of target."""
+
+    @property
+    def selector(self) -> Object:
+        """What the target's pods are selected by."""
+        if self.knative_service:
+            return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
+        selector: Object = self.deployment["spec"]["selector"]
+        return selector
 
 
 def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
@@ -35,36 +50,45 @@ def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
         refusal = judge(case)
         if refusal is not None:
             return refusal
-    deployment = case.deployment
-    assert deployment is not None  # noqa: S101  (judge_target has seen it)
-    return Accepted(case.spec, deployment, next(iter(case.autoscalers), None))
+    if case.spec.target.is_knative:
+        return Accepted(case.spec, knative_service=case.knative_service or {})
+    return Accepted(case.spec, case.deployment or {}, next(iter(case.autoscalers), None))
+
+
+def judge_runtime(case: Case) -> Refusal | None:
+    """A Knative target needs Knative's API."""
+    if case.spec.target.is_knative and case.world.knative.why_absent:
+        return Refusal("KnativeNotFound", case.world.knative.why_absent)
+    return None
 
 
 def judge_claim(case: Case) -> Refusal | None:
     """Of the pools that name one target, the oldest has it."""
-    name = case.spec.target.name
-    claimants = case.world.pools_of_deployment((case.namespace, name))
+    claimants = case.claimants
     if not claimants or claimants[0] == case.key:
         return None
     return Refusal(
         "TargetClaimed",
-        f"Deployment {name} already belongs to the older WarmPool {claimants[0][1]}: "
-        "delete one of the two or give this one another targetRef",
+        f"{case.spec.target.kind} {case.spec.target.name} already belongs to the older WarmPool "
+        f"{claimants[0][1]}: delete one of the two or give this one another targetRef",
     )
 
 
 def judge_target(case: Case) -> Refusal | None:
     """The target must be there."""
-    if case.deployment is not None:
+    is_knative = case.spec.target.is_knative
+    if (case.knative_service if is_knative else case.deployment) is not None:
         return None
+    kind = "Knative Service" if is_knative else "Deployment"
     return Refusal(
         "TargetNotFound",
-        f"there is no Deployment {case.spec.target.name} in namespace {case.namespace}: create it "
+        f"there is no {kind} {case.spec.target.name} in namespace {case.namespace}: create it "
         "or correct spec.targetRef.name",
     )
 
 
 _JUDGES: tuple[Callable[[Case], Refusal | None], ...] = (
+    judge_runtime,
     judge_claim,
     judge_target,
     judge_service,

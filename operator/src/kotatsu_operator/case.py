@@ -35,6 +35,19 @@ class Case:
         return self.world.deployments.get((self.namespace, self.spec.target.name))
 
     @property
+    def knative_service(self) -> Object | None:
+        """The target, where that is a Knative Service."""
+        return self.world.knative.services.get((self.namespace, self.spec.target.name))
+
+    @property
+    def claimants(self) -> list[Key]:
+        """The pools that name this target, oldest first."""
+        target = (self.namespace, self.spec.target.name)
+        if self.spec.target.is_knative:
+            return self.world.pools_of_knative_service(target)
+        return self.world.pools_of_deployment(target)
+
+    @property
     def service(self) -> Object | None:
         """The Service whose clients wake the pool."""
         return self.world.services.get((self.namespace, self.spec.service))

@@ -4,6 +4,7 @@ from typing import Any
 
 import kopf
 
+from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from .kube import Object
 from .planner import Planner
 from .views import ACTIVATOR_LABELS, Key, key_of, scales, selects
@@ -114,7 +115,8 @@ def _pools_of_pod(world: World, pod: Object) -> list[Key]:
     pools = [key for key in world.pools if key[0] == namespace]
     if selects(_ACTIVATOR, labels):
         return pools
-    found = []
+    knative_service = (namespace, labels.get(KNATIVE_SERVICE_LABEL, ""))
+    found = world.pools_of_knative_service(knative_service)
     for key in pools:
         target = world.deployments.get((namespace, world.pools[key]["spec"]["targetRef"]["name"]))
         if target is not None and selects(target["spec"]["selector"], labels):

@@ -31,6 +31,10 @@ HorizontalPodAutoscaler: Any = create_namespaced_resource(
     "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
 )
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
+KnativeRevision: Any = create_namespaced_resource(
+    "serving.knative.dev", "v1", "Revision", "revisions"
+)
 
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
@@ -104,6 +108,23 @@ class Kube:
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
+    async def serves(self, kind: Any, namespace: str) -> bool:
+        """Whether the API server knows this kind at all."""
+        try:
+            with _readable():
+                async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
+                    break
+        except ApiError as error:
+            if error.status.code == 404:
+                return False
+            raise
+        except httpx2.HTTPStatusError as error:
+            # An API server that knows nothing of the whole group says so in plain text.
+            if error.response.status_code == 404:
+                return False
+            raise
+        return True
+
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
@@ -172,6 +193,21 @@ class Kube:
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
         return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
+
+    async def annotate(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        annotations: Mapping[str, str | None],
+        version: str,
+    ) -> Object:
+        """Set annotations (None takes one away) of an object that is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
+        return cast(Object, await self._patch(kind, namespace, name, patch))
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""

@@ -16,13 +16,16 @@ from .autoscaling import give_back
 from .console.board import Board
 from .core.spec import OnDelete, SpecError, parse
 from .events import Events
+from .knative import floor as knative
+from .knative.view import read_kept
+from .knative.watch import KnativeWatch, Runtime
 from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
 from .metrics import PoolMetrics
 from .planner import Planner
 from .reconcile import Reconciler
 from .scrape import Scraper
 from .sleep import Hook, no_hook
-from .views import key_of
+from .views import Key, key_of
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Operator:
         name: str = "kotatsu-operator",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
+        runtime: Runtime = Runtime.AUTO,
     ) -> None:
         self.board = Board(clock)
         self.world = World(watchers=[self.board])
@@ -64,6 +68,7 @@ class Operator:
             hook=hook,
         )
         self.planner = Planner(self._reconciler.look, clock)
+        self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
 
     @property
     def is_ready(self) -> bool:
@@ -75,6 +80,7 @@ class Operator:
         helpers = [
             asyncio.create_task(self.planner.run(), name="planner"),
             asyncio.create_task(self._sweep(), name="sweep"),
+            asyncio.create_task(self._knative.run(), name="knative"),
         ]
         try:
             await kopf.operator(
@@ -116,6 +122,10 @@ class Operator:
             spec = parse(pool["spec"])
         except SpecError:
             return
+        if spec.on_delete is OnDelete.RESTORE:
+            await self._restore_revisions(key, status)
+        if spec.target.is_knative:
+            return
         others = self.world.pools_of_deployment((key[0], spec.target.name))
         replicas = status.get("restoreReplicas")
         if spec.on_delete is OnDelete.KEEP or replicas is None or others:
@@ -139,3 +149,24 @@ class Operator:
             log.info("%s/%s was deleted: %s has %d replicas again", *key, name, replicas)
             return
         log.error("%s/%s was deleted, but its target could not be given back its replicas", *key)
+
+    async def _restore_revisions(self, key: Key, status: Object) -> None:
+        """Give the Revisions of a deleted pool's Knative Service their min-scale back."""
+        kept = read_kept(status)
+        for _ in range(_RESTORE_TRIES if kept else 0):
+            try:
+                await knative.give_back(self._kube, self.world.knative, key[0], kept)
+            except ConflictError:
+                continue  # Knative's controllers write to a Revision too
+            except Unreachable as error:
+                log.warning("%s/%s was deleted; its Revisions have to wait: %s", *key, error)
+                await asyncio.sleep(_RESTORE_PAUSE)
+                continue
+            return
+        if kept:
+            log.error(
+                "%s/%s was deleted, but min-scale of %s could not be put back: correct the "
+                "annotation autoscaling.knative.dev/min-scale of these Revisions by hand",
+                *key,
+                ", ".join(k.name for k in kept),
+            )

@@ -17,6 +17,8 @@ from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
 from .hpa import read_autoscaler
+from .knative import floor as knative
+from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
@@ -86,6 +88,8 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
+        if key in self.world.pools_of_kind("Service") and self.world.knative.is_unknown:
+            return now + RETRY
         judged = accept(key, pool, self.world)
         if isinstance(judged, Refusal):
             await self._refuse(key, pool, judged, now)
@@ -93,12 +97,11 @@ class Reconciler:
         spec = judged.spec
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
-        selector = judged.deployment["spec"]["selector"]
-        pods = self.world.target_pods(key[0], selector)
+        pods = self.world.target_pods(key[0], judged.selector)
         try:
             seen = await self._observe(key, judged, status, memory, pods)
             decision = decide(spec, seen, memory, now)
-            return await self._act(key, pool, spec, seen, decision, pods, now)
+            return await self._act(key, pool, judged, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
             return now + RETRY
@@ -115,8 +118,10 @@ class Reconciler:
         memory: Memory,
         pods: list[PodView],
     ) -> Observation:
-        spec, deployment = judged.spec, judged.deployment
-        autoscaler = judged.autoscaler
+        spec = judged.spec
+        if spec.target.is_knative:
+            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+        deployment, autoscaler = judged.deployment, judged.autoscaler
         replicas = int(deployment["spec"].get("replicas", 1))
         if replicas > 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
             # The watch may be a moment behind our own write of 0.
@@ -168,25 +173,39 @@ class Reconciler:
         self,
         key: Key,
         pool: Object,
-        spec: PoolSpec,
+        judged: Accepted,
         seen: Observation,
         decision: Decision,
         pods: list[PodView],
         now: datetime,
     ) -> datetime:
+        spec = judged.spec
         pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
         ledger = self._accrue(key, pool, spec, pods, now)
+        seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
-        conditions += target_conditions(spec, seen, decision, now)
+        if not spec.target.is_knative:
+            conditions += target_conditions(spec, seen, decision, now)
+        course = knative.plan_course(
+            self.world.knative, key, spec, pool.get("status") or {}, decision.floor
+        )
+        if course is not None:
+            # Written before any Revision is touched: a crash in between forgets nothing.
+            status["knative"] = kept_status(course.kept)
+            conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
         notes = (*decision.notes, *transitions(_conditions(pool), conditions))
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, notes)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        if course is not None:
+            await knative.apply(self.kube, self.world.knative, key[0], course.patches)
+        if spec.target.is_knative:
+            return decision.recheck
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)

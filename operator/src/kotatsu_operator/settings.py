@@ -6,6 +6,8 @@ from pydantic import Field
 
 from kotatsu_common.settings import CommaSeparated, ServiceSettings
 
+from .knative.watch import Runtime
+
 
 class OperatorSettings(ServiceSettings):
     """Settings of the operator."""
@@ -16,6 +18,11 @@ class OperatorSettings(ServiceSettings):
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
+    )
+    runtime: Runtime = Field(
+        Runtime.AUTO,
+        description="targets that are kept: native (Deployments), knative (Knative Services too; "
+        "expected to be there) or auto (Knative Services too where Knative is found)",
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .knative.view import KnativeWorld
 from .kube import Object, version_of
 from .views import (
     ACTIVATOR_LABELS,
@@ -42,6 +43,7 @@ class World:
     slices: dict[Key, SliceView] = field(default_factory=dict)
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: dict[Key, Object] = field(default_factory=dict)
+    knative: KnativeWorld = field(default_factory=KnativeWorld)
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -119,10 +121,21 @@ class World:
 
     def pools_of_deployment(self, key: Key) -> list[Key]:
         """The pools whose target is this Deployment, oldest first (then by name)."""
+        return self._pools_of("Deployment", key)
+
+    def pools_of_knative_service(self, key: Key) -> list[Key]:
+        """The pools whose target is this Knative Service, oldest first (then by name)."""
+        return self._pools_of("Service", key)
+
+    def pools_of_kind(self, kind: str) -> list[Key]:
+        """The pools whose target is of this kind."""
+        return [key for key, pool in self.pools.items() if _target(pool)["kind"] == kind]
+
+    def _pools_of(self, kind: str, key: Key) -> list[Key]:
         return self._oldest_first(
             pool_key
-            for pool_key, pool in self.pools.items()
-            if pool_key[0] == key[0] and pool["spec"]["targetRef"]["name"] == key[1]
+            for pool_key in self.pools_of_kind(kind)
+            if pool_key[0] == key[0] and _target(self.pools[pool_key])["name"] == key[1]
         )
 
     def _oldest_first(self, keys: Iterable[Key]) -> list[Key]:
@@ -158,3 +171,7 @@ class World:
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+
+def _target(pool: Object) -> Object:
+    return {"kind": "Deployment", **pool["spec"]["targetRef"]}

@@ -44,7 +44,9 @@ def pool_view(obj: Object) -> Pool:
         route=Route(route.get("target", Route.NATIVE)),
         epoch=int(route.get("epoch", 0)),
         phase=Phase(status.get("phase", Phase.WARM)),
-        accepted=conditions.get("Accepted") == "True",
+        # Knative has an activator of its own.
+        accepted=conditions.get("Accepted") == "True"
+        and spec["targetRef"].get("kind") != "Service",
         hold_timeout=_seconds(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(

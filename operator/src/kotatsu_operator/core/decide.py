@@ -21,6 +21,7 @@ from .activity import (
 from .autoscaler import own_steps, remember_original, wanted_minimum
 from .contest import remember_write
 from .demand import recommend
+from .knative import KnativeStep
 from .phases import Step, first_sight
 from .plan import Plan, floor_of, plan_at
 from .proof import remember_proof, remember_template
@@ -68,7 +69,8 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     memory = replace(memory, trend=trend)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
-    step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
+    make_step = KnativeStep if spec.target.is_knative else Step
+    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
     memory, replicas, sleep, force, notes = step.take()
     memory = remember_proof(memory, seen, floor)
     if seen.autoscaler is not None:

@@ -80,6 +80,8 @@ class Observation:
     autoscaler: Autoscaler | None = None
     write: Write | None = None
     """Who else owns the target's replicas."""
+    running: int | None = None
+    """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
 
 
 @dataclass(frozen=True)
