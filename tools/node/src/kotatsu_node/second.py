@@ -23,12 +23,15 @@ from kotatsu_node.layout import (
     SECOND_LINK_CIDR,
     SECOND_NAME,
     SECOND_NETNS,
+    SERVICE_CIDR,
     Layout,
 )
 
 PATH = netns.PATH.with_name(SECOND_NETNS)
 PROXY = "kube-proxy-second"
 _LINK, _LINK_SECOND = "to-second", "to-node"
+# Without this the first node's kube-proxy would serve whatever the second one's has no rule for.
+_OWN_PROXY_ONLY = ["PREROUTING", "-i", _LINK, "-d", SERVICE_CIDR, "-j", "DROP"]
 
 
 def up(layout: Layout, kube: Path, mode: str) -> None:
@@ -49,6 +52,7 @@ def down(layout: Layout) -> None:
     """Remove the second node; no error when there is none."""
     cluster.stop(layout, [PROXY])
     netns.delete_namespace(PATH)
+    shell.call(_raw("-D"), check=False)
     if "kube-apiserver" in cluster.alive(layout):
         try:
             Api(layout.pki).request(f"/api/v1/nodes/{SECOND_NAME}", method="DELETE")
@@ -91,8 +95,13 @@ def _join() -> None:
     shell.call([*second, "address", "add", f"{SECOND_IP}/{prefix}", "dev", _LINK_SECOND])
     shell.call([*second, "link", "set", _LINK_SECOND, "up"])
     shell.call([*second, "route", "add", "default", "via", SECOND_GATEWAY])
+    shell.call(_raw("-I"))
     forward = ("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
     shell.call(netns.inside(*forward, namespace=PATH))
     # So that the machine reaches node ports there, as a client from outside does.
     route = ["ip", "route", "replace", SECOND_LINK_CIDR, "via", NODE_IP, "dev", LINK_HOST]
     shell.call([*route, "src", HOST_IP])
+
+
+def _raw(change: str) -> list[str]:
+    return netns.inside("iptables", "-w", "-t", "raw", change, *_OWN_PROXY_ONLY)
