@@ -1,6 +1,7 @@
 """One look at one pool: observe, decide, act, write down."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from .core.decide import LOOK_AGAIN, decide
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
-from .kube import ConflictError, Kube, NotFoundError, Object
+from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .metrics import PoolMetrics
 from .scrape import Scraper
 from .sleep import Hook, no_hook, try_sleep
@@ -85,9 +86,15 @@ class Reconciler:
             return await self._act(key, pool, spec, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
+            await self._reread(key)
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    async def _reread(self, key: Key) -> None:
+        """Read the pool itself: a watch that went silent would lose every race from here on."""
+        with contextlib.suppress(NotFoundError):
+            self.world.keep_pool(await self.kube.get(WarmPool, *key))
 
     # --- observe ---
 
