@@ -243,7 +243,7 @@ def test_no_watch_is_trusted_for_long():
     """A stream can go silent without closing (kopf issues 585, 810, 847, 860)."""
     settings = operator_settings()
     assert 0 < settings.watching.server_timeout < settings.watching.client_timeout <= 600
-    assert 0 < settings.watching.inactivity_timeout <= 90
+    assert 0 < settings.watching.inactivity_timeout <= 30
     assert not settings.posting.enabled
 
 

@@ -115,6 +115,8 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
+    # A new watch goes on from the version last seen, so that it costs little to doubt a silence.
+    settings.watching.inactivity_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = _Backoffs()
