@@ -3,11 +3,11 @@
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
-from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL
+from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL, selects
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
@@ -268,6 +268,12 @@ class FakeKube:
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))
+
+    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+        await self._enter("find", kind.__name__)
+        wanted = {"matchLabels": labels}
+        found = self.all(kind.__name__)
+        return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         await self._enter("get_scale", name)

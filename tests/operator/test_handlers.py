@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import aiohttp
 import kopf
@@ -306,4 +307,14 @@ def test_no_watch_is_trusted_for_long():
     """A stream can go silent without closing (kopf issues 585, 810, 847, 860)."""
     settings = operator_settings()
     assert 0 < settings.watching.server_timeout < settings.watching.client_timeout <= 600
+    assert 0 < settings.watching.inactivity_timeout <= 30
     assert not settings.posting.enabled
+
+
+def test_the_api_server_is_asked_again_soon_however_long_it_was_away():
+    """Each request counts its tries anew, and none of them is the last."""
+    backoffs = operator_settings().networking.error_backoffs
+    for _ in range(2):
+        tries = list(itertools.islice(iter(backoffs), 1000))
+        assert len(tries) == 1000
+        assert max(tries) <= 2

@@ -352,7 +352,7 @@ async def test_a_view_is_listed_and_then_followed(seen, watched):
         ("DELETED", ["a"]),
     ]
     assert watched.requests[1]["resourceVersion"] == "50"
-    assert watched.requests[1]["timeoutSeconds"] == "240"
+    assert watched.requests[1]["timeoutSeconds"] == "60"
     assert {r["labelSelector"] for r in watched.requests} == {"app=voice"}
 
 
@@ -393,7 +393,7 @@ async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, fai
 
 async def test_a_watch_that_went_silent_is_listed_again(monkeypatch, watched):
     """It did not end and it does not speak: a stream like that is not trusted for long."""
-    monkeypatch.setattr(kube_module, "WATCH_SECONDS", -29.95)
+    monkeypatch.setattr(kube_module, "WATCH_SECONDS", -9.95)
     async with following(watched) as seen:
         await eventually(lambda: len(seen) >= 2)
     assert seen[:2] == [("LIST", ["a"])] * 2

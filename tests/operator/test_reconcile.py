@@ -106,6 +106,30 @@ async def test_the_status_is_written_at_the_version_that_was_decided_on():
     assert day.events == []
 
 
+async def test_a_pool_that_the_watch_does_not_tell_of_is_read_when_it_has_changed():
+    """The watch may have gone silent without closing: every write would lose its race."""
+    day = Day.begin(t("08:00"))
+    day.watch()
+    day.kube.edit("WarmPool", "voice", spec={"suspend": True})
+    await day.reconciler.look(VOICE)
+    day.now += RETRY
+    await day.reconciler.look(VOICE)
+    assert (
+        day.status["observedGeneration"]
+        == day.kube.stored("WarmPool", "voice")["metadata"]["generation"]
+    )
+
+
+async def test_a_pool_that_was_deleted_while_it_was_looked_at_is_no_error():
+    day = Day.begin(t("08:00"))
+    day.watch()
+    day.kube.on(
+        "patch_status", lambda *_: day.kube.edit("WarmPool", "voice", spec={"suspend": True})
+    )
+    day.kube.on("get", lambda *_: day.kube.remove("WarmPool", "voice"))
+    assert await day.reconciler.look(VOICE) == day.now + RETRY
+
+
 # --- scaling ---
 
 

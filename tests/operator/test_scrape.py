@@ -82,7 +82,7 @@ def test_garbage_on_other_lines_does_not_matter():
         ([3.0], 3),
         ([1.0, 2.0], 3),
         ([float("nan"), 2.0], 2),
-        ([float("nan")], 0),
+        ([float("nan")], None),
         ([-1.0], 0),
         ([float("inf")], None),
         ([float("-inf")], None),

@@ -1,5 +1,7 @@
 """What kopf calls: events go into the world, and the pools they concern are looked at."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -11,6 +13,17 @@ from .views import ACTIVATOR_LABELS, Key, key_of, scales, selects
 from .world import World
 
 _ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+
+class _Backoffs:
+    """Seconds between tries to reach the API server: never long, and without an end.
+
+    kopf's own list ends, and grows to 21 s: after an outage a window would be seen that much too
+    late, and after a minute of refusals the operator would give up.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0), itertools.repeat(2.0))
 
 
 def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.OperatorRegistry:
@@ -132,6 +145,9 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
+    # A new watch goes on from the version last seen, so that it costs little to doubt a silence.
+    settings.watching.inactivity_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _Backoffs()
     return settings

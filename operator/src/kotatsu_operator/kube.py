@@ -44,8 +44,11 @@ KINDS: Mapping[str, Any] = {
     "EndpointSlice": EndpointSlice,
 }
 
-WATCH_SECONDS = 240
+WATCH_SECONDS = 60
 """A watch is renewed this often: a stream that went silent without closing is not trusted long."""
+
+_WATCH_GRACE = 10
+"""Seconds after which a watch that the API server should have ended is ended here."""
 
 
 class UnreadableError(Exception):
@@ -125,6 +128,18 @@ class Kube:
             raise
         return True
 
+    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+        """Read all objects with these labels."""
+        return (await self._list(kind, namespace, labels))[0]
+
+    async def _list(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
+    ) -> tuple[list[Object], str]:
+        listing = self._client.list(kind, namespace=namespace, labels=labels)
+        with _readable():
+            items = [cast(Object, item) async for item in listing]
+        return items, listing.resourceVersion
+
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
@@ -132,19 +147,17 @@ class Kube:
 
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
         """
-        listing = self._client.list(kind, namespace=namespace, labels=labels)
-        with _readable():
-            items = [cast(Object, item) async for item in listing]
+        items, version = await self._list(kind, namespace, labels)
         yield "LIST", {"items": items}
         watch = self._client.watch(
             kind,
             namespace=namespace,
             labels=labels,
             server_timeout=WATCH_SECONDS,
-            resource_version=listing.resourceVersion,
+            resource_version=version,
         ).__aiter__()
         while True:
-            async with asyncio.timeout(WATCH_SECONDS + 30):
+            async with asyncio.timeout(WATCH_SECONDS + _WATCH_GRACE):
                 with _readable():
                     change, obj = await anext(watch)
             yield change, cast(Object, obj)

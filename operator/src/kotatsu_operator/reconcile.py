@@ -1,6 +1,7 @@
 """One look at one pool: observe, decide, act, write down."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from .events import Events
 from .hpa import read_autoscaler
 from .knative import floor as knative
 from .knative.view import kept_status
-from .kube import ConflictError, Kube, NotFoundError, Object
+from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
 from .sleep import Hook, no_hook, try_sleep
@@ -104,9 +105,15 @@ class Reconciler:
             return await self._act(key, pool, judged, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
+            await self._reread(key)
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    async def _reread(self, key: Key) -> None:
+        """Read the pool itself: a watch that went silent would lose every race from here on."""
+        with contextlib.suppress(NotFoundError):
+            self.world.keep_pool(await self.kube.get(WarmPool, *key))
 
     # --- observe ---
 

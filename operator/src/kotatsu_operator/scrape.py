@@ -171,9 +171,11 @@ def _numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
 
 
 def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite."""
-    total = sum(_numbers(samples))
-    return max(0, round(total)) if isfinite(total) else None
+    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite or all are NaN."""
+    given = list(samples)
+    numbers = _numbers(given)
+    total = sum(numbers)
+    return max(0, round(total)) if isfinite(total) and (numbers or not given) else None
 
 
 def instant(seconds: float) -> datetime | None:

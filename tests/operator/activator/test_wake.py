@@ -296,6 +296,30 @@ async def test_while_the_api_server_is_away_requests_wait_and_then_wake(house):
     assert house.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
 
 
+async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, monkeypatch):
+    """A stream can go silent without closing; whoever waits must not wait for it."""
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    gone = await house.new_pod("voice-0", ready=True)
+    gone.server.close()
+    made = await house.new_pod("voice-1")
+    house.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ), "Pod")
+    house.kube.put(pod("other", app="other", ready=True), "Pod")
+    assert body(await house.ask()) == b"voice-1"
+
+
+async def test_a_list_that_fails_is_made_again(house, monkeypatch):
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    made = await house.new_pod("voice-1")
+    house.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
+
+    def fails_once(*_):
+        house.kube.on("find", None)
+        raise OSError("no route to host")
+
+    house.kube.on("find", fails_once)
+    assert body(await house.ask()) == b"voice-1"
+
+
 async def test_a_target_that_is_missing_is_looked_for_again(house):
     missing = house.kube.stored("Deployment", "voice")
     house.kube.remove("Deployment", "voice")

@@ -123,10 +123,22 @@ class View:
             for endpoint in obj.get("endpoints") or ()
         )
 
+    def selector(self, service: str) -> dict[str, str]:
+        """The labels by which a Service selects its pods; empty when it selects none."""
+        obj = self.services.get(service)
+        return (obj or {}).get("spec", {}).get("selector") or {}
+
+    def replace_pods(self, selector: dict[str, str], listed: list[Object]) -> None:
+        """Take a list of the pods with these labels for the truth, whatever the watch says."""
+        wanted = {"matchLabels": selector}
+        for name in [n for n, p in self.pods.items() if selects(wanted, p.labels)]:
+            del self.pods[name]
+        self.pods.update({obj["metadata"]["name"]: pod_view(obj) for obj in listed})
+        self.changed()
+
     def backends(self, service: str) -> list[PodView]:
         """The staying pods behind a Service that have an address, Ready or not."""
-        obj = self.services.get(service)
-        selector = (obj or {}).get("spec", {}).get("selector")
+        selector = self.selector(service)
         if not selector:
             return []
         wanted = {"matchLabels": selector}
