@@ -51,6 +51,7 @@ async def bad_metrics(how: str) -> Response:
         async def endless() -> AsyncIterator[bytes]:
             while True:
                 yield b"kotatsu_requests_in_flight 0\n" * 10_000
+                await asyncio.sleep(0)  # whoever has gone stops it here
 
         return StreamingResponse(endless())
     return Response("kotatsu_requests_in_flight NaN\n")

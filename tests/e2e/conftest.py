@@ -118,7 +118,8 @@ def cluster_ip(kubectl: Kubectl, service: str) -> str:
     address = str(kubectl.get("service", service)["spec"]["clusterIP"])
     # Short attempts, each a new connection: one whose first packet came before kube-proxy knew the
     # Service is never delivered, however long it waits.
-    for _ in range(20):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
         try:
             socket.create_connection((address, 80), timeout=1).close()
         except TimeoutError:

@@ -1,11 +1,12 @@
 """Everything around a pool breaks, and what is lost is nothing: each test says what it breaks.
 
-`KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 24).
+`KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 16).
 """
 
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
@@ -25,7 +26,9 @@ from kotatsu_node import Node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "24"))
+log = logging.getLogger(__name__)
+
+OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "16"))
 OPERATOR = Path(__file__).with_name("operator_process.py")
 SPEC = {"scaling": {"idleAfter": "60s", "maxReplicas": 2}, "drain": {"routeSettle": "1s"}}
 
@@ -81,7 +84,7 @@ async def new_app(bare, name, **spec):
 
 def ask(app, mode="Asleep", **more):
     """Give a pool an override that it has not had before."""
-    override = {**asleep_override(), "mode": mode, **more}
+    override = {**asleep_override(), "mode": mode, "replicas": None, **more}
     app.kubectl.patch("warmpool", app.name, {"spec": {"override": override}})
 
 
@@ -241,49 +244,56 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     node, make_app, recorder, platform
 ):
     """Also a window opens meanwhile: as late as the outage makes it, and it says so."""
-    hold = OUTAGE - 6
     warm = await make_app("warm", scaling={"idleAfter": "10m", "maxReplicas": 1})
-    held = await make_app("held", scaling={"idleAfter": "4s"}, wake={"holdTimeout": f"{hold}s"})
+    brief = await make_app("brief", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "5s"})
+    patient = await make_app("patient", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "2m"})
     window = await make_app("window", scaling={"idleAfter": "4s"}, prewarm={"lead": "4s"})
-    await held.asleep()
-    await window.asleep()
-    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=OUTAGE * 0.7)
+    for app in (brief, patient, window):
+        await app.asleep()
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=OUTAGE / 2 + 6)
     entry = {"name": "demo", "start": wall(opens), "end": wall(opens + timedelta(minutes=10))}
     platform.patch("warmpool", window.name, {"spec": {"windows": [{**entry, "replicas": 1}]}})
     await eventually("window seen", lambda: window.status().get("nextTransition"))
-    sent = len(held.sent)
     async with Stream(warm, clients=2, pause=0.1) as stream:
         await asyncio.to_thread(node.stop, "kube-apiserver")
         stopped = time.monotonic()
-        async with httpx.AsyncClient(timeout=2 * OUTAGE, trust_env=False) as http:
-            early = [
-                asyncio.create_task(http.post(held.url, params={"request_id": "early"}))
-                for _ in range(5)
-            ]
-            await asyncio.sleep(OUTAGE - 4)
-            late = [asyncio.create_task(held.send(http)) for _ in range(5)]
-            await asyncio.sleep(max(0.0, stopped + OUTAGE - time.monotonic()))
-            during = stream.done
-            await asyncio.to_thread(node.start, "kube-apiserver")
-            back = datetime.now(UTC)
-            for response in await asyncio.gather(*early):
+        async with httpx.AsyncClient(timeout=120 + OUTAGE, trust_env=False) as http:
+            waiting = [asyncio.create_task(patient.send(http)) for _ in range(5)]
+            for response in await asyncio.gather(
+                *(http.post(brief.url, params={"request_id": "in vain"}) for _ in range(5))
+            ):
                 assert response.status_code == 503
                 assert int(response.headers["retry-after"]) > 0
-            await gather_ok(late)
-        await eventually("API", lambda: api_is_ready(node), within=60)
-        await eventually("window's pod", lambda: len(window.ready_pods()) == 1, within=60)
+            await asyncio.sleep(max(0.0, stopped + OUTAGE - time.monotonic()))
+            served = stream.done
+            assert not any(task.done() for task in waiting)
+            await asyncio.to_thread(node.start, "kube-apiserver")
+            await eventually("API", lambda: api_is_ready(node), within=60)
+            back = time.monotonic()
+            await eventually("window's scale", lambda: window.replicas() == 1, within=60)
+            raised = time.monotonic() - back
+            await gather_ok(waiting)
+            answered = time.monotonic() - back
         opening = await eventually(
-            "opening judged", lambda: (window.status().get("lastOpening") or {}).get("readyAt")
+            "window Ready",
+            lambda: (o := window.status().get("lastOpening") or {}).get("readyAt") and o,
+            within=90,
         )
+        ready = time.monotonic() - back
+    log.info(
+        "after the API server: scale raised %.1f s, held answered %.1f s, window Ready %.1f s: %s",
+        *(raised, answered, ready, opening),
+    )
     assert not stream.failures, stream.failures[:5]
-    assert during > OUTAGE
-    assert len(held.sent) == sent + 5
+    assert served > OUTAGE
     await acted_once(warm, recorder)
-    await acted_once(held, recorder)
-    assert window.status()["lastOpening"]["cold"] is True
-    assert window.status()["lastOpening"]["early"].startswith("-")
-    late_by = parse(opening) - back
-    assert late_by < timedelta(seconds=25), f"the API server was back {late_by} before that"
+    await acted_once(patient, recorder)
+    # Until here it is ours; then Kubernetes' own controllers have to come back (client-go waits up
+    # to 30 s between its tries).
+    assert raised < 10
+    assert opening["cold"] is True
+    assert parse(opening["readyAt"]) > opens
+    assert opening["early"].startswith("-")
 
 
 def api_is_ready(node):

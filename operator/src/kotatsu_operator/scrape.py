@@ -71,7 +71,7 @@ class Scraper:
             return Silence(f"has no metric {metrics.in_flight} on {where}")
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
-            return Silence(f"says that {metrics.in_flight} is infinite on {where}")
+            return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
         last = instant(max(_numbers(page.samples.get(metrics.last_request, ())), default=0.0))
         return PodAnswer(in_flight, None if last is None else last - page.ahead)
 
