@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local
+          tools/github-stub tools/local operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local demo-mode,--no-emit-package kotatsu-$(p))
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
