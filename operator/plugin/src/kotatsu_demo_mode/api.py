@@ -15,12 +15,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from urllib.parse import urlencode
 
 from .errors import ConflictError, DemoModeError, NotFoundError
-
-Object = dict[str, Any]
+from .pools import Object
 
 MANAGER = "demo-mode"
 """The field manager: who owns the override in managedFields."""

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from . import load
-from .api import Api, Object
+from .api import Api
 from .errors import DemoModeError, NotFoundError
-from .pools import Pool
+from .pools import Object, Pool
 
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]

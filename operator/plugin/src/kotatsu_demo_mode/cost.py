@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 from kotatsu_operator.core.schedule import to_instant
@@ -64,8 +65,7 @@ class Figures:
 
 def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
     """Instances x MiB/1024 x seconds, the seconds rounded up to whole five minutes."""
-    spans = -(-seconds // _ROUNDING)
-    return instances * mib / 1024 * spans * _ROUNDING
+    return instances * mib / 1024 * ceil(seconds / _ROUNDING) * _ROUNDING
 
 
 def period_end(spec: PoolSpec, now: datetime) -> datetime:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from .api import Object
+from kotatsu_operator.core.spec import Scaling
+
 from .errors import DemoModeError
-from .pools import Pool, read_pool, requests_of
+from .pools import Object, Pool, read_pool, requests_of
 
 
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
@@ -93,7 +94,10 @@ def _check(o: Object, filename: str) -> None:
     windows = spec.get("windows") or []
     if not isinstance(windows, list) or not all(isinstance(w, dict) for w in windows):
         raise DemoModeError(f"{where}: spec.windows is not a list of windows; write one")
-    most = (spec.get("scaling") or {}).get("maxReplicas", 10)
+    scaling = spec.get("scaling") or {}
+    if not isinstance(scaling, dict):
+        raise DemoModeError(f"{where}: spec.scaling is not a map; write it like {{maxReplicas: 5}}")
+    most = scaling.get("maxReplicas", Scaling.max_replicas)
     for window in windows:
         _check_window(window, most, where)
     names = [w["name"] for w in windows]

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .api import APPLY, MANAGER, MERGE, Api, Object
+from .api import APPLY, MANAGER, MERGE, Api
 from .errors import ConflictError, DemoModeError
-from .pools import Pool
+from .pools import Object, Pool
 from .times import stamp
 
 

@@ -1,10 +1,12 @@
 """A WarmPool as the commands see it, read from the cluster or from a manifest."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.activity import in_force
@@ -13,8 +15,12 @@ from kotatsu_operator.core.durations import parse_duration
 from kotatsu_operator.core.spec import Override, PoolSpec, SpecError, parse
 from kotatsu_operator.core.state import Memory, WarmUp
 
-from .api import Api, Object
 from .errors import DemoModeError, NotFoundError
+
+if TYPE_CHECKING:
+    from .api import Api  # which loads HTTP; a plan of a manifest does without
+
+Object = dict[str, Any]
 
 GROUP = "/apis/kotatsu.dev/v1alpha1"
 _DEFAULT_TARGET = {"apiVersion": "apps/v1", "kind": "Deployment"}

@@ -1,15 +1,20 @@
 """What a command is given of the world: a terminal, a clock, a cluster."""
 
+from __future__ import annotations
+
 import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from .api import Api
-from .pools import Pool, Selection, find
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    # Help and completion of commands want none of the core or of HTTP, and no time to load it.
+    from .api import Api
+    from .pools import Pool
 
 
 def _now() -> datetime:
@@ -29,6 +34,8 @@ class Shell:
 
     def api(self, options: Namespace) -> Api:
         """A session with the cluster the flags ask for."""
+        from .api import Api
+
         flags = [
             f"--{flag}={value}"
             for flag in ("context", "kubeconfig")
@@ -42,6 +49,8 @@ class Shell:
 
     def find(self, api: Api, options: Namespace, *, priced: bool = True) -> list[Pool]:
         """The pools a command is about."""
+        from .pools import Selection, find
+
         chosen = Selection(
             options.pools,
             options.selector,

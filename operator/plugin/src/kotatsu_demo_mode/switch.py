@@ -10,11 +10,11 @@ from kotatsu_operator.core.durations import format_duration
 from kotatsu_operator.core.plan import Plan
 from kotatsu_operator.core.state import Memory
 
-from .api import Api, Object
+from .api import Api
 from .errors import DemoModeError
 from .money import amount
 from .overrides import end_override, override, set_override
-from .pools import Pool, read_pool
+from .pools import Object, Pool, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .times import about, clock, duration_of, end_of_override
@@ -160,7 +160,7 @@ def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
 
 
 def _changed(before: Object, after: Object) -> bool:
-    return before.get("spec", {}).get("override") != after.get("spec", {}).get("override")
+    return bool(before["spec"].get("override") != after["spec"].get("override"))
 
 
 def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
@@ -191,7 +191,7 @@ def _plan(pool: Pool, now: datetime) -> Plan:
 
 def _back(api: Api, pool: Pool, options: Namespace, now: datetime) -> Done:
     if pool.spec.override is None:
-        return Done(pool, "unchanged", f": no override{_keeps(pool, now)}", pool.raw)
+        return Done(pool, "unchanged", f" (no override){_keeps(pool, now)}", pool.raw)
     raw: Object
     if options.dry_run == "client":
         spec = {key: value for key, value in pool.raw["spec"].items() if key != "override"}

@@ -127,18 +127,19 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
     while True:
         # One beyond the reach as well, since `next` is about the next one wherever it is.
         reached = bisect_right(known, at + _REACH, key=lambda o: o.start) + 1
-        near = [o for o in near if o.end > at or o.end == at] + known[entered:reached]
+        near = [o for o in near if o.end >= at] + known[entered:reached]
         entered = max(entered, min(reached, len(known)))
         plan = plan_among(near, spec, memory, at)
         memory = replace(memory, lead=plan.lead)
         happened: list[tuple[Occurrence, str]] = []
         if at > begin:
-            happened += [(o, "close") for o in near if o.end == at]
-            happened += [(o, "prewarm") for o in plan.current if o.start > at and o not in warmed]
+            warming = (o for o in plan.current if o.start >= at and o not in warmed)
+            happened += [(o, "prewarm") for o in warming]
             happened += [(o, "open") for o in near if o.start == at]
+            happened += [(o, "close") for o in near if o.end == at]
         warmed |= set(plan.current)
         in_effect: Override | None = in_force(override, memory, at)
-        yield _Step(at, plan, floor_of(spec, in_effect, plan)[0], happened)
+        yield _Step(at, plan, floor_of(spec, in_effect, plan)[0], list(dict.fromkeys(happened)))
         coming = [plan.next.at] if plan.next is not None else []
         later = bisect_right(ahead, at)
         coming += ahead[later : later + 1]
