@@ -90,8 +90,14 @@ def test_without_prices_it_says_what_to_set():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("6729.6875", "6,730"), ("18.4375", "18.44"), ("0.1536", "0.15"), ("0.0052", "0.0052"), ("0", "0.00")],
-)  # fmt: skip
+    [
+        ("6729.6875", "6,730"),
+        ("18.4375", "18.44"),
+        ("0.1536", "0.15"),
+        ("0.0052", "0.0052"),
+        ("0", "0.00"),
+    ],
+)
 def test_amounts_have_as_many_digits_as_they_deserve(value: str, shown: str):
     assert amount(Decimal(value)) == shown
     assert amount(Decimal(value), "JPY") == f"{shown} JPY"

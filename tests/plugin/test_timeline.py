@@ -11,6 +11,7 @@ from plugin.kit import cron, once, pool
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_demo_mode.timeline import Timeline, timeline
 from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.lead import LONGEST
 from kotatsu_operator.core.plan import plan_at
 from kotatsu_operator.core.state import Observation
 
@@ -81,8 +82,10 @@ def test_for_a_thousand_random_schedules_the_plan_is_what_the_operator_decides(b
             memory = replace(memory, lead=decision.memory.lead)
             assert floor_at(planned, at) == decision.floor, (seed, at)
             here = [c for c in planned.changes if c.at == at + SECOND]
-            if here and at in {c - SECOND for c in changes}:
-                # A second before, the operator names as next just what the plan has there.
+            near = {c.at - LONGEST for c in planned.changes if c.kind == "open"}
+            # A second before, the operator names as next just what the plan has there; except when
+            # a bigger window has come near at this very moment and makes the pods start earlier.
+            if here and at + SECOND not in near:
                 coming = decision.next
                 assert coming is not None
                 known = {(c.at, c.kind, c.window) for c in here}
