@@ -79,6 +79,13 @@ images: venv ## build the images and load them into the cluster
 local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
 	@$(BIN)/kotatsu-local
 
+# PLUGIN_URI=address says where the archive will be found.
+PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
+.PHONY: plugin
+plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, in build/plugin
+	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
+	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
+
 .PHONY: bench
 bench: venv ## measure; each script under bench/ prints its own table
 	for script in bench/*.py; do echo "· $$script"; $(BIN)/python $$script; done
