@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from .core.cost import BilledPod, parse_quantity
+from .core.cost import BilledPod, requested
 from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
@@ -100,15 +100,12 @@ def pod_view(obj: Object) -> PodView:
     scheduled = conditions.get("PodScheduled", {})
     running = status.get("phase") == "Running"
     ports: dict[str, int] = {}
-    requests: dict[str, Decimal] = {}
     probe = None
-    # A sidecar is an init container that stays; it requests and serves like any other.
+    # A sidecar is an init container that stays; it serves like any other.
     sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
     for container in [*(spec.get("containers") or ()), *sidecars]:
         for port in container.get("ports") or ():
             ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
-        for resource, text in (container.get("resources", {}).get("requests") or {}).items():
-            requests[resource] = requests.get(resource, Decimal(0)) + parse_quantity(text)
         probe = probe or container.get("readinessProbe")
     over = status.get("phase") in ("Succeeded", "Failed")
     is_scheduled = scheduled.get("status") == "True" and not over
@@ -123,7 +120,7 @@ def pod_view(obj: Object) -> PodView:
         terminating="deletionTimestamp" in meta,
         has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
         scheduled_at=moment(scheduled.get("lastTransitionTime")) if is_scheduled else None,
-        requests=requests,
+        requests=requested(spec),
         ports=ports,
         probe=probe,
     )

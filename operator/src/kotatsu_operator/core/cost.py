@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from .spec import Budget, Prices
 
@@ -50,6 +51,22 @@ def parse_quantity(text: str) -> Decimal:
         if scale is not None and len(text) > length:
             return Decimal(text[:-length]) * scale
     return Decimal(text)
+
+
+def requested(pod: Mapping[str, Any]) -> dict[str, Decimal]:
+    """What the pods of a pod spec (or of a template's) request, in base units.
+
+    A sidecar is an init container that stays: it counts like any other. Where only a limit is
+    given, the API server takes it for the request too.
+    """
+    sidecars = [c for c in pod.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    total: dict[str, Decimal] = {}
+    for container in [*(pod.get("containers") or ()), *sidecars]:
+        resources = container.get("resources") or {}
+        amounts = (resources.get("limits") or {}) | (resources.get("requests") or {})
+        for resource, text in amounts.items():
+            total[resource] = total.get(resource, Decimal(0)) + parse_quantity(str(text))
+    return total
 
 
 def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:

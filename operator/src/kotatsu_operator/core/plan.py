@@ -1,6 +1,6 @@
 """What the schedule says at one moment: the floor, the window behind it, and what comes next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -63,7 +63,15 @@ def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[
 def plan_at(spec: PoolSpec, memory: Memory, now: datetime) -> Plan:
     """Lay out the schedule around `now`, with the lead this pool needs."""
     hour = now.replace(minute=0, second=0, microsecond=0)
-    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
+    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now)
+
+
+def plan_among(near: Iterable[Occurrence], spec: PoolSpec, memory: Memory, now: datetime) -> Plan:
+    """Lay out what is known to be near `now`: in order of start, and as far as the longest lead.
+
+    Whoever walks through a year finds its occurrences once and asks this at each step.
+    """
+    known = [o for o in near if o.end > now]
     lead = spec.lead
     if lead is None:
         lead = _learned_lead(spec, memory, known, now)
