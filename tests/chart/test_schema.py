@@ -11,7 +11,7 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
 OPEN = {
     "resources", "podAnnotations", "nodeSelector", "affinity", "labels", "annotations", "global",
-    "budget",
+    "budget", "extended",
 }  # fmt: skip
 
 

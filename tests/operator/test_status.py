@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.autoscaler import Original
 from kotatsu_operator.core.contest import Contest
-from kotatsu_operator.core.cost import Ledger
+from kotatsu_operator.core.ledger import Ledger
 from kotatsu_operator.core.state import (
     Decision,
     Memory,
