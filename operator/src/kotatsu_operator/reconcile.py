@@ -14,6 +14,7 @@ from .autoscaling import set_minimum
 from .conditions import target_conditions, transitions
 from .contest import foreign_write
 from .core.decide import LOOK_AGAIN, decide
+from .core.ledger import Ledger
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
