@@ -8,8 +8,8 @@ from typing import Any
 
 from .core.activity import override_end
 from .core.autoscaler import Original
-from .core.contest import Contest
 from .core.budget import Standing
+from .core.contest import Contest
 from .core.durations import format_duration, parse_duration
 from .core.ledger import Ledger, Spent
 from .core.spec import Period, PoolSpec
