@@ -2,11 +2,13 @@
 
 import json
 import re
+from decimal import Decimal
 
 import pytest
 from chart.kit import CHARTS, Rendered, annotations, environment, render, template
 
 from kotatsu_common.settings import load
+from kotatsu_operator.core.cost import NO_PRICES
 from kotatsu_operator.settings import ActivatorSettings, OperatorSettings
 from kotatsu_operator.views import ACTIVATOR_LABELS
 
@@ -44,6 +46,26 @@ def test_the_console_is_one_value() -> None:
     assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
     assert off.of("Service") == []
     assert "8081" not in str(off.objects)
+
+
+def test_the_operator_gets_the_price_table() -> None:
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+
+    assert settings.prices.currency == "JPY"
+    assert settings.prices.prices.per_hour == {
+        "cpu": Decimal("6.5"),
+        "memory": Decimal("0.7"),
+        "nvidia.com/gpu": 110,
+    }
+
+
+def test_there_are_no_prices_unless_somebody_gives_them() -> None:
+    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+    env = environment(operator["spec"]["template"])
+
+    assert "KOTATSU_PRICES" not in env
+    assert load(OperatorSettings, env).prices == NO_PRICES
 
 
 def test_the_activator_reads_its_environment() -> None:

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.accounts import Accounts
 from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.reconcile import Reconciler
@@ -81,6 +83,9 @@ class Day:
     container: dict = field(default_factory=dict)
     activator: bool = True
     hook: object = no_hook
+    prices: PriceTable = NO_PRICES
+    monotonic: object = None
+    """Measures seconds; without it the clock does."""
     due: datetime | None = None
     history: list = field(default_factory=list)
     """(time, phase, replicas) after each look that changed one of them."""
@@ -105,7 +110,7 @@ class Day:
     def restart(self):
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
-        self.world = World()
+        self.world = World(clock=lambda: self.now)
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
@@ -114,6 +119,7 @@ class Day:
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
             hook=self._hook,
+            accounts=Accounts(self.prices, self.monotonic),
         )
 
     async def look(self):
@@ -174,7 +180,9 @@ class Day:
         ):
             kept.clear()
             kept.update({key_of(obj): obj for obj in self.kube.all(kind)})
-        self.world.pods.clear()
+        gone = set(self.world.pods["demo"]) - {made.name for made in self.pods}
+        for name in gone:
+            self.world.forget_pod(("demo", name))
         for made in self.pods:
             self.world.keep_pod(made.seen(self.now, **self.container))
         if self.activator:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.autoscaler import Original
 from kotatsu_operator.core.contest import Contest
-from kotatsu_operator.core.cost import Ledger
+from kotatsu_operator.core.ledger import Ledger, Spent
+from kotatsu_operator.core.spec import Period
 from kotatsu_operator.core.state import (
     Decision,
     Memory,
@@ -193,11 +194,23 @@ def test_times_are_written_in_utc():
 
 
 def test_a_restarted_operator_finds_its_ledger():
-    ledger = Ledger("JPY", t("09:00"), Decimal("12.345678"), t("10:00"), Decimal("13.5"))
+    ledger = Ledger(
+        "JPY",
+        t("09:00"),
+        Decimal("12.345678"),
+        t("10:00"),
+        period=Period.WEEK,
+        period_end=t("23:00"),
+        exhausted_at=t("09:30"),
+        previous=Spent("USD", t("08:00"), Decimal("1.5")),
+    )
+    seen_only = {"rate": Decimal("13.5"), "limit": Decimal(12), "forecast": Decimal("99.999")}
     decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
-    status = stored(decided_status(SPEC, SEEN, decision, ledger))
-    assert status["cost"]["ratePerHour"] == "13.500000"
-    assert replace(read_ledger(status), rate=Decimal("13.5")) == ledger
+    status = stored(decided_status(SPEC, SEEN, decision, replace(ledger, **seen_only)))
+    cost = status["cost"]
+    assert (cost["ratePerHour"], cost["limit"], cost["forecast"]) == ("13.500000", "12", "100.00")
+    assert cost["exhausted"] is True
+    assert read_ledger(status) == ledger
 
 
 def test_a_pool_without_prices_has_no_cost():
@@ -352,7 +365,10 @@ OLD = {
         ({"nextTransition": {"at": None}}, False),
         ({"nextTransition": {"at": "x"}}, True),
         ({"lastActive": "2026-11-25T10:00:09Z"}, False),
-        ({"cost": {"accrued": "2"}}, False),
+        ({"cost": {"accrued": "2", "at": "x", "forecast": "3", "ratePerHour": "1"}}, False),
+        ({"cost": {"accrued": "2", "exhausted": True}}, True),
+        ({"cost": {"currency": "USD"}}, True),
+        ({"cost": None}, True),
         ({"cost": {"accrued": "2"}, "phase": "Draining"}, True),
     ],
 )

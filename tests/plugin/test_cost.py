@@ -1,14 +1,12 @@
 """kubectl demo-mode cost: figures against arithmetic by hand."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
 
-from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, period_end, record, text
+from kotatsu_demo_mode.cost import LambdaPrice, figures, gb_seconds, record, text
 from kotatsu_demo_mode.money import amount
-from kotatsu_operator.core.spec import parse
 
 SPENT = {"cost": {"currency": "JPY", "accrued": "12.5", "periodStart": "2026-10-31T15:00:00Z"}}
 USD = LambdaPrice(Decimal("0.0000041667"), Decimal(3008), "USD")
@@ -25,20 +23,6 @@ def test_provisioned_concurrency_is_billed_in_whole_five_minutes():
     assert gb_seconds(1, Decimal(1024), Decimal(300)) == 300
     assert gb_seconds(1, Decimal(1024), Decimal(301)) == 600
     assert gb_seconds(0, Decimal(1024), Decimal(301)) == 0
-
-
-@pytest.mark.parametrize(
-    ("period", "end"),
-    [
-        ("Day", "2026-11-25T15:00"),
-        ("Week", "2026-11-29T15:00"),
-        ("Month", "2026-11-30T15:00"),
-    ],
-)
-def test_a_period_ends_at_midnight_in_the_pools_zone(period: str, end: str):
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}
-    spec = parse({"targetRef": target, "timeZone": "Asia/Tokyo", "budget": {"period": period}})
-    assert period_end(spec, NOW) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
 def test_the_forecast_is_what_was_spent_and_the_windows_to_come():

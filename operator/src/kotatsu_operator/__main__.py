@@ -24,7 +24,12 @@ async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(OPERATOR)
     operator = Operator(
-        kube, settings.namespaces, registry, name=settings.pod_name, runtime=settings.runtime
+        kube,
+        settings.namespaces,
+        registry,
+        name=settings.pod_name,
+        runtime=settings.runtime,
+        prices=settings.prices,
     )
 
     def live() -> str:

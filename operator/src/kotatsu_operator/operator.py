@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,8 +13,10 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from . import handlers
+from .accounts import Accounts
 from .autoscaling import give_back
 from .console.board import Board
+from .core.cost import NO_PRICES, PriceTable
 from .core.spec import OnDelete, SpecError, parse
 from .events import Events
 from .knative import floor as knative
@@ -47,12 +50,13 @@ class Operator:
         registry: CollectorRegistry,
         *,
         name: str = "kotatsu-operator",
+        prices: PriceTable = NO_PRICES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
         runtime: Runtime = Runtime.AUTO,
     ) -> None:
         self.board = Board(clock)
-        self.world = World(watchers=[self.board])
+        self.world = World(watchers=[self.board], clock=clock)
         self._kube = kube
         self._namespaces = list(namespaces)
         self._name = name
@@ -66,6 +70,7 @@ class Operator:
             displays=[PoolMetrics(registry), self.board],
             clock=clock,
             hook=hook,
+            accounts=Accounts(prices, time.monotonic),
         )
         self.planner = Planner(self._reconciler.look, clock)
         self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)

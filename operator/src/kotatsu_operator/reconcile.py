@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from .acceptance import Accepted, Refusal, accept
+from .accounts import Account, Accounts
 from .autoscaling import set_minimum
 from .conditions import target_conditions, transitions
 from .contest import foreign_write
-from .core.cost import Ledger, accrue
 from .core.decide import LOOK_AGAIN, decide
+from .core.ledger import Ledger
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
@@ -30,7 +31,6 @@ from .status import (
     date_conditions,
     decided_status,
     pool_conditions,
-    read_ledger,
     read_memory,
     worth_writing,
 )
@@ -70,14 +70,14 @@ class Reconciler:
     displays: Sequence[Display]
     clock: Callable[[], datetime]
     hook: Hook = no_hook
+    accounts: Accounts = field(default_factory=Accounts)
     _memory: dict[Key, Memory] = field(default_factory=dict)
-    _ledger: dict[Key, Ledger] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a deleted pool."""
         self._memory.pop(key, None)
-        self._ledger.pop(key, None)
+        self.accounts.forget(key)
         self._written.pop(key, None)
         for display in self.displays:
             display.forget(key)
@@ -99,10 +99,12 @@ class Reconciler:
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
         pods = self.world.target_pods(key[0], judged.selector)
+        departed = self.world.take_departed(key[0], judged.selector)
+        account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
             seen = await self._observe(key, judged, status, memory, pods)
-            decision = decide(spec, seen, memory, now)
-            return await self._act(key, pool, judged, seen, decision, pods, now)
+            decision = decide(spec, seen, memory, now, account.allowed)
+            return await self._act(key, pool, judged, seen, decision, account, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
             await self._reread(key)
@@ -183,14 +185,15 @@ class Reconciler:
         judged: Accepted,
         seen: Observation,
         decision: Decision,
-        pods: list[PodView],
+        account: Account,
         now: datetime,
     ) -> datetime:
         spec = judged.spec
         pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
-        ledger = self._accrue(key, pool, spec, pods, now)
+        target = judged.deployment or judged.knative_service
+        ledger = account.foresee(spec, decision.memory, target, now)
         seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
@@ -203,10 +206,11 @@ class Reconciler:
             # Written before any Revision is touched: a crash in between forgets nothing.
             status["knative"] = kept_status(course.kept)
             conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
-        notes = (*decision.notes, *transitions(_conditions(pool), conditions))
+        conditions += account.conditions
+        told = (*decision.notes, *transitions(_conditions(pool), conditions), *account.notes)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
-        await self._tell(key, pool, notes)
+        await self._tell(key, pool, told)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
         if course is not None:
@@ -257,15 +261,6 @@ class Reconciler:
         return now + RETRY
 
     # --- write down ---
-
-    def _accrue(
-        self, key: Key, pool: Object, spec: PoolSpec, pods: list[PodView], now: datetime
-    ) -> Ledger:
-        ledger = self._ledger.get(key) or read_ledger(pool.get("status") or {})
-        billed = [p.billed for p in pods if p.billed is not None]
-        ledger = accrue(ledger, billed, spec.budget, now) if spec.budget.currency else Ledger()
-        self._ledger[key] = ledger
-        return ledger
 
     async def _refuse(self, key: Key, pool: Object, refusal: Refusal, now: datetime) -> None:
         conditions = [

@@ -8,10 +8,11 @@ from typing import Any
 
 from .core.activity import override_end
 from .core.autoscaler import Original
+from .core.budget import Standing
 from .core.contest import Contest
-from .core.cost import Ledger
 from .core.durations import format_duration, parse_duration
-from .core.spec import PoolSpec
+from .core.ledger import Ledger, Spent
+from .core.spec import Period, PoolSpec
 from .core.state import (
     Decision,
     Memory,
@@ -120,12 +121,50 @@ def _contest_status(contest: Contest | None) -> Status | None:
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
     """The ledger as the status keeps it."""
     cost = status.get("cost") or {}
+    currency, before = cost.get("currency", ""), cost.get("previous")
     return Ledger(
-        currency=cost.get("currency", ""),
+        currency=currency,
         period_start=moment(cost.get("periodStart")),
         accrued=Decimal(cost.get("accrued", "0")),
         at=moment(cost.get("at")),
+        period=Period(cost.get("period", Period.MONTH)),
+        period_end=moment(cost.get("periodEnd")),
+        exhausted_at=moment(cost.get("exhaustedAt")),
+        previous=None
+        if not before
+        else Spent(
+            before.get("currency", currency),
+            datetime.fromisoformat(before["periodStart"]),
+            Decimal(before["accrued"]),
+        ),
     )
+
+
+def cost_status(ledger: Ledger) -> Status | None:
+    """The ledger written down; None for a pool without prices."""
+    if not ledger.currency:
+        return None
+    before, limit, expected = ledger.previous, ledger.limit, ledger.forecast
+    return {
+        "currency": ledger.currency,
+        "period": ledger.period.value,
+        "periodStart": stamp(ledger.period_start),
+        "periodEnd": stamp(ledger.period_end),
+        "accrued": f"{ledger.accrued:.6f}",
+        "ratePerHour": f"{ledger.rate:.6f}",
+        "forecast": None if expected is None else f"{expected:.2f}",
+        "at": stamp(ledger.at),
+        "limit": None if limit is None else str(limit),
+        "exhausted": None if limit is None else ledger.exhausted_at is not None,
+        "exhaustedAt": stamp(ledger.exhausted_at),
+        "previous": None
+        if before is None
+        else {
+            "currency": before.currency,
+            "periodStart": stamp(before.period_start),
+            "accrued": f"{before.accrued:.6f}",
+        },
+    }
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
@@ -183,15 +222,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
         "nextTransition": None
         if coming is None
         else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
-        "cost": None
-        if not ledger.currency
-        else {
-            "currency": ledger.currency,
-            "periodStart": stamp(ledger.period_start),
-            "accrued": f"{ledger.accrued:.6f}",
-            "ratePerHour": f"{ledger.rate:.6f}",
-            "at": stamp(ledger.at),
-        },
+        "cost": cost_status(ledger),
     }
 
 
@@ -216,6 +247,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     no_activator = seen.acknowledged is None
     if asleep and no_activator:
         ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)
+    elif asleep and decision.memory.reason is Reason.BUDGET:
+        ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
     elif asleep:
         ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
     elif phase is Phase.WARMING:
@@ -243,6 +276,18 @@ _NO_ACTIVATOR = (
 )
 
 
+_BUDGET_EXHAUSTED = (
+    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
+    "is raised"
+)
+
+
+def budget_condition(standing: Standing, message: str) -> Status:
+    """BudgetAvailable: whether the pool may still begin to spend."""
+    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
+    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
+
+
 def date_conditions(
     new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[Status]:
@@ -257,22 +302,27 @@ def date_conditions(
     return dated
 
 
-_QUIET = ("lastActive", "cost", "demandUnknownSince")
+_QUIET = (
+    "lastActive",
+    "demandUnknownSince",
+    "cost.accrued",
+    "cost.ratePerHour",
+    "cost.forecast",
+    "cost.at",
+)
 """Fields that change all the time: they alone are written once a minute, not at each look."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status says something the old one does not."""
-    for name, value in new.items():
-        if name in _QUIET and not quiet_too:
-            continue
-        if not _same(value, old.get(name)):
-            return True
-    return False
+    quiet = () if quiet_too else _QUIET
+    return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
-def _same(new: Any, old: Any) -> bool:
+def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+    if name in quiet:
+        return True
     if isinstance(new, dict):
         known = old if isinstance(old, dict) else {}
-        return all(_same(value, known.get(name)) for name, value in new.items())
+        return all(_same(value, known.get(n), f"{name}.{n}", quiet) for n, value in new.items())
     return bool(new == old)

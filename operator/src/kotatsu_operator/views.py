@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from .core.cost import BilledPod, requested
+from .core.cost import is_sidecar, pod_requests
+from .core.ledger import BilledPod
 from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
@@ -74,17 +74,12 @@ class PodView:
     has_served: bool
     """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
     scheduled_at: datetime | None
-    requests: Mapping[str, Decimal]
     ports: Mapping[str, int]
     probe: Mapping[str, Any] | None
     """The readiness probe of the first container that has one."""
-
-    @property
-    def billed(self) -> BilledPod | None:
-        """The pod as the ledger sees it; None before it was scheduled."""
-        if self.scheduled_at is None:
-            return None
-        return BilledPod(self.scheduled_at, self.requests)
+    billed: BilledPod | None = None
+    """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
+    """
 
     def port(self, wanted: str | int) -> int | None:
         """Number of a container port given by name or number."""
@@ -101,14 +96,18 @@ def pod_view(obj: Object) -> PodView:
     running = status.get("phase") == "Running"
     ports: dict[str, int] = {}
     probe = None
-    # A sidecar is an init container that stays; it serves like any other.
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    # A sidecar is an init container that stays; it requests and serves like any other.
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     for container in [*(spec.get("containers") or ()), *sidecars]:
         for port in container.get("ports") or ():
             ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
         probe = probe or container.get("readinessProbe")
     over = status.get("phase") in ("Succeeded", "Failed")
-    is_scheduled = scheduled.get("status") == "True" and not over
+    began = moment(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
+    ended = _ended(status) if over else None
+    billed = None
+    if began is not None and (ended is not None or not over):
+        billed = BilledPod(began, pod_requests(spec), meta["uid"], ended)
     return PodView(
         key=key_of(obj),
         uid=meta["uid"],
@@ -119,10 +118,10 @@ def pod_view(obj: Object) -> PodView:
         running=running,
         terminating="deletionTimestamp" in meta,
         has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
-        scheduled_at=moment(scheduled.get("lastTransitionTime")) if is_scheduled else None,
-        requests=requested(spec),
+        scheduled_at=None if over else began,
         ports=ports,
         probe=probe,
+        billed=billed,
     )
 
 
@@ -136,6 +135,13 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
     if ready.get("status") == "True":
         return True
     return started is not None and changed is not None and changed - started > _SAME_MOMENT
+
+
+def _ended(status: Mapping[str, Any]) -> datetime | None:
+    """When the last container of a finished pod ended."""
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
+    ends = [moment((state.get("terminated") or {}).get("finishedAt")) for state in states]
+    return max((end for end in ends if end is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """What the operator has seen of the cluster, indexed by what it asks for."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .core.ledger import BilledPod
 from .knative.view import KnativeWorld
 from .kube import Object, version_of
 from .views import (
@@ -19,6 +21,12 @@ from .views import (
     selects,
     slice_view,
 )
+
+_DEPARTED = 1000
+"""How many pods that are gone are kept in a namespace until their pool's ledger has them."""
+
+Departed = deque[tuple[Mapping[str, str], BilledPod]]
+"""Labels and bill of pods that are gone."""
 
 
 class Watcher(Protocol):
@@ -44,6 +52,10 @@ class World:
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: dict[Key, Object] = field(default_factory=dict)
     knative: KnativeWorld = field(default_factory=KnativeWorld)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _departed: dict[str, Departed] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
+    )
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -77,8 +89,11 @@ class World:
         return view
 
     def forget_pod(self, key: Key) -> None:
-        """Forget a Pod that is gone."""
-        self.pods[key[0]].pop(key[1], None)
+        """Forget a Pod that is gone, once its pool has paid for its last moments."""
+        view = self.pods[key[0]].pop(key[1], None)
+        if view is not None and view.billed is not None and view.billed.gone_at is None:
+            bill = replace(view.billed, gone_at=self.clock())
+            self._departed[key[0]].append((view.labels, bill))
 
     def keep_slice(self, obj: Object) -> SliceView | None:
         """Remember an activator's slice; None when the slice is somebody else's."""
@@ -145,6 +160,14 @@ class World:
     def target_pods(self, namespace: str, selector: dict[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
         return [p for p in self.pods[namespace].values() if selects(selector, p.labels)]
+
+    def take_departed(self, namespace: str, selector: dict[str, Any]) -> list[BilledPod]:
+        """The bills of a Deployment's pods that have gone since this was last asked."""
+        departed = self._departed[namespace]
+        taken = [(labels, bill) for labels, bill in departed if selects(selector, labels)]
+        for entry in taken:
+            departed.remove(entry)
+        return [bill for _, bill in taken]
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""

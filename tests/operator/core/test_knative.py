@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kotatsu_operator.core.budget import Allowed
 from kotatsu_operator.core.decide import decide
 from kotatsu_operator.core.knative import (
     SCALE_DOWN,
@@ -15,6 +16,7 @@ from kotatsu_operator.core.knative import (
     observe,
     share,
 )
+from kotatsu_operator.core.spec import OnExhausted
 from kotatsu_operator.core.state import Memory, Phase, Reason, Route
 
 from .values import MINUTE, SECOND, once, override, pool_spec, t
@@ -293,3 +295,22 @@ def test_a_restart_at_any_moment_sees_the_same():
         restarted.look(now, actual)
         restarted.memory = replace(restarted.memory, raised_at=None)
         assert restarted.state == straight.state
+
+
+# --- a spent budget ---
+
+
+@pytest.mark.parametrize("policy", [OnExhausted.NO_NEW_WARMTH, OnExhausted.SLEEP])
+def test_a_spent_budget_takes_the_floor_away_and_leaves_requests_to_knative(policy):
+    spec = pool_spec(targetRef=TARGET, windows=[once("w", "10:00", "12:00", 2)])
+    began = t("10:00") if policy is OnExhausted.SLEEP else t("09:50")
+    spent = Allowed(policy, began, t("23:00"), t("23:00"))
+    warm = Memory(phase=Phase.WARM, reason=Reason.WINDOW, since=t("09:40"))
+    seen = observe({"a": 100}, by_name(rev("a", "2", actual=2)), pods=2)
+    going = decide(spec, seen, warm, t("10:30"), spent)
+    assert (going.floor, going.memory.phase) == (0, Phase.DRAINING)
+    empty = observe({"a": 100}, by_name(rev("a")), pods=0)
+    gone = decide(spec, empty, going.memory, t("10:35"), spent)
+    assert (gone.memory.phase, gone.memory.reason) == (Phase.ASLEEP, Reason.IDLE)
+    asked = observe({"a": 100}, by_name(rev("a", actual=1)), pods=1)
+    assert decide(spec, asked, gone.memory, t("10:40"), spent).memory.phase is Phase.WARM

@@ -8,8 +8,8 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from kotatsu_operator.core.schedule import to_instant
-from kotatsu_operator.core.spec import Period, PoolSpec
+from kotatsu_operator.core.period import period_at
+from kotatsu_operator.core.spec import PoolSpec
 
 from .errors import DemoModeError
 from .money import amount, number
@@ -68,23 +68,14 @@ def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
     return instances * mib / 1024 * ceil(seconds / _ROUNDING) * _ROUNDING
 
 
-def period_end(spec: PoolSpec, now: datetime) -> datetime:
-    """When the budget's period ends: midnight in the pool's zone, of a day, Monday or first."""
-    today = now.astimezone(spec.zone).date()
-    match spec.budget.period:
-        case Period.DAY:
-            last = today + timedelta(days=1)
-        case Period.WEEK:
-            last = today + timedelta(days=7 - today.weekday())
-        case Period.MONTH:
-            last = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return to_instant(datetime(last.year, last.month, last.day), spec.zone)[0]  # noqa: DTZ001
+def _period_end(spec: PoolSpec, now: datetime) -> datetime:
+    return period_at(spec.budget.period, spec.zone, now)[1]
 
 
 def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
     """Work out what a pool costs, from its status, its schedule and its prices."""
     written = pool.status.get("cost") or {}
-    end = _moment(written.get("periodEnd")) or period_end(pool.spec, now)
+    end = _moment(written.get("periodEnd")) or _period_end(pool.spec, now)
     coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
     spent = Decimal(written["accrued"]) if written.get("currency") else None
     forecast = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.activity import in_force
-from kotatsu_operator.core.cost import hourly, requested
+from kotatsu_operator.core.cost import hourly, pod_requests
 from kotatsu_operator.core.durations import parse_duration
 from kotatsu_operator.core.spec import Override, PoolSpec, SpecError, parse
 from kotatsu_operator.core.state import Memory, WarmUp
@@ -166,4 +166,4 @@ def _requests_of(api: Api, item: Object) -> Mapping[str, Decimal] | None:
 
 def requests_of(workload: Object) -> dict[str, Decimal]:
     """What one pod of a Deployment or Knative Service requests."""
-    return requested((workload.get("spec") or {}).get("template", {}).get("spec") or {})
+    return pod_requests((workload.get("spec") or {}).get("template", {}).get("spec") or {})

@@ -9,6 +9,8 @@ from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import SERVICE_LABEL, PodView, is_ours, pod_view, selects
 
+from .budget import SpentBudget, spent_budget
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -29,6 +31,8 @@ class Pool:
     """Pools that are woken together with this one."""
     deleted: bool = False
     """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
+    spent: SpentBudget | None = None
+    """The spent budget that keeps it asleep."""
 
 
 def pool_view(obj: Object) -> Pool:
@@ -54,6 +58,7 @@ def pool_view(obj: Object) -> Pool:
         ),
         settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
         wake_with=tuple(wake.get("wakeWith") or ()),
+        spent=spent_budget(spec, status),
     )
 
 

@@ -92,6 +92,10 @@ class Waker:
         if client.seen.path in pool.ignore_paths:
             client.answer(answers.PROBE_OK)
             return
+        if pool.spent is not None and (seconds := self._spent_for(pool)):
+            detail = answers.budget_spent(self.name, pool.spent.limit)
+            self._refuse(client, "budget", detail, seconds)
+            return
         if len(self._held) >= pool.max_held:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
@@ -167,6 +171,12 @@ class Waker:
         if client in self._held:
             self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
 
+    def _spent_for(self, pool: Pool) -> int:
+        """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
+        if pool.spent is None or self._ready:
+            return 0
+        return pool.spent.retry_after(pool.phase, datetime.now(UTC))
+
     def _refuse(self, client: Client, reason: str, detail: str, retry_after: int) -> None:
         self._held.discard(client)
         self._waiting.discard(client)
@@ -226,7 +236,9 @@ class Waker:
     def poke(self) -> None:
         """Wake the pool for another one that will need it (spec.wake.wakeWith), holding nobody."""
         pool = self._view.pools.get(self.name)
-        if pool is not None and pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
+        if pool is None or self._spent_for(pool):
+            return
+        if pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
             self._announced_epoch = pool.epoch
             self._spawn(self._raise_for_another())
 

@@ -19,6 +19,7 @@ from .activity import (
     remember_ticket,
 )
 from .autoscaler import own_steps, remember_original, wanted_minimum
+from .budget import EVERYTHING, Allowed
 from .contest import remember_write
 from .demand import recommend
 from .knative import KnativeStep
@@ -32,8 +33,14 @@ LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
 
 
-def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Decision:
-    """Decide on one pool. Pure; `now` is an aware datetime in UTC."""
+def decide(
+    spec: PoolSpec,
+    seen: Observation,
+    memory: Memory,
+    now: datetime,
+    allowed: Allowed = EVERYTHING,
+) -> Decision:
+    """Decide on one pool. Pure; `now` is an aware datetime in UTC, `allowed` is the budget's."""
     is_new = memory.since is None
     memory = first_sight(_not_ahead(memory, now), seen, now)
     memory = remember_override(spec.override, memory, now)
@@ -55,10 +62,11 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     resumed = memory.reason is Reason.SUSPENDED
     if resumed:
         memory = replace(memory, reason=Reason.IDLE)
-    floor, reason = floor_of(spec, override, plan)
+    kept = allowed.trim(plan)
+    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
-    asleep_asked = (
+    asleep_asked = allowed.sleeps or (
         override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
     )
     wanted, trend = recommend(
@@ -67,24 +75,25 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     if seen.autoscaler is not None:
         wanted = 0  # following demand above the floor is the autoscaler's work
     memory = replace(memory, trend=trend)
+    wanted = wanted if allowed.begins else min(wanted, seen.replicas)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
     make_step = KnativeStep if spec.target.is_knative else Step
-    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
+    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked, allowed)
     memory, replicas, sleep, force, notes = step.take()
     memory = remember_proof(memory, seen, floor)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
-    # An override that asks for less also asks for no punctuality.
+    # An override or a budget that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
     memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
         memory=memory,
         replicas=replicas,
-        recheck=_recheck(spec, memory, plan, override, now),
+        recheck=_recheck(spec, memory, plan, override, now, allowed.recheck),
         floor=floor,
-        window=plan.window,
-        next=plan.next,
+        window=kept.window,
+        next=kept.next,
         sleep=sleep,
         force=force,
         minimum=_minimum(seen, memory, floor, released=False),
@@ -168,11 +177,18 @@ def _judge(
 
 
 def _recheck(
-    spec: PoolSpec, memory: Memory, plan: Plan, override: Override | None, now: datetime
+    spec: PoolSpec,
+    memory: Memory,
+    plan: Plan,
+    override: Override | None,
+    now: datetime,
+    budget: datetime | None,
 ) -> datetime:
     # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
     # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
     times = [now + LOOK_AGAIN]
+    if budget is not None:
+        times.append(budget)
     if plan.next is not None:
         times.append(plan.next.at)
     if override is not None:

@@ -172,7 +172,7 @@ class KnativeStep(Step):
                 self._stay()
         elif reason in (Reason.WINDOW, Reason.OVERRIDE):
             self.memory = replace(self.memory, raised_at=None)
-            self._enter(Phase.DRAINING, Reason.OVERRIDE if self.asleep_asked else Reason.IDLE)
+            self._enter(Phase.DRAINING, self._why_down())
             self.notes.append(
                 Note("Draining", "the floor is gone; Knative keeps the pods that requests need")
             )
@@ -186,4 +186,6 @@ class KnativeStep(Step):
         if phase is Phase.ASLEEP:
             self.notes.append(Note("Asleep", "the last pod is gone; Knative wakes it on request"))
         self.memory = replace(self.memory, raised_at=None)
-        self._enter(phase, Reason.OVERRIDE if self.asleep_asked else Reason.IDLE)
+        # Knative wakes it on request whatever is spent: its budget does not hold it asleep.
+        by_override = self.asleep_asked and not self.allowed.sleeps
+        self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)

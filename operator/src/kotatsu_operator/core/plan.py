@@ -107,9 +107,16 @@ def _upcoming(known: Sequence[Occurrence], lead: timedelta, now: datetime) -> li
     return sorted(found, key=lambda t: t.at)
 
 
-def floor_of(spec: PoolSpec, override: Override | None, plan: Plan) -> tuple[int, Reason]:
-    """The replicas that must be there whatever the demand, and who says so."""
+def floor_of(
+    spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
+) -> tuple[int, Reason]:
+    """The replicas that must be there whatever the demand, and who says so.
+
+    `spent` says that the budget puts the pool to sleep, whatever else asks for it.
+    """
     limit = spec.scaling.max_replicas
+    if spent:
+        return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
     floor, reason = min(plan.floor, limit), Reason.WINDOW

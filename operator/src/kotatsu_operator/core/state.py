@@ -30,6 +30,7 @@ class Reason(StrEnum):
     OVERRIDE = "Override"
     IDLE = "Idle"
     SUSPENDED = "Suspended"
+    BUDGET = "Budget"
 
 
 class Route(StrEnum):
