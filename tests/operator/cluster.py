@@ -265,6 +265,14 @@ class FakeKube:
 
     # --- what the programs call ---
 
+    def guarded(self, may_write: Callable[[], bool]) -> "FakeKube":
+        """The same API server; that the guard is asked is tested with the real client."""
+        return self
+
+    async def list_all(self, kind: Any, namespace: str) -> list[Object]:
+        await self._enter("list", kind.__name__)
+        return [o for o in self.all(kind.__name__) if o["metadata"]["namespace"] == namespace]
+
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))

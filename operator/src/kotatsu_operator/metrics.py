@@ -64,6 +64,10 @@ class PoolMetrics:
         self.accrued.labels(*key).set(float(ledger.accrued))
         self.rate.labels(*key).set(float(ledger.rate))
 
+    def rest(self, key: Key) -> None:
+        """Drop the series of a pool that another operator decides on."""
+        self.forget(key)
+
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
         for metric in self._all:

@@ -23,7 +23,7 @@ from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
-from .sleep import Hook, no_hook, try_sleep
+from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
     Status,
     condition,
@@ -58,6 +58,9 @@ class Display(Protocol):
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
 
+    def rest(self, key: Key) -> None:
+        """Nothing is decided on this pool here any more: another operator may lead."""
+
 
 @dataclass
 class Reconciler:
@@ -70,6 +73,7 @@ class Reconciler:
     displays: Sequence[Display]
     clock: Callable[[], datetime]
     hook: Hook = no_hook
+    remember: Remember = no_record
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _ledger: dict[Key, Ledger] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
@@ -81,6 +85,14 @@ class Reconciler:
         self._written.pop(key, None)
         for display in self.displays:
             display.forget(key)
+
+    def reset(self) -> None:
+        """Drop all that is remembered: while another operator leads, it grows old."""
+        for key in self._memory.keys() | self._ledger.keys() | self._written.keys():
+            for display in self.displays:
+                display.rest(key)
+        for remembered in (self._memory, self._ledger, self._written):
+            remembered.clear()
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
@@ -243,6 +255,7 @@ class Reconciler:
             self.clock,
             force=decision.force,
             hook=self.hook,
+            remember=self.remember,
         )
         if attempt.pool is not None:
             self.world.keep_pool(attempt.pool)
