@@ -82,8 +82,9 @@ class Uninstall:
                 for namespace in self.namespaces:
                     await self._give_back(namespace)
                 await self._until(self._unready, "waiting for pods")
-                for pool in self._awake.values():
-                    await self._trying(partial(self._make_native, key_of(pool)))
+                for key in self._awake:
+                    with contextlib.suppress(NotFoundError):  # deleted meanwhile
+                        await self._trying(partial(self._make_native, key))
                 await self._leave_path()
                 await _end(renewing)
                 await self._trying(self._delete_lease)
@@ -200,9 +201,10 @@ class Uninstall:
         await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
 
     async def _note(self, key: Key, text: str) -> None:
-        pool = await self.kube.get(WarmPool, *key)
-        status = {"conditions": _unknown(pool.get("status") or {}, text)}
-        await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+        with contextlib.suppress(NotFoundError):
+            pool = await self.kube.get(WarmPool, *key)
+            status = {"conditions": _unknown(pool.get("status") or {}, text)}
+            await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
 
     async def _leave_path(self) -> None:
         if not await self._trying(self._in_path):
