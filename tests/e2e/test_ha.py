@@ -9,10 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from e2e.conftest import ROOT, add_recorder, built, cluster_ip, install_platform, start_app
-from e2e.kit import Stream, acted_once, eventually, parse, wall
-
 from chart.kit import helm
+from e2e.conftest import ROOT, add_recorder, cluster_ip, install_platform, start_app
+from e2e.kit import Stream, acted_once, eventually, parse, wall
 
 pytestmark = pytest.mark.e2e
 
@@ -81,7 +80,7 @@ def name_of(purpose):
     return f"{purpose}-{uuid.uuid4().hex[:4]}"
 
 
-async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node):
+async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node, record_property):
     if not on_node:
         pytest.skip("only tools/node lets this machine kill what runs in a pod")
     former = await settled(two)
@@ -100,7 +99,7 @@ async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node):
     signal_pod(victim, signal.SIGKILL)
     took = await taken_from(two, former, within=15)
 
-    print(f"\ntook over after {took:.1f} s")
+    record_property("takeover", took)
     await eventually("ready", lambda: (app.status().get("lastOpening") or {}).get("readyAt"), 60)
     opening = app.status()["lastOpening"]
     assert opening["window"] == "soon"
@@ -108,11 +107,11 @@ async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node):
     assert told(two, app.name, "Warming") == [leader(two)]
 
 
-async def test_a_leader_that_ends_lets_the_other_act_at_once(two):
+async def test_a_leader_that_ends_lets_the_other_act_at_once(two, record_property):
     former = await settled(two)
     two("delete", "pod", former, "--wait=false")
     took = await taken_from(two, former, within=5)
-    print(f"\ntook over after {took:.1f} s")
+    record_property("takeover", took)
 
 
 async def test_a_leader_that_stood_still_has_nothing_to_say_when_it_goes_on(two, on_node):
@@ -142,9 +141,8 @@ async def test_only_the_leader_shows_pools_and_says_that_it_leads(two):
     async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
         for name, pod in operators(two).items():
             page = (await http.get(f"http://{pod['status']['podIP']}:8080/metrics")).text
-            found[name] = (
-                "kotatsu_operator_leader 1.0" in page, f'kotatsu_pool_phase{{name="{app.name}"' in page
-            )  # fmt: skip
+            shows = f'kotatsu_pool_phase{{name="{app.name}"' in page
+            found[name] = ("kotatsu_operator_leader 1.0" in page, shows)
     assert found[former] == (True, True)
     assert {v for n, v in found.items() if n != former} == {(False, False)}
 
@@ -184,7 +182,9 @@ async def test_an_upgrade_keeps_the_record_of_what_sleeps(two):
 
 
 @pytest.mark.timeout(420)
-async def test_an_uninstall_under_traffic_loses_nothing_and_an_install_adopts(make_namespace):
+async def test_an_uninstall_under_traffic_loses_nothing_and_an_install_adopts(
+    make_namespace, record_property
+):
     kubectl = make_namespace("leave")
     install_platform(kubectl)
     add_recorder(kubectl)
@@ -195,7 +195,6 @@ async def test_an_uninstall_under_traffic_loses_nothing_and_an_install_adopts(ma
     quiet = await start_app(
         kubectl, name_of("quiet"), scaling={"idleAfter": "3s"}, drain={"routeSettle": "2s"}
     )
-    kubectl("scale", f"deployment/{quiet.name}", "--replicas=2")
     await quiet.asleep()
 
     done = None
@@ -211,7 +210,7 @@ async def test_an_uninstall_under_traffic_loses_nothing_and_an_install_adopts(ma
     assert done.returncode == 0, done.stderr
     assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
     assert not other.failures, f"{len(other.failures)} of {other.done}: {other.failures[:5]}"
-    print(f"\n{stream.done} + {other.done} requests")
+    record_property("requests", stream.done + other.done)
     for app in (busy, quiet):
         await acted_once(app, recorder)
         assert app.status()["route"]["target"] == "Native"
