@@ -1,6 +1,7 @@
 """Operators that end, stand still or are away, and an uninstall under traffic."""
 
 import asyncio
+import json
 import os
 import signal
 import uuid
@@ -172,13 +173,34 @@ async def test_an_upgrade_keeps_the_record_of_what_sleeps(two):
     await app.asleep()
     record = two.get("configmap", "kotatsu-targets")["data"]
     assert any(app.name in text for text in record.values())
-    done = helm(
-        *("upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", two.namespace, "--wait"),
-        *("--reuse-values", "--set=logLevel=debug"),
-    )
-    assert done.returncode == 0, done.stderr
-    after = two.get("configmap", "kotatsu-targets")["data"]
-    assert record.items() <= after.items()
+    # One operator, then two again: the strategy follows.
+    for replicas, strategy in ((1, "Recreate"), (2, "RollingUpdate")):
+        done = helm(
+            *("upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", two.namespace, "--wait"),
+            *("--reuse-values", f"--set=operator.replicas={replicas},logLevel=debug"),
+        )
+        assert done.returncode == 0, done.stderr
+        assert two.get("deployment", "kotatsu-operator")["spec"]["strategy"]["type"] == strategy
+        after = two.get("configmap", "kotatsu-targets")["data"]
+        assert record.items() <= after.items()
+
+
+async def test_an_operator_that_elects_no_leader_ends_before_two_that_do_begin(make_namespace):
+    kubectl = make_namespace("older")
+    install_platform(kubectl, "crds.upgrade=false")
+    env = kubectl.get("deployment", "kotatsu-operator")["spec"]["template"]["spec"]["containers"]
+    number = [e["name"] for e in env[0]["env"]].index("KOTATSU_POD_NAMESPACE")
+    path = f"/spec/template/spec/containers/0/env/{number}"
+    patch = json.dumps([{"op": "remove", "path": path}])
+    kubectl("patch", "deployment", "kotatsu-operator", "--type=json", "-p", patch)
+    for strategy in ("Recreate", "RollingUpdate"):  # the first knows no Lease, the second does
+        done = helm(
+            *("upgrade", "kotatsu", str(ROOT / "charts/kotatsu"), "-n", kubectl.namespace),
+            *("--reuse-values", "--set=operator.replicas=2", "--wait"),
+        )
+        assert done.returncode == 0, done.stderr
+        found = kubectl.get("deployment", "kotatsu-operator")["spec"]["strategy"]["type"]
+        assert found == strategy
 
 
 @pytest.mark.timeout(420)

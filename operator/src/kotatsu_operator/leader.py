@@ -106,6 +106,9 @@ class Elector:
         except ConflictError:
             log.debug("somebody else wrote the Lease; again")
             return 0.05
+        except NotFoundError as error:
+            log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            return self._after_silence()
         except Unreachable as error:
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
