@@ -177,7 +177,9 @@ def test_before_an_uninstall_sleeping_targets_are_given_back_with_these_rights()
         ("", f"configmaps/{RECORD}", "get update"),
         ("apps", "deployments/scale", "get update"),
         ("apps", "deployments", "get"),
+        ("autoscaling", "horizontalpodautoscalers", "get patch"),
         ("discovery.k8s.io", "endpointslices", "list"),
+        ("serving.knative.dev", "revisions", "get patch"),
     }
 
 

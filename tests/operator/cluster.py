@@ -269,17 +269,15 @@ class FakeKube:
         """The same API server; that the guard is asked is tested with the real client."""
         return self
 
-    async def list_all(self, kind: Any, namespace: str) -> list[Object]:
-        await self._enter("list", kind.__name__)
-        return [o for o in self.all(kind.__name__) if o["metadata"]["namespace"] == namespace]
-
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))
 
-    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
         await self._enter("find", kind.__name__)
-        wanted = {"matchLabels": labels}
+        wanted = {"matchLabels": labels or {}}
         found = self.all(kind.__name__)
         return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 

@@ -200,17 +200,17 @@ async def test_an_object_is_replaced_at_the_version_it_carries(kube, server):
 
 async def test_all_objects_of_a_kind_are_listed_page_by_page(kube, server):
     pages = [
-        {"metadata": {"continue": "more"}, "items": [warm_pool()]},
-        {"items": [warm_pool("b")]},
+        {"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [warm_pool()]},
+        {"metadata": {"resourceVersion": "7"}, "items": [warm_pool("b")]},
     ]
-    server.answers = [(200, {"kind": "WarmPoolList", "metadata": {}} | page) for page in pages]
-    assert await kube.list_all(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
+    server.answers = [(200, {"kind": "WarmPoolList"} | page) for page in pages]
+    assert await kube.find(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
 
 
 async def test_a_kind_that_is_not_there_has_no_list(kube, server):
     server.answers = [failure(404, "NotFound")]
     with pytest.raises(NotFoundError):
-        await kube.list_all(WarmPool, "demo")
+        await kube.find(WarmPool, "demo")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.operator.cluster import (
     activator_pod,
     deployment,
     eventually,
+    service,
     warm_pool,
 )
 from tests.operator.test_records import config_map, replicas
@@ -118,7 +119,7 @@ async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(
     await operator.records.remember(slept(), 3)
     kube.down = True
     await leading(operator)
-    await eventually(lambda: len(kube.called("list")) > 1)
+    await eventually(lambda: len(kube.called("find")) > 1)
     kube.down = False
     await eventually(lambda: replicas(kube) == 3)
 
@@ -127,6 +128,7 @@ async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operato
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
     operator.world.keep_pool(kube.stored("WarmPool", "voice"))
     operator.world.keep_deployment(deployment(replicas=1))
+    operator.world.keep_service(service())
     operator.planner.touch(VOICE)
     term = await leading(operator)
     await eventually(lambda: operator._reconciler._memory)

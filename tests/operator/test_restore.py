@@ -9,12 +9,12 @@ from kotatsu_operator import restore as restore_module
 from kotatsu_operator.core.records import Entry
 from kotatsu_operator.core.spec import OnDelete
 from kotatsu_operator.kube import ConflictError
-from kotatsu_operator.restore import restore
+from kotatsu_operator.restore import restore, steps
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, eventually
 
 pytestmark = pytest.mark.timeout(20)
 
-ENTRY = Entry("voice", "Deployment", "voice", 3, OnDelete.RESTORE)
+ENTRY = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,19 @@ async def test_a_target_that_is_gone_too_is_not_missed():
     assert await restore(FakeKube(), NAMESPACE, ENTRY)
 
 
-async def test_a_target_of_a_kind_from_the_future_is_left_alone_and_not_tried_for_ever(caplog):
-    future = Entry("voice", "Train", "voice", 3, OnDelete.RESTORE)
-    assert await restore(FakeKube(), NAMESPACE, future)
-    assert "Train" in caplog.text
+async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
+    owed = {"restoreReplicas": 3, "hpa": {"name": "voice", "minReplicas": 2}}
+    entry = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, owed)
+    kube = FakeKube(deployment(replicas=0))
+    kube.on("get", _away)
+    assert not await restore(kube, NAMESPACE, entry)
+    assert replicas(kube) == 3
+
+
+def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
+    owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
+    assert list(steps(Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed))) == ["hpa"]
+
+
+def _away(*_):
+    raise OSError("away")

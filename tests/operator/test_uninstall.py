@@ -10,7 +10,16 @@ from kotatsu_operator import restore as restore_module
 from kotatsu_operator import uninstall as module
 from kotatsu_operator.leader import LEASE_NAME, Elector
 from kotatsu_operator.uninstall import HOLDER, Uninstall, UninstallError
-from tests.operator.cluster import NAMESPACE, FakeKube, deployment, eventually, warm_pool
+from tests.operator.cluster import (
+    NAMESPACE,
+    FakeKube,
+    deployment,
+    eventually,
+    horizontal_pod_autoscaler,
+    owned,
+    revision,
+    warm_pool,
+)
 from tests.operator.test_records import config_map, replicas
 from tests.operator.test_world import published
 
@@ -30,7 +39,7 @@ class Cluster:
         self.said = []
         self.pods_come = self.activators_leave = True
         self.kube.on("get", self._time_passes)
-        self.kube.on("list", self._time_passes)
+        self.kube.on("find", self._time_passes)
 
     def _time_passes(self, *_):
         if self.pods_come:
@@ -150,6 +159,27 @@ async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance
     await Cluster(asleep()).uninstall()
     await Cluster(warm_pool(status={}), deployment(replicas=1)).uninstall()
     await Cluster().uninstall()
+
+
+async def test_a_shared_autoscaler_gets_its_minimum_back():
+    shared = horizontal_pod_autoscaler(least=5)
+    shared["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
+    pool = asleep()
+    pool["status"]["hpa"] = {"name": "voice", "minReplicas": 2}
+    cluster = Cluster(pool, deployment(replicas=5), published("activator-1", 1), shared)
+    await cluster.uninstall()
+    assert cluster.kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 2
+    assert "hpa" not in cluster.pool()["status"]
+
+
+async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
+    pool = warm_pool(status={"knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]}})
+    pool["spec"]["targetRef"]["kind"] = "Service"
+    cluster = Cluster(pool, revision("voice-1", min_scale="5"))
+    await cluster.uninstall()
+    annotations = cluster.kube.stored("Revision", "voice-1")["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/min-scale"] == "1"
+    assert "knative" not in cluster.pool()["status"]
 
 
 async def test_targets_whose_pool_is_gone_come_back_too(cluster):

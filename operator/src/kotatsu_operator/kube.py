@@ -127,14 +127,6 @@ class Kube:
         """Read one object. Raises NotFoundError."""
         return cast(Object, await self._call(self._client.get(kind, name, namespace=namespace)))
 
-    async def list_all(self, kind: Any, namespace: str) -> list[Object]:
-        """Read all objects of a kind. Raises NotFoundError when there is no such kind."""
-
-        async def read() -> list[Object]:
-            return [cast(Object, o) async for o in self._client.list(kind, namespace=namespace)]
-
-        return cast(list[Object], await self._call(read()))
-
     async def get_scale(self, namespace: str, name: str) -> Scale:
         """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
         found = await self._call(self._client.get(Deployment.Scale, name, namespace=namespace))
@@ -158,9 +150,12 @@ class Kube:
             raise
         return True
 
-    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
-        """Read all objects with these labels."""
-        return (await self._list(kind, namespace, labels))[0]
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """Read all objects with these labels. Raises NotFoundError when there is no such kind."""
+        items, _ = await self._call(self._list(kind, namespace, labels))
+        return cast(list[Object], items)
 
     async def _list(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None

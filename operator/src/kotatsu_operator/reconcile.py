@@ -221,6 +221,7 @@ class Reconciler:
         await self._tell(key, pool, notes)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        await self.remember(pool, None)
         if course is not None:
             await knative.apply(self.kube, self.world.knative, key[0], course.patches)
         if spec.target.is_knative:

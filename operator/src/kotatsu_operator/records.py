@@ -1,10 +1,9 @@
-"""The record of what has been put to sleep: kept in a ConfigMap, and settled with what is there."""
+"""The record of what targets get back: kept in a ConfigMap, and settled with what is there."""
 
 import logging
 from collections.abc import Callable, Mapping
 
-from .core.records import Entry, entry_of, heir, settle
-from .core.spec import OnDelete
+from .core.records import Entry, entry_of, heir, settle, told_of
 from .kube import ConfigMap, ConflictError, Kube, NotFoundError, Object, WarmPool
 from .restore import restore
 from .views import Key, key_of
@@ -32,13 +31,21 @@ class Records:
         """Forget what is known to be written: another operator may have been at it."""
         self._known.clear()
 
-    async def remember(self, pool: Object, replicas: int) -> None:
-        """Write a pool down before it first sleeps; nothing to do when that stands already."""
-        entry = entry_of(pool, replicas)
+    async def remember(self, pool: Object, replicas: int | None = None) -> None:
+        """Write down what a pool owes, before it is changed; free when that stands already.
+
+        `replicas` is what the target gets back after a first sleep that is about to come.
+        """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
-        if entry is None or self._known.get((namespace, uid)) == entry.text():
+        known = self._known.get((namespace, uid), "")
+        if told_of(pool, replicas, known) == known:
             return
-        await self._edit(namespace, lambda data: {**data, uid: entry.text()})
+
+        def told(data: Data) -> Data:
+            text = told_of(pool, replicas, data.get(uid, ""))
+            return {**data, uid: text} if text else data
+
+        await self._edit(namespace, told)
 
     async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
         """A pool was deleted while we watched: give its target back, and strike it out."""
@@ -55,7 +62,7 @@ class Records:
 
         Returns the pools as listed afresh.
         """
-        pools = await self._kube.list_all(WarmPool, namespace)
+        pools = await self._kube.find(WarmPool, namespace)
         gone: dict[str, Entry] = {}
 
         def told(data: Data) -> Data:
@@ -75,17 +82,15 @@ class Records:
         taken = heir(entry, pools)
         if taken is not None:
             # Deleted and made anew: the newer pool inherits what it could not have seen itself.
-            if "restoreReplicas" not in (taken.get("status") or {}):
+            known = taken.get("status") or {}
+            inherited = {name: value for name, value in entry.owed.items() if name not in known}
+            if inherited:
                 name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
-                inherited = {"restoreReplicas": entry.replicas}
                 try:
                     await self._kube.patch_status(namespace, name, inherited, version)
                 except (ConflictError, NotFoundError):
                     return False
                 log.info("%s/%s inherits the target %s", namespace, name, entry.target)
-            return True
-        if entry.on_delete is OnDelete.KEEP:
-            log.info("%s/%s is gone: %s stays as it is", namespace, entry.pool, entry.target)
             return True
         return await restore(self._kube, namespace, entry)
 
@@ -100,7 +105,8 @@ class Records:
             except ConflictError:
                 continue
             except NotFoundError:
-                change({})
+                told = change({})
+                self._known.update({(namespace, uid): text for uid, text in told.items()})
                 if namespace not in self._missed:
                     log.warning(
                         "there is no ConfigMap %s/%s: what sleeps when its WarmPool is deleted "

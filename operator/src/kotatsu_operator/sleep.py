@@ -33,11 +33,11 @@ class SleepStep(enum.StrEnum):
 Hook = Callable[[Key, SleepStep], Awaitable[None]]
 
 
-Remember = Callable[[Object, int], Awaitable[None]]
-"""Writes down, before a pool sleeps, which replicas its target gets back."""
+Remember = Callable[[Object, int | None], Awaitable[None]]
+"""Writes down what a pool's target gets back; with the replicas, before a pool sleeps."""
 
 
-async def no_record(_pool: Object, _replicas: int) -> None:
+async def no_record(_pool: Object, _replicas: int | None) -> None:
     """Write nothing down."""
 
 

@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kotatsu_common import logs
 from kotatsu_common.settings import command
 
 from .core import lease as election
 from .core.durations import parse_duration
-from .core.records import entry_of
+from .core.records import OWED, Entry, entry_of
 from .core.spec import OnDelete
 from .core.state import Phase, Route
 from .kube import (
@@ -35,10 +35,10 @@ from .kube import (
 from .kube import Lease as LeaseKind
 from .leader import LEASE_NAME
 from .records import Records
-from .restore import RESTORERS
+from .restore import restore_replicas, steps
 from .settings import UninstallSettings, quiet_libraries
 from .status import stamp
-from .views import Key, is_ours, key_of, slice_view
+from .views import OPERATOR, Key, is_ours, key_of, slice_view
 
 HOLDER = "uninstall"
 LEASE_SECONDS = 60.0
@@ -144,29 +144,40 @@ class Uninstall:
     async def _give_back_one(self, pool: Object) -> None:
         key, entry = key_of(pool), entry_of(pool)
         target = pool["spec"]["targetRef"]
-        kind, name = target.get("kind", "Deployment"), target["name"]
-        if kind != "Deployment":
-            if entry is not None and kind in RESTORERS:
-                self.say(f"{key[0]}/{key[1]}: {await RESTORERS[kind](self.kube, key[0], entry)}")
+        owed = {} if entry is None else steps(entry)
+        for step in [owed[name] for name in owed if name != "restoreReplicas"]:
+            with contextlib.suppress(NotFoundError):
+                came = await step(self.kube, key[0], cast(Entry, entry))
+                self._tell(key, came or "nothing is to be given back")
+        if target.get("kind", "Deployment") != "Deployment":
+            await self._note(key, "Kotatsu was uninstalled; Knative alone scales the target")
             return
+        await self._give_back_deployment(key, pool, entry)
+
+    async def _give_back_deployment(self, key: Key, pool: Object, entry: Entry | None) -> None:
+        name = pool["spec"]["targetRef"]["name"]
         try:
             scale = await self.kube.get_scale(key[0], name)
             if scale.replicas == 0:
-                if entry is None or entry.on_delete is OnDelete.KEEP:
-                    why = "onDelete is Keep" if entry else "it was at 0 before Kotatsu came"
-                    self.say(
-                        f"{key[0]}/{key[1]}: Deployment {name} stays at 0, since {why}: its "
-                        "Service will have no endpoint"
+                known = None if entry is None else entry.owed.get("restoreReplicas")
+                if entry is None or known is None or entry.on_delete is OnDelete.KEEP:
+                    why = "it was at 0 before Kotatsu came" if known is None else "onDelete is Keep"
+                    self._tell(
+                        key,
+                        f"Deployment {name} stays at 0, since {why}: its Service will have no "
+                        "endpoint",
                     )
                     await self._note(key, f"Kotatsu was uninstalled; {name} was left at 0")
                     return
-                self._restored[key] = entry.replicas
-                await RESTORERS[kind](self.kube, key[0], entry)
-                self.say(f"{key[0]}/{key[1]}: Deployment {name} gets {entry.replicas} replicas")
+                self._restored[key] = int(known)
+                self._tell(key, await restore_replicas(self.kube, key[0], entry))
         except NotFoundError:
-            self.say(f"{key[0]}/{key[1]}: there is no Deployment {name}")
+            self._tell(key, f"there is no Deployment {name}")
             return
         self._awake[key] = pool
+
+    def _tell(self, key: Key, text: str) -> None:
+        self.say(f"{key[0]}/{key[1]}: {text}")
 
     async def _unready(self) -> str:
         """Which target's pods are not Ready yet: all that come back, and one where some were."""
@@ -193,7 +204,7 @@ class Uninstall:
             "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
             "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
             "lastActive": now,
-            "restoreReplicas": None,
+            **dict.fromkeys(OWED),
             "nextTransition": None,
             "activeWindow": None,
             "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs by itself"),
@@ -203,7 +214,8 @@ class Uninstall:
     async def _note(self, key: Key, text: str) -> None:
         with contextlib.suppress(NotFoundError):
             pool = await self.kube.get(WarmPool, *key)
-            status = {"conditions": _unknown(pool.get("status") or {}, text)}
+            owed = dict.fromkeys(("hpa", "knative"))
+            status = owed | {"conditions": _unknown(pool.get("status") or {}, text)}
             await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
 
     async def _leave_path(self) -> None:
@@ -216,7 +228,7 @@ class Uninstall:
 
     async def _in_path(self) -> str:
         for namespace in {key[0] for key in self._awake}:
-            for obj in await self.kube.list_all(EndpointSlice, namespace):
+            for obj in await self.kube.find(EndpointSlice, namespace):
                 view = slice_view(obj) if is_ours(obj) else None
                 if view is not None and view.ready and (namespace, view.pool) in self._awake:
                     return f"activator {view.pod_name} is still an endpoint of {view.service}"
@@ -273,7 +285,8 @@ async def _end(task: asyncio.Task[Any] | None) -> None:
 
 
 async def _run(settings: UninstallSettings) -> int:
-    kube = Kube.connect("kotatsu-uninstall")
+    # The operator's name, or one installed later would take these writes for somebody else's.
+    kube = Kube.connect(OPERATOR)
 
     def say(line: str) -> None:
         print(line, flush=True)  # noqa: T201

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kotatsu_operator.core.records import Entry, entry_of, heir, read_entry, settle
+from kotatsu_operator.core.records import Entry, entry_of, heir, read_entry, settle, told_of
 from kotatsu_operator.core.spec import OnDelete
 from tests.operator.cluster import warm_pool
 
-VOICE = Entry("voice", "Deployment", "voice", 3, OnDelete.RESTORE)
+VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
 
 def slept(name="voice", replicas=3, **spec):
@@ -21,8 +21,26 @@ def test_an_entry_says_whose_it_is_and_what_comes_back():
 
 def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
     assert entry_of(warm_pool()) is None
-    assert entry_of(warm_pool(), 2).replicas == 2
-    assert entry_of(slept(), 2).replicas == 3
+    assert entry_of(warm_pool(), 2).owed == {"restoreReplicas": 2}
+    assert entry_of(slept(), 2).owed == {"restoreReplicas": 3}
+
+
+def test_an_entry_says_what_autoscaler_and_revisions_get_back():
+    owed = {
+        "hpa": {"name": "voice", "minReplicas": 2},
+        "knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]},
+    }
+    entry = entry_of(warm_pool(status=owed | {"phase": "Warm"}))
+    assert entry.owed == owed
+    assert read_entry(entry.text()) == entry
+
+
+def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
+    ahead = told_of(warm_pool(), 3)
+    status = {"hpa": {"name": "voice", "minReplicas": 2}}
+    assert read_entry(told_of(warm_pool(status=status), None, ahead)).owed == status | {
+        "restoreReplicas": 3
+    }
 
 
 def test_an_emptied_record_is_made_whole_from_the_pools():
@@ -55,6 +73,7 @@ def test_an_entry_written_ahead_of_its_status_stays():
 def test_what_cannot_be_read_harms_nobody(text):
     assert settle({"x": text}, []) == settle({}, [])
     assert settle({"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}
+    assert settle({"pool-voice": text}, [warm_pool()]).data == {}
 
 
 def test_a_target_is_inherited_by_the_oldest_other_pool_that_names_it():

@@ -1,38 +1,37 @@
-"""What the operator has put to sleep, written down outside of the WarmPool. Pure.
+"""What the operator owes to the targets of its pools, written down outside of them. Pure.
 
 A WarmPool has no finalizer, so that deleting it can never get stuck; one that is deleted while no
-operator runs takes its status with it, and with that the replicas its target had. So one entry a
+operator runs takes its status with it, and with that what its target had before. So one entry a
 pool is kept under the pool's uid in a ConfigMap of its namespace.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .spec import OnDelete
 
+OWED = ("restoreReplicas", "hpa", "knative")
+"""The fields of a WarmPool's status that say what its target gets back."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One target that a pool has put to sleep before, and what it gets back."""
+    """What one pool's target gets back when the pool is gone."""
 
     pool: str
     kind: str
     target: str
-    replicas: int
     on_delete: OnDelete
+    owed: Mapping[str, Any] = field(default_factory=dict)
+    """Some of OWED, as they stand in the status."""
 
     def text(self) -> str:
         """The entry as it stands in the ConfigMap."""
-        return json.dumps(
-            {
-                "pool": self.pool,
-                "target": {"kind": self.kind, "name": self.target},
-                "restoreReplicas": self.replicas,
-                "onDelete": self.on_delete.value,
-            }
-        )
+        target = {"kind": self.kind, "name": self.target}
+        told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
+        return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
 @dataclass(frozen=True)
@@ -46,21 +45,23 @@ class Settlement:
 
 
 def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | None:
-    """The entry of a pool; None when it has put nothing to sleep yet.
+    """The entry of a pool; None when its target is as it was found.
 
-    `replicas` is what its target gets back when its status does not tell yet.
+    `replicas` is what the target gets back when the status does not tell yet.
     """
     spec, status = pool["spec"], pool.get("status") or {}
-    known = status.get("restoreReplicas", replicas)
-    if known is None:
+    owed = {name: status[name] for name in OWED if status.get(name) is not None}
+    if replicas is not None:
+        owed.setdefault("restoreReplicas", replicas)
+    if not owed:
         return None
     target = spec["targetRef"]
     return Entry(
         pool=pool["metadata"]["name"],
         kind=target.get("kind", "Deployment"),
         target=target["name"],
-        replicas=int(known),
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        owed=owed,
     )
 
 
@@ -72,11 +73,23 @@ def read_entry(text: str) -> Entry | None:
             pool=str(raw["pool"]),
             kind=str(raw["target"]["kind"]),
             target=str(raw["target"]["name"]),
-            replicas=int(raw["restoreReplicas"]),
             on_delete=OnDelete(raw["onDelete"]),
+            owed={name: raw[name] for name in OWED if name in raw},
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
+    """What the record should say of a pool; empty for nothing.
+
+    What was written ahead of the status, for a sleep under way, stays.
+    """
+    ahead = read_entry(before)
+    if replicas is None and ahead is not None:
+        replicas = ahead.owed.get("restoreReplicas")
+    entry = entry_of(pool, replicas)
+    return "" if entry is None else entry.text()
 
 
 def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
@@ -86,19 +99,11 @@ def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settl
     cannot be read and belongs to no pool is dropped.
     """
     alive = {pool["metadata"]["uid"]: pool for pool in pools}
-    told: dict[str, str] = {}
-    gone: dict[str, Entry] = {}
-    for uid, text in data.items():
-        entry = read_entry(text)
-        if uid not in alive and entry is not None:
-            told[uid], gone[uid] = text, entry
-        elif uid in alive and entry is not None and entry_of(alive[uid]) is None:
-            told[uid] = text  # written ahead of the status, for a sleep under way
-    for uid, pool in alive.items():
-        known = entry_of(pool)
-        if known is not None:
-            told[uid] = known.text()
-    return Settlement(told, gone)
+    told = {uid: told_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
+    entries = {uid: read_entry(text) for uid, text in data.items() if uid not in alive}
+    gone = {uid: entry for uid, entry in entries.items() if entry is not None}
+    kept = {uid: data[uid] for uid in gone}
+    return Settlement({uid: text for uid, text in told.items() if text} | kept, gone)
 
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
