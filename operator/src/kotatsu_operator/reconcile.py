@@ -24,7 +24,7 @@ from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
-from .sleep import Hook, no_hook, try_sleep
+from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
     Status,
     condition,
@@ -58,6 +58,9 @@ class Display(Protocol):
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
 
+    def rest(self, key: Key) -> None:
+        """Nothing is decided on this pool here any more: another operator may lead."""
+
 
 @dataclass
 class Reconciler:
@@ -71,6 +74,7 @@ class Reconciler:
     clock: Callable[[], datetime]
     hook: Hook = no_hook
     accounts: Accounts = field(default_factory=Accounts)
+    remember: Remember = no_record
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
 
@@ -81,6 +85,15 @@ class Reconciler:
         self._written.pop(key, None)
         for display in self.displays:
             display.forget(key)
+
+    def reset(self) -> None:
+        """Drop all that is remembered: while another operator leads, it grows old."""
+        for key in self._memory.keys() | self._written.keys():
+            for display in self.displays:
+                display.rest(key)
+        self._memory.clear()
+        self._written.clear()
+        self.accounts.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
@@ -213,6 +226,7 @@ class Reconciler:
         await self._tell(key, pool, told)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        await self.remember(pool, None)
         if course is not None:
             await knative.apply(self.kube, self.world.knative, key[0], course.patches)
         if spec.target.is_knative:
@@ -247,6 +261,7 @@ class Reconciler:
             self.clock,
             force=decision.force,
             hook=self.hook,
+            remember=self.remember,
         )
         if attempt.pool is not None:
             self.world.keep_pool(attempt.pool)

@@ -36,7 +36,12 @@ class OperatorSettings(ServiceSettings):
     namespaces: CommaSeparated = Field(
         min_length=1, description="namespaces whose pools are kept, comma separated"
     )
-    pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
+    pod_name: str = Field(
+        "kotatsu-operator", description="name of this pod, by which it leads and posts events"
+    )
+    pod_namespace: str = Field(
+        "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
+    )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
     )
@@ -50,6 +55,16 @@ class OperatorSettings(ServiceSettings):
         description="prices of pools that name none, as JSON: currency, cpuHour, memoryGiBHour, "
         "extended",
     )
+
+
+class UninstallSettings(ServiceSettings):
+    """Settings of the Job that runs before `helm uninstall`."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces whose sleeping targets are given back"
+    )
+    pod_namespace: str = Field(description="namespace of the operator and of its Lease")
+    timeout: float = Field(180.0, gt=0, description="seconds until it gives up")
 
 
 class ActivatorSettings(ServiceSettings):

@@ -105,7 +105,7 @@ def sidecar(**requests: str) -> dict:
             "8.25",
         ),
         ({"containers": [wants(cpu="1")], "resources": {"requests": {"cpu": "4"}}}, "4"),
-        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "0"),
+        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "1"),
         ({}, "0"),
     ],
     ids=[
