@@ -163,7 +163,7 @@ def test_every_rule_says_why() -> None:
     lines = (CHARTS / "kotatsu/templates/rbac.yaml").read_text().splitlines()
     rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
 
-    assert len(rules) == 16
+    assert len(rules) >= 16
     for number in rules:
         assert lines[number - 1].strip().startswith("# "), lines[number]
 

@@ -27,7 +27,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", "10.0.0.9", "node-a")
+ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
 
@@ -230,7 +230,7 @@ class Day:
     def _acknowledge(self):
         for obj in self.kube.all("WarmPool"):
             made = make_slice(
-                pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
+                pool_view(obj), service(), ACTIVATOR, "IPv4", {"http": 41000}, state="serving"
             )
             self.world.keep_slice(made)
 

@@ -180,13 +180,13 @@ def test_quantities_are_read_as_kubernetes_does(text, value):
 # --- slices ---
 
 
-ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 
 
 def made_slice(state):
     status = {"route": {"target": "Activator", "epoch": 4}}
     pool = pool_view(warm_pool(status=status, service="sv"))
-    return make_slice(pool, service(), ME, {"http": 1}, state=state)
+    return make_slice(pool, service(), ME, "IPv4", {"http": 1}, state=state)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
-OTHER = Self("demo", "activator-2", "uid-activator-2", "127.0.0.1", "node-b")
-NAME = slice_name("voice", ME)
+ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+OTHER = Self("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
+NAME = slice_name("voice", ME, "IPv4")
 
 
 def pool(route="Activator", epoch=1, *, accepted="True", name="voice", **spec):
@@ -315,7 +315,7 @@ async def test_another_pool_never_gets_a_resting_port(house):
     await leave(house)
     house.see("Service", service("feed"))
     await house.sync(pool(name="feed"))
-    assert house.port(slice_name("feed", ME)) != port
+    assert house.port(slice_name("feed", ME, "IPv4")) != port
 
 
 # --- pools that are deleted ---
@@ -458,7 +458,7 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
     house.see("Service", service("feed"))
 
     def refuse(_, obj):
-        if obj["metadata"]["name"] == slice_name("feed", ME):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
     house.kube.on("create", refuse)
@@ -545,7 +545,7 @@ async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make
 async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_house):
     kube = FakeKube()
     first, second, third = (
-        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", "127.0.0.1", "a"))
+        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a"))
         for n in (1, 2, 3)
     )
     for house in (first, second, third):
@@ -555,7 +555,7 @@ async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_ho
     first.watch()
     await first.publisher.sweep()
     names = [s["metadata"]["name"] for s in kube.all("EndpointSlice")]
-    assert names == [slice_name("voice", house.me) for house in (first, second)]
+    assert names == [slice_name("voice", house.me, "IPv4") for house in (first, second)]
 
 
 async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(house):
@@ -610,7 +610,7 @@ async def test_a_slice_that_cannot_be_deleted_keeps_no_other_from_it(house):
     await house.sync(pool(), pool(name="feed"))
 
     def refuse(_, name):
-        if name == slice_name("feed", ME):
+        if name == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
     house.kube.on("delete", refuse)

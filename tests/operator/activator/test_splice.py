@@ -8,10 +8,11 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator import splice
+from kotatsu_operator.activator import splice, upstream
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
-from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client, Upstream
+from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client
+from kotatsu_operator.activator.upstream import Upstream
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(20)
@@ -27,8 +28,15 @@ class Door:
     """An owner that holds its clients until the test lets them through to a pod."""
 
     def __init__(self):
-        self.arrivals, self.gone, self.moved_bytes = [], [], [0, 0]
+        self.came_in, self.arrivals, self.gone, self.moved_bytes = [], [], [], [0, 0]
+        self.lets_resume = True
         self.change = asyncio.Event()
+
+    def came(self, client):
+        self.came_in.append(client)
+
+    def may_resume(self, client):
+        return self.lets_resume
 
     def arrived(self, client):
         self.arrivals.append(client)
@@ -415,7 +423,7 @@ async def test_a_client_that_is_gone_closes_the_pods_side(house):
 
 
 async def test_a_client_that_ignores_the_end_is_closed_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(splice, "LINGER", 0.05)
+    monkeypatch.setattr(upstream, "LINGER", 0.05)
     reader, _, _, pod_writer = await house.spliced()
     pod_writer.close()
     assert await reader.read() == b""
