@@ -87,6 +87,8 @@ class Activator:
         """
         log.info("ending: finishing what is held")
         self.publisher.leaving = True
+        for connections in self.connections.values():
+            connections.leaving = True
         self._changed.set()
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -103,6 +105,7 @@ class Activator:
             known = Connections(
                 pool, self._kube, self.view, self._me, self._metrics, self._wake_other
             )
+            known.leaving = self.publisher.leaving
             known.changed()
             self.connections[pool] = known
         return known

@@ -69,6 +69,8 @@ class Connections:
             on_ready=self._release,
         )
         self._last_activity = 0.0
+        self.leaving = False
+        """Whether this activator is about to end."""
         metrics.follow(me.namespace, name, self.count_active, self.last_activity)
 
     # --- what connections tell (splice.Owner) ---
@@ -134,6 +136,12 @@ class Connections:
         client.ticket = self._tickets.want(pool)
         self._resuming.add(client)
         return False
+
+    def is_ending(self, client: Client) -> bool:
+        """Whether an open connection had better end: its pod goes, or this activator does."""
+        pool = self._view.pools.get(self.name)
+        is_going = self.leaving or pool is None or pool.is_going_down
+        return is_going or not self._backends.stays(self._spliced.get(client, ""))
 
     # --- what the activator tells ---
 
@@ -241,7 +249,7 @@ class Connections:
             return
         self._held.discard(client)
         self._spliced[client] = pod.uid
-        client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour())
+        client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
         waited = asyncio.get_running_loop().time() - client.since
         self._metrics.waited(self._me.namespace, self.name, waited)
         self._show()
@@ -252,13 +260,13 @@ class Connections:
         """Spliced connections of people: a probe keeps no pool awake."""
         return [client for client in list(self._spliced) if not client.is_probe]
 
-    def _is_a_detour(self) -> bool:
+    def _is_a_detour(self, client: Client) -> bool:
         """Whether the client's next connection had better be a new one.
 
         With route Auto it then goes straight to a pod; with Always, to a pod that stays.
         """
         pool = self._view.pools.get(self.name)
-        return pool is None or not pool.always or pool.is_going_down
+        return pool is None or not pool.always or self.is_ending(client)
 
     def _serves(self, pool: Pool) -> bool:
         """Whether even a probe should reach the pods: they are awake, and this is the only way."""

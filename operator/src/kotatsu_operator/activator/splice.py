@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from .activity import ANSWER_WITHIN, Traffic
+from .http1 import Requests
 from .keepalive import keep_alive
 from .peek import HEAD_LIMIT, Kind, Peek, ask_to_close, asks_to_upgrade, peek
 from .upstream import Upstream
@@ -48,6 +49,9 @@ class Owner(Protocol):
     def may_resume(self, client: "Client") -> bool:
         """Asked when the client of a quiet connection speaks again; if not, `resume` comes."""
 
+    def is_ending(self, client: "Client") -> bool:
+        """Asked before more is passed on: whether the next request had better be the last."""
+
 
 class Client(asyncio.Protocol):
     """The side that faces the client."""
@@ -70,6 +74,8 @@ class Client(asyncio.Protocol):
         self._announced = False
         self._answered = False
         self._paused = False
+        self._requests: Requests | None = None
+        """Follows the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether what the client has said since the splice waits for an announcement."""
 
@@ -113,9 +119,14 @@ class Client(asyncio.Protocol):
             self._buffer += data
             self._pause()
             return
-        self.traffic.up_at = now
+        self._send(self.upstream, data)
+
+    def _send(self, upstream: Upstream, data: bytes) -> None:
+        self.traffic.up_at = time.monotonic()
+        if self._requests is not None:
+            data = self._requests.passing(data, is_last=self.owner.is_ending(self))
         self.owner.moved(len(data), 0)
-        self.upstream.write(data)
+        upstream.write(data)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -195,7 +206,6 @@ class Client(asyncio.Protocol):
         """
         self._forget_deadline()
         self.upstream = upstream
-        self.traffic.up_at = time.monotonic()
         first = bytes(self._buffer)
         self._buffer = bytearray()
         if self.seen.kind is Kind.HTTP1:
@@ -204,12 +214,13 @@ class Client(asyncio.Protocol):
                 self.traffic.patience = ANSWER_WITHIN
             if asks_to_close:
                 first = ask_to_close(first[:end]) + first[end:]
-        self.owner.moved(len(first), 0)
+            else:
+                self._requests = Requests()
         # Resumed before the write, which may pause it again.
         if self._paused and self.transport is not None:
             self._paused = False
             self.transport.resume_reading()
-        upstream.write(first)
+        self._send(upstream, first)
 
     def resume(self) -> None:
         """Pass on what was held back since the splice."""
@@ -217,12 +228,10 @@ class Client(asyncio.Protocol):
         if self.upstream is None or self.transport is None:
             return
         kept, self._buffer = bytes(self._buffer), bytearray()
-        self.traffic.up_at = time.monotonic()
-        self.owner.moved(len(kept), 0)
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self.upstream.write(kept)
+        self._send(self.upstream, kept)
         if self.has_finished:
             self.upstream.finish()
 
