@@ -80,6 +80,7 @@ class House:
             self.woken_others.append,
         )
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
+        self.servers = []
         self.see("WarmPool", pool())
         self.see("Service", service())
 
@@ -87,9 +88,16 @@ class House:
         self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
 
-    def _accept(self):
+    async def listen(self, port):
+        """Listen for another port of the Service (by name); returns the number."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._accept(port), "127.0.0.1", 0)
+        self.servers.append(server)
+        return server.sockets[0].getsockname()[1]
+
+    def _accept(self, port="http"):
         client = Client(self.connections)
-        self.connections.expect(client, "http")
+        self.connections.expect(client, port)
         self.clients.append(client)
         return client
 
@@ -150,6 +158,8 @@ class House:
 
     async def close(self):
         self.server.close()
+        for server in self.servers:
+            server.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

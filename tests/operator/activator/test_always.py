@@ -1,6 +1,7 @@
-"""Route Always: the activator is the only way in, counts what is in use, and ends connections well."""
+"""Route Always: the activator is the only way in, counts what is in use, and ends it well."""
 
 import asyncio
+import ssl
 import time
 
 import httpx
@@ -14,6 +15,7 @@ from tests.operator.cluster import deployment, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(20)
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 LONG = b"GET /long HTTP/1.1\r\n\r\n"
 
@@ -261,7 +263,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
 
     async def client(number):
         nonlocal asked
-        async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
             while not stop:
                 query = f"{number}.{asked}"
                 asked += 1
