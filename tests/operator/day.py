@@ -40,7 +40,7 @@ class FakeScraper:
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
-    passing_now: Passing = Passing(0, 0, None)
+    passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
 
     async def passing(self, activators, key):
         self.asked += 1
