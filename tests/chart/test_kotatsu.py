@@ -242,7 +242,9 @@ def test_an_activator_may_do_exactly_this() -> None:
         ("kotatsu.dev", "warmpools", "list watch"),
         ("kotatsu.dev", "warmpools/status", "patch"),
         ("", "pods", "list watch"),
+        ("", "pods", "get"),
         ("", "services", "list watch"),
+        ("apps", "deployments", "list watch"),
         ("discovery.k8s.io", "endpointslices", "create delete get list update watch"),
         ("apps", "deployments/scale", "get patch"),
     }

@@ -12,7 +12,7 @@ from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import PodAnswer, Silence
+from kotatsu_operator.scrape import Passing, PodAnswer, Silence
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
 from kotatsu_operator.views import key_of
@@ -27,7 +27,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", "10.0.0.9", "node-a")
+ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
 
@@ -40,6 +40,11 @@ class FakeScraper:
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
+    passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
+
+    async def passing(self, activators, key):
+        self.asked += 1
+        return self.passing_now
 
     async def pod(self, view, metrics):
         self.asked += 1
@@ -230,7 +235,7 @@ class Day:
     def _acknowledge(self):
         for obj in self.kube.all("WarmPool"):
             made = make_slice(
-                pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
+                pool_view(obj), service(), ACTIVATOR, "IPv4", {"http": 41000}, state="serving"
             )
             self.world.keep_slice(made)
 

@@ -9,6 +9,7 @@ from kotatsu_operator.core.cost import parse_table
 from kotatsu_operator.core.spec import parse
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
+from kotatsu_operator.scrape import Passing
 from kotatsu_operator.sleep import SleepStep, no_hook
 from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
@@ -686,3 +687,32 @@ async def test_times_between_looks_are_never_longer_than_a_minute():
     day = Day.begin(t("08:00"))
     await day.settle()
     assert day.due <= day.now + timedelta(minutes=1)
+
+
+# --- route Always ---
+
+
+def always():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", scaling=SOON)
+    day.kube.edit("Service", "voice", spec={"selector": None})
+    return day
+
+
+async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
+    day = always()
+    day.scraper.in_flight = None  # the pods say nothing
+    day.scraper.passing_now = Passing(1, 0, None)
+    await day.until(t("10:10"))
+    assert (day.phase, day.status["route"]["target"]) == ("Warm", "Activator")
+    day.scraper.passing_now = Passing(0, 0, t("10:10:30"))
+    await day.until(t("10:11:20"))
+    assert day.replicas == 1
+    await day.until(t("10:12"))
+    assert day.replicas == 0
+
+
+async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
+    day = always()
+    day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas) == ("Warm", 1)

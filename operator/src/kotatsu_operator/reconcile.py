@@ -15,7 +15,7 @@ from .conditions import target_conditions, transitions
 from .contest import foreign_write
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
-from .core.spec import PoolSpec
+from .core.spec import PoolSpec, RouteMode
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
 from .hpa import read_autoscaler
@@ -170,6 +170,15 @@ class Reconciler:
         (readiness can go under load, and what is in flight stays). A pod that has never been Ready
         was never sent any, and silence is all it can do while it starts.
         """
+        if spec.route is RouteMode.ALWAYS:
+            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not through.silent,
+                silent=through.silent,
+            )
         # Held first: a request that leaves the activator meanwhile is then seen in its pod.
         held = await self.scraper.held(self.world.activators(key[0]), key)
         silent = [held.why] if isinstance(held, Silence) else []

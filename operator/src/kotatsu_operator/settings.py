@@ -73,7 +73,9 @@ class ActivatorSettings(ServiceSettings):
     namespace: str = Field(description="namespace of this pod and of the pools it serves")
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")
-    pod_ip: str = Field(description="address of this pod, put into its slices")
+    pod_ips: CommaSeparated = Field(
+        min_length=1, description="addresses of this pod, one a family, put into its slices"
+    )
     node_name: str = Field(description="node of this pod, put into its slices")
     drain_timeout: float = Field(
         60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"
