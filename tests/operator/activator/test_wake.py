@@ -148,7 +148,14 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, 
     gone = await house.new_pod("voice-0", ready=True)
     gone.server.close()
     made = await house.new_pod("voice-1")
-    house.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ), "Pod")
+    house.kube.put(
+        pod(
+            made.name,
+            port=made.port,
+            readinessProbe={"httpGet": {"path": "/readyz", "port": "http"}},
+        ),
+        "Pod",
+    )
     house.kube.put(pod("other", app="other", ready=True), "Pod")
     assert body(await house.ask()) == b"voice-1"
 
