@@ -137,7 +137,10 @@ class House:
 
     def hold(self, data=GET):
         """Ask without waiting for the answer."""
-        task = asyncio.ensure_future(self.ask(data))
+        return self.keep(asyncio.ensure_future(self.ask(data)))
+
+    def keep(self, task):
+        """End a task with the house."""
         self.tasks.append(task)
         return task
 

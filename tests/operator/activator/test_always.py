@@ -8,7 +8,7 @@ import httpx
 import pytest
 import uvicorn
 
-from kotatsu_operator.activator import activity, wake
+from kotatsu_operator.activator import activity, connections, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from tests.operator.activator.house import House, Pod
 from tests.operator.cluster import deployment, eventually, service, warm_pool
@@ -246,7 +246,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
             self.server = uvicorn.Server(config)
             self.server.capture_signals = no_signals
-            self.task = asyncio.create_task(self.server.serve())
+            self.task = house.keep(asyncio.create_task(self.server.serve()))
 
         async def ready(self):
             await eventually(lambda: self.server.started)
@@ -255,7 +255,8 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
 
         async def leave(self):
             house.see_pod(self, ready=True, terminating=True)
-            await asyncio.sleep(0.1)  # its preStop
+            # Its preStop lasts until every connection has ended by itself.
+            await eventually(lambda: not self.server.server_state.connections)
             self.server.should_exit = True
             await self.task
 
@@ -273,7 +274,7 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
 
     current = Server(0)
     await current.ready()
-    clients = [asyncio.create_task(client(number)) for number in range(20)]
+    clients = [house.keep(asyncio.create_task(client(number))) for number in range(20)]
     for number in range(1, 11):
         following = Server(number)
         await following.ready()
@@ -299,11 +300,18 @@ class no_signals:  # noqa: N801
 # --- those who do not come to the point ---
 
 
-async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(house):
-    house.see("WarmPool", pool(maxHeld=5))
+async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(house, monkeypatch):
+    monkeypatch.setattr(connections, "AT_THE_DOOR", 5)
+    house.see("WarmPool", pool(maxHeld=2))
     await keeper(house)
     silent = [(await house.send(b""))[0] for _ in range(8)]
     await eventually(lambda: sum(c.transport is None for c in house.clients) == 3)
     assert [await reader.read() for reader in silent[:3]] == [b""] * 3
     reader, writer = await house.send(b"")
     await one(reader, writer)
+
+
+async def test_few_who_may_be_held_do_not_keep_many_from_an_answer(house):
+    house.see("WarmPool", pool("Asleep", maxHeld=1, holdTimeout="200ms"))
+    answers = await asyncio.gather(*(house.ask() for _ in range(50)))
+    assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)

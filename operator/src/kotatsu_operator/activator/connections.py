@@ -19,6 +19,10 @@ from .upstream import Upstream
 from .view import Pool, View
 from .wake import Wake
 
+AT_THE_DOOR = 4096
+"""Connections of a pool that may have said nothing yet (or twice maxHeld, if that is more): as many
+as can come at once before the first byte of any is read, however few may be held."""
+
 CONNECT_AT_ONCE = 256
 """Connects under way at a time: a pod's accept queue is short."""
 
@@ -78,7 +82,7 @@ class Connections:
     def came(self, client: Client) -> None:
         """A connection has been accepted; it may never say a word."""
         pool = self._view.pools.get(self.name)
-        self._doorway.enter(client, pool.max_held if pool is not None else 1)
+        self._doorway.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, refuse, or hold."""
