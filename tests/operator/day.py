@@ -9,6 +9,7 @@ from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.pacer import Pacer
 from kotatsu_operator.reconcile import Reconciler
 from kotatsu_operator.scrape import PodAnswer
 from kotatsu_operator.sleep import no_hook
@@ -77,6 +78,7 @@ class Day:
     activator: bool = True
     hook: object = no_hook
     due: datetime | None = None
+    hurried: list = field(default_factory=list)
     history: list = field(default_factory=list)
     """(time, phase, replicas) after each look that changed one of them."""
     _born: int = 0
@@ -100,6 +102,7 @@ class Day:
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
         self.world = World()
+        self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
@@ -107,6 +110,7 @@ class Day:
             events=Events(self.kube, "operator-1"),
             metrics=PoolMetrics(self.registry),
             clock=lambda: self.now,
+            pacer=self.pacer,
             hook=self._hook,
         )
 

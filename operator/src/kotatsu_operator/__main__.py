@@ -20,7 +20,13 @@ _STALLED = timedelta(seconds=30)
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect("kotatsu-operator")
-    operator = Operator(kube, settings.namespaces, registry, name=settings.pod_name)
+    operator = Operator(
+        kube,
+        settings.namespaces,
+        registry,
+        name=settings.pod_name,
+        starts_per_second=settings.starts_per_second,
+    )
 
     def live() -> str:
         stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from .core.cost import Ledger
-from .core.state import Decision, Observation, Phase
+from .core.state import Decision, Observation, Outcome, Phase
 from .views import Key
 
 _LABELS = ("namespace", "name")
@@ -37,7 +37,14 @@ class PoolMetrics:
         self.accrued = gauge("kotatsu_cost_accrued", "Spent in this period, in its currency.")
         self.rate = gauge("kotatsu_cost_rate_per_hour", "Cost per hour of the pods there are now.")
         self.decisions = Counter("kotatsu_decisions", "Decisions made.", _LABELS, registry=registry)
-        self._all.append(self.decisions)
+        self.windows = Counter(
+            "kotatsu_pool_windows",
+            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
+            "(late).",
+            (*_LABELS, "outcome"),
+            registry=registry,
+        )
+        self._all += [self.decisions, self.windows]
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
@@ -53,6 +60,8 @@ class PoolMetrics:
         else:
             self.next.labels(*key).set(decision.next.at.timestamp())
         self.lead.labels(*key).set(decision.memory.lead.total_seconds())
+        for outcome in Outcome:
+            self.windows.labels(*key, outcome.value).inc(decision.outcomes.count(outcome))
         opening = decision.memory.opening
         if opening is not None and opening.early is not None:
             self.early.labels(*key).set(opening.early.total_seconds())

@@ -16,6 +16,7 @@ from .core.spec import OnDelete, SpecError, parse
 from .events import Events
 from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
 from .metrics import PoolMetrics
+from .pacer import Pacer
 from .planner import Planner
 from .reconcile import Reconciler
 from .scrape import Scraper
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
 """How often slices of vanished activators are looked for, and every pool is looked at anyway."""
+
+PACE_SECONDS = 1.0
+"""How often the turns of coming warm-ups are worked out anew, if any has changed."""
 
 _RESTORE_TRIES = 10
 _RESTORE_PAUSE = 2.0
@@ -42,6 +46,7 @@ class Operator:
         registry: CollectorRegistry,
         *,
         name: str = "kotatsu-operator",
+        starts_per_second: float = 5.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
     ) -> None:
@@ -51,6 +56,7 @@ class Operator:
         self._name = name
         self._ready = asyncio.Event()
         self._http = httpx.AsyncClient(trust_env=False)
+        self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
         self._reconciler = Reconciler(
             kube=kube,
             world=self.world,
@@ -58,6 +64,7 @@ class Operator:
             events=Events(kube, name),
             metrics=PoolMetrics(registry),
             clock=clock,
+            pacer=self._pacer,
             hook=hook,
         )
         self.planner = Planner(self._reconciler.look, clock)
@@ -72,6 +79,7 @@ class Operator:
         helpers = [
             asyncio.create_task(self.planner.run(), name="planner"),
             asyncio.create_task(self._sweep(), name="sweep"),
+            asyncio.create_task(self._pace(), name="pace"),
         ]
         try:
             await kopf.operator(
@@ -101,6 +109,11 @@ class Operator:
                     await self._kube.delete(EndpointSlice, *orphan.key)
                 except (ConflictError, *Unreachable) as error:
                     log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
+
+    async def _pace(self) -> None:
+        while True:
+            await asyncio.sleep(PACE_SECONDS)
+            self._pacer.settle()
 
     async def _restore(self, pool: Object) -> None:
         """Give a deleted pool's sleeping target its replicas back (spec.onDelete: Restore)."""

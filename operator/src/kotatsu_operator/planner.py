@@ -29,6 +29,7 @@ class Planner:
         self._heap: list[tuple[datetime, Key]] = []
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
+        self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.beat_at = clock()
@@ -40,6 +41,14 @@ class Planner:
             self._again.add(key)
         else:
             self._put(key, self._clock())
+            self._wakeup.set()
+
+    def by(self, key: Key, at: datetime) -> None:
+        """Look at a pool at this moment at the latest."""
+        if key in self._busy:
+            self._by[key] = min(at, self._by.get(key, at))
+        elif key not in self._due or at < self._due[key]:
+            self._put(key, max(at, self._clock()))
             self._wakeup.set()
 
     async def run(self) -> None:
@@ -94,6 +103,9 @@ class Planner:
         if key in self._again:
             self._again.discard(key)
             again = self._clock()
+        at = self._by.pop(key, None)
+        if at is not None and again is not None:
+            again = min(again, at)
         if again is not None:
             self._put(key, again)
             self._wakeup.set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .acceptance import Refusal, accept
+from .core.clock_changes import dropped
 from .core.cost import Ledger, accrue
 from .core.decide import LOOK_AGAIN, decide
 from .core.spec import PoolSpec
@@ -14,6 +15,7 @@ from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
 from .kube import ConflictError, Kube, NotFoundError, Object
 from .metrics import PoolMetrics
+from .pacer import Pacer
 from .scrape import Scraper
 from .sleep import Hook, no_hook, try_sleep
 from .status import (
@@ -51,6 +53,7 @@ class Reconciler:
     events: Events
     metrics: PoolMetrics
     clock: Callable[[], datetime]
+    pacer: Pacer
     hook: Hook = no_hook
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _ledger: dict[Key, Ledger] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Reconciler:
         self._memory.pop(key, None)
         self._ledger.pop(key, None)
         self._written.pop(key, None)
+        self.pacer.claim(key, None)
         self.metrics.forget(key)
 
     async def look(self, key: Key) -> datetime | None:
@@ -81,7 +85,11 @@ class Reconciler:
         pods = self.world.target_pods(key[0], selector)
         try:
             seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
+            known = status.get("observedGeneration")
+            edited = known is not None and known != pool["metadata"]["generation"]
+            seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
             decision = decide(spec, seen, memory, now)
+            self.pacer.claim(key, decision.claim)
             return await self._act(key, pool, spec, seen, decision, pods, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
@@ -150,14 +158,26 @@ class Reconciler:
         ledger = self._accrue(key, pool, spec, pods, now)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
+        never = self._never_opens(pool, spec)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
-        await self._tell(key, pool, decision.notes)
+        await self._tell(key, pool, (*decision.notes, *never))
         self.metrics.show(key, seen, decision, ledger)
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
         return min(decision.recheck, now + BEAT) if awake else decision.recheck
+
+    def _never_opens(self, pool: Object, spec: PoolSpec) -> list[Note]:
+        """Windows that a change of clocks swallows, unless the status names them already."""
+        if spec.suspend:
+            return []
+        told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
+        return [
+            Note("WindowNeverOpens", d.message, warning=True)
+            for d in dropped(spec.windows, spec.zone)
+            if d.message not in told
+        ]
 
     async def _scale(self, key: Key, spec: PoolSpec, replicas: int) -> None:
         """Set the target's replicas at the version read; never to 0, which is try_sleep's."""

@@ -14,6 +14,9 @@ class OperatorSettings(ServiceSettings):
         min_length=1, description="namespaces whose pools are kept, comma separated"
     )
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
+    starts_per_second: float = Field(
+        5.0, gt=0, description="pods the cluster can start a second when many windows open together"
+    )
 
 
 class ActivatorSettings(ServiceSettings):

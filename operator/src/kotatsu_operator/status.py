@@ -1,12 +1,13 @@
 """WarmPool.status: the decision's memory written down, and the conditions people read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from .core.activity import override_end
+from .core.clock_changes import dropped
 from .core.cost import Ledger
 from .core.durations import format_duration, parse_duration
 from .core.spec import PoolSpec
@@ -18,6 +19,7 @@ from .core.state import (
     Phase,
     Reason,
     Route,
+    Tally,
     WarmUp,
 )
 from .views import moment
@@ -64,9 +66,18 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
             datetime.fromisoformat(opening["at"]),
             moment(opening.get("readyAt")),
             bool(opening.get("cold")),
+            int(opening.get("replicas", 0)),
+            bool(opening.get("excused")),
         ),
         lead=parse_duration(status.get("lead", "0s")),
+        ahead=parse_duration(status.get("ahead", "0s")),
+        windows=Tally(**{name: int(count) for name, count in _tally(status).items()}),
     )
+
+
+def _tally(status: Mapping[str, Any]) -> dict[str, Any]:
+    known = status.get("windows") or {}
+    return {name: known.get(name, 0) for name in ("ready", "cold", "late")}
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
@@ -89,6 +100,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "reason": memory.reason.value,
         "route": {"target": memory.route.value, "epoch": memory.epoch},
         "lead": format_duration(memory.lead),
+        "ahead": format_duration(memory.ahead) if memory.ahead else None,
+        "windows": asdict(memory.windows),
         "lastActive": stamp(memory.last_active),
         "warmUps": [
             {"seconds": round(w.seconds, 3), "replicas": w.replicas} for w in memory.warm_ups
@@ -109,6 +122,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             "readyAt": stamp(opening.ready_at),
             "early": None if opening.early is None else format_duration(opening.early),
             "cold": opening.cold,
+            "replicas": opening.replicas,
+            "excused": opening.excused or None,
         },
     }
 
@@ -175,6 +190,9 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     accepted = condition("Accepted", True, "Accepted", "the spec is in force")
     if spec.suspend:
         accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+    elif never := dropped(spec.windows, spec.zone):
+        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
 
 

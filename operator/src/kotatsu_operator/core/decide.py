@@ -20,8 +20,9 @@ from .activity import (
 from .demand import recommend
 from .phases import Step, first_sight
 from .plan import Plan, floor_of, plan_at
+from .punctuality import remember_opening
 from .spec import Override, OverrideMode, PoolSpec
-from .state import Decision, Memory, Note, Observation, Opening, Phase, Reason
+from .state import Decision, Memory, Observation, Phase, Reason
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
@@ -33,8 +34,8 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     memory = first_sight(_not_ahead(memory, now), seen, now)
     memory = remember_override(spec.override, memory, now)
     override = in_force(spec.override, memory, now)
-    plan = plan_at(spec, memory, now)
-    memory = replace(memory, lead=plan.lead)
+    plan = plan_at(spec, memory, now, seen.ahead)
+    memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
         return Decision(held, None, now + LOOK_AGAIN, next=plan.next)
@@ -58,7 +59,7 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
     memory, replicas, sleep, force, notes = step.take()
     # An override that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
-    memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
+    memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -69,6 +70,8 @@ def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> 
         sleep=sleep,
         force=force,
         notes=(*notes, *opening_notes),
+        outcomes=outcomes,
+        claim=plan.claim,
     )
 
 
@@ -86,51 +89,6 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
         raised_at=clamped(memory.raised_at),
         override_seen=clamped(memory.override_seen),
     )
-
-
-def _remember_opening(
-    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
-) -> tuple[Memory, tuple[Note, ...]]:
-    """Record when the floor of an opening was Ready; late is worth an event.
-
-    One opening is followed at a time: the newest that is open, then each that is being warmed for.
-    A window that was open already when the pool could first be acted on counts as punctual.
-    """
-    opening, notes = memory.opening, []
-    followed = [o for o in plan.current if o.start <= now][-1:]
-    followed += [o for o in plan.current if o.start > now]
-    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
-        # The window that was being warmed for has been edited: what is open already stays judged.
-        opening = replace(opening, at=now)
-    for o in followed:
-        if opening is None or o.start > opening.at:
-            opening = Opening(o.window, o.start)
-        elif o.start < opening.at:
-            continue  # a newer window has come and gone; this one does not open again
-        floor = max(other.replicas for other in plan.current if other.start <= o.start)
-        opening, note = _judge(opening, floor, seen, now, excused=excused)
-        notes += [note] if note else []
-        if opening.ready_at is None:
-            break
-    return replace(memory, opening=opening), tuple(notes)
-
-
-def _judge(
-    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
-) -> tuple[Opening, Note | None]:
-    if opening.ready_at is not None:
-        return opening, None
-    if excused and not opening.cold and now >= opening.at:
-        return replace(opening, ready_at=opening.at), None
-    if seen.ready >= floor:
-        late = (now - opening.at).total_seconds()
-        text = f"{opening.window} was Ready {late:.0f} s late"
-        note = Note("WindowLate", text, warning=True) if late > 0 else None
-        return replace(opening, ready_at=now), note
-    if now >= opening.at and not opening.cold:
-        text = f"{opening.window} opened before it was Ready"
-        return replace(opening, cold=True), Note("WindowCold", text, warning=True)
-    return opening, None
 
 
 def _recheck(
