@@ -1,6 +1,6 @@
 """What Prometheus sees of the operator."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .core.cost import Ledger
 from .core.state import Decision, Observation, Outcome, Phase
@@ -45,6 +45,12 @@ class PoolMetrics:
             registry=registry,
         )
         self._all += [self.decisions, self.windows]
+        self.decision_seconds = Histogram(
+            "kotatsu_decision_seconds",
+            "From when a pool was due until what was decided on it was carried out.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""

@@ -57,17 +57,18 @@ class Operator:
         self._ready = asyncio.Event()
         self._http = httpx.AsyncClient(trust_env=False)
         self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
+        metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
             kube=kube,
             world=self.world,
             scraper=Scraper(self._http),
             events=Events(kube, name),
-            metrics=PoolMetrics(registry),
+            metrics=metrics,
             clock=clock,
             pacer=self._pacer,
             hook=hook,
         )
-        self.planner = Planner(self._reconciler.look, clock)
+        self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
 
     @property
     def is_ready(self) -> bool:

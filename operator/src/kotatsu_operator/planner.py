@@ -19,11 +19,21 @@ _LONGEST_NAP = 1.0
 
 
 class Planner:
-    """Calls `look(key)` when a pool is due; `touch` makes it due now."""
+    """Calls `look(key)` when a pool is due; `touch` makes it due now.
 
-    def __init__(self, look: Look, clock: Callable[[], datetime], parallel: int = 32) -> None:
+    `took` is told the seconds from when a pool was due until its look was done.
+    """
+
+    def __init__(
+        self,
+        look: Look,
+        clock: Callable[[], datetime],
+        parallel: int = 32,
+        took: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._look = look
         self._clock = clock
+        self._took = took
         self._slots = asyncio.Semaphore(parallel)
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
@@ -83,11 +93,11 @@ class Planner:
                 continue  # a later touch or look has replaced this entry
             del self._due[key]
             self._busy.add(key)
-            task = asyncio.create_task(self._run_one(key), name=f"look {key[0]}/{key[1]}")
+            task = asyncio.create_task(self._run_one(key, at), name=f"look {key[0]}/{key[1]}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run_one(self, key: Key) -> None:
+    async def _run_one(self, key: Key, due: datetime) -> None:
         again: datetime | None = None
         try:
             async with self._slots:
@@ -100,6 +110,7 @@ class Planner:
             again = self._clock() + _AFTER_ERROR
         finally:
             self._busy.discard(key)
+            self._took(max(0.0, (self._clock() - due).total_seconds()))
         if key in self._again:
             self._again.discard(key)
             again = self._clock()
