@@ -83,15 +83,9 @@ def _object(event: kopf.RawEvent) -> Object:
 def _pools_of_pod(world: World, pod: Object) -> list[Key]:
     namespace = pod["metadata"].get("namespace", "")
     labels = pod["metadata"].get("labels") or {}
-    pools = [key for key in world.pools if key[0] == namespace]
     if selects(_ACTIVATOR, labels):
-        return pools
-    found = []
-    for key in pools:
-        target = world.deployments.get((namespace, world.pools[key]["spec"]["targetRef"]["name"]))
-        if target is not None and selects(target["spec"]["selector"], labels):
-            found.append(key)
-    return found
+        return [key for key in world.pools if key[0] == namespace]
+    return world.pools_of_pod(namespace, labels)
 
 
 def operator_settings() -> kopf.OperatorSettings:

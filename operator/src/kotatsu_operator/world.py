@@ -1,10 +1,11 @@
 """What the operator has seen of the cluster, indexed by what it asks for."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .indexed import Indexed
 from .kube import Object, version_of
 from .views import (
     ACTIVATOR_LABELS,
@@ -21,12 +22,19 @@ from .views import (
 
 @dataclass
 class World:
-    """The latest version of every object of interest; fed by watches, read by the planner."""
+    """The latest version of every object of interest; fed by watches, read by the planner.
 
-    pools: dict[Key, Object] = field(default_factory=dict)
-    deployments: dict[Key, Object] = field(default_factory=dict)
-    pods: dict[str, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
-    slices: dict[Key, SliceView] = field(default_factory=dict)
+    Nothing here goes through all of a kind: with a thousand pools each event and each look would.
+    """
+
+    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_target))
+    deployments: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_handle))
+    pods: dict[str, Indexed[str, PodView]] = field(
+        default_factory=lambda: defaultdict(lambda: Indexed(lambda pod: pod.labels.items()))
+    )
+    slices: Indexed[Key, SliceView] = field(
+        default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
+    )
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -66,15 +74,28 @@ class World:
     def pools_of_deployment(self, key: Key) -> list[Key]:
         """The pools whose target is this Deployment, oldest first (then by name)."""
         pools = [
-            (pool["metadata"].get("creationTimestamp", ""), pool_key)
-            for pool_key, pool in self.pools.items()
-            if pool_key[0] == key[0] and pool["spec"]["targetRef"]["name"] == key[1]
+            (self.pools[pool]["metadata"].get("creationTimestamp", ""), pool)
+            for pool in self.pools.having(key)
         ]
-        return [pool_key for _, pool_key in sorted(pools)]
+        return [pool for _, pool in sorted(pools)]
 
-    def target_pods(self, namespace: str, selector: dict[str, Any]) -> list[PodView]:
+    def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
-        return [p for p in self.pods[namespace].values() if selects(selector, p.labels)]
+        pods = self.pods[namespace]
+        labels = list((selector.get("matchLabels") or {}).items())
+        # The rarest of its labels leads to few pods; without any there are only expressions.
+        names = pods.having(min(labels, key=pods.count)) if labels else list(pods)
+        return [pods[name] for name in names if selects(selector, pods[name].labels)]
+
+    def pools_of_pod(self, namespace: str, labels: Mapping[str, str]) -> list[Key]:
+        """The pools whose target selects a pod with these labels."""
+        terms = [(namespace, *label) for label in labels.items()]
+        found: dict[Key, None] = {}
+        for term in [*terms, (namespace, "", "")]:
+            for key in self.deployments.having(term):
+                if selects(self.deployments[key]["spec"]["selector"], labels):
+                    found |= dict.fromkeys(self.pools.having(key))
+        return list(found)
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""
@@ -88,8 +109,8 @@ class World:
             return None
         epochs = {
             s.pod_uid: s.epoch
-            for s in self.slices.values()
-            if s.key[0] == key[0] and s.pool == key[1] and s.ready
+            for s in map(self.slices.__getitem__, self.slices.having(key))
+            if s.ready
         }
         return min(epochs.get(pod.uid, 0) for pod in activators)
 
@@ -101,3 +122,14 @@ class World:
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+
+def _target(pool: Object) -> list[Key]:
+    return [(key_of(pool)[0], pool["spec"]["targetRef"]["name"])]
+
+
+def _handle(deployment: Object) -> list[tuple[str, str, str]]:
+    """One label that every pod of a Deployment has; empty when there is none to name."""
+    labels = sorted((deployment["spec"]["selector"].get("matchLabels") or {}).items())
+    namespace = key_of(deployment)[0]
+    return [(namespace, *label) for label in labels[:1]] or [(namespace, "", "")]

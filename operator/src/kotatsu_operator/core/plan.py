@@ -119,12 +119,15 @@ def _learned_lead(
 def _claim(
     known: Sequence[Occurrence], current: Sequence[Occurrence], lead: timedelta
 ) -> Claim | None:
-    """The first opening not yet warmed for that needs more pods than what is current does."""
-    floor = max((o.replicas for o in current), default=0)
+    """The first opening not yet begun that needs more pods than will be there for others."""
     begun = set(current)
     for o in known:
-        if o not in begun and o.replicas > floor:
-            return Claim(o.start - lead, o.replicas - floor)
+        if o in begun:
+            continue
+        by = o.start - lead
+        there = max((c.replicas for c in current if c.end >= by), default=0)
+        if o.replicas > there:
+            return Claim(by, o.replicas - there)
     return None
 
 
