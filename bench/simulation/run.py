@@ -15,6 +15,10 @@ from typing import Any
 
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
+
+from kotatsu_node.control_plane import ControlPlane, control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.kube import Deployment, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
     answers,
@@ -23,10 +27,6 @@ from simulation.measure import (
     read_audit,
     resident_mib,
 )
-
-from kotatsu_node.control_plane import ControlPlane, control_plane
-from kotatsu_node.layout import Layout
-from kotatsu_operator.kube import Deployment, WarmPool
 
 NAMESPACE = "default"
 CRD = Path(__file__).parents[2] / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
@@ -69,23 +69,23 @@ class Simulation:
 
     @property
     def names(self) -> list[str]:
+        """The names of all pools, and of their Deployments."""
         return [f"pool-{n:04d}" for n in range(self.pools)]
 
     async def make(self, port: int) -> None:
         """The CRD, and a Deployment and a WarmPool for each name."""
         kubectl = [str(self.plane.kubectl), f"--kubeconfig={self.plane.admin}"]
-        apply = [*kubectl, "apply", "--server-side", "-f", str(CRD)]
-        subprocess.run(apply, check=True, stdout=subprocess.DEVNULL)
-        wait = [*kubectl, "wait", "--for=condition=Established", "-f", str(CRD)]
-        subprocess.run(wait, check=True, stdout=subprocess.DEVNULL)
+        for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
+            command = [*kubectl, *verb, "-f", str(CRD)]
+            await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
         await self._each(lambda name: self._create(Deployment, deployment(name, port)))
         await self._each(lambda name: self._create(WarmPool, warm_pool(name)))
 
-    async def edit(self, spec: Callable[[int], dict[str, Any]], pause: float) -> None:
+    async def edit(self, spec: dict[str, Any], pause: float) -> None:
         """Edit every pool's spec, one after the other."""
-        for n, name in enumerate(self.names):
+        for name in self.names:
             await self.client.patch(
-                WarmPool, name, {"spec": spec(n)}, namespace=NAMESPACE, patch_type=PatchType.MERGE
+                WarmPool, name, {"spec": spec}, namespace=NAMESPACE, patch_type=PatchType.MERGE
             )
             await asyncio.sleep(pause)
 
@@ -211,7 +211,7 @@ async def simulate(
 async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
     result = Result(it.pools)
     it.say("the operator begins")
-    await it.until(lambda s: s.get("phase") == "Asleep", 120)
+    await it.until(lambda s: s.get("phase") == "Asleep", 300)
     await asyncio.sleep(15)
     result.start_cpu = cpu_seconds(pid)
 
@@ -230,7 +230,7 @@ async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
     at += _UNLEARNED
     it.say(f"every pool is edited: its window opens at {at:%H:%M:%S}")
     began, cpu = datetime.now(UTC), cpu_seconds(pid)
-    await it.edit(lambda n: opening(at, 1), pause)
+    await it.edit(opening(at, 1), pause)
     it.say("edited; waiting for the windows to open")
     await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + 15)
     result.burst_seconds = (datetime.now(UTC) - began).total_seconds()

@@ -88,6 +88,38 @@ def _pools_of_pod(world: World, pod: Object) -> list[Key]:
     return world.pools_of_pod(namespace, labels)
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """No handler asks what has changed, so no object is copied to find out."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler is tried again by kopf, so no progress is kept."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def operator_settings() -> kopf.OperatorSettings:
     """Settings of kopf itself: no posting, no annotations, watches that are never trusted long."""
     settings = kopf.OperatorSettings()
@@ -98,4 +130,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 300
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     return settings

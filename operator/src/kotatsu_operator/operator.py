@@ -27,7 +27,7 @@ from .world import World
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
-"""How often slices of vanished activators are looked for, and every pool is looked at anyway."""
+"""How often slices of vanished activators and pools that nobody plans to look at are looked for."""
 
 PACE_SECONDS = 1.0
 """How often the turns of coming warm-ups are worked out anew, if any has changed."""
@@ -103,7 +103,8 @@ class Operator:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             for key in self.world.pools:
-                self.planner.touch(key)
+                if not self.planner.knows(key):
+                    self.planner.touch(key)
             for orphan in self.world.orphans(self._namespaces):
                 log.info("removing slice %s/%s: its activator is gone", *orphan.key)
                 try:

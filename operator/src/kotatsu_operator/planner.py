@@ -53,6 +53,10 @@ class Planner:
             self._put(key, self._clock())
             self._wakeup.set()
 
+    def knows(self, key: Key) -> bool:
+        """Whether a look at a pool is planned or under way."""
+        return key in self._due or key in self._busy
+
     def by(self, key: Key, at: datetime) -> None:
         """Look at a pool at this moment at the latest."""
         if key in self._busy:

@@ -225,6 +225,9 @@ def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bo
     for name, value in new.items():
         if name in _QUIET and not quiet_too:
             continue
+        if name == "cost" and isinstance(value, dict):
+            # That nothing has been spent since is no news: a sleeping pool writes nothing.
+            value = {key: said for key, said in value.items() if key != "at"}
         if not _same(value, old.get(name)):
             return True
     return False

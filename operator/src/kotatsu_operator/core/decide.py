@@ -27,6 +27,9 @@ from .state import Decision, Memory, Observation, Phase, Reason
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
 
+LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
+"""The same for a pool that sleeps: most pools do most of the time."""
+
 
 def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Decision:
     """Decide on one pool. Pure; `now` is an aware datetime in UTC."""
@@ -94,7 +97,8 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
 def _recheck(
     spec: PoolSpec, memory: Memory, plan: Plan, override: Override | None, now: datetime
 ) -> datetime:
-    times = [now + LOOK_AGAIN]
+    is_asleep = memory.phase is Phase.ASLEEP
+    times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
     if plan.next is not None:
         times.append(plan.next.at)
     if override is not None:
