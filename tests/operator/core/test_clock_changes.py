@@ -23,7 +23,8 @@ def spec(zone: str, start: str, end: str):
             "2026-03-29T02:15",
             "2026-03-29T02:45",
             (
-                "window w never opens: on 2026-03-29 clocks in Europe/Berlin go from 02:00 to 03:00, "
+                "window w never opens: "
+                "on 2026-03-29 clocks in Europe/Berlin go from 02:00 to 03:00, "
                 "and all of 02:15–02:45 is left out"
             ),
         ),
@@ -32,8 +33,9 @@ def spec(zone: str, start: str, end: str):
             "2026-10-04T02:00",
             "2026-10-04T02:30",
             (
-                "window w never opens: on 2026-10-04 clocks in Australia/Lord_Howe go from 02:00 to "
-                "02:30, and all of 02:00–02:30 is left out"
+                "window w never opens: "
+                "on 2026-10-04 clocks in Australia/Lord_Howe go from 02:00 to 02:30, "
+                "and all of 02:00–02:30 is left out"
             ),
         ),
         (
@@ -81,8 +83,8 @@ def test_a_repeating_window_is_never_dropped_by_a_gap() -> None:
             "30 2 * * *",
             "2026-03-29T00:59",
             (
-                "02:30 does not exist that day: on 2026-03-29 clocks in Europe/Berlin go from 02:00 "
-                "to 03:00; it opens at 03:00"
+                "02:30 does not exist that day: "
+                "on 2026-03-29 clocks in Europe/Berlin go from 02:00 to 03:00; it opens at 03:00"
             ),
         ),
         (
@@ -90,7 +92,8 @@ def test_a_repeating_window_is_never_dropped_by_a_gap() -> None:
             "0 10 30 12 *",
             "2011-12-30T09:59",
             (
-                "10:00 does not exist that day: on 2011-12-30 clocks in Pacific/Apia go from 00:00 to "
+                "10:00 does not exist that day: "
+                "on 2011-12-30 clocks in Pacific/Apia go from 00:00 to "
                 "00:00 on 2011-12-31; it opens at 00:00 on 2011-12-31"
             ),
         ),
