@@ -26,7 +26,6 @@ def table(result: Result) -> list[tuple[str, str]]:
     return [
         ("pools", f"{result.pools}"),
         ("windows Ready before they opened", f"{result.on_time}"),
-        ("windows that opened cold", f"{result.cold}"),
         ("Ready before the opening", f"{result.least_early:.1f} to {result.first_ahead:.1f} s"),
         ("edit → status written", spread(result.edit_ms)),
         ("pod Ready → status written", spread(result.ready_ms)),

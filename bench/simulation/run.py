@@ -41,7 +41,6 @@ class Result:
 
     pools: int
     on_time: int = 0
-    cold: int = 0
     least_early: float = 0.0
     first_ahead: float = 0.0
     idle_seconds: float = 0.0
@@ -255,11 +254,10 @@ def _openings(result: Result, statuses: dict[str, dict[str, Any]]) -> None:
     earlies = []
     for status in statuses.values():
         found = status.get("lastOpening") or {}
-        result.cold += bool(found.get("cold"))
-        if found.get("readyAt") and not found.get("cold"):
-            result.on_time += 1
+        if found.get("readyAt"):
             at, ready = (datetime.fromisoformat(found[k]) for k in ("at", "readyAt"))
             earlies.append((at - ready).total_seconds())
+            result.on_time += ready <= at
     result.least_early = min(earlies, default=float("nan"))
     result.first_ahead = max(earlies, default=float("nan"))
 

@@ -555,3 +555,12 @@ async def test_a_pool_claims_its_next_warm_up_and_starts_at_its_turn():
     await day.until(t("10:01"))
     began = next(at for at, phase, _ in day.history if phase == "Warming")
     assert began == t("09:58:52") - ahead
+
+
+async def test_awake_pools_are_asked_less_often_the_more_there_are():
+    day = Day.begin(t("10:00"), windows=[once("demo", "09:00", "12:00", 1)])
+    await day.until(t("10:01"))
+    assert day.due == day.now + timedelta(seconds=2)
+    day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
+    await day.settle()
+    assert day.due == day.now + timedelta(seconds=10)

@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 BEAT = timedelta(seconds=2)
 """How often an awake pool's pods are asked what they are doing."""
 
+BEATS_PER_SECOND = 100
+"""Awake pools are asked less often where there are so many that asking would take a core: whatever
+happens to them by itself (pods, edits, announcements) is seen at once all the same."""
+
 RETRY = timedelta(milliseconds=200)
 """How soon a look that lost a race, or found a request in flight while draining, is repeated."""
 
@@ -58,12 +62,14 @@ class Reconciler:
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _ledger: dict[Key, Ledger] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
+    _awake: set[Key] = field(default_factory=set)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a deleted pool."""
         self._memory.pop(key, None)
         self._ledger.pop(key, None)
         self._written.pop(key, None)
+        self._awake.discard(key)
         self.pacer.claim(key, None)
         self.metrics.forget(key)
 
@@ -166,7 +172,12 @@ class Reconciler:
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
-        return min(decision.recheck, now + BEAT) if awake else decision.recheck
+        (self._awake.add if awake else self._awake.discard)(key)
+        return min(decision.recheck, now + self._beat) if awake else decision.recheck
+
+    @property
+    def _beat(self) -> timedelta:
+        return max(BEAT, timedelta(seconds=len(self._awake) / BEATS_PER_SECOND))
 
     def _never_opens(self, pool: Object, spec: PoolSpec) -> list[Note]:
         """Windows that a change of clocks swallows, unless the status names them already."""
