@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local
+          tools/github-stub tools/local operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local demo-mode,--no-emit-package kotatsu-$(p))
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
@@ -78,6 +78,13 @@ images: venv ## build the images and load them into the cluster
 .PHONY: local
 local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
 	@$(BIN)/kotatsu-local
+
+# PLUGIN_URI=address says where the archive will be found.
+PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
+.PHONY: plugin
+plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, in build/plugin
+	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
+	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
 
 .PHONY: bench
 bench: venv ## measure; each script under bench/ prints its own table

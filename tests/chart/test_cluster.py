@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
-from chart.kit import CHARTS, Scenario, helm, load_yaml
+from chart.kit import CHARTS, Scenario, helm, kind_of, load_yaml
 from e2e.kit import Kubectl
 
 pytestmark = pytest.mark.e2e
 
 # Kinds of APIs that a plain cluster does not have.
-FOREIGN = {"PodMonitor", "HTTPRoute"}
+FOREIGN = {"PodMonitor", "HTTPRoute", "KnativeService"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_api_server_takes_every_object(kubectl: Kubectl, scenario: Scenario)
         *("template", "mine", str(CHARTS / scenario.chart), "--namespace", kubectl.namespace),
         *("--kube-version", "1.34.0", "--values", str(scenario.values)),
     )
-    objects = [obj for obj in load_yaml(done.stdout) if obj["kind"] not in FOREIGN]
+    objects = [obj for obj in load_yaml(done.stdout) if kind_of(obj) not in FOREIGN]
     for obj in objects:  # the scenario's other namespaces are not there
         if "namespace" in obj["metadata"]:
             obj["metadata"]["namespace"] = kubectl.namespace

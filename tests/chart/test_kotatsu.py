@@ -2,11 +2,13 @@
 
 import json
 import re
+from decimal import Decimal
 
 import pytest
 from chart.kit import CHARTS, Rendered, annotations, environment, render, template
 
 from kotatsu_common.settings import load
+from kotatsu_operator.core.cost import NO_PRICES
 from kotatsu_operator.settings import ActivatorSettings, OperatorSettings
 from kotatsu_operator.views import ACTIVATOR_LABELS
 
@@ -29,7 +31,41 @@ def test_the_operator_reads_its_environment() -> None:
 
     assert settings.namespaces == ("team-a", "team-b", "team-c")
     assert settings.log_level == "debug"
+    assert settings.runtime == "auto"
     assert _known(env, OperatorSettings)
+
+
+def test_the_console_is_one_value() -> None:
+    on = render("kotatsu")
+    operator = on.one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert environment(operator)["KOTATSU_CONSOLE_PORT"] == "8081"
+    assert on.one("Service", "kotatsu-console")["spec"]["ports"][0]["targetPort"] == "console"
+
+    off = render("kotatsu", None, "--set=console.enabled=false")
+    operator = off.one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
+    assert off.of("Service") == []
+    assert "8081" not in str(off.objects)
+
+
+def test_the_operator_gets_the_price_table() -> None:
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+
+    assert settings.prices.currency == "JPY"
+    assert settings.prices.prices.per_hour == {
+        "cpu": Decimal("6.5"),
+        "memory": Decimal("0.7"),
+        "nvidia.com/gpu": 110,
+    }
+
+
+def test_there_are_no_prices_unless_somebody_gives_them() -> None:
+    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+    env = environment(operator["spec"]["template"])
+
+    assert "KOTATSU_PRICES" not in env
+    assert load(OperatorSettings, env).prices == NO_PRICES
 
 
 def test_the_activator_reads_its_environment() -> None:
@@ -94,9 +130,22 @@ def test_the_operator_may_do_exactly_this() -> None:
         ("apps", "deployments", "list watch"),
         ("apps", "deployments/scale", "get update"),
         ("", "pods", "list watch"),
+        ("", "services", "list watch"),
+        ("autoscaling", "horizontalpodautoscalers", "get list patch watch"),
         ("discovery.k8s.io", "endpointslices", "delete list watch"),
         ("", "events", "create"),
+        ("serving.knative.dev", "services", "get list watch"),
+        ("serving.knative.dev", "revisions", "get list watch"),
+        ("serving.knative.dev", "revisions", "patch"),
     }
+
+
+def test_a_native_operator_may_nothing_of_knative() -> None:
+    rendered = render("kotatsu", None, "--set=runtime=native")
+    operator = rendered.one("Deployment", "kotatsu-operator")
+
+    assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
+    assert not [r for r in _rights(rendered, "kotatsu-operator") if r[0] == "serving.knative.dev"]
 
 
 def test_an_activator_may_do_exactly_this() -> None:
@@ -114,7 +163,7 @@ def test_every_rule_says_why() -> None:
     lines = (CHARTS / "kotatsu/templates/rbac.yaml").read_text().splitlines()
     rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
 
-    assert len(rules) == 12
+    assert len(rules) == 16
     for number in rules:
         assert lines[number - 1].strip().startswith("# "), lines[number]
 

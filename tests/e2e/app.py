@@ -8,9 +8,11 @@ done twice.
 import asyncio
 import collections
 import os
+from collections.abc import AsyncIterator
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.app import create_base_app
@@ -37,6 +39,22 @@ async def echo(request_id: str, ms: int = 0) -> dict[str, str]:
         await http.post(f"{recorder}/hit", params={"request_id": request_id})
     await asyncio.sleep(ms / 1000)
     return {"app": name, "pod": os.environ["HOSTNAME"], "request_id": request_id}
+
+
+@app.get("/bad-metrics/{how}")
+async def bad_metrics(how: str) -> Response:
+    """A metrics page that hangs, has no end, or tells nonsense."""
+    if how == "hanging":
+        await asyncio.sleep(3600)
+    if how == "huge":
+
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield b"kotatsu_requests_in_flight 0\n" * 10_000
+                await asyncio.sleep(0)  # whoever has gone stops it here
+
+        return StreamingResponse(endless())
+    return Response("kotatsu_requests_in_flight NaN\n")
 
 
 @app.post("/hit")

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.core.state import Demand, Memory, Phase, Reason, Route
 from kotatsu_operator.sleep import SleepStep, try_sleep
-from kotatsu_operator.status import memory_status
+from kotatsu_operator.status import memory_status, stamp
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
 from tests.operator.core.values import override, pool_spec, t
 
@@ -149,11 +149,13 @@ async def test_a_request_that_the_decision_did_not_know_stops_it(attempt):
 
 async def test_a_request_that_the_decision_did_know_does_not():
     attempt = Attempted(demand={"at": "2026-11-25T10:00:02Z"})
-    assert (await attempt(memory=replace(DRAINING, last_active=t("10:00:02")))).asleep
+    assert (await attempt(memory=replace(DRAINING, ticket=t("10:00:02")))).asleep
 
 
-async def test_a_request_from_before_the_draining_does_not():
-    assert (await Attempted(demand={"at": "2026-11-25T09:59:59Z"})()).asleep
+@pytest.mark.parametrize("clock", ["09:00", "10:00:05", "11:00"])
+async def test_it_does_not_matter_which_time_it_is_for_the_activator(clock):
+    attempt = Attempted(demand={"at": stamp(t(clock))})
+    assert (await attempt()).why == "a request was announced"
 
 
 @pytest.mark.parametrize("kind", ["WarmPool", "Deployment"])

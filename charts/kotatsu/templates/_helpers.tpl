@@ -117,3 +117,12 @@ helm.sh/hook: pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{/* The price table as the operator reads it, without what has no price. */}}
+{{- define "kotatsu.prices" -}}
+{{- $table := dict "currency" .currency }}
+{{- range $key := list "cpuHour" "memoryGiBHour" "extended" }}
+{{- with get $ $key }}{{ $_ := set $table $key . }}{{ end }}
+{{- end }}
+{{- toJson $table }}
+{{- end -}}

@@ -85,6 +85,23 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* How visitors of the pet's page log in: through GitHub, or as a guest of a demo. */}}
+{{- define "pet.pageLogin" -}}
+{{- if .root.Values.githubStub.enabled }}
+- {name: KOTATSU_DEMO_TOKEN, value: demo}
+{{- with .root.Values.githubStub.publicUrl }}
+- {name: KOTATSU_AVATAR_ORIGINS, value: {{ . | quote }}}
+{{- end }}
+{{- else }}
+{{- /* A client id is no secret; the Secret's other key stays with auth. */}}
+- name: KOTATSU_GITHUB_CLIENT_ID
+  valueFrom: {secretKeyRef: {name: {{ .root.Values.github.existingSecret }}, key: client-id, optional: true}}
+{{- with .root.Values.github.oauthUrl }}
+- {name: KOTATSU_GITHUB_OAUTH_URL, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* How a service's pod is watched and how it ends. */}}
 {{- define "pet.lifecycle" -}}
 ports:
@@ -149,8 +166,13 @@ kind: WarmPool
 metadata:
   {{- include "pet.metadata" . | nindent 2 }}
 spec:
+  {{- $isKnative := include "pet.isKnative" . }}
+  {{- if $isKnative }}
+  targetRef: {apiVersion: serving.knative.dev/v1, kind: Service, name: {{ .name }}}
+  {{- else }}
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .name }}}
   service: {{ .name }}
+  {{- end }}
   timeZone: {{ .root.Values.timeZone }}
   {{- with $pool.windows }}
   windows:
@@ -159,6 +181,7 @@ spec:
   prewarm: {lead: {{ $pool.lead }}}
   scaling:
     maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
+    {{- if not $isKnative }}
     targetConcurrency: {{ $pool.targetConcurrency }}
     idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
   wake:
@@ -167,6 +190,7 @@ spec:
     {{- with .wakeWith }}
     # It will ask them who is calling: they start together, not one after the other.
     wakeWith: {{ toJson . }}
+    {{- end }}
     {{- end }}
   {{- with .root.Values.budget }}
   budget:

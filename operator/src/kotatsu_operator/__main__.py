@@ -10,22 +10,27 @@ from kotatsu_common import logs
 from kotatsu_common.settings import command
 
 from .admin import start_admin
+from .console.app import create_console
+from .console.server import ConsoleServer
 from .kube import Kube
 from .operator import Operator
 from .settings import OperatorSettings, quiet_libraries
+from .views import OPERATOR
 
 _STALLED = timedelta(seconds=30)
 
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect("kotatsu-operator")
+    kube = Kube.connect(OPERATOR)
     operator = Operator(
         kube,
         settings.namespaces,
         registry,
         name=settings.pod_name,
         starts_per_second=settings.starts_per_second,
+        runtime=settings.runtime,
+        prices=settings.prices,
     )
 
     def live() -> str:
@@ -36,10 +41,17 @@ async def _run(settings: OperatorSettings) -> None:
         return live() if operator.is_ready else "the watches have not begun"
 
     start_admin(settings.host, settings.port, registry, live=live, ready=ready)
+    console = None
+    if settings.console_port:
+        app = create_console(operator.board, lambda: datetime.now(UTC))
+        console = ConsoleServer(app, settings.host, settings.console_port)
+        console.start()
     try:
         await operator.run()
     finally:
         await kube.close()
+        if console is not None:
+            console.stop()
 
 
 def main() -> None:

@@ -15,19 +15,20 @@ class Indexed(UserDict[K, V], Generic[K, V]):
         self._terms = terms
         # Of the keys only the order counts: a dict keeps it, a set does not.
         self._keys: defaultdict[Hashable, dict[K, None]] = defaultdict(dict)
+        self._found_by: dict[K, set[Hashable]] = {}
         super().__init__()
 
     def __setitem__(self, key: K, value: V) -> None:
-        before = set(self._terms(self.data[key])) if key in self.data else set()
-        after = set(self._terms(value))
+        before, after = self._found_by.get(key, set()), set(self._terms(value))
+        self._found_by[key] = after
         self._drop(key, before - after)
         for term in after - before:
             self._keys[term][key] = None
         self.data[key] = value
 
     def __delitem__(self, key: K) -> None:
-        self._drop(key, self._terms(self.data[key]))
         del self.data[key]
+        self._drop(key, self._found_by.pop(key))
 
     def having(self, term: Hashable) -> list[K]:
         """The keys of the values with this term."""

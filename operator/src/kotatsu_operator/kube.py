@@ -27,7 +27,14 @@ Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"
 )
+HorizontalPodAutoscaler: Any = create_namespaced_resource(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
+KnativeRevision: Any = create_namespaced_resource(
+    "serving.knative.dev", "v1", "Revision", "revisions"
+)
 
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
@@ -37,8 +44,11 @@ KINDS: Mapping[str, Any] = {
     "EndpointSlice": EndpointSlice,
 }
 
-WATCH_SECONDS = 240
+WATCH_SECONDS = 60
 """A watch is renewed this often: a stream that went silent without closing is not trusted long."""
+
+_WATCH_GRACE = 10
+"""Seconds after which a watch that the API server should have ended is ended here."""
 
 
 class UnreadableError(Exception):
@@ -101,6 +111,35 @@ class Kube:
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
+    async def serves(self, kind: Any, namespace: str) -> bool:
+        """Whether the API server knows this kind at all."""
+        try:
+            with _readable():
+                async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
+                    break
+        except ApiError as error:
+            if error.status.code == 404:
+                return False
+            raise
+        except httpx2.HTTPStatusError as error:
+            # An API server that knows nothing of the whole group says so in plain text.
+            if error.response.status_code == 404:
+                return False
+            raise
+        return True
+
+    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+        """Read all objects with these labels."""
+        return (await self._list(kind, namespace, labels))[0]
+
+    async def _list(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
+    ) -> tuple[list[Object], str]:
+        listing = self._client.list(kind, namespace=namespace, labels=labels)
+        with _readable():
+            items = [cast(Object, item) async for item in listing]
+        return items, listing.resourceVersion
+
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
@@ -108,19 +147,17 @@ class Kube:
 
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
         """
-        listing = self._client.list(kind, namespace=namespace, labels=labels)
-        with _readable():
-            items = [cast(Object, item) async for item in listing]
+        items, version = await self._list(kind, namespace, labels)
         yield "LIST", {"items": items}
         watch = self._client.watch(
             kind,
             namespace=namespace,
             labels=labels,
             server_timeout=WATCH_SECONDS,
-            resource_version=listing.resourceVersion,
+            resource_version=version,
         ).__aiter__()
         while True:
-            async with asyncio.timeout(WATCH_SECONDS + 30):
+            async with asyncio.timeout(WATCH_SECONDS + _WATCH_GRACE):
                 with _readable():
                     change, obj = await anext(watch)
             yield change, cast(Object, obj)
@@ -153,6 +190,14 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)
 
+    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
+        await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
+
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
@@ -161,6 +206,21 @@ class Kube:
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
         return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
+
+    async def annotate(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        annotations: Mapping[str, str | None],
+        version: str,
+    ) -> Object:
+        """Set annotations (None takes one away) of an object that is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
+        return cast(Object, await self._patch(kind, namespace, name, patch))
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""

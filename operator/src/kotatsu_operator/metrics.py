@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from .core.cost import Ledger
+from .core.ledger import Ledger
 from .core.state import Decision, Observation, Outcome, Phase
 from .views import Key
 
@@ -19,6 +19,7 @@ class PoolMetrics:
             return made
 
         self._all: list[Gauge | Counter] = []
+        self._currency: dict[Key, str] = {}
         self.desired = gauge("kotatsu_pool_replicas_desired", "Replicas the pool wants.")
         self.ready = gauge("kotatsu_pool_replicas_ready", "Ready replicas of the pool.")
         self.phase = gauge("kotatsu_pool_phase", "1 for the phase the pool is in.", "phase")
@@ -34,8 +35,23 @@ class PoolMetrics:
             "How long before the newest opening every replica was Ready; negative when late.",
         )
         self.requests = gauge("kotatsu_pool_requests", "Requests in flight and held.")
-        self.accrued = gauge("kotatsu_cost_accrued", "Spent in this period, in its currency.")
-        self.rate = gauge("kotatsu_cost_rate_per_hour", "Cost per hour of the pods there are now.")
+        self.known = gauge(
+            "kotatsu_pool_demand_known", "0 while a pod or an activator does not tell what it does."
+        )
+        self.money = {
+            "accrued": gauge("kotatsu_cost_accrued", "Spent in this period.", "currency"),
+            "rate": gauge(
+                "kotatsu_cost_rate_per_hour", "Cost of an hour of the pods there are.", "currency"
+            ),
+            "forecast": gauge(
+                "kotatsu_cost_forecast", "What the period will cost by the schedule.", "currency"
+            ),
+            "limit": gauge(
+                "kotatsu_cost_limit", "The most that may be spent in the period.", "currency"
+            ),
+        }
+        """By the ledger's field. Amounts of two currencies must not be added: it is a label."""
+        self.exhausted = gauge("kotatsu_cost_exhausted", "1 while the limit is reached.")
         self.decisions = Counter("kotatsu_decisions", "Decisions made.", _LABELS, registry=registry)
         self.windows = Counter(
             "kotatsu_pool_windows",
@@ -72,10 +88,25 @@ class PoolMetrics:
         if opening is not None and opening.early is not None:
             self.early.labels(*key).set(opening.early.total_seconds())
         self.requests.labels(*key).set(seen.demand.concurrency)
-        self.accrued.labels(*key).set(float(ledger.accrued))
-        self.rate.labels(*key).set(float(ledger.rate))
+        self.known.labels(*key).set(seen.demand.known)
+        self._show_money(key, ledger)
+
+    def _show_money(self, key: Key, ledger: Ledger) -> None:
+        pool = {"namespace": key[0], "name": key[1]}
+        for name, metric in self.money.items():
+            amount = getattr(ledger, name) if ledger.currency else None
+            if amount is None or self._currency.get(key) != ledger.currency:
+                metric.remove_by_labels(pool)
+            if amount is not None:
+                metric.labels(*key, ledger.currency).set(float(amount))
+        self._currency[key] = ledger.currency
+        if ledger.currency and ledger.limit is not None:
+            self.exhausted.labels(*key).set(ledger.exhausted_at is not None)
+        else:
+            self.exhausted.remove_by_labels(pool)
 
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
+        self._currency.pop(key, None)
         for metric in self._all:
             metric.remove_by_labels({"namespace": key[0], "name": key[1]})

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,8 +13,15 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from . import handlers
+from .accounts import Accounts
+from .autoscaling import give_back
+from .console.board import Board
+from .core.cost import NO_PRICES, PriceTable
 from .core.spec import OnDelete, SpecError, parse
 from .events import Events
+from .knative import floor as knative
+from .knative.view import read_kept
+from .knative.watch import KnativeWatch, Runtime
 from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
 from .metrics import PoolMetrics
 from .pacer import Pacer
@@ -21,7 +29,7 @@ from .planner import Planner
 from .reconcile import Reconciler
 from .scrape import Scraper
 from .sleep import Hook, no_hook
-from .views import key_of
+from .views import Key, key_of
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -47,10 +55,13 @@ class Operator:
         *,
         name: str = "kotatsu-operator",
         starts_per_second: float = 5.0,
+        prices: PriceTable = NO_PRICES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
+        runtime: Runtime = Runtime.AUTO,
     ) -> None:
-        self.world = World()
+        self.board = Board(clock)
+        self.world = World(watchers=[self.board], clock=clock)
         self._kube = kube
         self._namespaces = list(namespaces)
         self._name = name
@@ -61,14 +72,16 @@ class Operator:
         self._reconciler = Reconciler(
             kube=kube,
             world=self.world,
-            scraper=Scraper(self._http),
+            scraper=Scraper(self._http, clock=clock),
             events=Events(kube, name),
-            metrics=metrics,
+            displays=[metrics, self.board],
             clock=clock,
             pacer=self._pacer,
             hook=hook,
+            accounts=Accounts(prices, time.monotonic),
         )
         self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
+        self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
 
     @property
     def is_ready(self) -> bool:
@@ -81,10 +94,11 @@ class Operator:
             asyncio.create_task(self.planner.run(), name="planner"),
             asyncio.create_task(self._sweep(), name="sweep"),
             asyncio.create_task(self._pace(), name="pace"),
+            asyncio.create_task(self._knative.run(), name="knative"),
         ]
         try:
             await kopf.operator(
-                registry=handlers.register(self.world, self.planner, self._restore),
+                registry=handlers.register(self.world, self.planner, self._pool_gone),
                 settings=handlers.operator_settings(),
                 namespaces=self._namespaces,
                 standalone=True,
@@ -117,12 +131,20 @@ class Operator:
             await asyncio.sleep(PACE_SECONDS)
             self._pacer.settle()
 
+    async def _pool_gone(self, pool: Object) -> None:
+        await give_back(self._kube, pool)
+        await self._restore(pool)
+
     async def _restore(self, pool: Object) -> None:
         """Give a deleted pool's sleeping target its replicas back (spec.onDelete: Restore)."""
         key, status = key_of(pool), pool.get("status") or {}
         try:
             spec = parse(pool["spec"])
         except SpecError:
+            return
+        if spec.on_delete is OnDelete.RESTORE:
+            await self._restore_revisions(key, status)
+        if spec.target.is_knative:
             return
         others = self.world.pools_of_deployment((key[0], spec.target.name))
         replicas = status.get("restoreReplicas")
@@ -147,3 +169,24 @@ class Operator:
             log.info("%s/%s was deleted: %s has %d replicas again", *key, name, replicas)
             return
         log.error("%s/%s was deleted, but its target could not be given back its replicas", *key)
+
+    async def _restore_revisions(self, key: Key, status: Object) -> None:
+        """Give the Revisions of a deleted pool's Knative Service their min-scale back."""
+        kept = read_kept(status)
+        for _ in range(_RESTORE_TRIES if kept else 0):
+            try:
+                await knative.give_back(self._kube, self.world.knative, key[0], kept)
+            except ConflictError:
+                continue  # Knative's controllers write to a Revision too
+            except Unreachable as error:
+                log.warning("%s/%s was deleted; its Revisions have to wait: %s", *key, error)
+                await asyncio.sleep(_RESTORE_PAUSE)
+                continue
+            return
+        if kept:
+            log.error(
+                "%s/%s was deleted, but min-scale of %s could not be put back: correct the "
+                "annotation autoscaling.knative.dev/min-scale of these Revisions by hand",
+                *key,
+                ", ".join(k.name for k in kept),
+            )

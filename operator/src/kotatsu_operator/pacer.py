@@ -15,7 +15,9 @@ class Pacer:
     Nothing is kept over a restart: the first look at each pool brings its claim again.
     """
 
-    def __init__(self, starts_per_second: float, hurry: Hurry) -> None:
+    def __init__(
+        self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
+    ) -> None:
         self._starts_per_second = starts_per_second
         self._hurry = hurry
         self._claims: dict[Key, Claim] = {}

@@ -1,10 +1,33 @@
 """What the operator and the activator take from their environment."""
 
+import json
 import logging
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from kotatsu_common.settings import CommaSeparated, ServiceSettings
+
+from .core.cost import NO_PRICES, PriceTable, parse_table
+from .knative.watch import Runtime
+
+
+def _read_prices(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        # Numbers are kept as they are written: a price is never a binary fraction.
+        raw = json.loads(value, parse_float=str)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise ValueError('write it like {"currency": "JPY", "cpuHour": "6.5"}')
+    return parse_table(raw)
+
+
+Prices = Annotated[PriceTable, NoDecode, BeforeValidator(_read_prices)]
+"""A price table, written as JSON."""
 
 
 class OperatorSettings(ServiceSettings):
@@ -16,6 +39,19 @@ class OperatorSettings(ServiceSettings):
     pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
     starts_per_second: float = Field(
         5.0, gt=0, description="pods the cluster can start a second when many windows open together"
+    )
+    console_port: int = Field(
+        0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
+    )
+    runtime: Runtime = Field(
+        Runtime.AUTO,
+        description="targets that are kept: native (Deployments), knative (Knative Services too; "
+        "expected to be there) or auto (Knative Services too where Knative is found)",
+    )
+    prices: Prices = Field(
+        NO_PRICES,
+        description="prices of pools that name none, as JSON: currency, cpuHour, memoryGiBHour, "
+        "extended",
     )
 
 

@@ -106,8 +106,6 @@ def _changed(pool: Object, memory: Memory, generation: int) -> str:
     if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
         return "the phase was changed by somebody else"
     ticket = moment((status.get("demand") or {}).get("at"))
-    if ticket is not None and memory.since is not None and ticket > memory.since:
-        known = memory.last_active
-        if known is None or ticket > known:
-            return "a request was announced"
+    if ticket is not None and ticket != memory.ticket:
+        return "a request was announced"
     return ""

@@ -1,11 +1,14 @@
 """What the operator has seen of the cluster, indexed by what it asks for."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
+from .core.ledger import BilledPod
 from .indexed import Indexed
+from .knative.view import KnativeWorld
 from .kube import Object, version_of
 from .views import (
     ACTIVATOR_LABELS,
@@ -15,9 +18,26 @@ from .views import (
     is_ours,
     key_of,
     pod_view,
+    scales,
     selects,
     slice_view,
 )
+
+_DEPARTED = 1000
+"""How many pods that are gone are kept in a namespace until their pool's ledger has them."""
+
+Departed = deque[tuple[Mapping[str, str], BilledPod]]
+"""Labels and bill of pods that are gone."""
+
+
+class Watcher(Protocol):
+    """Somebody who follows the pools besides the planner."""
+
+    def see(self, pool: Object) -> None:
+        """A pool at a newer version."""
+
+    def forget(self, key: Key) -> None:
+        """A pool that is gone."""
 
 
 @dataclass
@@ -27,13 +47,24 @@ class World:
     Nothing here goes through all of a kind: with a thousand pools each event and each look would.
     """
 
-    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_target))
+    watchers: Sequence[Watcher] = ()
+
+    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     deployments: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_handle))
     pods: dict[str, Indexed[str, PodView]] = field(
         default_factory=lambda: defaultdict(lambda: Indexed(lambda pod: pod.labels.items()))
     )
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
+    )
+    services: dict[Key, Object] = field(default_factory=dict)
+    autoscalers: Indexed[Key, Object] = field(
+        default_factory=lambda: Indexed(lambda obj: [scales(obj)])
+    )
+    knative: KnativeWorld = field(default_factory=KnativeWorld)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _departed: dict[str, Departed] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
 
     def keep_pool(self, pool: Object) -> bool:
@@ -47,7 +78,15 @@ class World:
         ):
             return False
         self.pools[key] = pool
+        for watcher in self.watchers:
+            watcher.see(pool)
         return True
+
+    def forget_pool(self, key: Key) -> None:
+        """Forget a WarmPool that is gone."""
+        self.pools.pop(key, None)
+        for watcher in self.watchers:
+            watcher.forget(key)
 
     def keep_deployment(self, deployment: Object) -> None:
         """Remember a Deployment."""
@@ -60,8 +99,11 @@ class World:
         return view
 
     def forget_pod(self, key: Key) -> None:
-        """Forget a Pod that is gone."""
-        self.pods[key[0]].pop(key[1], None)
+        """Forget a Pod that is gone, once its pool has paid for its last moments."""
+        view = self.pods[key[0]].pop(key[1], None)
+        if view is not None and view.billed is not None and view.billed.gone_at is None:
+            bill = replace(view.billed, gone_at=self.clock())
+            self._departed[key[0]].append((view.labels, bill))
 
     def keep_slice(self, obj: Object) -> SliceView | None:
         """Remember an activator's slice; None when the slice is somebody else's."""
@@ -71,13 +113,42 @@ class World:
         self.slices[view.key] = view
         return view
 
+    def keep_service(self, service: Object) -> None:
+        """Remember a Service."""
+        self.services[key_of(service)] = service
+
+    def keep_autoscaler(self, autoscaler: Object) -> None:
+        """Remember a HorizontalPodAutoscaler."""
+        self.autoscalers[key_of(autoscaler)] = autoscaler
+
+    def autoscalers_of(self, target: Key) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale a Deployment, by name."""
+        return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
+
+    def pools_of_autoscaler(self, key: Key) -> list[Key]:
+        """The pools whose status remembers this HorizontalPodAutoscaler, oldest first."""
+        return self._oldest_first(("hpa", key))
+
+    def pools_of_service(self, key: Key) -> list[Key]:
+        """The pools that this Service wakes, oldest first; a Knative Service is another thing."""
+        return self._oldest_first(("service", key))
+
     def pools_of_deployment(self, key: Key) -> list[Key]:
         """The pools whose target is this Deployment, oldest first (then by name)."""
-        pools = [
-            (self.pools[pool]["metadata"].get("creationTimestamp", ""), pool)
-            for pool in self.pools.having(key)
-        ]
-        return [pool for _, pool in sorted(pools)]
+        return self._oldest_first(("target", "Deployment", key))
+
+    def pools_of_knative_service(self, key: Key) -> list[Key]:
+        """The pools whose target is this Knative Service, oldest first (then by name)."""
+        return self._oldest_first(("target", "Service", key))
+
+    def pools_of_kind(self, kind: str) -> list[Key]:
+        """The pools whose target is of this kind."""
+        return self.pools.having(("kind", kind))
+
+    def _oldest_first(self, term: Hashable) -> list[Key]:
+        keys = self.pools.having(term)
+        made = {key: self.pools[key]["metadata"].get("creationTimestamp", "") for key in keys}
+        return sorted(made, key=lambda key: (made[key], key))
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
@@ -94,8 +165,16 @@ class World:
         for term in [*terms, (namespace, "", "")]:
             for key in self.deployments.having(term):
                 if selects(self.deployments[key]["spec"]["selector"], labels):
-                    found |= dict.fromkeys(self.pools.having(key))
+                    found |= dict.fromkeys(self.pools_of_deployment(key))
         return list(found)
+
+    def take_departed(self, namespace: str, selector: dict[str, Any]) -> list[BilledPod]:
+        """The bills of a Deployment's pods that have gone since this was last asked."""
+        departed = self._departed[namespace]
+        taken = [(labels, bill) for labels, bill in departed if selects(selector, labels)]
+        for entry in taken:
+            departed.remove(entry)
+        return [bill for _, bill in taken]
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""
@@ -124,8 +203,16 @@ class World:
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
 
 
-def _target(pool: Object) -> list[Key]:
-    return [(key_of(pool)[0], pool["spec"]["targetRef"]["name"])]
+def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
+    """What a pool is found by: its target, what wakes it, and the autoscaler it remembers."""
+    key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
+    yield "kind", target["kind"]
+    yield "target", target["kind"], (key[0], target["name"])
+    if target["kind"] != "Service":
+        yield "service", (key[0], pool["spec"].get("service") or target["name"])
+    autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
+    if autoscaler:
+        yield "hpa", (key[0], autoscaler)
 
 
 def _handle(deployment: Object) -> list[tuple[str, str, str]]:

@@ -104,6 +104,17 @@ def test_a_listing_replaces_what_was_known(view):
     assert set(view.pods) == {"b", "c"}
 
 
+def test_listed_pods_replace_those_with_the_same_labels_only(view):
+    see = view.on_change("Pod")
+    for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):
+        see("ADDED", pod(name, app=app))
+    view.replace_pods({"app": "voice"}, [pod("voice-3"), pod("voice-2", ready=True)])
+    assert set(view.pods) == {"voice-2", "voice-3", "feed-1"}
+    assert view.pods["voice-2"].ready
+    see("DELETED", pod("voice-3"))
+    assert "voice-3" not in view.pods
+
+
 def test_bookmarks_and_errors_change_nothing(view):
     tell(view, "Pod", pod("a"))
     for change in ("BOOKMARK", "ERROR"):

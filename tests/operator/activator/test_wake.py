@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
 import pytest
@@ -294,6 +295,30 @@ async def test_while_the_api_server_is_away_requests_wait_and_then_wake(house):
     assert body(await waiting) == b"voice-1"
     assert len(made.requests) == 1
     assert house.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
+
+
+async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, monkeypatch):
+    """A stream can go silent without closing; whoever waits must not wait for it."""
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    gone = await house.new_pod("voice-0", ready=True)
+    gone.server.close()
+    made = await house.new_pod("voice-1")
+    house.kube.put(pod(made.name, port=made.port, readinessProbe=READYZ), "Pod")
+    house.kube.put(pod("other", app="other", ready=True), "Pod")
+    assert body(await house.ask()) == b"voice-1"
+
+
+async def test_a_list_that_fails_is_made_again(house, monkeypatch):
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    made = await house.new_pod("voice-1")
+    house.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
+
+    def fails_once(*_):
+        house.kube.on("find", None)
+        raise OSError("no route to host")
+
+    house.kube.on("find", fails_once)
+    assert body(await house.ask()) == b"voice-1"
 
 
 async def test_a_target_that_is_missing_is_looked_for_again(house):
@@ -652,6 +677,52 @@ async def test_a_client_that_leaves_makes_room_for_another(house):
     await house.held(0)
     house.hold()
     await house.held(1)
+
+
+def spent_pool(**override):
+    """A sleeping pool whose budget was spent this day."""
+    end = datetime.now(UTC) + timedelta(hours=9)
+    cost = {"currency": "JPY", "period": "Day", "limit": "50", "exhausted": True}
+    made = pool()
+    made["spec"] |= {"budget": {"limit": "50"}, **override}
+    made["status"]["cost"] = cost | {"periodEnd": end.isoformat()}
+    return made
+
+
+async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(house):
+    house.see("WarmPool", spent_pool())
+    head, _, body = (await house.ask()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 3600" in head
+    assert "the budget of the WarmPool voice is spent (50 JPY a day)" in json.loads(body)["detail"]
+    assert house.count("kotatsu_activator_refused_total", reason="budget") == 1
+    assert house.kube.writes == []
+    assert house.waker.held == 0
+
+
+async def test_who_does_not_speak_http_1_to_a_pool_without_money_is_closed(house):
+    house.see("WarmPool", spent_pool())
+    assert await house.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+    assert await house.ask(b"\x16\x03\x01\x00\x01\x01") == b""
+    assert house.kube.writes == []
+
+
+async def test_a_probe_is_answered_without_money_too(house):
+    house.see("WarmPool", spent_pool())
+    assert await house.ask(b"GET /readyz HTTP/1.1\r\n\r\n") == PROBE_OK
+
+
+async def test_a_pool_without_money_is_not_woken_for_another(house):
+    house.see("WarmPool", spent_pool())
+    house.waker.poke()
+    await asyncio.sleep(0.05)
+    assert house.kube.writes == []
+
+
+async def test_a_pod_that_answers_serves_whatever_is_spent(house):
+    await house.new_pod(ready=True)
+    house.see("WarmPool", spent_pool())
+    assert (await house.ask()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_pool_that_is_unknown_is_refused(house):

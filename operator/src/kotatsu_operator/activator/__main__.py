@@ -11,6 +11,7 @@ from kotatsu_common.settings import command
 from kotatsu_operator.admin import start_admin
 from kotatsu_operator.kube import Kube
 from kotatsu_operator.settings import ActivatorSettings, quiet_libraries
+from kotatsu_operator.views import ACTIVATOR
 
 from .app import Activator
 from .metrics import ActivatorMetrics
@@ -19,7 +20,7 @@ from .slices import Self
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect("kotatsu-activator")
+    kube = Kube.connect(ACTIVATOR)
     me = Self(
         namespace=settings.namespace,
         pod=settings.pod_name,

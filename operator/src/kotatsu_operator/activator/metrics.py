@@ -35,7 +35,7 @@ class ActivatorMetrics:
         )
         self._refused = Counter(
             "kotatsu_activator_refused",
-            "Connections answered with 503, by reason (full, timeout).",
+            "Connections answered with 503, by reason (full, timeout, budget).",
             (*_LABELS, "reason"),
             registry=registry,
         )

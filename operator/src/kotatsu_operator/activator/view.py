@@ -9,6 +9,8 @@ from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import SERVICE_LABEL, PodView, is_ours, pod_view, selects
 
+from .budget import SpentBudget, spent_budget
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -29,6 +31,8 @@ class Pool:
     """Pools that are woken together with this one."""
     deleted: bool = False
     """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
+    spent: SpentBudget | None = None
+    """The spent budget that keeps it asleep."""
 
 
 def pool_view(obj: Object) -> Pool:
@@ -44,7 +48,9 @@ def pool_view(obj: Object) -> Pool:
         route=Route(route.get("target", Route.NATIVE)),
         epoch=int(route.get("epoch", 0)),
         phase=Phase(status.get("phase", Phase.WARM)),
-        accepted=conditions.get("Accepted") == "True",
+        # Knative has an activator of its own.
+        accepted=conditions.get("Accepted") == "True"
+        and spec["targetRef"].get("kind") != "Service",
         hold_timeout=_seconds(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(
@@ -52,6 +58,7 @@ def pool_view(obj: Object) -> Pool:
         ),
         settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
         wake_with=tuple(wake.get("wakeWith") or ()),
+        spent=spent_budget(spec, status),
     )
 
 
@@ -121,10 +128,22 @@ class View:
             for endpoint in obj.get("endpoints") or ()
         )
 
+    def selector(self, service: str) -> dict[str, str]:
+        """The labels by which a Service selects its pods; empty when it selects none."""
+        obj = self.services.get(service)
+        return (obj or {}).get("spec", {}).get("selector") or {}
+
+    def replace_pods(self, selector: dict[str, str], listed: list[Object]) -> None:
+        """Take a list of the pods with these labels for the truth, whatever the watch says."""
+        wanted = {"matchLabels": selector}
+        for name in [n for n, p in self.pods.items() if selects(wanted, p.labels)]:
+            del self.pods[name]
+        self.pods.update({obj["metadata"]["name"]: pod_view(obj) for obj in listed})
+        self.changed()
+
     def backends(self, service: str) -> list[PodView]:
         """The staying pods behind a Service that have an address, Ready or not."""
-        obj = self.services.get(service)
-        selector = (obj or {}).get("spec", {}).get("selector")
+        selector = self.selector(service)
         if not selector:
             return []
         wanted = {"matchLabels": selector}

@@ -13,6 +13,7 @@ from typing import Any
 
 from kotatsu_operator.core.state import Phase
 from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable
+from kotatsu_operator.kube import Pod as KubePod
 from kotatsu_operator.status import stamp
 from kotatsu_operator.views import PodView
 
@@ -34,6 +35,10 @@ LOOK_EVERY = 0.5
 CONNECT_TIMEOUT = 1.0
 CONNECT_AT_ONCE = 256
 """Connects under way at a time: a pod's accept queue is short."""
+
+LIST_AFTER = 2.0
+"""Seconds of waiting after which the pods are listed, and listed again: a watch that went silent
+without closing would let everybody wait in vain."""
 
 RETRY_EVERY = 0.02
 
@@ -86,6 +91,10 @@ class Waker:
             return
         if client.seen.path in pool.ignore_paths:
             client.answer(answers.PROBE_OK)
+            return
+        if pool.spent is not None and (seconds := self._spent_for(pool)):
+            detail = answers.budget_spent(self.name, pool.spent.limit)
+            self._refuse(client, "budget", detail, seconds)
             return
         if len(self._held) >= pool.max_held:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
@@ -162,6 +171,12 @@ class Waker:
         if client in self._held:
             self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
 
+    def _spent_for(self, pool: Pool) -> int:
+        """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
+        if pool.spent is None or self._ready:
+            return 0
+        return pool.spent.retry_after(pool.phase, datetime.now(UTC))
+
     def _refuse(self, client: Client, reason: str, detail: str, retry_after: int) -> None:
         self._held.discard(client)
         self._waiting.discard(client)
@@ -221,7 +236,9 @@ class Waker:
     def poke(self) -> None:
         """Wake the pool for another one that will need it (spec.wake.wakeWith), holding nobody."""
         pool = self._view.pools.get(self.name)
-        if pool is not None and pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
+        if pool is None or self._spent_for(pool):
+            return
+        if pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch:
             self._announced_epoch = pool.epoch
             self._spawn(self._raise_for_another())
 
@@ -242,7 +259,11 @@ class Waker:
         at = datetime.now(UTC)
         raised = False
         looked = 0.0
+        listed = began
         while self._held:
+            if asyncio.get_running_loop().time() - listed >= LIST_AFTER:
+                listed = asyncio.get_running_loop().time()
+                self._spawn(self._list_pods())
             if self._ready:
                 if raised:
                     raised = False
@@ -280,6 +301,18 @@ class Waker:
             return False
         log.info("%s: waking for %d requests", self.name, len(self._held))
         return True
+
+    async def _list_pods(self) -> None:
+        pool = self._view.pools.get(self.name)
+        selector = None if pool is None else self._view.selector(pool.service)
+        if not selector:
+            return
+        try:
+            pods = await self._kube.find(KubePod, self._me.namespace, selector)
+        except (NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot list the pods: %s", self.name, error)
+            return
+        self._view.replace_pods(selector, pods)
 
     async def _probe(self, pods: list[PodView]) -> None:
         """Ask starting pods whether they are ready, oftener than the kubelet does."""

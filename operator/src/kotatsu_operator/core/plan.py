@@ -1,6 +1,6 @@
 """What the schedule says at one moment: the floor, the window behind it, and what comes next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -84,7 +84,21 @@ def plan_at(spec: PoolSpec, memory: Memory, now: datetime, ahead: timedelta = ti
     `ahead` is how much earlier than that it is the pool's turn (see pacing).
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
+    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead)
+
+
+def plan_among(
+    near: Iterable[Occurrence],
+    spec: PoolSpec,
+    memory: Memory,
+    now: datetime,
+    ahead: timedelta = timedelta(),
+) -> Plan:
+    """Lay out what is known to be near `now`: in order of start, and as far as the longest lead.
+
+    Whoever walks through a year finds its occurrences once and asks this at each step.
+    """
+    known = [o for o in near if o.end > now]
     coming = [o for o in known if o.start > now]
     # While a window is being warmed for, neither what has just been learned nor pools that need no
     # room any more may call that off.
@@ -113,7 +127,7 @@ def _learned_lead(
     # The next opening, and all that its pods might have to start together with.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
+    return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
 
 
 def _claim(
@@ -144,9 +158,16 @@ def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> l
     return sorted(found, key=lambda t: t.at)
 
 
-def floor_of(spec: PoolSpec, override: Override | None, plan: Plan) -> tuple[int, Reason]:
-    """The replicas that must be there whatever the demand, and who says so."""
+def floor_of(
+    spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
+) -> tuple[int, Reason]:
+    """The replicas that must be there whatever the demand, and who says so.
+
+    `spent` says that the budget puts the pool to sleep, whatever else asks for it.
+    """
     limit = spec.scaling.max_replicas
+    if spent:
+        return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
     floor, reason = min(plan.floor, limit), Reason.WINDOW

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from .autoscaler import Autoscaler, Original
+from .contest import Contest, Write
 from .pacing import Claim
 
 
@@ -29,6 +31,7 @@ class Reason(StrEnum):
     OVERRIDE = "Override"
     IDLE = "Idle"
     SUSPENDED = "Suspended"
+    BUDGET = "Budget"
 
 
 class Route(StrEnum):
@@ -47,8 +50,11 @@ class Demand:
     last_request: datetime | None = None
     """When a pod last began or finished a request."""
     ticket: datetime | None = None
-    """When an activator last announced a request in the pool's status."""
+    """The newest request that an activator announced in the pool's status, by the activator's own
+    clock: it tells one announcement from the next, and no time."""
     known: bool = True
+    silent: str = ""
+    """Who did not tell, and why; empty when everybody did."""
 
     @property
     def concurrency(self) -> int:
@@ -73,6 +79,15 @@ class Observation:
     """Whether the spec has changed since the last decision."""
     ahead: timedelta = timedelta()
     """How much earlier than its own lead it is the pool's turn to start pods (see pacing)."""
+    template: str = ""
+    """Identifies the target's pod template."""
+    updated: int = 0
+    """Ready pods of that template, once the target has no pod of another one."""
+    autoscaler: Autoscaler | None = None
+    write: Write | None = None
+    """Who else owns the target's replicas."""
+    running: int | None = None
+    """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,8 @@ class WarmUp:
 
     seconds: float
     replicas: int
+    template: str = ""
+    """Identifies the pod template that was started."""
 
 
 Series = tuple[tuple[datetime, int], ...]
@@ -168,6 +185,16 @@ class Memory:
     ahead: timedelta = timedelta()
     """How much earlier than its lead the window being warmed for was begun; it does not shrink."""
     windows: Tally = Tally()
+    ticket: datetime | None = None
+    """The newest announcement that a decision has taken into account."""
+    ticket_seen: datetime | None = None
+    """When it was first seen, by the operator's clock."""
+    template: str = ""
+    proven: bool = False
+    """Whether as many pods of that template as were asked for have been Ready once."""
+    original: Original | None = None
+    """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
+    contest: Contest | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +232,8 @@ class Decision:
     """True when the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
     """True when requests in flight must not hold the pool up any longer (drain timeout)."""
+    minimum: int | None = None
+    """What the autoscaler's minReplicas should be; None without an autoscaler."""
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
     """What has become of openings since the last decision."""

@@ -15,6 +15,7 @@ from kotatsu_common.app import create_base_app
 from kotatsu_common.github import GitHub, GitHubMetrics
 from kotatsu_common.health import Readiness
 from kotatsu_common.identity import IdentityClient, identity_dependency
+from kotatsu_feed import page
 from kotatsu_feed.api import failures
 from kotatsu_feed.api.caller import caller_dependency
 from kotatsu_feed.api.routes import REPLAYED, create_routes
@@ -93,6 +94,7 @@ def create_app(
     identity = identity or IdentityClient(client, settings.auth_url)
     caller = caller_dependency(identity_dependency(identity.verify), store, now)
     app.include_router(create_routes(store, pantry, metrics, caller=caller, now=now))
+    page.install(app, settings)
     return app
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
 from sqlalchemy.engine import URL
 
-from kotatsu_common.settings import ServiceSettings
+from kotatsu_common.settings import CommaSeparated, ServiceSettings
 from kotatsu_feed.storage.urls import database_url
 
 
@@ -37,6 +37,19 @@ class FeedSettings(ServiceSettings):
         ge=0,
         le=86_400,
         description="how old a count of the same day may be while GitHub can't be asked",
+    )
+    github_client_id: str = Field(
+        "", description="client id of the GitHub OAuth app, for the web page's login; empty: none"
+    )
+    github_oauth_url: BaseUrl = Field(
+        "https://github.com", description="GitHub's site, where the web page's visitors log in"
+    )
+    demo_token: str = Field(
+        "", description="a token that the web page offers to everybody; only for demos"
+    )
+    avatar_origins: CommaSeparated = Field(
+        ("https://avatars.githubusercontent.com",),
+        description="other origins that the web page may show pictures from, comma separated",
     )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///kotatsu-feed.sqlite3"),

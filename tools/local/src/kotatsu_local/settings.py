@@ -39,5 +39,7 @@ def environment(
     if settings.local_github == "stub":
         filled["KOTATSU_GITHUB_API_URL"] = "http://github-stub"
         filled["KOTATSU_GITHUB_OAUTH_URL"] = "http://github-stub"
-        filled["KOTATSU_STUB_PUBLIC_URL"] = f"http://{settings.host}:{settings.port}"
+        filled["KOTATSU_DEMO_TOKEN"] = "demo"  # noqa: S105  (the stub's user for everybody)
+        here = f"http://{settings.host}:{settings.port}"
+        filled["KOTATSU_STUB_PUBLIC_URL"] = filled["KOTATSU_AVATAR_ORIGINS"] = here
     return {**filled, **(os.environ if environ is None else environ)}

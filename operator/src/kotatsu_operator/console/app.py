@@ -1,0 +1,84 @@
+"""The console over HTTP: the page, the pools as JSON, and their changes as they come (SSE)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+
+from kotatsu_common.pages import PageFiles, page_headers
+from kotatsu_operator.status import stamp
+
+from .board import Board
+from .view import pool_view
+
+WEB = Path(__file__).parent / "web"
+LOOK_EVERY = 0.5
+"""Seconds between looks for changes, while somebody watches."""
+STILL_THERE = 15.0
+"""Seconds after which something is sent in any case: proxies end what is silent."""
+VIEWERS = 50
+"""Watchers at a time; more are told to come back later."""
+
+
+def create_console(board: Board, clock: Callable[[], datetime]) -> FastAPI:
+    """The console as an ASGI app. It only reads, and knows no secret."""
+    app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
+    headers = page_headers()
+    watching = 0
+
+    def state(after: int) -> tuple[int, dict[str, Any]]:
+        now = clock()
+        version, keys, changed = board.read(after)
+        return version, {
+            "now": stamp(now),
+            "since": stamp(board.since),
+            "keys": ["/".join(key) for key in keys],
+            "pools": [pool_view(entry, now) for entry in changed],
+        }
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(WEB / "index.html", headers=headers)
+
+    @app.get("/api/pools")
+    async def pools() -> JSONResponse:
+        """Every pool as it is now."""
+        _, now = await asyncio.to_thread(state, 0)
+        return JSONResponse(now, headers={"Cache-Control": "no-store"})
+
+    @app.get("/api/changes")
+    async def changes() -> StreamingResponse:
+        """Every pool, then those that change, as server-sent events."""
+        if watching >= VIEWERS:
+            return StreamingResponse(iter(()), status_code=503, headers={"Retry-After": "30"})
+        return StreamingResponse(
+            follow(),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def follow() -> AsyncIterator[str]:
+        nonlocal watching
+        watching += 1
+        try:
+            version, said = -1, 0.0
+            loop = asyncio.get_running_loop()
+            while True:
+                if board.version != version:
+                    version, now = await asyncio.to_thread(state, max(version, 0))
+                    said = loop.time()
+                    yield f"data: {json.dumps(now, separators=(',', ':'))}\n\n"
+                elif loop.time() - said >= STILL_THERE:
+                    said = loop.time()
+                    yield ": still here\n\n"
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            watching -= 1
+
+    app.mount("/console", PageFiles(WEB, headers), name="files")
+    return app

@@ -1,0 +1,85 @@
+"""Between the operator's thread and the console's: the latest of each pool, and its past."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kotatsu_operator.core.state import Decision, Demand, Observation
+from kotatsu_operator.kube import Object
+from kotatsu_operator.views import Key, key_of
+
+from .history import History
+
+
+@dataclass
+class Entry:
+    """What the console knows of one pool."""
+
+    pool: Object
+    version: int
+    history: History = field(default_factory=History)
+    demand: Demand | None = None
+    """Requests in flight and held at the last look; None where another operator leads."""
+
+
+class Board:
+    """Written by the operator, read by the console; each holds the lock for a moment only."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[Key, Entry] = {}
+        self._version = 0
+        self.since = clock()
+        """The past before this moment is not known."""
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
+
+    def see(self, pool: Object) -> None:
+        """A pool as the API server has just sent it."""
+        with self._lock:
+            entry = self._entries.get(key_of(pool))
+            self._version += 1
+            if entry is None or entry.pool["metadata"]["uid"] != pool["metadata"]["uid"]:
+                entry = self._entries[key_of(pool)] = Entry(pool, self._version)
+            entry.pool, entry.version = pool, self._version
+            entry.history.see(pool.get("status") or {}, self._clock())
+
+    def show(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
+        """The demand at the last look."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.demand == seen.demand:
+                return
+            before, entry.demand = entry.demand, seen.demand
+            if before is None or _counts(before) != _counts(seen.demand):
+                self._version += 1
+                entry.version = self._version
+
+    def forget(self, key: Key) -> None:
+        """A pool that is gone."""
+        with self._lock:
+            if self._entries.pop(key, None) is not None:
+                self._version += 1
+
+    def read(self, after: int = 0) -> tuple[int, list[Key], list[Entry]]:
+        """The newest version, every pool's key, and the entries changed after a version."""
+        with self._lock:
+            changed = [
+                Entry(e.pool, e.version, _copied(e.history), e.demand)
+                for e in self._entries.values()
+                if e.version > after
+            ]
+            return self._version, sorted(self._entries), changed
+
+
+def _counts(demand: Demand) -> tuple[int, int, bool]:
+    return demand.in_flight, demand.held, demand.known
+
+
+def _copied(history: History) -> History:
+    return History(history.samples.copy(), history.wakes.copy(), history.openings.copy())

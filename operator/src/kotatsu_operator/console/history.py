@@ -1,0 +1,64 @@
+"""What a pool has really done, as far back as this process has watched. Pure."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+KEPT = timedelta(hours=24)
+"""How far back samples are kept."""
+
+SAMPLES = 2000
+"""And how many at most: a pool that flutters all day must not fill the memory."""
+
+WAKES = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """From `at` until the next sample."""
+
+    at: datetime
+    ready: int
+    desired: int
+    phase: str
+
+
+@dataclass
+class History:
+    """One pool's past; `see` is given each new status."""
+
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    wakes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+    openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+
+    def see(self, status: Mapping[str, Any], now: datetime) -> None:
+        """Note what has changed; one sample older than what is kept stays: it was in force."""
+        sample = Sample(
+            now,
+            int(status.get("readyReplicas", 0)),
+            int(status.get("desiredReplicas", 0)),
+            str(status.get("phase", "")),
+        )
+        last = self.samples[-1] if self.samples else None
+        if last is None or _said(last) != _said(sample):
+            self.samples.append(sample)
+        while len(self.samples) > 1 and self.samples[1].at < now - KEPT:
+            self.samples.popleft()
+        _note(self.wakes, status.get("lastWake"), "at")
+        _note(self.openings, status.get("lastOpening"), "at")
+
+
+def _said(sample: Sample) -> tuple[int, int, str]:
+    return sample.ready, sample.desired, sample.phase
+
+
+def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any] | None, key: str) -> None:
+    """Keep one entry a key: an entry that says more now replaces what it said before."""
+    if not what:
+        return
+    if seen and seen[-1].get(key) == what.get(key):
+        seen[-1] = what
+    else:
+        seen.append(what)

@@ -1,0 +1,48 @@
+"""The operator as a process of the test's own, which a test kills, or which kills itself.
+
+With a second argument it ends itself with KILL right after the first write that is described by it:
+"phase Draining" for a status with that phase, "scale 0" for that number of replicas.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.kube import Kube, Object
+from kotatsu_operator.operator import Operator
+
+
+class Doomed(Kube):
+    """Calls the API as the operator does, until it has written what it is to die of."""
+
+    last_write = ""
+
+    async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        await super().put_scale(namespace, name, replicas, version)
+        self._wrote(f"scale {replicas}")
+
+    async def patch_status(
+        self, namespace: str, name: str, status: Object, version: str | None = None
+    ) -> Object:
+        written = await super().patch_status(namespace, name, status, version)
+        self._wrote(f"phase {status.get('phase')}")
+        return written
+
+    def _wrote(self, what: str) -> None:
+        if what == self.last_write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main(namespace: str, last_write: str = "", *_: Any) -> None:
+    """Run until killed."""
+    kube = Doomed.connect("e2e-operator")
+    assert isinstance(kube, Doomed)
+    kube.last_write = last_write
+    await Operator(kube, [namespace], CollectorRegistry()).run()
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""Pools for the console: one of each kind that a page must be able to show."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.console.board import Board
+from kotatsu_operator.core.state import Decision, Demand, Memory, Observation
+from kotatsu_operator.kube import Object
+from kotatsu_operator.status import stamp
+
+NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def pool(name: str, *, status: Object | None = None, uid: str = "", **spec: Any) -> Object:
+    return {
+        "metadata": {"namespace": "demo", "name": name, "uid": uid or f"uid-{name}"},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            **spec,
+        },
+        "status": status or {},
+    }
+
+
+def status(phase: str, ready: int = 0, desired: int | None = None, **more: Any) -> Object:
+    return {
+        "phase": phase,
+        "phaseSince": "2026-11-25T10:00:00Z",
+        "reason": "Idle",
+        "readyReplicas": ready,
+        "desiredReplicas": ready if desired is None else desired,
+        "route": {"target": "Native", "epoch": 1},
+        "conditions": [
+            {
+                "type": "Accepted",
+                "status": "True",
+                "reason": "Accepted",
+                "message": "the spec is in force",
+            }
+        ],
+        **more,
+    }
+
+
+def day(clock: Clock) -> Board:
+    """A board that has watched four pools for seven hours."""
+    end = clock.now
+    clock.now = end - timedelta(hours=7)
+    board = Board(clock)
+    windows = [
+        {"name": "final-pitch", "start": wall(end, -2), "end": wall(end, 2), "replicas": 5},
+        {"name": "rehearsal", "schedule": "0 18 * * *", "duration": "90m", "replicas": 2},
+    ]
+    voice = {"timeZone": "UTC", "windows": windows, "scaling": {"maxReplicas": 10}}
+    budget = {"currency": "JPY", "limit": "3000", "prices": {"cpuHour": "6.5"}}
+    for hours, ready in ((-7, 0), (-6.4, 1), (-6.2, 0), (-2.1, 3), (-2.05, 5)):
+        clock.now = end + timedelta(hours=hours)
+        board.see(pool("voice", status=status("Warm" if ready else "Asleep", ready), **voice))
+    clock.now = end
+    warm = status(
+        "Warm",
+        5,
+        reason="Window",
+        activeWindow="final-pitch",
+        nextTransition={
+            "at": stamp(end + timedelta(hours=2)),
+            "window": "final-pitch",
+            "kind": "close",
+        },
+        cost={
+            "currency": "JPY",
+            "accrued": "2710.5",
+            "ratePerHour": "9.2",
+            "limit": "3000",
+            "forecast": "2812",
+        },
+        lastWake={"at": stamp(end - timedelta(hours=6.4)), "duration": "1.823s"},
+        lastOpening={
+            "window": "final-pitch",
+            "at": stamp(end - timedelta(hours=2)),
+            "early": "14s",
+            "cold": False,
+        },
+    )
+    board.see(pool("voice", status=warm, budget=budget, **voice))
+    seen = Observation(replicas=5, ready=5, pods=5, demand=Demand(in_flight=3, held=1))
+    board.show(("demo", "voice"), seen, Decision(Memory(), 5, end), None)
+    board.see(pool("auth", status=status("Asleep")))
+    refusal = {
+        "type": "Accepted",
+        "status": "False",
+        "reason": "TargetNotFound",
+        "message": "there is no Deployment <b>lost</b>",
+    }
+    board.see(pool("lost", status={"conditions": [refusal]}))
+    override = {
+        "mode": "Warm",
+        "until": stamp(end + timedelta(hours=1)),
+        "by": "alice",
+        "reason": "judges came back",
+    }
+    board.see(pool("feed", status=status("Warming", 0, 3, reason="Override"), override=override))
+    return board
+
+
+def wall(at: datetime, hours: float) -> str:
+    return (at + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,79 @@
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from kotatsu_operator.console.app import WEB, create_console
+from kotatsu_operator.console.board import Board
+from tests.operator.console.pools import Clock, day, pool
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def board(clock):
+    return day(clock)
+
+
+@pytest.fixture
+async def http(board, clock):
+    transport = httpx.ASGITransport(create_console(board, clock))
+    async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
+        yield client
+
+
+async def test_all_pools_are_one_request_away(http):
+    state = (await http.get("/api/pools")).json()
+    assert state["keys"] == ["demo/auth", "demo/feed", "demo/lost", "demo/voice"]
+    assert len(state["pools"]) == 4
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_nothing_can_be_changed_through_it(method, http):
+    for path in ("/", "/api/pools", "/api/changes", "/console/console.js"):
+        assert (await http.request(method, path)).status_code == 405
+
+
+async def test_the_page_loads_nothing_from_elsewhere(http):
+    page = await http.get("/")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for path in WEB.iterdir():
+        answer = await http.get(f"/console/{path.name}")
+        assert answer.status_code == 200
+        text = answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http:" not in text
+        assert "https:" not in text
+
+
+async def test_changes_come_as_they_happen_and_only_those(board, clock):
+    # Over ASGI itself: httpx's transport waits for the end of an answer, and this one has none.
+    events = asyncio.Queue()
+
+    async def send(message):
+        if message.get("body"):
+            await events.put(json.loads(message["body"].decode().removeprefix("data: ")))
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/api/changes", "headers": [],
+             "query_string": b"", "asgi": {"version": "3.0"}, "http_version": "1.1"}  # fmt: skip
+    app = create_console(board, clock)
+    watching = asyncio.create_task(app(scope, receive, send))
+    first = await events.get()
+    assert len(first["pools"]) == 4
+    board.see(pool("auth", status={"phase": "Warm", "readyReplicas": 1}))
+    second = await events.get()
+    assert [p["name"] for p in second["pools"]] == ["auth"]
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_an_operator_without_pools_says_so(clock):
+    transport = httpx.ASGITransport(create_console(Board(clock), clock))
+    async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
+        assert (await client.get("/api/pools")).json()["keys"] == []

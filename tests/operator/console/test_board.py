@@ -1,0 +1,58 @@
+from dataclasses import replace
+from datetime import timedelta
+
+from kotatsu_operator.console.board import Board
+from kotatsu_operator.core.state import Decision, Demand, Memory, Observation
+from tests.operator.console.pools import NOW, Clock, pool, status
+
+VOICE = ("demo", "voice")
+SEEN = Observation(replicas=1, ready=1, pods=1, demand=Demand(in_flight=2, held=1))
+DECISION = Decision(Memory(), 1, NOW)
+
+
+def board_of(*pools):
+    board = Board(Clock())
+    for one in pools:
+        board.see(one)
+    return board
+
+
+def test_a_reader_gets_only_what_has_changed_since():
+    board = board_of(pool("auth"), pool("voice"))
+    version, keys, changed = board.read()
+    assert (keys, len(changed)) == ([("demo", "auth"), VOICE], 2)
+    board.see(pool("voice", status=status("Warm", 1)))
+    assert [e.pool["metadata"]["name"] for e in board.read(version)[2]] == ["voice"]
+
+
+def test_a_pool_that_is_gone_changes_the_version_and_leaves_the_keys():
+    board = board_of(pool("voice"))
+    before = board.version
+    board.forget(VOICE)
+    assert board.version > before
+    assert board.read()[1] == []
+
+
+def test_a_new_pool_of_an_old_name_has_no_past():
+    board = board_of(pool("voice", status=status("Warm", 3)))
+    board.see(pool("voice", uid="another", status=status("Asleep")))
+    [entry] = board.read()[2]
+    assert [s.ready for s in entry.history.samples] == [0]
+
+
+def test_requests_in_flight_are_news_but_their_times_are_not():
+    board = board_of(pool("voice"))
+    board.show(VOICE, SEEN, DECISION, None)
+    before = board.version
+    later = replace(SEEN, demand=replace(SEEN.demand, last_request=NOW + timedelta(seconds=1)))
+    board.show(VOICE, later, DECISION, None)
+    assert board.version == before
+    board.show(VOICE, replace(SEEN, demand=Demand()), DECISION, None)
+    assert board.version > before
+
+
+def test_what_a_reader_holds_does_not_change_under_it():
+    board = board_of(pool("voice", status=status("Asleep")))
+    [entry] = board.read()[2]
+    board.see(pool("voice", status=status("Warm", 1)))
+    assert [s.ready for s in entry.history.samples] == [0]

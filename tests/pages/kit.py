@@ -1,0 +1,125 @@
+"""A real browser, and what is asked of every page of ours."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "color_scheme": "dark",
+    "locale": "ja-JP",
+}
+DESKTOP: dict[str, Any] = {
+    "viewport": {"width": 1200, "height": 900},
+    "color_scheme": "light",
+    "locale": "en-GB",
+}
+DEVICES = {"phone": PHONE, "desktop": DESKTOP}
+
+
+class NoBrowserError(Exception):
+    """There is no Chromium to be had here; the text says why."""
+
+
+def chromium() -> str:
+    """Path of a Chromium; Debian's is installed where that is possible."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise NoBrowserError("no chromium here, and only root on Debian can install it")
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"]
+        for command in (["apt-get", "update", "-q"], [*install, "chromium", "fonts-noto-cjk"]):
+            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise NoBrowserError(
+                    f"{' '.join(command[:2])} failed: {done.stderr.strip()[-300:]}"
+                )
+        found = shutil.which("chromium")
+    if found is None:
+        raise NoBrowserError("the chromium package brought no chromium")
+    return found
+
+
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """Run a browser for the length of the block."""
+    # Chromium's own sandbox refuses root; the pages are ours.
+    flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@dataclass
+class Visit:
+    """A page in a browser, with all that must not happen on it."""
+
+    page: Page
+    origin: str
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Write down console errors and requests to anywhere else."""
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console",
+            lambda said: self.errors.append(said.text) if said.type == "error" else None,
+        )
+        own = (f"{self.origin}/", "blob:", "data:")
+        self.page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(own) else self.outside.append(asked.url),
+        )
+
+    async def text(self, selector: str) -> str:
+        """Visible text of an element."""
+        return await self.page.inner_text(selector)
+
+    async def until(self, condition: str, seconds: float = 10) -> None:
+        """Wait until a JavaScript expression holds."""
+        await self.page.wait_for_function(f"() => {condition}", timeout=seconds * 1000)
+
+    async def accessibility(self) -> list[str]:
+        """What axe finds wrong, one line each."""
+        # Injected by the debugger's own way, which the page's Content-Security-Policy allows.
+        results = await Axe().run(cast(Any, self.page))
+        return [
+            f"{found['id']}: {found['help']} at {found['nodes'][0]['target']}"
+            for found in results.response["violations"]
+        ]
+
+    async def screenshot(self, name: str) -> None:
+        """Keep a picture of the whole page under build/screenshots."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+@asynccontextmanager
+async def visiting(browser: Browser, origin: str, **device: Any) -> AsyncIterator[Visit]:
+    """A fresh visitor; afterwards nothing may have gone wrong on the page."""
+    context = await browser.new_context(**device)
+    visit = Visit(await context.new_page(), origin)
+    visit.watch()
+    await visit.page.goto(f"{origin}/")
+    try:
+        yield visit
+    finally:
+        await context.close()
+    assert visit.errors == []
+    assert visit.outside == []

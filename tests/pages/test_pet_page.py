@@ -1,0 +1,182 @@
+"""The pet's page in a real browser, in front of the three services in one process."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from pages.kit import DESKTOP, DEVICES, NoBrowserError, Visit, launched, visiting
+
+from kotatsu_local.app import create_app
+from kotatsu_local.settings import LocalSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("pets")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        app = create_app(LocalSettings(local_folder=str(folder), port=port), {})
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(params=list(DEVICES))
+async def visit(request: pytest.FixtureRequest, origin: str) -> AsyncIterator[Visit]:
+    try:
+        async with (
+            launched() as browser,
+            visiting(browser, origin, **DEVICES[request.param]) as visit,
+        ):
+            yield visit
+    except NoBrowserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def room(visit: Visit) -> Visit:
+    """Logged in as the guest."""
+    await visit.page.click("#demo")
+    await visit.page.wait_for_selector("#room:not([hidden])")
+    await visit.until("document.querySelector('#ranking').children.length > 0")
+    return visit
+
+
+async def test_the_door_has_no_fault_that_a_machine_can_find(visit: Visit) -> None:
+    await visit.page.wait_for_selector("#demo")
+    assert await visit.accessibility() == []
+
+
+async def test_the_room_has_no_fault_that_a_machine_can_find(room: Visit) -> None:
+    assert await room.accessibility() == []
+    await room.screenshot(
+        f"pet-{'phone' if await room.page.evaluate('innerWidth') < 600 else 'desktop'}"
+    )
+
+
+async def test_nothing_sticks_out_of_the_page(room: Visit) -> None:
+    assert await room.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_a_meal_shows_in_the_bar_and_on_the_button(room: Visit) -> None:
+    before = await room.page.evaluate("document.querySelector('#experience-text').textContent")
+    await room.page.click("#feed")
+    await room.until(f"document.querySelector('#experience-text').textContent !== {before!r}")
+    assert (
+        int((await room.text("#experience-text")).split(" / ")[0])
+        == int(before.split(" / ")[0]) + 10
+    )
+
+
+async def test_the_bird_really_speaks_and_the_credit_is_shown(room: Visit) -> None:
+    await room.page.click("#speak")
+    await room.until("document.querySelector('#audio').duration > 1")
+    assert "DASHだよ" in await room.text("#says")
+    assert "Nagoya Institute of Technology" in await room.text("#credit")
+    await room.until("document.querySelector('#audio').ended", 30)
+    assert await room.page.evaluate("document.querySelector('#audio').currentTime > 1")
+
+
+async def test_the_bird_answers_a_question_aloud(room: Visit) -> None:
+    await room.page.fill("#message", "げんき？")
+    await room.page.press("#message", "Enter")
+    await room.until("document.querySelector('#audio').duration > 0.5")
+    assert await room.text("#says")
+
+
+async def test_clothes_season_and_name_stay_for_the_next_visit(room: Visit) -> None:
+    await room.page.check("input[name=clothes][value=winter]")
+    await room.page.check("input[name=background][value=autumn]")
+    await room.page.fill("#name", "ぴよ <b>")
+    await room.page.press("#name", "Enter")
+    await room.until("document.querySelector('#pet-name').textContent === 'ぴよ <b>'")
+    await room.page.reload()
+    await room.page.wait_for_selector("#scene svg[data-clothes=winter][data-background=autumn]")
+    await room.page.fill("#name", "DASH")
+    await room.page.press("#name", "Enter")
+    await room.until("document.querySelector('#pet-name').textContent === 'DASH'")
+
+
+async def test_the_language_is_the_visitor_s_choice(room: Visit) -> None:
+    before = await room.page.get_attribute("html", "lang")
+    await room.page.click("#language")
+    assert {before, await room.page.get_attribute("html", "lang")} == {"ja", "en"}
+
+
+async def test_everything_can_be_reached_by_the_keyboard(room: Visit) -> None:
+    await room.page.focus("#language")
+    reached = set()
+    for _ in range(14):
+        reached.add(
+            await room.page.evaluate("document.activeElement.id || document.activeElement.name")
+        )
+        await room.page.keyboard.press("Tab")
+    assert {"language", "logout", "feed", "speak", "message", "ask", "clothes", "name"} <= reached
+
+
+async def test_logging_out_leaves_no_token_behind(room: Visit) -> None:
+    await room.page.click("#logout")
+    await room.page.wait_for_selector("#door:not([hidden])")
+    assert await room.page.evaluate("sessionStorage.length + document.cookie.length") == 0
+
+
+async def test_a_bad_token_is_refused_in_words(visit: Visit) -> None:
+    await visit.page.click("summary")
+    await visit.page.fill("#token", "nobody")
+    await visit.page.press("#token", "Enter")
+    await visit.until("document.querySelector('#status').textContent !== ''")
+    assert await visit.page.is_visible("#door")
+    visit.errors.clear()  # the browser writes every 401 to its console
+
+
+async def test_a_login_that_was_not_begun_here_is_refused(origin: str) -> None:
+    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+        await visit.page.goto(f"{origin}/?code=demo&state=forged")
+        await visit.until("document.querySelector('#status').textContent.includes('did not work')")
+        assert visit.page.url == f"{origin}/"
+
+
+async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(origin: str) -> None:
+    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+
+        async def late(route):
+            await asyncio.sleep(1.2)
+            await route.continue_()
+
+        await visit.page.route("**/voice?stream=true", late)
+        await visit.page.click("#demo")
+        await visit.page.click("#speak")
+        await visit.page.wait_for_selector("#scene svg[data-mood=waking]")
+        assert "Waking up… 0." in await visit.text("#status")
+        await visit.until("document.querySelector('#audio').duration > 1")
+        assert "Awake after" in await visit.text("#status")
+
+
+async def test_a_lost_answer_never_feeds_twice(origin: str) -> None:
+    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+        lost = []
+
+        async def lose_the_first(route):
+            if not lost:
+                lost.append(await route.fetch())
+                await route.abort()
+            else:
+                await route.continue_()
+
+        await visit.page.click("#demo")
+        await visit.until("document.querySelector('#experience-text').textContent !== ''")
+        before = int((await visit.text("#experience-text")).split(" / ")[0])
+        await visit.page.route("**/feed", lose_the_first)
+        await visit.page.click("#feed")
+        await visit.until("document.querySelector('#status').textContent !== ''")
+        assert int((await visit.text("#experience-text")).split(" / ")[0]) == before + 10
+        visit.errors.clear()  # the browser writes the lost connection to its console
