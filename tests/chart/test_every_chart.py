@@ -21,7 +21,7 @@ from chart.kit import (
 )
 
 # The only pods that talk to the API server.
-WITH_TOKEN = {"kotatsu-operator", "kotatsu-activator", "kotatsu-crds"}
+WITH_TOKEN = {"kotatsu-operator", "kotatsu-activator", "kotatsu-crds", "kotatsu-uninstall"}
 
 
 def test_lint_is_clean(scenario: Scenario) -> None:

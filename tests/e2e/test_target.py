@@ -179,4 +179,4 @@ async def test_a_service_with_a_selector_is_refused_for_the_route_always(make_ap
     app = await make_app("always")
     platform.apply(pool(app.name, route="Always"))
     await eventually("refused", lambda: accepted(app)["reason"] == "ServiceHasSelector", within=20)
-    assert "remove the Service's selector" in accepted(app)["message"]
+    assert "create the Service anew" in accepted(app)["message"]

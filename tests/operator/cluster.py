@@ -265,13 +265,19 @@ class FakeKube:
 
     # --- what the programs call ---
 
+    def guarded(self, may_write: Callable[[], bool]) -> "FakeKube":
+        """The same API server; that the guard is asked is tested with the real client."""
+        return self
+
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))
 
-    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
         await self._enter("find", kind.__name__)
-        wanted = {"matchLabels": labels}
+        wanted = {"matchLabels": labels or {}}
         found = self.all(kind.__name__)
         return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 

@@ -13,7 +13,7 @@ from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.pacer import Pacer
 from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import PodAnswer, Silence
+from kotatsu_operator.scrape import Passing, PodAnswer, Silence
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
 from kotatsu_operator.views import key_of
@@ -28,7 +28,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", "10.0.0.9", "node-a")
+ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
 
@@ -41,6 +41,11 @@ class FakeScraper:
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
+    passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
+
+    async def passing(self, activators, key):
+        self.asked += 1
+        return self.passing_now
 
     async def pod(self, view, metrics):
         self.asked += 1
@@ -234,7 +239,7 @@ class Day:
     def _acknowledge(self):
         for obj in self.kube.all("WarmPool"):
             made = make_slice(
-                pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
+                pool_view(obj), service(), ACTIVATOR, "IPv4", {"http": 41000}, state="serving"
             )
             self.world.keep_slice(made)
 

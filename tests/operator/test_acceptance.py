@@ -122,7 +122,7 @@ def serving(world, **spec):
         ),
         ({"selector": None}, "Auto", "ServiceHasNoSelector", "or set route: Always"),
         ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, which"),
-        ({}, "Always", "ServiceHasSelector", "remove the Service's selector"),
+        ({}, "Always", "ServiceHasSelector", "create the Service anew"),
     ],
 )
 def test_a_service_that_cannot_wake_is_refused_with_a_sentence(world, change, route, reason, said):

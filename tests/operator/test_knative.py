@@ -7,20 +7,22 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator import operator as operator_module
+from kotatsu_operator import restore as restore_module
 from kotatsu_operator.activator.slices import wants_slice
 from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.core.records import entry_of
 from kotatsu_operator.events import Events
 from kotatsu_operator.knative import watch as watch_module
 from kotatsu_operator.knative.view import MIN_SCALE, SERVICE_LABEL
 from kotatsu_operator.knative.watch import KnativeWatch, Runtime
 from kotatsu_operator.kube import ConflictError
 from kotatsu_operator.metrics import PoolMetrics
-from kotatsu_operator.operator import Operator
 from kotatsu_operator.reconcile import RETRY, Reconciler
+from kotatsu_operator.restore import restore
 from kotatsu_operator.status import stamp
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
+    NAMESPACE,
     VOICE,
     FakeKube,
     deployment,
@@ -379,21 +381,6 @@ def test_the_activator_publishes_nothing_for_it():
 # --- a deleted pool ---
 
 
-@pytest.fixture
-async def make_operator(monkeypatch):
-    monkeypatch.setattr(operator_module, "_RESTORE_PAUSE", 0.001)
-    made = []
-
-    def make(*objects):
-        kube = FakeKube(*objects)
-        made.append(Operator(kube, ["demo"], CollectorRegistry()))
-        return made[-1], kube
-
-    yield make
-    for operator in made:
-        await operator._http.aclose()
-
-
 KEPT = {"knative": {"revisions": [{"name": ONE, "minScale": "1"}, {"name": "gone"}]}}
 
 
@@ -401,21 +388,21 @@ def annotation(kube):
     return kube.stored("Revision", ONE)["metadata"]["annotations"][MIN_SCALE]
 
 
-async def test_the_revisions_of_a_deleted_pool_get_their_min_scale_back(make_operator):
-    operator, kube = make_operator(revision(ONE, min_scale="5"))
-    await operator._restore(knative_pool(status=KEPT))
+async def test_the_revisions_of_a_deleted_pool_get_their_min_scale_back():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
     assert annotation(kube) == "1"
     assert kube.called("put_scale") == []
 
 
-async def test_those_of_a_pool_that_keeps_stay_as_they_are(make_operator):
-    operator, kube = make_operator(revision(ONE, min_scale="5"))
-    await operator._restore(knative_pool(status=KEPT, onDelete="Keep"))
+async def test_those_of_a_pool_that_keeps_stay_as_they_are():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT, onDelete="Keep")))
     assert annotation(kube) == "5"
 
 
-async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same(make_operator):
-    operator, kube = make_operator(revision(ONE, min_scale="5"))
+async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
+    kube = FakeKube(revision(ONE, min_scale="5"))
     conflicts = iter(range(3))
 
     def conflict(*_):
@@ -423,15 +410,16 @@ async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same(make_
             raise ConflictError("modified")
 
     kube.on("annotate", conflict)
-    await operator._restore(knative_pool(status=KEPT))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
     assert annotation(kube) == "1"
 
 
-async def test_what_cannot_be_put_back_is_said_with_the_names(make_operator, caplog):
-    operator, kube = make_operator(revision(ONE, min_scale="5"))
+async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplog):
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     kube.down = True
-    await operator._restore(knative_pool(status=KEPT))
-    assert f"{ONE}, gone" in caplog.records[-1].getMessage()
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    assert ONE in caplog.records[-1].getMessage()
 
 
 # --- is Knative there? ---

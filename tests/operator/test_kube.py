@@ -198,6 +198,45 @@ async def test_an_object_is_replaced_at_the_version_it_carries(kube, server):
     assert (server.body["metadata"]["resourceVersion"], server.body["endpoints"]) == ("7", [])
 
 
+async def test_all_objects_of_a_kind_are_listed_page_by_page(kube, server):
+    pages = [
+        {"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [warm_pool()]},
+        {"metadata": {"resourceVersion": "7"}, "items": [warm_pool("b")]},
+    ]
+    server.answers = [(200, {"kind": "WarmPoolList"} | page) for page in pages]
+    assert await kube.find(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
+
+
+async def test_a_kind_that_is_not_there_has_no_list(kube, server):
+    server.answers = [failure(404, "NotFound")]
+    with pytest.raises(NotFoundError):
+        await kube.find(WarmPool, "demo")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda k: k.put_scale("demo", "voice", 0, "7"),
+        lambda k: k.raise_scale("demo", "voice", "7"),
+        lambda k: k.patch_status("demo", "voice", {}, "7"),
+        lambda k: k.create(Pod, "demo", pod()),
+        lambda k: k.replace(Pod, "demo", pod()),
+        lambda k: k.delete(Pod, "demo", "voice-1"),
+    ],
+    ids=["put_scale", "raise_scale", "patch_status", "create", "replace", "delete"],
+)
+async def test_who_may_not_write_any_more_sends_nothing(kube, server, write):
+    may = True
+    guarded = kube.guarded(lambda: may)
+    await write(guarded)
+    sent = len(server.requests)
+    may = False
+    with pytest.raises(Unreachable, match="does not lead"):
+        await write(guarded)
+    assert len(server.requests) == sent
+    await guarded.get(WarmPool, "demo", "voice")
+
+
 async def test_what_is_gone_already_is_deleted(kube, server):
     server.answers = [failure(404, "NotFound")]
     await kube.delete(EndpointSlice, "demo", "s")

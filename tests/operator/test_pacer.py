@@ -53,3 +53,16 @@ def test_a_pool_without_a_claim_makes_room(pacer):
     pacer.claim(C, None)
     pacer.settle()
     assert (pacer.ahead(A), pacer.ahead(B), pacer.ahead(C)) == (NOW, NOW, NOW)
+
+
+def test_a_new_leader_begins_without_claims(pacer):
+    for key in (A, B):
+        pacer.claim(key, Claim(t("09:59"), 5))
+    pacer.settle()
+    pacer.reset()
+    pacer.settle()
+    assert pacer.ahead(A) == NOW
+    for key in (A, B):
+        pacer.claim(key, Claim(t("09:59"), 5))
+    pacer.settle()
+    assert pacer.ahead(A) == SECOND

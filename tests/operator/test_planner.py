@@ -312,8 +312,39 @@ async def test_a_planner_knows_whom_it_will_look_at(planner, looks):
 async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
     took = []
     planner = Planner(looks, clock, took=took.append)
-    planner.touch(VOICE)
-    clock.jump(seconds=2)
-    planner._start_due()
-    await eventually(lambda: took)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running)
+        clock.jump(seconds=2)
+        looks.gate.set()
+        await eventually(lambda: took)
     assert took == [2.0]
+
+
+# --- beginning and ending: only a leader looks ---
+
+
+async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begins(clock, looks):
+    planner = Planner(looks, clock)
+    for key in (VOICE, FEED, VOICE):
+        planner.touch(key)
+    await rest()
+    assert looks.begun == []
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, VOICE])
+
+
+async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
+    planner = Planner(looks, clock, parallel=1)
+    async with run(planner):
+        planner.touch(FEED)
+        await eventually(lambda: looks.ended(FEED) == 1)
+        looks.gate.clear()
+        planner.touch(VOICE)  # under way as the end comes
+        planner.touch(("demo", "third"))  # waits for its turn
+        await eventually(lambda: looks.running == 1)
+    looks.gate.set()
+    looks.begun.clear()
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])

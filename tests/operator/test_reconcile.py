@@ -10,6 +10,7 @@ from kotatsu_operator.core.pacing import Claim
 from kotatsu_operator.core.spec import parse
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
+from kotatsu_operator.scrape import Passing
 from kotatsu_operator.sleep import SleepStep, no_hook
 from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
@@ -745,3 +746,32 @@ async def test_awake_pools_are_asked_less_often_the_more_there_are():
     day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
     await day.settle()
     assert day.due == day.now + timedelta(seconds=10)
+
+
+# --- route Always ---
+
+
+def always():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", scaling=SOON)
+    day.kube.edit("Service", "voice", spec={"selector": None})
+    return day
+
+
+async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
+    day = always()
+    day.scraper.in_flight = None  # the pods say nothing
+    day.scraper.passing_now = Passing(1, 0, None)
+    await day.until(t("10:10"))
+    assert (day.phase, day.status["route"]["target"]) == ("Warm", "Activator")
+    day.scraper.passing_now = Passing(0, 0, t("10:10:30"))
+    await day.until(t("10:11:20"))
+    assert day.replicas == 1
+    await day.until(t("10:12"))
+    assert day.replicas == 0
+
+
+async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
+    day = always()
+    day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas) == ("Warm", 1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kotatsu_operator import scrape
 from kotatsu_operator.core.spec import Metrics
 from kotatsu_operator.scrape import (
+    Passing,
     PodAnswer,
     Scraper,
     Silence,
@@ -340,6 +341,44 @@ async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serv
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
     assert "has no port named metrics" in (await scraper.held([pod_view(pod())], VOICE)).why
+
+
+# --- what passes through them ---
+
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
+
+
+def passing(active, waiting, at=None, name="voice"):
+    labels = f'{{namespace="demo",name="{name}"}}'
+    last = f"{LAST_ACTIVITY}{labels} {at.timestamp()}\n" if at else ""
+    return Page(f"{HELD}{labels} {waiting}\n{ACTIVE}{labels} {active}\n{last}".encode())
+
+
+async def test_what_passes_through_all_activators_is_summed_and_its_newest_byte_counts(
+    scraper, serve
+):
+    earlier = AT - timedelta(seconds=9)
+    pages = [passing(2, 1, earlier), passing(3, 0, AT), passing(9, 9, name="feed"), Page(b"")]
+    views = [await serve(page, activator_pod) for page in pages]
+    assert await scraper.passing(views, VOICE) == Passing(5, 1, AT)
+
+
+async def test_an_activator_that_ends_still_carries_connections(scraper, serve):
+    view = await serve(passing(1, 0), activator_pod, terminating=True)
+    assert await scraper.passing([view], VOICE) == Passing(1, 0, None)
+
+
+async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, serve):
+    crashed = pod_view(activator_pod(port=1, ready=False))
+    busy = await serve(passing(1, 0), activator_pod)
+    assert not (await scraper.passing([busy, crashed], VOICE)).silent
+    failing = await serve(Page(status=503), activator_pod)
+    assert "activator-1 answers 503" in (await scraper.passing([busy, failing], VOICE)).silent
+
+
+async def test_without_activators_nothing_passes(scraper):
+    assert await scraper.passing([], VOICE) == Passing(0, 0, None)
 
 
 # --- whatever they say ---

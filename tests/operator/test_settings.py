@@ -12,7 +12,7 @@ DOWNWARD = {
     "KOTATSU_NAMESPACE": "demo",
     "KOTATSU_POD_NAME": "activator-1",
     "KOTATSU_POD_UID": "uid-1",
-    "KOTATSU_POD_IP": "10.0.0.9",
+    "KOTATSU_POD_IPS": "10.0.0.9,fd00::9",
     "KOTATSU_NODE_NAME": "node-a",
 }
 
@@ -50,7 +50,7 @@ def test_an_activator_knows_its_pod():
         "activator-1",
         "uid-1",
     )
-    assert (settings.pod_ip, settings.node_name) == ("10.0.0.9", "node-a")
+    assert (settings.pod_ips, settings.node_name) == (("10.0.0.9", "fd00::9"), "node-a")
     assert settings.drain_timeout == 60
 
 

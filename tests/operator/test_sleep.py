@@ -31,6 +31,7 @@ class Attempted:
         self.kube = FakeKube(warm_pool(status=written), deployment(replicas=replicas))
         self.steps = []
         self.meanwhile = {}
+        self.remembered, self.unwritable = [], False
 
     async def hook(self, key, step):
         assert key == VOICE
@@ -55,7 +56,15 @@ class Attempted:
             lambda: t("10:00:06"),
             force=force,
             hook=self.hook,
+            remember=self.remember,
         )
+
+    async def remember(self, pool, replicas):
+        self.remembered.append(
+            (pool["metadata"]["name"], replicas, [c[0] for c in self.kube.calls])
+        )
+        if self.unwritable:
+            raise OSError("away")
 
     def ticket(self):
         self.kube.edit("WarmPool", "voice", status={"demand": {"at": "2026-11-25T10:00:05Z"}})
@@ -109,6 +118,21 @@ async def test_the_replicas_to_give_back_are_noted_the_first_time_only(attempt):
     again = Attempted(replicas=1, restoreReplicas=5)
     await again()
     assert again.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 5
+
+
+async def test_what_it_gives_back_is_written_down_before_anything_is_changed(attempt):
+    await attempt()
+    assert attempt.remembered == [("voice", 2, ["get", "get_scale"])]
+    again = Attempted(replicas=1, restoreReplicas=5)
+    await again()
+    assert again.remembered[0][1] == 5
+
+
+async def test_what_could_not_be_written_down_does_not_sleep(attempt):
+    attempt.unwritable = True
+    with pytest.raises(OSError, match="away"):
+        await attempt()
+    assert stays_awake(attempt)
 
 
 async def test_an_override_that_asked_for_it_is_carried_out(attempt):

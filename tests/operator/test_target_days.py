@@ -4,11 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator import autoscaling
-from kotatsu_operator.autoscaling import give_back
+from kotatsu_operator import restore as restore_module
+from kotatsu_operator.core.records import entry_of
 from kotatsu_operator.kube import ConflictError
 from kotatsu_operator.reconcile import RETRY
-from tests.operator.cluster import FakeKube, horizontal_pod_autoscaler, owned, service, warm_pool
+from kotatsu_operator.restore import restore
+from tests.operator.cluster import (
+    NAMESPACE,
+    FakeKube,
+    horizontal_pod_autoscaler,
+    owned,
+    service,
+    warm_pool,
+)
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import Day
 
@@ -204,12 +212,12 @@ def left_at(kube):
 
 async def test_a_deleted_pools_autoscaler_gets_its_minimum_back():
     kube, pool = left_behind(least=5)
-    await give_back(kube, pool)
+    assert await restore(kube, NAMESPACE, entry_of(pool))
     assert left_at(kube) == 2
 
 
 async def test_it_is_tried_again_over_conflicts_and_an_api_server_that_is_away(monkeypatch):
-    monkeypatch.setattr(autoscaling, "_PAUSE", 0.001)
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     kube, pool = left_behind(least=5)
     troubles = iter([ConflictError("modified"), OSError("away")])
 
@@ -218,20 +226,20 @@ async def test_it_is_tried_again_over_conflicts_and_an_api_server_that_is_away(m
             raise error
 
     kube.on("put_minimum", trouble)
-    await give_back(kube, pool)
+    assert await restore(kube, NAMESPACE, entry_of(pool))
     assert left_at(kube) == 2
 
 
 async def test_what_somebody_else_has_set_since_is_left():
     kube, pool = left_behind(least=5)
     kube.edit("HorizontalPodAutoscaler", "voice", metadata={"managedFields": []})
-    await give_back(kube, pool)
+    assert await restore(kube, NAMESPACE, entry_of(pool))
     assert left_at(kube) == 5
 
 
 async def test_an_autoscaler_that_is_gone_too_is_not_missed():
     _, pool = left_behind()
-    await give_back(FakeKube(), pool)
+    assert await restore(FakeKube(), NAMESPACE, entry_of(pool))
 
 
 # --- contested replicas ---

@@ -180,13 +180,13 @@ def test_quantities_are_read_as_kubernetes_does(text, value):
 # --- slices ---
 
 
-ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 
 
 def made_slice(state):
     status = {"route": {"target": "Activator", "epoch": 4}}
     pool = pool_view(warm_pool(status=status, service="sv"))
-    return make_slice(pool, service(), ME, {"http": 1}, state=state)
+    return make_slice(pool, service(), ME, "IPv4", {"http": 1}, state=state)
 
 
 @pytest.mark.parametrize(
@@ -221,3 +221,10 @@ def test_a_pod_has_served_when_it_is_ready_or_was(ready, started, has_served):
     if started is not None:
         made["status"]["startTime"] = f"2026-11-25T{started}Z"
     assert pod_view(made).has_served is has_served
+
+
+@pytest.mark.parametrize("epoch", ["", "soon", "-1", "1.5", "9" * 40])
+def test_an_epoch_that_is_no_number_acknowledges_nothing(epoch):
+    obj = made_slice("serving")
+    obj["metadata"]["annotations"]["kotatsu.dev/epoch"] = epoch
+    assert slice_view(obj).epoch == 0

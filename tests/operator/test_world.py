@@ -26,10 +26,10 @@ def at(version, obj):
 
 def published(activator, epoch, *, pool="voice", state="serving"):
     """The slice that an activator's pod has published for a pool."""
-    me = Self("demo", activator, f"uid-{activator}", "10.0.0.9", "node-a")
+    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9",), "node-a")
     route = {"target": "Activator", "epoch": epoch}
     view = pool_view(warm_pool(pool, status={"route": route}))
-    return make_slice(view, service(pool), me, {"http": 1}, state=state)
+    return make_slice(view, service(pool), me, "IPv4", {"http": 1}, state=state)
 
 
 @pytest.fixture

@@ -55,6 +55,10 @@ class Accounts:
         """Drop the account of a deleted pool."""
         self._kept.pop(key, None)
 
+    def reset(self) -> None:
+        """Drop all accounts: the status has newer ones, written by whoever has led meanwhile."""
+        self._kept.clear()
+
     def settle(
         self,
         key: Key,

@@ -4,21 +4,17 @@ What minReplicas is without the pool stands in the status before minReplicas is 
 starts after a crash finds it there.
 """
 
-import asyncio
 import logging
 
 from .core.autoscaler import Original
 from .core.state import Decision, Observation
 from .hpa import read_autoscaler
-from .kube import ConflictError, HorizontalPodAutoscaler, Kube, NotFoundError, Object, Unreachable
+from .kube import HorizontalPodAutoscaler, Kube, Object
 from .status import original_status, read_original
 from .views import Key, key_of
 from .world import World
 
 log = logging.getLogger(__name__)
-
-_TRIES = 10
-_PAUSE = 2.0
 
 
 async def set_minimum(
@@ -62,30 +58,14 @@ def _is_raised(autoscaler: Object, known: Original) -> bool:
     return now.ours and now.min_replicas != known.min_replicas
 
 
-async def give_back(kube: Kube, pool: Object) -> None:
-    """Give the autoscaler of a deleted pool its minReplicas back."""
-    key, known = key_of(pool), read_original(pool.get("status") or {})
-    if known is None:
-        return
-    for _ in range(_TRIES):
-        try:
-            found = await kube.get(HorizontalPodAutoscaler, key[0], known.name)
-            if _is_raised(found, known):
-                version = read_autoscaler(found).version
-                await kube.put_minimum(key[0], known.name, known.min_replicas, version)
-                log.info("%s/%s was deleted: %s has minReplicas %d again", *key, *_pair(known))
-            return
-        except ConflictError:
-            continue
-        except NotFoundError:
-            return
-        except Unreachable as error:
-            log.warning("%s/%s was deleted; its autoscaler has to wait: %s", *key, error)
-            await asyncio.sleep(_PAUSE)
-    log.error(
-        "%s/%s was deleted, but %s keeps minReplicas raised: set it to %d", *key, *_pair(known)
-    )
+async def give_back(kube: Kube, namespace: str, known: Original) -> str:
+    """Give the autoscaler of a pool that is gone its minReplicas back; says what came of it.
 
-
-def _pair(known: Original) -> tuple[str, int]:
-    return f"HorizontalPodAutoscaler {known.name}", known.min_replicas
+    Raises ConflictError, NotFoundError.
+    """
+    found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
+    if not _is_raised(found, known):
+        return ""
+    version = read_autoscaler(found).version
+    await kube.put_minimum(namespace, known.name, known.min_replicas, version)
+    return f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"

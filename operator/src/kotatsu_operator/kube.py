@@ -35,6 +35,8 @@ KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "S
 KnativeRevision: Any = create_namespaced_resource(
     "serving.knative.dev", "v1", "Revision", "revisions"
 )
+ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
+Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
@@ -55,8 +57,19 @@ class UnreadableError(Exception):
     """The answer is not one of an API server: something in front of it has spoken."""
 
 
-Unreachable = (ApiError, httpx2.HTTPError, OSError, asyncio.TimeoutError, UnreadableError)
-"""What a call raises when the API server refuses it or cannot be reached."""
+class NotLeadingError(Exception):
+    """This process may not write any more: another one may lead already."""
+
+
+Unreachable = (
+    ApiError,
+    httpx2.HTTPError,
+    OSError,
+    asyncio.TimeoutError,
+    UnreadableError,
+    NotLeadingError,
+)
+"""What a call raises when the API server refuses it or cannot be reached (or must not be asked)."""
 
 
 class ConflictError(Exception):
@@ -86,14 +99,23 @@ def version_of(obj: Mapping[str, Any]) -> int:
 class Kube:
     """The calls, over one connection pool. `actor` is the field manager of every write."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, may_write: Callable[[], bool] = lambda: True) -> None:
         # The library's overloads want typed models; ours are dicts.
         self._client: Any = client
+        self._may_write = may_write
 
     @classmethod
     def connect(cls, actor: str) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster."""
         return cls(AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0)))
+
+    def guarded(self, may_write: Callable[[], bool]) -> "Kube":
+        """The same connections, but a write raises NotLeadingError unless `may_write()`.
+
+        A Lease does not fence: a process that stood still may wake up in the middle of a look,
+        long after another has taken over, and goes on from there.
+        """
+        return Kube(self._client, may_write)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,9 +150,12 @@ class Kube:
             raise
         return True
 
-    async def find(self, kind: Any, namespace: str, labels: Mapping[str, str]) -> list[Object]:
-        """Read all objects with these labels."""
-        return (await self._list(kind, namespace, labels))[0]
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """Read all objects with these labels. Raises NotFoundError when there is no such kind."""
+        items, _ = await self._call(self._list(kind, namespace, labels))
+        return cast(list[Object], items)
 
     async def _list(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None
@@ -177,7 +202,7 @@ class Kube:
                 "spec": {"replicas": replicas},
             }
         )
-        await self._call(self._client.replace(body, name=name, namespace=namespace))
+        await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
         """Set replicas to 1 if the Deployment is still at `version`.
@@ -224,21 +249,32 @@ class Kube:
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return cast(Object, await self._call(self._client.create(kind(obj), namespace=namespace)))
+        return cast(
+            Object, await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
+        )
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return cast(Object, await self._call(self._client.replace(kind(obj), namespace=namespace)))
+        return cast(
+            Object, await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
+        )
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; one that is gone already is fine."""
         with contextlib.suppress(NotFoundError):
-            await self._call(self._client.delete(kind, name, namespace=namespace))
+            await self._write(lambda: self._client.delete(kind, name, namespace=namespace))
 
     async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
-        return await self._call(
-            self._client.patch(kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE)
+        return await self._write(
+            lambda: self._client.patch(
+                kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE
+            )
         )
+
+    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if not self._may_write():
+            raise NotLeadingError("this operator does not lead any more")
+        return await self._call(call())
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:

@@ -105,6 +105,10 @@ class PoolMetrics:
         else:
             self.exhausted.remove_by_labels(pool)
 
+    def rest(self, key: Key) -> None:
+        """Drop the series of a pool that another operator decides on."""
+        self.forget(key)
+
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
         self._currency.pop(key, None)

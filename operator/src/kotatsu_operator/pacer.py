@@ -38,6 +38,12 @@ class Pacer:
             self._claims[key] = claim
         self._is_settled = False
 
+    def reset(self) -> None:
+        """Forget every claim: the looks to come bring them again."""
+        self._claims.clear()
+        self._ahead.clear()
+        self._is_settled = True
+
     def settle(self) -> None:
         """Work out the turns anew if a claim has changed; who is due earlier now is told."""
         if self._is_settled:

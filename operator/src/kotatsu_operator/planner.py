@@ -42,12 +42,17 @@ class Planner:
         self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = False
+        self._waiting: set[Key] = set()
+        """Who was touched while nobody may look: all of them are due when looking begins."""
         self.beat_at = clock()
         """When the loop last turned: an operator that stands still is not alive."""
 
     def touch(self, key: Key) -> None:
         """Look at a pool as soon as possible."""
-        if key in self._busy:
+        if not self._running:
+            self._waiting.add(key)
+        elif key in self._busy:
             self._again.add(key)
         else:
             self._put(key, self._clock())
@@ -66,7 +71,11 @@ class Planner:
             self._wakeup.set()
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled; it may be run again, and begins with a look at every pool."""
+        self._running = True
+        for key in self._waiting:
+            self._put(key, self._clock())
+        self._waiting.clear()
         try:
             while True:
                 self.beat_at = self._clock()
@@ -81,9 +90,14 @@ class Planner:
                     pass
                 self._wakeup.clear()
         finally:
+            self._waiting |= self._busy
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._running = False
+            self._waiting |= self._due.keys()
+            for noted in (self._due, self._heap, self._busy, self._again, self._by):
+                noted.clear()
 
     def _put(self, key: Key, at: datetime) -> None:
         self._due[key] = at

@@ -16,7 +16,7 @@ from .contest import foreign_write
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
-from .core.spec import PoolSpec
+from .core.spec import PoolSpec, RouteMode
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
 from .hpa import read_autoscaler
@@ -26,7 +26,7 @@ from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .pacer import Pacer
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
-from .sleep import Hook, no_hook, try_sleep
+from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
     Status,
     condition,
@@ -64,6 +64,9 @@ class Display(Protocol):
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
 
+    def rest(self, key: Key) -> None:
+        """Nothing is decided on this pool here any more: another operator may lead."""
+
 
 @dataclass
 class Reconciler:
@@ -78,6 +81,7 @@ class Reconciler:
     hook: Hook = no_hook
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    remember: Remember = no_record
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -91,6 +95,17 @@ class Reconciler:
         self.pacer.claim(key, None)
         for display in self.displays:
             display.forget(key)
+
+    def reset(self) -> None:
+        """Drop all that is remembered: while another operator leads, it grows old."""
+        for key in self._memory.keys() | self._written.keys():
+            for display in self.displays:
+                display.rest(key)
+        self._memory.clear()
+        self._written.clear()
+        self._awake.clear()
+        self.pacer.reset()
+        self.accounts.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
@@ -171,6 +186,15 @@ class Reconciler:
         (readiness can go under load, and what is in flight stays). A pod that has never been Ready
         was never sent any, and silence is all it can do while it starts.
         """
+        if spec.route is RouteMode.ALWAYS:
+            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not through.silent,
+                silent=through.silent,
+            )
         # Held first: a request that leaves the activator meanwhile is then seen in its pod.
         held = await self.scraper.held(self.world.activators(key[0]), key)
         silent = [held.why] if isinstance(held, Silence) else []
@@ -228,6 +252,7 @@ class Reconciler:
         await self._tell(key, pool, told)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        await self.remember(pool, None)
         if course is not None:
             await knative.apply(self.kube, self.world.knative, key[0], course.patches)
         if spec.target.is_knative:
@@ -278,6 +303,7 @@ class Reconciler:
             self.clock,
             force=decision.force,
             hook=self.hook,
+            remember=self.remember,
         )
         if attempt.pool is not None:
             self.world.keep_pool(attempt.pool)

@@ -16,6 +16,8 @@ from .views import Key, PodView
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 ACTIVATOR_PORT = "metrics"
 HELD = "kotatsu_activator_held"
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 _LIMIT = 2 * 2**20
 """A metrics page bigger than this is not read to its end: it is broken or hostile."""
 
@@ -47,6 +49,19 @@ class _UnreadableError(Exception):
     """The page is not one; the message follows the pod's name."""
 
 
+@dataclass(frozen=True)
+class Passing:
+    """What goes through the activators for one pool."""
+
+    active: int
+    """Connections in activity."""
+    held: int
+    last_activity: datetime | None
+    """When a byte last passed."""
+    silent: str = ""
+    """Which activator did not tell, and why; empty when all did."""
+
+
 class Scraper:
     """Reads metrics pages, many at once but never more than `parallel`."""
 
@@ -75,6 +90,38 @@ class Scraper:
         last = instant(max(_numbers(page.samples.get(metrics.last_request, ())), default=0.0))
         return PodAnswer(in_flight, None if last is None else last - page.ahead)
 
+    async def passing(self, activators: Iterable[PodView], pool: Key) -> Passing:
+        """What goes through the activators for a pool whose pods are not asked (route Always).
+
+        One that is ending still carries connections, so every running one is asked; only the
+        silence of a Ready one makes the answer unknown.
+        """
+        asked = [pod for pod in activators if pod.running]
+        answers = await asyncio.gather(*(self._passing(pod, pool) for pod in asked))
+        said = [a for a in answers if isinstance(a, Passing)]
+        silent = [
+            answer.why
+            for pod, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, Silence) and pod.ready
+        ]
+        return Passing(
+            active=sum(answer.active for answer in said),
+            held=sum(answer.held for answer in said),
+            last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
+            silent=silent[0] if silent else "",
+        )
+
+    async def _passing(self, pod: PodView, pool: Key) -> Passing | Silence:
+        page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD, ACTIVE, LAST_ACTIVITY))
+        if isinstance(page, Silence):
+            return Silence(f"activator {pod.key[1]} {page.why}")
+        counts = [count_of(_of(pool, page.samples.get(name, ()))) for name in (ACTIVE, HELD)]
+        active, held = counts
+        if active is None or held is None:
+            return Silence(f"activator {pod.key[1]} carries infinitely many")
+        last = instant(max(_numbers(_of(pool, page.samples.get(LAST_ACTIVITY, ()))), default=0.0))
+        return Passing(active, held, None if last is None else last - page.ahead)
+
     async def held(self, activators: Iterable[PodView], pool: Key) -> int | Silence:
         """Requests that the activators hold for a pool, all together."""
         answers = await asyncio.gather(*(self._held_by(pod, pool) for pod in activators))
@@ -85,11 +132,7 @@ class Scraper:
         page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD,))
         if isinstance(page, Silence):
             return Silence(f"activator {pod.key[1]} {page.why}")
-        held = count_of(
-            (labels, value)
-            for labels, value in page.samples.get(HELD, ())
-            if (labels.get("namespace"), labels.get("name")) == pool
-        )
+        held = count_of(_of(pool, page.samples.get(HELD, ())))
         return Silence(f"activator {pod.key[1]} holds infinitely many") if held is None else held
 
     async def _read(
@@ -164,6 +207,12 @@ def parse_samples(
             if sample.name in names:
                 found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
+
+
+def _of(
+    pool: Key, samples: Iterable[tuple[Mapping[str, str], float]]
+) -> list[tuple[Mapping[str, str], float]]:
+    return [s for s in samples if (s[0].get("namespace"), s[0].get("name")) == pool]
 
 
 def _numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:

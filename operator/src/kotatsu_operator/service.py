@@ -82,8 +82,8 @@ def _selector(case: Case, service: Object) -> Refusal | None:
         return Refusal(
             "ServiceHasSelector",
             f"Service {name} has a selector, so Kubernetes leads connections past the activator, "
-            "but spec.route Always promises that every one passes it: remove the Service's "
-            "selector, or set route: Auto",
+            "but spec.route Always promises that every one passes it: create the Service anew "
+            "without one (taken away, it leaves its endpoints behind), or set route: Auto",
         )
     if not selector:
         return Refusal(

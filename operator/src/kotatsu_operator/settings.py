@@ -36,7 +36,12 @@ class OperatorSettings(ServiceSettings):
     namespaces: CommaSeparated = Field(
         min_length=1, description="namespaces whose pools are kept, comma separated"
     )
-    pod_name: str = Field("kotatsu-operator", description="name of this pod, shown in events")
+    pod_name: str = Field(
+        "kotatsu-operator", description="name of this pod, by which it leads and posts events"
+    )
+    pod_namespace: str = Field(
+        "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
+    )
     starts_per_second: float = Field(
         5.0, gt=0, description="pods the cluster can start a second when many windows open together"
     )
@@ -55,13 +60,25 @@ class OperatorSettings(ServiceSettings):
     )
 
 
+class UninstallSettings(ServiceSettings):
+    """Settings of the Job that runs before `helm uninstall`."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces whose sleeping targets are given back"
+    )
+    pod_namespace: str = Field(description="namespace of the operator and of its Lease")
+    timeout: float = Field(180.0, gt=0, description="seconds until it gives up")
+
+
 class ActivatorSettings(ServiceSettings):
     """Settings of the activator; the first four come from the downward API."""
 
     namespace: str = Field(description="namespace of this pod and of the pools it serves")
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")
-    pod_ip: str = Field(description="address of this pod, put into its slices")
+    pod_ips: CommaSeparated = Field(
+        min_length=1, description="addresses of this pod, one a family, put into its slices"
+    )
     node_name: str = Field(description="node of this pod, put into its slices")
     drain_timeout: float = Field(
         60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"

@@ -163,6 +163,11 @@ def is_ours(obj: Object) -> bool:
     return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
+def _epoch(text: str) -> int:
+    """An epoch; whatever is not a number, since somebody has edited it, acknowledges nothing."""
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
 def slice_view(obj: Object) -> SliceView:
     """Read an activator's EndpointSlice; without endpoints it is a tombstone and not ready."""
     meta = obj["metadata"]
@@ -174,6 +179,6 @@ def slice_view(obj: Object) -> SliceView:
         pool=meta["labels"].get(POOL_LABEL, ""),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
-        epoch=int((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, 0)),
+        epoch=_epoch((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, "0")),
         ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
     )

@@ -178,19 +178,22 @@ class World:
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""
-        wanted = {"matchLabels": ACTIVATOR_LABELS}
-        return [p for p in self.target_pods(namespace, wanted) if p.ready and not p.terminating]
+        return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
+
+    def activator_pods(self, namespace: str) -> list[PodView]:
+        """All activator pods of a namespace, also those that are starting or ending."""
+        return self.target_pods(namespace, {"matchLabels": ACTIVATOR_LABELS})
 
     def acknowledged(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without any."""
         activators = self.activators(key[0])
         if not activators:
             return None
-        epochs = {
-            s.pod_uid: s.epoch
-            for s in map(self.slices.__getitem__, self.slices.having(key))
-            if s.ready
-        }
+        epochs: dict[str, int] = {}
+        for s in map(self.slices.__getitem__, self.slices.having(key)):
+            # One slice for each address family: the pod has acknowledged what all of them say.
+            if s.ready:
+                epochs[s.pod_uid] = min(s.epoch, epochs.get(s.pod_uid, s.epoch))
         return min(epochs.get(pod.uid, 0) for pod in activators)
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:

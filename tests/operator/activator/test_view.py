@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.activator.view import View, pool_view
 from kotatsu_operator.core.state import Phase, Route
-from tests.operator.cluster import activator_pod, native_slice, pod, service, warm_pool
+from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_pool_that_is_made_again_is_a_pool_as_any_other(view):
 
 
 def test_it_is_synced_when_every_kind_has_been_listed(view):
-    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice"):
+    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"):
         assert not view.is_synced
         listing(view, kind)
     assert view.is_synced
@@ -187,7 +187,7 @@ def test_backends_are_the_running_pods_with_an_address_that_stay(view):
         pod("another", app="feed"),
         activator_pod(),
     )
-    assert [p.key[1] for p in view.backends("voice")] == ["ready", "starting"]
+    assert [p.key[1] for p in view.backends(pool_view(warm_pool()))] == ["ready", "starting"]
 
 
 @pytest.mark.parametrize("selector", [None, {}])
@@ -196,8 +196,21 @@ def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     made["spec"]["selector"] = selector
     tell(view, "Service", made)
     tell(view, "Pod", pod(ready=True))
-    assert view.backends("voice") == []
-    assert view.backends("unknown") == []
+    assert view.backends(pool_view(warm_pool())) == []
+    assert view.backends(pool_view(warm_pool("unknown"))) == []
+
+
+def test_on_route_always_the_backends_are_the_targets_pods(view):
+    made = service()
+    made["spec"]["selector"] = None
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(), pod("another", app="feed"))
+    always = pool_view(warm_pool(route="Always"))
+    assert view.backends(always) == []
+    tell(view, "Deployment", deployment())
+    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
+    tell(view, "Deployment", deployment(), change="DELETED")
+    assert view.backends(always) == []
 
 
 def test_ports_are_the_tcp_ports_with_their_targets(view):

@@ -105,7 +105,8 @@ def sidecar(**requests: str) -> dict:
             "8.25",
         ),
         ({"containers": [wants(cpu="1")], "resources": {"requests": {"cpu": "4"}}}, "4"),
-        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "0"),
+        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "1"),
+        ({"containers": [wants(cpu="1")], "resources": {"limits": {"cpu": "4"}}}, "1"),
         ({}, "0"),
     ],
     ids=[
@@ -118,7 +119,8 @@ def sidecar(**requests: str) -> dict:
         "overhead",
         "overhead beside an init container",
         "the pod's own request",
-        "limits alone",
+        "a container's limit alone",
+        "the pod's own limit",
         "nothing",
     ],
 )

@@ -50,12 +50,13 @@ def pod_requests(spec: Mapping[str, Any]) -> Requests:
             wants = sidecars
         else:
             wants = _sum((sidecars, wants))
-        peak = {name: max(peak.get(name, amount), amount) for name, amount in wants.items()} | {
-            name: amount for name, amount in peak.items() if name not in wants
-        }
+        for name, amount in wants.items():
+            peak[name] = max(peak.get(name, amount), amount)
     for name, amount in peak.items():
         total[name] = max(total.get(name, amount), amount)
-    return _sum((total | _requested(spec), _amounts(spec.get("overhead"))))
+    # Of the pod itself only a request counts: its limit says nothing where containers request.
+    own = _amounts((spec.get("resources") or {}).get("requests"))
+    return _sum((total | own, _amounts(spec.get("overhead"))))
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from .budget import EVERYTHING, Allowed
 from .contest import remember_write
 from .demand import recommend
 from .knative import KnativeStep
-from .phases import Step, first_sight
+from .phases import Step, first_sight, keep_route
 from .plan import Plan, floor_of, plan_at
 from .proof import remember_proof, remember_template
 from .punctuality import remember_opening
@@ -46,7 +46,7 @@ def decide(
 ) -> Decision:
     """Decide on one pool. Pure; `now` is an aware datetime in UTC, `allowed` is the budget's."""
     is_new = memory.since is None
-    memory = first_sight(_not_ahead(memory, now), seen, now)
+    memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
     memory = remember_template(memory, seen)

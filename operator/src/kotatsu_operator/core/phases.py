@@ -18,7 +18,7 @@ from datetime import datetime
 from .activity import Idle, in_force, is_announced
 from .budget import Allowed
 from .lead import KEEP
-from .spec import OverrideMode, PoolSpec
+from .spec import OverrideMode, PoolSpec, RouteMode
 from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
 
 
@@ -37,6 +37,13 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     return replace(
         memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=memory.epoch + 1
     )
+
+
+def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
+    """Route Always: the activator is in the path in every phase, and stays there."""
+    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+        return memory
+    return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
 
 class Step:
@@ -135,7 +142,7 @@ class Step:
             if self.floor > seen.replicas and memory.raised_at is None:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-        if seen.ready >= 1:
+        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
             self.memory = replace(self.memory, route=Route.NATIVE)
         return goal
 
