@@ -18,7 +18,7 @@ from lightkube.types import PatchType
 
 from kotatsu_node.control_plane import ControlPlane, control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.kube import Deployment, WarmPool
+from kotatsu_operator.kube import Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
     answers,
@@ -72,12 +72,13 @@ class Simulation:
         return [f"pool-{n:04d}" for n in range(self.pools)]
 
     async def make(self, port: int) -> None:
-        """The CRD, and a Deployment and a WarmPool for each name."""
+        """The CRD, and a Deployment, a Service and a WarmPool for each name."""
         kubectl = [str(self.plane.kubectl), f"--kubeconfig={self.plane.admin}"]
         for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
             command = [*kubectl, *verb, "-f", str(CRD)]
             await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
         await self._each(lambda name: self._create(Deployment, deployment(name, port)))
+        await self._each(lambda name: self._create(Service, service(name)))
         await self._each(lambda name: self._create(WarmPool, warm_pool(name)))
 
     async def edit(self, spec: dict[str, Any], pause: float) -> None:
@@ -98,7 +99,10 @@ class Simulation:
         deadline = time.monotonic() + seconds
         while not all(map(holds, (await self.statuses()).values())):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not every pool within {seconds:.0f} s")
+                found = [s for s in (await self.statuses()).values() if not holds(s)]
+                raise TimeoutError(
+                    f"{len(found)} pools not so within {seconds:.0f} s; the first: {found[:1]}"
+                )
             await asyncio.sleep(1)
 
     async def _create(self, kind: Any, obj: dict[str, Any]) -> None:
@@ -125,6 +129,14 @@ def deployment(name: str, port: int) -> dict[str, Any]:
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         },
+    }
+
+
+def service(name: str) -> dict[str, Any]:
+    """A Service in front of the Deployment of that name."""
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]},
     }
 
 
