@@ -11,6 +11,7 @@ from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.pacer import Pacer
 from kotatsu_operator.reconcile import Reconciler
 from kotatsu_operator.scrape import Passing, PodAnswer, Silence
 from kotatsu_operator.sleep import no_hook
@@ -92,6 +93,7 @@ class Day:
     monotonic: object = None
     """Measures seconds; without it the clock does."""
     due: datetime | None = None
+    hurried: list = field(default_factory=list)
     history: list = field(default_factory=list)
     """(time, phase, replicas) after each look that changed one of them."""
     _born: int = 0
@@ -116,6 +118,7 @@ class Day:
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
         self.world = World(clock=lambda: self.now)
+        self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
@@ -123,6 +126,7 @@ class Day:
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
+            pacer=self.pacer,
             hook=self._hook,
             accounts=Accounts(self.prices, self.monotonic),
         )

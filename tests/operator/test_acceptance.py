@@ -213,9 +213,11 @@ def test_two_autoscalers_on_one_target_are_refused_by_name(world):
 
 
 def test_an_autoscaler_of_something_else_does_not_matter(world):
-    made = scaled_by(world)
-    made["spec"]["scaleTargetRef"]["kind"] = "StatefulSet"
-    scaled_by(world, "elsewhere")["spec"]["scaleTargetRef"]["name"] = "other"
+    of_another_kind, of_another_name = scaled_by(world), scaled_by(world, "elsewhere")
+    of_another_kind["spec"]["scaleTargetRef"]["kind"] = "StatefulSet"
+    of_another_name["spec"]["scaleTargetRef"]["name"] = "other"
+    for changed in (of_another_kind, of_another_name):
+        world.keep_autoscaler(changed)
     judged = judge(world, warm_pool())
     assert isinstance(judged, Accepted)
     assert judged.autoscaler is None

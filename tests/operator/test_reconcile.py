@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.core.cost import parse_table
+from kotatsu_operator.core.pacing import Claim
 from kotatsu_operator.core.spec import parse
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
@@ -683,10 +684,68 @@ async def test_an_event_that_cannot_be_posted_stops_nothing():
     assert (day.phase, day.replicas) == ("Warm", 2)
 
 
-async def test_times_between_looks_are_never_longer_than_a_minute():
-    day = Day.begin(t("08:00"))
+async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_written():
+    prices = {"currency": "JPY", "prices": {"cpuHour": "6"}}
+    day = Day.begin(t("08:00"), windows=[once("demo", "20:00", "21:00", 2)], budget=prices)
     await day.settle()
-    assert day.due <= day.now + timedelta(minutes=1)
+    assert day.due == day.now + timedelta(minutes=5)
+    calls = len(day.kube.calls)
+    await day.until(t("09:00"))
+    assert len(day.kube.calls) == calls
+
+
+async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "12:00", 2)])
+    await day.until(t("11:00"))
+    day.edit(windows=[once("demo", "10:30", "12:00", 5)])
+    await day.until(t("11:10"))
+    assert "WindowCold" not in day.events
+    assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
+    assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
+    assert day.metric("kotatsu_pool_windows_total", outcome="cold") == 0
+
+
+async def test_how_windows_did_is_remembered_over_a_restart():
+    day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
+    day.edit(windows=[once("demo", "10:30", "11:00", 2)])
+    await day.until(t("10:35"))
+    day.restart()
+    day.edit(windows=[once("demo", "12:00", "13:00", 2)])
+    await day.until(t("12:05"))
+    assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
+
+
+async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
+    gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
+    day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")
+    await day.until(t("08:30"))
+    assert day.condition("Accepted")["reason"] == "WindowNeverOpens"
+    assert "window w never opens" in day.condition("Accepted")["message"]
+    assert day.events == ["WindowNeverOpens"]
+
+
+async def test_a_pool_claims_its_next_warm_up_and_starts_at_its_turn():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.settle()
+    others = {("demo", f"younger-{n}"): Claim(t("09:58:52"), 2) for n in range(100)}
+    for key, claim in others.items():
+        day.pacer.claim(key, claim)
+    day.pacer.settle()
+    ahead = day.pacer.ahead(VOICE)
+    assert ahead == timedelta(seconds=40)
+    assert (VOICE, t("09:58:52") - ahead) in day.hurried
+    await day.until(t("10:01"))
+    began = next(at for at, phase, _ in day.history if phase == "Warming")
+    assert began == t("09:58:52") - ahead
+
+
+async def test_awake_pools_are_asked_less_often_the_more_there_are():
+    day = Day.begin(t("10:00"), windows=[once("demo", "09:00", "12:00", 1)])
+    await day.until(t("10:01"))
+    assert day.due == day.now + timedelta(seconds=2)
+    day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
+    await day.settle()
+    assert day.due == day.now + timedelta(seconds=10)
 
 
 # --- route Always ---

@@ -21,6 +21,7 @@ from kotatsu_operator.core.state import (
     Phase,
     Reason,
     Route,
+    Tally,
     Transition,
     Trend,
     WarmUp,
@@ -388,3 +389,25 @@ def test_a_status_is_written_only_when_it_says_something_new(new, worth):
 )
 def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth):
     assert worth_writing(new, OLD, quiet_too=True) is worth
+
+
+@pytest.mark.parametrize("quiet_too", [False, True])
+def test_that_nothing_was_spent_since_is_not_worth_writing(quiet_too):
+    new = {"cost": {"accrued": "1", "currency": "JPY", "at": "2026-11-25T11:00:00Z"}}
+    assert not worth_writing(new, OLD, quiet_too=quiet_too)
+
+
+def test_what_a_window_was_begun_with_and_how_windows_did_come_back():
+    opening = Opening("demo", t("10:00"), replicas=3, excused=True)
+    memory = Memory(
+        since=t("09:00"), ahead=timedelta(seconds=40), windows=Tally(7, 2, 1), opening=opening
+    )
+    status = memory_status(memory, SPEC)
+    assert (status["ahead"], status["windows"]) == ("40s", {"ready": 7, "cold": 2, "late": 1})
+    back = read_memory(status, Memory())
+    assert (back.ahead, back.windows, back.opening) == (memory.ahead, memory.windows, opening)
+
+
+def test_a_status_from_before_has_counted_nothing():
+    memory = read_memory({"phase": "Asleep"}, Memory())
+    assert (memory.ahead, memory.windows) == (timedelta(), Tally())

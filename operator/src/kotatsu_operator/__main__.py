@@ -29,6 +29,7 @@ async def _run(settings: OperatorSettings) -> None:
         settings.namespaces,
         registry,
         name=settings.pod_name,
+        starts_per_second=settings.starts_per_second,
         lease_namespace=settings.pod_namespace,
         runtime=settings.runtime,
         prices=settings.prices,

@@ -125,16 +125,42 @@ def _object(event: kopf.RawEvent) -> Object:
 def _pools_of_pod(world: World, pod: Object) -> list[Key]:
     namespace = pod["metadata"].get("namespace", "")
     labels = pod["metadata"].get("labels") or {}
-    pools = [key for key in world.pools if key[0] == namespace]
     if selects(_ACTIVATOR, labels):
-        return pools
+        return [key for key in world.pools if key[0] == namespace]
     knative_service = (namespace, labels.get(KNATIVE_SERVICE_LABEL, ""))
-    found = world.pools_of_knative_service(knative_service)
-    for key in pools:
-        target = world.deployments.get((namespace, world.pools[key]["spec"]["targetRef"]["name"]))
-        if target is not None and selects(target["spec"]["selector"], labels):
-            found.append(key)
-    return found
+    return world.pools_of_knative_service(knative_service) + world.pools_of_pod(namespace, labels)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """No handler asks what has changed, so no object is copied to find out."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler is tried again by kopf, so no progress is kept."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def operator_settings() -> kopf.OperatorSettings:
@@ -149,5 +175,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     settings.networking.error_backoffs = _Backoffs()
     return settings

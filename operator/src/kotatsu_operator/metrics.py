@@ -1,9 +1,9 @@
 """What Prometheus sees of the operator."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .core.ledger import Ledger
-from .core.state import Decision, Observation, Phase
+from .core.state import Decision, Observation, Outcome, Phase
 from .views import Key
 
 _LABELS = ("namespace", "name")
@@ -53,7 +53,20 @@ class PoolMetrics:
         """By the ledger's field. Amounts of two currencies must not be added: it is a label."""
         self.exhausted = gauge("kotatsu_cost_exhausted", "1 while the limit is reached.")
         self.decisions = Counter("kotatsu_decisions", "Decisions made.", _LABELS, registry=registry)
-        self._all.append(self.decisions)
+        self.windows = Counter(
+            "kotatsu_pool_windows",
+            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
+            "(late).",
+            (*_LABELS, "outcome"),
+            registry=registry,
+        )
+        self._all += [self.decisions, self.windows]
+        self.decision_seconds = Histogram(
+            "kotatsu_decision_seconds",
+            "From when a pool was due until what was decided on it was carried out.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
@@ -69,6 +82,8 @@ class PoolMetrics:
         else:
             self.next.labels(*key).set(decision.next.at.timestamp())
         self.lead.labels(*key).set(decision.memory.lead.total_seconds())
+        for outcome in Outcome:
+            self.windows.labels(*key, outcome.value).inc(decision.outcomes.count(outcome))
         opening = decision.memory.opening
         if opening is not None and opening.early is not None:
             self.early.labels(*key).set(opening.early.total_seconds())

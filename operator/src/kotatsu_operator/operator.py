@@ -22,6 +22,7 @@ from .knative.watch import KnativeWatch, Runtime
 from .kube import ConflictError, EndpointSlice, Kube, Object, Unreachable
 from .leader import Elector
 from .metrics import PoolMetrics
+from .pacer import Pacer
 from .planner import Planner
 from .reconcile import Reconciler
 from .records import Records
@@ -33,7 +34,10 @@ from .world import World
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
-"""How often slices of vanished activators are looked for, and every pool is looked at anyway."""
+"""How often slices of vanished activators and pools that nobody plans to look at are looked for."""
+
+PACE_SECONDS = 1.0
+"""How often the turns of coming warm-ups are worked out anew, if any has changed."""
 
 SETTLE_EVERY = 6
 """In how many sweeps the record of sleeping targets is compared with the pools there are."""
@@ -52,6 +56,7 @@ class Operator:
         registry: CollectorRegistry,
         *,
         name: str = "kotatsu-operator",
+        starts_per_second: float = 5.0,
         prices: PriceTable = NO_PRICES,
         lease_namespace: str = "",
         times: Times = TIMES,
@@ -69,18 +74,21 @@ class Operator:
         self._kube = kube.guarded(lambda: self.elector.leads)
         self.records = Records(self._kube)
         self._http = httpx.AsyncClient(trust_env=False)
+        self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
+        metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
             kube=self._kube,
             world=self.world,
             scraper=Scraper(self._http, clock=clock),
             events=Events(self._kube, name),
-            displays=[PoolMetrics(registry), self.board],
+            displays=[metrics, self.board],
             clock=clock,
+            pacer=self._pacer,
             hook=hook,
             accounts=Accounts(prices, time.monotonic),
             remember=self.records.remember,
         )
-        self.planner = Planner(self._reconciler.look, clock)
+        self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
         self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
         self._term: asyncio.TaskGroup | None = None
 
@@ -137,6 +145,7 @@ class Operator:
                 self._term = term
                 term.create_task(self.planner.run(), name="planner")
                 term.create_task(self._sweep(), name="sweep")
+                term.create_task(self._pace(), name="pace")
         finally:
             self._term = None
             self._reconciler.reset()  # its metrics are the next leader's to tell
@@ -161,13 +170,19 @@ class Operator:
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
             for key in self.world.pools:
-                self.planner.touch(key)
+                if not self.planner.knows(key):
+                    self.planner.touch(key)
             for orphan in self.world.orphans(self._namespaces):
                 log.info("removing slice %s/%s: its activator is gone", *orphan.key)
                 try:
                     await self._kube.delete(EndpointSlice, *orphan.key)
                 except (ConflictError, *Unreachable) as error:
                     log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
+
+    async def _pace(self) -> None:
+        while True:
+            await asyncio.sleep(PACE_SECONDS)
+            self._pacer.settle()
 
     async def _settle(self, namespace: str) -> None:
         """Find pools that went unseen: while no operator ran, or between two watches."""

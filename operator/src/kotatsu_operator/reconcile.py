@@ -13,6 +13,7 @@ from .accounts import Account, Accounts
 from .autoscaling import set_minimum
 from .conditions import target_conditions, transitions
 from .contest import foreign_write
+from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
 from .core.spec import PoolSpec, RouteMode
@@ -22,6 +23,7 @@ from .hpa import read_autoscaler
 from .knative import floor as knative
 from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
+from .pacer import Pacer
 from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
@@ -41,6 +43,10 @@ log = logging.getLogger(__name__)
 
 BEAT = timedelta(seconds=2)
 """How often an awake pool's pods are asked what they are doing."""
+
+BEATS_PER_SECOND = 100
+"""Awake pools are asked less often where there are so many that asking would take a core: whatever
+happens to them by itself (pods, edits, announcements) is seen at once all the same."""
 
 RETRY = timedelta(milliseconds=200)
 """How soon a look that lost a race, or found a request in flight while draining, is repeated."""
@@ -73,16 +79,20 @@ class Reconciler:
     displays: Sequence[Display]
     clock: Callable[[], datetime]
     hook: Hook = no_hook
+    pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
     remember: Remember = no_record
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
+    _awake: set[Key] = field(default_factory=set)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a deleted pool."""
         self._memory.pop(key, None)
         self.accounts.forget(key)
         self._written.pop(key, None)
+        self._awake.discard(key)
+        self.pacer.claim(key, None)
         for display in self.displays:
             display.forget(key)
 
@@ -93,6 +103,8 @@ class Reconciler:
                 display.rest(key)
         self._memory.clear()
         self._written.clear()
+        self._awake.clear()
+        self.pacer.reset()
         self.accounts.reset()
 
     async def look(self, key: Key) -> datetime | None:
@@ -102,7 +114,7 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
-        if key in self.world.pools_of_kind("Service") and self.world.knative.is_unknown:
+        if self.world.knative.is_unknown and key in self.world.pools_of_kind("Service"):
             return now + RETRY
         judged = accept(key, pool, self.world)
         if isinstance(judged, Refusal):
@@ -116,7 +128,11 @@ class Reconciler:
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
             seen = await self._observe(key, judged, status, memory, pods)
+            known = status.get("observedGeneration")
+            edited = known is not None and known != pool["metadata"]["generation"]
+            seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
             decision = decide(spec, seen, memory, now, account.allowed)
+            self.pacer.claim(key, decision.claim)
             return await self._act(key, pool, judged, seen, decision, account, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
@@ -230,6 +246,7 @@ class Reconciler:
             conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
         conditions += account.conditions
         told = (*decision.notes, *transitions(_conditions(pool), conditions), *account.notes)
+        told += self._never_opens(pool, spec)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, told)
@@ -243,7 +260,23 @@ class Reconciler:
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
-        return min(decision.recheck, now + BEAT) if awake else decision.recheck
+        (self._awake.add if awake else self._awake.discard)(key)
+        return min(decision.recheck, now + self._beat) if awake else decision.recheck
+
+    @property
+    def _beat(self) -> timedelta:
+        return max(BEAT, timedelta(seconds=len(self._awake) / BEATS_PER_SECOND))
+
+    def _never_opens(self, pool: Object, spec: PoolSpec) -> tuple[Note, ...]:
+        """Windows that a change of clocks swallows, unless the status names them already."""
+        if spec.suspend:
+            return ()
+        told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
+        return tuple(
+            Note("WindowNeverOpens", d.message, warning=True)
+            for d in dropped(spec.windows, spec.zone)
+            if d.message not in told
+        )
 
     async def _scale(self, key: Key, spec: PoolSpec, replicas: int) -> None:
         """Set the target's replicas at the version read; never to 0, which is try_sleep's."""

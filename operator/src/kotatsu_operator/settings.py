@@ -42,6 +42,9 @@ class OperatorSettings(ServiceSettings):
     pod_namespace: str = Field(
         "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
     )
+    starts_per_second: float = Field(
+        5.0, gt=0, description="pods the cluster can start a second when many windows open together"
+    )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
     )

@@ -1,7 +1,7 @@
 """WarmPool.status: the decision's memory written down, and the conditions people read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from .core.activity import override_end
 from .core.autoscaler import Original
 from .core.budget import Standing
+from .core.clock_changes import dropped
 from .core.contest import Contest
 from .core.durations import format_duration, parse_duration
 from .core.ledger import Ledger, Spent
@@ -21,6 +22,7 @@ from .core.state import (
     Phase,
     Reason,
     Route,
+    Tally,
     WarmUp,
 )
 from .views import moment
@@ -79,9 +81,18 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
             datetime.fromisoformat(opening["at"]),
             moment(opening.get("readyAt")),
             bool(opening.get("cold")),
+            int(opening.get("replicas", 0)),
+            bool(opening.get("excused")),
         ),
         lead=parse_duration(status.get("lead", "0s")),
+        ahead=parse_duration(status.get("ahead", "0s")),
+        windows=Tally(**{name: int(count) for name, count in _tally(status).items()}),
     )
+
+
+def _tally(status: Mapping[str, Any]) -> dict[str, Any]:
+    known = status.get("windows") or {}
+    return {name: known.get(name, 0) for name in ("ready", "cold", "late")}
 
 
 def read_original(status: Mapping[str, Any]) -> Original | None:
@@ -176,6 +187,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "reason": memory.reason.value,
         "route": {"target": memory.route.value, "epoch": memory.epoch},
         "lead": format_duration(memory.lead),
+        "ahead": format_duration(memory.ahead) if memory.ahead else None,
+        "windows": asdict(memory.windows),
         "lastActive": stamp(memory.last_active),
         "warmUps": [
             {"seconds": round(w.seconds, 3), "replicas": w.replicas, "template": w.template}
@@ -207,6 +220,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             "readyAt": stamp(opening.ready_at),
             "early": None if opening.early is None else format_duration(opening.early),
             "cold": opening.cold,
+            "replicas": opening.replicas,
+            "excused": opening.excused or None,
         },
     }
 
@@ -267,6 +282,9 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     accepted = condition("Accepted", True, "Accepted", "the spec is in force")
     if spec.suspend:
         accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+    elif never := dropped(spec.windows, spec.zone):
+        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
 
 
@@ -315,7 +333,8 @@ _QUIET = (
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status says something the old one does not."""
-    quiet = () if quiet_too else _QUIET
+    # That nothing has been spent since is no news: a sleeping pool writes nothing.
+    quiet = ("cost.at",) if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 

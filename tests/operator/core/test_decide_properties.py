@@ -121,6 +121,7 @@ def any_memory(die: Random, spec: PoolSpec) -> Memory:
         override_done=bool(key) and die.random() < 0.5,
         opening=die.choice([None, *openings]),
         lead=die.randint(0, 3600) * SECOND,
+        ahead=die.choice([0, 0, 30, 900]) * SECOND,
     )
 
 
@@ -139,6 +140,8 @@ def any_observation(die: Random, epoch: int) -> Observation:
             ticket=perhaps(die),
             known=die.random() < 0.8,
         ),
+        edited=die.random() < 0.2,
+        ahead=die.choice([0, 0, 10, 600]) * SECOND,
     )
 
 
@@ -290,9 +293,17 @@ def any_day(seed: int) -> tuple[Walk, Random]:
     die = Random(seed)
     requests = [t("10:00") + die.randint(0, 3 * 3600) * SECOND for _ in range(die.randint(0, 9))]
     ready_after = die.choice([2, 20, 100])
+    turns = [die.choice([0, 0, 7, 300]) * SECOND for _ in range(24)]
     sees_held = die.random() < 0.5
     spec = any_spec(die)
-    return walk(spec, t("10:00"), requests, ready_after=ready_after, sees_held=sees_held), die
+    return walk(
+        spec,
+        t("10:00"),
+        requests,
+        ready_after=ready_after,
+        sees_held=sees_held,
+        ahead=lambda now: turns[now.hour],
+    ), die
 
 
 def floor_by_hand(spec: PoolSpec, now: datetime) -> int:

@@ -128,6 +128,8 @@ class Walk:
     tick: float | None = None
     watched: bool = True
     """False for an operator that learns of events only when it looks for another reason."""
+    ahead: Callable[[datetime], timedelta] = lambda _: timedelta()
+    """How much earlier than its lead it is the pool's turn, as it is worked out at an instant."""
     operator_up: bool = True
     dies_before_scaling: bool = False
     pods: list[Pod] = field(default_factory=list)
@@ -137,6 +139,7 @@ class Walk:
     looked_at: datetime | None = None
     last: Decision | None = None
     log: list[Moment] = field(default_factory=list)
+    _edited: bool = False
     ledger: Ledger = field(default_factory=Ledger)
     """Of pods that request one core each."""
     standing: str = ""
@@ -162,9 +165,10 @@ class Walk:
         self.look()
 
     def edit(self, spec: PoolSpec) -> None:
-        """Change the spec; the operator sees it at once."""
-        self.spec = spec
-        self.look()
+        """Change the spec; the operator sees it at once, or as soon as it is back."""
+        self.spec, self._edited = spec, True
+        if self.operator_up:
+            self.look()
 
     def lose_acknowledgements(self) -> None:
         """The activator starts again and has to publish anew."""
@@ -300,6 +304,8 @@ class Walk:
             ready=self.ready,
             pods=len(self.pods),
             acknowledged=acknowledged,
+            edited=self._edited,
+            ahead=self.ahead(self.now),
             demand=Demand(
                 in_flight=self.in_flight,
                 held=self.held if self.sees_held or not asleep else 0,
@@ -328,6 +334,7 @@ class Walk:
 
     def _act(self, decision: Decision, seen: Observation) -> bool:
         before = (self.memory.phase, self.replicas, self.memory.epoch)
+        self._edited = False
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.durations import format_duration, parse_duration
-from kotatsu_operator.core.schedule import to_instant
+from kotatsu_operator.core.wallclock import to_instant
 
 from .errors import DemoModeError
 

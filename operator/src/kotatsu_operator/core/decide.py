@@ -26,11 +26,15 @@ from .knative import KnativeStep
 from .phases import Step, first_sight, keep_route
 from .plan import Plan, floor_of, plan_at
 from .proof import remember_proof, remember_template
+from .punctuality import remember_opening
 from .spec import Override, OverrideMode, PoolSpec
-from .state import Decision, Memory, Note, Observation, Opening, Phase, Reason
+from .state import Decision, Memory, Observation, Phase, Reason
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
+
+LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
+"""The same for a pool that sleeps: most pools do most of the time."""
 
 
 def decide(
@@ -52,8 +56,8 @@ def decide(
         contest=remember_write(memory.contest, seen.write, now),
     )
     override = in_force(spec.override, memory, now)
-    plan = plan_at(spec, memory, now)
-    memory = replace(memory, lead=plan.lead)
+    plan = plan_at(spec, memory, now, seen.ahead)
+    memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
         minimum = _minimum(seen, held, 0, released=True)
@@ -86,7 +90,7 @@ def decide(
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     # An override or a budget that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
-    memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
+    memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -98,6 +102,8 @@ def decide(
         force=force,
         minimum=_minimum(seen, memory, floor, released=False),
         notes=(*notes, *opening_notes),
+        outcomes=outcomes,
+        claim=plan.claim,
     )
 
 
@@ -131,51 +137,6 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
     )
 
 
-def _remember_opening(
-    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
-) -> tuple[Memory, tuple[Note, ...]]:
-    """Record when the floor of an opening was Ready; late is worth an event.
-
-    One opening is followed at a time: the newest that is open, then each that is being warmed for.
-    A window that was open already when the pool could first be acted on counts as punctual.
-    """
-    opening, notes = memory.opening, []
-    followed = [o for o in plan.current if o.start <= now][-1:]
-    followed += [o for o in plan.current if o.start > now]
-    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
-        # The window that was being warmed for has been edited: what is open already stays judged.
-        opening = replace(opening, at=now)
-    for o in followed:
-        if opening is None or o.start > opening.at:
-            opening = Opening(o.window, o.start)
-        elif o.start < opening.at:
-            continue  # a newer window has come and gone; this one does not open again
-        floor = max(other.replicas for other in plan.current if other.start <= o.start)
-        opening, note = _judge(opening, floor, seen, now, excused=excused)
-        notes += [note] if note else []
-        if opening.ready_at is None:
-            break
-    return replace(memory, opening=opening), tuple(notes)
-
-
-def _judge(
-    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
-) -> tuple[Opening, Note | None]:
-    if opening.ready_at is not None:
-        return opening, None
-    if excused and not opening.cold and now >= opening.at:
-        return replace(opening, ready_at=opening.at), None
-    if seen.ready >= floor:
-        late = (now - opening.at).total_seconds()
-        text = f"{opening.window} was Ready {late:.0f} s late"
-        note = Note("WindowLate", text, warning=True) if late > 0 else None
-        return replace(opening, ready_at=now), note
-    if now >= opening.at and not opening.cold:
-        text = f"{opening.window} opened before it was Ready"
-        return replace(opening, cold=True), Note("WindowCold", text, warning=True)
-    return opening, None
-
-
 def _recheck(
     spec: PoolSpec,
     memory: Memory,
@@ -186,7 +147,8 @@ def _recheck(
 ) -> datetime:
     # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
     # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
-    times = [now + LOOK_AGAIN]
+    is_asleep = memory.phase is Phase.ASLEEP
+    times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
     if budget is not None:
         times.append(budget)
     if plan.next is not None:

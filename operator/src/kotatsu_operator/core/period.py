@@ -4,8 +4,8 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from .schedule import to_instant
 from .spec import Period
+from .wallclock import to_instant
 
 
 def period_at(period: Period, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:

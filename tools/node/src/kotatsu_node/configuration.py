@@ -39,7 +39,7 @@ def write(layout: Layout, kube: Path, proxy_mode: str = PROXY_MODES[0]) -> None:
     containerd.write_configuration(layout)
 
 
-def kubeconfig(pki: Path, client: str) -> dict[str, object]:
+def kubeconfig(pki: Path, client: str, server: str = API_URL) -> dict[str, object]:
     """A self-contained kubeconfig (JSON is YAML) for one client certificate."""
 
     def inline(name: str) -> str:
@@ -52,7 +52,7 @@ def kubeconfig(pki: Path, client: str) -> dict[str, object]:
             {
                 "name": CONTEXT,
                 "cluster": {
-                    "server": API_URL,
+                    "server": server,
                     "certificate-authority-data": inline("ca.crt"),
                 },
             }
