@@ -88,6 +88,7 @@ class KnativeDay:
         self.world.knative.revisions.clear()
         for obj in self.kube.all("Revision"):
             self.world.knative.keep_revision(obj)
+        self.world.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
             self.world.keep_deployment(obj)
         for obj in self.pods:
@@ -173,9 +174,9 @@ async def test_a_whole_day_is_asleep_warming_warm_draining_asleep():
         if day.phase not in seen[-1:]:
             seen.append(day.phase)
     assert seen == ["Asleep", "Warming", "Warm", "Draining", "Asleep"]
-    assert day.events == ["Warming", "Warm", "Draining", "Asleep"]
+    assert day.events == ["Warming", "Warm", "Proven", "Draining", "Asleep"]
     assert day.min_scale() is None
-    assert day.status["warmUps"] == [{"seconds": 11.0, "replicas": 2, "template": ""}]
+    assert day.status["warmUps"] == [{"seconds": 11.0, "replicas": 2, "template": ONE}]
 
 
 async def test_what_was_there_is_written_down_before_the_revision_is_touched():
@@ -271,7 +272,6 @@ async def test_a_pool_with_another_target_now_gives_back_what_it_had():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     await day.until(t("10:11"))
     day.kube.put(deployment(replicas=2))
-    day.world.keep_service(service())
     day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment"})
     await day.look()
     await day.look()
@@ -313,7 +313,8 @@ async def test_a_floor_above_max_scale_is_said_so():
     day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
     await day.until(t("10:11"))
     assert (day.min_scale(), day.phase) == ("1", "Warming")
-    assert day.condition("Ready")["reason"] == "AboveMaxScale"
+    assert day.condition("FloorLimited")["reason"] == "MaxScale"
+    assert "FloorLimited" in day.events
 
 
 async def test_a_knative_that_does_not_follow_is_said_so():
@@ -344,7 +345,6 @@ async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_i
     day.kube.put(knative_pool("zz"))
     day.kube.put(warm_pool("aa", targetRef=warm_pool()["spec"]["targetRef"]))
     day.kube.put(deployment())
-    day.world.keep_service(service())
     day.watch()
     for name in ("voice", "zz", "aa"):
         await day.reconciler.look(("demo", name))

@@ -54,5 +54,7 @@ class Case:
 
     @property
     def autoscalers(self) -> list[Object]:
-        """The HorizontalPodAutoscalers on the target, by name."""
+        """The HorizontalPodAutoscalers on a Deployment, by name; Knative makes its own."""
+        if self.spec.target.is_knative:
+            return []
         return self.world.autoscalers_of((self.namespace, self.spec.target.name))

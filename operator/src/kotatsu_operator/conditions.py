@@ -22,6 +22,8 @@ def target_conditions(
 ) -> list[Status]:
     """DemandKnown and Unproven; ReplicasContested and FloorLimited while they hold."""
     found = [_demand_known(seen, decision, now), _unproven(decision)]
+    if spec.target.is_knative:
+        found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
         found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))

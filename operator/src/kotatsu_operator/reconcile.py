@@ -235,8 +235,7 @@ class Reconciler:
         seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
-        if not spec.target.is_knative:
-            conditions += target_conditions(spec, seen, decision, now)
+        conditions += target_conditions(spec, seen, decision, now)
         course = knative.plan_course(
             self.world.knative, key, spec, pool.get("status") or {}, decision.floor
         )

@@ -297,6 +297,16 @@ def test_a_restart_at_any_moment_sees_the_same():
         assert restarted.state == straight.state
 
 
+def test_a_new_revision_has_to_prove_itself_as_any_new_template():
+    pool = Pool(windows=[WINDOW])
+    pool.look("10:30", actual=2)
+    assert (pool.memory.template, pool.memory.proven) == ("a", True)
+    pool.look("10:31", actual=2, traffic={"a": 60, "b": 40})
+    assert (pool.memory.template, pool.memory.proven) == ("a", True)
+    pool.look("10:32", actual=2, traffic={"b": 100})
+    assert (pool.memory.template, pool.memory.proven) == ("b", False)
+
+
 # --- a spent budget ---
 
 

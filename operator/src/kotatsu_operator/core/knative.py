@@ -126,6 +126,9 @@ def observe(
         ready=_ready_floor(routed),
         pods=pods,
         acknowledged=0,
+        # A Revision is a pod template: the one with the most requests has to prove itself.
+        template=max(sorted(traffic), key=lambda name: traffic[name], default=""),
+        updated=_ready_floor(routed),
         running=sum(r.actual for r, _ in routed),
     )
 

@@ -70,13 +70,13 @@ def explain(
 ) -> list[Status]:
     """The conditions, with the reason why a Knative target is not what was asked for."""
     said = ready_condition(service)
+    if plan.limited:
+        conditions = [*conditions, condition("FloorLimited", True, "MaxScale", plan.limited)]
     memory = decision.memory
     waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
     if said.get("status") == "False":
         why = f"{said.get('reason', '')}: {said.get('message', '')}".strip(": ")
         reason, text = "TargetNotReady", f"Knative says that the Service is not Ready: {why}"
-    elif plan.limited:
-        reason, text = "AboveMaxScale", plan.limited
     elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
         reason, text = "Warming", _IGNORED
     else:
