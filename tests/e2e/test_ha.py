@@ -96,6 +96,8 @@ async def test_a_killed_leader_is_followed_in_time_for_the_window(two, on_node, 
     await eventually("the window is known", lambda: "nextTransition" in app.status())
 
     victim = operators(two)[former]
+    # Stopped first, so that it can neither let go of the Lease nor start again in its pod.
+    signal_pod(victim, signal.SIGSTOP)
     two("delete", "pod", former, "--grace-period=0", "--force", "--wait=false")
     signal_pod(victim, signal.SIGKILL)
     took = await taken_from(two, former, within=15)

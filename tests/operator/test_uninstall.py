@@ -148,6 +148,15 @@ async def test_what_was_at_0_before_kotatsu_came_stays_and_that_is_said():
     assert any("before Kotatsu came" in s and "no endpoint" in s for s in cluster.said)
 
 
+async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
+    cluster = Cluster(asleep(route="Always"), deployment(replicas=0), published("activator-1", 1))
+    cluster.activators_leave = False
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert any("give it the selector of Deployment voice" in s for s in cluster.said)
+    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+
+
 async def test_a_target_that_runs_keeps_its_replicas():
     cluster = Cluster(asleep(), deployment(replicas=1), published("activator-1", 1))
     await cluster.uninstall()

@@ -20,7 +20,7 @@ from kotatsu_common.settings import command
 from .core import lease as election
 from .core.durations import parse_duration
 from .core.records import OWED, Entry, entry_of
-from .core.spec import OnDelete
+from .core.spec import OnDelete, RouteMode
 from .core.state import Phase, Route
 from .kube import (
     ConflictError,
@@ -173,6 +173,12 @@ class Uninstall:
                 self._tell(key, await restore_replicas(self.kube, key[0], entry))
         except NotFoundError:
             self._tell(key, f"there is no Deployment {name}")
+            return
+        if pool["spec"].get("route") == RouteMode.ALWAYS:
+            service = pool["spec"].get("service") or name
+            text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
+            self._tell(key, f"{text}: give it the selector of Deployment {name}")
+            await self._note(key, f"Kotatsu was uninstalled; {text}")
             return
         self._awake[key] = pool
 
