@@ -280,7 +280,7 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
             within=90,
         )
         ready = time.monotonic() - back
-    log.info(
+    log.warning(
         "after the API server: scale raised %.1f s, held answered %.1f s, window Ready %.1f s: %s",
         *(raised, answered, ready, opening),
     )
