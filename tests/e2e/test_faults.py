@@ -50,8 +50,8 @@ async def start_operator(bare):
 
     async def start(last_write="", **environment):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(OPERATOR), bare.namespace, last_write),
-            env={**os.environ, **environment},
+            *(sys.executable, str(OPERATOR), bare.namespace),
+            env={**os.environ, "KOTATSU_E2E_LAST_WRITE": last_write, **environment},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -136,15 +136,18 @@ async def test_an_operator_killed_at_any_moment_loses_nothing(bare, start_operat
 
 
 async def test_two_operators_at_once_lose_nothing(bare, start_operator):
-    """Every write is a compare-and-swap: they disturb each other, and nobody else."""
-    for _ in range(2):
-        await start_operator()
+    """Each holds a Lease of its own, so both lead. Every write is a compare-and-swap all the same:
+    they disturb each other, and nobody else."""
+    for leases in (bare.namespace, "default"):
+        await start_operator(KOTATSU_E2E_LEASES=leases)
     app = await new_app(bare, "two")
     async with Stream(app, clients=2, pause=0.1) as stream:
         for cycle in range(3):
             await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm")
             ask(app)
             await slept(app)
+    assert bare("get", "lease", "-n", "default", "kotatsu-operator", "-o", "name")
+    bare("delete", "lease", "-n", "default", "kotatsu-operator")
     await nothing_lost(app, stream, bare)
 
 
