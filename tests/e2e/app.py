@@ -28,7 +28,10 @@ app: FastAPI = create_base_app(
 )
 name = os.environ["APP_NAME"]
 recorder = os.environ.get("RECORDER", "")
-http = httpx.AsyncClient(trust_env=False)
+# Connecting is tried again (nothing has been said by then): the recorder's own Service may be away
+# for some seconds after an outage.
+transport = httpx.AsyncHTTPTransport(retries=6, trust_env=False)
+http = httpx.AsyncClient(trust_env=False, transport=transport)
 hits: collections.Counter[str] = collections.Counter()
 
 

@@ -1,14 +1,15 @@
 """The operator as a process of the test's own, which a test kills, or which kills itself.
 
-With a second argument it ends itself with KILL right after the first write that is described by it:
-"phase Draining" for a status with that phase, "scale 0" for that number of replicas.
+KOTATSU_E2E_LAST_WRITE describes the write after which it ends itself with KILL: "phase Draining"
+for a status with that phase, "scale 0" for that number of replicas. KOTATSU_E2E_LEASES is the
+namespace of the Lease, where it is not the one it looks after.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +21,11 @@ class Doomed(Kube):
     """Calls the API as the operator does, until it has written what it is to die of."""
 
     last_write = ""
+
+    def guarded(self, may_write: Callable[[], bool]) -> Kube:
+        guarded = Doomed(self._client, may_write)
+        guarded.last_write = self.last_write
+        return guarded
 
     async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
         await super().put_scale(namespace, name, replicas, version)
@@ -37,12 +43,13 @@ class Doomed(Kube):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(namespace: str, last_write: str = "", *_: Any) -> None:
+async def main(namespace: str) -> None:
     """Run until killed."""
     kube = Doomed.connect("e2e-operator")
     assert isinstance(kube, Doomed)
-    kube.last_write = last_write
-    await Operator(kube, [namespace], CollectorRegistry()).run()
+    kube.last_write = os.environ.get("KOTATSU_E2E_LAST_WRITE", "")
+    leases = os.environ.get("KOTATSU_E2E_LEASES", namespace)
+    await Operator(kube, [namespace], CollectorRegistry(), lease_namespace=leases).run()
 
 
-asyncio.run(main(*sys.argv[1:]))
+asyncio.run(main(sys.argv[1]))
