@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local tools/monitoring
+          tools/github-stub tools/local tools/monitoring operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring demo-mode,--no-emit-package kotatsu-$(p))
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
@@ -82,6 +82,13 @@ local: venv ## serve auth, feed and voice in one process on one port, and reload
 .PHONY: monitoring
 monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
 	@$(BIN)/kotatsu-monitoring
+
+# PLUGIN_URI=address says where the archive will be found.
+PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
+.PHONY: plugin
+plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, in build/plugin
+	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
+	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
 
 .PHONY: bench
 bench: venv ## measure; each script under bench/ prints its own table

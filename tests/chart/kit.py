@@ -71,8 +71,8 @@ class Rendered:
         self.objects = objects
 
     def of(self, *kinds: str) -> list[Object]:
-        """All objects of these kinds."""
-        return [obj for obj in self.objects if obj["kind"] in kinds]
+        """All objects of these kinds; a Service of Knative is a KnativeService."""
+        return [obj for obj in self.objects if kind_of(obj) in kinds]
 
     def one(self, kind: str, name: str, namespace: str = NAMESPACE) -> Object:
         """The object of this kind and name."""
@@ -97,6 +97,12 @@ class Rendered:
     def kept(self) -> "Rendered":
         """Without the objects that exist only while helm runs a hook."""
         return Rendered([obj for obj in self.objects if "helm.sh/hook" not in annotations(obj)])
+
+
+def kind_of(obj: Object) -> str:
+    """The kind, told apart from Kubernetes' own where Knative uses the same name."""
+    prefix = "Knative" if obj["apiVersion"].startswith("serving.knative.dev/") else ""
+    return prefix + str(obj["kind"])
 
 
 def annotations(obj: Object) -> dict[str, str]:
@@ -144,7 +150,8 @@ def notes(chart: str, values: Path | None, work: Path) -> str:
     )
     source.unlink()
     (copy / "templates" / "notes.yaml").write_text(
-        'kind: Notes\nmetadata: {name: notes}\ntext: {{ include "notes" . | toJson }}\n'
+        "apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\n"
+        'text: {{ include "notes" . | toJson }}\n'
     )
     done = template(chart, values, folder=work)
     assert done.returncode == 0, done.stderr

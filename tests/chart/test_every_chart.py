@@ -21,7 +21,7 @@ from chart.kit import (
 )
 
 # The only pods that talk to the API server.
-WITH_TOKEN = {"kotatsu-operator", "kotatsu-activator", "kotatsu-crds"}
+WITH_TOKEN = {"kotatsu-operator", "kotatsu-activator", "kotatsu-crds", "kotatsu-uninstall"}
 
 
 def test_lint_is_clean(scenario: Scenario) -> None:
@@ -93,7 +93,9 @@ def test_the_grace_period_covers_the_end_of_the_longest_request(rendered: Render
 
 
 def test_selectors_pick_the_pods_of_their_own_chart(rendered: Rendered) -> None:
-    labels = [template["metadata"]["labels"] for _, template in rendered.pods()]
+    templates = [template for _, template in rendered.pods()]
+    templates += [service["spec"]["template"] for service in rendered.of("KnativeService")]
+    labels = [template["metadata"]["labels"] for template in templates]
     for deployment in rendered.of("Deployment"):
         wanted = deployment["spec"]["selector"]["matchLabels"]
         assert _matches(wanted, deployment["spec"]["template"]["metadata"]["labels"])
@@ -142,6 +144,9 @@ def test_warm_pools_fit_the_crd_and_name_what_is_there(rendered: Rendered) -> No
     for pool in rendered.of("WarmPool"):
         jsonschema.validate(pool["spec"], _closed(schema["properties"]["spec"]))
         name = pool["spec"]["targetRef"]["name"]
+        if pool["spec"]["targetRef"]["kind"] == "Service":
+            assert rendered.one("KnativeService", name)
+            continue
         target = rendered.one("Deployment", name)
         assert rendered.one("Service", pool["spec"]["service"])
         ports = containers(target["spec"]["template"])[0]["ports"]

@@ -2,12 +2,16 @@
 
 import json
 import re
+from decimal import Decimal
 
 import pytest
-from chart.kit import CHARTS, Rendered, annotations, environment, render, template
+from chart.kit import CHARTS, Object, Rendered, annotations, environment, render, template
 
-from kotatsu_common.settings import load
-from kotatsu_operator.settings import ActivatorSettings, OperatorSettings
+from kotatsu_common.settings import ServiceSettings, load
+from kotatsu_operator.core.cost import NO_PRICES
+from kotatsu_operator.leader import LEASE_NAME
+from kotatsu_operator.records import RECORD
+from kotatsu_operator.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 from kotatsu_operator.views import ACTIVATOR_LABELS
 
 CI = CHARTS / "kotatsu" / "ci"
@@ -29,6 +33,7 @@ def test_the_operator_reads_its_environment() -> None:
 
     assert settings.namespaces == ("team-a", "team-b", "team-c")
     assert settings.log_level == "debug"
+    assert settings.runtime == "auto"
     assert _known(env, OperatorSettings)
 
 
@@ -43,6 +48,45 @@ def test_the_console_is_one_value() -> None:
     assert "KOTATSU_CONSOLE_PORT" not in environment(operator)
     assert off.of("Service") == []
     assert "8081" not in str(off.objects)
+
+
+def test_the_operator_gets_the_price_table() -> None:
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+
+    assert settings.prices.currency == "JPY"
+    assert settings.prices.prices.per_hour == {
+        "cpu": Decimal("6.5"),
+        "memory": Decimal("0.7"),
+        "nvidia.com/gpu": 110,
+    }
+
+
+def test_there_are_no_prices_unless_somebody_gives_them() -> None:
+    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+    env = environment(operator["spec"]["template"])
+
+    assert "KOTATSU_PRICES" not in env
+    assert load(OperatorSettings, env).prices == NO_PRICES
+
+
+def test_dashboards_are_config_maps_that_grafanas_sidecar_finds() -> None:
+    boards = [m for m in render("kotatsu").of("ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    assert len(boards) == 4
+    for board in boards:
+        assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+        [text] = board["data"].values()
+        assert json.loads(text)["panels"]
+    off = render("kotatsu", None, "--set=metrics.dashboards=false")
+    assert "grafana_dashboard" not in str(off.objects)
+
+
+def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
+    assert render("kotatsu").of("PrometheusRule") == []
+    api = "--api-versions=monitoring.coreos.com/v1/PrometheusRule"
+    [rule] = render("kotatsu", None, api).of("PrometheusRule")
+    assert sum(len(group["rules"]) for group in rule["spec"]["groups"]) == 13
+    assert render("kotatsu", None, api, "--set=metrics.rules=never").of("PrometheusRule") == []
 
 
 def test_the_activator_reads_its_environment() -> None:
@@ -71,14 +115,40 @@ def test_each_namespace_gets_an_activator_and_the_operator_a_role_in_it() -> Non
             {"kind": "ServiceAccount", "name": "kotatsu-operator", "namespace": "here"}
         ]
     assert [d["metadata"]["namespace"] for d in _named(rendered, "kotatsu-operator")] == ["here"]
-    assert "here" not in {role["metadata"]["namespace"] for role in rendered.of("Role")}
+    here = [r["metadata"]["name"] for r in rendered.of("Role") if _namespace(r) == "here"]
+    assert here == ["kotatsu-operator-leader"]
 
 
-def test_there_is_never_a_second_operator_beside_the_first() -> None:
-    operator = render("kotatsu").one("Deployment", "kotatsu-operator")
+def test_one_operator_ends_before_the_next_begins() -> None:
+    rendered = render("kotatsu")
+    operator = rendered.one("Deployment", "kotatsu-operator")
 
     assert operator["spec"]["replicas"] == 1
     assert operator["spec"]["strategy"] == {"type": "Recreate"}
+    assert rendered.names("PodDisruptionBudget") == ["kotatsu-activator"]
+
+
+def test_of_two_operators_one_is_always_there_and_they_share_no_node_without_need() -> None:
+    rendered = render("kotatsu", None, "--set", "operator.replicas=2")
+    operator = rendered.one("Deployment", "kotatsu-operator")
+    spec = operator["spec"]["template"]["spec"]
+
+    assert operator["spec"]["replicas"] == 2
+    assert operator["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    [spread] = spec["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"]["matchLabels"] == operator["spec"]["selector"]["matchLabels"]
+    assert rendered.one("PodDisruptionBudget", "kotatsu-operator")["spec"]["maxUnavailable"] == 1
+
+
+def test_the_record_of_sleeping_targets_is_rendered_without_data() -> None:
+    rendered = render("kotatsu", CI / "many-namespaces.yaml")
+
+    for namespace in ("team-a", "team-b", "team-c"):
+        assert "data" not in rendered.one("ConfigMap", RECORD, namespace)
 
 
 def test_an_old_activator_stays_until_the_new_one_has_published() -> None:
@@ -107,9 +177,83 @@ def test_the_operator_may_do_exactly_this() -> None:
         ("apps", "deployments", "list watch"),
         ("apps", "deployments/scale", "get update"),
         ("", "pods", "list watch"),
+        ("", "services", "list watch"),
+        ("autoscaling", "horizontalpodautoscalers", "get list patch watch"),
         ("discovery.k8s.io", "endpointslices", "delete list watch"),
         ("", "events", "create"),
+        ("", "configmaps/kotatsu-targets", "get update"),
+        ("serving.knative.dev", "services", "get list watch"),
+        ("serving.knative.dev", "revisions", "get list watch"),
+        ("serving.knative.dev", "revisions", "patch"),
     }
+
+
+def test_a_native_operator_may_nothing_of_knative() -> None:
+    rendered = render("kotatsu", None, "--set=runtime=native")
+    operator = rendered.one("Deployment", "kotatsu-operator")
+
+    assert environment(operator["spec"]["template"])["KOTATSU_RUNTIME"] == "native"
+    assert not [r for r in _rights(rendered, "kotatsu-operator") if r[0] == "serving.knative.dev"]
+
+
+def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alone() -> None:
+    rendered = render("kotatsu", CI / "many-namespaces.yaml")
+
+    assert _rights(rendered, "kotatsu-operator-leader") == {
+        ("coordination.k8s.io", f"leases/{LEASE_NAME}", "get update"),
+        ("coordination.k8s.io", "leases", "create"),
+    }
+    assert [_namespace(r) for r in rendered.of("Role") if "leases" in str(r)] == ["here", "here"]
+
+
+def test_before_an_uninstall_sleeping_targets_are_given_back_with_these_rights() -> None:
+    rendered = render("kotatsu")
+
+    assert _rights(rendered, "kotatsu-uninstall-leader") == {
+        ("coordination.k8s.io", f"leases/{LEASE_NAME}", "delete get update"),
+    }
+    assert _rights(rendered, "kotatsu-uninstall") == {
+        ("kotatsu.dev", "warmpools", "get list"),
+        ("kotatsu.dev", "warmpools/status", "patch"),
+        ("", f"configmaps/{RECORD}", "get update"),
+        ("apps", "deployments/scale", "get update"),
+        ("apps", "deployments", "get"),
+        ("autoscaling", "horizontalpodautoscalers", "get patch"),
+        ("discovery.k8s.io", "endpointslices", "list"),
+        ("serving.knative.dev", "revisions", "get patch"),
+    }
+
+
+def test_what_runs_before_an_uninstall_goes_with_it() -> None:
+    hooks = [o for o in render("kotatsu").objects if "pre-delete" in str(annotations(o))]
+
+    assert sorted(obj["kind"] for obj in hooks) == [
+        "Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
+    ]  # fmt: skip
+    for obj in hooks:
+        assert obj["metadata"]["name"].startswith("kotatsu-uninstall")
+        assert annotations(obj)["helm.sh/hook-delete-policy"] == (
+            "before-hook-creation,hook-succeeded"
+        )
+
+
+def test_the_job_before_an_uninstall_reads_its_environment() -> None:
+    values = CI / "many-namespaces.yaml"
+    job = render("kotatsu", values, "--set", "uninstall.timeout=99").one("Job", "kotatsu-uninstall")
+    env = environment(job["spec"]["template"])
+
+    settings = load(UninstallSettings, env)
+
+    assert settings.namespaces == ("team-a", "team-b", "team-c")
+    assert settings.timeout == 99
+    assert job["spec"]["activeDeadlineSeconds"] > 99
+    assert _known(env, UninstallSettings)
+
+
+def test_an_uninstall_can_be_told_to_leave_sleeping_targets_alone() -> None:
+    rendered = render("kotatsu", None, "--set", "uninstall.restore=false")
+
+    assert not [o for o in rendered.objects if "pre-delete" in str(annotations(o))]
 
 
 def test_an_activator_may_do_exactly_this() -> None:
@@ -117,19 +261,22 @@ def test_an_activator_may_do_exactly_this() -> None:
         ("kotatsu.dev", "warmpools", "list watch"),
         ("kotatsu.dev", "warmpools/status", "patch"),
         ("", "pods", "list watch"),
+        ("", "pods", "get"),
         ("", "services", "list watch"),
+        ("apps", "deployments", "list watch"),
         ("discovery.k8s.io", "endpointslices", "create delete get list update watch"),
         ("apps", "deployments/scale", "get patch"),
     }
 
 
 def test_every_rule_says_why() -> None:
-    lines = (CHARTS / "kotatsu/templates/rbac.yaml").read_text().splitlines()
-    rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
+    for file in ("rbac.yaml", "uninstall.yaml"):
+        lines = (CHARTS / "kotatsu/templates" / file).read_text().splitlines()
+        rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
 
-    assert len(rules) == 12
-    for number in rules:
-        assert lines[number - 1].strip().startswith("# "), lines[number]
+        assert len(rules) > 5
+        for number in rules:
+            assert lines[number - 1].strip().startswith("# "), lines[number]
 
 
 def test_an_activator_may_be_reached_on_the_port_of_any_pool() -> None:
@@ -154,13 +301,12 @@ def test_the_operator_may_ask_the_pods_of_the_namespaces_it_keeps() -> None:
 
 
 def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
-    hooks = [obj for obj in render("kotatsu").objects if "helm.sh/hook" in annotations(obj)]
+    hooks = [obj for obj in render("kotatsu").objects if "pre-upgrade" in str(annotations(obj))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
         "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
-        assert annotations(obj)["helm.sh/hook"] == "pre-upgrade"
         assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
 
 
@@ -232,13 +378,21 @@ def _named(rendered: Rendered, name: str) -> list[dict[str, dict[str, str]]]:
 def _rights(rendered: Rendered, name: str) -> set[Right]:
     rules = rendered.one("Role", name)["rules"]
     return {
-        (group, resource, " ".join(sorted(rule["verbs"])))
+        (group, "/".join([resource, *rule.get("resourceNames", ())]), _verbs(rule))
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
 
 
-def _known(env: dict[str, str], settings: type[OperatorSettings] | type[ActivatorSettings]) -> bool:
+def _verbs(rule: Object) -> str:
+    return " ".join(sorted(rule["verbs"]))
+
+
+def _namespace(obj: Object) -> str:
+    return str(obj["metadata"]["namespace"])
+
+
+def _known(env: dict[str, str], settings: type[ServiceSettings]) -> bool:
     known = {f"KOTATSU_{field.upper()}" for field in settings.model_fields}
     return {name for name in env if re.match("KOTATSU_", name)} <= known

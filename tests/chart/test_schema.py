@@ -11,7 +11,7 @@ BOTH = pytest.mark.parametrize("chart", ["kotatsu", "pet"])
 # Objects whose keys are Kubernetes' or the user's.
 OPEN = {
     "resources", "podAnnotations", "nodeSelector", "affinity", "labels", "annotations", "global",
-    "budget",
+    "budget", "extended",
 }  # fmt: skip
 
 
@@ -64,6 +64,10 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
         ("kotatsu", "activator.replicas=0", "/activator/replicas"),
         ("kotatsu", "logLevel=loud", "/logLevel"),
         ("kotatsu", "namespaces={Not_A_Name}", "/namespaces/0"),
+        ("kotatsu", "prices.currency=yen", "/prices/currency"),
+        ("kotatsu", "prices.cpuHour=6.5", "/prices/currency"),
+        ("kotatsu", "prices.cpuHour=much,prices.currency=JPY", "/prices/cpuHour"),
+        ("kotatsu", "prices.extended.gpu=1x,prices.currency=JPY", "/prices/extended/gpu"),
         ("pet", "idleAfter=5", "/idleAfter"),
         ("pet", "voice.engine=parrot", "/voice/engine"),
         ("pet", "gateway.anonymousVoice.rate=60", "/gateway/anonymousVoice/rate"),

@@ -8,9 +8,11 @@ done twice.
 import asyncio
 import collections
 import os
+from collections.abc import AsyncIterator
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.app import create_base_app
@@ -26,7 +28,10 @@ app: FastAPI = create_base_app(
 )
 name = os.environ["APP_NAME"]
 recorder = os.environ.get("RECORDER", "")
-http = httpx.AsyncClient(trust_env=False)
+# Connecting is tried again (nothing has been said by then): the recorder's own Service may be away
+# for some seconds after an outage.
+transport = httpx.AsyncHTTPTransport(retries=6, trust_env=False)
+http = httpx.AsyncClient(trust_env=False, transport=transport)
 hits: collections.Counter[str] = collections.Counter()
 
 
@@ -37,6 +42,22 @@ async def echo(request_id: str, ms: int = 0) -> dict[str, str]:
         await http.post(f"{recorder}/hit", params={"request_id": request_id})
     await asyncio.sleep(ms / 1000)
     return {"app": name, "pod": os.environ["HOSTNAME"], "request_id": request_id}
+
+
+@app.get("/bad-metrics/{how}")
+async def bad_metrics(how: str) -> Response:
+    """A metrics page that hangs, has no end, or tells nonsense."""
+    if how == "hanging":
+        await asyncio.sleep(3600)
+    if how == "huge":
+
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield b"kotatsu_requests_in_flight 0\n" * 10_000
+                await asyncio.sleep(0)  # whoever has gone stops it here
+
+        return StreamingResponse(endless())
+    return Response("kotatsu_requests_in_flight NaN\n")
 
 
 @app.post("/hit")

@@ -4,19 +4,26 @@ They only touch a cluster that is theirs to break: tools/node, or a kind cluster
 is left alone, whatever it is called.
 """
 
+import asyncio
 import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.kube import Kube
+from kotatsu_operator.operator import Operator
 
 ROOT = Path(__file__).parents[2]
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
@@ -111,7 +118,8 @@ def cluster_ip(kubectl: Kubectl, service: str) -> str:
     address = str(kubectl.get("service", service)["spec"]["clusterIP"])
     # Short attempts, each a new connection: one whose first packet came before kube-proxy knew the
     # Service is never delivered, however long it waits.
-    for _ in range(20):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
         try:
             socket.create_connection((address, 80), timeout=1).close()
         except TimeoutError:
@@ -141,6 +149,37 @@ async def start_app(kubectl: Kubectl, name: str, **spec: object) -> App:
     )
     app.address = cluster_ip(kubectl, name)
     return app
+
+
+@pytest.fixture(scope="session")
+def bare(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace with activators only: operators are the test's own."""
+    kubectl = make_namespace("bare")
+    install_platform(kubectl)
+    kubectl("scale", "deployment/kotatsu-operator", "--replicas=0")
+    add_recorder(kubectl)
+    return kubectl
+
+
+@pytest.fixture
+async def operator_with(bare: Kubectl) -> AsyncIterator[Callable[..., None]]:
+    """Run an operator in a thread and loop of its own (kopf ends its loop's other tasks).
+
+    What is given (hook, clock) is passed on to it.
+    """
+    stop, running = threading.Event(), []
+
+    async def operate(**given: Any) -> None:
+        kube = Kube.connect("e2e-operator")
+        await Operator(kube, [bare.namespace], CollectorRegistry(), **given).run(stop)
+        await kube.close()
+
+    def run(**given: Any) -> None:
+        running.append(asyncio.create_task(asyncio.to_thread(asyncio.run, operate(**given))))
+
+    yield run
+    stop.set()
+    await asyncio.gather(*running)
 
 
 @pytest.fixture

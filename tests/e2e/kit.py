@@ -1,13 +1,15 @@
 """What the end-to-end tests are made of: kubectl, waiting, an app, a stream of requests."""
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
+CLONE_NEWNET = 0x40000000
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
 Object = dict[str, Any]
@@ -232,13 +235,19 @@ class App:
         )
 
     async def send(
-        self, http: httpx.AsyncClient, ms: int = 0, headers: dict[str, str] | None = None
+        self,
+        http: httpx.AsyncClient,
+        ms: int = 0,
+        headers: dict[str, str] | None = None,
+        address: str = "",
     ) -> httpx.Response:
-        """POST one request with an id of its own."""
+        """POST one request with an id of its own, to the Service or another address of it."""
         request_id = uuid.uuid4().hex
         self.sent.append(request_id)
         response = await http.post(
-            self.url, params={"request_id": request_id, "ms": ms}, headers=headers
+            f"http://{address or self.address}/echo",
+            params={"request_id": request_id, "ms": ms},
+            headers=headers,
         )
         assert response.status_code == 200, response.text
         body = response.json()
@@ -248,36 +257,61 @@ class App:
 
 @dataclass
 class Stream:
-    """A steady stream of requests from some clients, half of them keeping their connection."""
+    """A steady stream of requests from some clients, half of them keeping their connection.
+
+    With a network namespace the clients are there (on tools/node's second node).
+    """
 
     app: App
     clients: int = 4
     pause: float = 0.05
     ms: int = 20
+    address: str = ""
+    namespace: Path | None = None
     done: int = 0
     failures: list[str] = field(default_factory=list)
     _stop: bool = False
 
     async def __aenter__(self) -> "Stream":
-        self._tasks = [
-            asyncio.create_task(self._client(keep=i % 2 == 0)) for i in range(self.clients)
-        ]
+        work = self._clients() if self.namespace is None else inside(self.namespace, self._clients)
+        self._work = asyncio.create_task(work)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stop = True
-        await asyncio.gather(*self._tasks)
+        await self._work
+
+    async def _clients(self) -> None:
+        await asyncio.gather(*(self._client(keep=i % 2 == 0) for i in range(self.clients)))
 
     async def _client(self, *, keep: bool) -> None:
         headers = {} if keep else {"Connection": "close"}
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             while not self._stop:
                 try:
-                    await self.app.send(http, self.ms, headers)
+                    await self.app.send(http, self.ms, headers, self.address)
                     self.done += 1
                 except (httpx.HTTPError, AssertionError) as error:
                     self.failures.append(f"{datetime.now(UTC).time()} {error!r}")
                 await asyncio.sleep(self.pause)
+
+
+async def inside(namespace: Path, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine in a network namespace, in a thread and event loop of its own.
+
+    Addresses must be given as numbers: names are resolved by other threads.
+    """
+
+    def run() -> Any:
+        libc = ctypes.CDLL(None, use_errno=True)
+        with namespace.open() as file:
+            if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+        return asyncio.run(work())
+
+    # A thread that is in a namespace is good for nothing else afterwards: no pool may keep it.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return await asyncio.get_running_loop().run_in_executor(thread, run)
 
 
 async def hits(http: httpx.AsyncClient, recorder: str) -> dict[str, int]:

@@ -1,10 +1,11 @@
 """The activator's own life: crashes and updates send nobody to the wrong place."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
-from e2e.kit import Stream, acted_once, eventually, gather_ok, kill_containers
+from e2e.kit import Stream, acted_once, eventually, gather_ok, hits, kill_containers
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +53,74 @@ async def test_a_rolling_update_of_the_activator_loses_no_request(make_app, plat
     assert not stream.failures, stream.failures[:5]
     await acted_once(app, recorder)
     await acted_once(other, recorder)
+
+
+def slow_to_start(app, platform, seconds):
+    """Let the app's next pods take this long before they serve."""
+    command = ["/bin/sh", "-c", f"sleep {seconds}; exec python3 /app/app.py"]
+    containers = [{"name": "app", "command": command}]
+    patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+    platform("patch", "deployment", app.name, "--type=strategic", "-p", json.dumps(patch))
+
+
+async def test_requests_held_while_the_activators_are_replaced_are_all_answered(
+    make_app, platform, recorder
+):
+    """The old activators finish what they hold: the update ends after the slow wake has."""
+    app = await make_app("slow", scaling={"idleAfter": "60s", "maxReplicas": 1})
+    await app.asleep()
+    slow_to_start(app, platform, 15)
+    async with httpx.AsyncClient(timeout=90, trust_env=False) as http:
+        held = [asyncio.create_task(app.send(http)) for _ in range(50)]
+        await eventually("waking", lambda: app.replicas() == 1)
+        platform("rollout", "restart", "deployment/kotatsu-activator")
+        await asyncio.sleep(5)
+        held += [asyncio.create_task(app.send(http)) for _ in range(50)]
+        await gather_ok(held)
+    await asyncio.to_thread(
+        platform, "rollout", "status", "deployment/kotatsu-activator", "--timeout=180s"
+    )
+    await acted_once(app, recorder)
+
+
+async def test_a_killed_activator_loses_what_it_held_and_nothing_else(
+    make_app, platform, recorder, on_node
+):
+    """Its clients see their connection close, at once; the Service goes on with the other one."""
+    if not on_node:
+        pytest.skip("killing a container from outside needs the node's processes on this machine")
+    app = await make_app("killed", scaling={"idleAfter": "60s", "maxReplicas": 1})
+    await app.asleep()
+    slow_to_start(app, platform, 15)
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=90, trust_env=False, limits=limits) as http:
+        held = [asyncio.create_task(app.send(http)) for _ in range(200)]
+        await eventually("waking", lambda: app.replicas() == 1)
+        await asyncio.sleep(1)
+        (first, _) = platform.items("pods", **{"app.kubernetes.io/component": "activator"})
+        assert kill_containers(first)
+        done, _ = await asyncio.wait(held, timeout=3)
+        lost = [task for task in done if isinstance(task.exception(), httpx.TransportError)]
+        assert 0 < len(lost) < 200
+        # Whoever tries again is served, by the other activator or by the one that is back.
+        again = 0
+        while again < 20:
+            try:
+                await app.send(http)
+                again += 1
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+        kept = await asyncio.gather(*(task for task in held if task not in lost))
+        assert {answer.status_code for answer in kept} == {200}
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+        counted = await hits(http, recorder)
+    assert max(counted.get(sent, 0) for sent in app.sent) == 1
+    await eventually("both activators serve again", lambda: both_ready(platform), within=60)
+
+
+def both_ready(platform):
+    status = platform.get("deployment", "kotatsu-activator")["status"]
+    return status.get("readyReplicas") == status.get("replicas") == 2
 
 
 async def test_the_slices_of_a_deleted_activator_go_with_it(platform, make_app):

@@ -1,16 +1,12 @@
 """Going to sleep under traffic: nothing lost, nothing done twice, no pod left behind."""
 
 import asyncio
-import threading
 import uuid
 
 import pytest
-from e2e.conftest import add_recorder, cluster_ip, install_platform, start_app
+from e2e.conftest import cluster_ip, start_app
 from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok
-from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.kube import Kube
-from kotatsu_operator.operator import Operator
 from kotatsu_operator.sleep import SleepStep
 
 pytestmark = pytest.mark.e2e
@@ -37,16 +33,6 @@ async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
     await acted_once(app, recorder)
 
 
-@pytest.fixture(scope="module")
-def bare(make_namespace):
-    """A namespace with an activator only: the operator runs inside the test."""
-    kubectl = make_namespace("steps")
-    install_platform(kubectl)
-    kubectl("scale", "deployment/kotatsu-operator", "--replicas=0")
-    add_recorder(kubectl)
-    return kubectl
-
-
 class Injector:
     """Stops the operator between two steps for as long as it takes to send requests there."""
 
@@ -63,30 +49,12 @@ class Injector:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(act(), self.loop))
 
 
-@pytest.fixture
-async def operator_with(bare):
-    """Run an operator in a thread and loop of its own (kopf ends its loop's other tasks)."""
-    stop, running = threading.Event(), []
-
-    async def operate(hook):
-        kube = Kube.connect("e2e-operator")
-        await Operator(kube, [bare.namespace], CollectorRegistry(), hook=hook).run(stop)
-        await kube.close()
-
-    def run(hook):
-        running.append(asyncio.create_task(asyncio.to_thread(asyncio.run, operate(hook))))
-
-    yield run
-    stop.set()
-    await asyncio.gather(*running)
-
-
 @pytest.mark.parametrize("step", list(SleepStep), ids=lambda step: step.name.lower())
 async def test_requests_between_two_steps_of_the_sleep_are_answered_once(
     step, bare, operator_with, http
 ):
     injector = Injector(step)
-    operator_with(injector)
+    operator_with(hook=injector)
     name = f"step-{uuid.uuid4().hex[:4]}"
     app = await start_app(
         bare, name, scaling={"idleAfter": "3s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
@@ -108,7 +76,7 @@ async def test_requests_between_two_steps_of_the_sleep_are_answered_once(
 
 @pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
 async def test_requests_as_a_phase_begins_are_answered_once(phase, bare, operator_with, http):
-    operator_with(Injector(None))
+    operator_with()
     name = f"phase-{uuid.uuid4().hex[:4]}"
     app = await start_app(
         bare, name, scaling={"idleAfter": "3s", "maxReplicas": 1}, drain={"routeSettle": "2s"}

@@ -24,7 +24,8 @@ def no_real_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "down", "status", "build", "load", "env", "kubeconfig", "start", "stop"]
+    "command",
+    ["up", "down", "status", "build", "load", "env", "kubeconfig", "start", "stop", "second"],
 )
 def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
@@ -33,7 +34,9 @@ def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixtur
     assert "usage: kotatsu-node" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [["up"], ["down"], ["load", "x"]])
+@pytest.mark.parametrize(
+    "command", [["up"], ["down"], ["load", "x"], ["second", "up"], ["second", "down"]]
+)
 def test_without_root_one_sentence_and_exit_code_2(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +89,22 @@ def test_starting_an_unknown_component_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as left:
         cli.run(["kill", "kube-turbo"])
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize("command", [["up"], ["second", "up"]])
+def test_an_unknown_proxy_mode_is_a_usage_error(command: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.run([*command, "--proxy-mode", "ipvs"])
+    assert left.value.code == 2
+
+
+def test_a_second_node_needs_a_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cli.run(["second", "up"]) == 1
+    assert "try: start it with `kotatsu-node up`" in capsys.readouterr().err
 
 
 def test_health_needs_every_component_and_every_check() -> None:

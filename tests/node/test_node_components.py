@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_node import certs, components, configuration, containerd, manifests
+from kotatsu_node import certs, components, configuration, containerd, manifests, second
 from kotatsu_node.components import Setting
 from kotatsu_node.layout import DNS_IP, PAUSE_IMAGE, Layout
 
@@ -38,10 +38,25 @@ def test_the_kubelet_asks_nothing_that_a_sandbox_refuses() -> None:
     assert kubelet["oomScoreAdj"] == 0
     assert kubelet["failSwapOn"] is False
     assert kubelet["enforceNodeAllocatable"] == []
-    proxy = configuration.proxy_configuration(SETTING)
+    proxy = configuration.proxy_configuration(SETTING, "kotatsu", "iptables")
     assert proxy["oomScoreAdj"] == 0
     assert isinstance(proxy["conntrack"], dict)
     assert not any(value not in (0, "0s") for value in proxy["conntrack"].values())
+
+
+@pytest.mark.parametrize("mode", configuration.PROXY_MODES)
+def test_the_mode_of_kube_proxy_is_kept_in_its_configuration(mode: str, tmp_path: Path) -> None:
+    layout = Layout(state=tmp_path, cache=tmp_path)
+    layout.config.mkdir()
+    assert configuration.proxy_mode(layout) == "iptables"
+    configuration.write_proxy(Setting(layout, tmp_path), "kube-proxy", "kotatsu", mode)
+    assert configuration.proxy_mode(layout) == mode
+
+
+def test_nothing_is_ever_scheduled_to_the_second_node() -> None:
+    node = second.node_object()
+    assert node["spec"]["unschedulable"] is True
+    assert node["status"]["addresses"] == [{"type": "InternalIP", "address": "10.243.255.6"}]
 
 
 def test_the_kubelet_never_collects_an_image_that_cannot_be_pulled_again() -> None:

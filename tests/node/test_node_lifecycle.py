@@ -20,12 +20,15 @@ from kotatsu_node import (
     NodeError,
     cluster,
     components,
+    configuration,
     containers,
     images,
+    netns,
     processes,
     remains,
+    second,
 )
-from kotatsu_node.layout import BASE_IMAGE
+from kotatsu_node.layout import BASE_IMAGE, DNS_IP
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
 if sys.platform != "linux" or os.geteuid() != 0:
@@ -155,6 +158,34 @@ def test_a_component_can_be_ended_and_started_while_pods_run_on(node: Node) -> N
     assert processes_of(container) == []
 
 
+def connects_from_the_second_node(address: str, port: int) -> bool:
+    script = f"import socket; socket.create_connection(({address!r}, {port}), 2)"
+    command = netns.inside(sys.executable, "-c", script, namespace=second.PATH)
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("mode", configuration.PROXY_MODES)
+def test_a_second_node_reaches_services_by_a_kube_proxy_of_its_own(node: Node, mode: str) -> None:
+    node.up()
+    node.second_up(proxy_mode=mode)
+    assert connects_from_the_second_node(DNS_IP, 53)
+    cluster.stop(node.layout, [second.PROXY])
+    rules = ["iptables", "-t", "nat", "-F"] if mode == "iptables" else ["nft", "flush", "ruleset"]
+    subprocess.run(netns.inside(*rules, namespace=second.PATH), check=True)
+    # The first node's rules do not serve it: what answered above was the second one's proxy.
+    assert not connects_from_the_second_node(DNS_IP, 53)
+    node.second_down()
+    node.second_down()
+    assert kubectl(node, "get", "nodes", "-o", "name").split() == ["node/kotatsu"]
+
+
+@pytest.mark.parametrize("mode", [*reversed(configuration.PROXY_MODES)])
+def test_the_mode_of_kube_proxy_changes_while_the_node_is_up(node: Node, mode: str) -> None:
+    node.up(proxy_mode=mode)
+    assert configuration.proxy_mode(node.layout) == mode
+    assert node.status().is_healthy
+
+
 def test_after_everything_was_killed_up_cleans_up_and_starts(node: Node) -> None:
     node.up()
     container = run_a_pod(node)
@@ -174,6 +205,7 @@ def test_down_leaves_nothing_on_the_machine(node: Node) -> None:
     node.down()
     before = machine(node)
     node.up()
+    node.second_up(proxy_mode="nftables")
     run_a_pod(node)
     during = machine(node)
     node.down()

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from kotatsu_node import api, netns
+from kotatsu_node import api, netns, second
 
 
 @pytest.mark.parametrize("free", ["default", "10.0.0.0/8", "192.168.1.0/24", "10.243.254.0/24"])
@@ -18,6 +18,7 @@ def test_other_and_wider_routes_do_not_disturb(free: str) -> None:
         ("10.96.0.0/16", "10.96.0.0/16"),
         ("10.244.3.0/24", "10.244.0.0/16"),
         ("10.243.255.1", "10.243.255.0/30"),
+        ("10.243.255.6", "10.243.255.4/30"),
     ],
 )
 def test_a_route_to_a_part_of_our_networks_is_a_clash(taken: str, ours: str) -> None:
@@ -29,6 +30,11 @@ def test_a_process_enters_only_the_network_namespace() -> None:
     assert command[0] == "nsenter"
     assert command[-2:] == ["kubelet", "--flag"]
     assert sum(part.startswith("--") for part in command[:-2]) == 2  # --net=… and the bare --
+
+
+def test_a_process_can_enter_another_namespace() -> None:
+    command = netns.inside("kube-proxy", namespace=second.PATH)
+    assert command == ["nsenter", "--net=/run/netns/kotatsu-second", "--", "kube-proxy"]
 
 
 def test_a_dns_question_is_what_the_standard_says() -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
-from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL
+from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL, selects
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
@@ -38,17 +38,87 @@ def warm_pool(
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-25T09:00:00Z",
         },
-        "spec": {"targetRef": target, **spec},
+        "spec": {"targetRef": target} | spec,
         **({} if status is None else {"status": status}),
     }
 
 
 def deployment(name: str = "voice", replicas: int = 0) -> Object:
-    """A Deployment that selects `app: name`."""
+    """A Deployment that selects `app: name`, with a pod template of that label."""
     return {
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}},
+        },
+    }
+
+
+def horizontal_pod_autoscaler(
+    name: str = "voice", target: str = "voice", *, least: int | None = 1, most: int = 10
+) -> Object:
+    """A HorizontalPodAutoscaler on a Deployment."""
+    return {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
+            **({} if least is None else {"minReplicas": least}),
+            "maxReplicas": most,
+        },
+    }
+
+
+def owned(field: str, manager: str, *, operation: str = "Update", at: str = "10:00:00") -> Object:
+    """An entry of managedFields: a manager owns one field of the spec."""
+    return {
+        "manager": manager,
+        "operation": operation,
+        "time": f"2026-11-25T{at}Z",
+        "fieldsV1": {"f:spec": {f"f:{field}": {}}},
+    }
+
+
+def knative_service(name: str = "voice", *, ready: str = "True", **traffic: int) -> Object:
+    """A Knative Service whose status sends this percentage of the requests to each Revision."""
+    routed = [{"revisionName": r.replace("_", "-"), "percent": p} for r, p in traffic.items()]
+    condition = {"type": "Ready", "status": ready, "reason": "Because", "message": "it says so"}
+    return {
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "status": {"traffic": routed, "conditions": [condition]},
+    }
+
+
+def revision(
+    name: str = "voice-00001",
+    *,
+    of: str = "voice",
+    actual: int = 0,
+    desired: int | None = None,
+    ready: bool = True,
+    **annotations: str,
+) -> Object:
+    """A Revision of a Knative Service; annotations like min_scale="2"."""
+    return {
+        "kind": "Revision",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "resourceVersion": "1",
+            "labels": {"serving.knative.dev/service": of},
+            "annotations": {
+                f"autoscaling.knative.dev/{key.replace('_', '-')}": value
+                for key, value in annotations.items()
+            },
+        },
+        "status": {
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "actualReplicas": actual,
+            "desiredReplicas": actual if desired is None else desired,
+        },
     }
 
 
@@ -127,7 +197,10 @@ def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> 
     }
 
 
-_WRITING = ("put_scale", "raise_scale", "patch_status", "create", "replace", "delete")
+_WRITING = (
+    "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
+    "delete",
+)  # fmt: skip
 
 
 class FakeKube:
@@ -140,6 +213,7 @@ class FakeKube:
     def __init__(self, *objects: Object) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
+        self.has_knative = True
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
         self._acts: dict[str, Callable[..., Any]] = {}
@@ -191,9 +265,21 @@ class FakeKube:
 
     # --- what the programs call ---
 
+    def guarded(self, may_write: Callable[[], bool]) -> "FakeKube":
+        """The same API server; that the guard is asked is tested with the real client."""
+        return self
+
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))
+
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        await self._enter("find", kind.__name__)
+        wanted = {"matchLabels": labels or {}}
+        found = self.all(kind.__name__)
+        return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         await self._enter("get_scale", name)
@@ -210,6 +296,12 @@ class FakeKube:
         self._check("Deployment", name, version)
         self.edit("Deployment", name, spec={"replicas": 1})
 
+    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        await self._enter("put_minimum", name, replicas)
+        self._check("HorizontalPodAutoscaler", name, version)
+        ours = {"managedFields": [owned("minReplicas", "kotatsu-operator")]}
+        self.edit("HorizontalPodAutoscaler", name, metadata=ours, spec={"minReplicas": replicas})
+
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
@@ -219,6 +311,22 @@ class FakeKube:
             self._check("WarmPool", name, version)
         new = _merged(found, {"status": status})
         return _copied(found) if new == found else self.put(new, "WarmPool")
+
+    async def serves(self, kind: Any, namespace: str) -> bool:
+        await self._enter("serves", kind.__name__)
+        return self.has_knative
+
+    async def annotate(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        annotations: dict[str, str | None],
+        version: str,
+    ) -> Object:
+        await self._enter("annotate", name, dict(annotations))
+        self._check(kind.__name__, name, version)
+        return self.edit(kind.__name__, name, metadata={"annotations": annotations})
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("create", kind.__name__, _copied(obj))

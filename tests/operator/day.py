@@ -5,14 +5,18 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.accounts import Accounts
 from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.activator.view import pool_view
+from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.pacer import Pacer
 from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import PodAnswer
+from kotatsu_operator.scrape import Passing, PodAnswer, Silence
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
+from kotatsu_operator.views import key_of
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
     VOICE,
@@ -24,7 +28,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", "10.0.0.9", "node-a")
+ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
 
@@ -37,14 +41,23 @@ class FakeScraper:
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
+    passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
+
+    async def passing(self, activators, key):
+        self.asked += 1
+        return self.passing_now
 
     async def pod(self, view, metrics):
         self.asked += 1
-        return None if self.in_flight is None else PodAnswer(self.in_flight, self.last_request)
+        if self.in_flight is None:
+            return Silence("refuses connections on port 8080")
+        return PodAnswer(self.in_flight, self.last_request)
 
     async def held(self, activators, key):
         self.asked += 1
-        return self.held_now
+        return (
+            Silence("activator activator-1 is silent") if self.held_now is None else self.held_now
+        )
 
 
 @dataclass
@@ -76,7 +89,11 @@ class Day:
     container: dict = field(default_factory=dict)
     activator: bool = True
     hook: object = no_hook
+    prices: PriceTable = NO_PRICES
+    monotonic: object = None
+    """Measures seconds; without it the clock does."""
     due: datetime | None = None
+    hurried: list = field(default_factory=list)
     history: list = field(default_factory=list)
     """(time, phase, replicas) after each look that changed one of them."""
     _born: int = 0
@@ -89,6 +106,7 @@ class Day:
         day = cls(now)
         day.kube.put(warm_pool(**spec))
         day.kube.put(deployment(replicas=replicas))
+        day.kube.put(service())
         day._pods_follow()
         if ready:
             for made in day.pods:
@@ -99,7 +117,8 @@ class Day:
     def restart(self):
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
-        self.world = World()
+        self.world = World(clock=lambda: self.now)
+        self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
@@ -107,7 +126,9 @@ class Day:
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
+            pacer=self.pacer,
             hook=self._hook,
+            accounts=Accounts(self.prices, self.monotonic),
         )
 
     async def look(self):
@@ -161,8 +182,16 @@ class Day:
             self.world.pools.clear()
         self.world.deployments.clear()
         for obj in self.kube.all("Deployment"):
-            self.world.keep_deployment(obj)
-        self.world.pods.clear()
+            self.world.keep_deployment(obj | {"status": self._rollout(obj)})
+        for kept, kind in (
+            (self.world.services, "Service"),
+            (self.world.autoscalers, "HorizontalPodAutoscaler"),
+        ):
+            kept.clear()
+            kept.update({key_of(obj): obj for obj in self.kube.all(kind)})
+        gone = set(self.world.pods["demo"]) - {made.name for made in self.pods}
+        for name in gone:
+            self.world.forget_pod(("demo", name))
         for made in self.pods:
             self.world.keep_pod(made.seen(self.now, **self.container))
         if self.activator:
@@ -210,9 +239,20 @@ class Day:
     def _acknowledge(self):
         for obj in self.kube.all("WarmPool"):
             made = make_slice(
-                pool_view(obj), service(), ACTIVATOR, {"http": 41000}, state="serving"
+                pool_view(obj), service(), ACTIVATOR, "IPv4", {"http": 41000}, state="serving"
             )
             self.world.keep_slice(made)
+
+    def _rollout(self, obj):
+        """What the Deployment's controller says; every pod is of the template in force."""
+        staying = [p for p in self.pods if p.ended is None]
+        ready = sum(self.now >= p.born + READY_AFTER for p in staying)
+        return {
+            "observedGeneration": obj["metadata"].get("generation", 0),
+            "replicas": len(staying),
+            "updatedReplicas": len(staying),
+            "readyReplicas": ready,
+        }
 
     def _pods_follow(self):
         self.pods = [p for p in self.pods if p.ended is None or self.now < p.ended + GONE_AFTER]

@@ -4,13 +4,21 @@ import pytest
 
 from kotatsu_operator.acceptance import Accepted, Refusal, accept
 from kotatsu_operator.world import World
-from tests.operator.cluster import NAMESPACE, VOICE, deployment, warm_pool
+from tests.operator.cluster import (
+    NAMESPACE,
+    VOICE,
+    deployment,
+    horizontal_pod_autoscaler,
+    service,
+    warm_pool,
+)
 
 
 @pytest.fixture
 def world():
     world = World()
     world.keep_deployment(deployment())
+    world.keep_service(service())
     return world
 
 
@@ -83,3 +91,133 @@ def test_when_the_older_pool_is_deleted_the_other_has_the_target(world):
     world.keep_pool(young)
     del world.pools[NAMESPACE, "zz"]
     assert isinstance(judge(world, young), Accepted)
+
+
+# --- the Service ---
+
+
+def serving(world, **spec):
+    """The Service voice, changed."""
+    made = service()
+    made["spec"] |= spec
+    world.keep_service(made)
+
+
+@pytest.mark.parametrize(
+    ("change", "route", "reason", "said"),
+    [
+        ({"clusterIP": "None"}, "Auto", "ServiceHeadless", "name a Service with a cluster IP"),
+        (
+            {"type": "ExternalName", "externalName": "x.example"},
+            "Auto",
+            "ServiceExternalName",
+            "name a ClusterIP Service",
+        ),
+        ({"ports": []}, "Auto", "ServiceWithoutTCP", "has no TCP port"),
+        (
+            {"ports": [{"port": 53, "protocol": "UDP"}]},
+            "Auto",
+            "ServiceWithoutTCP",
+            "has no TCP port",
+        ),
+        ({"selector": None}, "Auto", "ServiceHasNoSelector", "or set route: Always"),
+        ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, which"),
+        ({}, "Always", "ServiceHasSelector", "create the Service anew"),
+    ],
+)
+def test_a_service_that_cannot_wake_is_refused_with_a_sentence(world, change, route, reason, said):
+    serving(world, **change)
+    judged = judge(world, warm_pool(route=route))
+    assert isinstance(judged, Refusal)
+    assert judged.reason == reason
+    assert judged.message.startswith("Service voice ")
+    assert said in judged.message
+
+
+@pytest.mark.parametrize(
+    ("change", "route"),
+    [
+        ({"selector": None}, "Always"),
+        ({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}, "Auto"),
+        ({"sessionAffinity": "ClientIP"}, "Auto"),
+        ({"type": "LoadBalancer"}, "Auto"),
+    ],
+)
+def test_a_service_that_can_wake_is_accepted(world, change, route):
+    serving(world, **change)
+    assert isinstance(judge(world, warm_pool(route=route)), Accepted)
+
+
+def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(world):
+    world.services.clear()
+    refused = judge(world, warm_pool())
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "ServiceNotFound"
+    assert "no Service voice in namespace demo" in refused.message
+    world.keep_service(service())
+    assert isinstance(judge(world, warm_pool()), Accepted)
+
+
+def test_of_two_pools_with_one_service_the_older_has_it(world):
+    world.keep_deployment(deployment("other"))
+    world.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
+    young = warm_pool("other", service="voice")
+    judged = judge(world, young)
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "ServiceClaimed"
+    assert "older WarmPool zz" in judged.message
+
+
+# --- the autoscaler ---
+
+
+def scaled_by(world, name="voice", **meta):
+    made = horizontal_pod_autoscaler(name)
+    made["metadata"] |= meta
+    world.keep_autoscaler(made)
+    return made
+
+
+def test_a_persons_autoscaler_comes_with_the_target(world):
+    made = scaled_by(world)
+    judged = judge(world, warm_pool())
+    assert isinstance(judged, Accepted)
+    assert judged.autoscaler == made
+
+
+@pytest.mark.parametrize(
+    ("meta", "owner"),
+    [
+        (
+            {"ownerReferences": [{"kind": "ScaledObject", "name": "v", "controller": True}]},
+            "ScaledObject v",
+        ),
+        ({"labels": {"app.kubernetes.io/managed-by": "keda-operator"}}, "KEDA"),
+    ],
+)
+def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(world, meta, owner):
+    scaled_by(world, **meta)
+    judged = judge(world, warm_pool())
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "ForeignAutoscaler"
+    assert f"belongs to {owner}" in judged.message
+
+
+def test_two_autoscalers_on_one_target_are_refused_by_name(world):
+    scaled_by(world, "one")
+    scaled_by(world, "two")
+    judged = judge(world, warm_pool())
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "TwoAutoscalers"
+    assert "one and two" in judged.message
+
+
+def test_an_autoscaler_of_something_else_does_not_matter(world):
+    of_another_kind, of_another_name = scaled_by(world), scaled_by(world, "elsewhere")
+    of_another_kind["spec"]["scaleTargetRef"]["kind"] = "StatefulSet"
+    of_another_name["spec"]["scaleTargetRef"]["name"] = "other"
+    for changed in (of_another_kind, of_another_name):
+        world.keep_autoscaler(changed)
+    judged = judge(world, warm_pool())
+    assert isinstance(judged, Accepted)
+    assert judged.autoscaler is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import aiohttp
 import kopf
@@ -14,8 +15,10 @@ from tests.operator.cluster import (
     activator_pod,
     deployment,
     eventually,
+    horizontal_pod_autoscaler,
     native_slice,
     pod,
+    service,
     warm_pool,
 )
 from tests.operator.test_world import published
@@ -26,7 +29,16 @@ POOLS = "kotatsu.dev/v1alpha1/warmpools"
 DEPLOYMENTS = "apps/v1/deployments"
 PODS = "v1/pods"
 SLICES = "discovery.k8s.io/v1/endpointslices"
-KINDS = {POOLS: "WarmPool", DEPLOYMENTS: "Deployment", PODS: "Pod", SLICES: "EndpointSlice"}
+SERVICES = "v1/services"
+AUTOSCALERS = "autoscaling/v2/horizontalpodautoscalers"
+KINDS = {
+    POOLS: "WarmPool",
+    DEPLOYMENTS: "Deployment",
+    PODS: "Pod",
+    SLICES: "EndpointSlice",
+    SERVICES: "Service",
+    AUTOSCALERS: "HorizontalPodAutoscaler",
+}
 KOPFS_OWN = {
     "v1/namespaces": "Namespace",
     "v1/events": "Event",
@@ -52,6 +64,8 @@ class Touches:
                 len(world.deployments),
                 sum(map(len, world.pods.values())),
                 len(world.slices),
+                len(world.services),
+                len(world.autoscalers),
             )
         self.keys.append(key)
 
@@ -87,7 +101,7 @@ class Cluster:
         """Somebody changes something."""
         self.version += 1
         obj.get("metadata", {})["resourceVersion"] = str(self.version)
-        group = "api/" if kind == PODS else "apis/"
+        group = "api/" if kind in (PODS, SERVICES) else "apis/"
         version, _, plural = kind.rpartition("/")
         url = f"/{group}{version}/namespaces/demo/{plural}" + (f"/{name}" if name else "")
         async with (
@@ -160,13 +174,15 @@ def cluster(kmock, tmp_path, monkeypatch):
     made.seed(PODS, activator_pod())
     made.seed(SLICES, native_slice(True))
     made.seed(SLICES, published("activator-1", 3))
+    made.seed(SERVICES, service("voice"))
+    made.seed(AUTOSCALERS, horizontal_pod_autoscaler("voice"))
     return made
 
 
 async def test_no_pool_is_judged_before_every_kind_has_been_listed(cluster):
     async with cluster.watched():
         await eventually(lambda: {VOICE, FEED} <= set(cluster.touches.keys))
-    assert cluster.touches.known_at_first == (2, 2, 2, 1)
+    assert cluster.touches.known_at_first == (2, 2, 2, 1, 1, 1)
     assert cluster.world.acknowledged(VOICE) == 3
 
 
@@ -201,6 +217,55 @@ async def test_what_changes_is_seen_and_touches_the_pools_it_concerns(cluster):
         await cluster.delete(SLICES, published("activator-1", 3)["metadata"]["name"])
         await cluster.touched(VOICE)
         assert cluster.world.acknowledged(VOICE) == 0
+
+
+async def test_services_and_autoscalers_are_seen_and_touch_the_pools_they_concern(cluster):
+    async with cluster.watched():
+        await cluster.touched(VOICE, FEED)
+        await asyncio.sleep(0.2)
+        cluster.touches.keys.clear()
+
+        await cluster.delete(SERVICES, "voice")
+        await cluster.touched(VOICE)
+        assert VOICE not in cluster.world.services
+
+        await cluster.create(SERVICES, service("feed"))
+        await cluster.touched(FEED)
+        assert cluster.world.services[FEED]["spec"]["selector"] == {"app": "feed"}
+
+        await cluster.create(AUTOSCALERS, horizontal_pod_autoscaler("second", "feed"))
+        await cluster.touched(FEED)
+        assert [a["metadata"]["name"] for a in cluster.world.autoscalers_of(FEED)] == ["second"]
+
+        await cluster.delete(AUTOSCALERS, "voice")
+        await cluster.touched(VOICE)
+        assert cluster.world.autoscalers_of(VOICE) == []
+
+
+async def test_an_autoscaler_that_leaves_a_pool_concerns_it_too(cluster):
+    async with cluster.watched():
+        await cluster.touched(VOICE, FEED)
+        hpa = {"name": "voice", "minReplicas": 1}
+        await cluster.change(POOLS, "voice", status={"hpa": hpa})
+        await eventually(lambda: cluster.world.pools[VOICE].get("status"))
+        await asyncio.sleep(0.2)
+        cluster.touches.keys.clear()
+        target = {"kind": "Deployment", "name": "feed"}
+        await cluster.change(AUTOSCALERS, "voice", spec={"scaleTargetRef": target})
+        await cluster.touched(VOICE, FEED)
+
+
+async def test_a_pod_of_a_knative_service_touches_its_pool(cluster):
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
+    async with cluster.watched():
+        await cluster.touched(VOICE, FEED)
+        await asyncio.sleep(0.2)
+        cluster.touches.keys.clear()
+        await cluster.create(POOLS, warm_pool("knative", targetRef=target))
+        await cluster.touched(("demo", "knative"))
+        labels = {"serving.knative.dev/service": "talk"}
+        await cluster.create(PODS, pod("talk-1", labels=labels))
+        await cluster.touched(("demo", "knative"))
 
 
 async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(cluster):
@@ -242,4 +307,14 @@ def test_no_watch_is_trusted_for_long():
     """A stream can go silent without closing (kopf issues 585, 810, 847, 860)."""
     settings = operator_settings()
     assert 0 < settings.watching.server_timeout < settings.watching.client_timeout <= 600
+    assert 0 < settings.watching.inactivity_timeout <= 30
     assert not settings.posting.enabled
+
+
+def test_the_api_server_is_asked_again_soon_however_long_it_was_away():
+    """Each request counts its tries anew, and none of them is the last."""
+    backoffs = operator_settings().networking.error_backoffs
+    for _ in range(2):
+        tries = list(itertools.islice(iter(backoffs), 1000))
+        assert len(tries) == 1000
+        assert max(tries) <= 2

@@ -13,6 +13,8 @@ from kotatsu_operator import kube as kube_module
 from kotatsu_operator.kube import (
     ConflictError,
     EndpointSlice,
+    KnativeRevision,
+    KnativeService,
     Kube,
     NotFoundError,
     Pod,
@@ -47,6 +49,8 @@ class Server:
         status, body = answer
         if isinstance(body, dict):
             return httpx2.Response(status, json=body)
+        if isinstance(body, str):
+            return httpx2.Response(status, text=body)
         return httpx2.Response(status, content=body)
 
     @property
@@ -113,6 +117,14 @@ async def test_setting_replaces_the_version_read(kube, server, replicas):
     assert server.body["spec"] == {"replicas": replicas}
 
 
+async def test_a_minimum_is_merged_at_the_version_read(kube, server):
+    await kube.put_minimum("demo", "voice", 3, "7")
+    path = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers/voice"
+    assert (server.last.method, server.last.url.path) == ("PATCH", path)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 3}}
+
+
 # --- the status ---
 
 
@@ -134,6 +146,39 @@ async def test_an_announcement_names_no_version(kube, server):
 # --- other objects ---
 
 
+async def test_an_annotation_is_set_or_taken_away_at_the_version_read(kube, server):
+    await kube.annotate(KnativeRevision, "demo", "voice-1", {"a": "1", "b": None}, "7")
+    path = "/apis/serving.knative.dev/v1/namespaces/demo/revisions/voice-1"
+    assert (server.last.method, server.last.url.path) == ("PATCH", path)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {
+        "metadata": {"resourceVersion": "7", "annotations": {"a": "1", "b": None}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, {"metadata": {}, "items": []}), True),
+        ((200, {"metadata": {}, "items": [{"metadata": {"name": "a"}}]}), True),
+        ((404, "404 page not found\n"), False),
+        (failure(404, "NotFound"), False),
+    ],
+    ids=["none of it", "some of it", "no such group", "no such kind"],
+)
+async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expected):
+    server.answers = [answer]
+    assert await kube.serves(KnativeService, "demo") is expected
+    assert server.last.url.params["limit"] == "1"
+
+
+@pytest.mark.parametrize("answer", [failure(403, "Forbidden"), (502, b"<html>"), OSError("away")])
+async def test_whether_an_api_is_there_is_not_said_by_a_server_that_refuses(kube, server, answer):
+    server.answers = [answer]
+    with pytest.raises(Unreachable):
+        await kube.serves(KnativeService, "demo")
+
+
 async def test_objects_come_back_as_the_dicts_they_are(kube, server):
     server.answers = [(200, warm_pool(x_unknown={"a": [1]}))]
     assert await kube.get(WarmPool, "demo", "voice") == warm_pool(x_unknown={"a": [1]})
@@ -151,6 +196,45 @@ async def test_an_object_is_replaced_at_the_version_it_carries(kube, server):
     await kube.replace(EndpointSlice, "demo", {"metadata": meta, "endpoints": []})
     assert (server.last.method, server.last.url.path) == ("PUT", SLICES + "/s")
     assert (server.body["metadata"]["resourceVersion"], server.body["endpoints"]) == ("7", [])
+
+
+async def test_all_objects_of_a_kind_are_listed_page_by_page(kube, server):
+    pages = [
+        {"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [warm_pool()]},
+        {"metadata": {"resourceVersion": "7"}, "items": [warm_pool("b")]},
+    ]
+    server.answers = [(200, {"kind": "WarmPoolList"} | page) for page in pages]
+    assert await kube.find(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
+
+
+async def test_a_kind_that_is_not_there_has_no_list(kube, server):
+    server.answers = [failure(404, "NotFound")]
+    with pytest.raises(NotFoundError):
+        await kube.find(WarmPool, "demo")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda k: k.put_scale("demo", "voice", 0, "7"),
+        lambda k: k.raise_scale("demo", "voice", "7"),
+        lambda k: k.patch_status("demo", "voice", {}, "7"),
+        lambda k: k.create(Pod, "demo", pod()),
+        lambda k: k.replace(Pod, "demo", pod()),
+        lambda k: k.delete(Pod, "demo", "voice-1"),
+    ],
+    ids=["put_scale", "raise_scale", "patch_status", "create", "replace", "delete"],
+)
+async def test_who_may_not_write_any_more_sends_nothing(kube, server, write):
+    may = True
+    guarded = kube.guarded(lambda: may)
+    await write(guarded)
+    sent = len(server.requests)
+    may = False
+    with pytest.raises(Unreachable, match="does not lead"):
+        await write(guarded)
+    assert len(server.requests) == sent
+    await guarded.get(WarmPool, "demo", "voice")
 
 
 async def test_what_is_gone_already_is_deleted(kube, server):
@@ -307,7 +391,7 @@ async def test_a_view_is_listed_and_then_followed(seen, watched):
         ("DELETED", ["a"]),
     ]
     assert watched.requests[1]["resourceVersion"] == "50"
-    assert watched.requests[1]["timeoutSeconds"] == "240"
+    assert watched.requests[1]["timeoutSeconds"] == "60"
     assert {r["labelSelector"] for r in watched.requests} == {"app=voice"}
 
 
@@ -348,7 +432,7 @@ async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, fai
 
 async def test_a_watch_that_went_silent_is_listed_again(monkeypatch, watched):
     """It did not end and it does not speak: a stream like that is not trusted for long."""
-    monkeypatch.setattr(kube_module, "WATCH_SECONDS", -29.95)
+    monkeypatch.setattr(kube_module, "WATCH_SECONDS", -9.95)
     async with following(watched) as seen:
         await eventually(lambda: len(seen) >= 2)
     assert seen[:2] == [("LIST", ["a"])] * 2

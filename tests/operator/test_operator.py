@@ -1,13 +1,12 @@
-"""What the operator does beside looking: give targets back, and sweep up after activators."""
+"""When the operator acts, and what it does beside looking: give back, and sweep up."""
 
 import asyncio
-import logging
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator import operator as operator_module
-from kotatsu_operator.kube import ConflictError
+from kotatsu_operator import restore as restore_module
 from kotatsu_operator.operator import Operator
 from tests.operator.cluster import (
     VOICE,
@@ -15,8 +14,10 @@ from tests.operator.cluster import (
     activator_pod,
     deployment,
     eventually,
+    service,
     warm_pool,
 )
+from tests.operator.test_records import config_map, replicas
 from tests.operator.test_world import published
 
 pytestmark = pytest.mark.timeout(20)
@@ -24,13 +25,15 @@ pytestmark = pytest.mark.timeout(20)
 
 @pytest.fixture
 async def make_operator(monkeypatch):
-    monkeypatch.setattr(operator_module, "_RESTORE_PAUSE", 0.001)
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.005)
     made = []
 
     def make(*objects):
         kube = FakeKube(*objects)
-        made.append(Operator(kube, ["demo"], CollectorRegistry()))
+        registry = CollectorRegistry()
+        made.append(Operator(kube, ["demo"], registry))
+        made[-1].registry = registry
         return made[-1], kube
 
     yield make
@@ -42,87 +45,96 @@ def slept(**spec):
     return warm_pool(status={"restoreReplicas": 3}, **spec)
 
 
-def replicas(kube):
-    return kube.stored("Deployment", "voice")["spec"]["replicas"]
+# --- leading ---
 
 
-# --- a deleted pool ---
+@pytest.fixture
+async def leading(make_operator):
+    """Let an operator lead, and take that away again."""
+    terms = []
+
+    async def lead(operator):
+        terms.append(asyncio.create_task(operator._lead()))
+        await eventually(lambda: operator._term is not None)
+        return terms[-1]
+
+    yield lead
+    await end(*terms)
 
 
-async def test_a_sleeping_target_gets_its_replicas_back(make_operator):
-    operator, kube = make_operator(deployment(replicas=0))
-    await operator._restore(slept())
-    assert replicas(kube) == 3
+async def end(*tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_target_that_runs_is_left_as_it_is(make_operator):
-    operator, kube = make_operator(deployment(replicas=1))
-    await operator._restore(slept())
-    assert replicas(kube) == 1
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [slept(onDelete="Keep"), warm_pool(), warm_pool(status={}), slept(timeZone="Mars/Base")],
-    ids=["keep", "never slept", "no status", "not accepted"],
-)
-async def test_a_target_that_is_not_to_be_given_back_is_left_asleep(make_operator, pool):
-    operator, kube = make_operator(deployment(replicas=0))
-    await operator._restore(pool)
+async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):
+    operator, kube = make_operator(config_map(), deployment(replicas=0), slept())
+    operator.world.keep_pool(slept())
+    operator.planner.touch(VOICE)
+    await operator._pool_gone(slept())
+    await asyncio.sleep(0.02)
     assert kube.calls == []
 
 
-async def test_a_target_that_another_pool_has_is_that_pools(make_operator):
-    operator, kube = make_operator(deployment(replicas=0))
-    other = warm_pool("other")
-    other["spec"]["targetRef"]["name"] = "voice"
-    operator.world.keep_pool(other)
-    await operator._restore(slept())
-    assert kube.calls == []
-
-
-async def test_a_target_whose_status_changes_meanwhile_gets_its_replicas_all_the_same(
-    make_operator,
+async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begins(
+    make_operator, leading
 ):
-    operator, kube = make_operator(deployment(replicas=0))
-    conflicts = iter(range(3))
-
-    def conflict(*_):
-        for _number in conflicts:
-            raise ConflictError("modified")
-
-    kube.on("put_scale", conflict)
-    await operator._restore(slept())
-    assert replicas(kube) == 3
+    operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.planner.touch(VOICE)
+    await leading(operator)
+    await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
 
 
-async def test_a_target_that_somebody_scales_meanwhile_is_left_to_them(make_operator):
-    operator, kube = make_operator(deployment(replicas=0))
-    kube.on("put_scale", lambda *_: kube.edit("Deployment", "voice", spec={"replicas": 7}))
-    await operator._restore(slept())
-    assert replicas(kube) == 7
+async def test_a_deleted_pools_target_is_given_back_by_the_leader(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=0), slept())
+    await leading(operator)
+    kube.remove("WarmPool", "voice")
+    await operator._pool_gone(slept())
+    await eventually(lambda: replicas(kube) == 3)
 
 
-async def test_an_api_server_that_is_away_is_waited_for(make_operator):
-    operator, kube = make_operator(deployment(replicas=0))
+async def test_leading_begins_with_what_went_unseen(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=0))
+    await operator.records.remember(slept(), 3)
+    await leading(operator)
+    await eventually(lambda: replicas(kube) == 3)
+
+
+async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operator, leading):
+    operator, _ = make_operator(config_map(), slept())
+    operator.world.keep_pool(slept())
+    operator.world.keep_pool(warm_pool("feed"))
+    await leading(operator)
+    await eventually(lambda: list(operator.world.pools) == [VOICE])
+
+
+async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(
+    make_operator, leading, monkeypatch
+):
+    monkeypatch.setattr(operator_module, "SETTLE_EVERY", 1)
+    operator, kube = make_operator(config_map(), deployment(replicas=0))
+    await operator.records.remember(slept(), 3)
     kube.down = True
-    restoring = asyncio.create_task(operator._restore(slept()))
-    await eventually(lambda: len(kube.calls) > 2)
+    await leading(operator)
+    await eventually(lambda: len(kube.called("find")) > 1)
     kube.down = False
-    await restoring
-    assert replicas(kube) == 3
+    await eventually(lambda: replicas(kube) == 3)
 
 
-async def test_a_target_that_cannot_be_given_back_is_said_so(make_operator, caplog):
-    operator, kube = make_operator(deployment(replicas=0))
-    kube.down = True
-    await operator._restore(slept())
-    assert [r.levelno for r in caplog.records][-1] == logging.ERROR
-
-
-async def test_a_target_that_is_gone_too_is_not_missed(make_operator):
-    operator, _ = make_operator()
-    await operator._restore(slept())
+async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.world.keep_service(service())
+    operator.planner.touch(VOICE)
+    term = await leading(operator)
+    await eventually(lambda: operator._reconciler._memory)
+    await end(term)
+    assert operator._reconciler._memory == operator._reconciler.accounts._kept == {}
+    assert not [s for m in operator.registry.collect() for s in m.samples if s.labels.get("name")]
 
 
 # --- sweeping ---
@@ -167,4 +179,4 @@ async def test_a_slice_that_cannot_be_removed_is_tried_again(swept):
 async def test_every_pool_is_looked_at_now_and_then_whatever_the_watches_say(swept):
     operator, _ = swept
     begin(operator)
-    await eventually(lambda: VOICE in operator.planner._due)
+    await eventually(lambda: VOICE in operator.planner._waiting)

@@ -270,3 +270,81 @@ async def test_when_it_ends_its_looks_end_too(clock, looks):
         planner.touch(VOICE)
         await eventually(lambda: looks.running == 1)
     assert looks.running == 0
+
+
+# --- at the latest ---
+
+
+async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    planner.by(VOICE, clock.now + timedelta(minutes=5))
+    planner.by(VOICE, clock.now + timedelta(minutes=9))
+    clock.jump(minutes=4, seconds=59)
+    await asyncio.sleep(0.05)
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(planner, looks, clock):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running)
+    planner.by(VOICE, clock.now + timedelta(minutes=5))
+    looks.gate.set()
+    await eventually(lambda: not looks.running)
+    clock.jump(minutes=5)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_a_planner_knows_whom_it_will_look_at(planner, looks):
+    assert not planner.knows(VOICE)
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running)
+    assert planner.knows(VOICE)
+    looks.gate.set()
+    await eventually(lambda: not looks.running and VOICE in planner._due)
+    assert planner.knows(VOICE)
+
+
+async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
+    took = []
+    planner = Planner(looks, clock, took=took.append)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running)
+        clock.jump(seconds=2)
+        looks.gate.set()
+        await eventually(lambda: took)
+    assert took == [2.0]
+
+
+# --- beginning and ending: only a leader looks ---
+
+
+async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begins(clock, looks):
+    planner = Planner(looks, clock)
+    for key in (VOICE, FEED, VOICE):
+        planner.touch(key)
+    await rest()
+    assert looks.begun == []
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, VOICE])
+
+
+async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
+    planner = Planner(looks, clock, parallel=1)
+    async with run(planner):
+        planner.touch(FEED)
+        await eventually(lambda: looks.ended(FEED) == 1)
+        looks.gate.clear()
+        planner.touch(VOICE)  # under way as the end comes
+        planner.touch(("demo", "third"))  # waits for its turn
+        await eventually(lambda: looks.running == 1)
+    looks.gate.set()
+    looks.begun.clear()
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])

@@ -5,11 +5,14 @@ from decimal import Decimal
 
 import pytest
 
+from kotatsu_operator.core.cost import parse_table
+from kotatsu_operator.core.pacing import Claim
 from kotatsu_operator.core.spec import parse
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
+from kotatsu_operator.scrape import Passing
 from kotatsu_operator.sleep import SleepStep, no_hook
-from tests.operator.cluster import VOICE, warm_pool
+from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import Day
 
@@ -104,6 +107,30 @@ async def test_the_status_is_written_at_the_version_that_was_decided_on():
     assert await day.reconciler.look(VOICE) == day.now + RETRY
     assert "phase" not in day.status
     assert day.events == []
+
+
+async def test_a_pool_that_the_watch_does_not_tell_of_is_read_when_it_has_changed():
+    """The watch may have gone silent without closing: every write would lose its race."""
+    day = Day.begin(t("08:00"))
+    day.watch()
+    day.kube.edit("WarmPool", "voice", spec={"suspend": True})
+    await day.reconciler.look(VOICE)
+    day.now += RETRY
+    await day.reconciler.look(VOICE)
+    assert (
+        day.status["observedGeneration"]
+        == day.kube.stored("WarmPool", "voice")["metadata"]["generation"]
+    )
+
+
+async def test_a_pool_that_was_deleted_while_it_was_looked_at_is_no_error():
+    day = Day.begin(t("08:00"))
+    day.watch()
+    day.kube.on(
+        "patch_status", lambda *_: day.kube.edit("WarmPool", "voice", spec={"suspend": True})
+    )
+    day.kube.on("get", lambda *_: day.kube.remove("WarmPool", "voice"))
+    assert await day.reconciler.look(VOICE) == day.now + RETRY
 
 
 # --- scaling ---
@@ -210,6 +237,19 @@ async def test_a_starting_pod_that_does_not_answer_does_not():
     assert (await demand(day, in_flight=None)).known
 
 
+async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    await day.until(t("10:00:30"))
+    lost = pod("voice-1", ready=False)
+    lost["status"]["startTime"] = "2026-11-25T09:20:00Z"
+    day.world.keep_pod(lost)
+    day.scraper.in_flight = None
+    spec = parse(day.kube.stored("WarmPool", "voice")["spec"])
+    pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
+    found = await day.reconciler.demand(VOICE, spec, pods)
+    assert (found.known, found.silent[:12]) == (False, "pod voice-1 ")
+
+
 async def test_an_activator_that_does_not_answer_makes_demand_unknown():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     assert not (await demand(day, held_now=None)).known
@@ -296,7 +336,7 @@ async def test_pods_cost_from_scheduled_until_gone():
     accrued = Decimal(day.status["cost"]["accrued"])
     assert Decimal(9) <= accrued <= Decimal(10)
     assert day.status["cost"]["currency"] == "JPY"
-    assert day.metric("kotatsu_cost_rate_per_hour") == 60
+    assert day.metric("kotatsu_cost_rate_per_hour", currency="JPY") == 60
 
 
 async def test_what_was_spent_survives_a_restart_of_the_operator():
@@ -307,6 +347,149 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
     day.now = t("10:08")  # it was away for five minutes
     await day.until(t("10:10"))
     assert Decimal(9) <= Decimal(day.status["cost"]["accrued"]) <= Decimal(10)
+
+
+async def test_pods_without_prices_show_no_cost():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"currency": "JPY"})
+    await day.until(t("10:10"))
+    assert "cost" not in day.status
+    assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
+
+
+async def test_the_operators_price_table_is_for_pools_without_their_own():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)])
+    day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    day.restart()
+    await day.until(t("10:10"))
+    assert (day.status["cost"]["currency"], day.status["cost"]["ratePerHour"]) == (
+        "EUR",
+        "0.600000",
+    )
+
+
+async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
+    day = Day.begin(t("08:00"), windows=[once("w", "10:00", "11:00", 2)], budget=PRICES)
+    container = {"resources": {"requests": {"cpu": "500m"}}}
+    template = {"spec": {"containers": [container]}}
+    day.kube.edit("Deployment", "voice", spec={"template": template})
+    await day.settle()
+    assert 60 <= Decimal(day.status["cost"]["forecast"]) <= 62
+    assert day.metric("kotatsu_cost_forecast", currency="JPY") == pytest.approx(60, abs=2)
+
+
+async def test_the_last_seconds_of_pods_that_go_are_charged():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:20"))
+    born, ended = t("10:00"), day.history[-1][0]
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    minutes = Decimal((ended - born).total_seconds()) / 60
+    assert Decimal(day.status["cost"]["accrued"]) == pytest.approx(minutes, abs=Decimal("0.01"))
+
+
+async def test_a_clock_that_steps_is_measured_past():
+    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    ticks = [0.0]
+    day.monotonic = lambda: ticks[0]
+    day.restart()
+    await day.settle()
+    for step in (60, 3600 + 60, -3600 + 60, -3600 + 60):
+        day.now += step * SECOND
+        ticks[0] += 60
+        await day.settle()
+    assert day.reconciler.accounts._kept[VOICE][1].accrued == 4
+
+
+async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:10"))
+    day.kube.put(warm_pool(uid="another", budget=PRICES))
+    await day.settle()
+    assert Decimal(day.status["cost"]["accrued"]) == 0
+
+
+# --- its budget ---
+
+LIMITED = PRICES | {"limit": "5", "period": "Day"}
+
+
+async def limited_day(**budget):
+    """A window from 10:00 to 10:10 at 1 a minute; the limit of 5 is reached halfway."""
+    day = Day.begin(
+        t("10:00"), windows=[once("w", "10:00", "10:10", 1)], scaling=SOON, budget=LIMITED | budget
+    )
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:04:50"))
+    assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
+    assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
+    await day.until(t("10:05:05"))
+    return day
+
+
+async def test_a_reached_limit_is_written_at_once_and_told_once():
+    day = await limited_day()
+    cost = day.status["cost"]
+    assert (cost["exhausted"], cost["limit"], cost["periodEnd"]) == (
+        True,
+        "5",
+        "2026-11-26T00:00:00Z",
+    )
+    assert day.condition("BudgetAvailable")["status"] == "False"
+    assert day.metric("kotatsu_cost_exhausted") == 1
+    assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
+    day.restart()
+    await day.until(t("10:30"))
+    told = [e for e in day.events if e.startswith("Budget")]
+    assert told == ["BudgetNearLimit", "BudgetExhausted"]
+
+
+async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
+    day = await limited_day()
+    await day.until(t("10:30"))
+    assert (day.phase, day.status["reason"]) == ("Asleep", "Budget")
+    ready = day.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "BudgetExhausted")
+    day.edit(budget={"limit": "500"})
+    await day.settle()
+    assert (day.status["reason"], day.condition("Ready")["status"]) == ("Idle", "True")
+    assert day.status["cost"].get("exhaustedAt") is None
+
+
+async def test_a_budget_that_sleeps_ends_the_window():
+    day = await limited_day(onExhausted="Sleep")
+    await day.until(t("10:06"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along():
+    day = await limited_day()
+    day.edit(budget={"limit": None})
+    await day.settle()
+    assert "BudgetAvailable" not in {c["type"] for c in day.status["conditions"]}
+    assert "exhausted" not in day.status["cost"]
+    assert day.metric("kotatsu_cost_limit", currency="JPY") is None
+    assert day.metric("kotatsu_cost_exhausted") is None
+
+
+async def test_a_limit_without_prices_says_what_is_missing():
+    day = Day.begin(t("10:00"), budget={"limit": "5"})
+    await day.settle()
+    condition = day.condition("BudgetAvailable")
+    assert (condition["status"], condition["reason"]) == ("Unknown", "NoPrices")
+    assert "no effect without prices" in condition["message"]
+
+
+async def test_another_currency_takes_the_series_of_the_old_one_away():
+    day = Day.begin(t("10:00"), budget=PRICES)
+    await day.settle()
+    day.edit(budget={"currency": "USD"})
+    await day.settle()
+    assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
+    assert day.metric("kotatsu_cost_accrued", currency="USD") == 0
+    assert day.status["cost"]["previous"]["currency"] == "JPY"
 
 
 # --- a small day ---
@@ -345,7 +528,7 @@ async def test_a_day_with_a_window_and_a_late_request():
         "Asleep",
     ]
     down = ["Draining", "Sleeping", "Asleep"]
-    assert day.events == ["Warming", "Warm", *down, "Warming", "Warm", *down]
+    assert day.events == ["Warming", "Warm", "Proven", *down, "Warming", "Warm", *down]
     scales = [call[2] for call in day.kube.called("put_scale")]
     assert scales == [3, 0, 0]
 
@@ -501,7 +684,94 @@ async def test_an_event_that_cannot_be_posted_stops_nothing():
     assert (day.phase, day.replicas) == ("Warm", 2)
 
 
-async def test_times_between_looks_are_never_longer_than_a_minute():
-    day = Day.begin(t("08:00"))
+async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_written():
+    prices = {"currency": "JPY", "prices": {"cpuHour": "6"}}
+    day = Day.begin(t("08:00"), windows=[once("demo", "20:00", "21:00", 2)], budget=prices)
     await day.settle()
-    assert day.due <= day.now + timedelta(minutes=1)
+    assert day.due == day.now + timedelta(minutes=5)
+    calls = len(day.kube.calls)
+    await day.until(t("09:00"))
+    assert len(day.kube.calls) == calls
+
+
+async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "12:00", 2)])
+    await day.until(t("11:00"))
+    day.edit(windows=[once("demo", "10:30", "12:00", 5)])
+    await day.until(t("11:10"))
+    assert "WindowCold" not in day.events
+    assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
+    assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
+    assert day.metric("kotatsu_pool_windows_total", outcome="cold") == 0
+
+
+async def test_how_windows_did_is_remembered_over_a_restart():
+    day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
+    day.edit(windows=[once("demo", "10:30", "11:00", 2)])
+    await day.until(t("10:35"))
+    day.restart()
+    day.edit(windows=[once("demo", "12:00", "13:00", 2)])
+    await day.until(t("12:05"))
+    assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
+
+
+async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
+    gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
+    day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")
+    await day.until(t("08:30"))
+    assert day.condition("Accepted")["reason"] == "WindowNeverOpens"
+    assert "window w never opens" in day.condition("Accepted")["message"]
+    assert day.events == ["WindowNeverOpens"]
+
+
+async def test_a_pool_claims_its_next_warm_up_and_starts_at_its_turn():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.settle()
+    others = {("demo", f"younger-{n}"): Claim(t("09:58:52"), 2) for n in range(100)}
+    for key, claim in others.items():
+        day.pacer.claim(key, claim)
+    day.pacer.settle()
+    ahead = day.pacer.ahead(VOICE)
+    assert ahead == timedelta(seconds=40)
+    assert (VOICE, t("09:58:52") - ahead) in day.hurried
+    await day.until(t("10:01"))
+    began = next(at for at, phase, _ in day.history if phase == "Warming")
+    assert began == t("09:58:52") - ahead
+
+
+async def test_awake_pools_are_asked_less_often_the_more_there_are():
+    day = Day.begin(t("10:00"), windows=[once("demo", "09:00", "12:00", 1)])
+    await day.until(t("10:01"))
+    assert day.due == day.now + timedelta(seconds=2)
+    day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
+    await day.settle()
+    assert day.due == day.now + timedelta(seconds=10)
+
+
+# --- route Always ---
+
+
+def always():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, route="Always", scaling=SOON)
+    day.kube.edit("Service", "voice", spec={"selector": None})
+    return day
+
+
+async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
+    day = always()
+    day.scraper.in_flight = None  # the pods say nothing
+    day.scraper.passing_now = Passing(1, 0, None)
+    await day.until(t("10:10"))
+    assert (day.phase, day.status["route"]["target"]) == ("Warm", "Activator")
+    day.scraper.passing_now = Passing(0, 0, t("10:10:30"))
+    await day.until(t("10:11:20"))
+    assert day.replicas == 1
+    await day.until(t("10:12"))
+    assert day.replicas == 0
+
+
+async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
+    day = always()
+    day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas) == ("Warm", 1)

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 
 from kotatsu_operator import scrape
 from kotatsu_operator.core.spec import Metrics
-from kotatsu_operator.scrape import PodAnswer, Scraper, count_of, instant, parse_samples
+from kotatsu_operator.scrape import (
+    Passing,
+    PodAnswer,
+    Scraper,
+    Silence,
+    clock_skew,
+    count_of,
+    instant,
+    parse_samples,
+)
 from kotatsu_operator.views import pod_view
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.core.values import examples
@@ -73,7 +83,7 @@ def test_garbage_on_other_lines_does_not_matter():
         ([3.0], 3),
         ([1.0, 2.0], 3),
         ([float("nan"), 2.0], 2),
-        ([float("nan")], 0),
+        ([float("nan")], None),
         ([-1.0], 0),
         ([float("inf")], None),
         ([float("-inf")], None),
@@ -107,8 +117,9 @@ def test_a_time_that_is_none_is_not_believed(seconds, at):
 class Page:
     """A pod's web server with one page, and a view of the pod."""
 
-    def __init__(self, body=b"", status=200, hangs=False):
+    def __init__(self, body=b"", status=200, hangs=False, date=None):
         self.body, self.status, self.hangs = body, status, hangs
+        self.date = b"" if date is None else f"Date: {format_datetime(date, True)}\r\n".encode()
         self.asked = []
         self.writers = []
 
@@ -118,7 +129,7 @@ class Page:
             self.asked.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode())
             if self.hangs:
                 return
-            writer.write(b"HTTP/1.1 %d .\r\nConnection: close\r\n\r\n" % self.status)
+            writer.write(b"HTTP/1.1 %d .\r\n%bConnection: close\r\n\r\n" % (self.status, self.date))
             with contextlib.suppress(ConnectionError):
                 writer.write(self.body)
                 await writer.drain()
@@ -182,20 +193,25 @@ async def test_port_path_and_names_are_the_specs(scraper, serve):
     assert await scraper.pod(view, by_number) is not None
 
 
+NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
+NO_PAGE = "with what is not a metrics page"
+
+
 @pytest.mark.parametrize(
-    "page",
+    ("page", "why"),
     [
-        Page(b""),
-        Page(b"<html></html>"),
-        Page(f"{LAST} 5\n".encode()),
-        Page(f"{IN_FLIGHT}\n".encode()),
-        Page(f"{IN_FLIGHT} many\n".encode()),
-        Page(f"{IN_FLIGHT}{{a= 1\n".encode()),
-        Page(f"{IN_FLIGHT} +Inf\n".encode()),
-        Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
-        Page(f"{IN_FLIGHT} 1\n".encode(), status=500),
-        Page(f"{IN_FLIGHT} 1\n".encode(), status=302),
-        Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
+        (Page(b""), NO_METRIC),
+        (Page(b"<html></html>"), NO_METRIC),
+        (Page(f"{LAST} 5\n".encode()), NO_METRIC),
+        (Page(f"{IN_FLIGHT}\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} many\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "is no finite number"),
+        (Page(f"{IN_FLIGHT} NaN\n".encode()), "is no finite number"),
+        (Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()), NO_PAGE),
+        (Page(f"{IN_FLIGHT} 1\n".encode(), status=500), "answers 500 for /metrics on port"),
+        (Page(f"{IN_FLIGHT} 1\n".encode(), status=302), "answers 302 for /metrics on port"),
+        (Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)), "sends more than 2 MiB"),
     ],
     ids=[
         "empty",
@@ -205,19 +221,23 @@ async def test_port_path_and_names_are_the_specs(scraper, serve):
         "no number",
         "broken labels",
         "infinite",
+        "not a number",
         "not utf-8",
         "500",
         "302",
         "endless",
     ],
 )
-async def test_a_pod_that_does_not_say_clearly_says_nothing(scraper, serve, page):
-    assert await scraper.pod(await serve(page), Metrics()) is None
+async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, serve, page, why):
+    answer = await scraper.pod(await serve(page), Metrics())
+    assert isinstance(answer, Silence)
+    assert why in answer.why
 
 
 async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
     monkeypatch.setattr(scrape, "TIMEOUT", httpx.Timeout(0.05))
-    assert await scraper.pod(await serve(Page(hangs=True)), Metrics()) is None
+    answer = await scraper.pod(await serve(Page(hangs=True)), Metrics())
+    assert "does not answer on port" in answer.why
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
@@ -235,20 +255,41 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
 
     page.answer = drip
     async with asyncio.timeout(1):
-        assert await scraper.pod(await serve(page), Metrics()) is None
+        assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
 
 
 async def test_a_pod_that_refuses_says_nothing(scraper, serve):
     view = await serve(Page())
-    assert await scraper.pod(pod_view(pod(port=1)), Metrics()) is None
+    refused = await scraper.pod(pod_view(pod(port=1)), Metrics())
+    assert refused == Silence("refuses connections on port 1")
     assert view.ready
 
 
 @pytest.mark.parametrize(
-    "how", [{"ip": ""}, {"ports": []}, {"ports": [{"name": "x", "containerPort": 1}]}]
+    ("how", "why"),
+    [
+        ({"ip": ""}, "has no address yet"),
+        ({"ports": []}, "has no port named http"),
+        ({"ports": [{"name": "x", "containerPort": 1}]}, "has no port named http"),
+    ],
 )
-async def test_a_pod_without_address_or_port_is_not_asked(scraper, how):
-    assert await scraper.pod(pod_view(pod(**how)), Metrics()) is None
+async def test_a_pod_without_address_or_port_is_not_asked(scraper, how, why):
+    assert await scraper.pod(pod_view(pod(**how)), Metrics()) == Silence(why)
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(600, AT), (-600, AT), (2, None)])
+async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
+    """The Date of the answer tells how far it is off; what any answer is off is left alone."""
+    there = AT + timedelta(seconds=ahead)
+    page = Page(f"{IN_FLIGHT} 0\n{LAST} {there.timestamp()}\n".encode(), date=there)
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
+        answer = await Scraper(http, clock=lambda: AT).pod(await serve(page), Metrics())
+    assert answer.last_request == (said or there)
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Nov 2026 10:00:00 GMT"])
+def test_without_a_date_a_clock_is_taken_for_ours(date):
+    assert clock_skew(date, AT) == timedelta()
 
 
 async def test_never_more_are_asked_at_once_than_allowed(serve):
@@ -294,11 +335,50 @@ async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serv
         await serve(Page(held(2).encode()), activator_pod),
         await serve(Page(status=503), activator_pod),
     ]
-    assert await scraper.held(views, VOICE) is None
+    found = await scraper.held(views, VOICE)
+    assert found.why.startswith("activator activator-1 answers 503")
 
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
-    assert await scraper.held([pod_view(pod())], VOICE) is None
+    assert "has no port named metrics" in (await scraper.held([pod_view(pod())], VOICE)).why
+
+
+# --- what passes through them ---
+
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
+
+
+def passing(active, waiting, at=None, name="voice"):
+    labels = f'{{namespace="demo",name="{name}"}}'
+    last = f"{LAST_ACTIVITY}{labels} {at.timestamp()}\n" if at else ""
+    return Page(f"{HELD}{labels} {waiting}\n{ACTIVE}{labels} {active}\n{last}".encode())
+
+
+async def test_what_passes_through_all_activators_is_summed_and_its_newest_byte_counts(
+    scraper, serve
+):
+    earlier = AT - timedelta(seconds=9)
+    pages = [passing(2, 1, earlier), passing(3, 0, AT), passing(9, 9, name="feed"), Page(b"")]
+    views = [await serve(page, activator_pod) for page in pages]
+    assert await scraper.passing(views, VOICE) == Passing(5, 1, AT)
+
+
+async def test_an_activator_that_ends_still_carries_connections(scraper, serve):
+    view = await serve(passing(1, 0), activator_pod, terminating=True)
+    assert await scraper.passing([view], VOICE) == Passing(1, 0, None)
+
+
+async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, serve):
+    crashed = pod_view(activator_pod(port=1, ready=False))
+    busy = await serve(passing(1, 0), activator_pod)
+    assert not (await scraper.passing([busy, crashed], VOICE)).silent
+    failing = await serve(Page(status=503), activator_pod)
+    assert "activator-1 answers 503" in (await scraper.passing([busy, failing], VOICE)).silent
+
+
+async def test_without_activators_nothing_passes(scraper):
+    assert await scraper.passing([], VOICE) == Passing(0, 0, None)
 
 
 # --- whatever they say ---
@@ -325,4 +405,4 @@ def test_no_page_ends_a_look(page):
             return await Scraper(http).pod(pod_view(pod()), Metrics())
 
     answer = asyncio.run(ask())
-    assert answer is None or answer.in_flight >= 0
+    assert isinstance(answer, Silence) or answer.in_flight >= 0

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.core.state import Demand, Memory, Phase, Reason, Route
 from kotatsu_operator.sleep import SleepStep, try_sleep
-from kotatsu_operator.status import memory_status
+from kotatsu_operator.status import memory_status, stamp
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
 from tests.operator.core.values import override, pool_spec, t
 
@@ -31,6 +31,7 @@ class Attempted:
         self.kube = FakeKube(warm_pool(status=written), deployment(replicas=replicas))
         self.steps = []
         self.meanwhile = {}
+        self.remembered, self.unwritable = [], False
 
     async def hook(self, key, step):
         assert key == VOICE
@@ -55,7 +56,15 @@ class Attempted:
             lambda: t("10:00:06"),
             force=force,
             hook=self.hook,
+            remember=self.remember,
         )
+
+    async def remember(self, pool, replicas):
+        self.remembered.append(
+            (pool["metadata"]["name"], replicas, [c[0] for c in self.kube.calls])
+        )
+        if self.unwritable:
+            raise OSError("away")
 
     def ticket(self):
         self.kube.edit("WarmPool", "voice", status={"demand": {"at": "2026-11-25T10:00:05Z"}})
@@ -111,6 +120,21 @@ async def test_the_replicas_to_give_back_are_noted_the_first_time_only(attempt):
     assert again.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 5
 
 
+async def test_what_it_gives_back_is_written_down_before_anything_is_changed(attempt):
+    await attempt()
+    assert attempt.remembered == [("voice", 2, ["get", "get_scale"])]
+    again = Attempted(replicas=1, restoreReplicas=5)
+    await again()
+    assert again.remembered[0][1] == 5
+
+
+async def test_what_could_not_be_written_down_does_not_sleep(attempt):
+    attempt.unwritable = True
+    with pytest.raises(OSError, match="away"):
+        await attempt()
+    assert stays_awake(attempt)
+
+
 async def test_an_override_that_asked_for_it_is_carried_out(attempt):
     spec = pool_spec(override=override("Asleep", t("12:00")))
     ended = await attempt(spec=spec)
@@ -149,11 +173,13 @@ async def test_a_request_that_the_decision_did_not_know_stops_it(attempt):
 
 async def test_a_request_that_the_decision_did_know_does_not():
     attempt = Attempted(demand={"at": "2026-11-25T10:00:02Z"})
-    assert (await attempt(memory=replace(DRAINING, last_active=t("10:00:02")))).asleep
+    assert (await attempt(memory=replace(DRAINING, ticket=t("10:00:02")))).asleep
 
 
-async def test_a_request_from_before_the_draining_does_not():
-    assert (await Attempted(demand={"at": "2026-11-25T09:59:59Z"})()).asleep
+@pytest.mark.parametrize("clock", ["09:00", "10:00:05", "11:00"])
+async def test_it_does_not_matter_which_time_it_is_for_the_activator(clock):
+    attempt = Attempted(demand={"at": stamp(t(clock))})
+    assert (await attempt()).why == "a request was announced"
 
 
 @pytest.mark.parametrize("kind", ["WarmPool", "Deployment"])

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.cost import Ledger
+from kotatsu_operator.core.autoscaler import Original
+from kotatsu_operator.core.contest import Contest
+from kotatsu_operator.core.ledger import Ledger, Spent
+from kotatsu_operator.core.spec import Period
 from kotatsu_operator.core.state import (
     Decision,
     Memory,
@@ -18,6 +21,7 @@ from kotatsu_operator.core.state import (
     Phase,
     Reason,
     Route,
+    Tally,
     Transition,
     Trend,
     WarmUp,
@@ -65,7 +69,12 @@ _WARM_UPS = st.builds(
     WarmUp,
     seconds=st.integers(0, 10**7).map(lambda ms: ms / 1000),
     replicas=st.integers(1, 100),
+    template=st.sampled_from(["", "a1b2"]),
 )
+_CONTESTS = st.builds(
+    Contest, by=st.just("helm"), write_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
+)
+_ORIGINALS = st.builds(Original, name=st.just("voice"), min_replicas=st.integers(0, 9))
 _OPENINGS = st.builds(
     Opening, window=st.sampled_from(["demo", "pitch"]), at=_TIMES, ready_at=_MAYBE, cold=...
 )
@@ -84,6 +93,12 @@ _MEMORIES = st.builds(
     trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     opening=st.none() | _OPENINGS,
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
+    ticket=_TIMES,
+    ticket_seen=_MAYBE,
+    template=st.sampled_from(["", "a1b2"]),
+    proven=st.booleans(),
+    original=st.none() | _ORIGINALS,
+    contest=st.none() | _CONTESTS,
 )
 
 
@@ -140,7 +155,7 @@ def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(else
     )
     status = stored(memory_status(replace(known, **elsewhere), SPEC))
     read = read_memory(status, known)
-    assert (read.acknowledged_at, read.unknown_since, read.raised_at) == (None, None, None)
+    assert (read.acknowledged_at, read.raised_at) == (None, None)
     assert read.last_active == t("10:02")
 
 
@@ -180,11 +195,23 @@ def test_times_are_written_in_utc():
 
 
 def test_a_restarted_operator_finds_its_ledger():
-    ledger = Ledger("JPY", t("09:00"), Decimal("12.345678"), t("10:00"), Decimal("13.5"))
+    ledger = Ledger(
+        "JPY",
+        t("09:00"),
+        Decimal("12.345678"),
+        t("10:00"),
+        period=Period.WEEK,
+        period_end=t("23:00"),
+        exhausted_at=t("09:30"),
+        previous=Spent("USD", t("08:00"), Decimal("1.5")),
+    )
+    seen_only = {"rate": Decimal("13.5"), "limit": Decimal(12), "forecast": Decimal("99.999")}
     decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
-    status = stored(decided_status(SPEC, SEEN, decision, ledger))
-    assert status["cost"]["ratePerHour"] == "13.500000"
-    assert replace(read_ledger(status), rate=Decimal("13.5")) == ledger
+    status = stored(decided_status(SPEC, SEEN, decision, replace(ledger, **seen_only)))
+    cost = status["cost"]
+    assert (cost["ratePerHour"], cost["limit"], cost["forecast"]) == ("13.500000", "12", "100.00")
+    assert cost["exhausted"] is True
+    assert read_ledger(status) == ledger
 
 
 def test_a_pool_without_prices_has_no_cost():
@@ -339,7 +366,10 @@ OLD = {
         ({"nextTransition": {"at": None}}, False),
         ({"nextTransition": {"at": "x"}}, True),
         ({"lastActive": "2026-11-25T10:00:09Z"}, False),
-        ({"cost": {"accrued": "2"}}, False),
+        ({"cost": {"accrued": "2", "at": "x", "forecast": "3", "ratePerHour": "1"}}, False),
+        ({"cost": {"accrued": "2", "exhausted": True}}, True),
+        ({"cost": {"currency": "USD"}}, True),
+        ({"cost": None}, True),
         ({"cost": {"accrued": "2"}, "phase": "Draining"}, True),
     ],
 )
@@ -359,3 +389,25 @@ def test_a_status_is_written_only_when_it_says_something_new(new, worth):
 )
 def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth):
     assert worth_writing(new, OLD, quiet_too=True) is worth
+
+
+@pytest.mark.parametrize("quiet_too", [False, True])
+def test_that_nothing_was_spent_since_is_not_worth_writing(quiet_too):
+    new = {"cost": {"accrued": "1", "currency": "JPY", "at": "2026-11-25T11:00:00Z"}}
+    assert not worth_writing(new, OLD, quiet_too=quiet_too)
+
+
+def test_what_a_window_was_begun_with_and_how_windows_did_come_back():
+    opening = Opening("demo", t("10:00"), replicas=3, excused=True)
+    memory = Memory(
+        since=t("09:00"), ahead=timedelta(seconds=40), windows=Tally(7, 2, 1), opening=opening
+    )
+    status = memory_status(memory, SPEC)
+    assert (status["ahead"], status["windows"]) == ("40s", {"ready": 7, "cold": 2, "late": 1})
+    back = read_memory(status, Memory())
+    assert (back.ahead, back.windows, back.opening) == (memory.ahead, memory.windows, opening)
+
+
+def test_a_status_from_before_has_counted_nothing():
+    memory = read_memory({"phase": "Asleep"}, Memory())
+    assert (memory.ahead, memory.windows) == (timedelta(), Tally())

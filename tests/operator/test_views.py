@@ -10,6 +10,7 @@ from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.cost import parse_quantity
 from kotatsu_operator.views import is_ours, key_of, moment, pod_view, selects, slice_view
 from tests.operator.cluster import native_slice, pod, service, warm_pool
+from tests.operator.core.values import t
 
 # --- names and times ---
 
@@ -109,16 +110,28 @@ def test_a_pod_costs_what_all_its_containers_request():
     assert pod_view(made).billed.requests == {"cpu": Decimal("1.5"), "memory": Decimal(2**30)}
 
 
-def test_a_sidecar_costs_and_serves_and_an_init_container_does_not():
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_is_over_costs_until_its_last_container_ended(phase):
+    made = pod(phase=phase)
+    made["status"]["containerStatuses"] = [
+        {"state": {"terminated": {"finishedAt": f"2026-11-25T10:0{n}:00Z"}}} for n in (1, 3, 2)
+    ]
+    view = pod_view(made)
+    assert view.scheduled_at is None
+    assert view.billed.gone_at == t("10:03")
+
+
+def test_a_sidecar_serves_like_any_container_and_an_init_container_counts_for_its_start():
     requests = {"requests": {"cpu": "1"}}
     made = pod(resources=requests)
     proxy = {"name": "proxy", "containerPort": 15000}
     made["spec"]["initContainers"] = [
-        {"resources": {"requests": {"cpu": "8"}}},
         {"resources": requests, "restartPolicy": "Always", "ports": [proxy]},
+        {"resources": {"requests": {"cpu": "8"}}},
     ]
+    made["spec"]["overhead"] = {"memory": "64Mi"}
     view = pod_view(made)
-    assert view.billed.requests == {"cpu": Decimal(2)}
+    assert view.billed.requests == {"cpu": Decimal(9), "memory": Decimal(2**26)}
     assert view.port("proxy") == 15000
 
 
@@ -167,13 +180,13 @@ def test_quantities_are_read_as_kubernetes_does(text, value):
 # --- slices ---
 
 
-ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 
 
 def made_slice(state):
     status = {"route": {"target": "Activator", "epoch": 4}}
     pool = pool_view(warm_pool(status=status, service="sv"))
-    return make_slice(pool, service(), ME, {"http": 1}, state=state)
+    return make_slice(pool, service(), ME, "IPv4", {"http": 1}, state=state)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +203,28 @@ def test_what_an_activator_writes_into_a_slice_is_read_from_it(state, ready):
 def test_a_slice_of_kubernetes_is_not_ours():
     assert not is_ours(native_slice(True))
     assert not is_ours({"metadata": {"name": "bare"}})
+
+
+@pytest.mark.parametrize(
+    ("ready", "started", "has_served"),
+    [
+        (True, "09:30:00", True),
+        (False, "09:30:00", False),
+        (False, "09:29:59", False),
+        (False, "09:20:00", True),
+        (False, None, False),
+    ],
+    ids=["ready", "starting", "across a second", "not ready any more", "not started"],
+)
+def test_a_pod_has_served_when_it_is_ready_or_was(ready, started, has_served):
+    made = pod(ready=ready)
+    if started is not None:
+        made["status"]["startTime"] = f"2026-11-25T{started}Z"
+    assert pod_view(made).has_served is has_served
+
+
+@pytest.mark.parametrize("epoch", ["", "soon", "-1", "1.5", "9" * 40])
+def test_an_epoch_that_is_no_number_acknowledges_nothing(epoch):
+    obj = made_slice("serving")
+    obj["metadata"]["annotations"]["kotatsu.dev/epoch"] = epoch
+    assert slice_view(obj).epoch == 0

@@ -14,6 +14,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
+from tests.operator.core.values import t
 
 SELECTOR = {"matchLabels": {"app": "voice"}}
 
@@ -25,10 +26,10 @@ def at(version, obj):
 
 def published(activator, epoch, *, pool="voice", state="serving"):
     """The slice that an activator's pod has published for a pool."""
-    me = Self("demo", activator, f"uid-{activator}", "10.0.0.9", "node-a")
+    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9",), "node-a")
     route = {"target": "Activator", "epoch": epoch}
     view = pool_view(warm_pool(pool, status={"route": route}))
-    return make_slice(view, service(pool), me, {"http": 1}, state=state)
+    return make_slice(view, service(pool), me, "IPv4", {"http": 1}, state=state)
 
 
 @pytest.fixture
@@ -179,3 +180,34 @@ def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
 def test_deployments_are_kept_as_they_are(world):
     world.keep_deployment(deployment(replicas=3))
     assert world.deployments[VOICE]["spec"]["replicas"] == 3
+
+
+# --- pods that are gone ---
+
+
+def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(world):
+    world.clock = lambda: t("10:07")
+    world.keep_pod(pod("voice-1"))
+    world.keep_pod(pod("feed-1", app="feed"))
+    for name in ("voice-1", "feed-1", "never-seen"):
+        world.forget_pod(("demo", name))
+    [bill] = world.take_departed("demo", SELECTOR)
+    assert (bill.uid, bill.gone_at) == ("uid-voice-1", t("10:07"))
+    assert world.take_departed("demo", SELECTOR) == []
+    assert len(world.take_departed("demo", {"matchLabels": {"app": "feed"}})) == 1
+
+
+def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(world):
+    made = pod("voice-1", phase="Failed")
+    ended = {"terminated": {"finishedAt": "2026-11-25T10:00:00Z"}}
+    made["status"]["containerStatuses"] = [{"state": ended}]
+    world.keep_pod(made)
+    world.forget_pod(("demo", "voice-1"))
+    assert world.take_departed("demo", SELECTOR) == []
+
+
+def test_pods_that_no_pool_pays_for_are_not_kept_for_ever(world):
+    for n in range(3000):
+        world.keep_pod(pod(f"job-{n}", app="job"))
+        world.forget_pod(("demo", f"job-{n}"))
+    assert len(world.take_departed("demo", {"matchLabels": {"app": "job"}})) == 1000

@@ -96,6 +96,16 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* "true" when an update may start the next operator beside this one. One that is there already and
+elects no leader would go on acting beside it, so it has to end first. */}}
+{{- define "kotatsu.operatorRolls" -}}
+{{- $found := lookup "apps/v1" "Deployment" .Release.Namespace "kotatsu-operator" | default dict -}}
+{{- $elects := or (not $found) (contains "KOTATSU_POD_NAMESPACE" (toJson $found)) -}}
+{{- if and (gt (int .Values.operator.replicas) 1) $elects -}}
+true
+{{- end -}}
+{{- end }}
+
 {{/* Egress that operator and activators share: the API server, and DNS to find it by name. */}}
 {{- define "kotatsu.egress" -}}
 - to:
@@ -114,6 +124,22 @@ affinity:
 {{/* Annotations of the objects that apply the CRD before an upgrade; the argument is their order. */}}
 {{- define "kotatsu.crdHook" -}}
 helm.sh/hook: pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* The price table as the operator reads it, without what has no price. */}}
+{{- define "kotatsu.prices" -}}
+{{- $table := dict "currency" .currency }}
+{{- range $key := list "cpuHour" "memoryGiBHour" "extended" }}
+{{- with get $ $key }}{{ $_ := set $table $key . }}{{ end }}
+{{- end }}
+{{- toJson $table }}
+{{- end }}
+
+{{/* Annotations of the objects that give sleeping targets back; the argument is their order. */}}
+{{- define "kotatsu.uninstallHook" -}}
+helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

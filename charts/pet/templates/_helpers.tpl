@@ -166,8 +166,13 @@ kind: WarmPool
 metadata:
   {{- include "pet.metadata" . | nindent 2 }}
 spec:
+  {{- $isKnative := include "pet.isKnative" . }}
+  {{- if $isKnative }}
+  targetRef: {apiVersion: serving.knative.dev/v1, kind: Service, name: {{ .name }}}
+  {{- else }}
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .name }}}
   service: {{ .name }}
+  {{- end }}
   timeZone: {{ .root.Values.timeZone }}
   {{- with $pool.windows }}
   windows:
@@ -176,6 +181,7 @@ spec:
   prewarm: {lead: {{ $pool.lead }}}
   scaling:
     maxReplicas: {{ default $pool.maxReplicas .maxReplicas }}
+    {{- if not $isKnative }}
     targetConcurrency: {{ $pool.targetConcurrency }}
     idleAfter: {{ default .root.Values.idleAfter $pool.idleAfter }}
   wake:
@@ -184,6 +190,7 @@ spec:
     {{- with .wakeWith }}
     # It will ask them who is calling: they start together, not one after the other.
     wakeWith: {{ toJson . }}
+    {{- end }}
     {{- end }}
   {{- with .root.Values.budget }}
   budget:

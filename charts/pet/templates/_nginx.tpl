@@ -60,7 +60,13 @@ http {
   proxy_http_version 1.1;
   # No kept connections: each request goes where the Service's endpoints are now.
   proxy_set_header Connection close;
+  {{- if include "pet.runtimeIsKnative" . }}
+  # Knative routes by the name of the service, not by the one the client used.
+  proxy_set_header Host $service_host;
+  proxy_set_header X-Forwarded-Host $host;
+  {{- else }}
   proxy_set_header Host $host;
+  {{- end }}
   proxy_set_header X-Request-Id $request_id;
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
   proxy_set_header X-Forwarded-Proto $scheme;
@@ -92,12 +98,16 @@ http {
     listen [::]:8080;
     {{- end }}
     server_name _;
+    {{- if include "pet.runtimeIsKnative" . }}
+    set $service_host $host;
+    {{- end }}
 
     # What the services tell about themselves is not for the outside.
     {{- range list "/livez" "/readyz" "/healthz" "/metrics" }}
     location = {{ . }} { return 404; }
     {{- end }}
     {{- range $service, $paths := $routes }}
+    {{- $target := dict "root" $ "name" $service }}
     {{- range $paths }}
     {{- $path := first . }}
     {{- if or (eq (last .) "Exact") (ne $path "/") }}
@@ -113,13 +123,19 @@ http {
       {{- if eq $service "voice" }}
       proxy_buffering off; # speech is sent sentence by sentence
       {{- end }}
-      proxy_pass http://{{ $service }};
+      {{- if include "pet.isKnative" $target }}
+      set $service_host {{ include "pet.host" $target }};
+      {{- end }}
+      proxy_pass http://{{ include "pet.host" $target }};
     }
     {{- end }}
     {{- if eq (last .) "PathPrefix" }}
 
     location {{ trimSuffix "/" $path }}/ {
-      proxy_pass http://{{ $service }};
+      {{- if include "pet.isKnative" $target }}
+      set $service_host {{ include "pet.host" $target }};
+      {{- end }}
+      proxy_pass http://{{ include "pet.host" $target }};
     }
     {{- end }}
     {{- end }}

@@ -1,6 +1,7 @@
 """kotatsu-operator: keeps the warm pools of some namespaces."""
 
 import asyncio
+import signal
 from datetime import UTC, datetime, timedelta
 
 import uvloop
@@ -13,20 +14,33 @@ from .admin import start_admin
 from .console.app import create_console
 from .console.server import ConsoleServer
 from .kube import Kube
+from .metrics import ApiMetrics
 from .operator import Operator
 from .settings import OperatorSettings, quiet_libraries
+from .views import OPERATOR
 
 _STALLED = timedelta(seconds=30)
 
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect("kotatsu-operator")
-    operator = Operator(kube, settings.namespaces, registry, name=settings.pod_name)
+    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error)
+    operator = Operator(
+        kube,
+        settings.namespaces,
+        registry,
+        name=settings.pod_name,
+        starts_per_second=settings.starts_per_second,
+        lease_namespace=settings.pod_namespace,
+        runtime=settings.runtime,
+        prices=settings.prices,
+    )
 
     def live() -> str:
+        if operator.elector.stalled > _STALLED.total_seconds():
+            return "the leader election stands still"
         stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED
-        return "the planner stands still" if stalled else ""
+        return "the planner stands still" if operator.elector.leads and stalled else ""
 
     def ready() -> str:
         return live() if operator.is_ready else "the watches have not begun"
@@ -37,12 +51,23 @@ async def _run(settings: OperatorSettings) -> None:
         app = create_console(operator.board, lambda: datetime.now(UTC))
         console = ConsoleServer(app, settings.host, settings.console_port)
         console.start()
+    stop = asyncio.Event()
+    signals = asyncio.create_task(_stop_on_signal(operator, stop))
     try:
-        await operator.run()
+        await operator.run(stop)
     finally:
+        signals.cancel()
         await kube.close()
         if console is not None:
             console.stop()
+
+
+async def _stop_on_signal(operator: Operator, stop: asyncio.Event) -> None:
+    # Not before kopf has put its own handlers in place, which would end it before the Lease is
+    # let go of.
+    await operator.watching()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 def main() -> None:

@@ -1,48 +1,96 @@
-"""Whether a pool can be acted on at all; if not, a sentence that says what to change."""
+"""Whether a pool can be acted on at all; if not, a sentence that says what to change.
 
-from dataclasses import dataclass
+Acceptance is judged afresh at every look, by small functions in a row: the first that objects is
+what people read. Nothing is remembered of a refusal, so whatever it named can be mended at any time
+and the pool goes on from where its status says it is.
+"""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .case import Case, Refusal
 from .core.spec import PoolSpec, SpecError, parse
+from .hpa import judge_autoscaler
+from .knative.view import SERVICE_LABEL
 from .kube import Object
+from .service import judge_service
 from .views import Key
 from .world import World
 
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a pool is not acted on: a reason in one word, and a sentence."""
-
-    reason: str
-    message: str
+__all__ = ["Accepted", "Refusal", "accept"]
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A pool that can be acted on, with its target."""
+    """A pool that can be acted on, with its target and the autoscaler on it (if there is one)."""
 
     spec: PoolSpec
-    deployment: Object
+    deployment: Object = field(default_factory=dict)
+    """The Deployment; empty for another kind of target."""
+    autoscaler: Object | None = None
+    knative_service: Object = field(default_factory=dict)
+    """The Knative Service; empty for another kind of target."""
+
+    @property
+    def selector(self) -> Object:
+        """What the target's pods are selected by."""
+        if self.knative_service:
+            return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
+        selector: Object = self.deployment["spec"]["selector"]
+        return selector
 
 
 def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
-    """Judge a pool by what the schema cannot see: names, zones, and other pools."""
+    """Judge a pool by what the schema cannot see: names, zones, and what else there is."""
     try:
-        spec = parse(pool["spec"])
+        case = Case(key, parse(pool["spec"]), world)
     except SpecError as error:
         return Refusal("InvalidSpec", str(error))
-    target = (key[0], spec.target.name)
-    claimants = world.pools_of_deployment(target)
-    if claimants and claimants[0] != key:
-        return Refusal(
-            "TargetClaimed",
-            f"Deployment {target[1]} already belongs to the older WarmPool {claimants[0][1]}: "
-            "delete one of the two or give this one another targetRef",
-        )
-    deployment = world.deployments.get(target)
-    if deployment is None:
-        return Refusal(
-            "TargetNotFound",
-            f"there is no Deployment {target[1]} in namespace {target[0]}: create it or correct "
-            "spec.targetRef.name",
-        )
-    return Accepted(spec, deployment)
+    for judge in _JUDGES:
+        refusal = judge(case)
+        if refusal is not None:
+            return refusal
+    if case.spec.target.is_knative:
+        return Accepted(case.spec, knative_service=case.knative_service or {})
+    return Accepted(case.spec, case.deployment or {}, next(iter(case.autoscalers), None))
+
+
+def judge_runtime(case: Case) -> Refusal | None:
+    """A Knative target needs Knative's API."""
+    if case.spec.target.is_knative and case.world.knative.why_absent:
+        return Refusal("KnativeNotFound", case.world.knative.why_absent)
+    return None
+
+
+def judge_claim(case: Case) -> Refusal | None:
+    """Of the pools that name one target, the oldest has it."""
+    claimants = case.claimants
+    if not claimants or claimants[0] == case.key:
+        return None
+    return Refusal(
+        "TargetClaimed",
+        f"{case.spec.target.kind} {case.spec.target.name} already belongs to the older WarmPool "
+        f"{claimants[0][1]}: delete one of the two or give this one another targetRef",
+    )
+
+
+def judge_target(case: Case) -> Refusal | None:
+    """The target must be there."""
+    is_knative = case.spec.target.is_knative
+    if (case.knative_service if is_knative else case.deployment) is not None:
+        return None
+    kind = "Knative Service" if is_knative else "Deployment"
+    return Refusal(
+        "TargetNotFound",
+        f"there is no {kind} {case.spec.target.name} in namespace {case.namespace}: create it "
+        "or correct spec.targetRef.name",
+    )
+
+
+_JUDGES: tuple[Callable[[Case], Refusal | None], ...] = (
+    judge_runtime,
+    judge_claim,
+    judge_target,
+    judge_service,
+    judge_autoscaler,
+)

@@ -34,9 +34,10 @@ def revision(crd: Mapping[str, Any]) -> int:
 
 
 def replacement(installed: Object, packaged: Object) -> Object | None:
-    """What to put in place of the installed CRD; None when that is newer or the same already.
+    """What to put in place of the installed CRD; None when that is newer.
 
-    Labels and annotations that others have set stay.
+    At the same revision it is replaced too: an edit by hand does not outlive an upgrade. Labels and
+    annotations that others have set stay.
     """
     if revision(packaged) < revision(installed):
         return None

@@ -1,15 +1,29 @@
 """What kopf calls: events go into the world, and the pools they concern are looked at."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
 
+from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from .kube import Object
 from .planner import Planner
-from .views import ACTIVATOR_LABELS, Key, key_of, selects
+from .views import ACTIVATOR_LABELS, Key, key_of, scales, selects
 from .world import World
 
 _ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+
+class _Backoffs:
+    """Seconds between tries to reach the API server: never long, and without an end.
+
+    kopf's own list ends, and grows to 21 s: after an outage a window would be seen that much too
+    late, and after a minute of refusals the operator would give up.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0), itertools.repeat(2.0))
 
 
 def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.OperatorRegistry:
@@ -38,6 +52,14 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     @kopf.index("discovery.k8s.io", "v1", "endpointslices", registry=registry)
     async def know_slice(body: kopf.Body, **_: Any) -> None:
         world.keep_slice(dict(body))
+
+    @kopf.index("", "v1", "services", registry=registry)
+    async def know_service(body: kopf.Body, **_: Any) -> None:
+        world.keep_service(dict(body))
+
+    @kopf.index("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
+    async def know_autoscaler(body: kopf.Body, **_: Any) -> None:
+        world.keep_autoscaler(dict(body))
 
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
@@ -73,6 +95,26 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
         if view is not None:  # else it is somebody else's
             planner.touch((view.key[0], view.pool))
 
+    @kopf.on.event("", "v1", "services", registry=registry)
+    async def service_event(event: kopf.RawEvent, **_: Any) -> None:
+        key = key_of(_object(event))
+        if event["type"] == "DELETED":
+            world.services.pop(key, None)
+        for pool in world.pools_of_service(key):
+            planner.touch(pool)
+
+    @kopf.on.event("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
+    async def autoscaler_event(event: kopf.RawEvent, **_: Any) -> None:
+        autoscaler = _object(event)
+        key, target = key_of(autoscaler), scales(autoscaler)
+        if event["type"] == "DELETED":
+            world.autoscalers.pop(key, None)
+        # One that has been pointed at another target has left the pool that remembers it.
+        concerned = set(world.pools_of_autoscaler(key))
+        concerned |= set(world.pools_of_deployment(target) if target is not None else ())
+        for pool in concerned:
+            planner.touch(pool)
+
     return registry
 
 
@@ -83,15 +125,42 @@ def _object(event: kopf.RawEvent) -> Object:
 def _pools_of_pod(world: World, pod: Object) -> list[Key]:
     namespace = pod["metadata"].get("namespace", "")
     labels = pod["metadata"].get("labels") or {}
-    pools = [key for key in world.pools if key[0] == namespace]
     if selects(_ACTIVATOR, labels):
-        return pools
-    found = []
-    for key in pools:
-        target = world.deployments.get((namespace, world.pools[key]["spec"]["targetRef"]["name"]))
-        if target is not None and selects(target["spec"]["selector"], labels):
-            found.append(key)
-    return found
+        return [key for key in world.pools if key[0] == namespace]
+    knative_service = (namespace, labels.get(KNATIVE_SERVICE_LABEL, ""))
+    return world.pools_of_knative_service(knative_service) + world.pools_of_pod(namespace, labels)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """No handler asks what has changed, so no object is copied to find out."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler is tried again by kopf, so no progress is kept."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def operator_settings() -> kopf.OperatorSettings:
@@ -102,6 +171,11 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
+    # A new watch goes on from the version last seen, so that it costs little to doubt a silence.
+    settings.watching.inactivity_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.networking.error_backoffs = _Backoffs()
     return settings

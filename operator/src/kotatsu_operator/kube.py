@@ -27,7 +27,16 @@ Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"
 )
+HorizontalPodAutoscaler: Any = create_namespaced_resource(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
 Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
+KnativeRevision: Any = create_namespaced_resource(
+    "serving.knative.dev", "v1", "Revision", "revisions"
+)
+ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
+Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
@@ -37,16 +46,30 @@ KINDS: Mapping[str, Any] = {
     "EndpointSlice": EndpointSlice,
 }
 
-WATCH_SECONDS = 240
+WATCH_SECONDS = 60
 """A watch is renewed this often: a stream that went silent without closing is not trusted long."""
+
+_WATCH_GRACE = 10
+"""Seconds after which a watch that the API server should have ended is ended here."""
 
 
 class UnreadableError(Exception):
     """The answer is not one of an API server: something in front of it has spoken."""
 
 
-Unreachable = (ApiError, httpx2.HTTPError, OSError, asyncio.TimeoutError, UnreadableError)
-"""What a call raises when the API server refuses it or cannot be reached."""
+class NotLeadingError(Exception):
+    """This process may not write any more: another one may lead already."""
+
+
+Unreachable = (
+    ApiError,
+    httpx2.HTTPError,
+    OSError,
+    asyncio.TimeoutError,
+    UnreadableError,
+    NotLeadingError,
+)
+"""What a call raises when the API server refuses it or cannot be reached (or must not be asked)."""
 
 
 class ConflictError(Exception):
@@ -76,14 +99,34 @@ def version_of(obj: Mapping[str, Any]) -> int:
 class Kube:
     """The calls, over one connection pool. `actor` is the field manager of every write."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        may_write: Callable[[], bool] = lambda: True,
+        on_error: Callable[[str], None] = lambda _: None,
+    ) -> None:
         # The library's overloads want typed models; ours are dicts.
         self._client: Any = client
+        self._may_write = may_write
+        self._on_error = on_error
 
     @classmethod
-    def connect(cls, actor: str) -> "Kube":
-        """Connect with the pod's service account, or with KUBECONFIG outside of a cluster."""
-        return cls(AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0)))
+    def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
+        """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
+
+        `on_error` is told of each call that the API refused or did not answer: its status code, or
+        `unreachable`. Conflicts and objects that are not there are answers like any other.
+        """
+        client = AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0))
+        return cls(client, on_error=on_error)
+
+    def guarded(self, may_write: Callable[[], bool]) -> "Kube":
+        """The same connections, but a write raises NotLeadingError unless `may_write()`.
+
+        A Lease does not fence: a process that stood still may wake up in the middle of a look,
+        long after another has taken over, and goes on from there.
+        """
+        return Kube(self._client, may_write, self._on_error)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -101,6 +144,38 @@ class Kube:
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
+    async def serves(self, kind: Any, namespace: str) -> bool:
+        """Whether the API server knows this kind at all."""
+        try:
+            with _readable():
+                async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
+                    break
+        except ApiError as error:
+            if error.status.code == 404:
+                return False
+            raise
+        except httpx2.HTTPStatusError as error:
+            # An API server that knows nothing of the whole group says so in plain text.
+            if error.response.status_code == 404:
+                return False
+            raise
+        return True
+
+    async def find(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """Read all objects with these labels. Raises NotFoundError when there is no such kind."""
+        items, _ = await self._call(self._list(kind, namespace, labels))
+        return cast(list[Object], items)
+
+    async def _list(
+        self, kind: Any, namespace: str, labels: Mapping[str, str] | None
+    ) -> tuple[list[Object], str]:
+        listing = self._client.list(kind, namespace=namespace, labels=labels)
+        with _readable():
+            items = [cast(Object, item) async for item in listing]
+        return items, listing.resourceVersion
+
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
@@ -108,19 +183,17 @@ class Kube:
 
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
         """
-        listing = self._client.list(kind, namespace=namespace, labels=labels)
-        with _readable():
-            items = [cast(Object, item) async for item in listing]
+        items, version = await self._list(kind, namespace, labels)
         yield "LIST", {"items": items}
         watch = self._client.watch(
             kind,
             namespace=namespace,
             labels=labels,
             server_timeout=WATCH_SECONDS,
-            resource_version=listing.resourceVersion,
+            resource_version=version,
         ).__aiter__()
         while True:
-            async with asyncio.timeout(WATCH_SECONDS + 30):
+            async with asyncio.timeout(WATCH_SECONDS + _WATCH_GRACE):
                 with _readable():
                     change, obj = await anext(watch)
             yield change, cast(Object, obj)
@@ -140,7 +213,7 @@ class Kube:
                 "spec": {"replicas": replicas},
             }
         )
-        await self._call(self._client.replace(body, name=name, namespace=namespace))
+        await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
         """Set replicas to 1 if the Deployment is still at `version`.
@@ -153,6 +226,14 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)
 
+    async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
+        """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
+        await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
+
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
@@ -162,23 +243,49 @@ class Kube:
             patch["metadata"] = {"resourceVersion": version}
         return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
 
+    async def annotate(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        annotations: Mapping[str, str | None],
+        version: str,
+    ) -> Object:
+        """Set annotations (None takes one away) of an object that is still at `version`.
+
+        Raises ConflictError, NotFoundError.
+        """
+        patch = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
+        return cast(Object, await self._patch(kind, namespace, name, patch))
+
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return cast(Object, await self._call(self._client.create(kind(obj), namespace=namespace)))
+        return cast(
+            Object, await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
+        )
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return cast(Object, await self._call(self._client.replace(kind(obj), namespace=namespace)))
+        return cast(
+            Object, await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
+        )
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; one that is gone already is fine."""
         with contextlib.suppress(NotFoundError):
-            await self._call(self._client.delete(kind, name, namespace=namespace))
+            await self._write(lambda: self._client.delete(kind, name, namespace=namespace))
 
     async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
-        return await self._call(
-            self._client.patch(kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE)
+        return await self._write(
+            lambda: self._client.patch(
+                kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE
+            )
         )
+
+    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if not self._may_write():
+            raise NotLeadingError("this operator does not lead any more")
+        return await self._call(call())
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:
@@ -189,6 +296,10 @@ class Kube:
                 raise ConflictError(str(error)) from None
             if error.status.code == 404:
                 raise NotFoundError(str(error)) from None
+            self._on_error(str(error.status.code))
+            raise
+        except Unreachable:
+            self._on_error("unreachable")
             raise
 
 

@@ -1,8 +1,9 @@
-"""The operator put together: kopf feeds the world, the planner looks, the reconciler acts."""
+"""The operator put together: kopf feeds the world, the elector lets it act, the planner looks."""
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,13 +13,19 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from . import handlers
+from .accounts import Accounts
 from .console.board import Board
-from .core.spec import OnDelete, SpecError, parse
+from .core.cost import NO_PRICES, PriceTable
+from .core.lease import TIMES, Times
 from .events import Events
-from .kube import ConflictError, EndpointSlice, Kube, NotFoundError, Object, Unreachable
+from .knative.watch import KnativeWatch, Runtime
+from .kube import ConflictError, EndpointSlice, Kube, Object, Unreachable
+from .leader import Elector
 from .metrics import PoolMetrics
+from .pacer import Pacer
 from .planner import Planner
 from .reconcile import Reconciler
+from .records import Records
 from .scrape import Scraper
 from .sleep import Hook, no_hook
 from .views import key_of
@@ -27,14 +34,20 @@ from .world import World
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
-"""How often slices of vanished activators are looked for, and every pool is looked at anyway."""
+"""How often slices of vanished activators and pools that nobody plans to look at are looked for."""
 
-_RESTORE_TRIES = 10
-_RESTORE_PAUSE = 2.0
+PACE_SECONDS = 1.0
+"""How often the turns of coming warm-ups are worked out anew, if any has changed."""
+
+SETTLE_EVERY = 6
+"""In how many sweeps the record of sleeping targets is compared with the pools there are."""
 
 
 class Operator:
-    """One operator over some namespaces. Everything it needs is passed in."""
+    """One operator over some namespaces. Everything it needs is passed in.
+
+    It watches from the beginning, and acts only while it holds the Lease in `lease_namespace`.
+    """
 
     def __init__(
         self,
@@ -43,60 +56,122 @@ class Operator:
         registry: CollectorRegistry,
         *,
         name: str = "kotatsu-operator",
+        starts_per_second: float = 5.0,
+        prices: PriceTable = NO_PRICES,
+        lease_namespace: str = "",
+        times: Times = TIMES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
+        runtime: Runtime = Runtime.AUTO,
     ) -> None:
         self.board = Board(clock)
-        self.world = World(watchers=[self.board])
-        self._kube = kube
+        self.world = World(watchers=[self.board], clock=clock)
         self._namespaces = list(namespaces)
         self._name = name
         self._ready = asyncio.Event()
+        self.elector = Elector(kube, lease_namespace or namespaces[0], name, registry, times=times)
+        # Whatever acts, acts through this: nothing is written after the Lease has run out.
+        self._kube = kube.guarded(lambda: self.elector.leads)
+        self.records = Records(self._kube)
         self._http = httpx.AsyncClient(trust_env=False)
+        self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
+        metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
-            kube=kube,
+            kube=self._kube,
             world=self.world,
-            scraper=Scraper(self._http),
-            events=Events(kube, name),
-            displays=[PoolMetrics(registry), self.board],
+            scraper=Scraper(self._http, clock=clock),
+            events=Events(self._kube, name),
+            displays=[metrics, self.board],
             clock=clock,
+            pacer=self._pacer,
             hook=hook,
+            accounts=Accounts(prices, time.monotonic),
+            remember=self.records.remember,
         )
-        self.planner = Planner(self._reconciler.look, clock)
+        self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
+        self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
+        self._term: asyncio.TaskGroup | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether the watches have begun."""
+        """Whether the watches have begun; one that stands by is Ready too."""
         return self._ready.is_set()
+
+    async def watching(self) -> None:
+        """Wait until the watches have begun."""
+        await self._ready.wait()
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (or, without one, until a signal ends kopf)."""
-        helpers = [
-            asyncio.create_task(self.planner.run(), name="planner"),
-            asyncio.create_task(self._sweep(), name="sweep"),
-        ]
+        ended = asyncio.Event()
+        electing = asyncio.create_task(self.elector.run(self._lead), name="elector")
+        watching = asyncio.create_task(self._watch(ended), name="kopf")
+        stopping = asyncio.create_task(_wait_for(stop), name="stop")
+        knative = asyncio.create_task(self._knative.run(), name="knative")
+        tasks = (electing, watching, stopping)
         try:
-            await kopf.operator(
-                registry=handlers.register(self.world, self.planner, self._restore),
-                settings=handlers.operator_settings(),
-                namespaces=self._namespaces,
-                standalone=True,
-                # Given, since kopf would look up the login name of a user an image need not have.
-                identity=cast(Any, self._name),
-                stop_flag=stop,
-                ready_flag=self._ready,
-            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # Let go of the Lease first: kopf takes its time to end.
+            electing.cancel()
+            await asyncio.wait([electing])
+            ended.set()
+            await watching
+            if not electing.cancelled():
+                electing.result()  # it has failed: so does the process, and starts afresh
         finally:
-            for task in helpers:
+            for task in (*tasks, knative):
                 task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await asyncio.gather(*tasks, knative, return_exceptions=True)
             await self._http.aclose()
 
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=handlers.register(self.world, self.planner, self._pool_gone),
+            settings=handlers.operator_settings(),
+            namespaces=self._namespaces,
+            standalone=True,
+            # Given, since kopf would look up the login name of a user an image need not have.
+            identity=cast(Any, self._name),
+            stop_flag=stop,
+            ready_flag=self._ready,
+        )
+
+    async def _lead(self) -> None:
+        """Act, until cancelled. Nothing remembered from before still holds: others have led."""
+        self._reconciler.reset()
+        self.records.reset()
+        try:
+            async with asyncio.TaskGroup() as term:
+                self._term = term
+                term.create_task(self.planner.run(), name="planner")
+                term.create_task(self._sweep(), name="sweep")
+                term.create_task(self._pace(), name="pace")
+        finally:
+            self._term = None
+            self._reconciler.reset()  # its metrics are the next leader's to tell
+
+    async def _pool_gone(self, pool: Object) -> None:
+        """Hand a deleted pool to the leader; what nobody led through, its next sweep finds."""
+        if self._term is not None:
+            self._term.create_task(self._give_back(pool), name="give back")
+
+    async def _give_back(self, pool: Object) -> None:
+        try:
+            await self.records.gone(pool, self.world.pools)
+        except (ConflictError, *Unreachable) as error:
+            log.warning("%s/%s was deleted; its target has to wait: %s", *key_of(pool), error)
+
     async def _sweep(self) -> None:
+        count = 0
         while True:
+            if count % SETTLE_EVERY == 0:
+                for namespace in self._namespaces:
+                    await self._settle(namespace)
             await asyncio.sleep(SWEEP_SECONDS)
+            count += 1
             for key in self.world.pools:
-                self.planner.touch(key)
+                if not self.planner.knows(key):
+                    self.planner.touch(key)
             for orphan in self.world.orphans(self._namespaces):
                 log.info("removing slice %s/%s: its activator is gone", *orphan.key)
                 try:
@@ -104,33 +179,31 @@ class Operator:
                 except (ConflictError, *Unreachable) as error:
                     log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
 
-    async def _restore(self, pool: Object) -> None:
-        """Give a deleted pool's sleeping target its replicas back (spec.onDelete: Restore)."""
-        key, status = key_of(pool), pool.get("status") or {}
+    async def _pace(self) -> None:
+        while True:
+            await asyncio.sleep(PACE_SECONDS)
+            self._pacer.settle()
+
+    async def _settle(self, namespace: str) -> None:
+        """Find pools that went unseen: while no operator ran, or between two watches."""
+        known = {k: p["metadata"]["uid"] for k, p in self.world.pools.items() if k[0] == namespace}
         try:
-            spec = parse(pool["spec"])
-        except SpecError:
+            there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
+        except (ConflictError, *Unreachable) as error:
+            log.warning("cannot settle the record of namespace %s: %s", namespace, error)
             return
-        others = self.world.pools_of_deployment((key[0], spec.target.name))
-        replicas = status.get("restoreReplicas")
-        if spec.on_delete is OnDelete.KEEP or replicas is None or others:
-            return
-        for _ in range(_RESTORE_TRIES):
-            try:
-                scale = await self._kube.get_scale(key[0], spec.target.name)
-                if scale.replicas > 0:
-                    return
-                await self._kube.put_scale(key[0], spec.target.name, replicas, scale.version)
-            except ConflictError:
-                continue  # whoever else writes to the Deployment need not have scaled it
-            except NotFoundError as error:
-                log.info("%s/%s was deleted, and so is its target: %s", *key, error)
-                return
-            except Unreachable as error:
-                log.warning("%s/%s was deleted; its target has to wait: %s", *key, error)
-                await asyncio.sleep(_RESTORE_PAUSE)
-                continue
-            name = spec.target.name
-            log.info("%s/%s was deleted: %s has %d replicas again", *key, name, replicas)
-            return
-        log.error("%s/%s was deleted, but its target could not be given back its replicas", *key)
+        for key, uid in known.items():
+            pool = self.world.pools.get(key)
+            if uid not in there and pool is not None and pool["metadata"]["uid"] == uid:
+                log.info("%s/%s was deleted unseen", *key)
+                self.world.forget_pool(key)
+                self.planner.touch(key)
+
+
+async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:
+    if stop is None:
+        await asyncio.Event().wait()
+    elif isinstance(stop, asyncio.Event):
+        await stop.wait()
+    else:
+        await asyncio.to_thread(stop.wait)

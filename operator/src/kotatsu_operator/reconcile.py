@@ -1,28 +1,38 @@
 """One look at one pool: observe, decide, act, write down."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from .acceptance import Refusal, accept
-from .core.cost import Ledger, accrue
+from .acceptance import Accepted, Refusal, accept
+from .accounts import Account, Accounts
+from .autoscaling import set_minimum
+from .conditions import target_conditions, transitions
+from .contest import foreign_write
+from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
-from .core.spec import PoolSpec
+from .core.ledger import Ledger
+from .core.spec import PoolSpec, RouteMode
 from .core.state import Decision, Demand, Memory, Note, Observation, Phase
 from .events import Events
-from .kube import ConflictError, Kube, NotFoundError, Object
-from .scrape import Scraper
-from .sleep import Hook, no_hook, try_sleep
+from .hpa import read_autoscaler
+from .knative import floor as knative
+from .knative.view import kept_status
+from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
+from .pacer import Pacer
+from .rollout import ready_of_template, template_hash
+from .scrape import Scraper, Silence
+from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
     Status,
     condition,
     date_conditions,
     decided_status,
     pool_conditions,
-    read_ledger,
     read_memory,
     worth_writing,
 )
@@ -33,6 +43,10 @@ log = logging.getLogger(__name__)
 
 BEAT = timedelta(seconds=2)
 """How often an awake pool's pods are asked what they are doing."""
+
+BEATS_PER_SECOND = 100
+"""Awake pools are asked less often where there are so many that asking would take a core: whatever
+happens to them by itself (pods, edits, announcements) is seen at once all the same."""
 
 RETRY = timedelta(milliseconds=200)
 """How soon a look that lost a race, or found a request in flight while draining, is repeated."""
@@ -50,6 +64,9 @@ class Display(Protocol):
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
 
+    def rest(self, key: Key) -> None:
+        """Nothing is decided on this pool here any more: another operator may lead."""
+
 
 @dataclass
 class Reconciler:
@@ -62,17 +79,33 @@ class Reconciler:
     displays: Sequence[Display]
     clock: Callable[[], datetime]
     hook: Hook = no_hook
+    pacer: Pacer = field(default_factory=Pacer)
+    accounts: Accounts = field(default_factory=Accounts)
+    remember: Remember = no_record
     _memory: dict[Key, Memory] = field(default_factory=dict)
-    _ledger: dict[Key, Ledger] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
+    _awake: set[Key] = field(default_factory=set)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a deleted pool."""
         self._memory.pop(key, None)
-        self._ledger.pop(key, None)
+        self.accounts.forget(key)
         self._written.pop(key, None)
+        self._awake.discard(key)
+        self.pacer.claim(key, None)
         for display in self.displays:
             display.forget(key)
+
+    def reset(self) -> None:
+        """Drop all that is remembered: while another operator leads, it grows old."""
+        for key in self._memory.keys() | self._written.keys():
+            for display in self.displays:
+                display.rest(key)
+        self._memory.clear()
+        self._written.clear()
+        self._awake.clear()
+        self.pacer.reset()
+        self.accounts.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
@@ -81,6 +114,8 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
+        if self.world.knative.is_unknown and key in self.world.pools_of_kind("Service"):
+            return now + RETRY
         judged = accept(key, pool, self.world)
         if isinstance(judged, Refusal):
             await self._refuse(key, pool, judged, now)
@@ -88,29 +123,43 @@ class Reconciler:
         spec = judged.spec
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
-        selector = judged.deployment["spec"]["selector"]
-        pods = self.world.target_pods(key[0], selector)
+        pods = self.world.target_pods(key[0], judged.selector)
+        departed = self.world.take_departed(key[0], judged.selector)
+        account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
-            seen = await self._observe(key, spec, judged.deployment, status, memory, pods)
-            decision = decide(spec, seen, memory, now)
-            return await self._act(key, pool, spec, seen, decision, pods, now)
+            seen = await self._observe(key, judged, status, memory, pods)
+            known = status.get("observedGeneration")
+            edited = known is not None and known != pool["metadata"]["generation"]
+            seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
+            decision = decide(spec, seen, memory, now, account.allowed)
+            self.pacer.claim(key, decision.claim)
+            return await self._act(key, pool, judged, seen, decision, account, now)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
+            await self._reread(key)
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    async def _reread(self, key: Key) -> None:
+        """Read the pool itself: a watch that went silent would lose every race from here on."""
+        with contextlib.suppress(NotFoundError):
+            self.world.keep_pool(await self.kube.get(WarmPool, *key))
 
     # --- observe ---
 
     async def _observe(
         self,
         key: Key,
-        spec: PoolSpec,
-        deployment: Object,
+        judged: Accepted,
         status: Status,
         memory: Memory,
         pods: list[PodView],
     ) -> Observation:
+        spec = judged.spec
+        if spec.target.is_knative:
+            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+        deployment, autoscaler = judged.deployment, judged.autoscaler
         replicas = int(deployment["spec"].get("replicas", 1))
         if replicas > 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
             # The watch may be a moment behind our own write of 0.
@@ -124,25 +173,46 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in pods),
             acknowledged=self.world.acknowledged(key),
             demand=replace(demand, ticket=ticket),
+            template=template_hash(deployment),
+            updated=ready_of_template(deployment),
+            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
+            write=foreign_write(deployment),
         )
 
     async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
-        """Ask every staying pod and every activator; a silent Ready pod makes it unknown."""
+        """Ask every staying pod and every activator.
+
+        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
+        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
+        was never sent any, and silence is all it can do while it starts.
+        """
+        if spec.route is RouteMode.ALWAYS:
+            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not through.silent,
+                silent=through.silent,
+            )
         # Held first: a request that leaves the activator meanwhile is then seen in its pod.
         held = await self.scraper.held(self.world.activators(key[0]), key)
-        known, in_flight, last = held is not None, 0, None
+        silent = [held.why] if isinstance(held, Silence) else []
+        in_flight, last = 0, None
         metrics = spec.metrics
         if metrics is not None:
-            asked = [p for p in pods if p.running and not p.terminating]
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_name)
             answers = await asyncio.gather(*(self.scraper.pod(p, metrics) for p in asked))
             for pod, answer in zip(asked, answers, strict=True):
-                if answer is None:
-                    known = known and not pod.ready
+                if isinstance(answer, Silence):
+                    silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
                     continue
                 in_flight += answer.in_flight
                 if answer.last_request is not None:
                     last = max(last or answer.last_request, answer.last_request)
-        return Demand(in_flight, held or 0, last, known=known)
+        waiting = 0 if isinstance(held, Silence) else held
+        first = silent[0] if silent else ""
+        return Demand(in_flight, waiting, last, known=not silent, silent=first)
 
     # --- act ---
 
@@ -150,26 +220,62 @@ class Reconciler:
         self,
         key: Key,
         pool: Object,
-        spec: PoolSpec,
+        judged: Accepted,
         seen: Observation,
         decision: Decision,
-        pods: list[PodView],
+        account: Account,
         now: datetime,
     ) -> datetime:
+        spec = judged.spec
+        pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
-        ledger = self._accrue(key, pool, spec, pods, now)
+        target = judged.deployment or judged.knative_service
+        ledger = account.foresee(spec, decision.memory, target, now)
+        seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
+        conditions += target_conditions(spec, seen, decision, now)
+        course = knative.plan_course(
+            self.world.knative, key, spec, pool.get("status") or {}, decision.floor
+        )
+        if course is not None:
+            # Written before any Revision is touched: a crash in between forgets nothing.
+            status["knative"] = kept_status(course.kept)
+            conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
+        conditions += account.conditions
+        told = (*decision.notes, *transitions(_conditions(pool), conditions), *account.notes)
+        told += self._never_opens(pool, spec)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
-        await self._tell(key, pool, decision.notes)
+        await self._tell(key, pool, told)
         for display in self.displays:
             display.show(key, seen, decision, ledger)
+        await self.remember(pool, None)
+        if course is not None:
+            await knative.apply(self.kube, self.world.knative, key[0], course.patches)
+        if spec.target.is_knative:
+            return decision.recheck
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
-        return min(decision.recheck, now + BEAT) if awake else decision.recheck
+        (self._awake.add if awake else self._awake.discard)(key)
+        return min(decision.recheck, now + self._beat) if awake else decision.recheck
+
+    @property
+    def _beat(self) -> timedelta:
+        return max(BEAT, timedelta(seconds=len(self._awake) / BEATS_PER_SECOND))
+
+    def _never_opens(self, pool: Object, spec: PoolSpec) -> tuple[Note, ...]:
+        """Windows that a change of clocks swallows, unless the status names them already."""
+        if spec.suspend:
+            return ()
+        told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
+        return tuple(
+            Note("WindowNeverOpens", d.message, warning=True)
+            for d in dropped(spec.windows, spec.zone)
+            if d.message not in told
+        )
 
     async def _scale(self, key: Key, spec: PoolSpec, replicas: int) -> None:
         """Set the target's replicas at the version read; never to 0, which is try_sleep's."""
@@ -196,6 +302,7 @@ class Reconciler:
             self.clock,
             force=decision.force,
             hook=self.hook,
+            remember=self.remember,
         )
         if attempt.pool is not None:
             self.world.keep_pool(attempt.pool)
@@ -210,15 +317,6 @@ class Reconciler:
         return now + RETRY
 
     # --- write down ---
-
-    def _accrue(
-        self, key: Key, pool: Object, spec: PoolSpec, pods: list[PodView], now: datetime
-    ) -> Ledger:
-        ledger = self._ledger.get(key) or read_ledger(pool.get("status") or {})
-        billed = [p.billed for p in pods if p.billed is not None]
-        ledger = accrue(ledger, billed, spec.budget, now) if spec.budget.currency else Ledger()
-        self._ledger[key] = ledger
-        return ledger
 
     async def _refuse(self, key: Key, pool: Object, refusal: Refusal, now: datetime) -> None:
         conditions = [
@@ -257,6 +355,10 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key, note.reason, note.message)
             await self.events.post(pool, note, self.clock())
+
+
+def _name(pod: PodView) -> Key:
+    return pod.key
 
 
 def _conditions(pool: Object) -> list[Status]:

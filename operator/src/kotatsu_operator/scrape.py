@@ -1,9 +1,10 @@
 """Asking pods and activators what they are doing right now."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from math import isfinite
 
 import httpx
@@ -15,6 +16,8 @@ from .views import Key, PodView
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 ACTIVATOR_PORT = "metrics"
 HELD = "kotatsu_activator_held"
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 _LIMIT = 2 * 2**20
 """A metrics page bigger than this is not read to its end: it is broken or hostile."""
 
@@ -27,66 +30,167 @@ class PodAnswer:
     last_request: datetime | None
 
 
+@dataclass(frozen=True)
+class Silence:
+    """Why a pod did not say what it is doing, in words that follow its name."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page that was read: samples by name, and how far ahead of ours its pod's clock is."""
+
+    samples: Mapping[str, list[tuple[Mapping[str, str], float]]]
+    ahead: timedelta
+
+
+class _UnreadableError(Exception):
+    """The page is not one; the message follows the pod's name."""
+
+
+@dataclass(frozen=True)
+class Passing:
+    """What goes through the activators for one pool."""
+
+    active: int
+    """Connections in activity."""
+    held: int
+    last_activity: datetime | None
+    """When a byte last passed."""
+    silent: str = ""
+    """Which activator did not tell, and why; empty when all did."""
+
+
 class Scraper:
     """Reads metrics pages, many at once but never more than `parallel`."""
 
-    def __init__(self, http: httpx.AsyncClient, parallel: int = 64) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        parallel: int = 64,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._http = http
+        self._clock = clock
         self._slots = asyncio.Semaphore(parallel)
 
-    async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | None:
-        """Requests in flight in a pod; None when it does not say."""
-        port = pod.port(metrics.port)
-        if port is None or not pod.ip:
-            return None
-        found = await self._read(
-            pod.ip, port, metrics.path, (metrics.in_flight, metrics.last_request)
-        )
-        if found is None or metrics.in_flight not in found:
-            return None
-        in_flight = count_of(found[metrics.in_flight])
+    async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
+        """Requests in flight in a pod, and when the last one was by our clock."""
+        names = (metrics.in_flight, metrics.last_request)
+        page = await self._read(pod, metrics.port, metrics.path, names)
+        if isinstance(page, Silence):
+            return page
+        where = f"its page {metrics.path} on port {metrics.port}"
+        if metrics.in_flight not in page.samples:
+            return Silence(f"has no metric {metrics.in_flight} on {where}")
+        in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
-            return None
-        last = max(_numbers(found.get(metrics.last_request, ())), default=0.0)
-        return PodAnswer(in_flight, instant(last))
+            return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
+        last = instant(max(_numbers(page.samples.get(metrics.last_request, ())), default=0.0))
+        return PodAnswer(in_flight, None if last is None else last - page.ahead)
 
-    async def held(self, activators: Iterable[PodView], pool: Key) -> int | None:
-        """Requests that the activators hold for a pool; None when one does not answer."""
-        answers = await asyncio.gather(*(self._held_by(pod, pool) for pod in activators))
-        return None if None in answers else sum(a for a in answers if a is not None)
+    async def passing(self, activators: Iterable[PodView], pool: Key) -> Passing:
+        """What goes through the activators for a pool whose pods are not asked (route Always).
 
-    async def _held_by(self, pod: PodView, pool: Key) -> int | None:
-        port = pod.port(ACTIVATOR_PORT)
-        found = None if port is None else await self._read(pod.ip, port, "/metrics", (HELD,))
-        if found is None:
-            return None
-        return count_of(
-            (labels, value)
-            for labels, value in found.get(HELD, ())
-            if (labels.get("namespace"), labels.get("name")) == pool
+        One that is ending still carries connections, so every running one is asked; only the
+        silence of a Ready one makes the answer unknown.
+        """
+        asked = [pod for pod in activators if pod.running]
+        answers = await asyncio.gather(*(self._passing(pod, pool) for pod in asked))
+        said = [a for a in answers if isinstance(a, Passing)]
+        silent = [
+            answer.why
+            for pod, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, Silence) and pod.ready
+        ]
+        return Passing(
+            active=sum(answer.active for answer in said),
+            held=sum(answer.held for answer in said),
+            last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
+            silent=silent[0] if silent else "",
         )
+
+    async def _passing(self, pod: PodView, pool: Key) -> Passing | Silence:
+        page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD, ACTIVE, LAST_ACTIVITY))
+        if isinstance(page, Silence):
+            return Silence(f"activator {pod.key[1]} {page.why}")
+        counts = [count_of(_of(pool, page.samples.get(name, ()))) for name in (ACTIVE, HELD)]
+        active, held = counts
+        if active is None or held is None:
+            return Silence(f"activator {pod.key[1]} carries infinitely many")
+        last = instant(max(_numbers(_of(pool, page.samples.get(LAST_ACTIVITY, ()))), default=0.0))
+        return Passing(active, held, None if last is None else last - page.ahead)
+
+    async def held(self, activators: Iterable[PodView], pool: Key) -> int | Silence:
+        """Requests that the activators hold for a pool, all together."""
+        answers = await asyncio.gather(*(self._held_by(pod, pool) for pod in activators))
+        silent = [a for a in answers if isinstance(a, Silence)]
+        return silent[0] if silent else sum(a for a in answers if not isinstance(a, Silence))
+
+    async def _held_by(self, pod: PodView, pool: Key) -> int | Silence:
+        page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD,))
+        if isinstance(page, Silence):
+            return Silence(f"activator {pod.key[1]} {page.why}")
+        held = count_of(_of(pool, page.samples.get(HELD, ())))
+        return Silence(f"activator {pod.key[1]} holds infinitely many") if held is None else held
 
     async def _read(
-        self, ip: str, port: int, path: str, names: tuple[str, ...]
-    ) -> dict[str, list[tuple[Mapping[str, str], float]]] | None:
-        host = f"[{ip}]" if ":" in ip else ip
+        self, pod: PodView, wanted: str, path: str, names: tuple[str, ...]
+    ) -> _Page | Silence:
+        port = pod.port(wanted)
+        if port is None:
+            return Silence(f"has no port named {wanted}")
+        if not pod.ip:
+            return Silence("has no address yet")
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        where = f"port {port}"
         try:
             async with self._slots, asyncio.timeout(TIMEOUT.read or 2.0):
-                text = await self._page(f"http://{host}:{port}{path}")
-            return None if text is None else parse_samples(text, names)
-        except (httpx.HTTPError, TimeoutError, ValueError, OSError):
-            return None
+                text, ahead = await self._page(f"http://{host}:{port}{path}")
+            return _Page(parse_samples(text, names), ahead)
+        except _UnreadableError as error:
+            return Silence(f"{error} for {path} on {where}")
+        except ValueError:
+            return Silence(f"answers for {path} on {where} with what is not a metrics page")
+        except (TimeoutError, httpx.TimeoutException):
+            return Silence(f"does not answer on {where} within {TIMEOUT.read or 2.0:g} s")
+        except httpx.ConnectError:
+            return Silence(f"refuses connections on {where}")
+        except (httpx.HTTPError, OSError) as error:
+            return Silence(f"breaks off on {where} ({type(error).__name__})")
 
-    async def _page(self, url: str) -> str | None:
+    async def _page(self, url: str) -> tuple[str, timedelta]:
         async with self._http.stream("GET", url, timeout=TIMEOUT) as response:
             if response.status_code != httpx.codes.OK:
-                return None
+                raise _UnreadableError(f"answers {response.status_code}")
+            ahead = clock_skew(response.headers.get("date"), self._clock())
             body = b""
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > _LIMIT:
-                    return None
-        return body.decode()
+                    raise _UnreadableError("sends more than 2 MiB")
+        return body.decode(), ahead
+
+
+_SKEW = timedelta(seconds=3)
+"""A Date header is cut to the second, kept for another by many servers, and a moment old: a
+difference up to this is none."""
+
+
+def clock_skew(date: str | None, now: datetime) -> timedelta:
+    """How far the clock behind a Date header is ahead of ours (behind: negative).
+
+    Zero without a header, or when the difference is one that any answer has.
+    """
+    try:
+        there = parsedate_to_datetime(date) if date is not None else now
+    except ValueError:
+        return timedelta()
+    if there.tzinfo is None:
+        there = there.replace(tzinfo=UTC)
+    ahead = there - now
+    return ahead if abs(ahead) > _SKEW else timedelta()
 
 
 def parse_samples(
@@ -105,14 +209,22 @@ def parse_samples(
     return found
 
 
+def _of(
+    pool: Key, samples: Iterable[tuple[Mapping[str, str], float]]
+) -> list[tuple[Mapping[str, str], float]]:
+    return [s for s in samples if (s[0].get("namespace"), s[0].get("name")) == pool]
+
+
 def _numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
     return [value for _, value in samples if value == value]  # a NaN is not equal to itself
 
 
 def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite."""
-    total = sum(_numbers(samples))
-    return max(0, round(total)) if isfinite(total) else None
+    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite or all are NaN."""
+    given = list(samples)
+    numbers = _numbers(given)
+    total = sum(numbers)
+    return max(0, round(total)) if isfinite(total) and (numbers or not given) else None
 
 
 def instant(seconds: float) -> datetime | None:

@@ -33,6 +33,14 @@ class SleepStep(enum.StrEnum):
 Hook = Callable[[Key, SleepStep], Awaitable[None]]
 
 
+Remember = Callable[[Object, int | None], Awaitable[None]]
+"""Writes down what a pool's target gets back; with the replicas, before a pool sleeps."""
+
+
+async def no_record(_pool: Object, _replicas: int | None) -> None:
+    """Write nothing down."""
+
+
 async def no_hook(_pool: Key, _step: SleepStep) -> None:
     """Do nothing between the steps."""
 
@@ -60,6 +68,7 @@ async def try_sleep(
     *,
     force: bool,
     hook: Hook = no_hook,
+    remember: Remember = no_record,
 ) -> Attempt:
     """Steps 4 to 6 for one pool. `look` scrapes afresh; `force` ignores requests in flight."""
     namespace, name = key
@@ -72,6 +81,8 @@ async def try_sleep(
     stale = _changed(pool, memory, generation)
     if stale:
         return Attempt(False, stale, pool)
+    restore = int((pool.get("status") or {}).get("restoreReplicas", max(scale.replicas, 1)))
+    await remember(pool, restore)
 
     demand = await look()
     if not force and (not demand.known or demand.concurrency > 0):
@@ -80,8 +91,7 @@ async def try_sleep(
     await hook(key, SleepStep.BEFORE_ANNOUNCING)
     asleep = asleep_after(memory, spec, now())
     status = memory_status(asleep, spec)
-    if "restoreReplicas" not in (pool.get("status") or {}):
-        status["restoreReplicas"] = max(scale.replicas, 1)
+    status["restoreReplicas"] = restore
     try:
         pool = await kube.patch_status(namespace, name, status, pool["metadata"]["resourceVersion"])
     except ConflictError:
@@ -106,8 +116,6 @@ def _changed(pool: Object, memory: Memory, generation: int) -> str:
     if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
         return "the phase was changed by somebody else"
     ticket = moment((status.get("demand") or {}).get("at"))
-    if ticket is not None and memory.since is not None and ticket > memory.since:
-        known = memory.last_active
-        if known is None or ticket > known:
-            return "a request was announced"
+    if ticket is not None and ticket != memory.ticket:
+        return "a request was announced"
     return ""

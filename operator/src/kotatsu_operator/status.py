@@ -1,15 +1,19 @@
 """WarmPool.status: the decision's memory written down, and the conditions people read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from .core.activity import override_end
-from .core.cost import Ledger
+from .core.autoscaler import Original
+from .core.budget import Standing
+from .core.clock_changes import dropped
+from .core.contest import Contest
 from .core.durations import format_duration, parse_duration
-from .core.spec import PoolSpec
+from .core.ledger import Ledger, Spent
+from .core.spec import Period, PoolSpec
 from .core.state import (
     Decision,
     Memory,
@@ -18,6 +22,7 @@ from .core.state import (
     Phase,
     Reason,
     Route,
+    Tally,
     WarmUp,
 )
 from .views import moment
@@ -43,6 +48,10 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     opening = status.get("lastOpening") or {}
     phase, epoch = Phase(status["phase"]), int(route.get("epoch", 0))
     same = (phase, epoch) == (transient.phase, transient.epoch)
+    unknown_since = transient.unknown_since
+    if not same or transient.since is None:
+        unknown_since = moment(status.get("demandUnknownSince"))
+    demand, template = status.get("demand") or {}, status.get("template") or {}
     return replace(
         transient if same else Memory(last_active=transient.last_active),
         phase=phase,
@@ -50,10 +59,18 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         since=moment(status.get("phaseSince")),
         route=Route(route.get("target", Route.NATIVE)),
         epoch=epoch,
+        unknown_since=unknown_since,
         last_active=transient.last_active or moment(status.get("lastActive")),
         warm_ups=tuple(
-            WarmUp(float(w["seconds"]), int(w["replicas"])) for w in status.get("warmUps") or ()
+            WarmUp(float(w["seconds"]), int(w["replicas"]), w.get("template", ""))
+            for w in status.get("warmUps") or ()
         ),
+        ticket=moment(demand.get("seen")),
+        ticket_seen=moment(demand.get("seenAt")),
+        template=template.get("hash", ""),
+        proven=bool(template.get("proven")),
+        original=read_original(status),
+        contest=_read_contest(status.get("contest") or {}),
         override_key=override.get("key", ""),
         override_seen=moment(override.get("seenAt")),
         override_done=bool(override.get("done")),
@@ -64,20 +81,101 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
             datetime.fromisoformat(opening["at"]),
             moment(opening.get("readyAt")),
             bool(opening.get("cold")),
+            int(opening.get("replicas", 0)),
+            bool(opening.get("excused")),
         ),
         lead=parse_duration(status.get("lead", "0s")),
+        ahead=parse_duration(status.get("ahead", "0s")),
+        windows=Tally(**{name: int(count) for name, count in _tally(status).items()}),
     )
+
+
+def _tally(status: Mapping[str, Any]) -> dict[str, Any]:
+    known = status.get("windows") or {}
+    return {name: known.get(name, 0) for name in ("ready", "cold", "late")}
+
+
+def read_original(status: Mapping[str, Any]) -> Original | None:
+    """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
+    hpa = status.get("hpa")
+    return Original(hpa["name"], int(hpa["minReplicas"])) if hpa else None
+
+
+def original_status(original: Original | None) -> Status | None:
+    """The part of the status that `read_original` reads."""
+    if original is None:
+        return None
+    return {"name": original.name, "minReplicas": original.min_replicas}
+
+
+def _read_contest(raw: Mapping[str, Any]) -> Contest | None:
+    seen_at = moment(raw.get("seenAt"))
+    if seen_at is None:
+        return None
+    return Contest(
+        raw["by"], moment(raw.get("writtenAt")), seen_at, int(raw["count"]), bool(raw["applied"])
+    )
+
+
+def _contest_status(contest: Contest | None) -> Status | None:
+    if contest is None:
+        return None
+    return {
+        "by": contest.by,
+        "writtenAt": stamp(contest.write_at),
+        "seenAt": stamp(contest.seen_at),
+        "count": contest.count,
+        "applied": contest.applied,
+    }
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
     """The ledger as the status keeps it."""
     cost = status.get("cost") or {}
+    currency, before = cost.get("currency", ""), cost.get("previous")
     return Ledger(
-        currency=cost.get("currency", ""),
+        currency=currency,
         period_start=moment(cost.get("periodStart")),
         accrued=Decimal(cost.get("accrued", "0")),
         at=moment(cost.get("at")),
+        period=Period(cost.get("period", Period.MONTH)),
+        period_end=moment(cost.get("periodEnd")),
+        exhausted_at=moment(cost.get("exhaustedAt")),
+        previous=None
+        if not before
+        else Spent(
+            before.get("currency", currency),
+            datetime.fromisoformat(before["periodStart"]),
+            Decimal(before["accrued"]),
+        ),
     )
+
+
+def cost_status(ledger: Ledger) -> Status | None:
+    """The ledger written down; None for a pool without prices."""
+    if not ledger.currency:
+        return None
+    before, limit, expected = ledger.previous, ledger.limit, ledger.forecast
+    return {
+        "currency": ledger.currency,
+        "period": ledger.period.value,
+        "periodStart": stamp(ledger.period_start),
+        "periodEnd": stamp(ledger.period_end),
+        "accrued": f"{ledger.accrued:.6f}",
+        "ratePerHour": f"{ledger.rate:.6f}",
+        "forecast": None if expected is None else f"{expected:.2f}",
+        "at": stamp(ledger.at),
+        "limit": None if limit is None else str(limit),
+        "exhausted": None if limit is None else ledger.exhausted_at is not None,
+        "exhaustedAt": stamp(ledger.exhausted_at),
+        "previous": None
+        if before is None
+        else {
+            "currency": before.currency,
+            "periodStart": stamp(before.period_start),
+            "accrued": f"{before.accrued:.6f}",
+        },
+    }
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
@@ -89,10 +187,23 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "reason": memory.reason.value,
         "route": {"target": memory.route.value, "epoch": memory.epoch},
         "lead": format_duration(memory.lead),
+        "ahead": format_duration(memory.ahead) if memory.ahead else None,
+        "windows": asdict(memory.windows),
         "lastActive": stamp(memory.last_active),
         "warmUps": [
-            {"seconds": round(w.seconds, 3), "replicas": w.replicas} for w in memory.warm_ups
+            {"seconds": round(w.seconds, 3), "replicas": w.replicas, "template": w.template}
+            for w in memory.warm_ups
         ],
+        "demandUnknownSince": stamp(memory.unknown_since),
+        "template": {"hash": memory.template, "proven": memory.proven},
+        "hpa": original_status(memory.original),
+        "contest": _contest_status(memory.contest),
+        # An activator writes the rest of `demand`.
+        **(
+            {}
+            if memory.ticket is None
+            else {"demand": {"seen": stamp(memory.ticket), "seenAt": stamp(memory.ticket_seen)}}
+        ),
         "override": None
         if override is None
         else {
@@ -109,6 +220,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             "readyAt": stamp(opening.ready_at),
             "early": None if opening.early is None else format_duration(opening.early),
             "cold": opening.cold,
+            "replicas": opening.replicas,
+            "excused": opening.excused or None,
         },
     }
 
@@ -124,15 +237,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
         "nextTransition": None
         if coming is None
         else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
-        "cost": None
-        if not ledger.currency
-        else {
-            "currency": ledger.currency,
-            "periodStart": stamp(ledger.period_start),
-            "accrued": f"{ledger.accrued:.6f}",
-            "ratePerHour": f"{ledger.rate:.6f}",
-            "at": stamp(ledger.at),
-        },
+        "cost": cost_status(ledger),
     }
 
 
@@ -157,6 +262,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     no_activator = seen.acknowledged is None
     if asleep and no_activator:
         ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)
+    elif asleep and decision.memory.reason is Reason.BUDGET:
+        ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
     elif asleep:
         ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
     elif phase is Phase.WARMING:
@@ -175,6 +282,9 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     accepted = condition("Accepted", True, "Accepted", "the spec is in force")
     if spec.suspend:
         accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+    elif never := dropped(spec.windows, spec.zone):
+        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
 
 
@@ -182,6 +292,18 @@ _NO_ACTIVATOR = (
     "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
     "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
 )
+
+
+_BUDGET_EXHAUSTED = (
+    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
+    "is raised"
+)
+
+
+def budget_condition(standing: Standing, message: str) -> Status:
+    """BudgetAvailable: whether the pool may still begin to spend."""
+    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
+    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
 
 
 def date_conditions(
@@ -198,22 +320,28 @@ def date_conditions(
     return dated
 
 
-_QUIET = ("lastActive", "cost")
+_QUIET = (
+    "lastActive",
+    "demandUnknownSince",
+    "cost.accrued",
+    "cost.ratePerHour",
+    "cost.forecast",
+    "cost.at",
+)
 """Fields that change all the time: they alone are written once a minute, not at each look."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status says something the old one does not."""
-    for name, value in new.items():
-        if name in _QUIET and not quiet_too:
-            continue
-        if not _same(value, old.get(name)):
-            return True
-    return False
+    # That nothing has been spent since is no news: a sleeping pool writes nothing.
+    quiet = ("cost.at",) if quiet_too else _QUIET
+    return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
-def _same(new: Any, old: Any) -> bool:
+def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+    if name in quiet:
+        return True
     if isinstance(new, dict):
         known = old if isinstance(old, dict) else {}
-        return all(_same(value, known.get(name)) for name, value in new.items())
+        return all(_same(value, known.get(n), f"{name}.{n}", quiet) for n, value in new.items())
     return bool(new == old)

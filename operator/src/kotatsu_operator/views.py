@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any
 
-from .core.cost import BilledPod, parse_quantity
+from .core.cost import is_sidecar, pod_requests
+from .core.ledger import BilledPod
 from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
@@ -16,6 +16,10 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 ACTIVATOR_LABELS = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
 
+OPERATOR = "kotatsu-operator"
+ACTIVATOR = "kotatsu-activator"
+"""The field managers under which operator and activator write."""
+
 Key = tuple[str, str]
 """(namespace, name)."""
 
@@ -23,6 +27,14 @@ Key = tuple[str, str]
 def key_of(obj: Object) -> Key:
     """Namespace and name of an object."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def scales(autoscaler: Object) -> Key | None:
+    """The Deployment that a HorizontalPodAutoscaler scales; None when it scales something else."""
+    target = autoscaler["spec"]["scaleTargetRef"]
+    if target.get("kind") != "Deployment":
+        return None
+    return autoscaler["metadata"].get("namespace", ""), target["name"]
 
 
 def moment(text: str | None) -> datetime | None:
@@ -59,18 +71,15 @@ class PodView:
     ready: bool
     running: bool
     terminating: bool
+    has_served: bool
+    """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
     scheduled_at: datetime | None
-    requests: Mapping[str, Decimal]
     ports: Mapping[str, int]
     probe: Mapping[str, Any] | None
     """The readiness probe of the first container that has one."""
-
-    @property
-    def billed(self) -> BilledPod | None:
-        """The pod as the ledger sees it; None before it was scheduled."""
-        if self.scheduled_at is None:
-            return None
-        return BilledPod(self.scheduled_at, self.requests)
+    billed: BilledPod | None = None
+    """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
+    """
 
     def port(self, wanted: str | int) -> int | None:
         """Number of a container port given by name or number."""
@@ -86,18 +95,19 @@ def pod_view(obj: Object) -> PodView:
     scheduled = conditions.get("PodScheduled", {})
     running = status.get("phase") == "Running"
     ports: dict[str, int] = {}
-    requests: dict[str, Decimal] = {}
     probe = None
     # A sidecar is an init container that stays; it requests and serves like any other.
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     for container in [*(spec.get("containers") or ()), *sidecars]:
         for port in container.get("ports") or ():
             ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
-        for resource, text in (container.get("resources", {}).get("requests") or {}).items():
-            requests[resource] = requests.get(resource, Decimal(0)) + parse_quantity(text)
         probe = probe or container.get("readinessProbe")
     over = status.get("phase") in ("Succeeded", "Failed")
-    is_scheduled = scheduled.get("status") == "True" and not over
+    began = moment(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
+    ended = _ended(status) if over else None
+    billed = None
+    if began is not None and (ended is not None or not over):
+        billed = BilledPod(began, pod_requests(spec), meta["uid"], ended)
     return PodView(
         key=key_of(obj),
         uid=meta["uid"],
@@ -107,11 +117,31 @@ def pod_view(obj: Object) -> PodView:
         ready=running and conditions.get("Ready", {}).get("status") == "True",
         running=running,
         terminating="deletionTimestamp" in meta,
-        scheduled_at=moment(scheduled.get("lastTransitionTime")) if is_scheduled else None,
-        requests=requests,
+        has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
+        scheduled_at=None if over else began,
         ports=ports,
         probe=probe,
+        billed=billed,
     )
+
+
+_SAME_MOMENT = timedelta(seconds=1)
+"""The kubelet writes a pod's start and its first conditions in one go, cut to the second."""
+
+
+def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod is Ready or was: it starts not Ready, and a later change came from Ready."""
+    started, changed = moment(status.get("startTime")), moment(ready.get("lastTransitionTime"))
+    if ready.get("status") == "True":
+        return True
+    return started is not None and changed is not None and changed - started > _SAME_MOMENT
+
+
+def _ended(status: Mapping[str, Any]) -> datetime | None:
+    """When the last container of a finished pod ended."""
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
+    ends = [moment((state.get("terminated") or {}).get("finishedAt")) for state in states]
+    return max((end for end in ends if end is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -133,6 +163,11 @@ def is_ours(obj: Object) -> bool:
     return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
+def _epoch(text: str) -> int:
+    """An epoch; whatever is not a number, since somebody has edited it, acknowledges nothing."""
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
 def slice_view(obj: Object) -> SliceView:
     """Read an activator's EndpointSlice; without endpoints it is a tombstone and not ready."""
     meta = obj["metadata"]
@@ -144,6 +179,6 @@ def slice_view(obj: Object) -> SliceView:
         pool=meta["labels"].get(POOL_LABEL, ""),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
-        epoch=int((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, 0)),
+        epoch=_epoch((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, "0")),
         ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
     )

@@ -1,10 +1,14 @@
 """What the operator has seen of the cluster, indexed by what it asks for."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .core.ledger import BilledPod
+from .indexed import Indexed
+from .knative.view import KnativeWorld
 from .kube import Object, version_of
 from .views import (
     ACTIVATOR_LABELS,
@@ -14,9 +18,16 @@ from .views import (
     is_ours,
     key_of,
     pod_view,
+    scales,
     selects,
     slice_view,
 )
+
+_DEPARTED = 1000
+"""How many pods that are gone are kept in a namespace until their pool's ledger has them."""
+
+Departed = deque[tuple[Mapping[str, str], BilledPod]]
+"""Labels and bill of pods that are gone."""
 
 
 class Watcher(Protocol):
@@ -31,14 +42,30 @@ class Watcher(Protocol):
 
 @dataclass
 class World:
-    """The latest version of every object of interest; fed by watches, read by the planner."""
+    """The latest version of every object of interest; fed by watches, read by the planner.
+
+    Nothing here goes through all of a kind: with a thousand pools each event and each look would.
+    """
 
     watchers: Sequence[Watcher] = ()
 
-    pools: dict[Key, Object] = field(default_factory=dict)
-    deployments: dict[Key, Object] = field(default_factory=dict)
-    pods: dict[str, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
-    slices: dict[Key, SliceView] = field(default_factory=dict)
+    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
+    deployments: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_handle))
+    pods: dict[str, Indexed[str, PodView]] = field(
+        default_factory=lambda: defaultdict(lambda: Indexed(lambda pod: pod.labels.items()))
+    )
+    slices: Indexed[Key, SliceView] = field(
+        default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
+    )
+    services: dict[Key, Object] = field(default_factory=dict)
+    autoscalers: Indexed[Key, Object] = field(
+        default_factory=lambda: Indexed(lambda obj: [scales(obj)])
+    )
+    knative: KnativeWorld = field(default_factory=KnativeWorld)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _departed: dict[str, Departed] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
+    )
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -72,8 +99,11 @@ class World:
         return view
 
     def forget_pod(self, key: Key) -> None:
-        """Forget a Pod that is gone."""
-        self.pods[key[0]].pop(key[1], None)
+        """Forget a Pod that is gone, once its pool has paid for its last moments."""
+        view = self.pods[key[0]].pop(key[1], None)
+        if view is not None and view.billed is not None and view.billed.gone_at is None:
+            bill = replace(view.billed, gone_at=self.clock())
+            self._departed[key[0]].append((view.labels, bill))
 
     def keep_slice(self, obj: Object) -> SliceView | None:
         """Remember an activator's slice; None when the slice is somebody else's."""
@@ -83,34 +113,87 @@ class World:
         self.slices[view.key] = view
         return view
 
+    def keep_service(self, service: Object) -> None:
+        """Remember a Service."""
+        self.services[key_of(service)] = service
+
+    def keep_autoscaler(self, autoscaler: Object) -> None:
+        """Remember a HorizontalPodAutoscaler."""
+        self.autoscalers[key_of(autoscaler)] = autoscaler
+
+    def autoscalers_of(self, target: Key) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale a Deployment, by name."""
+        return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
+
+    def pools_of_autoscaler(self, key: Key) -> list[Key]:
+        """The pools whose status remembers this HorizontalPodAutoscaler, oldest first."""
+        return self._oldest_first(("hpa", key))
+
+    def pools_of_service(self, key: Key) -> list[Key]:
+        """The pools that this Service wakes, oldest first; a Knative Service is another thing."""
+        return self._oldest_first(("service", key))
+
     def pools_of_deployment(self, key: Key) -> list[Key]:
         """The pools whose target is this Deployment, oldest first (then by name)."""
-        pools = [
-            (pool["metadata"].get("creationTimestamp", ""), pool_key)
-            for pool_key, pool in self.pools.items()
-            if pool_key[0] == key[0] and pool["spec"]["targetRef"]["name"] == key[1]
-        ]
-        return [pool_key for _, pool_key in sorted(pools)]
+        return self._oldest_first(("target", "Deployment", key))
 
-    def target_pods(self, namespace: str, selector: dict[str, Any]) -> list[PodView]:
+    def pools_of_knative_service(self, key: Key) -> list[Key]:
+        """The pools whose target is this Knative Service, oldest first (then by name)."""
+        return self._oldest_first(("target", "Service", key))
+
+    def pools_of_kind(self, kind: str) -> list[Key]:
+        """The pools whose target is of this kind."""
+        return self.pools.having(("kind", kind))
+
+    def _oldest_first(self, term: Hashable) -> list[Key]:
+        keys = self.pools.having(term)
+        made = {key: self.pools[key]["metadata"].get("creationTimestamp", "") for key in keys}
+        return sorted(made, key=lambda key: (made[key], key))
+
+    def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
-        return [p for p in self.pods[namespace].values() if selects(selector, p.labels)]
+        pods = self.pods[namespace]
+        labels = list((selector.get("matchLabels") or {}).items())
+        # The rarest of its labels leads to few pods; without any there are only expressions.
+        names = pods.having(min(labels, key=pods.count)) if labels else list(pods)
+        return [pods[name] for name in names if selects(selector, pods[name].labels)]
+
+    def pools_of_pod(self, namespace: str, labels: Mapping[str, str]) -> list[Key]:
+        """The pools whose target selects a pod with these labels."""
+        terms = [(namespace, *label) for label in labels.items()]
+        found: dict[Key, None] = {}
+        for term in [*terms, (namespace, "", "")]:
+            for key in self.deployments.having(term):
+                if selects(self.deployments[key]["spec"]["selector"], labels):
+                    found |= dict.fromkeys(self.pools_of_deployment(key))
+        return list(found)
+
+    def take_departed(self, namespace: str, selector: dict[str, Any]) -> list[BilledPod]:
+        """The bills of a Deployment's pods that have gone since this was last asked."""
+        departed = self._departed[namespace]
+        taken = [(labels, bill) for labels, bill in departed if selects(selector, labels)]
+        for entry in taken:
+            departed.remove(entry)
+        return [bill for _, bill in taken]
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""
-        wanted = {"matchLabels": ACTIVATOR_LABELS}
-        return [p for p in self.target_pods(namespace, wanted) if p.ready and not p.terminating]
+        return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
+
+    def activator_pods(self, namespace: str) -> list[PodView]:
+        """All activator pods of a namespace, also those that are starting or ending."""
+        return self.target_pods(namespace, {"matchLabels": ACTIVATOR_LABELS})
 
     def acknowledged(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without any."""
         activators = self.activators(key[0])
         if not activators:
             return None
-        epochs = {
-            s.pod_uid: s.epoch
-            for s in self.slices.values()
-            if s.key[0] == key[0] and s.pool == key[1] and s.ready
-        }
+        epochs: dict[str, int] = {}
+        for s in map(self.slices.__getitem__, self.slices.having(key)):
+            # One slice for each address family: the pod has acknowledged what all of them say.
+            if s.ready:
+                epochs[s.pod_uid] = min(s.epoch, epochs.get(s.pod_uid, s.epoch))
         return min(epochs.get(pod.uid, 0) for pod in activators)
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
@@ -121,3 +204,22 @@ class World:
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+
+def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
+    """What a pool is found by: its target, what wakes it, and the autoscaler it remembers."""
+    key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
+    yield "kind", target["kind"]
+    yield "target", target["kind"], (key[0], target["name"])
+    if target["kind"] != "Service":
+        yield "service", (key[0], pool["spec"].get("service") or target["name"])
+    autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
+    if autoscaler:
+        yield "hpa", (key[0], autoscaler)
+
+
+def _handle(deployment: Object) -> list[tuple[str, str, str]]:
+    """One label that every pod of a Deployment has; empty when there is none to name."""
+    labels = sorted((deployment["spec"]["selector"].get("matchLabels") or {}).items())
+    namespace = key_of(deployment)[0]
+    return [(namespace, *label) for label in labels[:1]] or [(namespace, "", "")]

@@ -23,8 +23,8 @@ from tests.operator.cluster import (
 
 pytestmark = pytest.mark.timeout(20)
 
-ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
-NAME = slice_name("voice", ME)
+ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+NAME = slice_name("voice", ME, "IPv4")
 ACCEPTED = [{"type": "Accepted", "status": "True"}]
 ASLEEP = {
     "phase": "Asleep",
@@ -144,7 +144,7 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(house):
 
     house.kube.on("follow", wait)
     house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
-    await eventually(lambda: len(house.activator.view.synced) == 3)
+    await eventually(lambda: len(house.activator.view.synced) == 4)
     await asyncio.sleep(0.02)
     assert house.kube.writes == []
     gate.set()

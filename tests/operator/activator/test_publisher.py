@@ -17,12 +17,13 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
-OTHER = Self("demo", "activator-2", "uid-activator-2", "127.0.0.1", "node-b")
-NAME = slice_name("voice", ME)
+ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+OTHER = Self("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
+NAME = slice_name("voice", ME, "IPv4")
 
 
-def pool(route="Activator", epoch=1, *, accepted="True", name="voice", **spec):
+def pool(route="Activator", epoch=1, *, accepted="True", name="voice", route_mode="Auto", **spec):
+    spec["route"] = route_mode
     status = {
         "phase": "Asleep" if route == "Activator" else "Warm",
         "route": {"target": route, "epoch": epoch},
@@ -202,6 +203,65 @@ async def test_a_port_that_the_service_gets_later_is_published_too(house):
     assert is_listened_on(ports["admin"])
 
 
+# --- address families ---
+
+
+DUAL = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a")
+
+
+def dual_stack(*of_service):
+    made = service()
+    made["spec"]["ipFamilies"] = list(of_service)
+    return made
+
+
+async def test_a_dual_stack_service_gets_a_slice_and_a_listener_for_each_family(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv6", "IPv4"))
+    await house.sync(pool())
+    made = {s["addressType"]: s for s in house.kube.all("EndpointSlice")}
+    assert set(made) == {"IPv4", "IPv6"}
+    for family, address in (("IPv4", "127.0.0.1"), ("IPv6", "::1")):
+        assert made[family]["endpoints"][0]["addresses"] == [address]
+        _, writer = await asyncio.open_connection(address, made[family]["ports"][0]["port"])
+        writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")] * 2
+
+
+async def test_a_service_that_gives_up_a_family_keeps_the_other(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool())
+    house.see("Service", dual_stack("IPv4"))
+    await house.sync()
+    serving = [s["addressType"] for s in house.kube.all("EndpointSlice") if s["endpoints"]]
+    assert serving == ["IPv4"]
+
+
+async def test_after_a_restart_it_listens_again_in_both_families(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool())
+    ports = {s["addressType"]: s["ports"] for s in house.kube.all("EndpointSlice")}
+    house.crash()
+    await asyncio.sleep(0)
+    again = make_house(house.kube, DUAL)
+    again.see("Service", dual_stack("IPv4", "IPv6"))
+    again.watch()
+    await again.publisher.adopt()
+    await again.sync(pool())
+    assert {s["addressType"]: s["ports"] for s in again.kube.all("EndpointSlice")} == ports
+
+
+async def test_on_route_always_it_never_leaves(house):
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native", route_mode="Always"))
+    house.later(600)
+    await house.sync()
+    assert house.slice()["endpoints"]
+
+
 # --- leaving the route ---
 
 
@@ -315,7 +375,7 @@ async def test_another_pool_never_gets_a_resting_port(house):
     await leave(house)
     house.see("Service", service("feed"))
     await house.sync(pool(name="feed"))
-    assert house.port(slice_name("feed", ME)) != port
+    assert house.port(slice_name("feed", ME, "IPv4")) != port
 
 
 # --- pools that are deleted ---
@@ -458,7 +518,7 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
     house.see("Service", service("feed"))
 
     def refuse(_, obj):
-        if obj["metadata"]["name"] == slice_name("feed", ME):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
     house.kube.on("create", refuse)
@@ -528,6 +588,28 @@ async def test_of_a_slice_with_one_port_taken_no_other_is_kept(house, make_house
         assert not is_listened_on(first)
 
 
+async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    annotations = {"kotatsu.dev/epoch": "soon"}
+    house.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    assert is_listened_on(port)
+    await again.sync(pool())
+    assert epoch_of(again.slice()) == "1"
+
+
+@pytest.mark.parametrize("number", [None, 0])
+async def test_a_slice_whose_port_somebody_has_edited_goes(house, make_house, number):
+    await house.sync(pool())
+    house.kube.edit("EndpointSlice", NAME, ports=[{"name": "http", "port": number}])
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    assert again.publisher.published == {}
+    assert again.kube.all("EndpointSlice") == []
+
+
 async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make_house):
     other = make_house(FakeKube(), OTHER)
     await other.sync(pool())
@@ -545,7 +627,7 @@ async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make
 async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_house):
     kube = FakeKube()
     first, second, third = (
-        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", "127.0.0.1", "a"))
+        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a"))
         for n in (1, 2, 3)
     )
     for house in (first, second, third):
@@ -555,7 +637,32 @@ async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_ho
     first.watch()
     await first.publisher.sweep()
     names = [s["metadata"]["name"] for s in kube.all("EndpointSlice")]
-    assert names == [slice_name("voice", house.me) for house in (first, second)]
+    assert names == [slice_name("voice", house.me, "IPv4") for house in (first, second)]
+
+
+async def test_the_slice_of_an_activator_whose_pod_it_has_not_seen_yet_is_not_swept(make_house):
+    """The watch of pods may be behind that of slices."""
+    kube = FakeKube()
+    other = make_house(kube, OTHER)
+    await other.sync(pool())
+    kube.put(activator_pod("activator-2"))
+    me = make_house(kube)
+    me.watch()
+    await me.publisher.sweep()
+    assert len(kube.all("EndpointSlice")) == 1
+
+
+async def test_the_slice_of_a_pod_that_came_again_under_its_name_is_swept(make_house):
+    kube = FakeKube()
+    other = make_house(kube, OTHER)
+    await other.sync(pool())
+    again = activator_pod("activator-2")
+    again["metadata"]["uid"] = "another"
+    kube.put(again)
+    me = make_house(kube)
+    me.watch()
+    await me.publisher.sweep()
+    assert kube.all("EndpointSlice") == []
 
 
 async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(house):
@@ -610,7 +717,7 @@ async def test_a_slice_that_cannot_be_deleted_keeps_no_other_from_it(house):
     await house.sync(pool(), pool(name="feed"))
 
     def refuse(_, name):
-        if name == slice_name("feed", ME):
+        if name == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
     house.kube.on("delete", refuse)

@@ -4,16 +4,34 @@ import copy
 
 import pytest
 
-from kotatsu_operator.activator.slices import Self, make_slice, same_slice, slice_name, wants_slice
+from kotatsu_operator.activator.slices import (
+    Self,
+    families,
+    make_slice,
+    same_slice,
+    slice_name,
+    wants_slice,
+)
 from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.state import Phase, Route
 from tests.operator.cluster import service, warm_pool
 
-ME = Self("demo", "activator-1", "uid-1", "10.0.0.9", "node-a")
+ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 ACCEPTED = [{"type": "Accepted", "status": "True"}]
 
 
-def pool(route=Route.NATIVE, *, accepted=True, settle="5s", epoch=3, name="voice", **spec):
+def pool(
+    route=Route.NATIVE,
+    *,
+    accepted=True,
+    settle="5s",
+    epoch=3,
+    name="voice",
+    always=False,
+    **spec,
+):
+    if always:
+        spec["route"] = "Always"
     status = {
         "phase": Phase.WARM,
         "route": {"target": route.value, "epoch": epoch},
@@ -41,6 +59,12 @@ def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route)
     assert wants_slice(pool(route), 0, 0.0, published=False)
 
 
+@pytest.mark.parametrize("route", list(Route))
+def test_a_pool_on_route_always_is_stood_in_for_whatever_else_there_is(route):
+    assert wants_slice(pool(route, settle="0s", always=True), 3, 600.0, published=True)
+    assert not wants_slice(pool(route, accepted=False, always=True), 0, 0.0, published=False)
+
+
 def test_a_pool_that_is_not_accepted_is_never_begun_to_be_stood_in_for():
     for route in Route:
         for ready in (0, 1):
@@ -62,7 +86,7 @@ def endpoint(made):
 
 
 def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
-    made = make_slice(pool(service="sv"), service(), ME, {"http": 41000}, state="serving")
+    made = make_slice(pool(service="sv"), service(), ME, "IPv4", {"http": 41000}, state="serving")
     assert made["metadata"]["labels"] == {
         "kubernetes.io/service-name": "sv",
         "endpointslice.kubernetes.io/managed-by": "activator.kotatsu.dev",
@@ -76,7 +100,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
 
 
 def test_the_endpoint_is_the_activators_pod_on_its_node():
-    made = make_slice(pool(), service(), ME, {"http": 41000}, state="serving")
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
     assert made["addressType"] == "IPv4"
     assert endpoint(made) == {
         "addresses": ["10.0.0.9"],
@@ -87,19 +111,19 @@ def test_the_endpoint_is_the_activators_pod_on_its_node():
 
 
 def test_an_activator_that_leaves_is_used_only_when_nothing_else_is_ready():
-    made = make_slice(pool(), service(), ME, {"http": 41000}, state="leaving")
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="leaving")
     assert endpoint(made)["conditions"] == {"ready": False, "serving": True, "terminating": True}
 
 
 def test_an_emptied_slice_still_names_its_ports():
-    made = make_slice(pool(), service(), ME, {"http": 41000}, state="empty")
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="empty")
     assert made["endpoints"] == []
     assert made["ports"] == [{"name": "http", "port": 41000, "protocol": "TCP"}]
 
 
 def test_ports_have_the_services_names_and_the_activators_numbers():
     many = service("voice", {"name": "web", "port": 80}, {"name": "grpc", "port": 90})
-    made = make_slice(pool(), many, ME, {"web": 41001, "grpc": 41000}, state="serving")
+    made = make_slice(pool(), many, ME, "IPv4", {"web": 41001, "grpc": 41000}, state="serving")
     assert made["ports"] == [
         {"name": "grpc", "port": 41000, "protocol": "TCP"},
         {"name": "web", "port": 41001, "protocol": "TCP"},
@@ -107,32 +131,72 @@ def test_ports_have_the_services_names_and_the_activators_numbers():
 
 
 def test_the_port_of_a_service_that_gives_it_no_name_has_none():
-    made = make_slice(pool(), service("voice", {"port": 80}), ME, {"": 41000}, state="serving")
+    made = make_slice(
+        pool(), service("voice", {"port": 80}), ME, "IPv4", {"": 41000}, state="serving"
+    )
     assert made["ports"] == [{"name": "", "port": 41000, "protocol": "TCP"}]
 
 
 def test_the_services_app_protocol_is_passed_on():
     h2c = {"name": "grpc", "port": 80, "appProtocol": "kubernetes.io/h2c"}
-    made = make_slice(pool(), service("voice", h2c), ME, {"grpc": 41000}, state="serving")
+    made = make_slice(pool(), service("voice", h2c), ME, "IPv4", {"grpc": 41000}, state="serving")
     assert made["ports"][0]["appProtocol"] == "kubernetes.io/h2c"
 
 
 def test_an_activator_with_an_ipv6_address_publishes_an_ipv6_slice():
-    me = Self("demo", "activator-1", "uid-1", "fd00::9", "node-a")
-    made = make_slice(pool(), service(), me, {"http": 41000}, state="serving")
+    me = Self("demo", "activator-1", "uid-1", ("fd00::9",), "node-a")
+    made = make_slice(pool(), service(), me, "IPv6", {"http": 41000}, state="serving")
     assert (made["addressType"], endpoint(made)["addresses"]) == ("IPv6", ["fd00::9"])
 
 
+DUAL = Self("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
+
+
+@pytest.mark.parametrize(
+    ("of_service", "me", "published"),
+    [
+        (["IPv4"], DUAL, ["IPv4"]),
+        (["IPv6"], DUAL, ["IPv6"]),
+        (["IPv6", "IPv4"], DUAL, ["IPv6", "IPv4"]),
+        (["IPv4", "IPv6"], ME, ["IPv4"]),
+        (["IPv6"], ME, []),
+        (None, DUAL, ["IPv4"]),
+    ],
+    ids=["ipv4", "ipv6", "dual", "a pod of one family", "no address in common", "not said"],
+)
+def test_the_families_are_those_that_service_and_pod_have_in_common(of_service, me, published):
+    made = service()
+    if of_service is not None:
+        made["spec"]["ipFamilies"] = of_service
+    assert families(made, me) == published
+
+
+def test_each_family_of_a_dual_stack_service_has_its_address_and_its_port():
+    both = [
+        make_slice(pool(), service(), DUAL, family, {"http": port}, state="serving")
+        for family, port in (("IPv4", 41000), ("IPv6", 41001))
+    ]
+    said = [(s["addressType"], endpoint(s)["addresses"], s["ports"][0]["port"]) for s in both]
+    assert said == [("IPv4", ["10.0.0.9"], 41000), ("IPv6", ["fd00::9"], 41001)]
+    assert all(endpoint(s)["nodeName"] == "node-a" for s in both)
+    assert all(endpoint(s)["targetRef"]["uid"] == "uid-1" for s in both)
+
+
 def test_every_pool_and_activator_pod_has_a_slice_name_of_its_own():
-    again = Self("demo", "activator-1", "uid-2", "10.0.0.9", "node-a")
-    names = {slice_name(p, me) for p in ("voice", "feed", "voice-feed") for me in (ME, again)}
-    assert len(names) == 6
+    again = Self("demo", "activator-1", "uid-2", ("10.0.0.9",), "node-a")
+    names = {
+        slice_name(p, me, family)
+        for p in ("voice", "feed", "voice-feed")
+        for me in (ME, again)
+        for family in ("IPv4", "IPv6")
+    }
+    assert len(names) == 12
 
 
 def test_a_slice_name_fits_whatever_the_pool_is_called():
     longest, other = "p" * 253, "p" * 252 + "q"
-    assert len(slice_name(longest, ME)) <= 253
-    assert slice_name(longest, ME) != slice_name(other, ME)
+    assert len(slice_name(longest, ME, "IPv4")) <= 253
+    assert slice_name(longest, ME, "IPv4") != slice_name(other, ME, "IPv4")
 
 
 # --- whether it is there already ---
@@ -148,12 +212,14 @@ def stored(made):
 
 def test_a_slice_that_was_stored_is_the_same():
     for state in ("serving", "leaving", "empty"):
-        made = make_slice(pool(), service(), ME, {"http": 41000}, state=state)
+        made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state=state)
         assert same_slice(made, stored(made))
 
 
 def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
-    made = make_slice(pool(), service("voice", {"port": 80}), ME, {"": 41000}, state="serving")
+    made = make_slice(
+        pool(), service("voice", {"port": 80}), ME, "IPv4", {"": 41000}, state="serving"
+    )
     there = stored(made)
     del there["ports"][0]["name"]
     assert same_slice(made, there)
@@ -165,18 +231,18 @@ H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
 @pytest.mark.parametrize(
     "other",
     [
-        make_slice(pool(epoch=4), service(), ME, {"http": 41000}, state="serving"),
-        make_slice(pool(), service(), ME, {"http": 41001}, state="serving"),
-        make_slice(pool(), service(), ME, {"web": 41000}, state="serving"),
-        make_slice(pool(), service(), ME, {"http": 41000, "web": 41001}, state="serving"),
-        make_slice(pool(), service(), ME, {"http": 41000}, state="leaving"),
-        make_slice(pool(), service(), ME, {"http": 41000}, state="empty"),
-        make_slice(pool(service="new"), service(), ME, {"http": 41000}, state="serving"),
-        make_slice(pool(), service("voice", H2C), ME, {"http": 41000}, state="serving"),
+        make_slice(pool(epoch=4), service(), ME, "IPv4", {"http": 41000}, state="serving"),
+        make_slice(pool(), service(), ME, "IPv4", {"http": 41001}, state="serving"),
+        make_slice(pool(), service(), ME, "IPv4", {"web": 41000}, state="serving"),
+        make_slice(pool(), service(), ME, "IPv4", {"http": 41000, "web": 41001}, state="serving"),
+        make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="leaving"),
+        make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="empty"),
+        make_slice(pool(service="new"), service(), ME, "IPv4", {"http": 41000}, state="serving"),
+        make_slice(pool(), service("voice", H2C), ME, "IPv4", {"http": 41000}, state="serving"),
     ],
     ids=["epoch", "number", "name", "port", "leaving", "emptied", "service", "app protocol"],
 )
 def test_a_slice_that_says_anything_else_is_another(other):
-    made = make_slice(pool(), service(), ME, {"http": 41000}, state="serving")
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
     assert not same_slice(made, stored(other))
     assert not same_slice(other, stored(made))

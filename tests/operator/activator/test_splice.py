@@ -8,10 +8,11 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator import splice
+from kotatsu_operator.activator import splice, upstream
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
-from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client, Upstream
+from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client
+from kotatsu_operator.activator.upstream import Upstream
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(20)
@@ -27,8 +28,18 @@ class Door:
     """An owner that holds its clients until the test lets them through to a pod."""
 
     def __init__(self):
-        self.arrivals, self.gone, self.moved_bytes = [], [], [0, 0]
+        self.came_in, self.arrivals, self.gone, self.moved_bytes = [], [], [], [0, 0]
+        self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
+
+    def came(self, client):
+        self.came_in.append(client)
+
+    def may_resume(self, client):
+        return self.lets_resume
+
+    def is_ending(self, client):
+        return self.ending
 
     def arrived(self, client):
         self.arrivals.append(client)
@@ -195,6 +206,15 @@ async def test_an_answer_without_a_pod_ends_the_connection(house):
     await house.door.until(lambda: house.door.gone)
 
 
+async def test_a_head_request_is_answered_without_a_body(house):
+    reader, writer = await house.connect()
+    writer.write(b"HEAD /healthz HTTP/1.1\r\n\r\n")
+    (await house.door.client()).answer(PROBE_OK)
+    head = await reader.read()
+    assert head == PROBE_OK.removesuffix(b"asleep\n")
+    assert b"Content-Length: 7\r\n" in head
+
+
 async def test_an_answer_reaches_a_client_that_is_still_sending(house):
     """Closed under it, its sending would fail, and with that many never read the answer."""
     reader, writer = await house.connect()
@@ -238,6 +258,60 @@ async def test_http_bytes_are_never_said_to_a_client_of_another_protocol(house):
     assert client.seen.kind is Kind.OTHER
     client.answer(PROBE_OK)
     assert await reader.read() == b""
+
+
+# --- those who do not come to the point ---
+
+
+async def test_a_connection_that_stays_silent_is_closed_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(splice, "SILENT_FOR", 0.05)
+    reader, _ = await house.connect()
+    assert await reader.read() == b""
+    await house.door.until(lambda: house.door.gone)
+    assert house.door.arrivals == []
+
+
+async def test_a_request_line_that_drips_is_not_waited_for(house, monkeypatch):
+    monkeypatch.setattr(splice, "FIRST_LINE_WITHIN", 0.1)
+    _, writer = await house.connect()
+    for byte in b"GET /" + b"a" * 100:
+        if house.door.gone:
+            break
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.01)
+    assert house.door.gone
+    assert house.door.arrivals == []
+
+
+async def test_who_has_said_what_it_wants_is_not_hurried(house, monkeypatch):
+    monkeypatch.setattr(splice, "SILENT_FOR", 0.05)
+    monkeypatch.setattr(splice, "FIRST_LINE_WITHIN", 0.05)
+    _, writer = await house.connect()
+    writer.write(GET)
+    client = await house.door.client()
+    await asyncio.sleep(0.1)
+    assert client.is_open
+
+
+async def test_every_connection_is_told_of_as_it_comes(house):
+    await house.connect()
+    await house.door.until(lambda: house.door.came_in)
+    assert house.door.arrivals == []
+
+
+def is_kept_alive(transport):
+    asked = transport.get_extra_info("socket")
+    return (
+        asked.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    ) == (1, 60)
+
+
+async def test_the_kernel_asks_both_sides_whether_they_still_live(house):
+    await house.spliced()
+    client = await house.door.client()
+    assert is_kept_alive(client.transport)
+    assert is_kept_alive(client.upstream._transport)
 
 
 # --- first bytes ---
@@ -415,7 +489,7 @@ async def test_a_client_that_is_gone_closes_the_pods_side(house):
 
 
 async def test_a_client_that_ignores_the_end_is_closed_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(splice, "LINGER", 0.05)
+    monkeypatch.setattr(upstream, "LINGER", 0.05)
     reader, _, _, pod_writer = await house.spliced()
     pod_writer.close()
     assert await reader.read() == b""

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.activator.view import View, pool_view
 from kotatsu_operator.core.state import Phase, Route
-from tests.operator.cluster import activator_pod, native_slice, pod, service, warm_pool
+from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_pool_that_is_made_again_is_a_pool_as_any_other(view):
 
 
 def test_it_is_synced_when_every_kind_has_been_listed(view):
-    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice"):
+    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"):
         assert not view.is_synced
         listing(view, kind)
     assert view.is_synced
@@ -102,6 +102,17 @@ def test_a_listing_replaces_what_was_known(view):
     listing(view, "Pod", pod("a"), pod("b"))
     listing(view, "Pod", pod("b"), pod("c"))
     assert set(view.pods) == {"b", "c"}
+
+
+def test_listed_pods_replace_those_with_the_same_labels_only(view):
+    see = view.on_change("Pod")
+    for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):
+        see("ADDED", pod(name, app=app))
+    view.replace_pods({"app": "voice"}, [pod("voice-3"), pod("voice-2", ready=True)])
+    assert set(view.pods) == {"voice-2", "voice-3", "feed-1"}
+    assert view.pods["voice-2"].ready
+    see("DELETED", pod("voice-3"))
+    assert "voice-3" not in view.pods
 
 
 def test_bookmarks_and_errors_change_nothing(view):
@@ -176,7 +187,7 @@ def test_backends_are_the_running_pods_with_an_address_that_stay(view):
         pod("another", app="feed"),
         activator_pod(),
     )
-    assert [p.key[1] for p in view.backends("voice")] == ["ready", "starting"]
+    assert [p.key[1] for p in view.backends(pool_view(warm_pool()))] == ["ready", "starting"]
 
 
 @pytest.mark.parametrize("selector", [None, {}])
@@ -185,8 +196,21 @@ def test_a_service_that_selects_nothing_has_no_backends(view, selector):
     made["spec"]["selector"] = selector
     tell(view, "Service", made)
     tell(view, "Pod", pod(ready=True))
-    assert view.backends("voice") == []
-    assert view.backends("unknown") == []
+    assert view.backends(pool_view(warm_pool())) == []
+    assert view.backends(pool_view(warm_pool("unknown"))) == []
+
+
+def test_on_route_always_the_backends_are_the_targets_pods(view):
+    made = service()
+    made["spec"]["selector"] = None
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(), pod("another", app="feed"))
+    always = pool_view(warm_pool(route="Always"))
+    assert view.backends(always) == []
+    tell(view, "Deployment", deployment())
+    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
+    tell(view, "Deployment", deployment(), change="DELETED")
+    assert view.backends(always) == []
 
 
 def test_ports_are_the_tcp_ports_with_their_targets(view):

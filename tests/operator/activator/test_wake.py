@@ -4,172 +4,18 @@ import asyncio
 import contextlib
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator import probe, wake
 from kotatsu_operator.activator.answers import PROBE_OK
-from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.slices import Self
-from kotatsu_operator.activator.splice import Client
-from kotatsu_operator.activator.view import View
-from kotatsu_operator.activator.wake import Waker
 from kotatsu_operator.kube import ConflictError, NotFoundError
-from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
+from tests.operator.activator.house import House, Pod, pool
+from tests.operator.cluster import eventually, pod, service
 
 pytestmark = pytest.mark.timeout(20)
-
-ME = Self("demo", "activator-1", "uid-activator-1", "127.0.0.1", "node-a")
-GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
-READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
-
-
-def pool(phase="Asleep", epoch=1, **wake_spec):
-    route = {"target": "Native" if phase == "Warm" else "Activator", "epoch": epoch}
-    return warm_pool(status={"phase": phase, "route": route}, wake=wake_spec)
-
-
-class Pod:
-    """A pod of the pool: a server that says who it is, and counts what it is asked."""
-
-    def __init__(self, name):
-        self.name = name
-        self.ready = True
-        self.requests = []
-        self.probes = 0
-        self.asked = asyncio.Event()
-        self.open = []
-        self.server = None
-        self.port = 0
-        self.silent = False
-        """Accepts and never answers."""
-
-    async def start(self, port=0):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader, writer):
-        self.open.append((reader, writer))
-        head = await reader.readuntil(b"\r\n\r\n")
-        if self.silent:
-            return
-        if head.startswith(b"GET /readyz"):
-            self.probes += 1
-            self.asked.set()
-            writer.write(b"HTTP/1.1 %d .\r\n\r\n" % (200 if self.ready else 503))
-        else:
-            self.requests.append(head)
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + self.name.encode())
-        if head.startswith(b"GET /long"):
-            await reader.read()
-        writer.close()
-
-    def close(self):
-        if self.server is not None:
-            self.server.close()
-        for _, writer in self.open:
-            writer.transport.abort()
-
-
-class House:
-    """An activator's waker for the pool voice, behind a listening socket."""
-
-    def __init__(self):
-        self.kube = FakeKube(pool(), deployment(replicas=0))
-        self.view = View(lambda: self.waker.changed())
-        self.registry = CollectorRegistry()
-        self.woken_others = []
-        self.waker = Waker(
-            "voice",
-            self.kube,
-            self.view,
-            ME,
-            ActivatorMetrics(self.registry),
-            self.woken_others.append,
-        )
-        self.clients, self.pods, self.writers, self.tasks = [], [], [], []
-        self.see("WarmPool", pool())
-        self.see("Service", service())
-
-    async def start(self):
-        self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    def _accept(self):
-        client = Client(self.waker)
-        self.waker.expect(client, "http")
-        self.clients.append(client)
-        return client
-
-    def see(self, kind, obj, change="MODIFIED"):
-        self.view.on_change(kind)(change, obj)
-
-    def see_pod(self, made, *, port=0, **how):
-        """Let the watch tell of a pod."""
-        how = {"readinessProbe": READYZ} | how
-        self.see("Pod", pod(made.name, port=port or made.port, **how))
-
-    async def new_pod(self, name="voice-1", **how):
-        made = Pod(name)
-        self.pods.append(made)
-        await made.start()
-        if how:
-            self.see_pod(made, **how)
-        return made
-
-    async def starts_on_raise(self, **how):
-        """Let the pod appear as soon as the scale has been raised."""
-        made = await self.new_pod()
-        self.kube.on("raise_scale", lambda _: self.see_pod(made, **how))
-        return made
-
-    async def send(self, data=GET):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers.append(writer)
-        writer.write(data)
-        return reader, writer
-
-    async def ask(self, data=GET):
-        reader, writer = await self.send(data)
-        answer = await reader.read()
-        writer.close()
-        return answer
-
-    def hold(self, data=GET):
-        """Ask without waiting for the answer."""
-        task = asyncio.ensure_future(self.ask(data))
-        self.tasks.append(task)
-        return task
-
-    async def held(self, number):
-        await eventually(lambda: self.waker.held == number)
-
-    @property
-    def raises(self):
-        return len(self.kube.called("raise_scale"))
-
-    @property
-    def tickets(self):
-        return [c for c in self.kube.called("patch_status") if "demand" in c[2]]
-
-    def count(self, name, **labels):
-        labels = {"namespace": "demo", "name": "voice", **labels}
-        return self.registry.get_sample_value(name, labels)
-
-    async def close(self):
-        self.server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        for made in self.pods:
-            made.close()
-        for writer in self.writers:
-            writer.transport.abort()
-        await eventually(lambda: all(client.transport is None for client in self.clients))
-        await self.waker.close()
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -209,7 +55,7 @@ async def test_a_connection_without_a_byte_wakes_nobody(house):
 async def test_half_a_request_line_wakes_nobody(house):
     await house.send(b"GET /hel")
     await eventually(lambda: house.clients and house.clients[0]._buffer)
-    assert house.waker.held == 0
+    assert house.connections.held == 0
     assert house.kube.calls == []
 
 
@@ -296,6 +142,37 @@ async def test_while_the_api_server_is_away_requests_wait_and_then_wake(house):
     assert house.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
 
 
+async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, monkeypatch):
+    """A stream can go silent without closing; whoever waits must not wait for it."""
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    gone = await house.new_pod("voice-0", ready=True)
+    gone.server.close()
+    made = await house.new_pod("voice-1")
+    house.kube.put(
+        pod(
+            made.name,
+            port=made.port,
+            readinessProbe={"httpGet": {"path": "/readyz", "port": "http"}},
+        ),
+        "Pod",
+    )
+    house.kube.put(pod("other", app="other", ready=True), "Pod")
+    assert body(await house.ask()) == b"voice-1"
+
+
+async def test_a_list_that_fails_is_made_again(house, monkeypatch):
+    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
+    made = await house.new_pod("voice-1")
+    house.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
+
+    def fails_once(*_):
+        house.kube.on("find", None)
+        raise OSError("no route to host")
+
+    house.kube.on("find", fails_once)
+    assert body(await house.ask()) == b"voice-1"
+
+
 async def test_a_target_that_is_missing_is_looked_for_again(house):
     missing = house.kube.stored("Deployment", "voice")
     house.kube.remove("Deployment", "voice")
@@ -327,7 +204,7 @@ async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_reques
     await eventually(lambda: house.tickets)
     writer.close()
     await house.held(0)
-    await eventually(lambda: house.waker._ticket_task.done())
+    await eventually(lambda: house.connections._tickets.task.done())
     house.kube.down = False
     house.kube.calls.clear()
     house.hold()
@@ -426,12 +303,12 @@ async def test_pools_that_are_needed_too_are_woken_once_with_it(house):
 
 
 async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(house):
-    house.waker.poke()
-    house.waker.poke()
+    house.connections.poke()
+    house.connections.poke()
     await eventually(lambda: house.raises)
     assert len(house.tickets) == 1
     house.see("WarmPool", pool("Warm"))
-    house.waker.poke()
+    house.connections.poke()
     await asyncio.sleep(0.01)
     assert house.raises == 1
 
@@ -489,7 +366,7 @@ async def test_a_pod_that_begins_to_terminate_while_it_is_probed_gets_nothing(ho
     await made.asked.wait()
     await asyncio.sleep(0.05)
     assert made.requests == []
-    assert house.waker.held == 1
+    assert house.connections.held == 1
 
 
 async def test_a_pod_that_terminates_is_no_longer_chosen(house):
@@ -530,7 +407,7 @@ async def test_connections_go_to_the_pod_that_has_the_fewest(house):
     for number in range(1, 7):
         reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
-        assert house.waker.busy == number
+        assert house.connections.busy == number
     assert sorted(len(p.requests) for p in house.pods) == [2, 2, 2]
 
 
@@ -609,7 +486,7 @@ async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(house):
         503,
         "no pod of this pool became ready in time",
     )
-    assert house.waker.held == 0
+    assert house.connections.held == 0
     assert house.count("kotatsu_activator_refused_total", reason="timeout") == 1
 
 
@@ -629,7 +506,7 @@ async def test_nobody_who_was_joined_to_a_pod_is_timed_out(house):
     reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
     await reader.readuntil(b"voice-1")
     await asyncio.sleep(0.1)
-    assert house.waker.busy == 1
+    assert house.connections.busy == 1
 
 
 async def test_more_than_max_held_are_turned_away_at_once(house):
@@ -640,7 +517,7 @@ async def test_more_than_max_held_are_turned_away_at_once(house):
     answer = await house.ask()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert headers(answer)["Retry-After"] == "1"
-    assert house.waker.held == 2
+    assert house.connections.held == 2
     assert house.count("kotatsu_activator_refused_total", reason="full") == 1
 
 
@@ -652,6 +529,52 @@ async def test_a_client_that_leaves_makes_room_for_another(house):
     await house.held(0)
     house.hold()
     await house.held(1)
+
+
+def spent_pool(**override):
+    """A sleeping pool whose budget was spent this day."""
+    end = datetime.now(UTC) + timedelta(hours=9)
+    cost = {"currency": "JPY", "period": "Day", "limit": "50", "exhausted": True}
+    made = pool()
+    made["spec"] |= {"budget": {"limit": "50"}, **override}
+    made["status"]["cost"] = cost | {"periodEnd": end.isoformat()}
+    return made
+
+
+async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(house):
+    house.see("WarmPool", spent_pool())
+    head, _, body = (await house.ask()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 3600" in head
+    assert "the budget of the WarmPool voice is spent (50 JPY a day)" in json.loads(body)["detail"]
+    assert house.count("kotatsu_activator_refused_total", reason="budget") == 1
+    assert house.kube.writes == []
+    assert house.connections.held == 0
+
+
+async def test_who_does_not_speak_http_1_to_a_pool_without_money_is_closed(house):
+    house.see("WarmPool", spent_pool())
+    assert await house.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+    assert await house.ask(b"\x16\x03\x01\x00\x01\x01") == b""
+    assert house.kube.writes == []
+
+
+async def test_a_probe_is_answered_without_money_too(house):
+    house.see("WarmPool", spent_pool())
+    assert await house.ask(b"GET /readyz HTTP/1.1\r\n\r\n") == PROBE_OK
+
+
+async def test_a_pool_without_money_is_not_woken_for_another(house):
+    house.see("WarmPool", spent_pool())
+    house.connections.poke()
+    await asyncio.sleep(0.05)
+    assert house.kube.writes == []
+
+
+async def test_a_pod_that_answers_serves_whatever_is_spent(house):
+    await house.new_pod(ready=True)
+    house.see("WarmPool", spent_pool())
+    assert (await house.ask()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_pool_that_is_unknown_is_refused(house):
@@ -670,7 +593,7 @@ async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(hou
     await eventually(lambda: house.kube.called("get_scale"))
     writer.close()
     await house.held(0)
-    await eventually(lambda: house.waker._wake.done())
+    await eventually(lambda: house.connections._wake._running.done())
     calls = len(house.kube.calls)
     await asyncio.sleep(0.05)
     assert len(house.kube.calls) == calls
@@ -694,7 +617,7 @@ async def test_a_connection_that_ends_is_counted_no_more(house):
     await reader.readuntil(b"voice-1")
     assert house.count("kotatsu_activator_spliced") == 1
     writer.close()
-    await eventually(lambda: house.waker.busy == 0)
+    await eventually(lambda: house.connections.busy == 0)
     assert house.count("kotatsu_activator_spliced") == 0
 
 
@@ -712,11 +635,11 @@ async def test_a_wake_is_written_down_once_with_its_duration(house):
     assert house.count("kotatsu_activator_wait_seconds_count") == 2
 
 
-async def test_closing_the_waker_ends_its_tasks(house):
+async def test_closing_ends_all_tasks(house):
     house.kube.down = True
     house.hold()
     await house.held(1)
-    await house.waker.close()
+    await house.connections.close()
     calls = len(house.kube.calls)
     await asyncio.sleep(0.05)
     assert len(house.kube.calls) == calls

@@ -56,3 +56,12 @@ def test_what_a_reader_holds_does_not_change_under_it():
     [entry] = board.read()[2]
     board.see(pool("voice", status=status("Warm", 1)))
     assert [s.ready for s in entry.history.samples] == [0]
+
+
+def test_where_another_operator_looks_the_pool_stays_and_its_demand_is_unknown():
+    board = board_of(pool("voice"))
+    board.show(VOICE, SEEN, DECISION, None)
+    before = board.version
+    board.rest(VOICE)
+    [entry] = board.read(before)[2]
+    assert entry.demand is None

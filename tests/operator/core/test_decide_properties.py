@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kotatsu_operator.core.budget import Allowed
 from kotatsu_operator.core.decide import decide
 from kotatsu_operator.core.phases import asleep_after
-from kotatsu_operator.core.spec import PoolSpec
+from kotatsu_operator.core.spec import OnExhausted, PoolSpec
 from kotatsu_operator.core.state import (
     Demand,
     Memory,
@@ -120,6 +121,7 @@ def any_memory(die: Random, spec: PoolSpec) -> Memory:
         override_done=bool(key) and die.random() < 0.5,
         opening=die.choice([None, *openings]),
         lead=die.randint(0, 3600) * SECOND,
+        ahead=die.choice([0, 0, 30, 900]) * SECOND,
     )
 
 
@@ -138,6 +140,8 @@ def any_observation(die: Random, epoch: int) -> Observation:
             ticket=perhaps(die),
             known=die.random() < 0.8,
         ),
+        edited=die.random() < 0.2,
+        ahead=die.choice([0, 0, 10, 600]) * SECOND,
     )
 
 
@@ -208,6 +212,79 @@ def test_nobody_is_left_alone_without_a_pod_or_the_activator(seed: int) -> None:
         assert seen.ready > 0 or memory.route is Route.NATIVE
 
 
+# --- budgets ---
+
+
+def spent(die: Random, policy: OnExhausted) -> Allowed:
+    """A budget that was exhausted in the last hours, in a period that ends some time."""
+    end = NOW + die.randint(1, 24 * 3600) * SECOND
+    return Allowed(policy, NOW - die.randint(0, 3 * 3600) * SECOND, end, end)
+
+
+@examples(200)
+@given(SEEDS, st.sampled_from(OnExhausted))
+def test_every_decision_under_a_spent_budget_keeps_the_rules(
+    seed: int, policy: OnExhausted
+) -> None:
+    spec, seen, memory = situation(seed)
+    budget = spent(Random(seed), policy)
+    decision = decide(spec, seen, memory, NOW, budget)
+    check_rules(spec, seen, memory, NOW, decision)
+    assert budget.recheck is not None
+    assert decision.recheck <= budget.recheck
+
+
+@examples(200)
+@given(SEEDS)
+def test_a_spent_budget_that_only_warns_decides_nothing(seed: int) -> None:
+    spec, seen, memory = situation(seed)
+    budget = spent(Random(seed), OnExhausted.WARN)
+    free, warned = decide(spec, seen, memory, NOW), decide(spec, seen, memory, NOW, budget)
+    assert replace(warned, recheck=NOW) == replace(free, recheck=NOW)
+
+
+@examples(200)
+@given(SEEDS)
+def test_a_spent_budget_that_sleeps_leaves_no_floor_and_starts_nothing(seed: int) -> None:
+    spec, seen, memory = situation(seed)
+    decision = decide(spec, seen, memory, NOW, spent(Random(seed), OnExhausted.SLEEP))
+    assert (decision.floor, decision.replicas) == (0, None)
+    if seen.replicas > 0 or memory.phase not in (Phase.ASLEEP, Phase.SLEEPING):
+        assert memory.since is None or decision.memory.phase is Phase.DRAINING
+    else:
+        assert decision.memory.reason is Reason.BUDGET
+
+
+@examples(300)
+@given(SEEDS)
+def test_a_spent_budget_without_new_warmth_raises_only_for_what_began_before(seed: int) -> None:
+    spec, seen, memory = situation(seed)
+    budget = spent(Random(seed), OnExhausted.NO_NEW_WARMTH)
+    decision = decide(spec, seen, memory, NOW, budget)
+    free = decide(spec, seen, memory, NOW)
+    assert decision.floor <= free.floor
+    if decision.replicas is not None and decision.replicas > max(seen.replicas, 1):
+        assert decision.replicas == decision.floor
+    if seen.replicas == 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+        assert decision.replicas is None or decision.floor > 0
+    if decision.floor > 0 and decision.window:
+        assert budget.exhausted_at is not None
+        begun = [w for w in free_windows(spec, budget.exhausted_at) if w == decision.window]
+        overridden = spec.override is not None and spec.override.mode.value == "Warm"
+        assert begun or overridden
+
+
+def free_windows(spec: PoolSpec, at: datetime) -> list[str]:
+    """Names of the windows that had begun at a moment and are open now."""
+    found = []
+    for window in spec.windows:
+        if window.start is None:
+            found.append(window.name)  # hourly: some opening of it may have
+        elif window.start.replace(tzinfo=UTC) <= at:
+            found.append(window.name)
+    return found
+
+
 # --- walks ---
 
 
@@ -216,9 +293,17 @@ def any_day(seed: int) -> tuple[Walk, Random]:
     die = Random(seed)
     requests = [t("10:00") + die.randint(0, 3 * 3600) * SECOND for _ in range(die.randint(0, 9))]
     ready_after = die.choice([2, 20, 100])
+    turns = [die.choice([0, 0, 7, 300]) * SECOND for _ in range(24)]
     sees_held = die.random() < 0.5
     spec = any_spec(die)
-    return walk(spec, t("10:00"), requests, ready_after=ready_after, sees_held=sees_held), die
+    return walk(
+        spec,
+        t("10:00"),
+        requests,
+        ready_after=ready_after,
+        sees_held=sees_held,
+        ahead=lambda now: turns[now.hour],
+    ), die
 
 
 def floor_by_hand(spec: PoolSpec, now: datetime) -> int:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kotatsu_operator.core.pacing import Claim
 from kotatsu_operator.core.plan import Plan, floor_of, plan_at
 from kotatsu_operator.core.spec import Override, OverrideMode, PoolSpec
 from kotatsu_operator.core.state import Memory, Reason, Transition
@@ -98,6 +99,37 @@ def test_the_next_transition_is_the_first_of_all(
     planned = plan_at(pool(*windows, prewarm={"lead": f"{lead}m"}), Memory(), now)
     assert (planned.next.at if planned.next else None) == (coming[0] if coming else None)
     assert all(a.at <= b.at for a, b in pairwise(planned.upcoming))
+
+
+# --- claims ---
+
+
+@pytest.mark.parametrize(
+    ("clock", "claim"),
+    [
+        ("08:00", Claim(t("09:59"), 2)),
+        ("09:59", Claim(t("10:59"), 3)),
+        ("10:59", Claim(t("13:59"), 1)),
+        ("12:58", Claim(t("13:59"), 1)),
+        ("13:59", None),
+    ],
+    ids=["the first", "what more a second needs", "not what is there", "after it", "the last"],
+)
+def test_a_claim_is_the_next_warm_up_not_yet_begun(clock: str, claim: Claim | None) -> None:
+    spec = pool(PITCH, once("peak", "11:00", "13:00", 5), once("small", "14:00", "15:00", 1))
+    assert plan(spec, clock).claim == claim
+
+
+def test_a_small_window_within_a_big_one_claims_nothing() -> None:
+    spec = pool(once("big", "10:00", "12:00", 3), once("small", "11:00", "11:30", 2))
+    assert plan(spec, "10:30").claim is None
+
+
+def test_an_early_turn_moves_the_prewarm_and_not_the_claim() -> None:
+    planned = plan_at(pool(PITCH), Memory(), t("09:00"), 5 * MINUTE)
+    assert planned.next == Transition(t("09:54"), "pitch", "prewarm")
+    assert planned.claim == Claim(t("09:59"), 2)
+    assert (planned.kept_ahead, plan(pool(PITCH), "09:00").ahead) == (timedelta(), timedelta())
 
 
 # --- floor_of ---

@@ -233,7 +233,8 @@ def test_an_announcement_counts_as_activity_by_itself() -> None:
     memory = Memory(phase=Phase.ASLEEP, since=t("08:00"), route=Route.ACTIVATOR, epoch=1)
     seen = Observation(replicas=1, ready=1, pods=1, demand=Demand(ticket=t("08:30")))
     decision = decide(pool_spec(), seen, memory, t("08:31"))
-    assert decision.memory.last_active == t("08:30")
+    # By the operator's clock: that of the activator may be another.
+    assert decision.memory.last_active == t("08:31")
     assert decision.memory.reason is Reason.REQUEST
 
 

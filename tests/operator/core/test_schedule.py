@@ -245,6 +245,100 @@ def test_a_start_that_occurs_twice_opens_once_at_the_first(
 
 
 @pytest.mark.parametrize(
+    ("zone", "schedule", "after", "before", "instants"),
+    [
+        # Berlin, 25 October 2026: 02:00–03:00 at 00:00 and again at 01:00 UTC.
+        (
+            "Europe/Berlin",
+            "*/20 * * * *",
+            "2026-10-25T00:30",
+            "2026-10-25T01:30",
+            ["00:20", "00:40", "01:00", "01:20"],
+        ),
+        ("Europe/Berlin", "*/30 2 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+         ["00:00", "00:30", "01:00", "01:30"]),
+        ("Europe/Berlin", "15 * * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+         ["00:15", "01:15", "02:15"]),
+        # Lord Howe, 5 April 2026: 01:30–02:00 at 14:30 and again at 15:00 UTC of the day before.
+        ("Australia/Lord_Howe", "*/15 * * * *", "2026-04-04T14:20", "2026-04-04T15:20",
+         ["14:15", "14:30", "14:45", "15:00", "15:15"]),
+        # A list of minutes and hours is times of day: each opens once.
+        ("Europe/Berlin", "0,30 1-3 * * *", "2026-10-25T00:00", "2026-10-25T03:00",
+         ["00:00", "00:30", "02:00", "02:30"]),
+    ],
+    ids=lambda value: value if "/" in str(value) and "*" not in str(value) else "",
+)  # fmt: skip
+def test_a_rhythm_goes_on_through_a_repeated_hour_and_a_time_of_day_comes_once(
+    zone: str, schedule: str, after: str, before: str, instants: list[str]
+) -> None:
+    found = opened(repeating(schedule, 20 * MINUTE), zone, after, before)
+    assert [f"{o.start:%H:%M}" for o in found] == instants
+
+
+@pytest.mark.parametrize("schedule", ["*/10 * * * *", "30 * * * *", "0 2,3 * * *"])
+def test_starts_that_move_to_the_same_moment_are_one_opening(schedule: str) -> None:
+    found = opened(
+        repeating(schedule, 10 * MINUTE), "Europe/Berlin", "2026-03-29T00:59", "2026-03-29T01:01"
+    )
+    at_the_jump = [o for o in found if o.start == utc("2026-03-29T01:00")]
+    assert len(at_the_jump) == 1
+    # 03:00 exists: where the schedule names it too, nothing was moved.
+    assert at_the_jump[0].shifted == (schedule == "30 * * * *")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "duration", "start", "end"),
+    [
+        ("0 0 * * *", 24 * HOUR, "2026-10-24T22:00", "2026-10-25T23:00"),
+        ("0 0 * * *", 23 * HOUR, "2026-10-24T22:00", "2026-10-25T21:00"),
+        ("0 0-6 * * *", HOUR, "2026-10-25T00:00", "2026-10-25T02:00"),
+        ("0 */6 * * *", 6 * HOUR, "2026-10-24T22:00", "2026-10-25T05:00"),
+    ],
+    ids=["always open", "an hour a day closed", "by the hour", "a rhythm of six hours"],
+)
+def test_openings_that_touch_on_the_wall_clock_touch_when_clocks_go_back(
+    schedule: str, duration: timedelta, start: str, end: str
+) -> None:
+    found = opened(
+        repeating(schedule, duration), "Europe/Berlin", "2026-10-24T20:00", "2026-10-26T00:00"
+    )
+    assert {o.start: o.end for o in found}[utc(start)] == utc(end)
+
+
+def test_what_touches_an_excluded_date_ends_before_it() -> None:
+    """On the 26th nothing opens, so the day of 25 hours before it has no next start to reach."""
+    window = repeating("0 0 * * *", 24 * HOUR, exclude=frozenset({date(2026, 10, 26)}))
+    (found,) = opened(window, "Europe/Berlin", "2026-10-24T23:00", "2026-10-26T22:00")
+    assert (found.start, found.end) == (utc("2026-10-24T22:00"), utc("2026-10-25T22:00"))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "opens", "closes"),
+    [
+        ("01:00", "02:30", "2026-10-24T23:00", "2026-10-25T01:30"),
+        ("02:30", "04:00", "2026-10-25T00:30", "2026-10-25T03:00"),
+        ("02:15", "02:45", "2026-10-25T00:15", "2026-10-25T01:45"),
+    ],
+    ids=["the end", "the start", "both"],
+)
+def test_a_single_window_covers_both_readings_of_a_time_that_occurs_twice(
+    start: str, end: str, opens: str, closes: str
+) -> None:
+    window = single(f"2026-10-25T{start}", f"2026-10-25T{end}")
+    (found,) = opened(window, "Europe/Berlin", "2026-10-24T00:00", "2026-10-26T00:00")
+    assert (found.start, found.end) == (utc(opens), utc(closes))
+
+
+def test_every_opening_tells_the_time_its_schedule_names() -> None:
+    found = opened(repeating("30 2 * * *"), "Europe/Berlin", "2026-03-28T00:00", "2026-03-31T00:00")
+    assert [(o.wall, o.shifted) for o in found] == [
+        (datetime(2026, 3, 28, 2, 30), False),
+        (datetime(2026, 3, 29, 2, 30), True),
+        (datetime(2026, 3, 30, 2, 30), False),
+    ]
+
+
+@pytest.mark.parametrize(
     ("start", "end", "hours"),
     [
         ("2026-03-29T01:00", "2026-03-29T04:00", 2),
@@ -345,6 +439,9 @@ def test_a_five_field_expression_is_accepted(expression: str) -> None:
         ("0 0 * * 8", "Bad day-of-week"),
         ("*/0 * * * *", "Bad minute"),
         ("5-1 * * * *", "Bad minute"),
+        ("5-5/2 * * * *", "5-5/2 steps through one value; write 5, or 5/2"),
+        ("0,07-7/3 * * * *", "steps through one value"),
+        ("0 0 * * mon-MON/2", "steps through one value"),
         ("٣ * * * *", "Bad minute"),
         ("0 0 30 2 *", "Bad day-of-month"),
         ("0 0 * 2 1#6", "Bad day-of-week"),

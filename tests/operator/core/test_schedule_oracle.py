@@ -50,6 +50,7 @@ class NaiveCron:
         parts = [read_field(f, *bounds) for f, bounds in zip(fields, BOUNDS, strict=True)]
         self.minutes, self.hours, self.days, self.months, self.weekdays = parts
         self.both = fields[2].startswith("*") or fields[4].startswith("*")
+        self.is_rhythm = fields[0].startswith("*") or fields[1].startswith("*")
 
     def matches(self, wall: datetime) -> bool:
         if wall.minute not in self.minutes or wall.hour not in self.hours:
@@ -61,19 +62,21 @@ class NaiveCron:
 
 
 @lru_cache
-def new_walls(zone: str, first: datetime, last: datetime) -> list[tuple[datetime, datetime]]:
-    """Minutes of UTC with the wall-clock minutes never seen before them.
+def walls(zone: str, first: datetime, last: datetime) -> list[tuple[datetime, datetime, bool]]:
+    """Minutes of UTC with the wall-clock minutes that come then, and whether they come again.
 
-    That is one usually, none in a repeated hour, and many after a gap.
+    That is one new one usually, one seen before in a repeated hour, and many after a gap.
     """
     newest = (first - MINUTE).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     found = []
     for n in range(int((last - first) / MINUTE)):
         at = first + n * MINUTE
         wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        if wall <= newest:
+            found.append((at, wall, True))
         while newest < wall:
             newest += MINUTE
-            found.append((at, newest))
+            found.append((at, newest, False))
     return found
 
 
@@ -81,13 +84,16 @@ def naive_starts(
     cron: NaiveCron, zone: str, after: datetime, exclude: frozenset[date] = frozenset()
 ) -> set[datetime]:
     """Minutes of UTC at which a window opens that may still be open in the two days examined."""
-    walls = new_walls(zone, after - LONGEST * MINUTE, after + SPAN)
-    return {at for at, wall in walls if cron.matches(wall) and wall.date() not in exclude}
+    return {
+        at
+        for at, wall, again in walls(zone, after - LONGEST * MINUTE, after + SPAN)
+        if cron.matches(wall) and wall.date() not in exclude and (cron.is_rhythm or not again)
+    }
 
 
 def field_text(low: int, high: int) -> st.SearchStrategy[str]:
     number = st.integers(low, high)
-    # A range of one number with a step (5-5/2) is left out: cron readers disagree about it.
+    # A range of one number with a step (5-5/2) is refused: cron readers disagree about it.
     pair = st.tuples(number, number).map(sorted).filter(lambda p: p[0] < p[1])
     return st.one_of(
         st.just("*"),
@@ -135,11 +141,48 @@ def test_openings_are_those_a_minute_by_minute_walk_finds(
     window = Window("w", 1, schedule=schedule, duration=duration, exclude=exclude)
 
     found = {
-        (o.start, o.end) for o in occurrences([window], ZoneInfo(place[0]), after, after + SPAN)
+        o.start: o.end
+        for o in occurrences([window], ZoneInfo(place[0]), after, after + SPAN)
+        if o.start + duration > after
     }
 
     naive = naive_starts(NaiveCron(schedule), place[0], after, exclude)
-    assert found == {(at, at + duration) for at in naive if at + duration > after}
+    assert set(found) == {at for at in naive if at + duration > after}
+    for start, end in found.items():
+        hours_back = sum(again for at, _, again in walls(place[0], start, end)) > 0
+        assert end == start + duration or (hours_back and end > start + duration)
+
+
+# Windows that leave no minute of a wall clock out, each in its own way.
+SEAMLESS = st.sampled_from(
+    [
+        ("* * * * *", 1),
+        ("*/10 * * * *", 10),
+        ("30 * * * *", 60),
+        ("0 */2 * * *", 120),
+        ("0 */6 * * *", 6 * 60),
+        ("0 0-23 * * *", 60),
+        ("0,20,40 0-23 * * *", 25),
+        ("30 2 * * *", 24 * 60),
+        ("0 0 * * *", 24 * 60),
+        ("45 1 * * *", 25 * 60),
+    ]
+)
+
+
+@examples(60)
+@given(SEAMLESS, PLACES)
+def test_a_schedule_that_never_closes_on_the_wall_clock_never_closes(
+    seamless: tuple[str, int], place: tuple[str, str]
+) -> None:
+    schedule, minutes = seamless
+    after = utc(place[1])
+    window = Window("w", 1, schedule=schedule, duration=minutes * MINUTE)
+    reached = after
+    for o in occurrences([window], ZoneInfo(place[0]), after, after + SPAN):
+        assert o.start <= reached, "a hole before this opening"
+        reached = max(reached, o.end)
+    assert reached >= after + SPAN
 
 
 SPARSE = st.tuples(

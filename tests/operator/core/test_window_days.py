@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kotatsu_operator.core.state import Memory, Phase, Reason, Route, WarmUp
+from kotatsu_operator.core.state import Memory, Phase, Reason, Route, Tally, WarmUp
 
 from .values import HOUR, MINUTE, SECOND, cron, kept_in_status, once, override, pool_spec, t
 from .walk import walk
@@ -229,12 +229,14 @@ def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks
     assert (w.memory.opening.window, w.memory.opening.early) == ("b", 10 * MINUTE)
 
 
-def test_a_window_that_is_edited_to_open_earlier_while_it_is_warmed_for_is_followed() -> None:
+def test_a_window_that_is_edited_to_open_too_soon_while_it_is_warmed_for_is_excused() -> None:
     w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("09:00"), ready_after=120)
     w.until(t("09:51"))
     w.edit(pool({**PITCH, "start": "2026-11-25T09:51:30"}, prewarm={"lead": "10m"}))
     w.until(t("12:30"))
-    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+    assert w.memory.opening is not None
+    assert w.memory.opening.at == t("09:51:30")
+    assert w.told("WindowCold", "WindowLate") == []
 
 
 def test_a_window_that_is_deleted_while_it_is_warmed_for_leaves_the_open_one_unpunished() -> None:
@@ -243,6 +245,96 @@ def test_a_window_that_is_deleted_while_it_is_warmed_for_leaves_the_open_one_unp
     w.edit(pool(a, prewarm={"lead": "10m"}))
     w.until(t("12:30"))
     assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_an_edit_of_an_open_window_that_could_not_be_prepared_is_excused() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
+    w.edit(pool({**PITCH, "start": "2026-11-25T10:30", "replicas": 5}))
+    w.until(t("12:30"))
+    assert w.reached(5, after=t("11:00")) == t("11:00")
+    assert w.told("WindowCold", "WindowLate") == []
+    assert w.memory.windows == Tally(ready=1)
+
+
+def test_a_window_that_is_added_seconds_before_it_opens_is_excused() -> None:
+    w = walk(pool(), t("09:00")).until(t("09:59:55"))
+    w.edit(pool(PITCH))
+    w.until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("10:00:03")]
+    assert w.told("WindowCold", "WindowLate") == []
+    assert w.memory.windows == Tally()
+
+
+def test_replicas_that_are_added_while_it_is_warmed_for_are_excused() -> None:
+    w = walk(pool(PITCH), t("09:00")).until(t("09:59:55"))
+    assert w.ready == 2
+    three = walk(pool(PITCH), t("09:00"), ready_after=62).until(t("09:59:55"))
+    three.edit(pool({**PITCH, "replicas": 3}))
+    three.until(t("12:30"))
+    assert three.told("WindowCold", "WindowLate") == []
+
+
+def test_an_edit_of_something_else_excuses_nothing() -> None:
+    w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("09:59:55"))
+    w.edit(pool(PITCH, scaling={"maxReplicas": 9}))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_an_edit_well_before_the_window_excuses_nothing() -> None:
+    w = walk(pool(), t("08:00"), ready_after=90).until(t("09:00"))
+    w.edit(pool(PITCH))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_an_edit_while_the_operator_is_away_is_excused_when_it_is_back() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
+    w.operator_up = False
+    w.edit(pool({**PITCH, "start": "2026-11-25T11:01", "replicas": 5}))
+    w.until(t("11:05"))
+    w.restart()
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_openings_are_counted_by_how_punctual_they_were() -> None:
+    day = pool(PITCH, once("later", "15:00", "16:00", 2), once("last", "18:00", "19:00", 2))
+    w = walk(day, t("08:00"), ready_after=200).until(t("16:30"))
+    assert w.memory.windows == Tally(ready=1, cold=1, late=1)
+    w.ready_after = 4000
+    w.until(t("20:00"))
+    assert w.memory.windows == Tally(ready=1, cold=2, late=1)
+
+
+# --- pacing ---
+
+
+def test_a_pool_whose_turn_is_early_keeps_its_whole_lead_after_it() -> None:
+    w = walk(pool(PITCH), t("08:00"), ahead=lambda _: 40 * SECOND).until(t("12:30"))
+    assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START - 40 * SECOND]
+    assert w.memory.windows == Tally(ready=1)
+
+
+@pytest.mark.parametrize("prewarm", ["auto", "1m"])
+def test_a_turn_that_becomes_later_does_not_call_a_warm_up_off(prewarm: str) -> None:
+    turn = t("10:00") - 100 * SECOND
+    w = walk(
+        pool(PITCH, prewarm={"lead": prewarm}),
+        t("08:00"),
+        ahead=lambda now: 300 * SECOND if now < turn else 0 * SECOND,
+    )
+    w.until(turn)
+    w.restart()
+    w.until(t("12:30"))
+    assert len(w.times(Phase.WARMING)) == 1
+    assert w.lowest(turn, t("11:59:59"), "ready") == 2
+    assert w.memory.ahead == 0 * SECOND
+
+
+def test_a_request_never_waits_for_its_turn() -> None:
+    w = walk(pool(PITCH), t("08:00"), [t("08:30")], ahead=lambda _: HOUR).until(t("08:31"))
+    assert w.times(Phase.WARMING) == [t("08:30")]
 
 
 def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished() -> None:

@@ -53,4 +53,4 @@ def override(mode: str, until: datetime, **fields: Any) -> dict[str, Any]:
 
 def kept_in_status(memory: Memory) -> Memory:
     """What a restarted operator finds of its memory in the WarmPool's status."""
-    return replace(memory, acknowledged_at=None, unknown_since=None, raised_at=None, trend=Trend())
+    return replace(memory, acknowledged_at=None, raised_at=None, trend=Trend())

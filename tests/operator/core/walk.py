@@ -8,10 +8,13 @@ apply.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
+from kotatsu_operator.core.budget import EVERYTHING, Allowed, allowed, standing, told
 from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.phases import asleep_after
 from kotatsu_operator.core.spec import PoolSpec
 from kotatsu_operator.core.state import (
@@ -74,6 +77,8 @@ class Pod:
     ready_at: datetime
     gone_at: datetime | None = None
     """Set while it is terminating."""
+    born: datetime | None = None
+    uid: str = ""
 
 
 @dataclass
@@ -118,9 +123,13 @@ class Walk:
     has_last_request: bool = True
     sees_held: bool = True
     """False for an operator that does not ask activators while the pool is asleep."""
+    raises: bool = True
+    """False for an activator that cannot raise the scale."""
     tick: float | None = None
     watched: bool = True
     """False for an operator that learns of events only when it looks for another reason."""
+    ahead: Callable[[datetime], timedelta] = lambda _: timedelta()
+    """How much earlier than its lead it is the pool's turn, as it is worked out at an instant."""
     operator_up: bool = True
     dies_before_scaling: bool = False
     pods: list[Pod] = field(default_factory=list)
@@ -130,6 +139,13 @@ class Walk:
     looked_at: datetime | None = None
     last: Decision | None = None
     log: list[Moment] = field(default_factory=list)
+    _edited: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
+    """Of pods that request one core each."""
+    standing: str = ""
+    gone: list[Pod] = field(default_factory=list)
+    entered_at: datetime | None = None
+    made: int = 0
     _published: list[tuple[datetime, int]] = field(default_factory=list)
 
     # --- what tests do ---
@@ -145,12 +161,14 @@ class Walk:
         """Start the operator again, with what it finds of its memory."""
         self.operator_up = True
         self.memory = remembering(self.memory)
+        self.ledger, self.entered_at = replace(self.ledger, pods={}), None
         self.look()
 
     def edit(self, spec: PoolSpec) -> None:
-        """Change the spec; the operator sees it at once."""
-        self.spec = spec
-        self.look()
+        """Change the spec; the operator sees it at once, or as soon as it is back."""
+        self.spec, self._edited = spec, True
+        if self.operator_up:
+            self.look()
 
     def lose_acknowledgements(self) -> None:
         """The activator starts again and has to publish anew."""
@@ -163,7 +181,9 @@ class Walk:
         for pod in staying[replicas:]:
             pod.gone_at = self.now + timedelta(seconds=self.gone_after)
         for _ in range(replicas - len(staying)):
-            self.pods.append(Pod(self.now + timedelta(seconds=self.ready_after)))
+            ready_at = self.now + timedelta(seconds=self.ready_after)
+            self.made += 1
+            self.pods.append(Pod(ready_at, born=self.now, uid=f"pod-{self.made}"))
         self.replicas = replicas
 
     def ask(self, at: datetime, seconds: float = 0.2, count: int = 1) -> None:
@@ -175,7 +195,8 @@ class Walk:
         self.looked_at = self.now
         for _ in range(6):
             seen = self._observe()
-            decision = decide(self.spec, seen, self.memory, self.now)
+            budget, notes = self._settle()
+            decision = decide(self.spec, seen, self.memory, self.now, budget)
             check_rules(self.spec, seen, self.memory, self.now, decision)
             settled = self._act(decision, seen)
             self.log.append(
@@ -187,7 +208,7 @@ class Walk:
                     decision.floor,
                     self.replicas,
                     self.ready,
-                    decision.notes,
+                    decision.notes + notes,
                 )
             )
             if settled:
@@ -245,6 +266,7 @@ class Walk:
 
     def _turn(self, at: datetime) -> None:
         self.now = at
+        self.gone += [p for p in self.pods if p.gone_at is not None and p.gone_at <= at]
         self.pods = [p for p in self.pods if p.gone_at is None or p.gone_at > at]
         for request in self.requests:
             if request.at == at and (self.ready == 0 or self.memory.route is Route.ACTIVATOR):
@@ -267,7 +289,7 @@ class Walk:
             for request in self.requests:
                 if request.at <= self.now and request.begun is None:
                     request.begun = self.now
-        elif self.held and self.replicas == 0:
+        elif self.held and self.replicas == 0 and self.raises:
             self.scale(1)  # the activator wakes it by itself
 
     def _observe(self) -> Observation:
@@ -282,6 +304,8 @@ class Walk:
             ready=self.ready,
             pods=len(self.pods),
             acknowledged=acknowledged,
+            edited=self._edited,
+            ahead=self.ahead(self.now),
             demand=Demand(
                 in_flight=self.in_flight,
                 held=self.held if self.sees_held or not asleep else 0,
@@ -293,8 +317,24 @@ class Walk:
 
     # --- the operator ---
 
+    def _settle(self) -> tuple[Allowed, tuple[Note, ...]]:
+        """Bring the ledger of a pool with prices up to now, and ask it."""
+        budget = self.spec.budget
+        if not budget.prices.per_hour:
+            return EVERYTHING, ()
+        elapsed = None if self.entered_at is None else self.now - self.entered_at
+        there = [(p, None) for p in self.pods] + [(p, p.gone_at) for p in self.gone]
+        bills = [BilledPod(p.born, {"cpu": Decimal(1)}, p.uid, gone) for p, gone in there if p.born]
+        self.ledger = accrue(self.ledger, bills, budget, self.spec.zone, self.now, elapsed)
+        self.entered_at = self.now
+        self.gone.clear()
+        notes = told(self.standing, self.ledger, budget)
+        self.standing = str(standing(self.ledger, budget) or "")
+        return allowed(self.ledger, budget, self.now), notes
+
     def _act(self, decision: Decision, seen: Observation) -> bool:
         before = (self.memory.phase, self.replicas, self.memory.epoch)
+        self._edited = False
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)

@@ -9,8 +9,11 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import logs
 from kotatsu_common.settings import command
 from kotatsu_operator.admin import start_admin
+from kotatsu_operator.heartbeat import Heartbeat
 from kotatsu_operator.kube import Kube
+from kotatsu_operator.metrics import ApiMetrics
 from kotatsu_operator.settings import ActivatorSettings, quiet_libraries
+from kotatsu_operator.views import ACTIVATOR
 
 from .app import Activator
 from .metrics import ActivatorMetrics
@@ -19,12 +22,12 @@ from .slices import Self
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect("kotatsu-activator")
+    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error)
     me = Self(
         namespace=settings.namespace,
         pod=settings.pod_name,
         uid=settings.pod_uid,
-        ip=settings.pod_ip,
+        ips=settings.pod_ips,
         node=settings.node_name,
     )
     activator = Activator(kube, me, ActivatorMetrics(registry))
@@ -32,16 +35,19 @@ async def _run(settings: ActivatorSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    heartbeat = Heartbeat()
+    beating = asyncio.create_task(heartbeat.run())
     start_admin(
         settings.host,
         settings.port,
         registry,
-        live=lambda: "",
+        live=heartbeat.why_not_alive,
         ready=activator.why_not_ready,
     )
     try:
         await activator.run(stop, settings.drain_timeout)
     finally:
+        beating.cancel()
         await kube.close()
 
 

@@ -10,6 +10,14 @@ PROBE_OK = (
 backend out.)"""
 
 
+def budget_spent(pool: str, limit: str) -> str:
+    """Why a pool is not woken: its limit (in words) is reached."""
+    return (
+        f"the budget of the WarmPool {pool} is spent ({limit}): it sleeps until the period ends or "
+        "spec.budget.limit is raised"
+    )
+
+
 def refusal(detail: str, retry_after: int) -> bytes:
     """503 with Retry-After (seconds) and a problem document that says why."""
     body = json.dumps(

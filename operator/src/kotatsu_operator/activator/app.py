@@ -6,12 +6,12 @@ import logging
 
 from kotatsu_operator.kube import KINDS, Kube, follow_forever
 
+from .connections import Connections
 from .metrics import ActivatorMetrics
 from .publisher import Publisher
 from .slices import Self
 from .splice import Client
 from .view import View
-from .wake import Waker
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Activator:
         self._telling = False
         self.view = View(self._on_change)
         self.publisher = Publisher(kube, self.view, me, self._new_client)
-        self.wakers: dict[str, Waker] = {}
+        self.connections: dict[str, Connections] = {}
         self.adopted = False
 
     def why_not_ready(self) -> str:
@@ -47,7 +47,6 @@ class Activator:
                 follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
             )
             for name, kind in KINDS.items()
-            if name != "Deployment"
         ]
         work = asyncio.create_task(self._work())
         ended, endless = asyncio.create_task(stop.wait()), [work, *watches]
@@ -62,8 +61,8 @@ class Activator:
             for task in endless:
                 task.cancel()
             await asyncio.gather(ended, *endless, return_exceptions=True)
-            for waker in self.wakers.values():
-                await waker.close()
+            for connections in self.connections.values():
+                await connections.close()
 
     async def _work(self) -> None:
         while not self.view.is_synced:
@@ -88,50 +87,57 @@ class Activator:
         """
         log.info("ending: finishing what is held")
         self.publisher.leaving = True
+        for connections in self.connections.values():
+            connections.leaving = True
         self._changed.set()
         loop = asyncio.get_running_loop()
         began = loop.time()
         while loop.time() - began < drain_timeout:
-            busy = sum(w.busy for w in self.wakers.values())
+            busy = sum(c.busy for c in self.connections.values())
             if loop.time() - began >= QUIET_FOR and busy == 0:
                 break
             await asyncio.sleep(0.1)
         await self.publisher.withdraw()
 
-    def _waker(self, pool: str) -> Waker:
-        waker = self.wakers.get(pool)
-        if waker is None:
-            waker = Waker(pool, self._kube, self.view, self._me, self._metrics, self._wake_other)
-            waker.changed()
-            self.wakers[pool] = waker
-        return waker
+    def _connections(self, pool: str) -> Connections:
+        known = self.connections.get(pool)
+        if known is None:
+            known = Connections(
+                pool, self._kube, self.view, self._me, self._metrics, self._wake_other
+            )
+            known.leaving = self.publisher.leaving
+            known.changed()
+            self.connections[pool] = known
+        return known
 
     def _wake_other(self, pool: str) -> None:
         if pool in self.view.pools:
-            self._waker(pool).poke()
+            self._connections(pool).poke()
 
     def _new_client(self, pool: str, port: str) -> Client:
-        waker = self._waker(pool)
-        client = Client(waker)
-        waker.expect(client, port)
+        connections = self._connections(pool)
+        client = Client(connections)
+        connections.expect(client, port)
         return client
 
     def _forget_gone(self) -> None:
-        for name in [n for n, w in self.wakers.items() if n not in self.view.pools and not w.busy]:
-            del self.wakers[name]
+        for name in [
+            n for n, c in self.connections.items() if n not in self.view.pools and not c.busy
+        ]:
+            del self.connections[name]
             self._metrics.forget(self._me.namespace, name)
 
     def _on_change(self) -> None:
         self._changed.set()
         if not self._telling:
             self._telling = True
-            asyncio.get_running_loop().call_soon(self._tell_wakers)
+            asyncio.get_running_loop().call_soon(self._tell_connections)
 
-    def _tell_wakers(self) -> None:
+    def _tell_connections(self) -> None:
         # At once, not when the publisher is through with an API server that may be slow.
         self._telling = False
-        for waker in list(self.wakers.values()):
-            waker.changed()
+        for connections in list(self.connections.values()):
+            connections.changed()
 
     async def _next_change(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

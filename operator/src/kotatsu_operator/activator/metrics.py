@@ -1,5 +1,7 @@
 """What Prometheus (and the operator) sees of an activator."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _LABELS = ("namespace", "name")
@@ -19,6 +21,18 @@ class ActivatorMetrics:
             _LABELS,
             registry=registry,
         )
+        self._active = Gauge(
+            "kotatsu_activator_active",
+            "Connections joined to a pod that are in use: bytes move, or an answer is due.",
+            _LABELS,
+            registry=registry,
+        )
+        self._last_activity = Gauge(
+            "kotatsu_activator_last_activity_timestamp_seconds",
+            "When a byte last passed between a client and a pod; 0 before that.",
+            _LABELS,
+            registry=registry,
+        )
         self._wakes = Histogram(
             "kotatsu_activator_wake_duration_seconds",
             "From raising the scale until a pod answers.",
@@ -35,7 +49,7 @@ class ActivatorMetrics:
         )
         self._refused = Counter(
             "kotatsu_activator_refused",
-            "Connections answered with 503, by reason (full, timeout).",
+            "Connections answered with 503, by reason (full, timeout, budget).",
             (*_LABELS, "reason"),
             registry=registry,
         )
@@ -46,6 +60,17 @@ class ActivatorMetrics:
             registry=registry,
         )
         self._up, self._down = self._bytes.labels("up"), self._bytes.labels("down")
+
+    def follow(
+        self,
+        namespace: str,
+        name: str,
+        active: Callable[[], float],
+        last_activity: Callable[[], float],
+    ) -> None:
+        """Ask for a pool's activity at each scrape: it changes by the mere passing of time."""
+        self._active.labels(namespace, name).set_function(active)
+        self._last_activity.labels(namespace, name).set_function(last_activity)
 
     def show(self, namespace: str, name: str, held: int, spliced: int) -> None:
         """Show how many connections a pool has here."""
@@ -73,5 +98,13 @@ class ActivatorMetrics:
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a deleted pool."""
-        for metric in (self._held, self._spliced, self._wakes, self._waits, self._refused):
+        for metric in (
+            self._held,
+            self._spliced,
+            self._active,
+            self._last_activity,
+            self._wakes,
+            self._waits,
+            self._refused,
+        ):
             metric.remove_by_labels({"namespace": namespace, "name": name})

@@ -36,6 +36,8 @@ class Peek:
     """Path without its query; empty while the request line is not complete."""
     head_end: int = 0
     """Length of the complete request head; 0 while it is not complete."""
+    is_head: bool = False
+    """Whether it is a HEAD request, whose answer has no body."""
 
 
 def peek(data: bytes) -> Peek:
@@ -54,8 +56,17 @@ def peek(data: bytes) -> Peek:
         data, line.end() - 2 if data[line.end() - 2 : line.end()] == b"\r\n" else line.end() - 1
     )
     if end is None:
-        return Peek(Kind.OTHER if len(data) > HEAD_LIMIT else Kind.HTTP1, path)
-    return Peek(Kind.HTTP1, path, end.end())
+        kind = Kind.OTHER if len(data) > HEAD_LIMIT else Kind.HTTP1
+        return Peek(kind, path, is_head=line[1] == b"HEAD")
+    return Peek(Kind.HTTP1, path, end.end(), line[1] == b"HEAD")
+
+
+_UPGRADE = re.compile(rb"\nconnection:[^\n]*\bupgrade\b", re.IGNORECASE)
+
+
+def asks_to_upgrade(head: bytes) -> bool:
+    """Whether the request asks to switch protocols (WebSocket, h2c): what follows is not HTTP/1."""
+    return _UPGRADE.search(head) is not None
 
 
 def ask_to_close(head: bytes) -> bytes:

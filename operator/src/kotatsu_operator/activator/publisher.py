@@ -17,12 +17,21 @@ from kotatsu_operator.kube import (
     Kube,
     NotFoundError,
     Object,
+    Pod,
     Unreachable,
     version_of,
 )
 from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
 
-from .slices import PORT_REST, Self, make_slice, same_slice, slice_name, wants_slice
+from .slices import (
+    PORT_REST,
+    Self,
+    families,
+    make_slice,
+    same_slice,
+    slice_name,
+    wants_slice,
+)
 from .splice import Client
 from .view import Pool, View
 
@@ -35,9 +44,13 @@ NewClient = Callable[[str, str], Client]
 """Makes the protocol for a connection to (pool, port name)."""
 
 
+PoolFamily = tuple[str, str]
+"""Name of a pool, and an address family: what one slice is for."""
+
+
 @dataclass
 class Published:
-    """What this activator has published for one pool."""
+    """What this activator has published for one pool in one address family."""
 
     servers: dict[str, asyncio.Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
@@ -61,7 +74,7 @@ class Publisher:
 
     def __init__(self, kube: Kube, view: View, me: Self, new_client: NewClient) -> None:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
-        self.published: dict[str, Published] = {}
+        self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
         self._withdrawn = False
         self.complete = False
@@ -77,33 +90,35 @@ class Publisher:
             if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
                 continue
             name = obj["metadata"]["labels"].get(POOL_LABEL, "")
+            key = (name, obj["addressType"])
             record = Published(there=obj)
             try:
                 for port in obj.get("ports") or ():
-                    await self._listen(record, name, port.get("name", ""), port["port"])
-            except OSError as error:
+                    # A slice that somebody has edited may name no number, or none that there is.
+                    await self._listen(record, key, port.get("name", ""), port.get("port") or -1)
+            except (OSError, OverflowError, ValueError) as error:
                 log.warning("%s: cannot listen again, the slice goes: %s", name, error)
                 await self._close(record)
                 await self._kube.delete(EndpointSlice, self._me.namespace, obj["metadata"]["name"])
                 continue
             if not record.serves:
                 record.emptied_at = asyncio.get_running_loop().time()
-            self.published[name] = record
+            self.published[key] = record
 
     async def sync(self) -> float:
         """Bring every pool's slice up to date; returns seconds until the next look is due."""
         soonest, complete = 1.0, True
-        for name in sorted(self._view.pools.keys() | self.published.keys()):
+        for key in sorted(self._wanted() | self.published.keys()):
             if self._withdrawn:
                 break
             try:
-                soonest = min(soonest, await self._sync_pool(name))
+                soonest = min(soonest, await self._sync_pool(key))
             except (ConflictError, NotFoundError) as error:
-                log.debug("%s: slice changed meanwhile: %s", name, error)
-                await self._reread(name)
+                log.debug("%s: slice changed meanwhile: %s", key[0], error)
+                await self._reread(key)
                 soonest, complete = 0.05, False
             except (*Unreachable, OSError) as error:
-                log.warning("%s: cannot publish yet: %s", name, error)
+                log.warning("%s: cannot publish yet: %s", key[0], error)
                 soonest, complete = 0.2, False
         self.complete = complete
         return soonest
@@ -112,12 +127,25 @@ class Publisher:
         """Remove slices of activators whose pod is gone."""
         uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
         for obj in list(self._view.slices.values()):
-            if is_ours(obj) and slice_view(obj).pod_uid not in uids:
-                log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
-                with contextlib.suppress(*Unreachable):
+            if not is_ours(obj) or slice_view(obj).pod_uid in uids:
+                continue
+            with contextlib.suppress(*Unreachable):
+                if await self._is_orphan(obj):
+                    log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
                     await self._kube.delete(
                         EndpointSlice, self._me.namespace, obj["metadata"]["name"]
                     )
+
+    async def _is_orphan(self, obj: Object) -> bool:
+        """Whether a slice's pod is really gone: the watch of pods may be behind that of slices."""
+        owner = slice_view(obj)
+        if not owner.pod_name:
+            return True  # somebody has edited it: it is nobody's
+        try:
+            pod = await self._kube.get(Pod, self._me.namespace, owner.pod_name)
+        except NotFoundError:
+            return True
+        return bool(pod["metadata"]["uid"] != owner.pod_uid)
 
     async def withdraw(self) -> None:
         """Delete every slice of ours: the last thing before the process ends."""
@@ -131,37 +159,50 @@ class Publisher:
 
     # --- one pool ---
 
-    async def _sync_pool(self, name: str) -> float:
+    def _wanted(self) -> set[PoolFamily]:
+        """Every pool with each family of its Service that this pod has an address of."""
+        return {
+            (pool.name, family)
+            for pool in self._view.pools.values()
+            for family in families(self._view.services.get(pool.service), self._me)
+        }
+
+    async def _sync_pool(self, key: PoolFamily) -> float:
         now = asyncio.get_running_loop().time()
+        name = key[0]
         pool = self._view.pools.get(name)
-        record = self.published.setdefault(name, Published())
-        self._catch_up(name, record)
+        record = self.published.setdefault(key, Published())
+        self._catch_up(key, record)
         native_for = self._native_for(pool, record, now)
         wanted = (
             pool is not None
+            and key[1] in families(self._view.services.get(pool.service), self._me)
             and wants_slice(pool, self._view.native_ready(pool.service), native_for, record.serves)
             and not self._is_abandoned(pool, record, now)
         )
         wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
         if pool is not None and wanted and self._view.ports(pool.service):
-            await self._publish(pool, record)
+            await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
             return min(1.0, max(0.05, pool.settle - native_for)) if leaves else 1.0
         if record.serves:
             await self._empty(record, now)
         elif record.servers and record.emptied_at is None:
             record.emptied_at = now  # somebody else has deleted or emptied the slice
-        if pool is not None and pool.deleted:
+        if pool is not None and pool.deleted and not self._serves(name):
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
-            await self._forget(name, record)
+            await self._forget(key, record)
         elif record.there is None and not record.servers:
-            del self.published[name]
+            del self.published[key]
         return 1.0
 
-    def _catch_up(self, name: str, record: Published) -> None:
+    def _serves(self, pool: str) -> bool:
+        return any(r.serves for (name, _), r in self.published.items() if name == pool)
+
+    def _catch_up(self, key: PoolFamily, record: Published) -> None:
         """Follow what somebody else did to our slice: changed or deleted, it is published again."""
-        seen = self._view.slices.get(slice_name(name, self._me))
+        seen = self._view.slices.get(slice_name(key[0], self._me, key[1]))
         if seen is None and record.watched:
             record.there = None
         elif seen is not None and record.there is not None:
@@ -184,14 +225,14 @@ class Publisher:
         record.native_since = record.native_since or now
         return now - record.native_since
 
-    async def _publish(self, pool: Pool, record: Published) -> None:
+    async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
         service, names = self._view.services[pool.service], self._view.ports(pool.service)
         for port in names:
             if port not in record.servers:
-                await self._listen(record, pool.name, port, 0)
+                await self._listen(record, key, port, 0)
         ports = {p: record.ports[p] for p in names}
         state = "leaving" if self.leaving else "serving"
-        await self._put(make_slice(pool, service, self._me, ports, state=state), record)
+        await self._put(make_slice(pool, service, self._me, key[1], ports, state=state), record)
         record.emptied_at = None
 
     async def _empty(self, record: Published, now: float) -> None:
@@ -202,13 +243,13 @@ class Publisher:
         )
         record.emptied_at = now
 
-    async def _forget(self, name: str, record: Published) -> None:
+    async def _forget(self, key: PoolFamily, record: Published) -> None:
         if record.there is not None:
             await self._kube.delete(
                 EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
             )
         await self._close(record)
-        self.published.pop(name, None)
+        self.published.pop(key, None)
 
     async def _put(self, obj: Object, record: Published) -> None:
         there = record.there
@@ -218,23 +259,27 @@ class Publisher:
             obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
             record.there = await self._kube.replace(EndpointSlice, self._me.namespace, obj)
 
-    async def _reread(self, pool: str) -> None:
-        record = self.published.get(pool)
+    async def _reread(self, key: PoolFamily) -> None:
+        record = self.published.get(key)
         if record is None:
             return
-        name = slice_name(pool, self._me)
+        name = slice_name(key[0], self._me, key[1])
         try:
             record.there = await self._kube.get(EndpointSlice, self._me.namespace, name)
         except NotFoundError:
             record.there = None
         except Unreachable as error:
-            log.warning("%s: cannot read the slice: %s", pool, error)
+            log.warning("%s: cannot read the slice: %s", key[0], error)
 
     # --- listeners ---
 
-    async def _listen(self, record: Published, pool: str, port: str, number: int) -> None:
+    async def _listen(self, record: Published, key: PoolFamily, port: str, number: int) -> None:
+        pool, family = key
         server = await asyncio.get_running_loop().create_server(
-            lambda: self._new_client(pool, port), self._me.ip, number, backlog=4096
+            lambda: self._new_client(pool, port),
+            self._me.address(family),
+            number,
+            backlog=4096,
         )
         record.servers[port] = server
         record.ports[port] = server.sockets[0].getsockname()[1]

@@ -1,8 +1,8 @@
 """The EndpointSlices an activator publishes: when, and what stands in them. Pure.
 
-One slice per pool and activator pod. It is published while the pool's own pods cannot answer (or
-are about to leave) and emptied when they can. Emptied, not deleted: the empty slice remembers which
-port belonged to which pool until no kube-proxy can still send anyone there.
+One slice per pool, activator pod and address family. It is published while the pool's own pods
+cannot answer (or are about to leave) and emptied when they can. Emptied, not deleted: the empty
+slice remembers which port belonged to which pool until no kube-proxy can still send anyone there.
 """
 
 import hashlib
@@ -26,6 +26,11 @@ PORT_REST = 60.0
 """Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port."""
 
 
+def family_of(ip: str) -> str:
+    """The family of an address, as Services and EndpointSlices call it."""
+    return "IPv6" if ":" in ip else "IPv4"
+
+
 @dataclass(frozen=True)
 class Self:
     """This activator's pod."""
@@ -33,8 +38,13 @@ class Self:
     namespace: str
     pod: str
     uid: str
-    ip: str
+    ips: tuple[str, ...]
+    """Addresses of the pod, at most one a family, the main one first."""
     node: str
+
+    def address(self, family: str) -> str | None:
+        """The address of a family (IPv4 or IPv6); None when the pod has none of it."""
+        return next((ip for ip in self.ips if family_of(ip) == family), None)
 
 
 def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
@@ -42,32 +52,38 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
 
     Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
     probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
-    is native and a pod has been ready for the settle time.
+    is native and a pod has been ready for the settle time; with route Always, never.
     """
     if not pool.accepted and not published:
         return False
-    if pool.route is Route.ACTIVATOR or native_ready == 0:
+    if pool.always or pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
     return published and native_ready_for < pool.settle
 
 
-def slice_name(pool: str, me: Self) -> str:
-    """A name of its own for each pool and activator pod, within the 253 characters allowed."""
-    mark = hashlib.sha256(f"{pool}/{me.uid}".encode()).hexdigest()[:10]
+def families(service: Object | None, me: Self) -> list[str]:
+    """The address families to publish a Service in: those that both it and this pod have."""
+    wanted = (service or {}).get("spec", {}).get("ipFamilies") or [family_of(me.ips[0])]
+    return [family for family in wanted if me.address(family) is not None]
+
+
+def slice_name(pool: str, me: Self, family: str) -> str:
+    """A name for each pool, activator pod and family, within the 253 characters allowed."""
+    mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
     return f"kotatsu-{pool[:200]}-{mark}"
 
 
 def make_slice(
-    pool: Pool, service: Object, me: Self, ports: Mapping[str, int], *, state: str
+    pool: Pool, service: Object, me: Self, family: str, ports: Mapping[str, int], *, state: str
 ) -> Object:
-    """The slice: `state` is serving, leaving (only used when nothing else is ready), or empty.
+    """One family's slice: `state` is serving, leaving (used when nothing else is ready), or empty.
 
     Port names are exactly the Service's, each with the number this activator listens on; nodeName
     and the Pod targetRef are what cloud load balancers in IP mode ask for.
     """
     names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
     endpoint = {
-        "addresses": [me.ip],
+        "addresses": [me.address(family)],
         "conditions": {
             "ready": state == "serving",
             "serving": True,
@@ -80,7 +96,7 @@ def make_slice(
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": slice_name(pool.name, me),
+            "name": slice_name(pool.name, me, family),
             "namespace": me.namespace,
             "labels": {
                 SERVICE_LABEL: pool.service,
@@ -90,7 +106,7 @@ def make_slice(
             "annotations": {EPOCH_ANNOTATION: str(pool.epoch)},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}],
         },
-        "addressType": "IPv6" if ":" in me.ip else "IPv4",
+        "addressType": family,
         "endpoints": [] if state == "empty" else [endpoint],
         "ports": [
             {

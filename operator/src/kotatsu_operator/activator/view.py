@@ -1,13 +1,17 @@
 """What an activator has seen of its namespace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.spec import RouteMode
 from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import SERVICE_LABEL, PodView, is_ours, pod_view, selects
+
+from .budget import SpentBudget, spent_budget
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,17 @@ class Pool:
     settle: float
     wake_with: tuple[str, ...] = ()
     """Pools that are woken together with this one."""
+    always: bool = False
+    """Route Always: every connection passes the activator, whose Service selects no pod."""
     deleted: bool = False
     """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
+    spent: SpentBudget | None = None
+    """The spent budget that keeps it asleep."""
+
+    @property
+    def is_going_down(self) -> bool:
+        """Whether its pods may be about to go, so that what comes now must be announced."""
+        return self.phase in (Phase.DRAINING, Phase.SLEEPING)
 
 
 def pool_view(obj: Object) -> Pool:
@@ -44,7 +57,9 @@ def pool_view(obj: Object) -> Pool:
         route=Route(route.get("target", Route.NATIVE)),
         epoch=int(route.get("epoch", 0)),
         phase=Phase(status.get("phase", Phase.WARM)),
-        accepted=conditions.get("Accepted") == "True",
+        # Knative has an activator of its own.
+        accepted=conditions.get("Accepted") == "True"
+        and spec["targetRef"].get("kind") != "Service",
         hold_timeout=_seconds(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(
@@ -52,6 +67,8 @@ def pool_view(obj: Object) -> Pool:
         ),
         settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
         wake_with=tuple(wake.get("wakeWith") or ()),
+        spent=spent_budget(spec, status),
+        always=spec.get("route") == RouteMode.ALWAYS,
     )
 
 
@@ -75,6 +92,8 @@ class View:
     services: dict[str, Object] = field(default_factory=dict)
     pods: dict[str, PodView] = field(default_factory=dict)
     slices: dict[str, Object] = field(default_factory=dict)
+    selectors: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Label selectors of the Deployments."""
     synced: set[str] = field(default_factory=set)
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
@@ -84,6 +103,7 @@ class View:
             "Service": (self.services, lambda obj: obj),  # type: ignore[dict-item]
             "Pod": (self.pods, pod_view),  # type: ignore[dict-item]
             "EndpointSlice": (self.slices, lambda obj: obj),  # type: ignore[dict-item]
+            "Deployment": (self.selectors, lambda obj: obj["spec"]["selector"]),  # type: ignore[dict-item]
         }
         store, read = stores[kind]
 
@@ -108,7 +128,7 @@ class View:
     @property
     def is_synced(self) -> bool:
         """Whether every kind has been listed once."""
-        return len(self.synced) == 4
+        return len(self.synced) == 5
 
     def native_ready(self, service: str) -> int:
         """Ready, staying endpoints of a Service that are not ours."""
@@ -121,18 +141,38 @@ class View:
             for endpoint in obj.get("endpoints") or ()
         )
 
-    def backends(self, service: str) -> list[PodView]:
-        """The staying pods behind a Service that have an address, Ready or not."""
-        obj = self.services.get(service)
-        selector = (obj or {}).get("spec", {}).get("selector")
-        if not selector:
+    def labels(self, pool: Pool) -> Mapping[str, str]:
+        """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
+        return self._selector(pool).get("matchLabels") or {}
+
+    def replace_pods(self, labels: Mapping[str, str], listed: list[Object]) -> None:
+        """Take a list of the pods with these labels for the truth, whatever the watch says."""
+        wanted = {"matchLabels": labels}
+        for name in [n for n, p in self.pods.items() if selects(wanted, p.labels)]:
+            del self.pods[name]
+        self.pods.update({obj["metadata"]["name"]: pod_view(obj) for obj in listed})
+        self.changed()
+
+    def backends(self, pool: Pool) -> list[PodView]:
+        """The staying pods of a pool that have an address, Ready or not.
+
+        Those its Service selects; with route Always, those of the target.
+        """
+        wanted = self._selector(pool)
+        if not wanted:
             return []
-        wanted = {"matchLabels": selector}
         return [
             pod
             for pod in self.pods.values()
             if pod.ip and pod.running and not pod.terminating and selects(wanted, pod.labels)
         ]
+
+    def _selector(self, pool: Pool) -> Mapping[str, Any]:
+        if pool.always:
+            return self.selectors.get(pool.target, {})
+        obj = self.services.get(pool.service)
+        selector = (obj or {}).get("spec", {}).get("selector")
+        return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> dict[str, str | int]:
         """TCP ports of a Service: port name → target port (name or number)."""

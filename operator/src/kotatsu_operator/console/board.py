@@ -60,6 +60,14 @@ class Board:
                 self._version += 1
                 entry.version = self._version
 
+    def rest(self, key: Key) -> None:
+        """Another operator looks now: the demand is not known here."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry.demand is not None:
+                self._version += 1
+                entry.demand, entry.version = None, self._version
+
     def forget(self, key: Key) -> None:
         """A pool that is gone."""
         with self._lock:

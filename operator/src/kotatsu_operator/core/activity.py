@@ -44,9 +44,21 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
 
 def is_announced(memory: Memory, seen: Observation) -> bool:
     """Whether somebody has asked for the pool since its phase began."""
-    ticket = seen.demand.ticket
+    ticket = memory.ticket_seen
     newer = ticket is not None and memory.since is not None and ticket > memory.since
     return newer or seen.demand.held > 0
+
+
+def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Note when an announcement was first seen.
+
+    An announcement carries its activator's clock, which may be ahead of ours or behind: only
+    whether it is another one than before is asked of it, and our own clock says when it came.
+    """
+    ticket = seen.demand.ticket
+    if ticket is None or ticket == memory.ticket:
+        return memory
+    return replace(memory, ticket=ticket, ticket_seen=now)
 
 
 def override_end(override: Override, memory: Memory) -> datetime:
@@ -75,7 +87,9 @@ def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memor
     missed = demand.known and memory.unknown_since is not None and demand.last_request is None
     busy = demand.concurrency > 0 or missed
     # A pod's clock may run ahead of ours: activity never lies in the future.
-    last = _latest(memory.last_active, demand.last_request, demand.ticket, now if busy else None)
+    last = _latest(
+        memory.last_active, demand.last_request, memory.ticket_seen, now if busy else None
+    )
     return replace(
         memory,
         unknown_since=unknown_since,

@@ -1,19 +1,17 @@
-"""What warmth costs: the ledger of one pool.
+"""What one pod costs an hour: what it requests, times the prices given.
 
-A pod costs what it *requests*, from the moment it is scheduled until it is gone, whether or not it
-is Ready: that is what a node autoscaler has to keep a machine for. Prices are inputs (per core-hour
-and GiB-hour, as in a cloud's price list), never constants here.
+Prices are inputs (per core-hour, per GiB-hour and per unit of any other resource, as in a cloud's
+price list), never constants here.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
-from .spec import Budget, Prices
+from .spec import Budget, Prices, SpecError, parse_prices
 
 _GIB = Decimal(2**30)
-_HOUR = Decimal(3600)
 _SUFFIX = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
     "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
@@ -22,25 +20,8 @@ _SUFFIX = {
     "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
 
-
-@dataclass(frozen=True)
-class BilledPod:
-    """A pod as the ledger sees it: when it was scheduled and what it requests (base units)."""
-
-    scheduled_at: datetime
-    requests: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Money spent since `period_start`, complete up to `at`."""
-
-    currency: str = ""
-    period_start: datetime | None = None
-    accrued: Decimal = Decimal(0)
-    at: datetime | None = None
-    rate: Decimal = Decimal(0)
-    """Cost per hour of the pods there are now."""
+Requests = dict[str, Decimal]
+"""Amounts in base units (cores, bytes, pieces) by resource name."""
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -52,6 +33,56 @@ def parse_quantity(text: str) -> Decimal:
     return Decimal(text)
 
 
+def pod_requests(spec: Mapping[str, Any]) -> Requests:
+    """What the scheduler reserves for a pod with this PodSpec.
+
+    The containers and sidecars together, or what an init container needs beside the sidecars that
+    were started before it, whichever is more; where the pod itself requests something, that counts
+    instead; and the overhead of its RuntimeClass.
+    """
+    total = _sum(_requested(c) for c in spec.get("containers") or ())
+    sidecars: Requests = {}
+    peak: Requests = {}
+    for container in spec.get("initContainers") or ():
+        wants = _requested(container)
+        if is_sidecar(container):
+            total, sidecars = _sum((total, wants)), _sum((sidecars, wants))
+            wants = sidecars
+        else:
+            wants = _sum((sidecars, wants))
+        for name, amount in wants.items():
+            peak[name] = max(peak.get(name, amount), amount)
+    for name, amount in peak.items():
+        total[name] = max(total.get(name, amount), amount)
+    # Of the pod itself only a request counts: its limit says nothing where containers request.
+    own = _amounts((spec.get("resources") or {}).get("requests"))
+    return _sum((total | own, _amounts(spec.get("overhead"))))
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether an init container stays and serves like any other."""
+    return bool(container.get("restartPolicy") == "Always")
+
+
+def _requested(part: Mapping[str, Any]) -> Requests:
+    # Where only a limit is given, the API server takes it for the request too; a template that no
+    # pod has been made of yet still lacks that.
+    resources = part.get("resources") or {}
+    return _amounts((resources.get("limits") or {}) | (resources.get("requests") or {}))
+
+
+def _amounts(raw: Mapping[str, Any] | None) -> Requests:
+    return {name: parse_quantity(str(text)) for name, text in (raw or {}).items()}
+
+
+def _sum(parts: Iterable[Requests]) -> Requests:
+    total: Requests = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, Decimal(0)) + amount
+    return total
+
+
 def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:
     """Price of one hour of a pod that requests this much."""
     total = Decimal(0)
@@ -61,24 +92,39 @@ def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:
     return total
 
 
-def accrue(ledger: Ledger, pods: Iterable[BilledPod], budget: Budget, now: datetime) -> Ledger:
-    """Bring the ledger up to `now`.
+@dataclass(frozen=True)
+class PriceTable:
+    """The prices an operator was given for all its pools; empty by default."""
 
-    Each pod adds its hourly price for the time since the ledger's last entry, or since it was
-    scheduled when that is later: pods that came while nobody watched (an operator restart) are
-    charged from their start, once. A pod that has just gone is charged up to the previous entry,
-    which the operator makes on every pod event and at least once a minute.
+    currency: str = ""
+    prices: Prices = field(default_factory=Prices)
+
+
+NO_PRICES = PriceTable()
+"""Of an operator that was given none."""
+
+
+def parse_table(raw: Mapping[str, Any]) -> PriceTable:
+    """Read `{currency, cpuHour, memoryGiBHour, extended}`. Raises SpecError with a sentence."""
+    given = {key: value for key, value in raw.items() if key != "currency"}
+    prices = parse_prices(given, "prices")
+    currency = raw.get("currency") or ""
+    is_code = isinstance(currency, str) and len(currency) == 3 and currency.isalpha()
+    if (prices or currency) and not (is_code and currency.isascii() and currency.isupper()):
+        raise SpecError(f"prices.currency: {currency!r} is not an ISO 4217 code like JPY")
+    return PriceTable(currency, Prices(prices))
+
+
+def priced(budget: Budget, table: PriceTable) -> Budget:
+    """A pool's budget with the prices in force: its own, and the table's where it names none.
+
+    A table in another currency gives nothing: amounts of two currencies are never added. Without
+    any price there is no currency either, and with it no cost.
     """
-    known = list(pods)
-    rate = sum((hourly(p.requests, budget.prices) for p in known), Decimal(0))
-    if ledger.at is None or ledger.currency != budget.currency:
-        return Ledger(budget.currency, now, Decimal(0), now, rate)
-    if now <= ledger.at:
-        # The clock stepped back: nothing is charged twice.
-        return replace(ledger, rate=rate)
-    spent = Decimal(0)
-    for pod in known:
-        begin = max(ledger.at, pod.scheduled_at)
-        seconds = Decimal(max(0.0, (now - begin).total_seconds()))
-        spent += hourly(pod.requests, budget.prices) * seconds / _HOUR
-    return replace(ledger, accrued=ledger.accrued + spent, at=now, rate=rate)
+    currency = budget.currency or table.currency
+    per_hour = dict(budget.prices.per_hour)
+    if currency == table.currency:
+        per_hour = {**table.prices.per_hour, **per_hour}
+    if not per_hour:
+        currency = ""
+    return replace(budget, currency=currency, prices=Prices(per_hour))

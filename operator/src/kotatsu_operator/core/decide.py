@@ -16,59 +16,110 @@ from .activity import (
     remember_activity,
     remember_override,
     remember_sleep,
+    remember_ticket,
 )
+from .autoscaler import own_steps, remember_original, wanted_minimum
+from .budget import EVERYTHING, Allowed
+from .contest import remember_write
 from .demand import recommend
-from .phases import Step, first_sight
+from .knative import KnativeStep
+from .phases import Step, first_sight, keep_route
 from .plan import Plan, floor_of, plan_at
+from .proof import remember_proof, remember_template
+from .punctuality import remember_opening
 from .spec import Override, OverrideMode, PoolSpec
-from .state import Decision, Memory, Note, Observation, Opening, Phase, Reason
+from .state import Decision, Memory, Observation, Phase, Reason
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
 
+LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
+"""The same for a pool that sleeps: most pools do most of the time."""
 
-def decide(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Decision:
-    """Decide on one pool. Pure; `now` is an aware datetime in UTC."""
+
+def decide(
+    spec: PoolSpec,
+    seen: Observation,
+    memory: Memory,
+    now: datetime,
+    allowed: Allowed = EVERYTHING,
+) -> Decision:
+    """Decide on one pool. Pure; `now` is an aware datetime in UTC, `allowed` is the budget's."""
     is_new = memory.since is None
-    memory = first_sight(_not_ahead(memory, now), seen, now)
+    memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
     memory = remember_override(spec.override, memory, now)
+    memory = remember_ticket(memory, seen, now)
+    memory = remember_template(memory, seen)
+    memory = replace(
+        memory,
+        original=remember_original(seen.autoscaler, memory.original),
+        contest=remember_write(memory.contest, seen.write, now),
+    )
     override = in_force(spec.override, memory, now)
-    plan = plan_at(spec, memory, now)
-    memory = replace(memory, lead=plan.lead)
+    plan = plan_at(spec, memory, now, seen.ahead)
+    memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
-        return Decision(held, None, now + LOOK_AGAIN, next=plan.next)
+        minimum = _minimum(seen, held, 0, released=True)
+        return Decision(held, None, now + LOOK_AGAIN, next=plan.next, minimum=minimum)
 
     resumed = memory.reason is Reason.SUSPENDED
     if resumed:
         memory = replace(memory, reason=Reason.IDLE)
-    floor, reason = floor_of(spec, override, plan)
+    kept = allowed.trim(plan)
+    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
-    asleep_asked = (
+    asleep_asked = allowed.sleeps or (
         override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
     )
     wanted, trend = recommend(
         seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )
+    if seen.autoscaler is not None:
+        wanted = 0  # following demand above the floor is the autoscaler's work
     memory = replace(memory, trend=trend)
+    wanted = wanted if allowed.begins else min(wanted, seen.replicas)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
-    step = Step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked)
+    make_step = KnativeStep if spec.target.is_knative else Step
+    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked, allowed)
     memory, replicas, sleep, force, notes = step.take()
-    # An override that asks for less also asks for no punctuality.
+    memory = remember_proof(memory, seen, floor)
+    if seen.autoscaler is not None:
+        replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
+    # An override or a budget that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
-    memory, opening_notes = _remember_opening(plan, seen, memory, now, excused=excused)
+    memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
+        override=None
+        if override is None
+        else (override.mode.value, override_end(override, memory)),
         memory=memory,
         replicas=replicas,
-        recheck=_recheck(spec, memory, plan, override, now),
+        recheck=_recheck(spec, memory, plan, override, now, allowed.recheck),
         floor=floor,
-        window=plan.window,
-        next=plan.next,
+        window=kept.window,
+        next=kept.next,
         sleep=sleep,
         force=force,
+        minimum=_minimum(seen, memory, floor, released=False),
         notes=(*notes, *opening_notes),
+        outcomes=outcomes,
+        claim=plan.claim,
+    )
+
+
+def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -> int | None:
+    if seen.autoscaler is None or memory.original is None:
+        return None
+    return wanted_minimum(
+        seen.autoscaler,
+        memory.original,
+        awake=memory.phase in (Phase.WARMING, Phase.WARM),
+        floor=floor,
+        replicas=seen.replicas,
+        released=released,
     )
 
 
@@ -85,58 +136,24 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
         unknown_since=clamped(memory.unknown_since),
         raised_at=clamped(memory.raised_at),
         override_seen=clamped(memory.override_seen),
+        ticket_seen=clamped(memory.ticket_seen),
     )
 
 
-def _remember_opening(
-    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
-) -> tuple[Memory, tuple[Note, ...]]:
-    """Record when the floor of an opening was Ready; late is worth an event.
-
-    One opening is followed at a time: the newest that is open, then each that is being warmed for.
-    A window that was open already when the pool could first be acted on counts as punctual.
-    """
-    opening, notes = memory.opening, []
-    followed = [o for o in plan.current if o.start <= now][-1:]
-    followed += [o for o in plan.current if o.start > now]
-    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
-        # The window that was being warmed for has been edited: what is open already stays judged.
-        opening = replace(opening, at=now)
-    for o in followed:
-        if opening is None or o.start > opening.at:
-            opening = Opening(o.window, o.start)
-        elif o.start < opening.at:
-            continue  # a newer window has come and gone; this one does not open again
-        floor = max(other.replicas for other in plan.current if other.start <= o.start)
-        opening, note = _judge(opening, floor, seen, now, excused=excused)
-        notes += [note] if note else []
-        if opening.ready_at is None:
-            break
-    return replace(memory, opening=opening), tuple(notes)
-
-
-def _judge(
-    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
-) -> tuple[Opening, Note | None]:
-    if opening.ready_at is not None:
-        return opening, None
-    if excused and not opening.cold and now >= opening.at:
-        return replace(opening, ready_at=opening.at), None
-    if seen.ready >= floor:
-        late = (now - opening.at).total_seconds()
-        text = f"{opening.window} was Ready {late:.0f} s late"
-        note = Note("WindowLate", text, warning=True) if late > 0 else None
-        return replace(opening, ready_at=now), note
-    if now >= opening.at and not opening.cold:
-        text = f"{opening.window} opened before it was Ready"
-        return replace(opening, cold=True), Note("WindowCold", text, warning=True)
-    return opening, None
-
-
 def _recheck(
-    spec: PoolSpec, memory: Memory, plan: Plan, override: Override | None, now: datetime
+    spec: PoolSpec,
+    memory: Memory,
+    plan: Plan,
+    override: Override | None,
+    now: datetime,
+    budget: datetime | None,
 ) -> datetime:
-    times = [now + LOOK_AGAIN]
+    # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
+    # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
+    is_asleep = memory.phase is Phase.ASLEEP
+    times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
+    if budget is not None:
+        times.append(budget)
     if plan.next is not None:
         times.append(plan.next.at)
     if override is not None:

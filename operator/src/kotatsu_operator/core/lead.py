@@ -27,15 +27,26 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def auto_lead(warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta) -> timedelta:
+def auto_lead(
+    warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta, template: str = ""
+) -> timedelta:
     """p95 of the observed times to Ready, plus a margin and the settle time of the route.
 
     A warm-up of fewer replicas says little about a bigger one on a busy node, so an observation is
     stretched by the square root of the ratio when more replicas are wanted than it had.
+
+    Nothing has been observed of a template that is new. The warm-ups of the one before are the best
+    guess there is, but a guess makes the lead only longer than that of a pool that knows nothing.
     """
     margin = MARGIN + settle
-    if not warm_ups:
-        return START + margin
+    known = [w for w in warm_ups if w.template == template]
+    if not known:
+        guess = _observed(warm_ups, replicas, margin) if warm_ups else timedelta()
+        return max(START + margin, guess)
+    return _observed(known, replicas, margin)
+
+
+def _observed(warm_ups: Sequence[WarmUp], replicas: int, margin: timedelta) -> timedelta:
     stretched = [w.seconds * max(1.0, replicas / max(1, w.replicas)) ** 0.5 for w in warm_ups]
     # Whole seconds, upwards: a lead that is written to the status and read back stays the same.
     seconds = ceil(percentile(stretched, 0.95) * 1.1)

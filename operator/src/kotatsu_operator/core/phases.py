@@ -16,8 +16,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from .activity import Idle, in_force, is_announced
+from .budget import Allowed
 from .lead import KEEP
-from .spec import OverrideMode, PoolSpec
+from .spec import OverrideMode, PoolSpec, RouteMode
 from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
 
 
@@ -38,6 +39,13 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
     )
 
 
+def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
+    """Route Always: the activator is in the path in every phase, and stays there."""
+    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+        return memory
+    return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
+
+
 class Step:
     """One step of the phase machine; each method is one phase."""
 
@@ -52,10 +60,11 @@ class Step:
         wanted: int,
         idle: Idle,
         asleep_asked: bool,
+        allowed: Allowed,
     ) -> None:
         self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
         self.floor, self.reason, self.wanted = floor, reason, wanted
-        self.idle, self.asleep_asked = idle, asleep_asked
+        self.idle, self.asleep_asked, self.allowed = idle, asleep_asked, allowed
         self.notes: list[Note] = []
 
     def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
@@ -68,15 +77,16 @@ class Step:
             replicas, sleep, force = self._draining()
         else:
             replicas = self._awake()
+        self._name_the_budget()
         return self.memory, replicas, sleep, force, tuple(self.notes)
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
         asked = is_announced(memory, seen)
         if seen.replicas > 0 and self.asleep_asked:
-            self._drain("an override asks for sleep")
+            self._drain(self._who_asks())
             return None
-        if self.floor > 0 or seen.demand.held > 0:
+        if self.floor > 0 or (seen.demand.held > 0 and self.allowed.begins):
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
             if memory.phase is Phase.SLEEPING and not asked and self.idle.drain:
@@ -90,12 +100,13 @@ class Step:
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
-            self.notes.append(Note("Asleep", "the last pod is gone; requests wake the pool"))
+            then = "requests wake the pool" if self.allowed.begins else "its budget is spent"
+            self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
         return None
 
     def _awake(self) -> int | None:
         if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
-            self._drain("an override asks for sleep" if self.asleep_asked else "nothing needs it")
+            self._drain(self._who_asks() if self.asleep_asked else "nothing needs it")
             return None
         return self._stay()
 
@@ -131,7 +142,7 @@ class Step:
             if self.floor > seen.replicas and memory.raised_at is None:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-        if seen.ready >= 1:
+        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
             self.memory = replace(self.memory, route=Route.NATIVE)
         return goal
 
@@ -159,17 +170,34 @@ class Step:
             acknowledged_at=None,
             raised_at=None,
         )
-        self._enter(Phase.DRAINING, Reason.OVERRIDE if self.asleep_asked else Reason.IDLE)
+        self._enter(Phase.DRAINING, self._why_down())
         self.notes.append(Note("Draining", f"leaving the warm path: {why}"))
+
+    def _why_down(self) -> Reason:
+        if self.allowed.sleeps:
+            return Reason.BUDGET
+        return Reason.OVERRIDE if self.asleep_asked else Reason.IDLE
+
+    def _who_asks(self) -> str:
+        return "the budget is spent" if self.allowed.sleeps else "an override asks for sleep"
+
+    def _name_the_budget(self) -> None:
+        """A pool that the budget holds asleep says so, and no longer than that."""
+        memory = self.memory
+        held = not self.allowed.begins and memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
+        if held or memory.reason is Reason.BUDGET:
+            kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
+            self.memory = replace(memory, reason=kept)
 
     def _record_warm_up(self) -> None:
         raised = self.memory.raised_at
         if raised is None:
             return
-        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready)
-        self.memory = replace(
-            self.memory, raised_at=None, warm_ups=(*self.memory.warm_ups, took)[-KEEP:]
-        )
+        template = self.memory.template
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template)
+        # The first of a new template ends all guessing by those of the last one.
+        known = [w for w in self.memory.warm_ups if w.template == template]
+        self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now

@@ -1,12 +1,13 @@
 """What the schedule says at one moment: the floor, the window behind it, and what comes next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from zoneinfo import ZoneInfo
 
 from .lead import LONGEST, auto_lead
+from .pacing import LONGEST_AHEAD, Claim
 from .schedule import Occurrence, Window, next_start, occurrences
 from .spec import Override, OverrideMode, PoolSpec
 from .state import Memory, Reason, Transition
@@ -25,14 +26,31 @@ class Plan:
     """What the schedule says at one moment."""
 
     def __init__(
-        self, current: Sequence[Occurrence], lead: timedelta, upcoming: Sequence[Transition]
+        self,
+        current: Sequence[Occurrence],
+        lead: timedelta,
+        upcoming: Sequence[Transition],
+        ahead: timedelta = timedelta(),
+        kept_ahead: timedelta = timedelta(),
+        claim: Claim | None = None,
     ):
         self.current = current
+        """What is open or being warmed for."""
         self.lead = lead
         self.upcoming = upcoming
+        self.ahead = ahead
+        """How much earlier than the lead pods start, to make room for other pools."""
+        self.kept_ahead = kept_ahead
+        """That, while a window is being warmed for."""
+        self.claim = claim
+        """The next warm-up not yet begun."""
         best = max(current, key=lambda o: (o.replicas, o.end), default=None)
         self.floor = best.replicas if best else 0
         self.window = best.window if best else ""
+
+    def starts_at(self, occurrence: Occurrence) -> datetime:
+        """When the pods of an opening have to start."""
+        return occurrence.start - self.lead - self.ahead
 
     @property
     def next(self) -> Transition | None:
@@ -60,48 +78,96 @@ def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[
     return shelf[hour]
 
 
-def plan_at(spec: PoolSpec, memory: Memory, now: datetime) -> Plan:
-    """Lay out the schedule around `now`, with the lead this pool needs."""
+def plan_at(spec: PoolSpec, memory: Memory, now: datetime, ahead: timedelta = timedelta()) -> Plan:
+    """Lay out the schedule around `now`, with the lead this pool needs.
+
+    `ahead` is how much earlier than that it is the pool's turn (see pacing).
+    """
     hour = now.replace(minute=0, second=0, microsecond=0)
-    known = [o for o in _near(spec.windows, spec.zone, hour) if o.end > now]
-    lead = spec.lead
-    if lead is None:
-        lead = _learned_lead(spec, memory, known, now)
-    current = [o for o in known if o.start - lead <= now]
-    return Plan(current, lead, _upcoming(known, lead, now))
+    return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead)
+
+
+def plan_among(
+    near: Iterable[Occurrence],
+    spec: PoolSpec,
+    memory: Memory,
+    now: datetime,
+    ahead: timedelta = timedelta(),
+) -> Plan:
+    """Lay out what is known to be near `now`: in order of start, and as far as the longest lead.
+
+    Whoever walks through a year finds its occurrences once and asks this at each step.
+    """
+    known = [o for o in near if o.end > now]
+    coming = [o for o in known if o.start > now]
+    # While a window is being warmed for, neither what has just been learned nor pools that need no
+    # room any more may call that off.
+    kept_lead, kept_ahead = min(memory.lead, LONGEST), min(memory.ahead, LONGEST_AHEAD)
+    lead = _learned_lead(spec, memory, coming, now) if spec.lead is None else spec.lead
+    if spec.lead is None and coming and coming[0].start - kept_lead - kept_ahead <= now:
+        lead = max(lead, kept_lead)
+    if coming and coming[0].start - lead - kept_ahead <= now:
+        ahead = max(ahead, kept_ahead)
+    early = lead + ahead
+    current = [o for o in known if o.start - early <= now]
+    is_warming = bool(coming) and coming[0].start - early <= now
+    return Plan(
+        current,
+        lead,
+        _upcoming(known, early, now),
+        ahead,
+        ahead if is_warming else timedelta(),
+        _claim(known, current, lead),
+    )
 
 
 def _learned_lead(
-    spec: PoolSpec, memory: Memory, known: Sequence[Occurrence], now: datetime
+    spec: PoolSpec, memory: Memory, coming: Sequence[Occurrence], now: datetime
 ) -> timedelta:
-    coming = [o for o in known if o.start > now]
     # The next opening, and all that its pods might have to start together with.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    lead = auto_lead(memory.warm_ups, replicas, spec.drain.route_settle)
-    # While a window is being warmed for, what has just been learned must not call that off.
-    kept = min(memory.lead, LONGEST)
-    if coming and coming[0].start - kept <= now:
-        lead = max(lead, kept)
-    return lead
+    return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
 
 
-def _upcoming(known: Sequence[Occurrence], lead: timedelta, now: datetime) -> list[Transition]:
+def _claim(
+    known: Sequence[Occurrence], current: Sequence[Occurrence], lead: timedelta
+) -> Claim | None:
+    """The first opening not yet begun that needs more pods than will be there for others."""
+    begun = set(current)
+    for o in known:
+        if o in begun:
+            continue
+        by = o.start - lead
+        there = max((c.replicas for c in current if c.end >= by), default=0)
+        if o.replicas > there:
+            return Claim(by, o.replicas - there)
+    return None
+
+
+def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> list[Transition]:
     """The next transitions of each kind, by time; `known` is in order of start."""
     opening = [o for o in known if o.start > now]
-    warming = (o for o in opening if o.start - lead > now)
+    warming = (o for o in opening if o.start - early > now)
     closing = sorted(known, key=lambda o: o.end)
     found = [
-        *(Transition(o.start - lead, o.window, "prewarm") for o in islice(warming, _SHOWN)),
+        *(Transition(o.start - early, o.window, "prewarm") for o in islice(warming, _SHOWN)),
         *(Transition(o.start, o.window, "open") for o in opening[:_SHOWN]),
         *(Transition(o.end, o.window, "close") for o in closing[:_SHOWN]),
     ]
     return sorted(found, key=lambda t: t.at)
 
 
-def floor_of(spec: PoolSpec, override: Override | None, plan: Plan) -> tuple[int, Reason]:
-    """The replicas that must be there whatever the demand, and who says so."""
+def floor_of(
+    spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
+) -> tuple[int, Reason]:
+    """The replicas that must be there whatever the demand, and who says so.
+
+    `spent` says that the budget puts the pool to sleep, whatever else asks for it.
+    """
     limit = spec.scaling.max_replicas
+    if spent:
+        return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
     floor, reason = min(plan.floor, limit), Reason.WINDOW

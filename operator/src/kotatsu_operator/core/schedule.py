@@ -1,17 +1,27 @@
 """When windows open and close: wall-clock schedules in an IANA zone, turned into instants.
 
 A cron expression is walked over *naive* wall-clock time, and only its answers are placed in the
-zone. That keeps two rules simple and testable: a start that does not exist (clocks go forward)
-happens at the next existing minute, and a start that occurs twice (clocks go back) opens once, at
-its first occurrence. A window lasts its `duration` in elapsed time from there.
+zone. What happens where its clock jumps, so that no promised warmth is lost:
+
+- A start that does not exist (clocks go forward) happens at the next moment that does.
+- A start that occurs twice (clocks go back) opens once, at the first. A schedule whose minute or
+  hour begins with `*` names a rhythm instead of a time of day, as for Debian's cron: it goes on
+  through the repeated hour and opens both times.
+- A repeating window lasts its `duration` in elapsed time from its start. Where on the wall clock it
+  reaches to the schedule's next start, it does so in a repeated hour as well.
+- A single window ends at its wall-clock `end`, and of an end that occurs twice at the second.
+- A single window that lies wholly in a gap never opens: see `clock_changes.dropped`.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+
+from .wallclock import on_clock, second_instant, to_instant
 
 # A zone's clock never jumps by more than this in one transition (the record is a whole day, when
 # Samoa crossed the date line), so a wall-clock search this much wider than the range is complete.
@@ -43,7 +53,9 @@ class Occurrence:
     window: str
     replicas: int
     shifted: bool = False
-    """True when the wall-clock start did not exist and was moved to the next minute that does."""
+    """True when the wall-clock start did not exist and was moved to the next moment that does."""
+    wall: datetime | None = field(default=None, compare=False)
+    """The start as the schedule names it: a naive time in the zone."""
 
 
 def check_cron(expression: str) -> None:
@@ -58,25 +70,13 @@ def check_cron(expression: str) -> None:
         raise ValueError(f"{expression!r} is not a five-field cron schedule: {error}") from None
     except StopIteration:
         raise ValueError(f"{expression!r} never happens") from None
-
-
-def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:
-    """Place a wall-clock time in a zone: (instant in UTC, whether it had to move out of a gap)."""
-    early = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    if early.astimezone(zone).replace(tzinfo=None) == wall:
-        return early, False
-    # In a gap. With fold=0 the offset before the jump is used, which lands as far after the gap's
-    # end as the wall time lies in the gap; the jump itself is found by bisecting the offset.
-    late = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    low, high = min(early, late), max(early, late)
-    before = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(seconds=1):
-        middle = low + (high - low) / 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return high.replace(microsecond=0), True
+    for first, last, step in re.findall(r"(\w+)-(\w+)/(\d+)", expression.upper()):
+        if first.removeprefix("0") == last.removeprefix("0"):
+            # Cron readers disagree: to some it is that one value, to others all from it upwards.
+            raise ValueError(
+                f"{expression!r} is not a five-field cron schedule: {first}-{last}/{step} steps "
+                f"through one value; write {first}, or {first}/{step} for each {step} from {first}"
+            )
 
 
 def _wall_starts(window: Window, after: datetime, before: datetime) -> Iterator[datetime]:
@@ -111,20 +111,63 @@ def occurrences(
     Where a window's own openings overlap, those that began more than a day before the range are
     left out when a newer one of them closes later.
     """
-    found = []
-    first, last = (at.astimezone(zone).replace(tzinfo=None) for at in (after, before))
+    found: list[Occurrence] = []
+    first, last = (on_clock(at, zone) for at in (after, before))
     for window in windows:
+        opened: dict[datetime, Occurrence] = {}
         for wall in _wall_starts(window, first, last):
             if wall.date() in window.exclude:
                 continue
-            start, shifted = to_instant(wall, zone)
-            if window.end is not None:
-                end = to_instant(window.end, zone)[0]
-            else:
-                end = start + (window.duration or timedelta())
-            if start < before and end > after and end > start:
-                found.append(Occurrence(start, end, window.name, window.replicas, shifted))
+            for o in _openings(window, wall, zone):
+                if o.start < before and o.end > after and o.end > o.start:
+                    # Several starts of one gap move to the same moment: they are one opening.
+                    known = opened.get(o.start)
+                    if known is None or (known.shifted and not o.shifted):
+                        opened[o.start] = o
+        found += opened.values()
     return sorted(found)
+
+
+def _openings(window: Window, wall: datetime, zone: ZoneInfo) -> Iterator[Occurrence]:
+    """The openings that one wall-clock start stands for: one, or two in a repeated hour."""
+    start, shifted = to_instant(wall, zone)
+    again = second_instant(wall, zone) if _is_rhythm(window) else None
+    yield Occurrence(
+        start,
+        _end(window, wall, start, zone, goes_on=again is not None),
+        window.name,
+        window.replicas,
+        shifted,
+        wall,
+    )
+    if again is not None:
+        end = again + (window.duration or timedelta())
+        yield Occurrence(again, end, window.name, window.replicas, wall=wall)
+
+
+def _is_rhythm(window: Window) -> bool:
+    """Whether a schedule names a rhythm (its minute or hour begins with *), not a time of day."""
+    return any(field.startswith("*") for field in (window.schedule or "").split()[:2])
+
+
+def _end(
+    window: Window, wall: datetime, start: datetime, zone: ZoneInfo, *, goes_on: bool
+) -> datetime:
+    if window.end is not None:
+        return second_instant(window.end, zone) or to_instant(window.end, zone)[0]
+    assert window.duration is not None  # noqa: S101  (spec.parse has checked)
+    assert window.schedule is not None  # noqa: S101
+    end, named = start + window.duration, wall + window.duration
+    if goes_on or on_clock(end, zone) >= named:
+        return end
+    # Clocks go back before it closes: what reaches to the next start on the wall clock must not
+    # leave a hole of an hour before it.
+    for following in CronSim(window.schedule, wall):
+        if following > named:
+            break
+        if following.date() not in window.exclude:
+            return max(end, to_instant(following, zone)[0])
+    return end
 
 
 def next_start(

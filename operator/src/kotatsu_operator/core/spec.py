@@ -312,6 +312,8 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
 
 def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
     """Read a price table into prices per hour by resource name. Raises SpecError."""
+    if not isinstance(raw.get("extended") or {}, Mapping):
+        raise SpecError(f"{where}.extended: is not a table of prices by resource name")
     prices = {
         name: _amount(text, f"{where}.extended.{name}")
         for name, text in (raw.get("extended") or {}).items()

@@ -1,8 +1,12 @@
 """The values a decision is made of: what is seen, what is remembered, what is decided."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from .autoscaler import Autoscaler, Original
+from .contest import Contest, Write
+from .pacing import Claim
 
 
 class Phase(StrEnum):
@@ -27,6 +31,7 @@ class Reason(StrEnum):
     OVERRIDE = "Override"
     IDLE = "Idle"
     SUSPENDED = "Suspended"
+    BUDGET = "Budget"
 
 
 class Route(StrEnum):
@@ -45,8 +50,11 @@ class Demand:
     last_request: datetime | None = None
     """When a pod last began or finished a request."""
     ticket: datetime | None = None
-    """When an activator last announced a request in the pool's status."""
+    """The newest request that an activator announced in the pool's status, by the activator's own
+    clock: it tells one announcement from the next, and no time."""
     known: bool = True
+    silent: str = ""
+    """Who did not tell, and why; empty when everybody did."""
 
     @property
     def concurrency(self) -> int:
@@ -67,6 +75,19 @@ class Observation:
     acknowledged: int | None = None
     """The lowest route epoch every Ready activator has published; None without such activators."""
     demand: Demand = Demand()
+    edited: bool = False
+    """Whether the spec has changed since the last decision."""
+    ahead: timedelta = timedelta()
+    """How much earlier than its own lead it is the pool's turn to start pods (see pacing)."""
+    template: str = ""
+    """Identifies the target's pod template."""
+    updated: int = 0
+    """Ready pods of that template, once the target has no pod of another one."""
+    autoscaler: Autoscaler | None = None
+    write: Write | None = None
+    """Who else owns the target's replicas."""
+    running: int | None = None
+    """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +99,39 @@ class Opening:
     ready_at: datetime | None = None
     cold: bool = False
     """True when the window opened before everything was Ready (and somebody was told)."""
+    replicas: int = 0
+    """How many replicas that is."""
+    excused: bool = False
+    """True when an edit asked for it too late to be prepared."""
 
     @property
     def early(self) -> timedelta | None:
         """How long before the opening everything was Ready; negative when late."""
         return None if self.ready_at is None else self.at - self.ready_at
+
+
+class Outcome(StrEnum):
+    """What became of an opening. Each is counted as ready or cold, some later as late too."""
+
+    READY = "ready"
+    """Every replica was Ready before it opened."""
+    COLD = "cold"
+    """It opened before that."""
+    LATE = "late"
+    """It had opened cold, and every replica is Ready now."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many openings a pool has had, by outcome."""
+
+    ready: int = 0
+    cold: int = 0
+    late: int = 0
+
+    def plus(self, outcome: Outcome) -> "Tally":
+        """One more of an outcome."""
+        return replace(self, **{outcome.value: getattr(self, outcome.value) + 1})
 
 
 @dataclass(frozen=True)
@@ -91,6 +140,8 @@ class WarmUp:
 
     seconds: float
     replicas: int
+    template: str = ""
+    """Identifies the pod template that was started."""
 
 
 Series = tuple[tuple[datetime, int], ...]
@@ -131,6 +182,19 @@ class Memory:
     opening: Opening | None = None
     lead: timedelta = timedelta()
     """The pre-warm lead in force; it does not shrink while a window is being warmed for."""
+    ahead: timedelta = timedelta()
+    """How much earlier than its lead the window being warmed for was begun; it does not shrink."""
+    windows: Tally = Tally()
+    ticket: datetime | None = None
+    """The newest announcement that a decision has taken into account."""
+    ticket_seen: datetime | None = None
+    """When it was first seen, by the operator's clock."""
+    template: str = ""
+    proven: bool = False
+    """Whether as many pods of that template as were asked for have been Ready once."""
+    original: Original | None = None
+    """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
+    contest: Contest | None = None
 
 
 @dataclass(frozen=True)
@@ -168,4 +232,12 @@ class Decision:
     """True when the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
     """True when requests in flight must not hold the pool up any longer (drain timeout)."""
+    minimum: int | None = None
+    """What the autoscaler's minReplicas should be; None without an autoscaler."""
     notes: tuple[Note, ...] = field(default=())
+    outcomes: tuple[Outcome, ...] = ()
+    """What has become of openings since the last decision."""
+    claim: Claim | None = None
+    """The next warm-up that others have to make room for."""
+    override: tuple[str, datetime] | None = None
+    """Mode and real end of the override in force."""

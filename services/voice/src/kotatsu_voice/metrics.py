@@ -27,6 +27,11 @@ class VoiceMetrics:
             ("engine",),
             registry=registry,
         )
+        self.characters = Counter(
+            "kotatsu_voice_characters",
+            "Characters of text that the engine spoke",
+            registry=registry,
+        )
         self.engine_errors = Counter(
             "kotatsu_voice_engine_errors",
             "Pieces of text that the engine failed to speak",

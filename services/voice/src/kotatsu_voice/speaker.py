@@ -218,6 +218,7 @@ class Speaker:
             raise
         self._metrics.synthesis.labels(engine.name).observe(took)
         self._metrics.audio.labels(engine.name).inc(pcm.seconds)
+        self._metrics.characters.inc(len(words))
         return segment
 
 

@@ -15,7 +15,7 @@ def _quantile(share: str, metric: str, by: str = "namespace, name", chosen: str 
 DEMO_DAY = (
     Panel(
         "Ready pods",
-        "Pods that are Ready. Compare with what is wanted: a gap while a window is open is a cold demo.",
+        "Pods that are Ready, and those wanted: a gap while a window is open is a cold demo.",
         "short",
         [
             Query(f"kotatsu_pool_replicas_ready{{{POOL}}}", "{{name}} ready"),
@@ -122,8 +122,7 @@ WAKE_PATH = (
         "Bps",
         [
             Query(
-                "sum by (direction) "
-                "(rate(kotatsu_activator_splice_bytes_total[$__rate_interval]))",
+                "sum by (direction) (rate(kotatsu_activator_splice_bytes_total[$__rate_interval]))",
                 "{{direction}}",
             )
         ],
@@ -145,8 +144,8 @@ WAKE_PATH = (
         "short",
         [
             Query(
-                "sum by (verb, reason) (rate(kotatsu_api_errors_total[$__rate_interval]))",
-                "{{verb}} {{reason}}",
+                "sum by (reason) (rate(kotatsu_api_errors_total[$__rate_interval])) or vector(0)",
+                "{{reason}}",
             )
         ],
     ),
@@ -158,8 +157,12 @@ VOICE = (
         "Time in the speech engine, without waiting for a turn.",
         "s",
         [
-            Query(_quantile("0.5", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p50"),
-            Query(_quantile("0.95", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p95"),
+            Query(
+                _quantile("0.5", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p50"
+            ),
+            Query(
+                _quantile("0.95", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p95"
+            ),
         ],
     ),
     Panel(
@@ -216,7 +219,8 @@ VOICE = (
         "short",
         [
             Query(
-                "sum by (reason) (rate(kotatsu_voice_refused_total[$__rate_interval])) or vector(0)",
+                "sum by (reason) (rate(kotatsu_voice_refused_total[$__rate_interval]))"
+                " or vector(0)",
                 "refused {{reason}}",
             ),
             Query(
@@ -272,7 +276,9 @@ MONEY = (
         "Spent, as a share of the limit. At 1 the pool's policy decides what still runs.",
         "percentunit",
         [
-            Query(f"kotatsu_cost_accrued{{{POOL}}} / kotatsu_cost_limit{{{POOL}}}", "{{name}} spent"),
+            Query(
+                f"kotatsu_cost_accrued{{{POOL}}} / kotatsu_cost_limit{{{POOL}}}", "{{name}} spent"
+            ),
             Query(
                 f"kotatsu_cost_forecast{{{POOL}}} / kotatsu_cost_limit{{{POOL}}}",
                 "{{name}} forecast",
@@ -327,6 +333,9 @@ def dashboards() -> Mapping[str, Dashboard]:
             "Kotatsu / Voice", "kotatsu-voice", "The pet's services: speech, logins, meals.", VOICE
         ),
         "money": build(
-            "Kotatsu / Money", "kotatsu-money", "What warmth costs, and what will it have cost.", MONEY
+            "Kotatsu / Money",
+            "kotatsu-money",
+            "What warmth costs, and what will it have cost.",
+            MONEY,
         ),
     }

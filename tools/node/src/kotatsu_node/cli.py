@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kotatsu_node.components import ORDER
+from kotatsu_node.configuration import PROXY_MODES
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import DEFAULT_STATE
 from kotatsu_node.node import Node
@@ -45,12 +46,13 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=f"{summary}. {more}".strip())
 
-    add(
+    up = add(
         "up",
         "start the node",
         "Does what is missing and nothing else; after a crash it cleans up first. The first run"
         " compiles Kubernetes, which takes minutes; later ones take seconds.",
     )
+    _add_proxy_mode(up, "default: as it is, iptables at first")
     down = add(
         "down",
         "stop the node and remove it",
@@ -75,9 +77,23 @@ def parser() -> argparse.ArgumentParser:
     for name, does in (("start", "start"), ("stop", "end (TERM)"), ("kill", "end (KILL)")):
         one = add(name, f"{does} one component", "For experiments with faults.")
         one.add_argument("component", choices=ORDER, metavar="COMPONENT", help=", ".join(ORDER))
+    second = add(
+        "second",
+        "add or remove a second node",
+        "It runs no pods: a network namespace with a kube-proxy of its own, from which clients"
+        " reach Services as they do from any other node.",
+    )
+    second.add_argument("action", choices=["up", "down"])
+    _add_proxy_mode(second, "default: iptables")
     add("env", "print exports for a shell", 'Use: eval "$(kotatsu-node env)"')
     add("kubeconfig", "print the path of the kubeconfig")
     return top
+
+
+def _add_proxy_mode(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--proxy-mode", choices=PROXY_MODES, help=f"how its kube-proxy works ({default})"
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -99,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
 def _dispatch(node: Node, options: argparse.Namespace) -> int:
     match options.command:
         case "up":
-            node.up()
+            node.up(proxy_mode=options.proxy_mode)
             print(f'node kotatsu is Ready; to use it: eval "$({_call(options)} env)"')
         case "down":
             node.down(purge=options.purge)
@@ -113,6 +129,10 @@ def _dispatch(node: Node, options: argparse.Namespace) -> int:
             node.load(options.image)
         case "start" | "stop" | "kill":
             getattr(node, options.command)(options.component)
+        case "second" if options.action == "down":
+            node.second_down()
+        case "second":
+            node.second_up(proxy_mode=options.proxy_mode)
         case "env":
             for name, value in node.environment().items():
                 print(f"export {name}={shlex.quote(value)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from kotatsu_node import api, components, containerd, containers, manifests, netns, processes, shell
 from kotatsu_node.api import Api
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import Layout
+from kotatsu_node.layout import API_SERVICE_IP, Layout
 from kotatsu_node.processes import Process
 
 _POLL_SECONDS = 0.05
@@ -123,6 +123,17 @@ def wait_ready(layout: Layout) -> None:
     wait_until(
         layout, "a Ready node", lambda: client.node_condition() == "", ("containerd", "kubelet")
     )
+
+
+def wait_proxy(layout: Layout, name: str, mode: str, namespace: Path = netns.PATH) -> None:
+    """Wait until a kube-proxy has written its rules (its health says nothing about that)."""
+    show = ["iptables-save"] if mode == "iptables" else ["nft", "list", "table", "ip", "kube-proxy"]
+
+    def has_rules() -> bool:
+        rules = shell.call(netns.inside(*show, namespace=namespace), check=False).stdout
+        return API_SERVICE_IP in rules
+
+    wait_until(layout, f"{name}'s rules", has_rules, [name])
 
 
 def wait_dns(layout: Layout, kube: Path) -> None:

@@ -19,11 +19,12 @@ from kotatsu_node.layout import (
 )
 
 CONTEXT = "kotatsu-node"
+PROXY_MODES = ("iptables", "nftables")
 API_URL = f"https://{NODE_IP}:{API_PORT}"
 _CLIENTS = ("admin", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
 
 
-def write(layout: Layout, kube: Path) -> None:
+def write(layout: Layout, kube: Path, proxy_mode: str = PROXY_MODES[0]) -> None:
     """Write every configuration file; the certificates must be there."""
     layout.config.mkdir(parents=True, exist_ok=True)
     layout.config.chmod(0o700)
@@ -32,15 +33,13 @@ def write(layout: Layout, kube: Path) -> None:
         _write_private(
             layout.config / f"{client}.kubeconfig", json.dumps(kubeconfig(layout.pki, client))
         )
-    for name, content in (
-        ("kube-proxy.json", proxy_configuration(setting)),
-        ("kubelet.json", kubelet_configuration(setting)),
-    ):
-        (layout.config / name).write_text(json.dumps(content, indent=2))
+    write_proxy(setting, "kube-proxy", NODE_NAME, proxy_mode)
+    kubelet = json.dumps(kubelet_configuration(setting), indent=2)
+    (layout.config / "kubelet.json").write_text(kubelet)
     containerd.write_configuration(layout)
 
 
-def kubeconfig(pki: Path, client: str) -> dict[str, object]:
+def kubeconfig(pki: Path, client: str, server: str = API_URL) -> dict[str, object]:
     """A self-contained kubeconfig (JSON is YAML) for one client certificate."""
 
     def inline(name: str) -> str:
@@ -53,7 +52,7 @@ def kubeconfig(pki: Path, client: str) -> dict[str, object]:
             {
                 "name": CONTEXT,
                 "cluster": {
-                    "server": API_URL,
+                    "server": server,
                     "certificate-authority-data": inline("ca.crt"),
                 },
             }
@@ -72,15 +71,31 @@ def kubeconfig(pki: Path, client: str) -> dict[str, object]:
     }
 
 
-def proxy_configuration(setting: Setting) -> dict[str, object]:
-    """The configuration file of kube-proxy."""
+def write_proxy(setting: Setting, name: str, node: str, mode: str) -> Path:
+    """Write the configuration file of one kube-proxy; returns its path."""
+    file = setting.layout.config / f"{name}.json"
+    file.write_text(json.dumps(proxy_configuration(setting, node, mode), indent=2))
+    return file
+
+
+def proxy_mode(layout: Layout) -> str:
+    """The mode the node's kube-proxy is configured for."""
+    try:
+        mode = json.loads((layout.config / "kube-proxy.json").read_text())["mode"]
+    except (OSError, ValueError, KeyError):
+        return PROXY_MODES[0]
+    return mode if mode in PROXY_MODES else PROXY_MODES[0]
+
+
+def proxy_configuration(setting: Setting, node: str, mode: str) -> dict[str, object]:
+    """The configuration file of the kube-proxy of a node."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": setting.kubeconfig("kube-proxy")},
         "clusterCIDR": POD_CIDR,
-        "hostnameOverride": NODE_NAME,
-        "mode": "iptables",
+        "hostnameOverride": node,
+        "mode": mode,
         # OOM scores and the machine's conntrack table are not ours to change.
         "oomScoreAdj": 0,
         "conntrack": {

@@ -21,6 +21,7 @@ NEEDED: Mapping[str, str] = {
     "netavark": "/usr/lib/podman/netavark",
     "debootstrap": "debootstrap",
     "iptables": "iptables",
+    "nftables": "nft",
     "conntrack": "conntrack",
     "iproute2": "ip",
     "util-linux": "nsenter",

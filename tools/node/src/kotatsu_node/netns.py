@@ -22,20 +22,21 @@ from kotatsu_node.layout import (
     NETNS,
     NODE_IP,
     POD_CIDR,
+    SECOND_LINK_CIDR,
     SERVICE_CIDR,
 )
 
 PATH = Path("/run/netns") / NETNS
-_OURS = (LINK_CIDR, SERVICE_CIDR, POD_CIDR)
+_OURS = (LINK_CIDR, SECOND_LINK_CIDR, SERVICE_CIDR, POD_CIDR)
 
 
-def inside(*command: str | Path) -> list[str]:
-    """The command to run `command` in the namespace.
+def inside(*command: str | Path, namespace: Path = PATH) -> list[str]:
+    """The command to run `command` in the namespace (the node's own, unless told otherwise).
 
     `ip netns exec` is no good for this: it mounts a new /sys, which hides the cgroups from the
     kubelet and containerd.
     """
-    return ["nsenter", f"--net={PATH}", "--", *(str(part) for part in command)]
+    return ["nsenter", f"--net={namespace}", "--", *(str(part) for part in command)]
 
 
 def exists() -> bool:
@@ -67,10 +68,16 @@ def delete() -> None:
     # The link first: deleting a namespace takes its end of the pair along only some time later.
     if (Path("/sys/class/net") / LINK_HOST).exists():
         shell.call(["ip", "link", "delete", LINK_HOST])
-    if exists() and shell.call(["ip", "netns", "delete", NETNS], check=False).returncode != 0:
-        # After a reboot /run/netns may hold a plain file instead of a mounted namespace.
-        PATH.unlink(missing_ok=True)
+    delete_namespace(PATH)
     _remove_if_unused(PATH.parent)
+
+
+def delete_namespace(path: Path) -> None:
+    """Remove a named namespace with all that is in it; no error when it is not there."""
+    gone = ["ip", "netns", "delete", path.name]
+    if path.exists() and shell.call(gone, check=False).returncode != 0:
+        # After a reboot /run/netns may hold a plain file instead of a mounted namespace.
+        path.unlink(missing_ok=True)
 
 
 def _remove_if_unused(directory: Path) -> None:

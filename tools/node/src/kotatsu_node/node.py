@@ -23,13 +23,15 @@ from kotatsu_node import (
     preflight,
     prepare,
     remains,
+    second,
     status,
     volumes,
 )
 from kotatsu_node.api import Api
 from kotatsu_node.buildah import Buildah
+from kotatsu_node.components import Setting
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import BASE_IMAGE, PAUSE_IMAGE, Layout
+from kotatsu_node.layout import BASE_IMAGE, NODE_NAME, PAUSE_IMAGE, Layout
 from kotatsu_node.progress import Progress
 from kotatsu_node.status import Status
 
@@ -47,13 +49,17 @@ class Node:
         """The node of a state directory (by default the machine's usual one)."""
         return cls(Layout.from_environment(state_dir=state_dir), progress)
 
-    def up(self) -> None:
-        """Make the node run, whatever state it is in; quick when it does already."""
+    def up(self, *, proxy_mode: str | None = None) -> None:
+        """Make the node run, whatever state it is in; quick when it does already.
+
+        `proxy_mode` is one of configuration.PROXY_MODES; without one it stays as it is.
+        """
         preflight.require_root_on_linux()
         with self._locked():
             found = self.status()
             if found.is_healthy:
                 volumes.recycle(Api(self.layout.pki), self.layout.volumes)
+                self._change_proxy_mode(proxy_mode)
                 self.progress.say("the node is already up and healthy")
                 return
             self._refuse_foreign_namespace()
@@ -65,7 +71,10 @@ class Node:
                 self.progress.say("the node is half up; starting what is missing")
             else:
                 self._begin_from_nothing(found)
-            configuration.write(self.layout, made.kube)
+            mode = proxy_mode or (
+                configuration.proxy_mode(self.layout) if is_repair else "iptables"
+            )
+            configuration.write(self.layout, made.kube, mode)
             links = [made.kube / "kubectl", made.helm / "helm"]
             binaries.link(self.layout.bin, links)
             self._start_everything(made.kube, is_repair=is_repair)
@@ -86,6 +95,18 @@ class Node:
             if purge:
                 with self.progress.step("delete binaries, images and keys"):
                     prepare.forget(self.layout, self.buildah)
+
+    def second_up(self, *, proxy_mode: str | None = None) -> None:
+        """Add the second node, which has a kube-proxy and no kubelet; or change its mode."""
+        preflight.require_root_on_linux()
+        with self._locked(), self.progress.step("add a second node"):
+            second.up(self.layout, self._kube(), proxy_mode or configuration.PROXY_MODES[0])
+
+    def second_down(self) -> None:
+        """Remove the second node; no error when there is none."""
+        preflight.require_root_on_linux()
+        with self._locked():
+            second.down(self.layout)
 
     def status(self) -> Status:
         """Look at every component and ask the API server, the node and the DNS."""
@@ -146,12 +167,22 @@ class Node:
     def _begin_from_nothing(self, found: Status) -> None:
         if not found.is_absent:
             with self.progress.step("clean up what an earlier node left"):
-                cluster.stop(self.layout, list(reversed(components.ORDER)))
+                cluster.stop(self.layout, [second.PROXY, *reversed(components.ORDER)])
                 remains.clean(self.layout)
         else:
             remains.clean(self.layout)
         certs.ensure(self.layout.pki)
         netns.create()
+
+    def _change_proxy_mode(self, mode: str | None) -> None:
+        if mode is None or mode == configuration.proxy_mode(self.layout):
+            return
+        with self.progress.step(f"start kube-proxy in {mode} mode"):
+            self.stop("kube-proxy")
+            setting = Setting(self.layout, self._kube())
+            configuration.write_proxy(setting, "kube-proxy", NODE_NAME, mode)
+            self.start("kube-proxy")
+            cluster.wait_proxy(self.layout, "kube-proxy", mode)
 
     def _start_everything(self, kube: Path, *, is_repair: bool) -> None:
         layout = self.layout
@@ -175,7 +206,7 @@ class Node:
 
     def _stop_everything(self) -> None:
         # The kubelet first, or it would start again what is ended.
-        cluster.stop(self.layout, ["kubelet"])
+        cluster.stop(self.layout, ["kubelet", second.PROXY])
         containers.kill(self.layout)
         if "containerd" in cluster.alive(self.layout):
             containers.forget(self.layout)

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from kotatsu_node import cgroups, containers, netns, shell
+from kotatsu_node import cgroups, containers, netns, second, shell
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import LINK_HOST, Layout
 
@@ -76,7 +76,8 @@ def find(layout: Layout) -> list[str]:
     """Names of what is still there of a node; empty when the machine is clean."""
     found = [f"shim {shim.pid}" for shim in containers.shims(layout)]
     found += [f"mount {point}" for point in mounts_of(layout.state)]
-    found += [f"network namespace {netns.PATH.name}"] if netns.exists() else []
+    for namespace in (netns.PATH, second.PATH):
+        found += [f"network namespace {namespace.name}"] if namespace.exists() else []
     found += [f"link {LINK_HOST}"] if (Path("/sys/class/net") / LINK_HOST).exists() else []
     return found
 
@@ -85,6 +86,7 @@ def clean(layout: Layout) -> None:
     """Take away all that a node leaves, once its processes are gone."""
     containers.kill(layout)
     unmount(layout.state)
+    netns.delete_namespace(second.PATH)
     netns.delete()
     cgroups.remove()
     remove_log_links(layout)

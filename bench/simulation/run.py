@@ -1,0 +1,290 @@
+"""One run: make the pools, leave them alone, edit them, and let their windows open together."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lightkube import AsyncClient, KubeConfig
+from lightkube.types import PatchType
+
+from kotatsu_node.control_plane import ControlPlane, control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.kube import Deployment, Service, WarmPool
+from simulation.kubelet import Kubelet, serve_metrics
+from simulation.measure import (
+    answers,
+    count,
+    cpu_seconds,
+    read_audit,
+    resident_mib,
+)
+
+NAMESPACE = "default"
+CRD = Path(__file__).parents[2] / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+_UNLEARNED = timedelta(seconds=68)
+"""The lead of a pool that has learned nothing yet."""
+_FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Result:
+    """What one run has shown."""
+
+    pools: int
+    on_time: int = 0
+    least_early: float = 0.0
+    first_ahead: float = 0.0
+    idle_seconds: float = 0.0
+    idle_cpu: float = 0.0
+    idle_calls: dict[str, int] = field(default_factory=dict)
+    start_cpu: float = 0.0
+    burst_seconds: float = 0.0
+    burst_cpu: float = 0.0
+    burst_calls: dict[str, int] = field(default_factory=dict)
+    edit_ms: list[float] = field(default_factory=list)
+    ready_ms: list[float] = field(default_factory=list)
+    decision_ms: dict[str, float] = field(default_factory=dict)
+    resident_mib: float = 0.0
+
+
+@dataclass
+class Simulation:
+    """A control plane with its operator, and what the run does to it."""
+
+    plane: ControlPlane
+    client: Any
+    pools: int
+    per_second: float
+    say: Callable[[str], None]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all pools, and of their Deployments."""
+        return [f"pool-{n:04d}" for n in range(self.pools)]
+
+    async def make(self, port: int) -> None:
+        """The CRD, and a Deployment, a Service and a WarmPool for each name."""
+        kubectl = [str(self.plane.kubectl), f"--kubeconfig={self.plane.admin}"]
+        for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
+            command = [*kubectl, *verb, "-f", str(CRD)]
+            await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+        await self._each(lambda name: self._create(Deployment, deployment(name, port)))
+        await self._each(lambda name: self._create(Service, service(name)))
+        await self._each(lambda name: self._create(WarmPool, warm_pool(name)))
+
+    async def edit(self, spec: dict[str, Any], pause: float) -> None:
+        """Edit every pool's spec, one after the other."""
+        for name in self.names:
+            await self.client.patch(
+                WarmPool, name, {"spec": spec}, namespace=NAMESPACE, patch_type=PatchType.MERGE
+            )
+            await asyncio.sleep(pause)
+
+    async def statuses(self) -> dict[str, dict[str, Any]]:
+        """The status of every pool."""
+        listed = self.client.list(WarmPool, namespace=NAMESPACE)
+        return {p["metadata"]["name"]: p.get("status") or {} async for p in listed}
+
+    async def until(self, holds: Callable[[dict[str, Any]], bool], seconds: float) -> None:
+        """Wait until something holds for every pool's status."""
+        deadline = time.monotonic() + seconds
+        while not all(map(holds, (await self.statuses()).values())):
+            if time.monotonic() > deadline:
+                found = [s for s in (await self.statuses()).values() if not holds(s)]
+                raise TimeoutError(
+                    f"{len(found)} pools not so within {seconds:.0f} s; the first: {found[:1]}"
+                )
+            await asyncio.sleep(1)
+
+    async def _create(self, kind: Any, obj: dict[str, Any]) -> None:
+        await self.client.create(kind(obj), namespace=NAMESPACE)
+
+    async def _each(self, make: Callable[[str], Awaitable[None]]) -> None:
+        for start in range(0, self.pools, 50):
+            await asyncio.gather(*map(make, self.names[start : start + 50]))
+
+
+def deployment(name: str, port: int) -> dict[str, Any]:
+    """A Deployment at 0 whose pods say they serve their metrics at `port`."""
+    labels = {"app": name}
+    container = {
+        "name": "app",
+        "image": "none",
+        "ports": [{"name": "http", "containerPort": port}],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+    }
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def service(name: str) -> dict[str, Any]:
+    """A Service in front of the Deployment of that name."""
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }
+
+
+def warm_pool(name: str) -> dict[str, Any]:
+    """A WarmPool that sleeps until the end of the century."""
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"targetRef": {"name": name}, **opening(_FAR, 1)}
+        | {"budget": {"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}}},
+    }
+
+
+def opening(at: datetime, replicas: int) -> dict[str, Any]:
+    """A spec's windows: one of an hour."""
+    start, end = (f"{x:%Y-%m-%dT%H:%M:%S}" for x in (at, at + timedelta(hours=1)))
+    return {"windows": [{"name": "demo", "start": start, "end": end, "replicas": replicas}]}
+
+
+@contextlib.contextmanager
+def operator(plane: ControlPlane, port: int, per_second: float, log: Path) -> Iterator[int]:
+    """Run the operator as a process of its own; yields its id."""
+    program = Path(sys.executable).with_name("kotatsu-operator")
+    environment = os.environ | {
+        "KUBECONFIG": str(plane.users["operator"]),
+        "KOTATSU_NAMESPACES": NAMESPACE,
+        "KOTATSU_PORT": str(port),
+        "KOTATSU_HOST": "127.0.0.1",
+        "KOTATSU_STARTS_PER_SECOND": str(per_second),
+        "KOTATSU_LOG_LEVEL": "warning",
+    }
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", program],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield child.pid
+        if child.poll() is not None:
+            raise RuntimeError(f"the operator ended: {log.read_text()[-2000:]}")
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+async def simulate(
+    pools: int, *, per_second: float, idle: float, say: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Run it all; `per_second` is how many pods the cluster starts, and what the operator is told.
+
+    Raises TimeoutError when the operator does not keep up.
+    """
+    with control_plane(Layout.from_environment(), ("operator", "editor", "kubelet")) as plane:
+        clients = {
+            user: AsyncClient(KubeConfig.from_file(file)) for user, file in plane.users.items()
+        }
+        server, port = await serve_metrics()
+        kubelet = asyncio.create_task(Kubelet(clients["kubelet"], NAMESPACE, per_second, 3).run())
+        try:
+            it = Simulation(plane, clients["editor"], pools, per_second, say)
+            say(f"making {pools} pools")
+            await it.make(port)
+            log = plane.audit_log.with_name("operator.log")
+            with operator(plane, port + 1, per_second, log) as pid:
+                result = await _measure(it, pid, port + 1, idle)
+                output = log.read_text()
+            if output:
+                say(f"the operator said: {output[-3000:]}")
+            return result
+        finally:
+            kubelet.cancel()
+            await asyncio.gather(kubelet, return_exceptions=True)
+            server.close()
+            for client in clients.values():
+                await client.close()
+
+
+async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
+    result = Result(it.pools)
+    it.say("the operator begins")
+    await it.until(lambda s: s.get("phase") == "Asleep", 300)
+    await asyncio.sleep(15)
+    result.start_cpu = cpu_seconds(pid)
+
+    it.say(f"nothing happens for {idle:.0f} s")
+    began, cpu = datetime.now(UTC), cpu_seconds(pid)
+    await asyncio.sleep(idle)
+    result.idle_seconds = (datetime.now(UTC) - began).total_seconds()
+    result.idle_cpu = cpu_seconds(pid) - cpu
+    requests = read_audit(it.plane.audit_log)
+    result.idle_calls = dict(count(requests, "operator", began, datetime.now(UTC)))
+
+    pause = 0.02
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(
+        seconds=it.pools * (1 / it.per_second + pause * 2) + 30
+    )
+    at += _UNLEARNED
+    it.say(f"every pool is edited: its window opens at {at:%H:%M:%S}")
+    began, cpu = datetime.now(UTC), cpu_seconds(pid)
+    await it.edit(opening(at, 1), pause)
+    it.say("edited; waiting for the windows to open")
+    await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + 15)
+    result.burst_seconds = (datetime.now(UTC) - began).total_seconds()
+    result.burst_cpu = cpu_seconds(pid) - cpu
+    requests = read_audit(it.plane.audit_log)
+    result.burst_calls = dict(count(requests, "operator", began, datetime.now(UTC)))
+    edits = [(r.name, r.ended) for r in requests if r.user == "editor" and r.verb == "patch"]
+    result.edit_ms = answers(edits, requests)
+    readied = [
+        (r.name[: len("pool-0000")], r.ended)
+        for r in requests
+        if r.user == "kubelet" and r.verb == "patch"
+    ]
+    result.ready_ms = answers(readied, requests)
+    result.resident_mib = resident_mib(pid)
+    result.decision_ms = _decisions(port)
+    _openings(result, await it.statuses())
+    return result
+
+
+def _openings(result: Result, statuses: dict[str, dict[str, Any]]) -> None:
+    earlies = []
+    for status in statuses.values():
+        found = status.get("lastOpening") or {}
+        if found.get("readyAt"):
+            at, ready = (datetime.fromisoformat(found[k]) for k in ("at", "readyAt"))
+            earlies.append((at - ready).total_seconds())
+            result.on_time += ready <= at
+    result.least_early = min(earlies, default=float("nan"))
+    result.first_ahead = max(earlies, default=float("nan"))
+
+
+def _decisions(port: int) -> dict[str, float]:
+    """Upper bounds of the decisions' percentiles, from the operator's histogram."""
+    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
+    prefix = "kotatsu_decision_seconds_bucket{le="
+    buckets = [
+        (float(line.split('"')[1]), float(line.rsplit(" ", 1)[1]))
+        for line in page.splitlines()
+        if line.startswith(prefix)
+    ]
+    total = buckets[-1][1] if buckets else 0
+    return {
+        name: next((le * 1000 for le, n in buckets if n >= share * total), float("nan"))
+        for name, share in (("median", 0.5), ("p99", 0.99))
+    }

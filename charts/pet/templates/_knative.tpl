@@ -1,0 +1,119 @@
+{{/* Knative Services in place of a Deployment and its Service. Helpers take a part, as in _helpers.tpl. */}}
+
+{{/* "true" when the values ask for Knative Services, or leave it to what the cluster has. */}}
+{{- define "pet.runtimeIsKnative" -}}
+{{- if or (eq .Values.runtime "knative") (and (eq .Values.runtime "auto") (.Capabilities.APIVersions.Has "serving.knative.dev/v1/Service")) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* "true" when this service (a name) is a Knative Service. feed on SQLite never is: it has a volume and
+one writer, and Knative may run two of its pods at once. */}}
+{{- define "pet.isKnative" -}}
+{{- if and (include "pet.runtimeIsKnative" .root) (has .name (list "voice" "auth" "feed")) (not (and (eq .name "feed") (not .root.Values.feed.database.existingSecret))) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* The host name under which the other services reach this one. Knative routes by the Host header and
+knows a Service only by its full name. */}}
+{{- define "pet.host" -}}
+{{- if include "pet.isKnative" . -}}
+{{ .name }}.{{ .root.Release.Namespace }}.svc.{{ .root.Values.clusterDomain }}
+{{- else -}}
+{{ .name }}
+{{- end -}}
+{{- end }}
+
+{{/* Of a part with "env": the environment as YAML, and "concurrency": the most requests at once in one
+pod, 0 for no limit. */}}
+{{- define "pet.knativeService" -}}
+{{- $values := .values -}}
+{{- $pool := $values.pool -}}
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "pet.labels" . | nindent 4 }}
+    # Reached through the gateway alone.
+    networking.knative.dev/visibility: cluster-local
+spec:
+  template:
+    metadata:
+      labels:
+        {{- include "pet.podLabels" . | nindent 8 }}
+      annotations:
+        {{- $annotations := dict
+          "autoscaling.knative.dev/max-scale" ($pool.maxReplicas | toString)
+          "autoscaling.knative.dev/target" ($pool.targetConcurrency | toString)
+          "autoscaling.knative.dev/scale-to-zero-pod-retention-period" (default .root.Values.idleAfter $pool.idleAfter) }}
+        {{- if not $pool.enabled }}
+        {{- $_ := set $annotations "autoscaling.knative.dev/min-scale" "1" }}
+        {{- end }}
+        {{- if not (include "pet.podMonitor" .root) }}
+        {{- $annotations = merge $annotations (dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics") }}
+        {{- end }}
+        # No min-scale of a pool: it sets that on the Revision, and an edit here makes a new one.
+        {{- toYaml (merge (deepCopy $values.podAnnotations) $annotations) | nindent 8 }}
+    spec:
+      containerConcurrency: {{ .concurrency }}
+      # As long as the gateway waits, and what a pod gets to end its requests.
+      timeoutSeconds: 150
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      {{- with .root.Values.imagePullSecrets }}
+      imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- /* Knative refuses these three unless its ConfigMap config-features allows them. */}}
+      {{- with $values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $values.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $values.affinity }}
+      affinity:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      containers:
+        - name: {{ .name }}
+          {{- include "pet.image" . | nindent 10 }}
+          command: [kotatsu-{{ .name }}]
+          env:
+            {{- .env | nindent 12 }}
+          ports:
+            - {containerPort: 8080}
+          readinessProbe:
+            httpGet: {path: /readyz}
+            periodSeconds: 1
+            timeoutSeconds: 2
+            successThreshold: 1
+            failureThreshold: 3
+          livenessProbe:
+            httpGet: {path: /livez}
+            initialDelaySeconds: 5
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 6
+          resources:
+            {{- toYaml $values.resources | nindent 12 }}
+          # All of it here: Knative takes no securityContext of the pod.
+          securityContext:
+            runAsNonRoot: true
+            runAsUser: 65532
+            runAsGroup: 65532
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+            seccompProfile: {type: RuntimeDefault}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 64Mi}
+{{- end }}

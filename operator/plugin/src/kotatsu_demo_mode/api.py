@@ -1,0 +1,215 @@
+"""The Kubernetes API through `kubectl proxy`: kubectl knows every kubeconfig and every login.
+
+`kubectl apply --server-side` would do for the writes if it kept to what it is given. But on an
+object that was ever applied the old way it first takes over every field of it, and the next apply
+without them would remove them all. So the apply goes to the API server itself, and kubectl carries
+it, on a socket that nobody else can open.
+"""
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlencode
+
+from .errors import ConflictError, DemoModeError, NotFoundError
+from .pools import Object
+
+MANAGER = "demo-mode"
+"""The field manager: who owns the override in managedFields."""
+
+APPLY, MERGE, JSON = (
+    "application/apply-patch+yaml",
+    "application/merge-patch+json",
+    "application/json",
+)
+_TIMEOUT = 30.0
+"""Seconds one answer of the API server may take."""
+
+_HAS_SOCKETS = hasattr(socket, "AF_UNIX")
+"""On Windows Python has none: there the proxy listens on a free port of loopback."""
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Api:
+    """One session with a cluster; use it with `with`."""
+
+    def __init__(self, flags: Sequence[str] = (), kubectl: str = "kubectl") -> None:
+        self._flags = list(flags)
+        self._kubectl = kubectl
+        self._home = ""
+        self._proxy: subprocess.Popen[str] | None = None
+        self._config: subprocess.Popen[str] | None = None
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        for process in (self._proxy, self._config):
+            if process is not None:
+                process.terminate()
+                process.communicate()
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def namespace(self) -> str:
+        """The namespace of the context in use."""
+        config = self._start("config", "view", "--minify", "-o", "jsonpath={..namespace}")
+        text, _ = config.communicate()
+        return text.strip() or "default"
+
+    def get(self, path: str, **query: str) -> Object:
+        """Read an object or a list. Raises DemoModeError, NotFoundError."""
+        return self._call("GET", path, query)
+
+    def text(self, path: str, **query: str) -> str:
+        """Read what is not JSON, such as a pod's log."""
+        return self._request("GET", path, query)
+
+    def create(self, path: str, body: Object) -> Object:
+        """Make an object."""
+        return self._call("POST", path, {}, body)
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        try:
+            self._call("DELETE", path, {})
+        except NotFoundError:
+            return
+
+    def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
+        """Change an object as the field manager `demo-mode`. Raises ConflictError too."""
+        return self._call("PATCH", path, {"fieldManager": MANAGER, **query}, body, kind)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        kind: str = JSON,
+    ) -> Object:
+        answer: Object = json.loads(self._request(method, path, query, body, kind))
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        kind: str = JSON,
+    ) -> str:
+        target = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": kind, "Accept": "application/json, */*"}
+        try:
+            connection = self._connected()
+            connection.request(method, target, data, headers)
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise DemoModeError(
+                f"kubectl proxy does not answer ({error}); check `kubectl cluster-info`"
+            ) from None
+        if response.status >= 300:
+            raise explain(response.status, text)
+        return text
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            self._connection = self._serve()
+        return self._connection
+
+    def _serve(self) -> http.client.HTTPConnection:
+        # Whoever can open the socket acts with this person's rights: the directory is theirs alone.
+        if _HAS_SOCKETS:
+            self._home = tempfile.mkdtemp(prefix="demo-mode-")
+            where = str(Path(self._home) / "api.sock")
+            listen = f"--unix-socket={where}"
+        else:
+            listen = "--port=0"
+        self._proxy = self._start("proxy", listen)
+        assert self._proxy.stdout is not None  # noqa: S101  (a pipe was asked for)
+        words = self._proxy.stdout.readline().split()
+        if not words:
+            _, said = self._proxy.communicate()
+            raise DemoModeError(_kubectl_said(said))
+        if _HAS_SOCKETS:
+            return _SocketConnection(where)
+        host, _, port = words[-1].rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=_TIMEOUT)
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(
+                [self._kubectl, *arguments, *self._flags],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except OSError:
+            raise DemoModeError(
+                "kubectl was not found; install it, or put it on the PATH, and try again"
+            ) from None
+
+
+def _kubectl_said(text: str) -> str:
+    lines = [line.removeprefix("error: ") for line in text.strip().splitlines()]
+    said = lines[-1] if lines else "kubectl ended without a word"
+    return f"kubectl cannot reach a cluster: {said}; see `kubectl config get-contexts`"
+
+
+def explain(status: int, text: str) -> DemoModeError:
+    """The API server's refusal as a sentence with the next step."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {}
+    message = str(answer.get("message") or text).strip()
+    match status:
+        case 401:
+            return DemoModeError(
+                "the cluster does not accept your credentials; log in again and try once more"
+            )
+        case 403:
+            return DemoModeError(
+                f"you have no permission: {message}; ask whoever runs the cluster for it"
+            )
+        case 404 if not answer:
+            return DemoModeError(
+                "this cluster knows no WarmPool (there is no CRD warmpools.kotatsu.dev); "
+                "install the chart kotatsu, or choose another --context"
+            )
+        case 404:
+            return NotFoundError(f"{message}; see `kubectl get warmpools -A`")
+        case 409:
+            return ConflictError(message)
+        case 502 | 503 | 504:
+            return DemoModeError(
+                f"the API server does not answer: {message}; check `kubectl cluster-info`"
+            )
+    return DemoModeError(f"the API server refused: {message}; correct that and try again")

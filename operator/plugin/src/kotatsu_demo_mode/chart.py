@@ -1,0 +1,79 @@
+"""A bar chart over time: how many pods the schedule keeps, one line a pool."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from .timeline import Stretch, Timeline
+
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
+_STEPS = [
+    *(timedelta(minutes=n) for n in (5, 15, 30)),
+    *(timedelta(hours=n) for n in (1, 3, 6, 12)),
+    *(timedelta(days=n) for n in (1, 2, 7, 14, 28, 91)),
+]
+_TICK = 9
+"""Columns a label of the axis needs."""
+
+
+def chart(timelines: Sequence[Timeline], width: int, *, blocks: bool) -> list[str]:
+    """Draw the timelines above one axis, in the first pool's zone.
+
+    A column stands as high as the most pods kept in its time; no column is the most of the pool.
+    """
+    first = timelines[0]
+    names = [t.pool.name for t in timelines]
+    margin = max(len(name) for name in names) + 2
+    most = [max((s.replicas for s in t.stretches), default=0) for t in timelines]
+    room = max(width - margin - max(len(f" {n}") for n in most), 10)
+    lines = []
+    for name, height, t in zip(names, most, timelines, strict=True):
+        bars = _bars(t.stretches, t.begin, t.end, room, height, blocks=blocks)
+        lines.append(f"{name.ljust(margin)}{bars} {height}")
+    axis = _axis(first.begin, first.end, room, first.pool.spec.zone)
+    return [*lines, f"{' ' * margin}{axis}".rstrip()]
+
+
+def _bars(
+    stretches: Sequence[Stretch],
+    begin: datetime,
+    end: datetime,
+    width: int,
+    most: int,
+    *,
+    blocks: bool,
+) -> str:
+    levels = [0] * width
+    span = (end - begin).total_seconds()
+    for s in stretches:
+        left = int((s.begin - begin).total_seconds() / span * width)
+        # A stretch that is shorter than a column is still to be seen.
+        right = max(left + 1, -int(-(s.end - begin).total_seconds() / span * width // 1))
+        for column in range(left, min(right, width)):
+            levels[column] = max(levels[column], s.replicas)
+    shapes = _BLOCKS if blocks else _PLAIN
+    if not blocks:
+        return "".join("." if n == 0 else shapes[min(n, 9) - 1] for n in levels)
+    return "".join(" " if n == 0 else shapes[-(-n * len(shapes) // most) - 1] for n in levels)
+
+
+def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+    span = end - begin
+    step = next((s for s in _STEPS if width * (s / span) >= _TICK), _STEPS[-1])
+    line = ""
+    tick = _first_tick(begin.astimezone(zone), step)
+    while (at := tick.replace(tzinfo=zone)) < end:
+        column = int((at - begin) / span * width)
+        is_day = step >= timedelta(days=1) or (tick.hour, tick.minute) == (0, 0)
+        label = f"|{tick:%m-%d}" if is_day else f"|{tick:%H:%M}"
+        if column >= len(line) and column + len(label) <= width:
+            line = line.ljust(column) + label
+        tick += step
+    return line
+
+
+def _first_tick(begin: datetime, step: timedelta) -> datetime:
+    """The first wall-clock time from `begin` on that is whole steps away from midnight."""
+    wall = begin.replace(tzinfo=None)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + -((midnight - wall) // step) * step

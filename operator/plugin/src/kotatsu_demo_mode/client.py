@@ -1,0 +1,171 @@
+"""Where a rehearsal's requests come from: a pod beside the others, or this machine."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+from . import load
+from .api import Api
+from .errors import DemoModeError, NotFoundError
+from .pools import Object, Pool
+
+Job = dict[str, Any]
+Results = list[tuple[float, int, str]]
+
+_ACTIVATOR = "kotatsu-activator"
+_EVERY = 0.3
+
+
+class Client(Protocol):
+    """Sends requests by one route."""
+
+    route: str
+    """The route in words."""
+
+    def send(self, job: Job) -> tuple[float, Results]:
+        """Send them; the seconds it took, and each answer."""
+
+
+class Here:
+    """Requests from this machine to a URL, such as the gateway's that the audience will use."""
+
+    def __init__(self, url: str) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise DemoModeError(f"--url: {url!r} is no address; write it like https://pet.example")
+        self.route = url
+        self._url = url
+
+    def send(self, job: Job) -> tuple[float, Results]:
+        """Send them from here."""
+        return _read(load.run(job | {"url": self._url}))
+
+
+class Inside:
+    """Requests to the pool's Service from a pod of its namespace.
+
+    kubectl's own ways in would not do: `port-forward svc/…` and the API server's Service proxy both
+    pick a pod by themselves. They never meet the activator, so they cannot wake a sleeping pool.
+    The pod runs the activator's image, which every node with an activator has and which has Python.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        pool: Pool,
+        path: str,
+        image: str,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._api, self._pool, self._clock, self._sleep = api, pool, clock, sleep
+        self._image = image or self._activator_image()
+        self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
+        self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
+
+    def send(self, job: Job) -> tuple[float, Results]:
+        """Make the pod, wait for its answers, and take it away."""
+        pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
+        name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
+        patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
+        self._api.create(pods, self._pod(name, job, patience))
+        try:
+            self._wait(f"{pods}/{name}", name, patience)
+            log = self._api.text(f"{pods}/{name}/log")
+        finally:
+            self._api.delete(f"{pods}/{name}")
+        try:
+            return _read(json.loads(log))
+        except (ValueError, KeyError):
+            raise DemoModeError(
+                f"the pod {name} did not report: {log.strip()[-200:] or 'nothing in its log'}; "
+                "give another --image with python3, or --url"
+            ) from None
+
+    def _activator_image(self) -> str:
+        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments/{_ACTIVATOR}"
+        try:
+            found = self._api.get(place)
+        except NotFoundError:
+            raise DemoModeError(
+                f"namespace {self._pool.namespace} has no activator, so nothing could wake the "
+                "pool; add the namespace to the chart value `namespaces`"
+            ) from None
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def _port(self) -> int:
+        name = self._pool.spec.service
+        place = f"/api/v1/namespaces/{quote(self._pool.namespace)}/services/{quote(name)}"
+        try:
+            ports = self._api.get(place)["spec"]["ports"]
+        except NotFoundError:
+            raise DemoModeError(
+                f"there is no Service {name}, so nobody can reach the pool; create it, or name "
+                "another in spec.service"
+            ) from None
+        return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
+
+    def _pod(self, name: str, job: Job, patience: timedelta) -> Object:
+        script = files(__package__).joinpath("load.py").read_text(encoding="utf-8")
+        container = {
+            "name": "client",
+            "image": self._image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python3", "-c", script, json.dumps(job | {"url": self._url})],
+            "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "labels": {"app.kubernetes.io/managed-by": "kubectl-demo-mode"},
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                # Ends by itself, should nobody be left to delete it.
+                "activeDeadlineSeconds": int(patience.total_seconds()),
+                "terminationGracePeriodSeconds": 0,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [container],
+            },
+        }
+
+    def _wait(self, path: str, name: str, patience: timedelta) -> None:
+        end = self._clock() + patience
+        while True:
+            status = self._api.get(path).get("status") or {}
+            if status.get("phase") in ("Succeeded", "Failed"):
+                return
+            waiting = [
+                f"{w['reason']}: {w.get('message', '')}"
+                for c in status.get("containerStatuses") or ()
+                if (w := (c.get("state") or {}).get("waiting"))
+                and w.get("reason") not in ("ContainerCreating", "PodInitializing")
+            ]
+            if waiting or self._clock() > end:
+                why = waiting[0] if waiting else f"still {status.get('phase', 'Pending')}"
+                raise DemoModeError(
+                    f"the pod {name} that sends the requests does not run ({why}); "
+                    "give another --image, or --url for requests from here"
+                )
+            self._sleep(_EVERY)
+
+
+def _read(answer: dict[str, Any]) -> tuple[float, Results]:
+    results = [(float(s), int(status), str(error)) for s, status, error in answer["results"]]
+    return float(answer["seconds"]), results

@@ -1,0 +1,110 @@
+"""Completion: what may come next, and the scripts that ask for it."""
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from .shell import Shell
+
+_NAMES_ONLY = 4
+"""kubectl's directive for a completion that must not fall back to file names."""
+
+BASH = """\
+_kubectl_demo_mode() {
+  COMPREPLY=()
+  while IFS= read -r word; do
+    case $word in :*) ;; *) COMPREPLY+=("${word%%$'\\t'*}") ;; esac
+  done < <(kubectl_complete-demo_mode "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _kubectl_demo_mode kubectl-demo_mode
+"""
+ZSH = """\
+#compdef kubectl-demo_mode
+_kubectl_demo_mode() {
+  local -a found
+  found=(${(f)"$(kubectl_complete-demo_mode "${(@)words[2,CURRENT]}" 2>/dev/null | grep -v '^:')"})
+  compadd -a found
+}
+compdef _kubectl_demo_mode kubectl-demo_mode
+"""
+FISH = """\
+complete -c kubectl-demo_mode -f -a '(kubectl_complete-demo_mode \
+(commandline -opc)[2..-1] (commandline -ct) 2>/dev/null | string match -v ":*")'
+"""
+NOTE = """\
+# kubectl completes `kubectl demo-mode` by itself, once its own completion is loaded: it asks
+# kubectl_complete-demo_mode, which is installed beside the plugin. This is for `kubectl-demo_mode`.
+"""
+_SCRIPTS = {"bash": NOTE + BASH, "zsh": ZSH + NOTE, "fish": NOTE + FISH}
+
+# Commands that take the names of pools.
+_WITH_POOLS = ("on", "off", "status", "plan", "cost", "rehearse")
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the script of one shell."""
+    shell.terminal.say(_SCRIPTS[options.shell].rstrip())
+    return 0
+
+
+def candidates(
+    words: Sequence[str],
+    parser: argparse.ArgumentParser,
+    pools: Callable[[Sequence[str]], list[str]],
+) -> list[str]:
+    """What the last of the words may become; `pools` finds names, given the words so far."""
+    *before, last = words or [""]
+    commands = _commands(parser)
+    chosen = next((word for word in before if word in commands), "")
+    here = commands[chosen] if chosen else parser
+    value_of = _flag_of(here, before[-1]) if before else None
+    if value_of is not None:
+        found = [str(choice) for choice in value_of.choices or ()]
+    elif last.startswith("-"):
+        found = sorted(flag for action in here._actions for flag in action.option_strings)  # noqa: SLF001
+    elif not chosen:
+        found = list(commands)
+    elif chosen in _WITH_POOLS:
+        found = [name for name in pools(before) if name not in before]
+    else:
+        found = ["bash", "zsh", "fish"]
+    return [word for word in found if word.startswith(last)]
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:  # noqa: SLF001  (argparse has no other way to ask)
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    return {}
+
+
+def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
+    """The flag whose value comes next."""
+    for action in parser._actions:  # noqa: SLF001
+        if word in action.option_strings and action.nargs is None:
+            return action
+    return None
+
+
+def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentParser) -> list[str]:
+    """The pools of the namespace and cluster the words name; none when there is no answer."""
+    from .errors import DemoModeError
+
+    try:
+        options, _ = parser.parse_known_args([*words])
+        options.pools, options.selector = [], ""
+        options.all_namespaces = False
+        with shell.api(options) as api:
+            return [pool.name for pool in shell.find(api, options, priced=False)]
+    except (DemoModeError, SystemExit):
+        return []
+
+
+def answer(words: Sequence[str], shell: Shell) -> None:
+    """Print the candidates, one a line, and kubectl's directive."""
+    from .cli import parser
+
+    made = parser()
+    for word in candidates(words, made, lambda before: pool_names(before, shell, made)):
+        shell.terminal.say(word)
+    shell.terminal.say(f":{_NAMES_ONLY}")

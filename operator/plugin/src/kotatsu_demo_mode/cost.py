@@ -1,0 +1,204 @@
+"""kubectl demo-mode cost: what was spent, what is coming, and what else it could have been."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from math import ceil
+from typing import Any
+
+from kotatsu_operator.core.period import period_at
+from kotatsu_operator.core.spec import PoolSpec
+
+from .errors import DemoModeError
+from .money import amount, number
+from .pools import Pool
+from .shell import Shell
+from .timeline import Stretch, timeline
+from .times import clock, stamp
+
+HOURS_A_MONTH = 730
+"""The year's 8,760 hours by twelve, as clouds' price lists count."""
+
+_ROUNDING = 300
+"""Seconds: provisioned concurrency is billed in whole spans of five minutes."""
+
+_MIB = Decimal(2**20)
+
+
+@dataclass(frozen=True)
+class LambdaPrice:
+    """Provisioned concurrency as its price list has it: a price of one GB-second."""
+
+    gb_second: Decimal
+    mib: Decimal
+    """Memory of one instance."""
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class LambdaBill:
+    """The same warmth as provisioned concurrency."""
+
+    gb_seconds: Decimal
+    cost: Decimal
+    month_left_on: Decimal
+    currency: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one pool costs. None where prices or requests are unknown."""
+
+    pool: Pool
+    now: datetime
+    spent: Decimal | None
+    since: datetime | None
+    period_end: datetime
+    forecast: Decimal | None
+    peak: int
+    """The most pods any window asks for."""
+    month_left_on: Decimal | None
+    provisioned: LambdaBill | None = None
+
+
+def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
+    """Instances x MiB/1024 x seconds, the seconds rounded up to whole five minutes."""
+    return instances * mib / 1024 * ceil(seconds / _ROUNDING) * _ROUNDING
+
+
+def _period_end(spec: PoolSpec, now: datetime) -> datetime:
+    return period_at(spec.budget.period, spec.zone, now)[1]
+
+
+def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
+    """Work out what a pool costs, from its status, its schedule and its prices."""
+    written = pool.status.get("cost") or {}
+    end = _moment(written.get("periodEnd")) or _period_end(pool.spec, now)
+    coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
+    spent = Decimal(written["accrued"]) if written.get("currency") else None
+    forecast = None
+    if written.get("forecast") is not None:
+        forecast = Decimal(written["forecast"])
+    elif coming.cost is not None:
+        forecast = (spent or Decimal(0)) + coming.cost
+    peak = max((w.replicas for w in pool.spec.windows), default=1)
+    price = pool.pod_price
+    return Figures(
+        pool=pool,
+        now=now,
+        spent=spent,
+        since=_moment(written.get("periodStart")),
+        period_end=end,
+        forecast=forecast,
+        peak=peak,
+        month_left_on=None if price is None else price * peak * HOURS_A_MONTH,
+        provisioned=None if other is None else _provisioned(coming.stretches, peak, other),
+    )
+
+
+def _provisioned(stretches: Sequence[Stretch], peak: int, other: LambdaPrice) -> LambdaBill:
+    total = Decimal(0)
+    for s in stretches:
+        seconds = Decimal((s.end - s.begin).total_seconds())
+        total += gb_seconds(s.replicas, other.mib, seconds)
+    month = gb_seconds(peak, other.mib, Decimal(HOURS_A_MONTH * 3600))
+    return LambdaBill(total, total * other.gb_second, month * other.gb_second, other.currency)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the figures of the chosen pools."""
+    now = shell.clock()
+    with shell.api(options) as api:
+        pools = shell.find(api, options)
+    found = [figures(pool, now, _other(options, pool)) for pool in pools]
+    if options.output in ("json", "yaml"):
+        shell.terminal.dump([record(f) for f in found], options.output)
+        return 0
+    if not found:
+        shell.terminal.say("No WarmPool found; -A looks into every namespace.")
+    for f in found:
+        for line in text(f):
+            shell.terminal.say(line)
+    return 0
+
+
+def _other(options: Namespace, pool: Pool) -> LambdaPrice | None:
+    if options.lambda_price is None:
+        return None
+    memory = options.lambda_memory
+    if memory is None and pool.requests and "memory" in pool.requests:
+        memory = pool.requests["memory"] / _MIB
+    if memory is None:
+        raise DemoModeError(
+            f"what memory would an instance of {pool.name} have? give --lambda-memory in MiB"
+        )
+    return LambdaPrice(options.lambda_price, memory, options.lambda_currency)
+
+
+def text(f: Figures) -> list[str]:
+    """The figures for people."""
+    pool, zone = f.pool, f.pool.spec.zone
+    currency = pool.spec.budget.currency
+    since = f" since {clock(f.since, zone, f.now)}" if f.since else ""
+    limit = pool.spec.budget.limit
+    of = f" of {amount(limit)}" if limit is not None else ""
+    period = f"until {clock(f.period_end, zone, f.now)} {zone.key}"
+    pods = "1 pod" if f.peak == 1 else f"{f.peak} pods"
+    rows = [
+        (f"spent{since}", amount(f.spent, currency) + of),
+        (f"forecast {period}", amount(f.forecast, currency)),
+        (f"{pods} left on for a month", amount(f.month_left_on, currency)),
+    ]
+    if f.provisioned is not None:
+        rows += _lambda_rows(f.provisioned)
+    width = max(len(name) for name, _ in rows)
+    lines = [pool.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+    if f.month_left_on is None:
+        lines.append(f"  ({_why_unknown(pool)})")
+    return lines
+
+
+def _lambda_rows(bill: LambdaBill) -> list[tuple[str, str]]:
+    return [
+        (
+            f"the coming windows as Lambda provisioned concurrency, {bill.gb_seconds:,.0f} GB-s",
+            amount(bill.cost, bill.currency),
+        ),
+        ("the most of them left on for a month there", amount(bill.month_left_on, bill.currency)),
+    ]
+
+
+def _why_unknown(pool: Pool) -> str:
+    if not pool.spec.budget.prices.per_hour:
+        return "set spec.budget.prices to see costs"
+    return f"the pods' requests are unknown: you may not read {pool.spec.target.name}"
+
+
+def record(f: Figures) -> dict[str, Any]:
+    """The figures for programs."""
+    found: dict[str, Any] = {
+        "namespace": f.pool.namespace,
+        "pool": f.pool.name,
+        "currency": f.pool.spec.budget.currency or None,
+        "spent": number(f.spent),
+        "since": None if f.since is None else stamp(f.since),
+        "limit": number(f.pool.spec.budget.limit),
+        "periodEnd": stamp(f.period_end),
+        "forecast": number(f.forecast),
+        "replicas": f.peak,
+        "monthLeftOn": number(f.month_left_on),
+    }
+    if f.provisioned is not None:
+        found["lambda"] = {
+            "currency": f.provisioned.currency or None,
+            "gbSeconds": number(f.provisioned.gb_seconds),
+            "cost": number(f.provisioned.cost),
+            "monthLeftOn": number(f.provisioned.month_left_on),
+        }
+    return found

@@ -1,0 +1,45 @@
+"""Sends requests and times them; nothing but the standard library of Python.
+
+It runs here for `rehearse --url`, and otherwise in a pod, which is given this very file: so it
+imports nothing of ours. Every request has a connection of its own, so that each goes where the
+Service sends it.
+"""
+
+import http.client
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+
+def send(job: dict) -> tuple[float, int, str]:  # type: ignore[type-arg]
+    """One request: seconds until the whole answer was there, its status, or an error."""
+    url = urlsplit(job["url"])
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = kind(url.hostname or "", url.port, timeout=job["timeout"])
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    body = job.get("data")
+    begin = time.monotonic()
+    try:
+        headers = {"Connection": "close", **job.get("headers", {})}
+        connection.request(job["method"], target, None if body is None else body.encode(), headers)
+        response = connection.getresponse()
+        response.read()
+        return time.monotonic() - begin, response.status, ""
+    except (OSError, http.client.HTTPException) as error:
+        return time.monotonic() - begin, 0, f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+
+
+def run(job: dict) -> dict:  # type: ignore[type-arg]
+    """Send `requests` requests, at most `concurrency` at once."""
+    begin = time.monotonic()
+    with ThreadPoolExecutor(job["concurrency"]) as pool:
+        results = list(pool.map(lambda _: send(job), range(job["requests"])))
+    return {"seconds": time.monotonic() - begin, "results": results}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(json.loads(sys.argv[1]))))  # noqa: T201

@@ -1,0 +1,75 @@
+"""Writing and ending spec.override, and nothing else of a pool."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from .api import APPLY, MANAGER, MERGE, Api
+from .errors import ConflictError, DemoModeError
+from .pools import Object, Pool
+from .times import stamp
+
+
+def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int | None) -> Object:
+    """An override as spec.override has it."""
+    fields = {"mode": mode, "replicas": replicas, "until": stamp(until), "by": by, "reason": reason}
+    return {key: value for key, value in fields.items() if value}
+
+
+def other_managers(raw: Object) -> list[str]:
+    """Who else than this plugin holds a part of spec.override."""
+    found = []
+    for entry in raw["metadata"].get("managedFields") or ():
+        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if "f:override" in spec and entry["manager"] != MANAGER:
+            found.append(str(entry["manager"]))
+    return found
+
+
+def set_override(api: Api, pool: Pool, value: Object, *, force: bool, dry_run: bool) -> Object:
+    """Apply an override, server-side. Raises ConflictError when somebody else holds it."""
+    query = _query(dry_run) | ({"force": "true"} if force else {})
+    try:
+        return api.patch(pool.path, _only(pool, {"override": value}), APPLY, query)
+    except ConflictError as error:
+        raise _held(pool, other_managers(pool.raw), str(error)) from None
+
+
+def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
+    """Take the override away. Raises ConflictError when somebody else holds it."""
+    others = other_managers(pool.raw)
+    if not others:
+        # Applying without it: what only this manager holds is removed.
+        return api.patch(pool.path, _only(pool, None), APPLY, _query(dry_run))
+    if not force:
+        raise _held(pool, others, "")
+    version = pool.raw["metadata"]["resourceVersion"]
+    body = {"metadata": {"resourceVersion": version}, "spec": {"override": None}}
+    try:
+        return api.patch(pool.path, body, MERGE, _query(dry_run))
+    except ConflictError:
+        raise DemoModeError(
+            f"somebody has just changed the pool {pool.name}; look again and repeat the command"
+        ) from None
+
+
+def _only(pool: Pool, spec: Mapping[str, Any] | None) -> Object:
+    body: Object = {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {"name": pool.name, "namespace": pool.namespace},
+    }
+    return body if spec is None else body | {"spec": dict(spec)}
+
+
+def _query(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
+    who = " and ".join(others)
+    reason = f"is held by {who}" if who else f"is not ours to change ({said})"
+    return ConflictError(
+        f"the override of {pool.name} {reason}; --force-conflicts takes it over, "
+        "unless a GitOps tool puts it back"
+    )

@@ -1,0 +1,170 @@
+"""kubectl demo-mode plan: what is coming, offline as well."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from .chart import chart
+from .errors import DemoModeError
+from .money import amount, number
+from .pools import Pool
+from .shell import Shell
+from .terminal import Terminal, show_table
+from .timeline import Change, Timeline, offset_note, timeline
+from .times import clock, instant_of
+
+_LONGEST = timedelta(days=3 * 366)
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the transitions of the chosen pools."""
+    now = shell.clock()
+    pools = _pools(options, shell)
+    zone = pools[0].spec.zone if pools else None
+    begin, end = now, now + timedelta(days=options.days)
+    if zone is not None and options.begin:
+        begin = instant_of(options.begin, zone, now, "--from")
+        end = begin + timedelta(days=options.days)
+    if zone is not None and options.end:
+        end = instant_of(options.end, zone, now, "--to")
+    if end <= begin:
+        raise DemoModeError("--to is not after --from; give a later --to")
+    if end - begin > _LONGEST:
+        raise DemoModeError("the plan is longer than three years; give a nearer --to")
+    timelines = [timeline(pool, begin, end) for pool in pools]
+    label = _labels(options)
+    if options.output in ("json", "yaml"):
+        shell.terminal.dump(records(timelines, label), options.output)
+        return 0
+    if not timelines:
+        shell.terminal.say("No WarmPool found.")
+        return 0
+    for line in text(timelines, now, shell.terminal, label):
+        shell.terminal.say(line)
+    return 0
+
+
+def _pools(options: Namespace, shell: Shell) -> list[Pool]:
+    if options.filename:
+        from .manifests import read_manifests
+
+        pools = read_manifests(options.filename, shell.stdin)
+        names = [name.rpartition("/")[2] for name in options.pools]
+        unknown = set(names) - {pool.name for pool in pools}
+        if unknown:
+            there = ", ".join(pool.name for pool in pools)
+            raise DemoModeError(
+                f"{options.filename} has no WarmPool {min(unknown)}; it has {there}"
+            )
+        return [pool for pool in pools if not names or pool.name in names]
+    with shell.api(options) as api:
+        return shell.find(api, options)
+
+
+def _labels(options: Namespace) -> bool:
+    return bool(options.all_namespaces)
+
+
+def _name(pool: Pool, *, is_wide: bool) -> str:
+    return f"{pool.namespace}/{pool.name}" if is_wide else pool.name
+
+
+def _ordered(timelines: Sequence[Timeline]) -> list[tuple[Timeline, Change]]:
+    pairs = [(t, change) for t in timelines for change in t.changes]
+    return sorted(pairs, key=lambda pair: pair[1].at)  # stable: pools stay in order
+
+
+def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[str, Any]]:
+    """The transitions for programs: `cost` is what the pods cost until the pool's next one."""
+    return [
+        {
+            "at": change.at.astimezone(t.pool.spec.zone).isoformat(),
+            "pool": _name(t.pool, is_wide=is_wide),
+            "kind": change.kind,
+            "window": change.window,
+            "replicas": change.replicas,
+            "cost": number(change.cost),
+        }
+        for t, change in _ordered(timelines)
+    ]
+
+
+def text(
+    timelines: Sequence[Timeline], now: datetime, terminal: Terminal, is_wide: bool = False
+) -> list[str]:
+    """The transitions for people: what holds at the start, the table, a chart, the sum."""
+    lines: list[str] = []
+    for t in timelines:
+        lines += _heading(t, now, is_wide)
+    rows = [["AT", "POOL", "KIND", "WINDOW", "PODS", "COST", "NOTE"]]
+    for t, change in _ordered(timelines):
+        zone = t.pool.spec.zone
+        rows.append(
+            [
+                f"{change.at.astimezone(zone):%a %Y-%m-%d %H:%M:%S}".removesuffix(":00")
+                + f" {change.at.astimezone(zone):%Z}",
+                _name(t.pool, is_wide=is_wide),
+                change.kind,
+                change.window,
+                str(change.replicas),
+                amount(change.cost, t.pool.spec.budget.currency),
+                _note(t, change),
+            ]
+        )
+    if len(rows) == 1:
+        lines.append("No transition in this time.")
+    else:
+        lines += ["", *_table(rows, terminal), ""]
+        lines += chart(timelines, terminal.width, blocks=terminal.has_blocks)
+    for t in timelines:
+        if t.cost is not None:
+            hours = sum(s.pod_seconds for s in t.stretches) / 3600
+            lines.append(
+                f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours, "
+                f"{amount(t.cost, t.pool.spec.budget.currency)}"
+            )
+    return lines
+
+
+def _table(rows: Sequence[Sequence[str]], terminal: Terminal) -> list[str]:
+    from io import StringIO
+
+    paper = StringIO()
+    show_table(Terminal(paper, paper, terminal.is_live, terminal.width), rows)
+    return paper.getvalue().splitlines()
+
+
+def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
+    zone = t.pool.spec.zone
+    name = _name(t.pool, is_wide=is_wide)
+    begin = f"{t.begin.astimezone(zone):%Y-%m-%d %H:%M}"
+    end = f"{t.end.astimezone(zone):%Y-%m-%d %H:%M}"
+    lines = [f"{name}: {begin} to {end} in {t.pool.zone}, pods start {_lead(t)} early"]
+    override = t.pool.override_at(t.begin)
+    if override is not None:
+        until = clock(override.until, zone, now)
+        lines.append(f"{name}: an override ({override.mode}) holds until {until}")
+    if t.first.floor:
+        lines.append(f"{name}: {t.first.window} asks for {t.first.floor} pods already")
+    if t.pool.spec.suspend:
+        lines.append(f"{name}: suspended, so none of this happens until spec.suspend is false")
+    return lines
+
+
+def _lead(t: Timeline) -> str:
+    seconds = t.first.lead.total_seconds()
+    how = "" if t.pool.spec.lead is not None else " (learned)"
+    return f"{seconds:.0f} s{how}"
+
+
+def _note(t: Timeline, change: Change) -> str:
+    notes = []
+    if change.shifted:
+        notes.append(offset_note(change, t.pool.spec.zone))
+    if change.winner:
+        verb = "stays" if change.kind == "close" else "wins"
+        notes.append(f"{change.winner} {verb}")
+    elif change.replicas == 0 and change.kind != "close":
+        notes.append("an Asleep override keeps the pods away")
+    return "; ".join(notes)

@@ -1,0 +1,145 @@
+"""A rehearsal's figures and its verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from kotatsu_operator.core.lead import percentile
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request: how long it took, its status (0: none came), and what went wrong."""
+
+    seconds: float
+    status: int
+    error: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the service answered as it should."""
+        return 200 <= self.status < 400
+
+    @property
+    def problem(self) -> str:
+        """What was wrong, in few words."""
+        return self.error or f"status {self.status}"
+
+
+def answers(results: Sequence[tuple[float, int, str]]) -> list[Answer]:
+    """What a client reports, as values."""
+    return [Answer(*result) for result in results]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a rehearsal has seen."""
+
+    pool: str
+    route: str
+    window: str
+    """The opening it was for; empty when none is coming."""
+    replicas: int
+    cold: Answer | None
+    """The request that woke the pool; None with --warm-only."""
+    ready_seconds: float
+    """From asking for all replicas until they were Ready."""
+    lead: timedelta
+    """How early they start before a window."""
+    load: Sequence[Answer]
+    load_seconds: float
+    concurrency: int
+    max_p95: timedelta | None = None
+
+    @property
+    def errors(self) -> list[Answer]:
+        """The requests that went wrong."""
+        return [a for a in self.load if not a.is_good]
+
+    def _percentile(self, share: float) -> float:
+        return percentile([a.seconds for a in self.load], share)
+
+    @property
+    def failures(self) -> list[str]:
+        """What would have gone wrong; empty is good."""
+        found = []
+        if self.cold is not None and not self.cold.is_good:
+            found.append(f"the request to the sleeping pool was not answered: {self.cold.problem}")
+        if self.window and self.ready_seconds > self.lead.total_seconds():
+            found.append(
+                f"{self.window} would have opened cold: its pods took {self.ready_seconds:.1f} s "
+                f"and start {self.lead.total_seconds():.0f} s early; raise spec.prewarm.lead"
+            )
+        if self.errors:
+            found.append(
+                f"{len(self.errors)} of {len(self.load)} requests failed, "
+                f"the first with {self.errors[0].problem}"
+            )
+        if self.max_p95 is not None and self._percentile(0.95) > self.max_p95.total_seconds():
+            found.append(
+                f"p95 was {self._percentile(0.95):.3f} s, and {self.max_p95.total_seconds():g} s "
+                "is the most that --max-p95 allows"
+            )
+        return found
+
+    @property
+    def passed(self) -> bool:
+        """Whether the demo would have gone well."""
+        return not self.failures
+
+    def text(self) -> list[str]:
+        """The report for people."""
+        rows = [("route", self.route)]
+        if self.cold is not None:
+            what = f"{self.cold.seconds:.2f} s"
+            rows.append(("cold wake", what if self.cold.is_good else self.cold.problem))
+        early = f"pods start {self.lead.total_seconds():.0f} s before a window"
+        rows += [
+            (f"{self.replicas} Ready", f"{self.ready_seconds:.1f} s ({early})"),
+            (
+                "requests",
+                f"{len(self.load)}, {self.concurrency} at once, in {self.load_seconds:.2f} s",
+            ),
+            ("p50", f"{self._percentile(0.5) * 1000:.1f} ms"),
+            ("p95", f"{self._percentile(0.95) * 1000:.1f} ms"),
+            ("errors", str(len(self.errors))),
+        ]
+        width = max(len(name) for name, _ in rows)
+        title = f"{self.pool}: rehearsal of {self.window or 'no window in particular'}"
+        lines = [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+        if self.passed:
+            return [*lines, "The demo would have gone well. The pool is back on its schedule."]
+        lines.append("The demo would have failed. The pool is back on its schedule.")
+        return [*lines, *(f"  - {failure}" for failure in self.failures)]
+
+    def record(self) -> dict[str, Any]:
+        """The report for programs; times in seconds."""
+        cold = self.cold
+        return {
+            "pool": self.pool,
+            "route": self.route,
+            "window": self.window or None,
+            "replicas": self.replicas,
+            "cold": None
+            if cold is None
+            else {
+                "seconds": round(cold.seconds, 3),
+                "status": cold.status,
+                "error": cold.error or None,
+            },
+            "ready": {
+                "seconds": round(self.ready_seconds, 1),
+                "lead": self.lead.total_seconds(),
+            },
+            "load": {
+                "requests": len(self.load),
+                "concurrency": self.concurrency,
+                "seconds": round(self.load_seconds, 3),
+                "p50": round(self._percentile(0.5), 4),
+                "p95": round(self._percentile(0.95), 4),
+                "errors": len(self.errors),
+            },
+            "passed": self.passed,
+            "failures": self.failures,
+        }

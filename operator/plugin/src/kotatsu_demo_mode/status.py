@@ -1,0 +1,129 @@
+"""kubectl demo-mode status: where every pool is, why, and until when."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.core.activity import override_end
+
+from .money import UNKNOWN, amount
+from .pools import Pool
+from .shell import Shell
+from .terminal import show_table
+from .timeline import timeline
+from .times import about, clock
+
+_EVERY = 2.0
+"""Seconds between two looks of --watch."""
+
+HEAD = ["POOL", "PHASE", "READY", "WHY", "UNTIL", "NEXT", "SPENT", "BUDGET"]
+_WIDE = ["ZONE", "LEAD", "ROUTE", "MESSAGE"]
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the pools once, or again whenever something has changed."""
+    with shell.api(options) as api:
+        seen: list[list[str]] = []
+        while True:
+            pools = shell.find(api, options, priced=False)
+            now = shell.clock()
+            if options.output in ("json", "yaml"):
+                shell.terminal.dump([pool.raw for pool in pools], options.output)
+            elif not pools:
+                shell.terminal.say("No WarmPool found; -A looks into every namespace.")
+            else:
+                rows = table(pools, now, is_wide=options.output == "wide", labels=options)
+                changed = [row for row in rows[1:] if row not in seen]
+                if changed:
+                    show_table(shell.terminal, [rows[0], *changed], rows[0].index("PHASE"))
+                seen = rows[1:]
+            if not options.watch:
+                return 0
+            shell.sleep(_EVERY)
+
+
+def table(
+    pools: Sequence[Pool], now: datetime, *, is_wide: bool = False, labels: Any = None
+) -> list[list[str]]:
+    """The head and one row a pool."""
+    spaces = bool(getattr(labels, "all_namespaces", False))
+    head = ["NAMESPACE"] * spaces + HEAD + _WIDE * is_wide
+    return [
+        head,
+        *([pool.namespace] * spaces + _row(pool, now) + _wide(pool) * is_wide for pool in pools),
+    ]
+
+
+def _row(pool: Pool, now: datetime) -> list[str]:
+    status = pool.status
+    ready = f"{status.get('readyReplicas', 0)}/{status.get('desiredReplicas', 0)}"
+    why, until = _why(pool, now)
+    return [
+        pool.name,
+        str(status.get("phase", UNKNOWN)),
+        ready,
+        why,
+        until,
+        _next(pool, now),
+        _spent(pool),
+        _budget(pool),
+    ]
+
+
+def _wide(pool: Pool) -> list[str]:
+    status = pool.status
+    accepted: dict[str, Any] = next(
+        (c for c in status.get("conditions") or () if c["type"] == "Accepted"), {}
+    )
+    return [
+        pool.zone,
+        str(status.get("lead", UNKNOWN)),
+        str((status.get("route") or {}).get("target", UNKNOWN)),
+        str(accepted.get("message", UNKNOWN)),
+    ]
+
+
+def _why(pool: Pool, now: datetime) -> tuple[str, str]:
+    """Why the pool is where it is, and until when that holds."""
+    reason = str(pool.status.get("reason", UNKNOWN))
+    zone = pool.spec.zone
+    override = pool.override_at(now)
+    if override is not None:
+        by = f" by {override.by}" if override.by else ""
+        said = f": {override.reason}" if override.reason else ""
+        return f"{override.mode}{by}{said}", clock(override_end(override, pool.memory), zone, now)
+    window = pool.status.get("activeWindow")
+    if window:
+        plan = timeline(pool, now, now + timedelta(seconds=1)).first
+        ends = [o.end for o in plan.current if o.window == window]
+        return f"window {window}", clock(max(ends), zone, now) if ends else UNKNOWN
+    return reason, UNKNOWN
+
+
+def _next(pool: Pool, now: datetime) -> str:
+    coming = pool.status.get("nextTransition")
+    if not coming:
+        return UNKNOWN
+    at = datetime.fromisoformat(coming["at"])
+    shown = clock(at, pool.spec.zone, now)
+    return f"{coming['window']} {coming['kind']} {shown} (in {about(at - now)})"
+
+
+def _spent(pool: Pool) -> str:
+    cost = pool.status.get("cost") or {}
+    if not cost.get("currency"):
+        return UNKNOWN
+    return amount(Decimal(cost.get("accrued", "0")), cost["currency"])
+
+
+def _budget(pool: Pool) -> str:
+    limit = pool.spec.budget.limit
+    if limit is None:
+        return UNKNOWN
+    cost = pool.status.get("cost") or {}
+    spent = Decimal(cost.get("accrued", "0"))
+    share = f"{spent / limit:.0%} of " if limit else ""
+    used = " (exhausted)" if cost.get("exhausted") else ""
+    return f"{share}{amount(limit)} a {pool.spec.budget.period.value.lower()}{used}"

@@ -1,0 +1,292 @@
+"""kubectl demo-mode on and off."""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from kotatsu_operator.core.durations import format_duration
+from kotatsu_operator.core.plan import Plan
+from kotatsu_operator.core.state import Memory
+
+from .api import Api
+from .errors import DemoModeError
+from .money import amount
+from .overrides import end_override, override, set_override
+from .pools import Object, Pool, read_pool
+from .shell import Shell
+from .timeline import timeline
+from .times import about, clock, duration_of, end_of_override
+
+T = TypeVar("T")
+
+DEFAULT_LENGTH = "1h"
+_NAP = timedelta(minutes=5)
+"""How long `off --now` holds a pool down that no window keeps: long enough to drain."""
+
+_EVERY = 1.0
+"""Seconds between two looks while waiting."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one pool."""
+
+    pool: Pool
+    verb: str
+    detail: str
+    raw: Object
+
+    def line(self, note: str = "") -> str:
+        """As kubectl says it: TYPE/name verbed."""
+        return f"warmpool.kotatsu.dev/{self.pool.name} {self.verb}{self.detail}{note}"
+
+
+def on(options: Namespace, shell: Shell) -> int:
+    """Warm the chosen pools until --until, or for --for."""
+    now = shell.clock()
+    with shell.api(options) as api:
+        pools = _chosen(shell.find(api, options), options, "on")
+        by = _who(api, shell.user)
+        planned = [(pool, _warm(pool, options, by, now)) for pool in pools]
+
+        def one(pair: tuple[Pool, Object]) -> Done:
+            pool, value = pair
+            if options.dry_run == "client":
+                raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
+            else:
+                raw = set_override(
+                    *(api, pool, value),
+                    force=options.force_conflicts,
+                    dry_run=options.dry_run == "server",
+                )
+            return _warmed(pool, raw, now)
+
+        done, failures = _each(planned, one, lambda pair: pair[0].name, shell)
+        _show(done, options, shell)
+        if options.wait and not options.dry_run:
+            limit = duration_of(options.timeout, "--timeout")
+            for item in done:
+                _wait(api, item, shell, limit, quiet=options.output in ("json", "yaml"))
+    return 1 if failures else 0
+
+
+def off(options: Namespace, shell: Shell) -> int:
+    """End the override of the chosen pools, or put them to sleep --now."""
+    now = shell.clock()
+    with shell.api(options) as api:
+        pools = shell.find(api, options)
+        if options.now:
+            pools = _chosen(pools, options, "off --now")
+            by = _who(api, shell.user)
+        elif not _is_named(options):
+            pools = [pool for pool in pools if pool.spec.override is not None]
+
+        def one(pool: Pool) -> Done:
+            if options.now:
+                return _asleep(api, pool, options, by, now)
+            return _back(api, pool, options, now)
+
+        done, failures = _each(pools, one, lambda pool: pool.name, shell)
+        _show(done, options, shell)
+        if not pools and options.output not in ("json", "yaml"):
+            shell.terminal.say("No pool has an override: all of them follow their schedules.")
+    return 1 if failures else 0
+
+
+def _is_named(options: Namespace) -> bool:
+    return bool(options.pools or options.selector or options.everything)
+
+
+def _chosen(pools: list[Pool], options: Namespace, command: str) -> list[Pool]:
+    """The pools, when it is clear which: named, or the only one."""
+    if not pools:
+        raise DemoModeError("there is no WarmPool here; see `kubectl get warmpools -A`")
+    if not _is_named(options) and len(pools) > 1:
+        there = ", ".join(pool.name for pool in pools)
+        raise DemoModeError(
+            f"which pool? {there}; name one, as in `kubectl demo-mode {command} {pools[0].name}`, "
+            "or say --all"
+        )
+    for pool in pools:
+        if pool.spec.suspend:
+            raise DemoModeError(
+                f"{pool.name} is suspended, so nothing would happen; set spec.suspend to false"
+            )
+    return pools
+
+
+def _each(
+    items: Sequence[T], act: Callable[[T], Done], name: Callable[[T], str], shell: Shell
+) -> tuple[list[Done], int]:
+    """Act on one after the other: a pool that refuses does not keep the rest from it."""
+    done, failures = [], 0
+    for item in items:
+        try:
+            done.append(act(item))
+        except DemoModeError as error:
+            if len(items) == 1:
+                raise
+            shell.terminal.complain(f"error: {name(item)}: {error}")
+            failures += 1
+    return done, failures
+
+
+def _who(api: Api, user: str) -> str:
+    """The cluster's name for this person, or the machine's where it does not tell."""
+    kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", kind)
+        name = answer["status"]["userInfo"]["username"]
+    except (DemoModeError, KeyError):
+        name = user
+    return str(name)[:128]
+
+
+def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
+    until = end_of_override(
+        options.lasting, options.until, pool.spec.zone, now, default=DEFAULT_LENGTH
+    )
+    most = pool.spec.scaling.max_replicas
+    if options.replicas is not None and not 1 <= options.replicas <= most:
+        raise DemoModeError(
+            f"--replicas: {options.replicas} is not between 1 and {most}, the scaling.maxReplicas "
+            f"of {pool.name}; ask for fewer or raise that"
+        )
+    if len(options.reason) > 256:
+        raise DemoModeError("--reason: more than 256 characters; say it shorter")
+    return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)
+
+
+def _changed(before: Object, after: Object) -> bool:
+    return bool(before["spec"].get("override") != after["spec"].get("override"))
+
+
+def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
+    """What an override means: until when, how many pods, and what that costs."""
+    after = read_pool(raw, pool.requests)
+    given = after.spec.override
+    if given is None:
+        raise DemoModeError(f"the override of {pool.name} was taken away at once; try again")
+    after = replace(after, memory=replace(after.memory, override_seen=None))
+    ahead = timeline(after, now, given.until)
+    most = max(s.replicas for s in ahead.stretches)
+    zone = after.spec.zone
+    detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
+    detail += f", {_pods(most)}"
+    if ahead.cost is not None:
+        detail += f", {amount(ahead.cost, after.spec.budget.currency)} until then"
+    verb = "warmed" if _changed(pool.raw, raw) else "unchanged: warm"
+    return Done(after, verb, detail, raw)
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def _plan(pool: Pool, now: datetime) -> Plan:
+    return timeline(pool, now, now + timedelta(seconds=1)).first
+
+
+def _back(api: Api, pool: Pool, options: Namespace, now: datetime) -> Done:
+    if pool.spec.override is None:
+        return Done(pool, "unchanged", f" (no override){_keeps(pool, now)}", pool.raw)
+    raw: Object
+    if options.dry_run == "client":
+        spec = {key: value for key, value in pool.raw["spec"].items() if key != "override"}
+        raw = pool.raw | {"spec": spec}
+    else:
+        force, dry = options.force_conflicts, options.dry_run == "server"
+        raw = end_override(api, pool, force=force, dry_run=dry)
+    return Done(pool, "back on its schedule", _keeps(pool, now), raw)
+
+
+def _keeps(pool: Pool, now: datetime) -> str:
+    """Whether the schedule keeps pods, and else how long the pool waits for requests."""
+    plan = _plan(pool, now)
+    zone = pool.spec.zone
+    if plan.floor:
+        end = max(o.end for o in plan.current if o.window == plan.window)
+        return (
+            f": window {plan.window} keeps {_pods(plan.floor)} until {clock(end, zone, now)} "
+            f"{zone.key}; --now puts it to sleep until then"
+        )
+    idle = format_duration(pool.spec.scaling.idle_after)
+    return f": no window is open, so it sleeps {idle} after its last request"
+
+
+def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
+    """Sleep until the open windows end, or just long enough to fall asleep."""
+    without = replace(pool, spec=replace(pool.spec, override=None), memory=Memory())
+    ahead = timeline(without, now, now + timedelta(hours=24))
+    first = ahead.stretches[0]
+    # One window may take over from another: what ends is the warmth, not the first of them.
+    end = next((s.begin for s in ahead.stretches if s.replicas == 0), ahead.end)
+    if first.replicas == 0:
+        waking = next((s.begin for s in ahead.stretches if s.replicas), ahead.end)
+        end = min(now + _NAP, waking)
+    value = override("Asleep", end, by=by, reason=options.reason, replicas=None)
+    raw: Object
+    if options.dry_run == "client":
+        raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
+    else:
+        force, dry = options.force_conflicts, options.dry_run == "server"
+        raw = set_override(api, pool, value, force=force, dry_run=dry)
+    zone = pool.spec.zone
+    why = ", when its window ends" if first.replicas else ""
+    detail = f" until {clock(end, zone, now)} {zone.key}{why}; a request still wakes it"
+    return Done(pool, "put to sleep", detail, raw)
+
+
+def _show(done: Sequence[Done], options: Namespace, shell: Shell) -> None:
+    if options.output in ("json", "yaml"):
+        objects: list[Any] = [item.raw for item in done]
+        value = (
+            objects[0]
+            if len(objects) == 1
+            else {"apiVersion": "v1", "kind": "List", "items": objects}
+        )
+        shell.terminal.dump(value, options.output)
+        return
+    note = f" ({options.dry_run} dry run)" if options.dry_run else ""
+    for item in done:
+        shell.terminal.say(item.line(note))
+
+
+def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) -> None:
+    """Look once a second until the pool is Warm, as the operator says it of this very override."""
+    begin = shell.clock()
+    wanted = int(done.raw["metadata"].get("generation") or 0)
+    while True:
+        raw = api.get(done.pool.path)
+        status = raw.get("status") or {}
+        passed = shell.clock() - begin
+        if is_warm(status, wanted):
+            shell.terminal.clear()
+            if not quiet:
+                ready = _pods(int(status.get("readyReplicas") or 0))
+                name = f"warmpool.kotatsu.dev/{done.pool.name}"
+                shell.terminal.say(f"{name} is Warm: {ready} Ready after {about(passed)}")
+            return
+        if passed > limit:
+            raise DemoModeError(
+                f"{done.pool.name} is not Warm after {about(limit)} "
+                f"({status.get('phase', 'the operator has said nothing yet')}, "
+                f"{status.get('readyReplicas', 0)} of {status.get('desiredReplicas', '?')} Ready); "
+                f"see `kubectl describe warmpool {done.pool.name}`"
+            )
+        shell.terminal.progress(
+            f"{done.pool.name}: {status.get('phase', '-')}, {status.get('readyReplicas', 0)} of "
+            f"{status.get('desiredReplicas', '?')} Ready, {about(passed)}"
+        )
+        shell.sleep(_EVERY)
+
+
+def is_warm(status: Object, generation: int) -> bool:
+    """Whether the operator calls the pool Warm, having seen this generation of its spec."""
+    for c in status.get("conditions") or ():
+        if c["type"] == "Warm":
+            seen = int(c.get("observedGeneration") or 0)
+            return bool(c["status"] == "True" and seen >= generation)
+    return False

@@ -1,0 +1,186 @@
+"""What the schedule will do, in order: the operator's own core, walked forward in time.
+
+Nothing here knows how a window wins or how early pods start: each step asks `plan_among` and
+`floor_of`, as the operator does, and notes what has changed.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.activity import in_force, override_end
+from kotatsu_operator.core.lead import LONGEST
+from kotatsu_operator.core.plan import Plan, floor_of, plan_among
+from kotatsu_operator.core.schedule import Occurrence, occurrences
+from kotatsu_operator.core.spec import Override
+
+from .pools import Pool
+
+_REACH = timedelta(hours=26)
+"""How far ahead a step looks: more than the longest lead."""
+
+_HOUR = Decimal(3600)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time in which the schedule asks for the same number of pods."""
+
+    begin: datetime
+    end: datetime
+    replicas: int
+
+    @property
+    def pod_seconds(self) -> Decimal:
+        """Pods times seconds."""
+        return self.replicas * Decimal((self.end - self.begin).total_seconds())
+
+
+@dataclass(frozen=True)
+class Change:
+    """One transition of a pool's schedule."""
+
+    at: datetime
+    kind: str
+    """prewarm, open or close."""
+    window: str
+    replicas: int
+    """Pods the schedule asks for from here on."""
+    winner: str = ""
+    """The window that asks for them, when that is another one."""
+    shifted: bool = False
+    """The window's wall-clock start does not exist on that day, and it opens when the gap ends."""
+    cost: Decimal | None = None
+    """What these pods cost until the next transition."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The coming changes of one pool, and how many pods it keeps when."""
+
+    pool: Pool
+    begin: datetime
+    end: datetime
+    first: Plan
+    """What the schedule says at `begin`."""
+    changes: Sequence[Change]
+    stretches: Sequence[Stretch]
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What all of it costs; None without prices."""
+        return price(self.pool.pod_price, self.stretches)
+
+
+def price(pod_price: Decimal | None, stretches: Sequence[Stretch]) -> Decimal | None:
+    """What the pods of these stretches cost."""
+    if pod_price is None:
+        return None
+    return pod_price * sum((s.pod_seconds for s in stretches), Decimal(0)) / _HOUR
+
+
+def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
+    """Walk a pool's schedule over [begin, end)."""
+    steps = list(_walk(pool, begin, end))
+    stretches, changes = [], []
+    for i, step in enumerate(steps):
+        until = steps[i + 1].at if i + 1 < len(steps) else end
+        stretches.append(Stretch(step.at, until, step.floor))
+        for occurrence, kind in step.happened:
+            winner = step.plan.window if step.floor and step.floor == step.plan.floor else ""
+            changes.append(
+                Change(
+                    step.at,
+                    kind,
+                    occurrence.window,
+                    step.floor,
+                    winner if winner != occurrence.window else "",
+                    shifted=occurrence.shifted and kind == "open",
+                )
+            )
+    priced = _priced(pool.pod_price, changes, stretches)
+    return Timeline(pool, begin, end, steps[0].plan, priced, _merged(stretches))
+
+
+@dataclass(frozen=True)
+class _Step:
+    at: datetime
+    plan: Plan
+    floor: int
+    happened: Sequence[tuple[Occurrence, str]]
+
+
+def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
+    spec, memory = pool.spec, pool.memory
+    known = occurrences(spec.windows, spec.zone, begin, end + _REACH)
+    override = spec.override
+    # Besides the changes themselves: when a window comes near enough to be weighed in the lead.
+    marks = {o.start for o in known} | {o.end for o in known} | {o.start - LONGEST for o in known}
+    if override is not None:
+        marks.add(override_end(override, memory))
+    ahead = sorted(at for at in marks if begin < at < end)
+    near: list[Occurrence] = []
+    entered, warmed, at = 0, set[Occurrence](), begin
+    while True:
+        # One beyond the reach as well, since `next` is about the next one wherever it is.
+        reached = bisect_right(known, at + _REACH, key=lambda o: o.start) + 1
+        near = [o for o in near if o.end >= at] + known[entered:reached]
+        entered = max(entered, min(reached, len(known)))
+        plan = plan_among(near, spec, memory, at)
+        memory = replace(memory, lead=plan.lead)
+        happened: list[tuple[Occurrence, str]] = []
+        if at > begin:
+            warming = (o for o in plan.current if o.start >= at and o not in warmed)
+            happened += [(o, "prewarm") for o in warming]
+            happened += [(o, "open") for o in near if o.start == at]
+            happened += [(o, "close") for o in near if o.end == at]
+        warmed |= set(plan.current)
+        in_effect: Override | None = in_force(override, memory, at)
+        yield _Step(at, plan, floor_of(spec, in_effect, plan)[0], list(dict.fromkeys(happened)))
+        coming = [plan.next.at] if plan.next is not None else []
+        later = bisect_right(ahead, at)
+        coming += ahead[later : later + 1]
+        if not coming or min(coming) >= end:
+            return
+        at = min(coming)
+
+
+def _priced(
+    pod_price: Decimal | None, changes: Sequence[Change], stretches: Sequence[Stretch]
+) -> list[Change]:
+    """Give each change what its pods cost until the next: the costs add up to the whole."""
+    if pod_price is None:
+        return list(changes)
+    priced = []
+    moments = [s.begin for s in stretches]
+    for i, change in enumerate(changes):
+        until = changes[i + 1].at if i + 1 < len(changes) else stretches[-1].end
+        part = stretches[bisect_right(moments, change.at) - 1 :]
+        seconds = Decimal(0)
+        for s in part:
+            if s.begin >= until:
+                break
+            seconds += s.pod_seconds
+        if until == change.at:
+            seconds = Decimal(0)  # another change at the same moment carries it
+        priced.append(replace(change, cost=pod_price * seconds / _HOUR))
+    return priced
+
+
+def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
+    merged: list[Stretch] = []
+    for s in stretches:
+        if merged and merged[-1].replicas == s.replicas:
+            merged[-1] = replace(merged[-1], end=s.end)
+        else:
+            merged.append(s)
+    return merged
+
+
+def offset_note(change: Change, zone: ZoneInfo) -> str:
+    """A sentence about a start that the clocks skip."""
+    here = f"{change.at.astimezone(zone):%H:%M}"
+    return f"its start does not exist that day: clocks go forward, so it opens at {here}"

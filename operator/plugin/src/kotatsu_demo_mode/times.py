@@ -1,0 +1,108 @@
+"""Times as people give them on the command line, turned into instants."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.activity import OVERRIDE_LIMIT
+from kotatsu_operator.core.durations import format_duration, parse_duration
+from kotatsu_operator.core.wallclock import to_instant
+
+from .errors import DemoModeError
+
+_FORMS = "write it like 18:30, 2026-11-25T18:30 or 2026-11-25T18:30:00+09:00"
+
+
+def duration_of(text: str, flag: str) -> timedelta:
+    """A duration like 2h or 90m. Raises DemoModeError."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise DemoModeError(f"{flag}: {error}") from None
+
+
+def instant_of(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
+    """An instant in UTC. Without an offset it is wall-clock time of the pool's zone.
+
+    A time of day alone is its next occurrence, which on the day clocks go back may be the second
+    one. Raises DemoModeError.
+    """
+    if len(text) <= 8 and ":" in text:
+        return _next_wall(text, zone, now, flag)
+    try:
+        given = datetime.fromisoformat(text)
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+        return to_instant(given, zone)[0]
+    except (ValueError, OverflowError):
+        raise DemoModeError(f"{flag}: {text!r} is not a time; {_FORMS}") from None
+
+
+def _next_wall(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
+    today = now.astimezone(zone).date()
+    try:
+        clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").time()  # noqa: DTZ007
+    except ValueError:
+        raise DemoModeError(f"{flag}: {text!r} is not a time of day; {_FORMS}") from None
+    coming = []
+    for ahead in range(3):
+        wall = datetime.combine(today + timedelta(days=ahead), clock)
+        first, shifted = to_instant(wall, zone)
+        again = first if shifted else wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+        coming += [at for at in (first, again) if at > now]
+    return min(coming)
+
+
+def end_of_override(
+    lasting: str | None, until: str | None, zone: ZoneInfo, now: datetime, default: str
+) -> datetime:
+    """When an override is to end, from --for or --until. Raises DemoModeError.
+
+    The operator ends every override 24 h after it first saw it, so a later end is refused here
+    rather than promised.
+    """
+    if until is None:
+        text = lasting or default
+        after = duration_of(text, "--for")
+        if after <= timedelta():
+            raise DemoModeError(f"--for: {text} is no time at all; write it like 90s, 2m or 1h30m")
+        flag, shown, end = "--for", text, now + min(after, OVERRIDE_LIMIT * 2)
+    else:
+        flag, shown, end = "--until", until, instant_of(until, zone, now, "--until")
+    if end <= now:
+        here = now.astimezone(zone).isoformat(timespec="minutes")
+        raise DemoModeError(
+            f"--until: {shown} has passed (it is {here} in {zone.key}); give a time to come"
+        )
+    if end - now > OVERRIDE_LIMIT:
+        raise DemoModeError(
+            f"{flag}: {shown} is more than {format_duration(OVERRIDE_LIMIT)} away, and no override "
+            "lasts longer; for more write a window into spec.windows"
+        )
+    # Seconds, upwards: what is shown is what is kept.
+    return end if not end.microsecond else end.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """An instant for people, in the pool's zone: `18:30`, or with its date when not today's."""
+    here = at.astimezone(zone)
+    seconds = ":%S" if here.second else ""
+    day = "" if here.date() == now.astimezone(zone).date() else "%a %Y-%m-%d "
+    return here.strftime(f"{day}%H:%M{seconds}")
+
+
+def stamp(at: datetime) -> str:
+    """An instant in RFC 3339, in UTC."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def about(length: timedelta) -> str:
+    """A length of time for people, in at most two units: `2h`, `1h 5m`, `40s`, `3d 4h`."""
+    seconds = max(0, round(length.total_seconds()))
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    parts: list[str] = []
+    for unit, size in units:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    shown = [p for p in parts[:2] if not p.startswith("0")]
+    return " ".join(shown) or "0s"

@@ -1,0 +1,114 @@
+"""The pods of one pool: which of them answer, and a connection to the one with the least to do."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from kotatsu_operator.views import PodView
+
+from .probe import is_ready
+from .upstream import Upstream
+from .view import View
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 1.0
+
+AVOID_FOR = 5.0
+"""Seconds for which a pod that refused is tried only after all others."""
+
+
+class Backends:
+    """The pods of one pool as an activator knows them."""
+
+    def __init__(self, name: str, view: View) -> None:
+        self._name, self._view = name, view
+        self._ready: dict[str, PodView] = {}
+        """Pods known to answer, by uid."""
+        self._staying: set[str] = set()
+        """Pods that run and stay, by uid."""
+        self._refused: dict[str, float] = {}
+        """When a pod last refused a connection, by uid."""
+        self._portless: set[str] = set()
+        """Pods that lack the port the Service names, by uid: said once."""
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a pod is known to answer."""
+        return bool(self._ready)
+
+    def refresh(self) -> None:
+        """Follow what the view has learned of the pods."""
+        staying = {pod.uid: pod for pod in self.staying()}
+        self._staying = set(staying)
+        for uid, known in list(self._ready.items()):
+            # Gone, or the kubelet has taken its word back: it is probed again.
+            if uid not in staying or (known.ready and not staying[uid].ready):
+                del self._ready[uid]
+        self._ready |= {uid: pod for uid, pod in staying.items() if pod.ready}
+        self._refused = {uid: at for uid, at in self._refused.items() if uid in staying}
+        self._portless &= staying.keys()
+
+    def stays(self, uid: str) -> bool:
+        """Whether a pod is not on its way out."""
+        return uid in self._staying
+
+    def staying(self) -> list[PodView]:
+        """The pods that run and stay, whether they answer yet or not."""
+        pool = self._view.pools.get(self._name)
+        return [] if pool is None else self._view.backends(pool)
+
+    async def probe(self, pod: PodView) -> bool:
+        """Ask a starting pod whether it is ready, oftener than the kubelet does."""
+        target = next(iter(self._target_ports().values()), None)
+        ready = await is_ready(pod, pod.port(target) if target is not None else None)
+        if ready and any(pod.uid == staying.uid for staying in self.staying()):
+            self._ready[pod.uid] = pod
+        return ready
+
+    def choose(self, connections: Iterable[str]) -> PodView | None:
+        """The ready pod with the fewest connections; None when there is none (any more).
+
+        `connections` has the uid of the pod of each connection. A pod that has just refused comes
+        last, whatever the kubelet says of it.
+        """
+        if not self._ready:
+            return None
+        load = dict.fromkeys(self._ready, 0)
+        for uid in connections:
+            if uid in load:
+                load[uid] += 1
+        now = asyncio.get_running_loop().time()
+        avoid = {uid: max(0.0, at + AVOID_FOR - now) for uid, at in self._refused.items()}
+        return self._ready[min(load, key=lambda uid: (avoid.get(uid, 0.0), load[uid]))]
+
+    async def dial(self, pod: PodView, service_port: str, upstream: Upstream) -> bool:
+        """Connect to a pod's port behind a port of the Service (by name); whether it accepted."""
+        target = self._target_ports().get(service_port)
+        port = None if target is None else pod.port(target)
+        if port is None:
+            if pod.uid not in self._portless:
+                log.warning("%s: pod %s has no port %s", self._name, pod.key[1], target)
+            self._portless.add(pod.uid)
+            return False
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: upstream, pod.ip, port)
+        except (OSError, TimeoutError):
+            self._distrust(pod)
+            return False
+        self._refused.pop(pod.uid, None)
+        return True
+
+    def _distrust(self, pod: PodView) -> None:
+        """A pod that refused is probed again, unless the kubelet still calls it Ready."""
+        self._refused[pod.uid] = asyncio.get_running_loop().time()
+        current = self._view.pods.get(pod.key[1])
+        if current is None or not current.ready or current.terminating:
+            self._ready.pop(pod.uid, None)
+
+    def _target_ports(self) -> dict[str, str | int]:
+        """Target port of each of the Service's ports, by name."""
+        pool = self._view.pools.get(self._name)
+        return {} if pool is None else self._view.ports(pool.service)

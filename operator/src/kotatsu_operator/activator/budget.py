@@ -1,0 +1,68 @@
+"""A budget that is spent, as the activator knows it from the pool's status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.core.spec import OnExhausted, OverrideMode
+from kotatsu_operator.core.state import Phase
+from kotatsu_operator.views import moment
+
+_LONGEST_RETRY = 3600
+"""Seconds. The limit may be raised at any time: nobody is sent away for longer."""
+
+
+@dataclass(frozen=True)
+class SpentBudget:
+    """Why and until when requests must not wake a sleeping pool."""
+
+    limit: str
+    """In words, like `3000 JPY a month`."""
+    until: datetime
+    warm_until: datetime | None = None
+    """Until when a person has asked for warmth, whatever is spent."""
+
+    def retry_after(self, phase: Phase, now: datetime) -> int:
+        """Seconds after which to ask again; 0 when the pool may be woken now."""
+        is_asleep = phase in (Phase.ASLEEP, Phase.SLEEPING)
+        if not is_asleep or (self.warm_until is not None and now < self.warm_until):
+            return 0
+        left = -((now - self.until) // timedelta(seconds=1))  # rounded up
+        return min(max(left, 0), _LONGEST_RETRY)
+
+
+def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
+    """What a WarmPool's status says of its budget; None while it lets the pool wake.
+
+    A limit that was changed since the operator judged it counts as not reached: waking needs no
+    operator, and so does raising a limit.
+    """
+    budget, cost = spec.get("budget") or {}, status.get("cost") or {}
+    policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
+    limit, until = budget.get("limit"), moment(cost.get("periodEnd"))
+    if not cost.get("exhausted") or limit is None or until is None or policy == OnExhausted.WARN:
+        return None
+    if Decimal(limit) != Decimal(cost.get("limit", "NaN")):
+        return None
+    return SpentBudget(
+        limit=f"{limit} {cost['currency']} a {cost.get('period', 'period').lower()}",
+        until=until,
+        warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
+    )
+
+
+def _warm_until(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
+    asked = spec.get("override") or {}
+    if asked.get("mode") != OverrideMode.WARM:
+        return None
+    try:
+        until = datetime.fromisoformat(asked.get("until", ""))
+    except ValueError:
+        return None
+    seen = status.get("override") or {}
+    ends = moment(seen.get("endsAt")) if "seenAt" in seen else None
+    if until.tzinfo is None:
+        return None
+    return until if ends is None else min(until, ends)

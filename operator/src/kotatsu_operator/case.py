@@ -1,0 +1,60 @@
+"""What a pool is judged by: its spec, and what else there is in its namespace."""
+
+from dataclasses import dataclass
+
+from .core.spec import PoolSpec
+from .kube import Object
+from .views import Key
+from .world import World
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a pool is not acted on: a reason in one word, and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pool before the judges of its acceptance."""
+
+    key: Key
+    spec: PoolSpec
+    world: World
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the pool and of everything it names."""
+        return self.key[0]
+
+    @property
+    def deployment(self) -> Object | None:
+        """The target."""
+        return self.world.deployments.get((self.namespace, self.spec.target.name))
+
+    @property
+    def knative_service(self) -> Object | None:
+        """The target, where that is a Knative Service."""
+        return self.world.knative.services.get((self.namespace, self.spec.target.name))
+
+    @property
+    def claimants(self) -> list[Key]:
+        """The pools that name this target, oldest first."""
+        target = (self.namespace, self.spec.target.name)
+        if self.spec.target.is_knative:
+            return self.world.pools_of_knative_service(target)
+        return self.world.pools_of_deployment(target)
+
+    @property
+    def service(self) -> Object | None:
+        """The Service whose clients wake the pool."""
+        return self.world.services.get((self.namespace, self.spec.service))
+
+    @property
+    def autoscalers(self) -> list[Object]:
+        """The HorizontalPodAutoscalers on a Deployment, by name; Knative makes its own."""
+        if self.spec.target.is_knative:
+            return []
+        return self.world.autoscalers_of((self.namespace, self.spec.target.name))

@@ -1,0 +1,107 @@
+"""The conditions that tell of a pool's target, and the events of their coming and going.
+
+A condition that people may wait for is always there; one that only warns is there while it has
+something to warn of.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from .core.activity import UNKNOWN_LIMIT
+from .core.spec import PoolSpec
+from .core.state import Decision, Note, Observation, Phase
+from .status import Status, condition, stamp
+
+SAY_AFTER = timedelta(seconds=10)
+"""Demand that is unknown for a shorter time is a hiccup, and nobody is told."""
+
+
+def target_conditions(
+    spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
+) -> list[Status]:
+    """DemandKnown and Unproven; ReplicasContested and FloorLimited while they hold."""
+    found = [_demand_known(seen, decision, now), _unproven(decision)]
+    if spec.target.is_knative:
+        found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
+    contest = decision.memory.contest
+    if contest is not None and contest.holds and not spec.suspend:
+        found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))
+    if seen.autoscaler is not None and seen.autoscaler.max_replicas < decision.floor:
+        limit = seen.autoscaler
+        text = (
+            f"HorizontalPodAutoscaler {limit.name} allows at most {limit.max_replicas} replicas, "
+            f"and {decision.floor} are asked for: raise its maxReplicas"
+        )
+        found.append(condition("FloorLimited", True, "AutoscalerMaximum", text))
+    return found
+
+
+def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Status:
+    memory = decision.memory
+    since = memory.unknown_since
+    if memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+        return condition("DemandKnown", True, "Asleep", "nobody is asked while the pool sleeps")
+    if since is None or now - since < SAY_AFTER:
+        return condition("DemandKnown", True, "Known", "every pod tells what it serves")
+    limit = since + UNKNOWN_LIMIT
+    # To the second: the message changes only when what it says does.
+    until = stamp(limit.replace(microsecond=0))
+    held = f"the pool counts as busy until {until}, then as idle"
+    if now >= limit:
+        held = f"since {until} the pool counts as idle"
+    return condition("DemandKnown", False, "Silent", f"{seen.demand.silent}; {held}")
+
+
+def _unproven(decision: Decision) -> Status:
+    if decision.memory.proven:
+        return condition("Unproven", False, "Proven", "pods of this template have been Ready")
+    return condition(
+        "Unproven",
+        True,
+        "NeverReady",
+        "not all pods asked for have been Ready yet with the pod template in force: wake the pool "
+        "once before you rely on it",
+    )
+
+
+def _contested(decision: Decision, target: str) -> tuple[str, str]:
+    contest = decision.memory.contest
+    assert contest is not None  # noqa: S101  (asked by the caller)
+    remedy = (
+        "leave `replicas` out of its manifest (Argo CD: add /spec/replicas to ignoreDifferences "
+        "with RespectIgnoreDifferences=true; Flux and Helm: take the field out of the source)"
+    )
+    if contest.applied:
+        text = f"{contest.by} applies a manifest that sets spec.replicas of Deployment {target}"
+        return "AppliedByAnother", f"{text}: {remedy}"
+    text = f"{contest.by} has set spec.replicas of Deployment {target} {contest.count} times"
+    return "WrittenByAnother", f"{text}: {remedy}"
+
+
+_EVENTS = {
+    "DemandKnown": ("False", "DemandUnknown", "DemandKnown"),
+    "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
+    "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
+    "Unproven": ("True", "Unproven", "Proven"),
+}
+"""Of each condition: the status that means trouble, and the events as that begins and ends."""
+
+_QUIET_AT_FIRST = frozenset({"Unproven"})
+"""What every pool begins with is no event."""
+
+
+def transitions(old: Sequence[Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
+    """Events for what has come into trouble or out of it since the status was last written."""
+    before = {c["type"]: c["status"] for c in old}
+    after = {c["type"]: c for c in new}
+    notes = []
+    for kind, (trouble, begins, ends) in _EVENTS.items():
+        was, now = before.get(kind), after.get(kind)
+        if now is not None and now["status"] == trouble:
+            if was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
+                warning = kind not in _QUIET_AT_FIRST
+                notes.append(Note(begins, now["message"], warning=warning))
+        elif was == trouble:
+            notes.append(Note(ends, now["message"] if now is not None else "it is over"))
+    return notes

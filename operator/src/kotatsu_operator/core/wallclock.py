@@ -1,0 +1,47 @@
+"""Wall-clock times placed in a zone: what is read off a clock that sometimes jumps.
+
+A clock that goes forward leaves times out, and one that goes back shows times twice. Both are found
+by asking the zone for the offset before and after its change (`fold` 0 and 1, PEP 495).
+"""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:
+    """Place a wall-clock time in a zone: (instant in UTC, whether it had to move out of a gap).
+
+    A time that occurs twice is placed at its first occurrence, one that does not exist at the end
+    of the gap it lies in.
+    """
+    early = _placed(wall, zone, fold=0)
+    if on_clock(early, zone) == wall:
+        return early, False
+    # In a gap. With fold=0 the offset before the jump is used, which lands as far after the gap's
+    # end as the wall time lies in the gap; the jump itself is found by bisecting the offset.
+    late = _placed(wall, zone, fold=1)
+    low, high = min(early, late), max(early, late)
+    before = low.astimezone(zone).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if middle.astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return high.replace(microsecond=0), True
+
+
+def second_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
+    """When a wall-clock time is shown again after clocks went back; None when it is not."""
+    late = _placed(wall, zone, fold=1)
+    is_repeated = late > _placed(wall, zone, fold=0) and on_clock(late, zone) == wall
+    return late if is_repeated else None
+
+
+def on_clock(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What a clock in the zone shows at an instant, as a naive time."""
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def _placed(wall: datetime, zone: ZoneInfo, *, fold: int) -> datetime:
+    return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""Knative Services as targets: see them, and set their Revisions' floor."""

@@ -1,0 +1,190 @@
+"""Leading and standing by: the Lease is read and written here, and decided on in core/lease.py."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from .core import lease as election
+from .core.lease import Lease, Standing, Step, Times
+from .kube import ConflictError, Kube, NotFoundError, Object, Unreachable
+from .kube import Lease as LeaseKind
+
+log = logging.getLogger(__name__)
+
+LEASE_NAME = "kotatsu-operator"
+
+_CALL_SECONDS = 3.0
+_RELEASE_SECONDS = 3.0
+
+
+def leader_metric(registry: CollectorRegistry) -> Gauge:
+    """Who acts, for Prometheus."""
+    return Gauge(
+        "kotatsu_operator_leader",
+        "1 for the operator that acts, 0 for one that stands by.",
+        registry=registry,
+    )
+
+
+class Elector:
+    """One contender for the Lease of the operators in one namespace.
+
+    `me` must be a name that no two living processes have: the name of the pod.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        me: str,
+        registry: CollectorRegistry,
+        *,
+        times: Times = election.TIMES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube, self._namespace, self.me = kube, namespace, me
+        self._times, self._clock = times, clock
+        self._standing = Standing()
+        self._metric = leader_metric(registry)
+        self.beat_at = clock()
+        """When it last turned, by its clock: an elector that stands still is not alive."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this operator may act at this moment."""
+        return election.leads(self._standing, self._clock(), self._times)
+
+    @property
+    def holder(self) -> str:
+        """Who held the Lease when it was last seen; empty for nobody."""
+        return self._standing.seen.holder if self._standing.seen else ""
+
+    @property
+    def stalled(self) -> float:
+        """Seconds since it last turned."""
+        return self._clock() - self.beat_at
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Contend until cancelled; `work()` runs while leading and is cancelled when that ends.
+
+        Lets go of the Lease at the end. Raises what `work` raises: the process then starts afresh.
+        """
+        working: asyncio.Task[None] | None = None
+        try:
+            while True:
+                pause = await self.turn()
+                if working is not None and working.done():
+                    working.result()
+                if working is not None and not self.leads:
+                    log.warning("not the leader any more: stopping what was under way")
+                    await _cancel(working)
+                    working = None
+                elif working is None and self.leads:
+                    log.info("leading, as %s", self.me)
+                    working = asyncio.create_task(_run(work), name="lead")
+                self._metric.set(working is not None)
+                if working is None:
+                    await asyncio.sleep(pause)
+                else:
+                    await asyncio.wait({working}, timeout=pause)
+        finally:
+            if working is not None:
+                await _cancel(working)
+            self._metric.set(0)
+            await self.release()
+
+    async def turn(self) -> float:
+        """Read the Lease and do what is to be done; returns seconds until the next turn."""
+        self.beat_at = now = self._clock()
+        limit = _CALL_SECONDS
+        if self._standing.renewed_at is not None:
+            limit = self._standing.renewed_at + self._times.renew_deadline - now
+        try:
+            async with asyncio.timeout(max(min(limit, _CALL_SECONDS), 0)):
+                await self._turn()
+        except ConflictError:
+            log.debug("somebody else wrote the Lease; again")
+            return 0.05
+        except NotFoundError as error:
+            log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            return self._after_silence()
+        except Unreachable as error:
+            log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            return self._after_silence()
+        return election.pause(self.me, self._standing, self._clock(), self._times)
+
+    def _after_silence(self) -> float:
+        """Lead on until the deadline, no longer; returns seconds until the next try."""
+        retry = min(1.0, self._times.retry)
+        if self._standing.renewed_at is None:
+            return retry
+        left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
+        if left <= 0:
+            self._standing = replace(self._standing, renewed_at=None)
+            return 0.05
+        return min(retry, left)
+
+    async def _turn(self) -> None:
+        obj = await self._read()
+        lease = None if obj is None else election.read_spec(obj.get("spec") or {})
+        before = self.holder
+        step, self._standing = election.judge(
+            lease, self.me, self._standing, self._clock(), self._times
+        )
+        if step is Step.WAIT and self.holder != before:
+            log.info("standing by: %s leads", self.holder)
+        if step in (Step.ACQUIRE, Step.RENEW):
+            new = election.taken(lease, self.me, datetime.now(UTC), self._times.lease)
+            sent_at = self._clock()
+            await self._write(obj, new)
+            self._standing = election.written(self._standing, new, sent_at)
+
+    async def release(self) -> None:
+        """Let go of the Lease if it is ours: another may lead at once."""
+        if self._standing.renewed_at is None:
+            return
+        self._standing = Standing()
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                obj = await self._read()
+                lease = None if obj is None else election.read_spec(obj.get("spec") or {})
+                if lease is not None and lease.holder == self.me:
+                    await self._write(obj, election.released(lease, datetime.now(UTC)))
+                    log.info("let go of the Lease")
+        except (ConflictError, NotFoundError):
+            pass
+        except Unreachable as error:
+            log.warning("cannot let go of the Lease, which runs out by itself: %s", error)
+
+    async def _read(self) -> Object | None:
+        with contextlib.suppress(NotFoundError):
+            return await self._kube.get(LeaseKind, self._namespace, LEASE_NAME)
+        return None
+
+    async def _write(self, before: Object | None, lease: Lease) -> None:
+        """Write at the version that was read. Raises ConflictError when it is not there now."""
+        spec = election.write_spec(lease)
+        if before is None:
+            metadata = {"name": LEASE_NAME, "namespace": self._namespace}
+            obj = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+            await self._kube.create(LeaseKind, self._namespace, obj | {"spec": spec})
+            return
+        try:
+            await self._kube.replace(LeaseKind, self._namespace, {**before, "spec": spec})
+        except NotFoundError as error:
+            raise ConflictError(str(error)) from None
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,325 @@
+"""What `helm uninstall` runs first: nobody acts any more, and what sleeps gets its pods back.
+
+The operator is stopped by taking its Lease. Then each sleeping target gets the replicas it had,
+and only when its pods are Ready is the activators' part taken back: until they have left the path
+of every Service, they answer what comes. Pools and their CRD stay; a new install adopts them.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from kotatsu_common import logs
+from kotatsu_common.settings import command
+
+from .core import lease as election
+from .core.durations import parse_duration
+from .core.records import OWED, Entry, entry_of
+from .core.spec import OnDelete, RouteMode
+from .core.state import Phase, Route
+from .kube import (
+    ConflictError,
+    Deployment,
+    EndpointSlice,
+    Kube,
+    NotFoundError,
+    Object,
+    Unreachable,
+    WarmPool,
+)
+from .kube import Lease as LeaseKind
+from .leader import LEASE_NAME
+from .records import Records
+from .restore import restore_replicas, steps
+from .settings import UninstallSettings, quiet_libraries
+from .status import stamp
+from .views import OPERATOR, Key, is_ours, key_of, slice_view
+
+HOLDER = "uninstall"
+LEASE_SECONDS = 60.0
+"""If this Job is killed, the operators stand by for as long as this, and then go on."""
+
+SKIP = "`helm uninstall … --no-hooks` leaves this step out, and what sleeps then stays asleep"
+
+T = TypeVar("T")
+
+
+class UninstallError(Exception):
+    """It cannot be finished: the message says what to do."""
+
+
+@dataclass
+class Uninstall:
+    """One run. `say` prints a line of progress; times are in seconds."""
+
+    kube: Kube
+    namespaces: Iterable[str]
+    lease_namespace: str
+    timeout: float
+    say: Callable[[str], None]
+    poll: float = 0.5
+    handover: float = election.TIMES.renew_deadline + 1.0
+    """A leader that cannot read its Lease has stopped acting after so long."""
+    _trouble: str = ""
+    _awake: dict[Key, Object] = field(default_factory=dict)
+    """Pools whose targets run, or will; they must not need an activator any more."""
+    _restored: dict[Key, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Do it all. Raises UninstallError; the operators then go on as before."""
+        renewing: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(self.timeout):
+                if await self._trying(self._take_lease):
+                    renewing = asyncio.create_task(self._renew())
+                    self.say("the operators stop acting")
+                    await asyncio.sleep(self.handover)
+                for namespace in self.namespaces:
+                    await self._give_back(namespace)
+                await self._until(self._unready, "waiting for pods")
+                for key in self._awake:
+                    with contextlib.suppress(NotFoundError):  # deleted meanwhile
+                        await self._trying(partial(self._make_native, key))
+                await self._leave_path()
+                await _end(renewing)
+                await self._trying(self._delete_lease)
+        except TimeoutError:
+            raise UninstallError(
+                f"not done after {self.timeout:.0f} s: {self._trouble or 'no progress'}. Put that "
+                "right and uninstall again (more time: chart value uninstall.timeout); or " + SKIP
+            ) from None
+        finally:
+            await _end(renewing)
+            with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+                await self._release()
+        self.say("done: no Service needs Kotatsu any more; WarmPools and their CRD stay")
+
+    # --- the Lease ---
+
+    async def _take_lease(self) -> bool:
+        """Take the Lease, whoever holds it; False when no operator has ever led here."""
+        try:
+            obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
+        except NotFoundError:
+            self.say("there is no Lease: no operator runs")
+            return False
+        lease = election.read_spec(obj.get("spec") or {})
+        new = election.taken(lease, HOLDER, datetime.now(UTC), LEASE_SECONDS)
+        obj = {**obj, "spec": election.write_spec(new)}
+        await self.kube.replace(LeaseKind, self.lease_namespace, obj)
+        return True
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 6)
+            await self._trying(self._take_lease)
+
+    async def _release(self) -> None:
+        obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
+        lease = election.read_spec(obj.get("spec") or {})
+        if lease.holder == HOLDER:
+            spec = election.write_spec(election.released(lease, datetime.now(UTC)))
+            await self.kube.replace(LeaseKind, self.lease_namespace, {**obj, "spec": spec})
+
+    async def _delete_lease(self) -> None:
+        # Operators that still run have seen whose it was and wait; one installed anew need not.
+        await self.kube.delete(LeaseKind, self.lease_namespace, LEASE_NAME)
+
+    # --- the targets ---
+
+    async def _give_back(self, namespace: str) -> None:
+        try:
+            pools = await self._trying(lambda: Records(self.kube).settle(namespace))
+        except NotFoundError:
+            self.say(f"{namespace}: there are no WarmPools")
+            return
+        for pool in pools:
+            await self._trying(partial(self._give_back_one, pool))
+
+    async def _give_back_one(self, pool: Object) -> None:
+        key, entry = key_of(pool), entry_of(pool)
+        target = pool["spec"]["targetRef"]
+        owed = {} if entry is None else steps(entry)
+        for step in [owed[name] for name in owed if name != "restoreReplicas"]:
+            with contextlib.suppress(NotFoundError):
+                came = await step(self.kube, key[0], cast(Entry, entry))
+                self._tell(key, came or "nothing is to be given back")
+        if target.get("kind", "Deployment") != "Deployment":
+            await self._note(key, "Kotatsu was uninstalled; Knative alone scales the target")
+            return
+        await self._give_back_deployment(key, pool, entry)
+
+    async def _give_back_deployment(self, key: Key, pool: Object, entry: Entry | None) -> None:
+        name = pool["spec"]["targetRef"]["name"]
+        try:
+            scale = await self.kube.get_scale(key[0], name)
+            if scale.replicas == 0:
+                known = None if entry is None else entry.owed.get("restoreReplicas")
+                if entry is None or known is None or entry.on_delete is OnDelete.KEEP:
+                    why = "it was at 0 before Kotatsu came" if known is None else "onDelete is Keep"
+                    self._tell(
+                        key,
+                        f"Deployment {name} stays at 0, since {why}: its Service will have no "
+                        "endpoint",
+                    )
+                    await self._note(key, f"Kotatsu was uninstalled; {name} was left at 0")
+                    return
+                self._restored[key] = int(known)
+                self._tell(key, await restore_replicas(self.kube, key[0], entry))
+        except NotFoundError:
+            self._tell(key, f"there is no Deployment {name}")
+            return
+        if pool["spec"].get("route") == RouteMode.ALWAYS:
+            service = pool["spec"].get("service") or name
+            text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
+            self._tell(key, f"{text}: give it the selector of Deployment {name}")
+            await self._note(key, f"Kotatsu was uninstalled; {text}")
+            return
+        self._awake[key] = pool
+
+    def _tell(self, key: Key, text: str) -> None:
+        self.say(f"{key[0]}/{key[1]}: {text}")
+
+    async def _unready(self) -> str:
+        """Which target's pods are not Ready yet: all that come back, and one where some were."""
+        for key, pool in self._awake.items():
+            name = pool["spec"]["targetRef"]["name"]
+            try:
+                deployment = await self.kube.get(Deployment, key[0], name)
+            except NotFoundError:
+                continue
+            ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
+            wanted = min(self._restored.get(key, 1), int(deployment["spec"].get("replicas", 1)))
+            if ready < wanted:
+                return f"{ready} of {wanted} pods of Deployment {key[0]}/{name} are Ready"
+        return ""
+
+    async def _make_native(self, key: Key) -> None:
+        """Say in the status that the pods alone answer; an install later goes on from there."""
+        pool = await self.kube.get(WarmPool, *key)
+        old, now = pool.get("status") or {}, stamp(datetime.now(UTC))
+        if "phase" not in old:
+            return
+        status = {
+            "phase": Phase.WARM.value,
+            "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
+            "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
+            "lastActive": now,
+            **dict.fromkeys(OWED),
+            "nextTransition": None,
+            "activeWindow": None,
+            "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs by itself"),
+        }
+        await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+
+    async def _note(self, key: Key, text: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            pool = await self.kube.get(WarmPool, *key)
+            owed = dict.fromkeys(("hpa", "knative"))
+            status = owed | {"conditions": _unknown(pool.get("status") or {}, text)}
+            await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+
+    async def _leave_path(self) -> None:
+        if not await self._trying(self._in_path):
+            return
+        await self._until(self._in_path, "waiting for activators to leave the path")
+        # The kube-proxies hear of it a moment later: until then the activators must run.
+        settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
+        await asyncio.sleep(max(_seconds(d.get("routeSettle", "5s")) for d in settles))
+
+    async def _in_path(self) -> str:
+        for namespace in {key[0] for key in self._awake}:
+            for obj in await self.kube.find(EndpointSlice, namespace):
+                view = slice_view(obj) if is_ours(obj) else None
+                if view is not None and view.ready and (namespace, view.pool) in self._awake:
+                    return f"activator {view.pod_name} is still an endpoint of {view.service}"
+        return ""
+
+    # --- patience ---
+
+    async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
+        """Wait until `trouble()` is empty, telling what it says whenever that changes."""
+        told = ""
+        while True:
+            self._trouble = await self._trying(trouble)
+            if not self._trouble:
+                return
+            if self._trouble != told:
+                told = self._trouble
+                self.say(f"{what}: {told}")
+            await asyncio.sleep(self.poll)
+
+    async def _trying(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do something again until the API server lets it happen."""
+        while True:
+            try:
+                return await act()
+            except ConflictError:
+                continue
+            except Unreachable as error:
+                self._trouble = f"the API server: {error}"
+                self.say(self._trouble)
+                await asyncio.sleep(self.poll * 2)
+
+
+def _unknown(status: Object, message: str) -> list[Object]:
+    """The conditions, with nothing known any more but whether the spec was accepted."""
+    now = stamp(datetime.now(UTC))
+    told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
+    return [
+        c if c["type"] == "Accepted" else c | told | {"lastTransitionTime": now}
+        for c in status.get("conditions") or ()
+    ]
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text) / timedelta(seconds=1)
+    except ValueError:
+        return 5.0
+
+
+async def _end(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _run(settings: UninstallSettings) -> int:
+    # The operator's name, or one installed later would take these writes for somebody else's.
+    kube = Kube.connect(OPERATOR)
+
+    def say(line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    try:
+        await Uninstall(
+            kube, settings.namespaces, settings.pod_namespace, settings.timeout, say
+        ).run()
+    except UninstallError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        await kube.close()
+    return 0
+
+
+def main() -> int:
+    """Read the environment and run; returns the exit status."""
+    settings = command(
+        UninstallSettings,
+        "python -m kotatsu_operator.uninstall",
+        "Gives sleeping targets their pods back before Kotatsu is uninstalled.",
+    )
+    logs.configure(settings.log_level)
+    quiet_libraries()
+    return asyncio.run(_run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The app's chart on Knative."""
+
+import pytest
+from chart.kit import CHARTS, Object, Rendered, annotations, environment, render, template
+
+from kotatsu_auth.settings import AuthSettings
+from kotatsu_common.settings import ServiceSettings, load
+from kotatsu_feed.settings import FeedSettings
+from kotatsu_voice.settings import VoiceSettings
+
+CI = CHARTS / "pet" / "ci"
+KNATIVE = CI / "knative.yaml"
+API = "--api-versions=serving.knative.dev/v1/Service"
+SCALING = "autoscaling.knative.dev/"
+
+
+def service(rendered: Rendered, name: str) -> Object:
+    """A Knative Service's spec.template."""
+    found: Object = rendered.one("KnativeService", name)["spec"]["template"]
+    return found
+
+
+def config(rendered: Rendered) -> str:
+    """The gateway's nginx.conf."""
+    return str(rendered.one("ConfigMap", "gateway")["data"]["nginx.conf"])
+
+
+def test_the_three_services_are_knatives_and_the_gateway_is_not() -> None:
+    rendered = render("pet", KNATIVE)
+
+    assert rendered.names("KnativeService") == ["auth", "feed", "voice"]
+    assert rendered.names("Deployment") == rendered.names("Service") == ["gateway"]
+
+
+def test_auto_follows_what_the_cluster_has() -> None:
+    there = render("pet", None, "--set=runtime=auto", API)
+
+    assert there.names("KnativeService") == ["auth", "voice"]
+    assert render("pet", None, "--set=runtime=auto").of("KnativeService") == []
+    assert render("pet", None, API).of("KnativeService") == [], "native whatever there is"
+
+
+def test_a_sqlite_file_keeps_its_one_writer() -> None:
+    rendered = render("pet", None, "--set=runtime=knative")
+
+    assert rendered.one("Deployment", "feed")["spec"]["strategy"] == {"type": "Recreate"}
+    assert rendered.one("WarmPool", "feed")["spec"]["targetRef"]["kind"] == "Deployment"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("voice", VoiceSettings), ("auth", AuthSettings), ("feed", FeedSettings)],
+)
+def test_each_service_reads_its_environment(name: str, settings: type[ServiceSettings]) -> None:
+    env = environment(service(render("pet", KNATIVE), name))
+    if env.get("KOTATSU_DATABASE_URL") == "placeholder":
+        env["KOTATSU_DATABASE_URL"] = "postgresql://user:password@host:5432/feed"
+
+    assert load(settings, env).port == 8080
+    assert env.get("KOTATSU_AUTH_URL") in (None, "http://auth.here.svc.cluster.local")
+
+
+def test_the_pools_set_a_floor_and_say_nothing_of_waking() -> None:
+    spec = render("pet", KNATIVE).one("WarmPool", "voice")["spec"]
+
+    assert spec["targetRef"] == {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "name": "voice",
+    }
+    assert spec["windows"][0]["replicas"] == 5
+    assert spec["scaling"] == {"maxReplicas": 10}
+    assert not {"wake", "service"} & set(spec)
+
+
+def test_knative_scales_as_the_values_say_and_a_pool_alone_sets_min_scale() -> None:
+    rendered = render("pet", KNATIVE)
+    voice, feed = annotations(service(rendered, "voice")), annotations(service(rendered, "feed"))
+
+    assert {k.removeprefix(SCALING): v for k, v in voice.items() if k.startswith(SCALING)} == {
+        "max-scale": "10",
+        "target": "1",
+        "scale-to-zero-pod-retention-period": "30s",
+    }
+    assert feed[f"{SCALING}min-scale"] == "1", "no pool: it never sleeps"
+    assert service(rendered, "voice")["spec"]["containerConcurrency"] == 1
+    assert service(rendered, "auth")["spec"]["containerConcurrency"] == 0
+
+
+def test_they_are_reached_through_the_gateway_alone() -> None:
+    for obj in render("pet", KNATIVE).of("KnativeService"):
+        assert obj["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
+
+
+def test_every_pod_is_restricted_in_the_only_place_knative_takes() -> None:
+    for obj in render("pet", KNATIVE).of("KnativeService"):
+        spec = obj["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        assert "securityContext" not in spec
+        assert spec["automountServiceAccountToken"] is spec["enableServiceLinks"] is False
+        security = container["securityContext"]
+        assert security["runAsNonRoot"] is security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_nothing_stands_there_that_knative_refuses() -> None:
+    for obj in render("pet", KNATIVE).of("KnativeService"):
+        spec = obj["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        assert not {"lifecycle", "stdin", "tty"} & set(container)
+        assert not {"terminationGracePeriodSeconds", "nodeSelector", "affinity"} & set(spec)
+        assert all("name" not in port for port in container["ports"])
+        assert all(set(v) == {"name", "emptyDir"} for v in spec["volumes"])
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert "port" not in container[probe]["httpGet"]
+
+
+def test_the_gateway_names_the_service_it_means() -> None:
+    text = config(render("pet", KNATIVE))
+
+    assert "proxy_set_header Host $service_host;" in text
+    assert "set $service_host $host;" in text
+    for name in ("auth", "feed", "voice"):
+        host = f"{name}.here.svc.cluster.local"
+        assert f"set $service_host {host};\n      proxy_pass http://{host};" in text.replace(
+            "proxy_buffering off; # speech is sent sentence by sentence\n      ", ""
+        )
+
+
+def test_a_native_service_beside_them_keeps_the_clients_host() -> None:
+    text = config(render("pet", None, "--set=runtime=knative,clusterDomain=corp.local"))
+
+    assert "proxy_pass http://feed;" in text
+    assert "set $service_host feed" not in text
+    assert "set $service_host voice.here.svc.corp.local;" in text
+
+
+def test_a_native_gateway_knows_nothing_of_it() -> None:
+    assert "service_host" not in config(render("pet"))
+
+
+def test_knatives_own_route_stands_in_for_an_ingress_to_the_services() -> None:
+    for what in ("ingress.enabled=true", "httpRoute.enabled=true,httpRoute.parentRefs[0].name=a"):
+        done = template("pet", KNATIVE, f"--set=gateway.enabled=false,{what}")
+        assert done.returncode != 0
+        assert "leave gateway.enabled true" in done.stderr
+
+
+def test_knative_reaches_the_pods_and_they_reach_each_other_through_its_ingress() -> None:
+    rendered = render("pet", KNATIVE)
+    voice = rendered.one("NetworkPolicy", "voice")["spec"]
+    gateway = rendered.one("NetworkPolicy", "gateway")["spec"]
+
+    assert {8080, 8012, 8022, 9090} <= {p["port"] for p in voice["ingress"][0]["ports"]}
+    assert [p["port"] for p in gateway["ingress"][0]["ports"]] == [8080]
+    for spec in (voice, gateway):
+        assert spec["egress"][0]["to"] == [{"namespaceSelector": {}}]
+
+
+def test_prometheus_knows_what_knative_calls_the_port() -> None:
+    [monitor] = render("pet", KNATIVE, "--set=metrics.podMonitor=always").of("PodMonitor")
+
+    assert [e["port"] for e in monitor["spec"]["podMetricsEndpoints"]] == ["http", "user-port"]

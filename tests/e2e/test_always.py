@@ -1,0 +1,97 @@
+"""Route Always: a workload that tells nothing of itself, behind a Service without a selector."""
+
+import asyncio
+import uuid
+
+import httpx
+import pytest
+from e2e.conftest import cluster_ip
+from e2e.kit import (
+    App,
+    Stream,
+    acted_once,
+    asleep_override,
+    config_map,
+    eventually,
+    gather_ok,
+    pool,
+    workload,
+)
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+async def make_always(platform, recorder):
+    made = []
+
+    async def make(**spec):
+        name = f"always-{uuid.uuid4().hex[:4]}"
+        made.append(name)
+        deployment, service = workload(name)
+        del service["spec"]["selector"]
+        # Like anybody's image: nothing of ours is asked to say goodbye, it just waits a little.
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": 6}}}
+        platform.apply(config_map(), deployment, service, pool(name, route="Always", **spec))
+        app = App(name, platform)
+        await app.asleep()
+        app.address = cluster_ip(platform, name)
+        return app
+
+    yield make
+    for name in made:
+        platform("delete", "warmpool", name, "--wait=false")
+        platform("delete", "deployment,service", name, "--wait=false")
+
+
+async def test_it_wakes_from_zero_stays_awake_in_use_and_sleeps_when_idle(
+    make_always, http, recorder
+):
+    app = await make_always(scaling={"idleAfter": "6s"}, drain={"routeSettle": "2s"})
+    await gather_ok([app.send(http) for _ in range(20)])
+    for _ in range(4):
+        await asyncio.sleep(3)
+        await app.send(http)
+    assert (app.phase(), app.status()["route"]["target"]) == ("Warm", "Activator")
+    assert app.endpoints()["pods"] == set()
+    assert len(app.endpoints()["activator"]) == 2
+    await app.asleep()
+    await acted_once(app, recorder)
+
+
+async def test_a_request_that_takes_longer_than_idle_after_is_finished(make_always, http, recorder):
+    app = await make_always(scaling={"idleAfter": "3s"}, drain={"routeSettle": "1s"})
+    await app.send(http, ms=15_000)
+    await app.asleep()
+    await acted_once(app, recorder)
+
+
+@pytest.mark.timeout(600)
+async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
+    make_always, platform, recorder
+):
+    app = await make_always(
+        scaling={"idleAfter": "60s", "maxReplicas": 1},
+        drain={"routeSettle": "2s", "timeout": "6s"},
+    )
+    async with Stream(app) as stream:
+        for cycle in range(10):
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
+            platform.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
+            await eventually(
+                f"{cycle}: slept",
+                lambda: (app.status().get("override") or {}).get("done"),
+                within=90,
+            )
+    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
+    assert stream.done > 100
+    await acted_once(app, recorder)
+
+
+async def test_an_idle_keep_alive_connection_keeps_nobody_awake(make_always):
+    app = await make_always(scaling={"idleAfter": "5s"}, drain={"routeSettle": "1s"})
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        await app.send(http)
+        await app.asleep()
+        await app.send(http)

@@ -1,0 +1,45 @@
+"""A spent budget on a real cluster: nobody wakes the pool until there is money again."""
+
+import asyncio
+
+import pytest
+from e2e.kit import eventually
+
+pytestmark = pytest.mark.e2e
+
+
+async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_is_raised(
+    make_app, http, recorder
+):
+    """A pod costs 1,000 a second: the one that the Deployment starts with spends it all."""
+    budget = {
+        "currency": "JPY",
+        "prices": {"cpuHour": "72000000"},
+        "limit": "1000",
+        "period": "Day",
+    }
+    app = await make_app("money", scaling={"idleAfter": "15s"}, budget=budget)
+    await eventually(
+        "the limit reached", lambda: app.status().get("cost", {}).get("exhausted"), within=20
+    )
+    condition = app.conditions()["BudgetAvailable"]
+    assert (condition["status"], condition["reason"]) == ("False", "Exhausted")
+    await app.asleep()
+    await eventually("held by its budget", lambda: app.status()["reason"] == "Budget")
+
+    async def refused():
+        response = await http.post(app.url)
+        assert response.status_code == 503
+        assert 0 < int(response.headers["Retry-After"]) <= 3600
+        assert "budget" in response.json()["detail"]
+        return response
+
+    await refused()
+    await asyncio.sleep(2)
+    await refused()
+    assert (app.phase(), app.replicas()) == ("Asleep", 0)
+
+    app.kubectl.patch("warmpool", app.name, {"spec": {"budget": {"limit": "1000000000"}}})
+    await app.send(http)  # the next request wakes it, whether the operator has looked yet or not
+    await eventually("awake", lambda: app.phase() in ("Warming", "Warm"))
+    await eventually("money again", lambda: app.conditions()["BudgetAvailable"]["status"] == "True")

@@ -1,0 +1,372 @@
+"""Everything around a pool breaks, and what is lost is nothing: each test says what it breaks.
+
+`KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 16).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from e2e.conftest import cluster_ip, start_app
+from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok, parse, wall
+
+from kotatsu_node import Node
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+log = logging.getLogger(__name__)
+
+OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "16"))
+OPERATOR = Path(__file__).with_name("operator_process.py")
+SPEC = {"scaling": {"idleAfter": "60s", "maxReplicas": 2}, "drain": {"routeSettle": "1s"}}
+
+
+@pytest.fixture
+def node(on_node):
+    """The throwaway node; whatever was stopped of it runs again afterwards."""
+    if not on_node:
+        pytest.skip("stopping parts of Kubernetes needs tools/node")
+    node = Node.open()
+    yield node
+    node.up()
+
+
+@pytest.fixture
+async def start_operator(bare):
+    """Start operators as processes: start_operator(last_write="", **environment)."""
+    started = []
+
+    async def start(last_write="", **environment):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(OPERATOR), bare.namespace),
+            env={**os.environ, "KOTATSU_E2E_LAST_WRITE": last_write, **environment},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def killed(process):
+    """kill -9, and wait for the end."""
+    process.kill()
+    await process.wait()
+
+
+async def dies(process, last_write):
+    """Wait until an operator has killed itself after a write."""
+    await eventually(f"died of '{last_write}'", lambda: process.returncode is not None)
+    assert process.returncode == -signal.SIGKILL
+
+
+async def new_app(bare, name, **spec):
+    """An app in the namespace without an operator of its own (one must run by now)."""
+    return await start_app(bare, f"{name}-{uuid.uuid4().hex[:4]}", **{**SPEC, **spec})
+
+
+def ask(app, mode="Asleep", **more):
+    """Give a pool an override that it has not had before."""
+    override = {**asleep_override(), "mode": mode, "replicas": None, **more}
+    app.kubectl.patch("warmpool", app.name, {"spec": {"override": override}})
+
+
+async def slept(app, within=60):
+    """Wait until the override for sleep is carried out."""
+    await eventually("slept", lambda: (app.status().get("override") or {}).get("done"), within)
+
+
+async def nothing_lost(app, stream, bare):
+    """Every request of the stream was answered, and acted on once."""
+    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
+    assert stream.done > 20
+    await acted_once(app, cluster_ip(bare, "recorder"))
+
+
+async def test_an_operator_that_dies_after_any_of_its_writes_loses_nothing(bare, start_operator):
+    first = await start_operator()
+    app = await new_app(bare, "steps", scaling={"idleAfter": "60s", "maxReplicas": 3})
+    await killed(first)
+    async with Stream(app, clients=2, pause=0.1) as stream:
+        for last_write in ("phase Draining", "phase Sleeping", "scale 0"):
+            ask(app)
+            await dies(await start_operator(last_write), last_write)
+        for replicas, last_write in ((2, "phase Warming"), (2, "phase Warm"), (3, "scale 3")):
+            ask(app, "Warm", replicas=replicas)
+            await dies(await start_operator(last_write), last_write)
+        await start_operator()
+        await eventually("three pods", lambda: len(app.ready_pods()) == 3)
+        ask(app)
+        await slept(app)
+    await nothing_lost(app, stream, bare)
+
+
+async def test_an_operator_killed_at_any_moment_loses_nothing(bare, start_operator):
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    process = await start_operator()
+    app = await new_app(bare, "random")
+    async with Stream(app, clients=2, pause=0.1) as stream:
+        for _ in range(6):
+            await killed(process)
+            ask(app)
+            process = await start_operator()
+            await asyncio.sleep(chance.uniform(1.0, 5.0))
+        ask(app)
+        await slept(app)
+    assert not stream.failures, f"seed {seed}: {stream.failures[:5]}"
+    await nothing_lost(app, stream, bare)
+
+
+async def test_two_operators_at_once_lose_nothing(bare, start_operator):
+    """Each holds a Lease of its own, so both lead. Every write is a compare-and-swap all the same:
+    they disturb each other, and nobody else."""
+    for leases in (bare.namespace, "default"):
+        await start_operator(KOTATSU_E2E_LEASES=leases)
+    app = await new_app(bare, "two")
+    async with Stream(app, clients=2, pause=0.1) as stream:
+        for cycle in range(3):
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm")
+            ask(app)
+            await slept(app)
+    assert bare("get", "lease", "-n", "default", "kotatsu-operator", "-o", "name")
+    bare("delete", "lease", "-n", "default", "kotatsu-operator")
+    await nothing_lost(app, stream, bare)
+
+
+async def test_a_clock_that_jumps_an_hour_forth_and_back_loses_nothing(bare, operator_with):
+    offset = timedelta()
+    operator_with(clock=lambda: datetime.now(UTC) + offset)
+    app = await new_app(bare, "clock", scaling={"idleAfter": "10s", "maxReplicas": 2})
+    async with Stream(app, clients=2, pause=0.1) as stream:
+        await eventually("awake", lambda: app.phase() == "Warm")
+        for hours in (1, 0, -1, 0):
+            offset = timedelta(hours=hours)
+            await asyncio.sleep(4)
+        await eventually("awake", lambda: app.phase() == "Warm")
+    await nothing_lost(app, stream, bare)
+    # The right time again: the pool sleeps when it is idle, not an hour later.
+    await app.asleep(within=40)
+
+
+class Proxy:
+    """A TCP proxy in front of the API server that can stop passing on what the server says."""
+
+    def __init__(self, host, port):
+        self._target = (host, port)
+        self._open = set()
+        self._tasks = set()
+        self.silenced = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def fall_silent(self):
+        """The connections there are stay open and bring nothing more; new ones work."""
+        self.silenced |= self._open
+
+    async def _serve(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        connection = object()
+        self._open.add(connection)
+        to_server = None
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            from_server, to_server = await asyncio.open_connection(*self._target)
+            await asyncio.wait(
+                [
+                    asyncio.ensure_future(self._pump(reader, to_server)),
+                    asyncio.ensure_future(self._pump(from_server, writer, connection)),
+                ],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        self._open.discard(connection)
+        for end in (writer, to_server):
+            if end is not None:
+                end.close()
+
+    async def _pump(self, source, sink, connection=None):
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                if connection not in self.silenced:
+                    sink.write(data)
+                    await sink.drain()
+
+
+def kubeconfig():
+    return yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+
+
+async def test_a_watch_that_goes_silent_is_noticed_and_nobody_waits_for_it(
+    bare, start_operator, http, tmp_path
+):
+    """The stream of changes stays open and says nothing, as behind a broken load balancer."""
+    config = kubeconfig()
+    cluster = config["clusters"][0]["cluster"]
+    server = httpx.URL(cluster["server"])
+    async with Proxy(server.host, server.port) as proxy:
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+        proxied = tmp_path / "kubeconfig"
+        proxied.write_text(json.dumps(config))
+        await start_operator(KUBECONFIG=str(proxied))
+        app = await new_app(bare, "silent", scaling={"idleAfter": "5s"})
+        await app.asleep()
+        proxy.fall_silent()
+        assert proxy.silenced
+        # The operator sees nothing of this request, nor of the pod that is started for it.
+        await gather_ok([app.send(http) for _ in range(10)])
+        await app.asleep(within=75)
+    await acted_once(app, cluster_ip(bare, "recorder"))
+
+
+async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or_is_told(
+    node, make_app, recorder, platform
+):
+    """Also a window opens meanwhile: as late as the outage makes it, and it says so."""
+    warm = await make_app("warm", scaling={"idleAfter": "10m", "maxReplicas": 1})
+    brief = await make_app("brief", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "5s"})
+    patient = await make_app("patient", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "2m"})
+    window = await make_app("window", scaling={"idleAfter": "4s"}, prewarm={"lead": "4s"})
+    for app in (brief, patient, window):
+        await app.asleep()
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        await warm.send(http)
+    await eventually("warm", lambda: warm.phase() == "Warm")
+    await eventually("pods only", lambda: not warm.endpoints()["activator"], within=30)
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=OUTAGE / 2 + 6)
+    entry = {"name": "demo", "start": wall(opens), "end": wall(opens + timedelta(minutes=10))}
+    platform.patch("warmpool", window.name, {"spec": {"windows": [{**entry, "replicas": 1}]}})
+    await eventually("window seen", lambda: window.status().get("nextTransition"))
+    async with Stream(warm, clients=2, pause=0.1) as stream:
+        # A crash: one that ends in order takes its address out of Service `kubernetes`, and
+        # kube-proxy may be half a minute late to hear of its return.
+        await asyncio.to_thread(node.kill, "kube-apiserver")
+        stopped = time.monotonic()
+        async with httpx.AsyncClient(timeout=120 + OUTAGE, trust_env=False) as http:
+            waiting = [asyncio.create_task(patient.send(http)) for _ in range(5)]
+            for response in await asyncio.gather(
+                *(http.post(brief.url, params={"request_id": "in vain"}) for _ in range(5))
+            ):
+                assert response.status_code == 503
+                assert int(response.headers["retry-after"]) > 0
+            await asyncio.sleep(max(0.0, stopped + OUTAGE - time.monotonic()))
+            served = stream.done
+            assert not any(task.done() for task in waiting)
+            await asyncio.to_thread(node.start, "kube-apiserver")
+            await eventually("API", lambda: api_is_ready(node), within=60)
+            back = time.monotonic()
+            await eventually("window's scale", lambda: window.replicas() == 1, within=60)
+            raised = time.monotonic() - back
+            await gather_ok(waiting)
+            answered = time.monotonic() - back
+        opening = await eventually(
+            "window Ready",
+            lambda: (o := window.status().get("lastOpening") or {}).get("readyAt") and o,
+            within=90,
+        )
+        ready = time.monotonic() - back
+    log.warning(
+        "after the API server: scale raised %.1f s, held answered %.1f s, window Ready %.1f s: %s",
+        *(raised, answered, ready, opening),
+    )
+    assert not stream.failures, stream.failures[:5]
+    assert served > OUTAGE
+    await acted_once(warm, recorder)
+    await acted_once(patient, recorder)
+    # Until here it is ours; then Kubernetes' own controllers have to come back (client-go waits up
+    # to 30 s between its tries).
+    assert raised < 10
+    assert opening["cold"] is True
+    assert parse(opening["readyAt"]) > opens
+    assert opening["early"].startswith("-")
+
+
+def api_is_ready(node):
+    return not node.status().checks["api"]
+
+
+async def test_etcd_that_starts_again_loses_nothing(node, make_app, recorder):
+    app = await make_app("etcd", **SPEC)
+    async with Stream(app, clients=2, pause=0.1) as stream:
+        await eventually("awake", lambda: app.phase() == "Warm")
+        ask(app)
+        await asyncio.sleep(1)  # in the middle of a way down
+        await asyncio.to_thread(node.stop, "etcd")
+        await asyncio.sleep(4)
+        await asyncio.to_thread(node.start, "etcd")
+        await eventually("API", lambda: api_is_ready(node), within=60)
+        await slept(app)
+        await eventually("awake", lambda: app.phase() == "Warm")
+    assert not stream.failures, stream.failures[:5]
+    await acted_once(app, recorder)
+
+
+async def test_a_kubelet_that_is_killed_delays_a_wake_and_loses_nothing(
+    node, make_app, recorder, http
+):
+    warm = await make_app("steady", **SPEC)
+    asleep = await make_app("nokubelet", scaling={"idleAfter": "4s"})
+    await asleep.asleep()
+    async with Stream(warm, clients=2, pause=0.1) as stream:
+        await asyncio.to_thread(node.kill, "kubelet")
+        waiting = [asyncio.create_task(asleep.send(http)) for _ in range(5)]
+        await asyncio.sleep(6)
+        assert not any(task.done() for task in waiting)
+        await asyncio.to_thread(node.start, "kubelet")
+        await gather_ok(waiting)
+    assert not stream.failures, stream.failures[:5]
+    await acted_once(warm, recorder)
+    await acted_once(asleep, recorder)
+
+
+async def test_metrics_that_hang_or_never_end_or_tell_nonsense_keep_their_own_pool_awake_only(
+    make_app, http, platform, recorder
+):
+    bad = [
+        await make_app(
+            how,
+            scaling={"idleAfter": "3s"},
+            metrics={"port": "http", "path": f"/bad-metrics/{how}"},
+            drain={"routeSettle": "1s"},
+        )
+        for how in ("hanging", "huge", "lying")
+    ]
+    good = await make_app("good", scaling={"idleAfter": "8s"}, drain={"routeSettle": "1s"})
+    for app in bad:
+        await app.send(http)
+    began = time.monotonic()
+    await good.send(http)
+    await eventually("scale at 0", lambda: good.replicas() == 0, within=60)
+    took = time.monotonic() - began
+    assert 8 <= took <= 8 + 5, took
+    # By now each of the others has been idle for longer than its idleAfter, and nobody knows.
+    await asyncio.sleep(2)
+    assert [(app.name, app.phase(), app.replicas()) for app in bad] == [
+        (app.name, "Warm", 1) for app in bad
+    ]
+    for app in bad:
+        await acted_once(app, recorder)

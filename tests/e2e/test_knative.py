@@ -1,0 +1,201 @@
+"""Pools with a Knative target, on a real API server that has Knative's CRDs and no Knative.
+
+The tests write what Knative's controllers would write. That a real Knative follows a changed
+min-scale is not shown here.
+"""
+
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from chart.kit import CHARTS, find_helm, kind_of, render
+from e2e.conftest import install_platform
+from e2e.kit import Kubectl, Object, eventually, parse, stamp, wall
+from e2e.knative import CRDS, MIN_SCALE, Played, crd_files
+
+pytestmark = pytest.mark.e2e
+
+
+def knative_pool(name: str, **spec: Any) -> Object:
+    """A WarmPool for the Knative Service of its name."""
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}
+    return {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {"name": name},
+        "spec": {"targetRef": target, **spec},
+    }
+
+
+def status(kubectl: Kubectl, name: str) -> Object:
+    """The pool's status."""
+    found: Object = kubectl.get("warmpool", name).get("status", {})
+    return found
+
+
+def phase(kubectl: Kubectl, name: str) -> str:
+    """The pool's phase."""
+    return str(status(kubectl, name).get("phase", ""))
+
+
+def accepted(kubectl: Kubectl, name: str) -> Object:
+    """The pool's condition Accepted."""
+    conditions = status(kubectl, name).get("conditions", ())
+    return next((c for c in conditions if c["type"] == "Accepted"), {})
+
+
+def warm_for(seconds: float, replicas: int) -> Object:
+    """An override that ends by itself."""
+    until = stamp(datetime.now(UTC) + timedelta(seconds=seconds))
+    return {"mode": "Warm", "replicas": replicas, "until": until, "by": "test"}
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def kubectl(make_namespace: Callable[[str], Kubectl]) -> Iterator[Kubectl]:
+    """A namespace with the platform, on a cluster without Knative so far; it goes again."""
+    files = crd_files()
+    if isinstance(files, str):
+        pytest.skip(files)
+    if _run("kubectl", "get", "crd", CRDS[0]).returncode == 0:
+        pytest.skip("this cluster has a Knative of its own, whose controllers would answer")
+    kubectl = make_namespace("knative")
+    install_platform(kubectl)
+    yield kubectl
+    kubectl("delete", "warmpools", "--all")
+    _run("kubectl", "delete", "crd", *CRDS, "--ignore-not-found")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def knative(kubectl: Kubectl) -> Kubectl:
+    """The same with Knative's CRDs, which the running operator has noticed."""
+    files = crd_files()
+    kubectl.apply(knative_pool("early"))
+    missing = await eventually("refused", lambda: accepted(kubectl, "early").get("message"))
+    assert "no Knative Serving" in missing
+    assert accepted(kubectl, "early")["reason"] == "KnativeNotFound"
+
+    for file in files:
+        kubectl("apply", "--server-side", "-f", str(file))
+    kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in CRDS))
+    early = Played(kubectl, "early")
+    early.create()
+    await eventually(
+        "taken up", lambda: accepted(kubectl, "early").get("status") == "True", within=75
+    )
+    return kubectl
+
+
+@pytest.fixture
+def service(knative: Kubectl) -> Played:
+    """A Knative Service with one Revision that has all traffic, asleep."""
+    played = Played(knative, f"voice-{uuid.uuid4().hex[:4]}")
+    played.create()
+    first = played.add_revision(**{MIN_SCALE: "0"})
+    played.route(**{first: 100})
+    return played
+
+
+async def test_knative_that_is_installed_later_is_noticed(knative: Kubectl) -> None:
+    assert phase(knative, "early") == "Asleep"
+
+
+async def test_the_floor_is_set_before_the_window_opens_and_what_was_there_comes_back(
+    knative: Kubectl, service: Played
+) -> None:
+    name, [first] = service.name, service.revisions
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=22)
+    closes = opens + timedelta(seconds=12)
+    window = {"name": "demo", "start": wall(opens), "end": wall(closes), "replicas": 2}
+    knative.apply(knative_pool(name, windows=[window], prewarm={"lead": "12s"}))
+    await eventually("asleep", lambda: phase(knative, name) == "Asleep")
+    assert service.min_scale(first) == "0"
+
+    await eventually("floor set", lambda: service.min_scale(first) == "2", within=20)
+    early = opens - datetime.now(UTC)
+    assert timedelta(seconds=9) < early <= timedelta(seconds=12), early
+    assert phase(knative, name) == "Warming"
+    assert status(knative, name)["knative"] == {"revisions": [{"name": first, "minScale": "0"}]}
+    service.scale(first, 2)
+    await eventually("warm", lambda: phase(knative, name) == "Warm")
+    assert status(knative, name)["reason"] == "Window"
+    opening = status(knative, name)["lastOpening"]
+    assert parse(opening["readyAt"]) < opens
+    assert not opening["cold"]
+
+    second = service.add_revision()
+    service.scale(second, 1)
+    service.route(**{second: 100})
+    await eventually("moved", lambda: service.min_scale(second) == "2")
+    await eventually("given back", lambda: service.min_scale(first) == "0")
+    service.scale(second, 2)
+    service.scale(first, 0)
+    await eventually(
+        "only the new one is remembered",
+        lambda: status(knative, name)["knative"] == {"revisions": [{"name": second}]},
+    )
+
+    await eventually("closed", lambda: service.min_scale(second) is None, within=40)
+    late = datetime.now(UTC) - closes
+    assert timedelta(0) <= late < timedelta(seconds=3), late
+    await eventually("forgotten", lambda: "knative" not in status(knative, name))
+    assert phase(knative, name) == "Draining"
+    service.scale(second, 0)
+    await eventually("asleep", lambda: phase(knative, name) == "Asleep")
+    assert status(knative, name)["warmUps"]
+
+
+async def test_a_new_operator_gives_back_what_the_old_one_set(
+    knative: Kubectl, service: Played
+) -> None:
+    name, [first] = service.name, service.revisions
+    knative.apply(knative_pool(name, override=warm_for(300, 3)))
+    await eventually("floor set", lambda: service.min_scale(first) == "3")
+    operator = "app.kubernetes.io/component=operator"
+    knative("scale", "deployment/kotatsu-operator", "--replicas=0")
+    knative("wait", "--for=delete", "pod", "-l", operator, "--timeout=60s")
+    knative.patch("warmpool", name, {"spec": {"override": None}})
+    assert service.min_scale(first) == "3"
+    knative("scale", "deployment/kotatsu-operator", "--replicas=1")
+    await eventually("given back", lambda: service.min_scale(first) == "0")
+
+
+@pytest.mark.parametrize(("on_delete", "left"), [("Restore", "0"), ("Keep", "3")])
+async def test_a_deleted_pool_gives_back_or_keeps_as_it_says(
+    knative: Kubectl, service: Played, on_delete: str, left: str
+) -> None:
+    name, [first] = service.name, service.revisions
+    knative.apply(knative_pool(name, override=warm_for(300, 3), onDelete=on_delete))
+    await eventually("floor set", lambda: service.min_scale(first) == "3")
+    knative("delete", "warmpool", name)
+    if left == "3":
+        later = Played(knative, f"{name}-b")  # what comes after has been acted on
+        later.create()
+        later.route(**{later.add_revision(): 100})
+        knative.apply(knative_pool(later.name, override=warm_for(300, 1)))
+        await eventually("acted on", lambda: later.min_scale(later.revisions[0]) == "1")
+    await eventually("done", lambda: service.min_scale(first) == left)
+
+
+async def test_the_apps_services_fit_knatives_api(knative: Kubectl) -> None:
+    if find_helm() is None:
+        pytest.skip("no helm")
+    services = render("pet", CHARTS / "pet" / "ci" / "knative.yaml").of("KnativeService")
+    for obj in services:
+        obj["metadata"]["namespace"] = knative.namespace
+
+    said = knative(
+        *("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", "-"),
+        stdin=yaml.safe_dump_all(services),
+    )
+
+    assert said.count("created (server dry run)") == 3
+    assert {kind_of(obj) for obj in services} == {"KnativeService"}

@@ -1,0 +1,73 @@
+"""Alerts: tried by promtool itself, and each with a page that says what to do."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kotatsu_monitoring.reference import names
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "charts/kotatsu/rules/kotatsu.yaml"
+RUNBOOKS = ROOT / "docs/runbooks"
+ALERTS: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+]
+EACH = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+
+
+def promtool(*arguments: str) -> str:
+    """Run Debian's promtool; it is installed where that is possible."""
+    if shutil.which("promtool") is None:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            pytest.skip("no promtool here, and only root on Debian can install prometheus")
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        for command in (
+            ["apt-get", "update", "-q"],
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", "prometheus"],
+        ):
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        ["promtool", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_alert_fires_when_it_should_and_not_before() -> None:
+    assert "SUCCESS" in promtool("test", "rules", "tests/monitoring/alerts.yaml")
+
+
+def test_every_alert_is_tried() -> None:
+    tried = yaml.safe_load((Path(__file__).parent / "alerts.yaml").read_text())["tests"]
+    fired = {
+        case["alertname"]
+        for test in tried
+        for case in test["alert_rule_test"]
+        if case.get("exp_alerts")
+    }
+    assert fired == {alert["alert"] for alert in ALERTS}
+
+
+@EACH
+def test_every_alert_has_a_runbook_that_says_what_to_do(alert: dict[str, Any]) -> None:
+    page = ROOT / alert["annotations"]["runbook"]
+    assert page.stem == alert["alert"]
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    assert headings == [alert["alert"], "Meaning", "Impact", "Diagnosis", "Mitigation"]
+
+
+def test_every_runbook_has_its_alert() -> None:
+    assert {page.stem for page in RUNBOOKS.glob("*.md")} == {alert["alert"] for alert in ALERTS}
+
+
+@EACH
+def test_every_alert_asks_for_metrics_that_exist(alert: dict[str, Any]) -> None:
+    assert set(re.findall(r"kotatsu_\w+", alert["expr"])) <= names()

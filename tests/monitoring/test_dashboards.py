@@ -1,0 +1,49 @@
+"""Dashboards and the reference: made from the code, complete, and about metrics that exist."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kotatsu_monitoring.__main__ import ROOT, stale
+from kotatsu_monitoring.reference import names
+
+FILES = sorted((ROOT / "charts/kotatsu/dashboards").glob("*.json"))
+
+
+def panels() -> Iterator[Any]:
+    for path in FILES:
+        for panel in json.loads(path.read_text())["panels"]:
+            yield pytest.param(panel, id=f"{path.stem}: {panel['title']}")
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    assert stale() == [], "make monitoring"
+
+
+def test_there_are_the_four_dashboards() -> None:
+    assert [path.stem for path in FILES] == ["demo-day", "money", "voice", "wake-path"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dashboard_has_a_name_of_its_own_and_its_variables(path: Path) -> None:
+    board = json.loads(path.read_text())
+    assert board["uid"] == f"kotatsu-{path.stem}"
+    variables = [variable["name"] for variable in board["templating"]["list"]]
+    assert variables == ["datasource", "namespace", "pool"]
+
+
+@pytest.mark.parametrize("panel", list(panels()))
+def test_a_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["targets"]
+
+
+@pytest.mark.parametrize("panel", list(panels()))
+def test_a_panel_asks_for_metrics_that_exist(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        assert set(re.findall(r"kotatsu_\w+", target["expr"])) <= names(), target["expr"]

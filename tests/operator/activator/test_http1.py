@@ -1,0 +1,98 @@
+"""Following the requests of an open HTTP/1 connection, to end it between two of them."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.activator.http1 import Requests
+from tests.operator.core.values import examples
+
+GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST_GET = b"GET /a HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345"
+
+
+def followed(*chunks):
+    requests = Requests()
+    for chunk in chunks:
+        assert requests.passing(chunk, is_last=False) == chunk
+    return requests
+
+
+def test_a_request_at_the_end_is_asked_to_be_the_last():
+    assert followed(GET, POST).passing(GET, is_last=True) == LAST_GET
+
+
+def test_its_body_stays_as_it_is():
+    last = followed(GET).passing(POST, is_last=True)
+    assert last == b"POST /a HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n12345"
+
+
+def test_until_the_end_every_byte_passes_as_it_is():
+    assert followed(GET, GET).passing(GET, is_last=False) == GET
+
+
+def test_a_body_that_looks_like_a_request_is_none():
+    requests = followed(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(GET))
+    assert requests.passing(GET, is_last=True) == GET
+    assert requests.passing(GET, is_last=True) == LAST_GET
+
+
+def test_a_request_of_which_a_part_has_passed_already_stays_as_it_is():
+    requests = followed(GET[:9])
+    assert requests.passing(GET[9:], is_last=True) == GET[9:]
+    assert requests.passing(GET, is_last=True) == LAST_GET
+
+
+def test_of_requests_sent_in_one_go_none_is_cut_off_by_the_one_before():
+    assert followed(GET).passing(GET + GET, is_last=True) == GET + GET
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 0, 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nA: b\r\n Content-Length: 5\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\r\nA: " + bytes(70_000) + b"\r\n\r\n",
+    ],
+    ids=[
+        "chunked", "two lengths", "a list of lengths", "a space before the colon", "a sign",
+        "100-continue", "a folded line", "an upgrade", "a tunnel", "not http", "too long",
+    ],
+)  # fmt: skip
+def test_what_is_not_plain_is_lost_track_of_for_good(first):
+    requests = followed(first)
+    assert requests.passing(GET, is_last=True) == GET
+    assert not requests.is_between
+
+
+@given(
+    bodies=st.lists(st.binary(max_size=40), min_size=1, max_size=5),
+    cuts=st.lists(st.integers(0, 400), max_size=8),
+)
+@examples(200)
+def test_however_the_bytes_are_cut_it_knows_where_a_request_begins(bodies, cuts):
+    sent = b"".join(
+        b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body for body in bodies
+    )
+    points = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    pieces = [sent[a:b] for a, b in itertools.pairwise(points)]
+    requests = followed(*pieces)
+    assert requests.is_between
+    assert requests.passing(GET, is_last=True) == LAST_GET
+
+
+@given(st.binary(max_size=200))
+@examples(100)
+def test_whatever_comes_passes_unchanged_while_nothing_ends(data):
+    assert Requests().passing(data, is_last=False) == data

@@ -1,0 +1,356 @@
+"""What passes the splice, with the clients and servers people use: from zero, and while warm."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import subprocess
+
+import grpc
+import httpx
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve as serve_websocket
+
+from kotatsu_operator.activator import wake
+from tests.e2e.h2server import H2Server
+from tests.operator.activator.house import House
+from tests.operator.cluster import eventually, service
+
+pytestmark = pytest.mark.timeout(30)
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@pytest.fixture
+async def house(monkeypatch):
+    """A sleeping pool behind a listening activator."""
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
+    house = House()
+    await house.start()
+    yield house
+    await house.close()
+
+
+class Started:
+    """A server that runs in this process, as a pod."""
+
+    def __init__(self, port, name="voice-1"):
+        self.port, self.name = port, name
+
+
+def pod_appears(house, port):
+    """Let the pod come when the scale is raised."""
+    house.kube.on("raise_scale", lambda _: house.see_pod(Started(port), ready=True))
+
+
+# --- HTTP/2 ---
+
+
+@contextlib.asynccontextmanager
+async def h2_server():
+    server = H2Server()
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+        server.close()
+
+
+def h2_client():
+    return httpx.AsyncClient(http1=False, http2=True, verify=NO_TLS, trust_env=False, timeout=10)
+
+
+async def test_http2_with_prior_knowledge_wakes_and_goes_on_on_one_connection(house):
+    async with h2_server() as port, h2_client() as http:
+        pod_appears(house, port)
+        url = f"http://127.0.0.1:{house.port}/echo"
+        answers = await asyncio.gather(
+            *(http.post(url, content=b"%d" % n * 1000) for n in range(20))
+        )
+        assert [a.content for a in answers] == [b"%d" % n * 1000 for n in range(20)]
+        assert {a.http_version for a in answers} == {"HTTP/2"}
+        assert house.raises == 1
+        assert len(house.clients) == 1
+
+
+async def test_a_megabyte_passes_http2s_flow_control_both_ways(house):
+    body = bytes(range(256)) * 4096
+    async with h2_server() as port, h2_client() as http:
+        pod_appears(house, port)
+        answer = await http.post(f"http://127.0.0.1:{house.port}/echo", content=body)
+        assert answer.content == body
+
+
+# --- gRPC ---
+
+
+class Echo(grpc.GenericRpcHandler):
+    """A gRPC service without a schema: bytes in, bytes out, of each of the four kinds."""
+
+    def service(self, details):
+        kind = details.method.rsplit("/", 1)[1]
+        return {
+            "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+            "Down": grpc.unary_stream_rpc_method_handler(self.down),
+            "Up": grpc.stream_unary_rpc_method_handler(self.up),
+            "Both": grpc.stream_stream_rpc_method_handler(self.both),
+            "Refuse": grpc.unary_unary_rpc_method_handler(self.refuse),
+        }.get(kind)
+
+    async def unary(self, request, context):
+        return request.upper()
+
+    async def down(self, request, context):
+        for part in request.split():
+            yield part
+
+    async def up(self, requests, context):
+        return b" ".join([request async for request in requests])
+
+    async def both(self, requests, context):
+        async for request in requests:
+            yield request.upper()
+
+    async def refuse(self, request, context):
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+
+
+@contextlib.asynccontextmanager
+async def grpc_server():
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Echo(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture
+async def stub(house):
+    async with (
+        grpc_server() as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel,
+    ):
+        pod_appears(house, port)
+        yield channel
+
+
+async def test_a_grpc_call_wakes_a_pool_from_zero(house, stub):
+    assert await stub.unary_unary("/echo/Unary")(b"warm", wait_for_ready=True) == b"WARM"
+    assert house.raises == 1
+
+
+async def test_a_grpc_answer_is_streamed(house, stub):
+    call = stub.unary_stream("/echo/Down")(b"a b c", wait_for_ready=True)
+    assert [part async for part in call] == [b"a", b"b", b"c"]
+
+
+async def test_a_grpc_request_is_streamed(house, stub):
+    async def parts():
+        for part in (b"a", b"b", b"c"):
+            yield part
+
+    assert await stub.stream_unary("/echo/Up")(parts(), wait_for_ready=True) == b"a b c"
+
+
+async def test_grpc_streams_both_ways_at_once(house, stub):
+    call = stub.stream_stream("/echo/Both")(wait_for_ready=True)
+    for word in (b"one", b"two", b"three"):
+        await call.write(word)
+        assert await call.read() == word.upper()
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_grpc_status_and_its_words_pass(house, stub):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.unary_unary("/echo/Refuse")(b"", wait_for_ready=True)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert caught.value.details() == "not you"
+
+
+# --- WebSocket ---
+
+
+async def echo(connection):
+    with contextlib.suppress(websockets.ConnectionClosed):
+        async for message in connection:
+            await connection.send(message)
+
+
+async def test_a_websocket_wakes_and_echoes_text_bytes_and_pings(house):
+    async with serve_websocket(echo, "127.0.0.1", 0) as server:
+        pod_appears(house, server.sockets[0].getsockname()[1])
+        async with connect(f"ws://127.0.0.1:{house.port}/", proxy=None) as client:
+            for message in ("暖かい", bytes(range(256)), "x" * 200_000):
+                await client.send(message)
+                assert await client.recv() == message
+            await (await client.ping())
+        assert client.close_code == 1000
+
+
+async def test_a_websocket_whose_pod_ends_hears_it(house):
+    async with serve_websocket(echo, "127.0.0.1", 0) as server:
+        pod_appears(house, server.sockets[0].getsockname()[1])
+        async with connect(f"ws://127.0.0.1:{house.port}/", proxy=None) as client:
+            await client.send("a")
+            assert await client.recv() == "a"
+            server.close()
+            with pytest.raises(websockets.ConnectionClosed):
+                await client.recv()
+        assert client.close_code == 1001
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = f"""
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2
+        -subj /CN=voice -addext subjectAltName=DNS:voice -keyout {key} -out {cert}
+    """
+    subprocess.run(
+        command.split(),
+        check=True,
+        capture_output=True,
+    )
+    return key, cert
+
+
+async def test_tls_passes_to_the_pod_untouched_whose_certificate_the_client_sees(
+    house, certificate
+):
+    key, cert = certificate
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(cert, key)
+
+    async def answer(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + head.split(b" ")[1])
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
+    pod_appears(house, server.sockets[0].getsockname()[1])
+    trusting = ssl.create_default_context(cafile=str(cert))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", house.port, ssl=trusting, server_hostname="voice"
+    )
+    writer.write(b"GET /secret HTTP/1.1\r\nHost: voice\r\n\r\n")
+    assert (await reader.read()).endswith(b"/secret")
+    writer.close()
+    server.close()
+    assert house.raises == 1
+
+
+# --- several ports, and everybody at once ---
+
+
+async def test_each_port_of_a_service_leads_to_its_own_target_by_name_and_by_number(house):
+    async with serve_websocket(echo, "127.0.0.1", 0) as ws, h2_server() as h2_port:
+        ws_port = ws.sockets[0].getsockname()[1]
+        ports = [
+            {"name": "ws", "port": 80, "targetPort": "http"},
+            {"name": "h2", "port": 81, "targetPort": h2_port},
+        ]
+        house.see("Service", service("voice", *ports))
+        pod_appears(house, ws_port)
+        listeners = {name: await house.listen(name) for name in ("ws", "h2")}
+        async with connect(f"ws://127.0.0.1:{listeners['ws']}/", proxy=None) as client:
+            await client.send("a")
+            assert await client.recv() == "a"
+        async with h2_client() as http:
+            answer = await http.post(f"http://127.0.0.1:{listeners['h2']}/echo", content=b"b")
+            assert answer.content == b"b"
+
+
+async def test_eighty_clients_of_four_protocols_wake_one_pool_together(house):
+    """Twenty others go away before the pod has come: their holds end, and nobody is hurt."""
+    async with (
+        serve_websocket(echo, "127.0.0.1", 0) as ws,
+        h2_server() as h2_port,
+        grpc_server() as grpc_port,
+    ):
+        http1 = await house.new_pod("plain")
+        targets = {
+            "ws": ws.sockets[0].getsockname()[1],
+            "h2": h2_port,
+            "grpc": grpc_port,
+            "http1": http1.port,
+        }
+        house.see(
+            "Service",
+            service(
+                "voice",
+                *(
+                    {"name": n, "port": i, "targetPort": p}
+                    for i, (n, p) in enumerate(targets.items())
+                ),
+            ),
+        )
+        listeners = {name: await house.listen(name) for name in targets}
+
+        async def by_websocket(n):
+            async with connect(f"ws://127.0.0.1:{listeners['ws']}/", proxy=None) as client:
+                await client.send(str(n))
+                return await client.recv() == str(n)
+
+        async def by_http2(n):
+            async with h2_client() as http:
+                url = f"http://127.0.0.1:{listeners['h2']}/echo"
+                return (await http.post(url, content=b"%d" % n)).content == b"%d" % n
+
+        async def by_grpc(n):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            target = f"127.0.0.1:{listeners['grpc']}"
+            async with grpc.aio.insecure_channel(target, options=options) as channel:
+                call = channel.unary_unary("/echo/Unary")(b"a%d" % n, wait_for_ready=True)
+                return await call == b"A%d" % n
+
+        async def by_http1(n):
+            async with httpx.AsyncClient(verify=NO_TLS, trust_env=False, timeout=10) as http:
+                answer = await http.get(f"http://127.0.0.1:{listeners['http1']}/{n}")
+                return answer.text == "plain"
+
+        async def gone(_):
+            _, writer = await asyncio.open_connection("127.0.0.1", listeners["http1"])
+            writer.write(b"GET /gone HTTP/1.1\r\n\r\n")
+            house.writers.append(writer)
+            return writer
+
+        ways = (by_websocket, by_http2, by_grpc, by_http1)
+        asked = [asyncio.create_task(ways[n % 4](n)) for n in range(80)]
+        leaving = [await gone(n) for n in range(20)]
+        await eventually(lambda: house.connections.held == 100)
+        for writer in leaving:
+            writer.close()
+        await eventually(lambda: house.connections.held == 80)
+        house.see_pod(Started(1, "everything"), ready=True)
+        assert await asyncio.gather(*asked) == [True] * 80
+        assert house.raises == 1
+        assert len(http1.requests) == 20
+
+
+async def test_a_pod_that_refuses_at_first_is_tried_until_it_accepts(house):
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    house.see_pod(Started(port), ready=True)
+    async with h2_client() as http:
+        url = f"http://127.0.0.1:{house.port}/echo"
+        asked = asyncio.create_task(http.post(url, content=b"a"))
+        await eventually(lambda: house.connections.held == 1)
+        await asyncio.sleep(0.05)
+        server = H2Server()
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
+        assert (await asked).content == b"a"
+    listening.close()
+    server.close()

@@ -1,0 +1,249 @@
+"""Leading and standing by, against an API server: the Lease as it is written, work as it ends."""
+
+import asyncio
+import logging
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.core.lease import TIMES, Times
+from kotatsu_operator.kube import ConflictError
+from kotatsu_operator.leader import LEASE_NAME, Elector
+from tests.operator.cluster import FakeKube, eventually
+
+pytestmark = pytest.mark.timeout(20)
+
+SOON = Times(lease=10.0, renew_deadline=6.0, retry=0.01)
+
+
+class Clock:
+    """Seconds that tests let pass."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def kube():
+    return FakeKube()
+
+
+@pytest.fixture
+def contender(kube, clock):
+    def make(name="operator-a", times=TIMES):
+        made = Elector(kube, "demo", name, CollectorRegistry(), times=times, clock=clock)
+        made.registry = made._metric
+        return made
+
+    return make
+
+
+def lease(kube):
+    return kube.stored("Lease", LEASE_NAME)["spec"]
+
+
+def told(elector):
+    return elector._metric._value.get()
+
+
+async def test_a_free_lease_is_taken_with_the_first_look(kube, contender):
+    one = contender()
+    await one.turn()
+    assert one.leads
+    assert lease(kube)["holderIdentity"] == "operator-a"
+    assert lease(kube)["leaseDurationSeconds"] == 10
+
+
+async def test_a_process_that_starts_again_in_its_pod_leads_with_the_first_look(kube, contender):
+    await contender().turn()
+    again = contender()
+    await again.turn()
+    assert again.leads
+    assert lease(kube)["leaseTransitions"] == 0
+
+
+async def test_the_other_stands_by_for_as_long_as_the_lease_is_renewed(contender, clock):
+    one, two = contender(), contender("operator-b")
+    for _ in range(20):
+        await one.turn()
+        await two.turn()
+        clock.now += 2
+        assert not two.leads
+    assert two.holder == "operator-a"
+
+
+async def test_the_other_takes_it_when_it_has_not_been_renewed(kube, contender, clock):
+    one, two = contender(), contender("operator-b")
+    await one.turn()
+    pause = await two.turn()
+    assert pause == TIMES.retry
+    clock.now += 10
+    assert not one.leads
+    await two.turn()
+    assert two.leads
+    assert lease(kube) | {"holderIdentity": "operator-b", "leaseTransitions": 1} == lease(kube)
+
+
+async def test_of_two_that_take_a_free_one_at_the_same_time_one_leads(contender):
+    both = [contender(), contender("operator-b")]
+    await asyncio.gather(*(one.turn() for one in both))
+    await asyncio.gather(*(one.turn() for one in both))
+    assert sorted(one.leads for one in both) == [False, True]
+
+
+async def test_a_leader_without_an_api_server_leads_until_its_deadline_and_no_longer(
+    kube, contender, clock
+):
+    one = contender()
+    await one.turn()
+    kube.down = True
+    clock.now += 5.5
+    pause = await one.turn()
+    assert one.leads
+    assert pause == pytest.approx(0.5)
+    clock.now += pause
+    await one.turn()
+    assert not one.leads
+
+
+async def test_a_leader_whose_lease_was_taken_stops_at_its_next_look(kube, contender, clock):
+    one = contender()
+    await one.turn()
+    kube.edit("Lease", LEASE_NAME, spec={"holderIdentity": "uninstall"})
+    clock.now += 2
+    await one.turn()
+    assert not one.leads
+
+
+async def test_who_lets_go_is_followed_at_once(kube, contender):
+    one, two = contender(), contender("operator-b")
+    await one.turn()
+    await two.turn()
+    await one.release()
+    assert not one.leads
+    assert lease(kube)["holderIdentity"] == ""
+    await two.turn()
+    assert two.leads
+
+
+async def test_somebody_elses_lease_is_not_let_go_of(kube, contender, clock):
+    one, two = contender(), contender("operator-b")
+    await one.turn()
+    await two.turn()
+    clock.now += 10
+    await two.turn()
+    await one.release()
+    assert lease(kube)["holderIdentity"] == "operator-b"
+
+
+async def test_letting_go_without_an_api_server_is_not_waited_for(kube, contender, caplog):
+    one = contender()
+    await one.turn()
+    kube.down = True
+    await one.release()
+    assert "runs out by itself" in caplog.text
+
+
+class Work:
+    """What a leader does: nothing, for as long as it is let."""
+
+    def __init__(self):
+        self.begun = self.ended = 0
+        self.error = None
+
+    async def __call__(self):
+        self.begun += 1
+        try:
+            if self.error:
+                raise self.error
+            await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+
+@pytest.fixture
+async def running(contender):
+    tasks = []
+
+    def run(elector, work):
+        tasks.append(asyncio.create_task(elector.run(work)))
+        return tasks[-1]
+
+    yield run
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_work_begins_with_the_lease_and_ends_with_it(kube, contender, running):
+    one, work = contender(times=SOON), Work()
+    running(one, work)
+    await eventually(lambda: work.begun == 1)
+    assert told(one) == 1
+    kube.edit("Lease", LEASE_NAME, spec={"holderIdentity": "operator-b"})
+    await eventually(lambda: work.ended == 1)
+    await eventually(lambda: told(one) == 0)
+    kube.edit("Lease", LEASE_NAME, spec={"holderIdentity": ""})
+    await eventually(lambda: work.begun == 2)
+
+
+async def test_work_is_stopped_at_the_deadline_however_long_a_renewal_hangs(
+    kube, contender, running, clock, monkeypatch
+):
+    monkeypatch.setattr("kotatsu_operator.leader._CALL_SECONDS", 0.05)
+    one, work = contender(times=SOON), Work()
+    running(one, work)
+    await eventually(lambda: work.begun == 1)
+    kube.on("get", lambda *_: asyncio.Event().wait())
+    clock.now += 6
+    await eventually(lambda: work.ended == 1)
+
+
+async def test_at_the_end_work_is_stopped_before_the_lease_is_let_go_of(kube, contender, running):
+    one, work = contender(times=SOON), Work()
+    task = running(one, work)
+    await eventually(lambda: work.begun == 1)
+    seen = []
+    kube.on("replace", lambda _, obj: seen.append((obj["spec"]["holderIdentity"], work.ended)))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert seen[-1] == ("", 1)
+
+
+async def test_work_that_fails_ends_the_process_and_leaves_the_lease_free(kube, contender, running):
+    one, work = contender(times=SOON), Work()
+    work.error = ValueError("a bug")
+    with pytest.raises(ValueError, match="a bug"):
+        await running(one, work)
+    assert lease(kube)["holderIdentity"] == ""
+
+
+async def test_a_lease_written_by_somebody_else_in_between_is_read_again_soon(kube, contender):
+    one = contender()
+    await one.turn()
+    conflicts = iter([ConflictError("modified")])
+
+    def conflict(*_):
+        for error in conflicts:
+            raise error
+
+    kube.on("create", conflict)
+    kube.remove("Lease", LEASE_NAME)
+    assert await one.turn() < 1
+    await one.turn()
+    assert lease(kube)["holderIdentity"] == "operator-a"
+
+
+async def test_an_api_server_that_is_away_is_said_so(kube, contender, caplog):
+    kube.down = True
+    await contender().turn()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING

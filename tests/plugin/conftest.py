@@ -1,0 +1,77 @@
+"""A real API server for the plugin, where tools/node has built one."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plugin.apiserver import ROOT, Api, find_binaries, serve
+from plugin.kit import EVENINGS, PITCH, deployment, manifest, write_manifest
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API server; skips where `make test` has not built the Kubernetes binary yet."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no Kubernetes binary: tools/node builds one (make test)")
+    with serve(binaries, tmp_path_factory.mktemp("api")) as api:
+        yield api
+
+
+@pytest.fixture
+def api(server: Api) -> Api:
+    """The server with two pools and one Deployment in the namespace demo."""
+    server.kubectl("delete", "warmpools,deployments", "--all", "-n", "demo")
+    objects = [
+        deployment(),
+        manifest(windows=[PITCH, EVENINGS]),
+        manifest("auth", windows=[EVENINGS]),
+    ]
+    server.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
+    return server
+
+
+class Shell:
+    """bash with kubectl and the plugin on its PATH, in a directory of its own."""
+
+    def __init__(self, api: Api, home: Path) -> None:
+        self._api, self.home = api, home
+
+    def __call__(
+        self, line: str, user: str = "admin", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        inherited = self._api.environment(user)
+        path = f"{ROOT / '.venv/bin'}:{inherited['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", line],
+            env=inherited | {"PATH": path} | environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def ok(self, line: str, **environment: str) -> str:
+        """What it prints; it must succeed and say nothing on stderr."""
+        done = self(line, **environment)
+        assert (done.returncode, done.stderr) == (0, ""), f"{line}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def refused(self, line: str, user: str = "admin") -> str:
+        """The one sentence on stderr; it must fail and print nothing else."""
+        done = self(line, user)
+        assert done.returncode != 0, line
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        return done.stderr.strip()
+
+
+@pytest.fixture
+def sh(api: Api, tmp_path: Path) -> Shell:
+    """A shell that talks to the API server."""
+    write_manifest(tmp_path / "pool.yaml", manifest(windows=[PITCH]), deployment())
+    return Shell(api, tmp_path)

@@ -1,0 +1,110 @@
+"""What can be said, what completes it, and what kubectl may answer."""
+
+from pathlib import Path
+
+import pytest
+from plugin.kit import demo_mode
+
+from kotatsu_demo_mode.api import explain
+from kotatsu_demo_mode.cli import parser
+from kotatsu_demo_mode.completion import candidates
+from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
+from kotatsu_demo_mode.examples import EXAMPLES
+
+
+def next_words(*words: str) -> list[str]:
+    return candidates(words, parser(), lambda _: ["auth", "voice"])
+
+
+def test_completion_knows_commands_pools_flags_and_their_values():
+    assert next_words("re") == ["rehearse"]
+    assert next_words("on", "") == ["auth", "voice"]
+    assert next_words("on", "auth", "") == ["voice"]
+    assert next_words("off", "--no") == ["--now"]
+    assert next_words("plan", "-o", "") == ["json", "yaml", "wide"]
+    assert next_words("completion", "") == ["bash", "zsh", "fish"]
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        demo_mode(*command.split(), "--help")
+    assert ended.value.code == 0
+    assert EXAMPLES[command].rstrip() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("onn voice", "invalid choice: 'onn'"),
+        ("on voice --replicas many", "invalid int value: 'many'"),
+        ("plan --days 0", "'0' is not a number from 1 on"),
+        ("plan --days 4000", "4000 is more than three years"),
+        ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
+        ("rehearse voice auth", "unrecognized arguments: auth"),
+        ("", "the following arguments are required: COMMAND"),
+    ],
+)
+def test_what_is_not_understood_is_one_sentence_and_code_2(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        demo_mode(*words.split())
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said in error
+    assert error.count("\n") == 1
+    assert "--help`" in error
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (401, "Unauthorized", "log in again"),
+        (403, '{"message": "pods is forbidden"}', "you have no permission: pods is forbidden"),
+        (404, "404 page not found", "this cluster knows no WarmPool"),
+        (422, '{"message": "spec is odd"}', "the API server refused: spec is odd; correct that"),
+        (502, "dial tcp: connection refused", "the API server does not answer: dial tcp"),
+    ],
+)
+def test_each_refusal_of_the_api_has_its_next_step(status: int, body: str, sentence: str):
+    assert sentence in str(explain(status, body))
+
+
+def test_an_object_that_is_missing_is_told_from_a_missing_crd():
+    assert isinstance(explain(404, '{"message": "warmpools \\"x\\" not found"}'), NotFoundError)
+    assert not isinstance(explain(404, "404 page not found"), NotFoundError)
+    assert isinstance(explain(500, ""), DemoModeError)
+
+
+def test_without_kubectl_it_says_what_to_install(tmp_path: Path):
+    ran = demo_mode("status", "-n", "x", kubectl=str(tmp_path / "kubectl"))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "error: kubectl was not found; install it, or put it on the PATH, and try again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'error: exec plugin: no such login' >&2; exit 1", "exec plugin: no such login"),
+        ("exit 1", "kubectl ended without a word"),
+    ],
+)
+def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: str):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\n{script}\n")
+    kubectl.chmod(0o755)
+    ran = demo_mode("status", "-n", "x", kubectl=str(kubectl))
+    assert (ran.code, ran.out) == (1, "")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_proxy_that_dies_is_reported(tmp_path: Path):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho Starting to serve on nowhere\n")
+    kubectl.chmod(0o755)
+    ran = demo_mode("status", "-n", "x", kubectl=str(kubectl))
+    assert "kubectl proxy does not answer" in ran.err

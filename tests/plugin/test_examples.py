@@ -1,0 +1,167 @@
+"""Every example of the help and of the documentation runs, against a real API server."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from plugin.apiserver import ROOT, Api
+from plugin.conftest import Shell
+
+from kotatsu_demo_mode.examples import EXAMPLES
+
+PAGES = ("docs/demo-mode.md", "operator/plugin/README.md", "README.md")
+
+
+def commands(text: str) -> list[str]:
+    return [
+        line.strip()
+        for line in re.findall(r"^ *((?:source <\()?kubectl demo-mode .*)$", text, re.MULTILINE)
+    ]
+
+
+def in_pages() -> list[str]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```\w*\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+            found += commands(block)
+    return found
+
+
+ALL = sorted({line for text in EXAMPLES.values() for line in commands(text)} | set(in_pages()))
+# A rehearsal needs pods that run: tests/e2e/test_demo_mode.py has them. Here it gets as far as the
+# parser and the pool.
+RUN = [line for line in ALL if " rehearse " not in line]
+
+
+@contextmanager
+def operator(api: Api) -> Iterator[None]:
+    """Says of every pool that it is Warm, whatever it is asked for."""
+    ended = threading.Event()
+
+    def say() -> None:
+        while not ended.is_set():
+            for pool in json.loads(api.kubectl("get", "warmpools", "-o", "json"))["items"]:
+                condition = {
+                    "type": "Warm",
+                    "status": "True",
+                    "reason": "Warm",
+                    "message": "5 of 5 replicas are Ready",
+                    "lastTransitionTime": "2026-11-24T00:00:00Z",
+                    "observedGeneration": pool["metadata"]["generation"],
+                }
+                api.set_status(
+                    pool["metadata"]["name"],
+                    phase="Warm",
+                    readyReplicas=5,
+                    desiredReplicas=5,
+                    conditions=[condition],
+                )
+            ended.wait(0.5)
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", RUN)
+def test_an_example_runs(api: Api, sh: Shell, line: str):
+    if "--wait" in line:
+        with operator(api):
+            assert " is Warm: 5 pods Ready" in sh.ok(line)
+    else:
+        sh.ok(line)
+
+
+def test_the_documentation_shows_every_command():
+    for command in EXAMPLES:
+        assert any(f"kubectl demo-mode {command}" in line for line in in_pages()), command
+
+
+def test_every_example_of_a_rehearsal_is_understood():
+    import shlex
+
+    from kotatsu_demo_mode.cli import parser
+
+    for line in ALL:
+        if " rehearse " in line:
+            options = parser().parse_args(shlex.split(line, comments=True)[2:])
+            assert options.pools == "voice"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_a_rehearsal_through_a_url_passes_and_leaves_no_override(api: Api, sh: Shell):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with operator(api):
+            url = f"http://127.0.0.1:{server.server_address[1]}/"
+            words = f"--url {url} --warm-only --force --requests 8 --concurrency 2"
+            out = sh.ok(f"kubectl demo-mode rehearse auth {words} -o json")
+            failing = sh(f"kubectl demo-mode rehearse auth {words} --max-p95 0s")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    report = json.loads(out)
+    assert (report["load"]["requests"], report["load"]["errors"]) == (8, 0)
+    assert failing.returncode == 1
+    assert "p95 was" in failing.stdout
+    assert "override" not in api.get("warmpool", "auth")["spec"]
+
+
+@pytest.mark.slow
+def test_kubectl_finds_the_plugin_and_completes_it(api: Api, sh: Shell):
+    assert "kubectl-demo_mode" in sh("kubectl plugin list").stdout
+    assert sh.ok("kubectl __complete demo-mode off vo 2>/dev/null").splitlines()[0] == "voice"
+    loaded = "source <(kubectl demo-mode completion bash)"
+    words = 'COMP_WORDS=(kubectl-demo_mode on v); COMP_CWORD=2; _kubectl_demo_mode; echo "${COMPREPLY[@]}"'  # noqa: E501
+    assert sh.ok(f"{loaded}; {words}").strip() == "voice"
+
+
+def test_help_appears_in_a_fifth_of_a_second():
+    """The processor's time is measured, not the wall's: the machine may be busy."""
+    import resource
+
+    program = ROOT / ".venv/bin/kubectl-demo_mode"
+    used = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([program, "on", "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(used) < 0.2
+
+
+def test_a_year_of_windows_is_planned_in_three_tenths_of_a_second(tmp_path):
+    from plugin.kit import EVENINGS, PITCH, demo_mode, deployment, manifest, write_manifest
+
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, EVENINGS]), deployment())
+    used = []
+    for _ in range(3):
+        begin = time.process_time()
+        ran = demo_mode("plan", "-f", file, "--days", "366", "-o", "json")
+        used.append(time.process_time() - begin)
+        assert len(ran.json) > 700
+    assert min(used) < 0.3

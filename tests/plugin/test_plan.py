@@ -1,0 +1,141 @@
+"""kubectl demo-mode plan: the table, the chart and the records, without a cluster."""
+
+from pathlib import Path
+
+import pytest
+from plugin.kit import EVENINGS, PITCH, cron, demo_mode, deployment, manifest, once, write_manifest
+
+GOLDEN = """\
+voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early
+
+AT                        POOL   KIND     WINDOW       PODS  COST       NOTE
+Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5     0.15 JPY
+Wed 2026-11-25 10:00 JST  voice  open     final-pitch  5     18.44 JPY
+Wed 2026-11-25 12:00 JST  voice  close    final-pitch  0     0.00 JPY
+Wed 2026-11-25 17:59 JST  voice  prewarm  rehearsal    2     0.06 JPY
+Wed 2026-11-25 18:00 JST  voice  open     rehearsal    2     5.53 JPY
+Wed 2026-11-25 19:30 JST  voice  close    rehearsal    0     0.00 JPY
+
+voice                █████████                     ▄▄▄▄▄▄▄                                       5
+       |06:00     |09:00     |12:00     |15:00     |18:00     |21:00     |11-26     |03:00
+voice: 13.1 pod hours, 24.18 JPY
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    pool = manifest(windows=[PITCH, EVENINGS], prewarm={"lead": "1m"})
+    return write_manifest(tmp_path / "pool.yaml", pool, deployment())
+
+
+def test_the_plan_of_a_day(file: str):
+    ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == GOLDEN
+
+
+def test_the_records_have_times_in_rfc_3339_with_the_pools_offset(file: str):
+    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json
+    assert found[:3] == [
+        {
+            "at": "2026-11-25T09:59:00+09:00",
+            "pool": "voice",
+            "kind": "prewarm",
+            "window": "final-pitch",
+            "replicas": 5,
+            "cost": 0.153646,
+        },
+        {
+            "at": "2026-11-25T10:00:00+09:00",
+            "pool": "voice",
+            "kind": "open",
+            "window": "final-pitch",
+            "replicas": 5,
+            "cost": 18.4375,
+        },
+        {
+            "at": "2026-11-25T12:00:00+09:00",
+            "pool": "voice",
+            "kind": "close",
+            "window": "final-pitch",
+            "replicas": 0,
+            "cost": 0.0,
+        },
+    ]
+
+
+def test_yaml_says_the_same(file: str):
+    import yaml
+
+    as_yaml = demo_mode("plan", "-f", file, "-o", "yaml").out
+    assert yaml.safe_load(as_yaml) == demo_mode("plan", "-f", file, "-o", "json").json
+
+
+def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
+    words = ("--from", "2026-11-25T11:00", "--to", "2026-11-25T18:00:01")
+    found = demo_mode("plan", "-f", file, *words, "-o", "json").json
+    assert [(r["kind"], r["at"]) for r in found] == [
+        ("close", "2026-11-25T12:00:00+09:00"),
+        ("prewarm", "2026-11-25T17:59:00+09:00"),
+        ("open", "2026-11-25T18:00:00+09:00"),
+    ]
+    out = demo_mode("plan", "-f", file, *words).out
+    assert "final-pitch asks for 5 pods already" in out
+
+
+def test_the_window_that_wins_is_named_where_two_overlap(tmp_path: Path):
+    talk = once("talk", "2026-11-25T11:00", "2026-11-25T13:00", 2)
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, talk]))
+    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines if "talk" in line] == [
+        "final-pitch wins",
+        "final-pitch wins",
+        "talk stays",
+        "-",
+    ]
+
+
+def test_a_start_that_the_clocks_skip_is_named(tmp_path: Path):
+    night = cron("night", "30 2 * * *", "1h")
+    pool = manifest(timeZone="Europe/Berlin", windows=[night])
+    file = write_manifest(tmp_path / "p.json", pool)
+    out = demo_mode("plan", "-f", file, "--from", "2026-03-29T00:00", "--days", "1").out
+    assert "its start does not exist that day: clocks go forward, so it opens at 03:00" in out
+
+
+def test_several_pools_are_in_one_order_of_time(tmp_path: Path):
+    other = manifest("auth", windows=[once("check", "2026-11-25T09:00", "2026-11-25T11:00", 1)])
+    file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]), other)
+    found = demo_mode("plan", "-f", file, "-o", "json").json
+    assert [r["pool"] for r in found] == ["auth", "auth", "voice", "voice", "auth", "voice"]
+    only = demo_mode("plan", "auth", "-f", file, "-o", "json").json
+    assert {r["pool"] for r in only} == {"auth"}
+
+
+def test_a_pool_without_windows_has_nothing_to_come(tmp_path: Path):
+    file = write_manifest(tmp_path / "p.json", manifest())
+    ran = demo_mode("plan", "-f", file)
+    assert ran.code == 0
+    assert "No transition in this time." in ran.out
+
+
+def test_a_manifest_comes_from_stdin_too(file: str):
+    ran = demo_mode("plan", "-f", "-", "-o", "json", stdin=Path(file).read_text())
+    assert ran.json == demo_mode("plan", "-f", file, "-o", "json").json
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--to", "2026-11-20T00:00"], "--to is not after --from; give a later --to"),
+        (["--to", "2036-11-20T00:00"], "longer than three years"),
+        (["--from", "soon"], "--from: 'soon' is not a time; write it like 18:30"),
+        (["auth"], "has no WarmPool auth; it has voice"),
+    ],
+)
+def test_what_cannot_be_planned_has_a_sentence(file: str, words: list[str], sentence: str):
+    ran = demo_mode("plan", "-f", file, *words)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: ")
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1

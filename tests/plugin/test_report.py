@@ -1,0 +1,98 @@
+"""The verdict of a rehearsal, and when one is refused."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from plugin.kit import NOW, PITCH, pool
+
+from kotatsu_demo_mode.rehearse import refusal, rehearsed
+from kotatsu_demo_mode.report import Answer, Report
+
+GOOD = Report(
+    pool="voice",
+    route="Service voice, from a pod in demo",
+    window="final-pitch",
+    replicas=5,
+    cold=Answer(1.82, 200),
+    ready_seconds=14.2,
+    lead=timedelta(seconds=18),
+    load=[Answer(0.1 + n / 100, 200) for n in range(20)],
+    load_seconds=0.9,
+    concurrency=4,
+)
+
+
+def test_a_good_rehearsal_in_words():
+    assert GOOD.passed
+    assert GOOD.text() == [
+        "voice: rehearsal of final-pitch",
+        "  route      Service voice, from a pod in demo",
+        "  cold wake  1.82 s",
+        "  5 Ready    14.2 s (pods start 18 s before a window)",
+        "  requests   20, 4 at once, in 0.90 s",
+        "  p50        190.0 ms",
+        "  p95        280.0 ms",
+        "  errors     0",
+        "The demo would have gone well. The pool is back on its schedule.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "failure"),
+    [
+        ({"cold": Answer(45.0, 503)}, "the request to the sleeping pool was not answered: status"),
+        ({"cold": Answer(1.0, 0, "ConnectionRefusedError: x")}, "not answered: ConnectionRefused"),
+        ({"ready_seconds": 30.0}, "final-pitch would have opened cold: its pods took 30.0 s"),
+        ({"load": [Answer(0.1, 200), Answer(0.1, 500)]}, "1 of 2 requests failed, the first with"),
+        ({"max_p95": timedelta(milliseconds=200)}, "p95 was 0.280 s, and 0.2 s is the most"),
+    ],
+)
+def test_each_thing_that_would_have_gone_wrong_is_named(change: dict[str, Any], failure: str):
+    report = replace(GOOD, **change)
+    assert not report.passed
+    assert failure in report.text()[-1]
+    assert report.record()["passed"] is False
+
+
+def test_slow_pods_matter_only_to_a_window():
+    assert replace(GOOD, window="", ready_seconds=30.0).passed
+
+
+IDLE = {"phase": "Asleep", "lastActive": "2026-11-24T20:59:30Z"}
+
+
+@pytest.mark.parametrize(
+    ("status", "spec", "why"),
+    [
+        (IDLE, {"windows": [PITCH]}, ""),
+        (IDLE | {"phase": "Warm"}, {}, "it had a request 30s ago"),
+        (
+            IDLE,
+            {"override": {"mode": "Warm", "until": "2026-11-24T22:00:00Z", "by": "ann"}},
+            "an override by ann holds until 07:00",
+        ),
+        (
+            IDLE,
+            {"windows": [PITCH | {"start": "2026-11-25T05:00"}]},
+            "window final-pitch is open or warming up",
+        ),
+        (
+            IDLE,
+            {"windows": [PITCH | {"start": "2026-11-25T06:10"}]},
+            "window final-pitch begins to warm up in 8m 52s",
+        ),
+    ],
+)
+def test_a_pool_that_somebody_needs_is_not_rehearsed(
+    status: dict[str, Any], spec: dict[str, Any], why: str
+):
+    assert refusal(pool(status=status, **spec), NOW) == why
+
+
+def test_the_rehearsal_is_for_the_next_window():
+    coming = rehearsed(pool(windows=[PITCH]), NOW)
+    assert coming is not None
+    assert (coming.window, coming.replicas) == ("final-pitch", 5)
+    assert rehearsed(pool(), NOW) is None
