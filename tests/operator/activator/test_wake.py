@@ -12,7 +12,7 @@ import pytest
 from kotatsu_operator.activator import probe, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
-from tests.operator.activator.house import READYZ, House, Pod, pool
+from tests.operator.activator.house import House, Pod, pool
 from tests.operator.cluster import eventually, pod, service
 
 pytestmark = pytest.mark.timeout(20)
