@@ -745,7 +745,7 @@ async def test_awake_pools_are_asked_less_often_the_more_there_are():
     assert day.due == day.now + timedelta(seconds=2)
     day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
     await day.settle()
-    assert day.due == day.now + timedelta(seconds=10)
+    assert day.due == day.now + timedelta(seconds=20)
 
 
 # --- route Always ---

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 BEAT = timedelta(seconds=2)
 """How often an awake pool's pods are asked what they are doing."""
 
-BEATS_PER_SECOND = 100
+BEATS_PER_SECOND = 50
 """Awake pools are asked less often where there are so many that asking would take a core: whatever
 happens to them by itself (pods, edits, announcements) is seen at once all the same."""
 
