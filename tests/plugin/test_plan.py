@@ -103,6 +103,13 @@ def test_a_start_that_the_clocks_skip_is_named(tmp_path: Path):
     assert "its start does not exist that day: clocks go forward, so it opens at 03:00" in out
 
 
+def test_a_window_that_lies_wholly_in_a_gap_of_the_clock_is_named(tmp_path: Path):
+    lost = once("lost", "2026-03-29T02:10", "2026-03-29T02:50", 1)
+    file = write_manifest(tmp_path / "p.json", manifest(timeZone="Europe/Berlin", windows=[lost]))
+    out = demo_mode("plan", "-f", file, "--from", "2026-03-29T00:00", "--days", "1").out
+    assert "window lost never opens" in out
+
+
 def test_several_pools_are_in_one_order_of_time(tmp_path: Path):
     other = manifest("auth", windows=[once("check", "2026-11-25T09:00", "2026-11-25T11:00", 1)])
     file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]), other)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.core.clock_changes import dropped
+
 from .chart import chart
 from .errors import DemoModeError
 from .money import amount, number
@@ -147,6 +149,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
         lines.append(f"{name}: an override ({override.mode}) holds until {until}")
     if t.first.floor:
         lines.append(f"{name}: {t.first.window} asks for {t.first.floor} pods already")
+    lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended, so none of this happens until spec.suspend is false")
     return lines
