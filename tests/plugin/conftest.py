@@ -3,11 +3,24 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from plugin.apiserver import ROOT, Api, find_binaries, serve
-from plugin.kit import EVENINGS, PITCH, deployment, manifest, write_manifest
+from plugin.kit import cron, deployment, manifest, once, write_manifest
+
+
+def far_windows() -> list[dict[str, Any]]:
+    """Windows that don't open within the next hours, whenever the tests run: the clock is real."""
+    far = datetime.now(ZoneInfo("Asia/Tokyo")) + timedelta(hours=12)
+    day = far.date() + timedelta(days=2)
+    return [
+        once("final-pitch", f"{day}T10:00", f"{day}T12:00", 5),
+        cron("rehearsal", f"0 {far.hour} * * *", "90m", 2),
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +39,8 @@ def api(server: Api) -> Api:
     server.kubectl("delete", "warmpools,deployments", "--all", "-n", "demo")
     objects = [
         deployment(),
-        manifest(windows=[PITCH, EVENINGS]),
-        manifest("auth", windows=[EVENINGS]),
+        manifest(windows=far_windows()),
+        manifest("auth", windows=far_windows()[1:]),
     ]
     server.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(o) for o in objects))
     return server
@@ -73,5 +86,5 @@ class Shell:
 @pytest.fixture
 def sh(api: Api, tmp_path: Path) -> Shell:
     """A shell that talks to the API server."""
-    write_manifest(tmp_path / "pool.yaml", manifest(windows=[PITCH]), deployment())
+    write_manifest(tmp_path / "pool.yaml", manifest(windows=far_windows()[:1]), deployment())
     return Shell(api, tmp_path)
