@@ -104,6 +104,11 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
         (second.PATH, app.address),
         (second.PATH, f"{SECOND_IP}:{port}"),
     ]
+    # The Service is new to both kube-proxies, and so is its node port.
+    for namespace, address in ways:
+        while not await answers(app, address, namespace):
+            await asyncio.sleep(0.2)
+    await asyncio.sleep(SETTLED)
     async with contextlib.AsyncExitStack() as running:
         streams = [
             await running.enter_async_context(
