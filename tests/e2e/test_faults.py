@@ -249,7 +249,9 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     """Also a window opens meanwhile: as late as the outage makes it, and it says so."""
     warm = await make_app("warm", scaling={"idleAfter": "10m", "maxReplicas": 1})
     brief = await make_app("brief", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "5s"})
-    patient = await make_app("patient", scaling={"idleAfter": "4s"}, wake={"holdTimeout": "2m"})
+    patient = await make_app(
+        "patient", scaling={"idleAfter": "4s"}, wake={"holdTimeout": f"{OUTAGE + 120:.0f}s"}
+    )
     window = await make_app("window", scaling={"idleAfter": "4s"}, prewarm={"lead": "4s"})
     for app in (brief, patient, window):
         await app.asleep()
@@ -266,7 +268,7 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
         # kube-proxy may be half a minute late to hear of its return.
         await asyncio.to_thread(node.kill, "kube-apiserver")
         stopped = time.monotonic()
-        async with httpx.AsyncClient(timeout=120 + OUTAGE, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=180 + OUTAGE, trust_env=False) as http:
             waiting = [asyncio.create_task(patient.send(http)) for _ in range(5)]
             for response in await asyncio.gather(
                 *(http.post(brief.url, params={"request_id": "in vain"}) for _ in range(5))
