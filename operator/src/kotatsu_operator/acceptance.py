@@ -64,13 +64,13 @@ def judge_runtime(case: Case) -> Refusal | None:
 
 def judge_claim(case: Case) -> Refusal | None:
     """Of the pools that name one target, the oldest has it."""
-    claimants = case.claimants
-    if not claimants or claimants[0] == case.key:
+    older = case.older(case.claimants)
+    if not older:
         return None
     return Refusal(
         "TargetClaimed",
         f"{case.spec.target.kind} {case.spec.target.name} already belongs to the older WarmPool "
-        f"{claimants[0][1]}: delete one of the two or give this one another targetRef",
+        f"{older}: delete one of the two or give this one another targetRef",
     )
 
 

@@ -47,6 +47,11 @@ class Case:
             return self.world.pools_of_knative_service(target)
         return self.world.pools_of_deployment(target)
 
+    def older(self, claimants: list[Key]) -> str:
+        """Of the pools that name one thing, the one that has it before this one; empty for none."""
+        is_mine = not claimants or claimants[0] == self.key
+        return "" if is_mine else claimants[0][1]
+
     @property
     def service(self) -> Object | None:
         """The Service whose clients wake the pool."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from .core.activity import UNKNOWN_LIMIT
 from .core.spec import PoolSpec
-from .core.state import Decision, Note, Observation, Phase
+from .core.state import Decision, Note, Observation
 from .status import Status, condition, stamp
 
 SAY_AFTER = timedelta(seconds=10)
@@ -40,7 +40,7 @@ def target_conditions(
 def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Status:
     memory = decision.memory
     since = memory.unknown_since
-    if memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+    if memory.phase.is_asleep:
         return condition("DemandKnown", True, "Asleep", "nobody is asked while the pool sleeps")
     if since is None or now - since < SAY_AFTER:
         return condition("DemandKnown", True, "Known", "every pod tells what it serves")

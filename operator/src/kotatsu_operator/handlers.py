@@ -1,7 +1,7 @@
 """What kopf calls: events go into the world, and the pools they concern are looked at."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -37,29 +37,15 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     # kopf calls the index functions for all that it lists before it lets any event handler run: no
     # pool is judged by half a world. It calls them for each later change too, before the event
     # handlers, which only forget and touch. (They return nothing: kopf keeps no index of its own.)
-    @kopf.index("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
-    async def know_pool(body: kopf.Body, **_: Any) -> None:
-        world.keep_pool(dict(body))
-
-    @kopf.index("apps", "v1", "deployments", registry=registry)
-    async def know_deployment(body: kopf.Body, **_: Any) -> None:
-        world.keep_deployment(dict(body))
-
-    @kopf.index("", "v1", "pods", registry=registry)
-    async def know_pod(body: kopf.Body, **_: Any) -> None:
-        world.keep_pod(dict(body))
-
-    @kopf.index("discovery.k8s.io", "v1", "endpointslices", registry=registry)
-    async def know_slice(body: kopf.Body, **_: Any) -> None:
-        world.keep_slice(dict(body))
-
-    @kopf.index("", "v1", "services", registry=registry)
-    async def know_service(body: kopf.Body, **_: Any) -> None:
-        world.keep_service(dict(body))
-
-    @kopf.index("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
-    async def know_autoscaler(body: kopf.Body, **_: Any) -> None:
-        world.keep_autoscaler(dict(body))
+    for group, version, plural, keep in (
+        ("kotatsu.dev", "v1alpha1", "warmpools", world.keep_pool),
+        ("apps", "v1", "deployments", world.keep_deployment),
+        ("", "v1", "pods", world.keep_pod),
+        ("discovery.k8s.io", "v1", "endpointslices", world.keep_slice),
+        ("", "v1", "services", world.keep_service),
+        ("autoscaling", "v2", "horizontalpodautoscalers", world.keep_autoscaler),
+    ):
+        kopf.index(group, version, plural, id=plural, registry=registry)(_keeper(keep))
 
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
@@ -116,6 +102,13 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
             planner.touch(pool)
 
     return registry
+
+
+def _keeper(keep: Callable[[Object], object]) -> Any:
+    async def know(body: kopf.Body, **_: Any) -> None:
+        keep(dict(body))
+
+    return know
 
 
 def _object(event: kopf.RawEvent) -> Object:

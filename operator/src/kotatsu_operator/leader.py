@@ -152,10 +152,7 @@ class Elector:
         self._standing = Standing()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                obj = await self._read()
-                lease = None if obj is None else election.read_spec(obj.get("spec") or {})
-                if lease is not None and lease.holder == self.me:
-                    await self._write(obj, election.released(lease, datetime.now(UTC)))
+                if await let_go(self._kube, self._namespace, self.me):
                     log.info("let go of the Lease")
         except (ConflictError, NotFoundError):
             pass
@@ -179,6 +176,20 @@ class Elector:
             await self._kube.replace(LeaseKind, self._namespace, {**before, "spec": spec})
         except NotFoundError as error:
             raise ConflictError(str(error)) from None
+
+
+async def let_go(kube: Kube, namespace: str, holder: str) -> bool:
+    """Release the Lease if it is this holder's; whether it was.
+
+    Raises ConflictError, NotFoundError.
+    """
+    obj = await kube.get(LeaseKind, namespace, LEASE_NAME)
+    lease = election.read_spec(obj.get("spec") or {})
+    if lease.holder != holder:
+        return False
+    spec = election.write_spec(election.released(lease, datetime.now(UTC)))
+    await kube.replace(LeaseKind, namespace, {**obj, "spec": spec})
+    return True
 
 
 async def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -17,7 +17,7 @@ from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
 from .core.spec import PoolSpec, RouteMode
-from .core.state import Decision, Demand, Memory, Note, Observation, Phase
+from .core.state import Decision, Demand, Memory, Note, Observation
 from .events import Events
 from .hpa import read_autoscaler
 from .knative import floor as knative
@@ -161,11 +161,10 @@ class Reconciler:
             return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
         deployment, autoscaler = judged.deployment, judged.autoscaler
         replicas = int(deployment["spec"].get("replicas", 1))
-        if replicas > 0 and memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+        if replicas > 0 and memory.phase.is_asleep:
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
-        awake = memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
-        demand = await self.demand(key, spec, pods) if awake else Demand()
+        demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
         ticket = moment((status.get("demand") or {}).get("at"))
         return Observation(
             replicas=replicas,
@@ -258,7 +257,7 @@ class Reconciler:
             return decision.recheck
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
-        awake = decision.memory.phase in (Phase.WARMING, Phase.WARM, Phase.DRAINING)
+        awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         return min(decision.recheck, now + self._beat) if awake else decision.recheck
 

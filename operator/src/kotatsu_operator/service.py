@@ -35,12 +35,12 @@ def judge_service(case: Case) -> Refusal | None:
 
 
 def _claim(case: Case) -> Refusal | None:
-    claimants = case.world.pools_of_service((case.namespace, case.spec.service))
-    if not claimants or claimants[0] == case.key:
+    older = case.older(case.world.pools_of_service((case.namespace, case.spec.service)))
+    if not older:
         return None
     return Refusal(
         "ServiceClaimed",
-        f"Service {case.spec.service} already belongs to the older WarmPool {claimants[0][1]}: "
+        f"Service {case.spec.service} already belongs to the older WarmPool {older}: "
         "delete one of the two or name another Service in spec.service",
     )
 

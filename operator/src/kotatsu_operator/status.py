@@ -258,7 +258,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     rightly has no pods.
     """
     phase = decision.memory.phase
-    asleep = phase in (Phase.ASLEEP, Phase.SLEEPING)
+    asleep = phase.is_asleep
     no_activator = seen.acknowledged is None
     if asleep and no_activator:
         ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)

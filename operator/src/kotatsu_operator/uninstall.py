@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -18,7 +18,7 @@ from kotatsu_common import logs
 from kotatsu_common.settings import command
 
 from .core import lease as election
-from .core.durations import parse_duration
+from .core.durations import seconds_of
 from .core.records import OWED, Entry, entry_of
 from .core.spec import OnDelete, RouteMode
 from .core.state import Phase, Route
@@ -33,7 +33,7 @@ from .kube import (
     WarmPool,
 )
 from .kube import Lease as LeaseKind
-from .leader import LEASE_NAME
+from .leader import LEASE_NAME, let_go
 from .records import Records
 from .restore import restore_replicas, steps
 from .settings import UninstallSettings, quiet_libraries
@@ -96,7 +96,7 @@ class Uninstall:
         finally:
             await _end(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
-                await self._release()
+                await let_go(self.kube, self.lease_namespace, HOLDER)
         self.say("done: no Service needs Kotatsu any more; WarmPools and their CRD stay")
 
     # --- the Lease ---
@@ -118,13 +118,6 @@ class Uninstall:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 6)
             await self._trying(self._take_lease)
-
-    async def _release(self) -> None:
-        obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
-        lease = election.read_spec(obj.get("spec") or {})
-        if lease.holder == HOLDER:
-            spec = election.write_spec(election.released(lease, datetime.now(UTC)))
-            await self.kube.replace(LeaseKind, self.lease_namespace, {**obj, "spec": spec})
 
     async def _delete_lease(self) -> None:
         # Operators that still run have seen whose it was and wait; one installed anew need not.
@@ -230,7 +223,7 @@ class Uninstall:
         await self._until(self._in_path, "waiting for activators to leave the path")
         # The kube-proxies hear of it a moment later: until then the activators must run.
         settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
-        await asyncio.sleep(max(_seconds(d.get("routeSettle", "5s")) for d in settles))
+        await asyncio.sleep(max(seconds_of(d.get("routeSettle", "5s"), 5.0) for d in settles))
 
     async def _in_path(self) -> str:
         for namespace in {key[0] for key in self._awake}:
@@ -275,13 +268,6 @@ def _unknown(status: Object, message: str) -> list[Object]:
         c if c["type"] == "Accepted" else c | told | {"lastTransitionTime": now}
         for c in status.get("conditions") or ()
     ]
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text) / timedelta(seconds=1)
-    except ValueError:
-        return 5.0
 
 
 async def _end(task: asyncio.Task[Any] | None) -> None:

@@ -26,8 +26,7 @@ class SpentBudget:
 
     def retry_after(self, phase: Phase, now: datetime) -> int:
         """Seconds after which to ask again; 0 when the pool may be woken now."""
-        is_asleep = phase in (Phase.ASLEEP, Phase.SLEEPING)
-        if not is_asleep or (self.warm_until is not None and now < self.warm_until):
+        if not phase.is_asleep or (self.warm_until is not None and now < self.warm_until):
             return 0
         left = -((now - self.until) // timedelta(seconds=1))  # rounded up
         return min(max(left, 0), _LONGEST_RETRY)

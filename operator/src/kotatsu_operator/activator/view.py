@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
-from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.durations import seconds_of
 from kotatsu_operator.core.spec import RouteMode
 from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.kube import Object
@@ -60,12 +59,12 @@ def pool_view(obj: Object) -> Pool:
         # Knative has an activator of its own.
         accepted=conditions.get("Accepted") == "True"
         and spec["targetRef"].get("kind") != "Service",
-        hold_timeout=_seconds(wake.get("holdTimeout", "45s"), 45.0),
+        hold_timeout=seconds_of(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(
             wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
-        settle=_seconds(drain.get("routeSettle", "5s"), 5.0),
+        settle=seconds_of(drain.get("routeSettle", "5s"), 5.0),
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
@@ -74,13 +73,6 @@ def pool_view(obj: Object) -> Pool:
 
 def _deleted(pool: Pool) -> Pool:
     return replace(pool, deleted=True, route=Route.NATIVE)
-
-
-def _seconds(text: str, default: float) -> float:
-    try:
-        return parse_duration(text) / timedelta(seconds=1)
-    except ValueError:
-        return default
 
 
 @dataclass

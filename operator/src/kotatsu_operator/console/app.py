@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from kotatsu_common.pages import PageFiles, page_headers
 from kotatsu_operator.status import stamp
@@ -52,10 +52,10 @@ def create_console(board: Board, clock: Callable[[], datetime]) -> FastAPI:
         return JSONResponse(now, headers={"Cache-Control": "no-store"})
 
     @app.get("/api/changes")
-    async def changes() -> StreamingResponse:
+    async def changes() -> Response:
         """Every pool, then those that change, as server-sent events."""
         if watching >= VIEWERS:
-            return StreamingResponse(iter(()), status_code=503, headers={"Retry-After": "30"})
+            return Response(status_code=503, headers={"Retry-After": "30"})
         return StreamingResponse(
             follow(),
             media_type="text/event-stream",

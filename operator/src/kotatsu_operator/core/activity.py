@@ -34,7 +34,7 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
     """Note whether an Asleep override has been carried out: the scale has been 0 since it came."""
     if override is None or override.mode is not OverrideMode.ASLEEP:
         return memory
-    if memory.phase in (Phase.ASLEEP, Phase.SLEEPING) and seen.replicas == 0:
+    if memory.phase.is_asleep and seen.replicas == 0:
         return replace(memory, override_done=True)
     if memory.phase is Phase.SLEEPING and not is_announced(memory, seen):
         # The operator ended before it lowered the scale.

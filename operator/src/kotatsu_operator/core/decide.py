@@ -92,9 +92,6 @@ def decide(
     excused = is_new or resumed or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     return Decision(
-        override=None
-        if override is None
-        else (override.mode.value, override_end(override, memory)),
         memory=memory,
         replicas=replicas,
         recheck=_recheck(spec, memory, plan, override, now, allowed.recheck),
@@ -107,6 +104,9 @@ def decide(
         notes=(*notes, *opening_notes),
         outcomes=outcomes,
         claim=plan.claim,
+        override=None
+        if override is None
+        else (override.mode.value, override_end(override, memory)),
     )
 
 
@@ -158,7 +158,7 @@ def _recheck(
         times.append(plan.next.at)
     if override is not None:
         times.append(override_end(override, memory))
-    if memory.phase not in (Phase.ASLEEP, Phase.SLEEPING):
+    if not memory.phase.is_asleep:
         end = idle_at(spec, memory, now)
         times += [end - spec.drain.route_settle - PRE_DRAIN, end]
     if memory.phase is Phase.DRAINING and memory.acknowledged_at is not None:

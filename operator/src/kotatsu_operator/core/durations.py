@@ -22,6 +22,14 @@ def parse_duration(text: str) -> timedelta:
     raise ValueError(f"{text!r} is not a duration: write it like 90s, 2m or 1h30m")
 
 
+def seconds_of(text: str, default: float) -> float:
+    """A duration in seconds; the default for a text that is none (the schema lets none in)."""
+    try:
+        return parse_duration(text) / timedelta(seconds=1)
+    except ValueError:
+        return default
+
+
 def format_duration(duration: timedelta) -> str:
     """Write a duration the way `parse_duration` reads it, to the second (`1h30m`, `45s`)."""
     seconds = round(duration.total_seconds())

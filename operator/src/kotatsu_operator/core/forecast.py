@@ -18,7 +18,7 @@ from .activity import idle_at, in_force, override_end
 from .ledger import Ledger, money
 from .schedule import Window, occurrences
 from .spec import OverrideMode, PoolSpec
-from .state import Memory, Phase
+from .state import Memory
 
 _NOTHING = timedelta()
 
@@ -59,7 +59,7 @@ def forecast(
 
 def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     """When the pods there are now would be gone if nothing else needed them."""
-    if memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+    if memory.phase.is_asleep:
         return now
     return idle_at(spec, memory, now) + spec.drain.route_settle
 

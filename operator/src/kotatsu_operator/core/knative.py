@@ -93,7 +93,7 @@ def course(
             continue  # deleted, and its min-scale with it
         known = before.get(name)
         original = revision.min_scale if known is None else known.min_scale
-        own = revision.other_min_scale if original is None else _number(original)
+        own = revision.other_min_scale if original is None else scale_number(original)
         asked = share(floor, traffic.get(name, 0))
         if not revision.ready and known is None:
             asked = 0  # never started so far: pods would not make it Ready any sooner
@@ -112,7 +112,8 @@ def course(
     return Course(tuple(remember), tuple(patches), limited)
 
 
-def _number(text: str | None) -> int:
+def scale_number(text: str | None) -> int:
+    """The number in a scale annotation; 0 without one, or when it is none."""
     return int(text) if text is not None and text.isdecimal() else 0
 
 
@@ -159,7 +160,7 @@ class KnativeStep(Step):
         return self.memory, None, False, False, tuple(self.notes)
 
     def _hold(self) -> None:
-        if self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+        if self.memory.phase.is_asleep:
             self._wake(self.reason)
         else:
             self._stay()
@@ -168,7 +169,7 @@ class KnativeStep(Step):
         phase, reason = self.memory.phase, self.memory.reason
         if self.seen.replicas == 0:
             self._rest()
-        elif phase in (Phase.ASLEEP, Phase.SLEEPING):
+        elif phase.is_asleep:
             self._wake(Reason.DEMAND)
         elif phase is Phase.DRAINING:
             if self.memory.since is None or self.now >= self.memory.since + SCALE_DOWN:

@@ -71,7 +71,7 @@ class Step:
         """Return (memory, replicas, sleep, force, notes)."""
         replicas: int | None
         sleep = force = False
-        if self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING):
+        if self.memory.phase.is_asleep:
             replicas = self._asleep()
         elif self.memory.phase is Phase.DRAINING:
             replicas, sleep, force = self._draining()
@@ -184,7 +184,7 @@ class Step:
     def _name_the_budget(self) -> None:
         """A pool that the budget holds asleep says so, and no longer than that."""
         memory = self.memory
-        held = not self.allowed.begins and memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
+        held = not self.allowed.begins and memory.phase.is_asleep
         if held or memory.reason is Reason.BUDGET:
             kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
             self.memory = replace(memory, reason=kept)

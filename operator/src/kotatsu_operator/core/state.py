@@ -21,6 +21,11 @@ class Phase(StrEnum):
     DRAINING = "Draining"
     SLEEPING = "Sleeping"
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the scale is 0, or was just set to it; else the pool is awake or on its way."""
+        return self in (Phase.ASLEEP, Phase.SLEEPING)
+
 
 class Reason(StrEnum):
     """Why a pool is where it is."""

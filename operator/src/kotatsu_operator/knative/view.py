@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kotatsu_operator.core.knative import Kept, Revision
+from kotatsu_operator.core.knative import Kept, Revision, scale_number
 from kotatsu_operator.kube import Object, version_of
 from kotatsu_operator.views import Key, key_of
 
@@ -67,16 +67,14 @@ def revision_view(obj: Object) -> Revision:
         name=meta["name"],
         version=meta["resourceVersion"],
         min_scale=annotations.get(MIN_SCALE),
-        other_min_scale=_number(annotations.get(_OLD_SPELLING[MIN_SCALE])),
-        max_scale=_number(annotations.get(MAX_SCALE, annotations.get(_OLD_SPELLING[MAX_SCALE]))),
+        other_min_scale=scale_number(annotations.get(_OLD_SPELLING[MIN_SCALE])),
+        max_scale=scale_number(
+            annotations.get(MAX_SCALE, annotations.get(_OLD_SPELLING[MAX_SCALE]))
+        ),
         ready=ready_condition(obj).get("status") == "True",
         actual=int(status.get("actualReplicas", 0)),
         desired=int(status.get("desiredReplicas", 0)),
     )
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() else 0
 
 
 def ready_condition(obj: Object) -> Mapping[str, Any]:
