@@ -21,7 +21,7 @@ def panels() -> Iterator[Any]:
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
-    assert stale() == [], "make monitoring"
+    assert list(stale()) == [], "make monitoring"
 
 
 def test_there_are_the_four_dashboards() -> None:

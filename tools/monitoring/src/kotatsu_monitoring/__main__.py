@@ -23,13 +23,13 @@ def files() -> Mapping[Path, str]:
     return {**made, Path("docs/metrics.md"): reference()}
 
 
-def stale(root: Path = ROOT) -> list[Path]:
-    """The files that don't say what the code says."""
-    return [
-        path
+def stale(root: Path = ROOT) -> dict[Path, str]:
+    """What the files should say that don't say what the code says."""
+    return {
+        path: text
         for path, text in files().items()
         if not (root / path).exists() or (root / path).read_text() != text
-    ]
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
     checking = parser.parse_args(arguments).check
     old = stale()
-    for path in old:
+    for path, text in old.items():
         if checking:
             print(f"{path} is out of date: make monitoring", file=sys.stderr)
         else:
-            (ROOT / path).write_text(files()[path])
+            (ROOT / path).write_text(text)
             print(f"wrote {path}")
     return 1 if checking and old else 0
 

@@ -12,6 +12,15 @@ def _quantile(share: str, metric: str, by: str = "namespace, name", chosen: str 
     return f"histogram_quantile({share}, sum by ({by}{', ' * bool(by)}le) ({rate}))"
 
 
+def _spread(metric: str, by: str = "namespace, name", chosen: str = POOL) -> list[Query]:
+    """Median and 95th percentile; the last label of `by` names the line."""
+    legend = f"{{{{{by.rpartition(', ')[2]}}}}}"
+    return [
+        Query(_quantile("0.5", metric, by, chosen), f"{legend} p50"),
+        Query(_quantile("0.95", metric, by, chosen), f"{legend} p95"),
+    ]
+
+
 DEMO_DAY = (
     Panel(
         "Ready pods",
@@ -77,19 +86,13 @@ WAKE_PATH = (
         "Wake",
         "From raising the scale until a pod answers.",
         "s",
-        [
-            Query(_quantile("0.5", "kotatsu_activator_wake_duration_seconds"), "{{name}} p50"),
-            Query(_quantile("0.95", "kotatsu_activator_wake_duration_seconds"), "{{name}} p95"),
-        ],
+        _spread("kotatsu_activator_wake_duration_seconds"),
     ),
     Panel(
         "Wait of a held connection",
         "How long connections were held until they had a pod.",
         "s",
-        [
-            Query(_quantile("0.5", "kotatsu_activator_wait_seconds"), "{{name}} p50"),
-            Query(_quantile("0.95", "kotatsu_activator_wait_seconds"), "{{name}} p95"),
-        ],
+        _spread("kotatsu_activator_wait_seconds"),
     ),
     Panel(
         "Held and passed on",
@@ -156,14 +159,7 @@ VOICE = (
         "Time to speak a piece of text",
         "Time in the speech engine, without waiting for a turn.",
         "s",
-        [
-            Query(
-                _quantile("0.5", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p50"
-            ),
-            Query(
-                _quantile("0.95", "kotatsu_voice_synthesis_seconds", "engine", ""), "{{engine}} p95"
-            ),
-        ],
+        _spread("kotatsu_voice_synthesis_seconds", "engine", ""),
     ),
     Panel(
         "Real-time factor",

@@ -1,6 +1,7 @@
 """docs/metrics.md, made from the registries that the programs themselves fill."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -48,24 +49,50 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     }
 
 
-def metrics(registry: CollectorRegistry) -> Iterator[MetricWrapperBase]:
-    """The metrics of a registry, each once, in the order of their names."""
+@dataclass(frozen=True)
+class Metric:
+    """A metric as a program defines it, whether it has a value yet or not."""
+
+    name: str
+    """With `_total` for a counter."""
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names under which Prometheus has it."""
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
+
+
+def metrics(registry: CollectorRegistry) -> list[Metric]:
+    """The metrics of a registry, by name.
+
+    What has labels and no value yet is not among what the library's public ways tell.
+    """
     known: Mapping[Any, Iterable[str]] = registry._collector_to_names  # noqa: SLF001
-    yield from sorted(
-        (c for c in known if isinstance(c, MetricWrapperBase)),
-        key=lambda c: c._name,  # noqa: SLF001
-    )
+    found = [vars(c) | {"_type": c._type} for c in known if isinstance(c, MetricWrapperBase)]  # noqa: SLF001
+    return [
+        Metric(
+            name=m["_name"] + ("_total" if m["_type"] == "counter" else ""),
+            kind=m["_type"],
+            labels=tuple(m["_labelnames"]),
+            text=m["_documentation"].rstrip("."),
+        )
+        for m in sorted(found, key=lambda m: str(m["_name"]))
+    ]
 
 
 def names() -> set[str]:
     """Every series name that one of the programs exports."""
-    found: set[str] = set()
-    for registry in _registries().values():
-        for metric in metrics(registry):
-            name, kind = metric._name, str(metric._type)  # noqa: SLF001
-            suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-            found |= {f"{name}{suffix}" for suffix in suffixes.get(kind, ("",))}
-    return found
+    return {
+        name
+        for registry in _registries().values()
+        for metric in metrics(registry)
+        for name in metric.series
+    }
 
 
 def reference() -> str:
@@ -73,11 +100,9 @@ def reference() -> str:
     parts = [_INTRODUCTION]
     for title, registry in _registries().items():
         parts.append(f"## {title}\n\n| metric | type | labels | |\n|---|---|---|---|")
-        for metric in metrics(registry):
-            kind = metric._type  # noqa: SLF001
-            name = metric._name + ("_total" if kind == "counter" else "")  # noqa: SLF001
-            labels = ", ".join(metric._labelnames)  # noqa: SLF001
-            text = metric._documentation.rstrip(".")  # noqa: SLF001
-            parts.append(f"| `{name}` | {kind} | {labels} | {text} |")
+        parts += [
+            f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.text} |"
+            for m in metrics(registry)
+        ]
         parts.append("")
     return "\n".join(parts)
