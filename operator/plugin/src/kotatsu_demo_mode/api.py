@@ -83,7 +83,7 @@ class Api:
 
     def get(self, path: str, **query: str) -> Object:
         """Read an object or a list. Raises DemoModeError, NotFoundError."""
-        return self._call("GET", path, query)
+        return _object(self._request("GET", path, query))
 
     def text(self, path: str, **query: str) -> str:
         """Read what is not JSON, such as a pod's log."""
@@ -91,29 +91,19 @@ class Api:
 
     def create(self, path: str, body: Object) -> Object:
         """Make an object."""
-        return self._call("POST", path, {}, body)
+        return _object(self._request("POST", path, {}, body))
 
     def delete(self, path: str) -> None:
         """Delete an object; one that is gone already is no error."""
         try:
-            self._call("DELETE", path, {})
+            self._request("DELETE", path, {})
         except NotFoundError:
             return
 
     def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
         """Change an object as the field manager `demo-mode`. Raises ConflictError too."""
-        return self._call("PATCH", path, {"fieldManager": MANAGER, **query}, body, kind)
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Object | None = None,
-        kind: str = JSON,
-    ) -> Object:
-        answer: Object = json.loads(self._request(method, path, query, body, kind))
-        return answer
+        query = {"fieldManager": MANAGER, **query}
+        return _object(self._request("PATCH", path, query, body, kind))
 
     def _request(
         self,
@@ -175,6 +165,11 @@ class Api:
             raise DemoModeError(
                 "kubectl was not found; install it, or put it on the PATH, and try again"
             ) from None
+
+
+def _object(text: str) -> Object:
+    answer: Object = json.loads(text)
+    return answer
 
 
 def _kubectl_said(text: str) -> str:
