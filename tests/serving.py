@@ -16,10 +16,10 @@ class _Quiet(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve `app` on a free loopback port; yields its base URL."""
+def serving(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """Serve `app` on a loopback port (0: a free one); yields its base URL."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none"
+        app, host="127.0.0.1", port=port, log_config=None, access_log=False, ws="none"
     )
     server = _Quiet(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -16,7 +16,7 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.control_plane import ControlPlane, control_plane
+from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
@@ -28,6 +28,7 @@ from simulation.measure import (
     resident_mib,
 )
 
+USERS = dict.fromkeys(("operator", "editor", "kubelet"), ADMINISTRATORS)
 NAMESPACE = "default"
 CRD = Path(__file__).parents[2] / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
 _UNLEARNED = timedelta(seconds=68)
@@ -194,7 +195,7 @@ async def simulate(
 
     Raises TimeoutError when the operator does not keep up.
     """
-    with control_plane(Layout.from_environment(), ("operator", "editor", "kubelet")) as plane:
+    with control_plane(Layout.from_environment(), USERS) as plane:
         clients = {
             user: AsyncClient(KubeConfig.from_file(file)) for user, file in plane.users.items()
         }

@@ -20,10 +20,13 @@ from typing import Any
 import httpx
 import pytest
 from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
+from pages.kit import browser
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.kube import Kube
 from kotatsu_operator.operator import Operator
+
+__all__ = ["browser"]
 
 ROOT = Path(__file__).parents[2]
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"

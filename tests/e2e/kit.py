@@ -355,3 +355,19 @@ async def gather_ok(calls: list[Awaitable[Any]]) -> list[Any]:
     failed = [r for r in results if isinstance(r, BaseException)]
     assert not failed, f"{len(failed)} of {len(results)} failed, first: {failed[:3]!r}"
     return list(results)
+
+
+async def ten_forced_sleeps(app: App, recorder: str) -> None:
+    """Put an app to sleep ten times under a steady stream, which loses and repeats nothing."""
+    async with Stream(app) as stream:
+        for cycle in range(10):
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
+            app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
+            await eventually(
+                f"{cycle}: slept",
+                lambda: (app.status().get("override") or {}).get("done"),
+                within=90,
+            )
+    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
+    assert stream.done > 100
+    await acted_once(app, recorder)

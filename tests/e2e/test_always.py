@@ -8,13 +8,11 @@ import pytest
 from e2e.conftest import cluster_ip
 from e2e.kit import (
     App,
-    Stream,
     acted_once,
-    asleep_override,
     config_map,
-    eventually,
     gather_ok,
     pool,
+    ten_forced_sleeps,
     workload,
 )
 
@@ -69,24 +67,13 @@ async def test_a_request_that_takes_longer_than_idle_after_is_finished(make_alwa
 
 @pytest.mark.timeout(600)
 async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
-    make_always, platform, recorder
+    make_always, recorder
 ):
     app = await make_always(
         scaling={"idleAfter": "60s", "maxReplicas": 1},
         drain={"routeSettle": "2s", "timeout": "6s"},
     )
-    async with Stream(app) as stream:
-        for cycle in range(10):
-            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
-            platform.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
-            await eventually(
-                f"{cycle}: slept",
-                lambda: (app.status().get("override") or {}).get("done"),
-                within=90,
-            )
-    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
-    assert stream.done > 100
-    await acted_once(app, recorder)
+    await ten_forced_sleeps(app, recorder)
 
 
 async def test_an_idle_keep_alive_connection_keeps_nobody_awake(make_always):

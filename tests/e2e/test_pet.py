@@ -8,7 +8,7 @@ import httpx
 import pytest
 from e2e.conftest import built, cluster_ip, helm_install, install_platform
 from e2e.kit import App, eventually, gather_ok
-from pages.kit import DEVICES, NoBrowserError, launched, visiting
+from pages.kit import DEVICES, visiting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -85,21 +85,18 @@ async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(b
 
 
 @pytest.mark.parametrize("device", list(DEVICES))
-async def test_the_page_wakes_the_sleeping_bird_and_is_heard(device, base, pet):
-    try:
-        async with launched() as browser, visiting(browser, base, **DEVICES[device]) as visit:
-            await visit.page.click("#demo", timeout=60_000)
-            await visit.page.wait_for_selector("#room:not([hidden])", timeout=60_000)
-            await visit.until("document.querySelector('#ranking').children.length > 0", 30)
-            await visit.page.click("#speak")
-            await visit.page.wait_for_selector("#scene svg[data-mood=waking]")
-            await visit.screenshot(f"pet-waking-{device}")
-            await visit.until("document.querySelector('#audio').duration > 1", 60)
-            assert await visit.text("#credit")
-            assert await visit.accessibility() == []
-            await visit.screenshot(f"pet-awake-{device}")
-    except NoBrowserError as error:
-        pytest.skip(str(error))
+async def test_the_page_wakes_the_sleeping_bird_and_is_heard(device, base, pet, browser):
+    async with visiting(browser, base, **DEVICES[device]) as visit:
+        await visit.page.click("#demo", timeout=60_000)
+        await visit.page.wait_for_selector("#room:not([hidden])", timeout=60_000)
+        await visit.until("document.querySelector('#ranking').children.length > 0", 30)
+        await visit.page.click("#speak")
+        await visit.page.wait_for_selector("#scene svg[data-mood=waking]")
+        await visit.screenshot(f"pet-waking-{device}")
+        await visit.until("document.querySelector('#audio').duration > 1", 60)
+        assert await visit.text("#credit")
+        assert await visit.accessibility() == []
+        await visit.screenshot(f"pet-awake-{device}")
 
 
 async def test_feeding_through_a_killed_pod_loses_nothing_and_doubles_nothing(base, pet):

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok
+from e2e.kit import acted_once, eventually, gather_ok, ten_forced_sleeps
 
 from kotatsu_operator.sleep import SleepStep
 
@@ -13,24 +13,11 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.timeout(600)
-async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
-    make_app, platform, recorder
-):
+async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(make_app, recorder):
     app = await make_app(
         "cycles", scaling={"idleAfter": "60s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
     )
-    async with Stream(app) as stream:
-        for cycle in range(10):
-            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
-            platform.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
-            await eventually(
-                f"{cycle}: slept",
-                lambda: (app.status().get("override") or {}).get("done"),
-                within=90,
-            )
-    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
-    assert stream.done > 100
-    await acted_once(app, recorder)
+    await ten_forced_sleeps(app, recorder)
 
 
 class Injector:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from packages import CannotInstallError, install
+
 ROLE = "kotatsu"
 
 
@@ -54,20 +56,14 @@ def _find() -> Path | None:
 
 def _install() -> None:
     """Debian's package, without the server that it would start by itself."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise NoPostgresError("no initdb here, and only root on Debian can install postgresql")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"]
-    for command in (
-        ["apt-get", "update", "-q"],
-        [*install, "postgresql-common"],
-        ["sed", "-i", "$acreate_main_cluster = false", "/etc/postgresql-common/createcluster.conf"],
-        [*install, "postgresql"],
-    ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise NoPostgresError(f"{' '.join(command[:2])} failed: {''.join(last)}")
+    try:
+        install("postgresql-common")
+        settings = Path("/etc/postgresql-common/createcluster.conf")
+        with settings.open("a") as file:
+            file.write("create_main_cluster = false\n")
+        install("postgresql")
+    except CannotInstallError as error:
+        raise NoPostgresError(f"no initdb here, and {error}") from None
 
 
 def _user() -> pwd.struct_passwd | None:

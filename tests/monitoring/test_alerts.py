@@ -1,6 +1,5 @@
 """Alerts: tried by promtool itself, and each with a page that says what to do."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packages import CannotInstallError, install
 
 from kotatsu_monitoring.reference import names
 
@@ -24,15 +24,10 @@ EACH = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"]
 def promtool(*arguments: str) -> str:
     """Run Debian's promtool; it is installed where that is possible."""
     if shutil.which("promtool") is None:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip("no promtool here, and only root on Debian can install prometheus")
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for command in (
-            ["apt-get", "update", "-q"],
-            ["apt-get", "install", "-y", "-q", "--no-install-recommends", "prometheus"],
-        ):
-            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+        try:
+            install("prometheus")
+        except CannotInstallError as error:
+            pytest.skip(f"no promtool here, and {error}")
     done = subprocess.run(
         ["promtool", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
     )

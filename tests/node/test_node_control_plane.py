@@ -44,7 +44,8 @@ def test_free_ports_are_different_ones() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="builds Kubernetes where the node's cache is")
 def test_it_answers_its_users_logs_them_and_leaves_nothing() -> None:
-    with control_plane.control_plane(Layout.from_environment(), ["somebody"]) as plane:
+    users = {"somebody": control_plane.ADMINISTRATORS}
+    with control_plane.control_plane(Layout.from_environment(), users) as plane:
         kubectl = [plane.kubectl, f"--kubeconfig={plane.users['somebody']}"]
         shell.call([*kubectl, "create", "deployment", "voice", "--image=none"])
         events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]

@@ -1,9 +1,10 @@
 """The console in a real browser, over a board that has watched a day."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-from pages.kit import DESKTOP, DEVICES, NoBrowserError, Visit, launched, visiting
+from pages.kit import DESKTOP, Visit, visiting
+from playwright.async_api import Browser
 
 from kotatsu_operator.console.app import create_console
 from kotatsu_operator.console.board import Board
@@ -26,17 +27,10 @@ def origin(board: Board, unused_tcp_port: int) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=list(DEVICES))
-async def visit(request: pytest.FixtureRequest, origin: str) -> AsyncIterator[Visit]:
-    try:
-        async with (
-            launched() as browser,
-            visiting(browser, origin, **DEVICES[request.param]) as visit,
-        ):
-            await visit.until("document.querySelectorAll('.card').length === 4")
-            yield visit
-    except NoBrowserError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+async def visit(visit: Visit) -> Visit:
+    await visit.until("document.querySelectorAll('.card').length === 4")
+    return visit
 
 
 async def test_every_pool_is_shown_and_no_machine_finds_a_fault(visit: Visit) -> None:
@@ -81,10 +75,12 @@ async def test_the_language_is_the_reader_s_choice(visit: Visit) -> None:
     assert {before, await visit.page.get_attribute("html", "lang")} == {"ja", "en"}
 
 
-async def test_a_hundred_pools_come_page_by_page(board: Board, origin: str) -> None:
+async def test_a_hundred_pools_come_page_by_page(
+    board: Board, browser: Browser, origin: str
+) -> None:
     for n in range(100):
         board.see(pool(f"pool-{n:03}", status=status("Asleep")))
-    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+    async with visiting(browser, origin, **DESKTOP) as visit:
         await visit.until("document.querySelectorAll('.card').length === 25")
         await visit.page.click("#more")
         await visit.until("document.querySelectorAll('.card').length === 50")

@@ -1,14 +1,12 @@
 """The pet's page in a real browser, in front of the three services in one process."""
 
 import asyncio
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
-import uvicorn
-from pages.kit import DESKTOP, DEVICES, NoBrowserError, Visit, launched, visiting
+from pages.kit import DESKTOP, Visit, visiting
+from playwright.async_api import Browser
+from serving import serving
 
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings
@@ -17,29 +15,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("pets")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        app = create_app(LocalSettings(local_folder=str(folder), port=port), {})
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(params=list(DEVICES))
-async def visit(request: pytest.FixtureRequest, origin: str) -> AsyncIterator[Visit]:
-    try:
-        async with (
-            launched() as browser,
-            visiting(browser, origin, **DEVICES[request.param]) as visit,
-        ):
-            yield visit
-    except NoBrowserError as error:
-        pytest.skip(str(error))
+def origin(
+    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
+) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("pets"), unused_tcp_port_factory()
+    settings = LocalSettings(local_folder=str(folder), port=port)
+    with serving(create_app(settings, {}), port) as address:
+        yield address
 
 
 @pytest.fixture
@@ -138,15 +120,17 @@ async def test_a_bad_token_is_refused_in_words(visit: Visit) -> None:
     visit.errors.clear()  # the browser writes every 401 to its console
 
 
-async def test_a_login_that_was_not_begun_here_is_refused(origin: str) -> None:
-    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+async def test_a_login_that_was_not_begun_here_is_refused(browser: Browser, origin: str) -> None:
+    async with visiting(browser, origin, **DESKTOP) as visit:
         await visit.page.goto(f"{origin}/?code=demo&state=forged")
         await visit.until("document.querySelector('#status').textContent.includes('did not work')")
         assert visit.page.url == f"{origin}/"
 
 
-async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(origin: str) -> None:
-    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(
+    browser: Browser, origin: str
+) -> None:
+    async with visiting(browser, origin, **DESKTOP) as visit:
 
         async def late(route):
             await asyncio.sleep(1.2)
@@ -161,8 +145,8 @@ async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(origin: str
         assert "Awake after" in await visit.text("#status")
 
 
-async def test_a_lost_answer_never_feeds_twice(origin: str) -> None:
-    async with launched() as browser, visiting(browser, origin, **DESKTOP) as visit:
+async def test_a_lost_answer_never_feeds_twice(browser: Browser, origin: str) -> None:
+    async with visiting(browser, origin, **DESKTOP) as visit:
         lost = []
 
         async def lose_the_first(route):

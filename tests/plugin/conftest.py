@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from plugin.apiserver import ROOT, Api, find_binaries, serve
+from plugin.apiserver import ROOT, Api, is_built, serve
 from plugin.kit import cron, deployment, manifest, once, write_manifest
 
 
@@ -24,12 +24,11 @@ def far_windows() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def server() -> Iterator[Api]:
     """The API server; skips where `make test` has not built the Kubernetes binary yet."""
-    binaries = find_binaries()
-    if binaries is None:
+    if not is_built():
         pytest.skip("no Kubernetes binary: tools/node builds one (make test)")
-    with serve(binaries, tmp_path_factory.mktemp("api")) as api:
+    with serve() as api:
         yield api
 
 

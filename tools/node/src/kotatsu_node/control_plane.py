@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,9 @@ _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")
 _HOST = "127.0.0.1"
+ADMINISTRATORS = "system:masters"
+"""The group that may do everything."""
+
 _TOKENS, _POLICY, _AUDIT_LOG = "tokens.csv", "audit-policy.json", "audit.log"
 
 Json = dict[str, object]
@@ -38,8 +41,8 @@ Json = dict[str, object]
 class ControlPlane:
     """A running control plane.
 
-    `users` holds a kubeconfig for each of the users asked for, all of them administrators, and
-    `audit_log` a line of JSON (an audit.k8s.io/v1 Event) for each request of theirs.
+    `users` holds a kubeconfig for each of the users asked for, and `audit_log` a line of JSON (an
+    audit.k8s.io/v1 Event) for each request of theirs.
     """
 
     kubectl: Path
@@ -51,9 +54,11 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def control_plane(
-    layout: Layout, users: Sequence[str] = (), progress: Progress | None = None
+    layout: Layout, users: Mapping[str, str] | None = None, progress: Progress | None = None
 ) -> Iterator[ControlPlane]:
     """Run a control plane for as long as the context lasts. Raises NodeError.
+
+    `users` has the group of each user by name; empty for one without any right.
 
     Its processes end with the one that started them, however that ends.
     """
@@ -64,7 +69,7 @@ def control_plane(
         certs.ensure(state / "pki")
         etcd, peer, api = _free_ports(3)
         admin = _write(state / "admin.kubeconfig", _kubeconfig(state, "admin", api))
-        known = _introduce(state, users, api)
+        known = _introduce(state, users or {}, api)
         children["etcd"] = _spawn(state, "etcd", _etcd(kube, state, etcd, peer))
         children["kube-apiserver"] = _spawn(
             state, "kube-apiserver", _apiserver(kube, state, etcd, api)
@@ -94,12 +99,12 @@ def _kubeconfig(state: Path, client: str, port: int) -> Json:
     return configuration.kubeconfig(state / "pki", client, f"https://{_HOST}:{port}")
 
 
-def _introduce(state: Path, users: Sequence[str], port: int) -> dict[str, Path]:
+def _introduce(state: Path, users: Mapping[str, str], port: int) -> dict[str, Path]:
     """Give each user a token and a kubeconfig with it, and have their requests logged."""
     found, lines = {}, []
-    for user in users:
+    for user, group in users.items():
         token = secrets.token_hex(16)
-        lines.append(f"{token},{user},{user},system:masters")
+        lines.append(f"{token},{user},{user},{group}")
         config = _kubeconfig(state, "admin", port)
         config["users"] = [{"name": "admin", "user": {"token": token}}]
         found[user] = _write(state / f"{user}.kubeconfig", config)
