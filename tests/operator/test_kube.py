@@ -391,7 +391,7 @@ async def test_a_view_is_listed_and_then_followed(seen, watched):
         ("DELETED", ["a"]),
     ]
     assert watched.requests[1]["resourceVersion"] == "50"
-    assert watched.requests[1]["timeoutSeconds"] == "120"
+    assert watched.requests[1]["timeoutSeconds"] == "60"
     assert {r["labelSelector"] for r in watched.requests} == {"app=voice"}
 
 

@@ -46,7 +46,7 @@ KINDS: Mapping[str, Any] = {
     "EndpointSlice": EndpointSlice,
 }
 
-WATCH_SECONDS = 60
+WATCH_SECONDS = 30
 """A stream that says nothing for this long is not trusted: another takes over where it stood."""
 
 _LIST_AGAIN = 410

@@ -29,6 +29,7 @@ from .views import (
     scales,
     selects,
     slice_view,
+    without_owners,
 )
 
 _DEPARTED = 1000
@@ -88,7 +89,7 @@ class World:
             and version_of(known) >= version_of(pool)
         ):
             return False
-        self.pools[key] = pool
+        self.pools[key] = pool = without_owners(pool)
         for watcher in self.watchers:
             watcher.see(pool)
         return True
@@ -154,7 +155,7 @@ class World:
     def keep_service(self, obj: Object) -> Concerned:
         """Remember a Service."""
         key = key_of(obj)
-        before, self.services[key] = self.services.get(key), obj
+        before, self.services[key] = self.services.get(key), without_owners(obj)
         is_news = before is None or before["spec"] != obj["spec"]
         return self.pools_of_service(key) if is_news else ()
 
