@@ -257,7 +257,9 @@ class Reconciler:
             return await self._sleep(key, pool, spec, decision, now)
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
-        return min(decision.recheck, now + self._beat) if awake else decision.recheck
+        if not awake:
+            return decision.recheck
+        return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
 
     @property
     def _beat(self) -> timedelta:
