@@ -18,6 +18,7 @@ from .indexed import Indexed
 from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from .knative.view import KnativeWorld
 from .kube import Object, version_of
+from .pods import Pods, Selectors
 from .views import (
     ACTIVATOR_LABELS,
     Key,
@@ -61,10 +62,8 @@ class World:
     watchers: Sequence[Watcher] = ()
 
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
-    deployments: Indexed[Key, DeploymentView] = field(default_factory=lambda: Indexed(_handle))
-    pods: dict[str, Indexed[str, PodView]] = field(
-        default_factory=lambda: defaultdict(lambda: Indexed(lambda pod: pod.labels.items()))
-    )
+    deployments: dict[Key, DeploymentView] = field(default_factory=dict)
+    pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
@@ -74,6 +73,8 @@ class World:
     )
     knative: KnativeWorld = field(default_factory=KnativeWorld)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
+    """Those of the Deployments, by namespace."""
     _departed: dict[Key, deque[BilledPod]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
@@ -107,11 +108,13 @@ class World:
         if self.deployments.get(view.key) == view:
             return ()
         self.deployments[view.key] = view
+        self._selectors[view.key[0]][view.key] = view.selector
         return self.pools_of_deployment(view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
         """Forget a Deployment that is gone."""
         self.deployments.pop(key, None)
+        self._selectors[key[0]].pop(key, None)
         return self.pools_of_deployment(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
@@ -213,11 +216,7 @@ class World:
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
-        pods = self.pods[namespace]
-        labels = list((selector.get("matchLabels") or {}).items())
-        # The rarest of its labels leads to few pods; without any there are only expressions.
-        names = pods.having(min(labels, key=pods.count)) if labels else list(pods)
-        return [pods[name] for name in names if selects(selector, pods[name].labels)]
+        return self.pods[namespace].selected_by(selector)
 
     def _pools_of_pod(self, pod: PodView) -> Concerned:
         """The pools that a pod serves; all of its namespace, if it is an activator's."""
@@ -230,10 +229,8 @@ class World:
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_knative_service((namespace, service)))
-        for term in [*((namespace, *label) for label in labels.items()), (namespace, "", "")]:
-            for key in self.deployments.having(term):
-                if selects(self.deployments[key].selector, labels):
-                    found |= dict.fromkeys(self.pools_of_deployment(key))
+        for deployment in self._selectors[namespace].picking(labels):
+            found |= dict.fromkeys(self.pools_of_deployment(deployment))
         return list(found)
 
     def take_departed(self, pool: Key) -> list[BilledPod]:
@@ -281,13 +278,6 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
     if autoscaler:
         yield "hpa", (key[0], autoscaler)
-
-
-def _handle(deployment: DeploymentView) -> list[tuple[str, str, str]]:
-    """One label that every pod of a Deployment has; empty when there is none to name."""
-    labels = sorted((deployment.selector.get("matchLabels") or {}).items())
-    namespace = deployment.key[0]
-    return [(namespace, *label) for label in labels[:1]] or [(namespace, "", "")]
 
 
 def _said_by(autoscaler: Object) -> tuple[Any, ...]:

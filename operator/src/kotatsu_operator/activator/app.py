@@ -28,6 +28,7 @@ class Activator:
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change)
+        self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}
         self.adopted = False
@@ -136,8 +137,9 @@ class Activator:
     def _tell_connections(self) -> None:
         # At once, not when the publisher is through with an API server that may be slow.
         self._telling = False
-        for connections in list(self.connections.values()):
-            connections.changed()
+        for name in self._news & self.connections.keys():
+            self.connections[name].changed()
+        self._news.clear()
 
     async def _next_change(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
