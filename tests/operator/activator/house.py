@@ -96,8 +96,7 @@ class House:
         return server.sockets[0].getsockname()[1]
 
     def _accept(self, port="http"):
-        client = Client(self.connections)
-        self.connections.expect(client, port)
+        client = Client(self.connections, port)
         self.clients.append(client)
         return client
 

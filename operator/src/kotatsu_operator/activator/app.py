@@ -115,10 +115,7 @@ class Activator:
             self._connections(pool).poke()
 
     def _new_client(self, pool: str, port: str) -> Client:
-        connections = self._connections(pool)
-        client = Client(connections)
-        connections.expect(client, port)
-        return client
+        return Client(self._connections(pool), port)
 
     def _forget_gone(self) -> None:
         for name in [

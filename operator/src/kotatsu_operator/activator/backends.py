@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from kotatsu_operator.views import PodView
 
@@ -66,21 +66,18 @@ class Backends:
             self._ready[pod.uid] = pod
         return ready
 
-    def choose(self, connections: Iterable[str]) -> PodView | None:
+    def choose(self, load: Mapping[str, int]) -> PodView | None:
         """The ready pod with the fewest connections; None when there is none (any more).
 
-        `connections` has the uid of the pod of each connection. A pod that has just refused comes
-        last, whatever the kubelet says of it.
+        `load` has the connections of each pod by its uid. A pod that has just refused comes last,
+        whatever the kubelet says of it.
         """
         if not self._ready:
             return None
-        load = dict.fromkeys(self._ready, 0)
-        for uid in connections:
-            if uid in load:
-                load[uid] += 1
         now = asyncio.get_running_loop().time()
         avoid = {uid: max(0.0, at + AVOID_FOR - now) for uid, at in self._refused.items()}
-        return self._ready[min(load, key=lambda uid: (avoid.get(uid, 0.0), load[uid]))]
+        best = min(self._ready, key=lambda uid: (avoid.get(uid, 0.0), load.get(uid, 0)))
+        return self._ready[best]
 
     async def dial(self, pod: PodView, service_port: str, upstream: Upstream) -> bool:
         """Connect to a pod's port behind a port of the Service (by name); whether it accepted."""

@@ -32,6 +32,7 @@ from .slices import (
     slice_name,
     wants_slice,
 )
+from .sockets import prepare
 from .splice import Client
 from .view import Pool, View
 
@@ -281,6 +282,8 @@ class Publisher:
             number,
             backlog=4096,
         )
+        for listener in server.sockets:
+            prepare(listener)
         record.servers[port] = server
         record.ports[port] = server.sockets[0].getsockname()[1]
 
