@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator import sockets, splice, upstream
+from kotatsu_operator.activator import farewell, sockets, splice, upstream
 from kotatsu_operator.activator.activity import Moved
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
@@ -566,6 +566,80 @@ async def test_a_pod_that_closes_before_it_is_joined_leaves_the_client_for_anoth
     upstream.close()
     pod, _ = await house.let_through(client)
     assert await pod.readuntil(b"\r\n\r\n") == GET_AND_CLOSE
+
+
+# --- the end that never comes ---
+
+
+async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(house):
+    """It lives and does not read: to the kernel that is a connection like any other."""
+    _, _, _, pod_writer = await house.spliced()
+    client = await house.door.client()
+    await fill(pod_writer)
+    for _ in range(2):
+        client.look_after()
+    assert client.is_open
+    reset(pod_writer)
+    await eventually(lambda: client.upstream.is_over)
+    client.look_after()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(house):
+    reader, _, _, pod_writer = await house.spliced()
+    client = await house.door.client()
+    sent = await fill(pod_writer)
+    pod_writer.close()
+    got = 0
+    while got < sent:
+        got += len(await reader.readexactly(min(MEGABYTE, sent - got)))
+        await asyncio.sleep(0.01)
+        client.look_after()
+
+
+async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(house):
+    _, writer, _, _ = await house.spliced()
+    await fill(writer)
+    client = await house.door.client()
+    client.look_after()
+    assert client.is_open
+    reset(writer)
+    socket_of_client = client.transport.get_extra_info("socket")
+    await eventually(lambda: sockets.is_broken(socket_of_client))
+    client.look_after()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    _, _, _, pod_writer = await house.spliced()
+    await fill(pod_writer)
+    (await house.door.client()).close()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    _, writer, _, _ = await house.spliced()
+    await fill(writer)
+    client = await house.door.client()
+    client.close()
+    await eventually(lambda: client.upstream._transport is None)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
+    house, monkeypatch
+):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.3)
+    reader, _, _, pod_writer = await house.spliced()
+    pod_writer.write(bytes(6 * MEGABYTE))
+    got, piece = 0, MEGABYTE // 4
+    while got < 6 * MEGABYTE:
+        got += len(await reader.readexactly(piece))
+        if got == MEGABYTE:
+            pod_writer.close()
+        await asyncio.sleep(0.05)
+    assert await reader.read() == b""
 
 
 async def test_a_pod_that_is_gone_closes_the_client(house):

@@ -1,6 +1,7 @@
 """The pods of one pool: which of them answer, and a connection to the one with the least to do."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Mapping
 
@@ -16,6 +17,9 @@ CONNECT_TIMEOUT = 1.0
 
 AVOID_FOR = 5.0
 """Seconds for which a pod that refused is tried only after all others."""
+
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+"""Why a connection fails without the pod's doing: this process or its node has no more to give."""
 
 
 class Backends:
@@ -92,8 +96,9 @@ class Backends:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: upstream, pod.ip, port)
-        except (OSError, TimeoutError):
-            self._distrust(pod)
+        except (OSError, TimeoutError) as error:
+            if error.errno not in _OUR_OWN:
+                self._distrust(pod)
             return False
         self._refused.pop(pod.uid, None)
         return True

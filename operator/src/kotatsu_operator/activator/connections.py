@@ -15,6 +15,7 @@ from .backends import Backends
 from .doorway import Doorway
 from .hold import Hold
 from .metrics import ActivatorMetrics
+from .room import Room
 from .slices import Self
 from .splice import Client
 from .tickets import Tickets
@@ -31,6 +32,10 @@ CONNECT_AT_ONCE = 256
 
 RETRY_EVERY = 0.02
 
+KEPT_AT_MOST = 128 * 2**20
+"""Bytes that held connections of all pools may have sent: more would not fit into the activator's
+memory, so that who comes then is told to come back."""
+
 
 class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
@@ -43,10 +48,12 @@ class Connections:
         me: Self,
         metrics: ActivatorMetrics,
         wake_other: Callable[[str], None] = lambda _: None,
+        room: Room | None = None,
     ) -> None:
         self.name = name
         self.moved = metrics.moved
         self._view, self._me, self._metrics = view, me, metrics
+        self._room = Room() if room is None else room
         self._backends = Backends(name, view)
         self._doorway = Doorway()
         self._held = Hold(self._hold_timeout, self._timed_out)
@@ -95,12 +102,17 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection has been accepted; it may never say a word."""
+        if not self._room.enter(client):
+            self._metrics.refused(self._me.namespace, self.name, "room")
+            client.abort()
+            return
         pool = self._view.pools.get(self.name)
         self._doorway.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, refuse, or hold."""
         self._doorway.leave(client)
+        self._room.spoke(client)
         pool = self._view.pools.get(self.name)
         if pool is None:
             client.answer(answers.refusal("this pool has been deleted", 5))
@@ -113,7 +125,7 @@ class Connections:
             detail = answers.budget_spent(self.name, pool.spent.limit)
             self._refuse(client, "budget", detail, seconds)
             return
-        if len(self._held) >= pool.max_held:
+        if len(self._held) >= pool.max_held or self.moved.kept > KEPT_AT_MOST:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
         self._held.add(client)
@@ -127,6 +139,7 @@ class Connections:
     def left(self, client: Client) -> None:
         """A connection is over."""
         self._doorway.leave(client)
+        self._room.leave(client)
         self._held.remove(client)
         self._waiting.pop(client, None)
         self._next.pop(client, None)
@@ -193,6 +206,11 @@ class Connections:
         if self._tickets.take_for_another(pool):
             self._wake.for_another(self._tickets)
 
+    def look_after(self) -> None:
+        """Give up those that nobody is at the end of; to be called once in a while."""
+        for client in list(self._spliced):
+            client.look_after()
+
     async def close(self) -> None:
         """Stop the tasks."""
         self._held.close()
@@ -244,7 +262,11 @@ class Connections:
             pod = self._backends.choose(self._load)
             if pod is None:
                 return
+            if not self._room.has_place:
+                self._room.when_free(self._release)
+                return
             client, _ = self._next.popitem(last=False)
+            self._room.join()
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(client, pod))
             self._connecting.add(task)
@@ -279,6 +301,7 @@ class Connections:
 
     def _part(self, uid: str) -> None:
         """A connection to a pod has gone."""
+        self._room.part()
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]

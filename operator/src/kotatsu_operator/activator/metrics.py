@@ -56,7 +56,7 @@ class ActivatorMetrics:
         )
         self._refused = Counter(
             "kotatsu_activator_refused",
-            "Connections answered with 503, by reason (full, timeout, budget).",
+            "Connections turned away, by reason (full, timeout, budget: with 503; room: closed).",
             (*_LABELS, "reason"),
             registry=registry,
         )

@@ -1,6 +1,9 @@
-"""What the kernel is told of an activator's connections: who has vanished, and how much to keep."""
+"""What the kernel is told of an activator's connections, and what it knows of them."""
 
+import array
+import fcntl
 import socket
+import termios
 from typing import Any
 
 _UNSENT = 128 * 1024
@@ -30,3 +33,29 @@ def prepare(given: Any) -> None:
             real.setsockopt(level, option, value)
     finally:
         real.detach()
+
+
+# States of a TCP connection, as the kernel numbers them.
+_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE = 1, 4, 5, 7
+
+
+def has_finished(given: Any) -> bool:
+    """Whether the other side will send no more, though perhaps nobody has read that yet."""
+    return _state(given) not in (_ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2)
+
+
+def is_broken(given: Any) -> bool:
+    """Whether the connection was reset, though perhaps nobody has noticed yet."""
+    return _state(given) == _CLOSE
+
+
+def _state(given: Any) -> int:
+    info: bytes = given.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return info[0]
+
+
+def unacknowledged(given: Any) -> int:
+    """Bytes that the kernel has taken and the other side has not."""
+    count = array.array("i", [0])
+    fcntl.ioctl(given.fileno(), termios.TIOCOUTQ, count)
+    return count[0]

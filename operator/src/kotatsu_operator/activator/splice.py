@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from . import farewell, sockets
 from .activity import ANSWER_WITHIN, Moved, Traffic
 from .http1 import Requests
 from .peek import NOTHING, Kind, ask_to_close, asks_to_upgrade, peek
@@ -57,9 +58,9 @@ class Client(asyncio.Protocol):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_held_back", "_moved", "_paused", "_requests",
-        "deadline", "has_finished", "is_probe", "on_head", "owner", "port", "seen", "since",
-        "ticket", "traffic", "transport", "upstream",
+        "_announced", "_answered", "_buffer", "_held_back", "_is_full", "_moved", "_paused",
+        "_progress", "_requests", "deadline", "has_finished", "is_probe", "on_head", "owner",
+        "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: str = "") -> None:
@@ -87,6 +88,10 @@ class Client(asyncio.Protocol):
         """Follows the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether what the client has said since the splice waits for an announcement."""
+        self._is_full = False
+        """Whether the client takes no more for now."""
+        self._progress = (0, 0.0)
+        """What it had yet to take when that was last looked at, and when it was given the last."""
 
     # --- what the event loop calls ---
 
@@ -184,11 +189,13 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slowly: stop reading from the pod."""
+        self._is_full = True
         if self.upstream is not None:
             self.upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
 
@@ -267,7 +274,28 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """End the connection once everything written has been sent."""
         if self.transport is not None:
-            self.transport.close()
+            farewell.close(self.transport)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def look_after(self) -> None:
+        """See, once in a while, whether this still makes sense: who is not read is not heard going.
+
+        Given up are a client that has taken nothing since the last look and whose pod has gone, and
+        one that was reset while its pod reads nothing.
+        """
+        if self.transport is None or self.upstream is None:
+            return
+        if self._is_full:
+            before = self._progress
+            self._progress = (farewell.left(self.transport), self.traffic.down_at)
+            if self._progress == before and self.upstream.is_over:
+                self.abort()
+        elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
+            self.abort()
 
     def pause_reading(self) -> None:
         """The pod reads slowly: stop reading from the client."""

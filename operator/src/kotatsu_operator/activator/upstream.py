@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from . import sockets
+from . import farewell, sockets
 
 if TYPE_CHECKING:
     from .splice import Client
@@ -17,7 +17,7 @@ class Upstream(asyncio.Protocol):
     """The side that faces the pod."""
 
     __slots__ = (
-        "_client", "_early", "_is_joined", "_linger", "_transport", "has_finished",
+        "_client", "_early", "_is_joined", "_linger", "_transport", "has_finished", "is_full",
     )  # fmt: skip
 
     def __init__(self, client: "Client") -> None:
@@ -27,6 +27,8 @@ class Upstream(asyncio.Protocol):
         self._early = b""
         """What the pod has said before it was joined to its client."""
         self.has_finished = False
+        self.is_full = False
+        """Whether the pod takes no more for now."""
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,10 +65,12 @@ class Upstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The pod reads slowly."""
+        self.is_full = True
         self._client.pause_reading()
 
     def resume_writing(self) -> None:
         """The pod has caught up."""
+        self.is_full = False
         self._client.resume_reading()
 
     @property
@@ -76,6 +80,12 @@ class Upstream(asyncio.Protocol):
         So another one may be asked.
         """
         return self._transport is not None and bool(self._early or not self.has_finished)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pod will say no more, whether that has been read or not."""
+        transport = self._transport
+        return transport is None or sockets.has_finished(transport.get_extra_info("socket"))
 
     def join(self) -> None:
         """Pass bytes on to the client from now on, and first of all those that came early."""
@@ -99,7 +109,7 @@ class Upstream(asyncio.Protocol):
     def close(self) -> None:
         """End the connection to the pod."""
         if self._transport is not None:
-            self._transport.close()
+            farewell.close(self._transport)
 
     def pause_reading(self) -> None:
         """The client reads slowly."""
