@@ -29,8 +29,8 @@ class Backends:
         self._name, self._view = name, view
         self._ready: dict[str, PodView] = {}
         """Pods known to answer, by uid."""
-        self._staying: set[str] = set()
-        """Pods that run and stay, by uid."""
+        self.staying_pods: frozenset[str] = frozenset()
+        """Pods that run and are not on their way out, by uid."""
         self._refused: dict[str, float] = {}
         """When a pod last refused a connection, by uid."""
         self._portless: set[str] = set()
@@ -44,7 +44,7 @@ class Backends:
     def refresh(self) -> None:
         """Follow what the view has learned of the pods."""
         staying = {pod.uid: pod for pod in self.staying()}
-        self._staying = set(staying)
+        self.staying_pods = frozenset(staying)
         for uid, known in list(self._ready.items()):
             # Gone, or the kubelet has taken its word back: it is probed again.
             if uid not in staying or (known.ready and not staying[uid].ready):
@@ -52,10 +52,6 @@ class Backends:
         self._ready |= {uid: pod for uid, pod in staying.items() if pod.ready}
         self._refused = {uid: at for uid, at in self._refused.items() if uid in staying}
         self._portless &= staying.keys()
-
-    def stays(self, uid: str) -> bool:
-        """Whether a pod is not on its way out."""
-        return uid in self._staying
 
     def staying(self) -> list[PodView]:
         """The pods that run and stay, whether they answer yet or not."""

@@ -89,6 +89,8 @@ class Connections:
         self._last_activity = 0.0
         self.leaving = False
         """Whether this activator is about to end."""
+        self._is_going = True
+        """Whether the pool is on its way down, or not known: until `changed` is called."""
         metrics.follow(
             me.namespace,
             name,
@@ -165,14 +167,16 @@ class Connections:
 
     def is_ending(self, client: Client) -> bool:
         """Whether an open connection had better end: its pod goes, or this activator does."""
-        pool = self._view.pools.get(self.name)
-        is_going = self.leaving or pool is None or pool.is_going_down
-        return is_going or not self._backends.stays(self._spliced.get(client, ""))
+        if self.leaving or self._is_going:
+            return True
+        return self._spliced.get(client) not in self._backends.staying_pods
 
     # --- what the activator tells ---
 
     def changed(self) -> None:
         """Pods or the pool have changed."""
+        pool = self._view.pools.get(self.name)
+        self._is_going = pool is None or pool.is_going_down
         self._backends.refresh()
         self._wake.changed()
         self._held.watch()

@@ -10,11 +10,16 @@ and passes as it is: a request that begins where the pod sees none must not be b
 """
 
 import re
+import string
 
 from .peek import NOTHING, Kind, Peek, ask_to_close, is_plain, peek
 
 _FRAMING = re.compile(
     rb"\n(?:content-length|transfer-encoding|expect|upgrade:|connection:[^\n]*upgrade)"
+)
+# Some servers hand headers on as variables, in which a dash is an underscore.
+_FOLDED = bytes.maketrans(
+    string.ascii_uppercase.encode() + b"_", string.ascii_lowercase.encode() + b"-"
 )
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r")
 
@@ -86,10 +91,10 @@ def _body_length(head: bytes) -> int | None:
     """Bytes of the body after a request head; None when it is not plain where the body ends."""
     if not is_plain(head) or head.startswith(b"CONNECT "):
         return None
-    # Some servers hand headers on as variables, in which a dash is an underscore.
-    lowered = head.lower().replace(b"_", b"-")
-    framing = _FRAMING.findall(lowered)
-    if not framing:
+    lowered = head.translate(_FOLDED)
+    if _FRAMING.search(lowered) is None:
         return 0
     length = _LENGTH.search(lowered)
-    return int(length[1]) if framing == [b"\ncontent-length"] and length is not None else None
+    if length is None or _FRAMING.findall(lowered) != [b"\ncontent-length"]:
+        return None
+    return int(length[1])

@@ -16,9 +16,10 @@ _PREFACE = b"PRI * HTTP/2.0\r\n"
 _METHOD = re.compile(rb"[A-Z]{1,20}(?: |$)")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^? \r\n][^ \r\n]{0,65535}) HTTP/1\.[01]\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+# Nothing in it can be matched in two ways, so it never needs to go back.
 _PLAIN = re.compile(
-    rb"[A-Z]{1,20} [^\0-\x20\x7f]+ HTTP/1\.[01]\r\n"
-    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r\n)*\r\n"
+    rb"[A-Z]{1,20}+ [^\0-\x20\x7f]++ HTTP/1\.[01]\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\0\r\n]*+\r\n)*+\r\n"
 )
 
 
