@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,6 +89,12 @@ class AloneActivator(Process):
         self.port: int = ports["port"]
         self.metrics: int = ports["metrics"]
 
+    def metric(self, name: str) -> float:
+        """The sum of the values of a metric."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics") as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
 
 @contextlib.contextmanager
 def activator(*options: str, cpu: int | None = None) -> Iterator[AloneActivator]:
@@ -115,6 +123,33 @@ def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
         if time.monotonic() > give_up:
             raise AssertionError("it does not happen")
         time.sleep(0.01)
+
+
+def download(port: int, size: int) -> None:
+    """Get a body of so many bytes from a pod of tireless.py."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
+        made.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % size)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += made.recv(2**16)
+        left, space = size - len(head.partition(b"\r\n\r\n")[2]), bytearray(2**20)
+        while left:
+            got = made.recv_into(space)
+            if not got:
+                raise ConnectionError(f"{left} bytes never came")
+            left -= got
+
+
+def upload(port: int, size: int) -> None:
+    """Send a body of so many bytes to a pod of tireless.py."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
+        made.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        chunk = memoryview(bytes(2**20))
+        for start in range(0, size, 2**20):
+            made.sendall(chunk[: size - start])
+        answer = made.recv(2**16)
+    if not answer.endswith(b"%d" % size):
+        raise ConnectionError(f"the pod did not get all of it: {answer!r}")
 
 
 def figure(text: str) -> None:

@@ -49,7 +49,7 @@ def pod_of_its_own():
 @pytest.fixture
 def warm(warm_one):
     yield warm_one
-    apart.until(lambda: metric(warm_one, "kotatsu_activator_spliced") == 0)
+    apart.until(lambda: warm_one.metric("kotatsu_activator_spliced") == 0)
 
 
 @pytest.fixture
@@ -75,12 +75,6 @@ def ask(port, path=b"/"):
         return made.recv(2**16)
 
 
-def metric(activator, name):
-    page = httpx.get(f"http://127.0.0.1:{activator.metrics}/metrics", trust_env=False).text
-    values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(name)]
-    return sum(map(float, values))
-
-
 # --- held ---
 
 
@@ -92,7 +86,7 @@ def test_many_are_held_in_little_memory_and_all_of_them_answered(asleep, pod, op
     held = [connect(opened, asleep.port) for _ in range(clients)]
     for one in held:
         one.sendall(HEAD % b"/hello")
-    apart.until(lambda: metric(asleep, "kotatsu_activator_held") == clients, 60)
+    apart.until(lambda: asleep.metric("kotatsu_activator_held") == clients, 60)
     grown = asleep.mib() - idle
     apart.figure(f"{clients} held in {grown:.1f} MiB beside the {idle:.1f} of an idle activator")
     began, cpu = time.monotonic(), asleep.cpu
@@ -120,9 +114,9 @@ def test_held_uploads_are_kept_to_a_bound_each(asleep, opened, clients):
             while one.send(body):
                 pass
     names = ("kotatsu_activator_held", "kotatsu_activator_refused_total")
-    apart.until(lambda: sum(metric(asleep, name) for name in names) == clients)
+    apart.until(lambda: sum(asleep.metric(name) for name in names) == clients)
     grown = asleep.mib() - idle
-    held = metric(asleep, "kotatsu_activator_held")
+    held = asleep.metric("kotatsu_activator_held")
     apart.figure(f"{clients} uploads of 4 MiB: {held:.0f} held in {grown:.1f} MiB")
     assert held == clients or clients > 500  # there is a bound for all of them together
     assert grown < min(8 + clients * 0.3, 170)
@@ -135,13 +129,13 @@ def test_an_activator_takes_no_more_clients_than_its_files_allow(opened):
     with apart.activator("Auto", "Asleep", "--files", "200") as small:
         for _ in range(75):
             connect(opened, small.port).sendall(HEAD % b"/hello")
-        apart.until(lambda: metric(small, "kotatsu_activator_held") == 75)
+        apart.until(lambda: small.metric("kotatsu_activator_held") == 75)
         more = [connect(opened, small.port) for _ in range(30)]
         for one in more:
             with contextlib.suppress(ConnectionError):
                 assert one.recv(1) == b""
-        assert metric(small, "kotatsu_activator_held") == 75
-        assert metric(small, "kotatsu_activator_refused_total") == 30
+        assert small.metric("kotatsu_activator_held") == 75
+        assert small.metric("kotatsu_activator_refused_total") == 30
         assert small.log.count("no room: 75 clients") == 1
 
 
@@ -169,31 +163,7 @@ def is_answered(port):
 # --- spliced ---
 
 
-def download(port, size):
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
-        made.sendall(HEAD % b"/bytes/%d" % size)
-        left, space = size, bytearray(MEBIBYTE)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += made.recv(2**16)
-        left -= len(head) - head.index(b"\r\n\r\n") - 4
-        while left:
-            got = made.recv_into(space)
-            assert got
-            left -= got
-
-
-def upload(port, size):
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
-        made.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
-        chunk = memoryview(bytes(MEBIBYTE))
-        for start in range(0, size, MEBIBYTE):
-            made.sendall(chunk[: size - start])
-        answer = made.recv(2**16)
-    assert answer.endswith(b"%d" % size)
-
-
-@pytest.mark.parametrize("carry", [download, upload])
+@pytest.mark.parametrize("carry", [apart.download, apart.upload])
 @pytest.mark.parametrize("size", [2**26, pytest.param(2**30, marks=soak)], ids=["64MiB", "1GiB"])
 def test_a_body_of_any_size_passes_in_flat_memory(warm, carry, size):
     carry(warm.port, MEBIBYTE)
@@ -213,7 +183,7 @@ def test_a_client_that_never_reads_costs_little_and_holds_up_nobody(warm, opened
     before = warm.mib()
     for _ in range(clients):
         connect(opened, warm.port, keeps=2**14).sendall(HEAD % b"/bytes/100000000")
-    apart.until(lambda: metric(warm, "kotatsu_activator_spliced") == clients)
+    apart.until(lambda: warm.metric("kotatsu_activator_spliced") == clients)
     time.sleep(0.5)
     each = (warm.mib() - before) / clients
     apart.figure(f"{clients} clients that never read: {1024 * each:.0f} KiB each")
