@@ -17,7 +17,8 @@ from .peek import NOTHING, Kind, Peek, ask_to_close, is_plain, peek
 _FRAMING = re.compile(
     rb"\n(?:content-length|transfer-encoding|expect|upgrade:|connection:[^\n]*upgrade)"
 )
-# Some servers hand headers on as variables, in which a dash is an underscore.
+# Some servers hand headers on as variables, in which a dash is an underscore: to some of them
+# Content_Length is a length.
 _FOLDED = bytes.maketrans(
     string.ascii_uppercase.encode() + b"_", string.ascii_lowercase.encode() + b"-"
 )
@@ -91,10 +92,10 @@ def _body_length(head: bytes) -> int | None:
     """Bytes of the body after a request head; None when it is not plain where the body ends."""
     if not is_plain(head) or head.startswith(b"CONNECT "):
         return None
-    lowered = head.translate(_FOLDED)
-    if _FRAMING.search(lowered) is None:
+    folded = head.translate(_FOLDED)
+    if _FRAMING.search(folded) is None:
         return 0
-    length = _LENGTH.search(lowered)
-    if length is None or _FRAMING.findall(lowered) != [b"\ncontent-length"]:
+    length = _LENGTH.search(head.lower())
+    if length is None or _FRAMING.findall(folded) != [b"\ncontent-length"]:
         return None
     return int(length[1])
