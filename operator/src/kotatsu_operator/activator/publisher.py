@@ -34,6 +34,7 @@ from .slices import (
     slice_name,
     wants_slice,
 )
+from .sockets import prepare
 from .splice import Client
 from .view import Pool, View
 
@@ -327,6 +328,8 @@ class Publisher:
             number,
             backlog=4096,
         )
+        for listener in server.sockets:
+            prepare(listener)
         record.servers[port] = server
         record.ports[port] = server.sockets[0].getsockname()[1]
 
