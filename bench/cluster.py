@@ -1,0 +1,119 @@
+"""The cluster that topics are measured on: a namespace of their own with the platform in it."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import topic  # noqa: F401  (puts the tests' kits on the path)
+from e2e.kit import Kubectl, Object
+
+from kotatsu_node import Node
+from report import ROOT
+
+TAG = os.environ.get("E2E_TAG", "dev")
+"""The tag of the images; the end-to-end tests take the same variable."""
+CHARTS = ROOT / "charts"
+
+
+class NoClusterError(Exception):
+    """There is no cluster to measure on; the text says why."""
+
+
+@contextlib.contextmanager
+def provided() -> Iterator[None]:
+    """A cluster with the images of this checkout, for the block; it is left as it was found.
+
+    What the topics' processes need to find it stands in the environment. Where no cluster is
+    possible nothing happens, and the topics say so.
+    """
+    was_up = _node_is_up()
+    command = [sys.executable, "-m", "kotatsu_demo"]
+    code = subprocess.run([*command, "images"], stdout=sys.stderr, check=False).returncode
+    if code not in (0, 2):
+        raise RuntimeError("the images could not be built; what was said is above")
+    before = dict(os.environ)
+    kind = ROOT / "build" / "demo" / "kubeconfig"
+    if _node_is_up():
+        os.environ.update(Node.open().environment())
+    elif kind.exists():
+        os.environ["KUBECONFIG"] = str(kind)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        if not was_up:
+            subprocess.run([*command, "down"], stdout=sys.stderr, check=False)
+
+
+def _node_is_up() -> bool:
+    command = [sys.executable, "-m", "kotatsu_node", "status"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def namespace(purpose: str) -> Iterator[Kubectl]:
+    """A namespace for the block. Raises NoClusterError when there is no throwaway cluster."""
+    _check()
+    kubectl = Kubectl(f"bench-{purpose}-{uuid.uuid4().hex[:5]}")
+    kubectl("create", "namespace", kubectl.namespace)
+    try:
+        yield kubectl
+    finally:
+        # Pools first: their operator is still there to let go of what they changed.
+        kubectl("delete", "warmpools", "--all", "--wait=false", check=False)
+        kubectl("delete", "namespace", kubectl.namespace, "--timeout=120s", check=False)
+
+
+@contextlib.contextmanager
+def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
+    """A namespace with operator and activator, as the chart installs them."""
+    with namespace(purpose) as kubectl:
+        helm(kubectl, "kotatsu", *image("image", "operator"), *settings)
+        yield kubectl
+
+
+def helm(kubectl: Kubectl, chart: str, *settings: str, wait: bool = True) -> None:
+    """Install a chart of this checkout under its own name."""
+    command = ["helm", "install", chart, str(CHARTS / chart), "-n", kubectl.namespace]
+    command += ["--wait", "--timeout=3m"] if wait else []
+    command += [f"--set={setting}" for setting in settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"helm install {chart}: {done.stderr.strip()}")
+
+
+def image(key: str, name: str) -> tuple[str, str]:
+    """The chart settings for an image of this checkout."""
+    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={TAG}"
+
+
+def service_ip(kubectl: Kubectl, name: str) -> str:
+    """A Service's address."""
+    return str(kubectl.get("service", name)["spec"]["clusterIP"])
+
+
+def _check() -> None:
+    if shutil.which("kubectl") is None or shutil.which("helm") is None:
+        raise NoClusterError("no cluster: `make bench` brings one up where it can")
+    command = ["kubectl", "config", "current-context"]
+    context = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if context != "kotatsu-node" and not context.startswith("kind-"):
+        raise NoClusterError(f"context {context!r} is no throwaway cluster of ours")
+    address = str(Kubectl("default").get("service", "kubernetes")["spec"]["clusterIP"])
+    try:
+        socket.create_connection((address, 443), timeout=3).close()
+    except OSError:
+        raise NoClusterError(
+            "this machine cannot reach the cluster's Services and pods (it can on tools/node)"
+        ) from None
+
+
+def is_gone(pods: list[Object]) -> bool:
+    """Whether no pod is left, not even one that is ending."""
+    return not pods
