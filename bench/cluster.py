@@ -9,15 +9,16 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-import topic  # noqa: F401  (puts the tests' kits on the path)
-from e2e.kit import Kubectl, Object
-
+import topic
 from kotatsu_node import Node
 from report import ROOT
 
-TAG = os.environ.get("E2E_TAG", "dev")
-"""The tag of the images; the end-to-end tests take the same variable."""
-CHARTS = ROOT / "charts"
+sys.path.append(str(topic.TESTS))
+# isort: split
+from e2e.conftest import built, helm_install
+from e2e.kit import Kubectl, Object, asleep_override, eventually, pool
+
+__all__ = ["Kubectl", "Object", "asleep_override", "built", "eventually", "helm_install", "pool"]
 
 
 class NoClusterError(Exception):
@@ -67,6 +68,7 @@ def namespace(purpose: str) -> Iterator[Kubectl]:
     finally:
         # Pools first: their operator is still there to let go of what they changed.
         kubectl("delete", "warmpools", "--all", "--wait=false", check=False)
+        kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false", check=False)
         kubectl("delete", "namespace", kubectl.namespace, "--timeout=120s", check=False)
 
 
@@ -74,23 +76,10 @@ def namespace(purpose: str) -> Iterator[Kubectl]:
 def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
     """A namespace with operator and activator, as the chart installs them."""
     with namespace(purpose) as kubectl:
-        helm(kubectl, "kotatsu", *image("image", "operator"), *settings)
+        helm_install(
+            kubectl, "kotatsu", "kotatsu", *built("image", "operator"), *settings, wait=True
+        )
         yield kubectl
-
-
-def helm(kubectl: Kubectl, chart: str, *settings: str, wait: bool = True) -> None:
-    """Install a chart of this checkout under its own name."""
-    command = ["helm", "install", chart, str(CHARTS / chart), "-n", kubectl.namespace]
-    command += ["--wait", "--timeout=3m"] if wait else []
-    command += [f"--set={setting}" for setting in settings]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"helm install {chart}: {done.stderr.strip()}")
-
-
-def image(key: str, name: str) -> tuple[str, str]:
-    """The chart settings for an image of this checkout."""
-    return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={TAG}"
 
 
 def service_ip(kubectl: Kubectl, name: str) -> str:
@@ -112,8 +101,3 @@ def _check() -> None:
         raise NoClusterError(
             "this machine cannot reach the cluster's Services and pods (it can on tools/node)"
         ) from None
-
-
-def is_gone(pods: list[Object]) -> bool:
-    """Whether no pod is left, not even one that is ending."""
-    return not pods

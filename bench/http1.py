@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from samples import Samples
 
@@ -135,10 +136,9 @@ async def hammer(clients: Sequence["Client"], raw: Sequence[bytes], seconds: flo
     async def work(client: Client, mine: bytes) -> None:
         nonlocal failed
         while time.perf_counter() < end:
-            began = time.perf_counter()
-            status = await client.ask(mine)
-            latencies.append(time.perf_counter() - began)
-            failed += status != 200
+            answer = await client.ask(mine)
+            latencies.append(answer.seconds)
+            failed += answer.status != 200
 
     began = time.perf_counter()
     await asyncio.gather(*(work(c, raw[i % len(raw)]) for i, c in enumerate(clients)))
@@ -152,7 +152,8 @@ class Client(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.WriteTransport | None = None
         self._reading = _Reading()
-        self._answer: asyncio.Future[int] | None = None
+        self._began = self._first = 0.0
+        self._answer: asyncio.Future[Answer] | None = None
 
     @classmethod
     async def connect(cls, address: Address) -> "Client":
@@ -163,26 +164,32 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer."""
-        self._reading.feed(data)
-        if self._reading.is_complete and self._answer is not None:
-            status, self._reading = self._reading.status, _Reading()
-            answer, self._answer = self._answer, None
-            if not answer.done():
-                answer.set_result(status)
+        reading = self._reading
+        reading.feed(data)
+        if not self._first and reading.body:
+            self._first = time.perf_counter() - self._began
+        if reading.is_complete and self._answer is not None and not self._answer.done():
+            took = time.perf_counter() - self._began
+            first = self._first or took
+            self._answer.set_result(Answer(reading.status, bytes(reading.body), first, took))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
+        self._transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionError("the connection ended early"))
 
-    async def ask(self, raw: bytes) -> int:
-        """Send a request; the status of its answer once that is complete."""
-        assert self._transport is not None
+    async def ask(self, raw: bytes) -> Answer:
+        """Send a request; its answer once that is complete. OSError when the connection ends."""
+        if self._transport is None:
+            raise ConnectionError("the connection has ended")
+        self._reading, self._first = _Reading(), 0.0
         self._answer = asyncio.get_running_loop().create_future()
+        self._began = time.perf_counter()
         self._transport.write(raw)
         return await self._answer
 

@@ -26,8 +26,8 @@ Rows = Callable[[bool], list[Row] | Awaitable[list[Row]]]
 progress = Progress()
 """Where topics say what they are doing: standard error."""
 
-# The kits of the tests (a PostgreSQL, a served app, kubectl) serve measurements as well.
-sys.path.append(str(ROOT / "tests"))
+TESTS = ROOT / "tests"
+"""Kits of the tests that serve measurements as well (a PostgreSQL, kubectl) are below this."""
 
 
 def again(topic: str) -> str:
