@@ -16,9 +16,18 @@ from report import ROOT
 sys.path.append(str(topic.TESTS))
 # isort: split
 from e2e.conftest import built, helm_install
-from e2e.kit import Kubectl, Object, asleep_override, eventually, pool
+from e2e.kit import Kubectl, Object, asleep_override, eventually, pool, wall
 
-__all__ = ["Kubectl", "Object", "asleep_override", "built", "eventually", "helm_install", "pool"]
+__all__ = [
+    "Kubectl",
+    "Object",
+    "asleep_override",
+    "built",
+    "eventually",
+    "helm_install",
+    "pool",
+    "wall",
+]
 
 
 class NoClusterError(Exception):

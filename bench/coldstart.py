@@ -9,7 +9,7 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,11 @@ class Starts:
 
     async def floor(self, deployment: str, app: str, raw: bytes) -> Start:
         """Start one without any pool; `app` is the pods' label."""
+        start, _ = await self.floor_and_address(deployment, app, raw)
+        return start
+
+    async def floor_and_address(self, deployment: str, app: str, raw: bytes) -> tuple[Start, str]:
+        """The same, and the pod's address."""
         began = time.perf_counter()
         scale = await self._kube.get_scale(self.kubectl.namespace, deployment)
         await self._kube.raise_scale(self.kubectl.namespace, deployment, scale.version)
@@ -162,10 +167,9 @@ class Starts:
             except OSError:
                 pass
             await asyncio.sleep(ASK_EVERY)
-        now = time.perf_counter()
-        return Start(
-            now - began - answer.seconds + answer.first, now - began, self._stages(pod, began)
-        )
+        took = time.perf_counter() - began
+        first = took - answer.seconds + answer.first
+        return Start(first, took, self._stages(pod, began)), pod.ip
 
     async def wake(self, address: str, app: str, raw: bytes) -> Start:
         """A cold request to a pool's Service."""
@@ -230,24 +234,31 @@ def app_of(pod: PodView) -> str:
     return pod.labels.get("app") or pod.labels.get("app.kubernetes.io/name", "")
 
 
+def processes_of(uid: str) -> Iterator[tuple[int, str]]:
+    """The processes of a pod and their programs, where they are this machine's own (tools/node)."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if f"pod{uid}" in (entry / "cgroup").read_text():
+                yield int(entry.name), (entry / "cmdline").read_text().split("\0")[0]
+        except OSError:
+            continue  # it has ended
+
+
 def process_starts(uid: str) -> dict[str, float]:
     """When a pod's sandbox and its program started, in perf_counter's time; tools/node only.
 
     To the hundredth of a second: what the kernel notes.
     """
     found: dict[str, float] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid, program in processes_of(uid):
         try:
-            if f"pod{uid}" not in (entry / "cgroup").read_text():
-                continue
-            stat = (entry / "stat").read_text().rpartition(")")[2].split()
-            is_pause = (entry / "cmdline").read_bytes().startswith(b"/pause")
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[19]) / _TICKS
-        name = "sandbox" if is_pause else "container"
+        name = "sandbox" if program == "/pause" else "container"
         at = time.perf_counter() - age
         found[name] = min(at, found.get(name, at))
     return found

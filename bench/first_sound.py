@@ -120,8 +120,8 @@ def _where(pooled: list[Start], told: list[dict[str, float]]) -> str:
     for start, steps in zip(pooled, told, strict=True):
         for name, at in start.stages.items():
             ends.setdefault(name, []).append(at)
-        at = start.stages.get("container")
-        for name, took in steps.items() if at is not None else ():
+        at = start.stages.get("container", float("nan"))
+        for name, took in steps.items():
             at += took
             ends.setdefault(name.removesuffix("_seconds").replace("_", " "), []).append(at)
     medians = {name: Samples.of(values).median for name, values in ends.items()}

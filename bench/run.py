@@ -1,7 +1,7 @@
 """Measure, and print one table; write it to docs/benchmarks as well (not with --quick).
 
 Each topic runs in a process of its own, one after the other. One that fails is named at the end and
-keeps its last results.
+keeps its last results. The cluster is started where none runs, and then removed again.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import circumstances
+import cluster
 import picture
 import report
 import table
@@ -37,7 +38,10 @@ ORDER = (
 """The order of the table; what is not named here comes last."""
 QUIET_WITHIN = 20.0
 """Seconds that the machine gets to become quiet between two topics."""
-TOPIC_SECONDS = 1200.0
+TOPIC_SECONDS = 3600.0
+_ROWS = re.compile(r"^(async )?def rows\(", re.MULTILINE)
+_ON_REQUEST = re.compile(r"^ON_REQUEST = True$", re.MULTILINE)
+_CLUSTER = re.compile(r"^from cluster import", re.MULTILINE)
 
 
 def topics(folder: Path = HERE) -> list[str]:
@@ -46,7 +50,9 @@ def topics(folder: Path = HERE) -> list[str]:
     return sorted(found, key=lambda name: (_place(name), name))
 
 
-_ROWS = re.compile(r"^(async )?def rows\(", re.MULTILINE)
+def says(name: str, what: re.Pattern[str]) -> bool:
+    """Whether a topic's source says something of it: on request, on a cluster."""
+    return what.search((HERE / f"{name}.py").read_text()) is not None
 
 
 def _place(name: str) -> int:
@@ -61,14 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         print(f"no topic {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    found, failed = [], []
-    for name in options.topics or known:
-        with progress.step(f"measure {name}"):
-            topic = _run(name, quick=options.quick)
-        if topic is None:
-            failed.append(name)
-        else:
-            found.append(topic)
+    wanted = options.topics or [name for name in known if not says(name, _ON_REQUEST)]
+    # Those that need no cluster come first: it takes its share of the machine, even when idle.
+    on_cluster = [name for name in wanted if says(name, _CLUSTER)]
+    measured = {n: _run(n, quick=options.quick) for n in wanted if n not in on_cluster}
+    if on_cluster:
+        with cluster.provided():
+            measured |= {name: _run(name, quick=options.quick) for name in on_cluster}
+    found = [topic for name in known if (topic := measured.get(name)) is not None]
+    failed = [name for name, topic in measured.items() if topic is None]
     if options.output == "json":
         print(json.dumps([topic.to_json() for topic in found], indent=2, ensure_ascii=False))
     else:
@@ -89,6 +96,7 @@ def publish(all_topics: Sequence[Topic], path: Path = report.RESULTS) -> None:
 
 def _run(name: str, *, quick: bool) -> Topic | None:
     """One topic in its own process; None when it failed. Ctrl-C ends it as it would end alone."""
+    progress.say(f"· measure {name}")
     circumstances.wait_until_quiet(report.BUSY_SHARE, QUIET_WITHIN)
     command = [sys.executable, str(HERE / f"{name}.py"), "-o", "json"]
     process = subprocess.Popen([*command, *["--quick"] * quick], stdout=subprocess.PIPE, text=True)
@@ -110,7 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("topics", nargs="*", metavar="topic", help=f"of: {', '.join(topics())}")
+    known = topics()
+    asked = ", ".join(name for name in known if says(name, _ON_REQUEST))
+    usual = ", ".join(name for name in known if not says(name, _ON_REQUEST))
+    told = f"of: {usual}; only when named: {asked}"
+    parser.add_argument("topics", nargs="*", metavar="topic", help=told)
     parser.add_argument("--quick", action="store_true", help="fewer runs, and nothing is written")
     parser.add_argument("-o", choices=("table", "json"), default="table", dest="output")
     return parser

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from http1 import Address, Connection, request
 
@@ -27,16 +28,17 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    module: str, environment: Mapping[str, str], *arguments: str, ready: str = "/readyz"
+    program: str, environment: Mapping[str, str], *, ready: str = "/readyz"
 ) -> Iterator[Running]:
-    """Run `python -m module` for the block, which begins once it is ready.
+    """Run a package, or a script of this folder, for the block, which begins once it is ready.
 
     Raises RuntimeError when it ends or does not get ready within 30 s.
     """
     port = free_port()
     settings = {"KOTATSU_HOST": "127.0.0.1", "KOTATSU_PORT": str(port), **environment}
+    script = Path(__file__).with_name(program)
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, *([str(script)] if script.is_file() else ["-m", program])],
         env=os.environ | settings,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

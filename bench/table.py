@@ -1,11 +1,11 @@
 """The one table: for a terminal, and as the page docs/benchmarks/README.md."""
 
+import textwrap
 from collections.abc import Sequence
 
 from report import Row, Topic
 
 _MARKS = {True: "✓", False: "✗", None: "–"}
-_HEAD = ("", "what", "median", "spread", "runs", "ratio", "goal")
 
 _PAGE = """\
 # Benchmarks
@@ -21,16 +21,21 @@ most. ✓ the goal is met, ✗ it is not, – there is no goal or nothing could 
 
 def terminal(topics: Sequence[Topic]) -> str:
     """The table in columns; under each row how it was measured and how to measure it again."""
-    rows = [(topic, row) for topic in topics for row in topic.rows]
-    cells = [_HEAD, *(_cells(row) for _, row in rows)]
-    widths = [max(len(line[n]) for line in cells) for n in range(len(_HEAD))]
-    lines = [_columns(_HEAD, widths)]
+    head = ("", "what", "median", "runs", "ratio", "goal")
+    cells = [head, *((c := _cells(row))[:3] + c[4:] for topic in topics for row in topic.rows)]
+    widths = [max(len(line[n]) for line in cells) for n in range(len(head))]
+    lines = [_columns(head, widths)]
+    columns = iter(cells[1:])
     for topic in topics:
         for row in topic.rows:
-            lines.append(_columns(_cells(row), widths))
-            lines.append(f"     {row.how}")
+            lines.append(_columns(next(columns), widths))
+            lines += [f"     {said}" for said in _wrapped(f"{row.spread}. {row.how}".strip(". "))]
             lines.append(f"     again: {row.command}{_doubt(topic)}")
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, break_on_hyphens=False)
 
 
 def markdown(topics: Sequence[Topic]) -> str:

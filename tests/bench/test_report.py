@@ -5,8 +5,9 @@ import math
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-import picture
 import pytest
+
+import picture
 import report
 import run
 import table
