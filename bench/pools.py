@@ -59,10 +59,10 @@ def main() -> None:
         options.pools,
         per_second=options.starts_per_second,
         idle=options.idle,
-        say=lambda text: print(f"  {text}", flush=True),  # noqa: T201
+        say=lambda text: print(f"  {text}", flush=True),
     )
     for name, value in table(asyncio.run(run)):
-        print(f"{name:<36} {value}")  # noqa: T201
+        print(f"{name:<36} {value}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from kotatsu_common.turns import turns
+
 MAX_ANSWER = 2_000_000
 """Bytes; GitHub's answers to our questions are some kilobytes."""
 SHORT_WAIT = 5.0
@@ -67,7 +69,10 @@ class GitHubMetrics:
 
 
 class GitHub:
-    """The one way to GitHub: `timeout` (seconds) is for the whole exchange, not for each read."""
+    """The one way to GitHub, a bounded number of questions at a time.
+
+    `timeout` (seconds) is for the whole exchange with the wait for its turn, not for each read.
+    """
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class GitHub:
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
+        self._turns = turns()
 
     async def ask(self, call: str, method: str, url: str, **request: Any) -> httpx.Response:
         """GitHub's answer, read to its end; `call` names the question in the metrics.
@@ -117,6 +123,7 @@ class GitHub:
         try:
             async with (
                 asyncio.timeout(self._timeout),
+                self._turns,
                 self._http.stream(method, url, timeout=self._timeout, **request) as answer,
             ):
                 body = bytearray()

@@ -3,6 +3,7 @@
 X-User-* headers of a request are never read: anybody who reaches the pod can write them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from fastapi import Security
 from fastapi.security import APIKeyHeader
 
 from kotatsu_common.problems import Problem
+from kotatsu_common.turns import turns
 
 RETRY_AFTER = "2"
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -57,12 +59,18 @@ def token_of(authorization: str | None) -> str | None:
 
 
 class IdentityClient:
-    """Asks auth. `timeout` (seconds) is long enough for an auth that has to wake up first."""
+    """Asks auth, a bounded number of questions at a time.
+
+    `timeout` (seconds, with the wait for a turn) is long enough for an auth that has to wake up
+    first.
+    """
 
     def __init__(self, http: httpx.AsyncClient, auth_url: str, timeout: float = 20.0) -> None:
         self._http = http
         self._url = auth_url.rstrip("/") + "/authorize"
+        self._seconds = timeout
         self._timeout = httpx.Timeout(timeout, connect=5.0)
+        self._turns = turns()
 
     async def verify(self, authorization: str | None) -> Identity:
         """The caller's identity, or a Problem: 401, 403, or 503 when auth can't say."""
@@ -71,11 +79,11 @@ class IdentityClient:
             raise Problem(
                 401, "Not signed in", "Send a GitHub token in Authorization.", headers=CHALLENGE
             )
+        headers = {"Authorization": f"Bearer {token}"}
         try:
-            answer = await self._http.get(
-                self._url, headers={"Authorization": f"Bearer {token}"}, timeout=self._timeout
-            )
-        except httpx.TransportError as error:
+            async with asyncio.timeout(self._seconds), self._turns:
+                answer = await self._http.get(self._url, headers=headers, timeout=self._timeout)
+        except (TimeoutError, httpx.TransportError) as error:
             raise _unavailable("Auth did not answer.") from error
         if answer.status_code == 200:
             try:
