@@ -92,19 +92,6 @@ def test_they_are_reached_through_the_gateway_alone() -> None:
         assert obj["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
 
 
-def test_every_pod_is_restricted_in_the_only_place_knative_takes() -> None:
-    for obj in render("pet", KNATIVE).of("KnativeService"):
-        spec = obj["spec"]["template"]["spec"]
-        [container] = spec["containers"]
-        assert "securityContext" not in spec
-        assert spec["automountServiceAccountToken"] is spec["enableServiceLinks"] is False
-        security = container["securityContext"]
-        assert security["runAsNonRoot"] is security["readOnlyRootFilesystem"] is True
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["capabilities"] == {"drop": ["ALL"]}
-        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-
-
 def test_nothing_stands_there_that_knative_refuses() -> None:
     for obj in render("pet", KNATIVE).of("KnativeService"):
         spec = obj["spec"]["template"]["spec"]
