@@ -128,25 +128,6 @@ def test_no_rule_asks_for_everything(rendered: Rendered) -> None:
             assert "secrets" not in rule["resources"]
 
 
-def test_every_pod_has_a_network_policy_unless_they_are_off(
-    scenario: Scenario, rendered: Rendered
-) -> None:
-    policies = rendered.of("NetworkPolicy")
-    if scenario.values.stem in ("small", "ingress"):
-        assert policies == []
-        return
-    for deployment in rendered.of("Deployment"):
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        mine = [
-            policy
-            for policy in policies
-            if policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
-            and _matches(policy["spec"]["podSelector"]["matchLabels"], labels)
-        ]
-        assert len(mine) == 1, deployment["metadata"]["name"]
-        assert mine[0]["spec"]["policyTypes"] == ["Ingress", "Egress"]
-
-
 def test_rendering_twice_gives_the_same(scenario: Scenario, rendered: Rendered) -> None:
     again = render.__wrapped__(scenario.chart, scenario.values)
 

@@ -228,7 +228,7 @@ def test_what_runs_before_an_uninstall_goes_with_it() -> None:
     hooks = [o for o in render("kotatsu").objects if "pre-delete" in str(annotations(o))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
-        "Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
+        "Job", "NetworkPolicy", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
         assert obj["metadata"]["name"].startswith("kotatsu-uninstall")
@@ -279,32 +279,11 @@ def test_every_rule_says_why() -> None:
             assert lines[number - 1].strip().startswith("# "), lines[number]
 
 
-def test_an_activator_may_be_reached_on_the_port_of_any_pool() -> None:
-    policy = render("kotatsu").one("NetworkPolicy", "kotatsu-activator")
-
-    assert policy["spec"]["ingress"] == [
-        {"ports": [{"protocol": "TCP", "port": 1024, "endPort": 65535}]}
-    ]
-
-
-def test_the_operator_may_ask_the_pods_of_the_namespaces_it_keeps() -> None:
-    policy = render("kotatsu", CI / "many-namespaces.yaml").one("NetworkPolicy", "kotatsu-operator")
-
-    [pods] = [
-        peer
-        for rule in policy["spec"]["egress"]
-        for peer in rule.get("to", ())
-        if "podSelector" in peer
-    ]
-    [expression] = pods["namespaceSelector"]["matchExpressions"]
-    assert expression["values"] == ["team-a", "team-b", "team-c"]
-
-
 def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
     hooks = [obj for obj in render("kotatsu").objects if "pre-upgrade" in str(annotations(obj))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
-        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "ServiceAccount",
+        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "NetworkPolicy", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
         assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
@@ -328,6 +307,13 @@ def test_the_crd_job_carries_the_packaged_crd() -> None:
 
     assert list(packaged) == ["warmpools.kotatsu.dev.json"]
     assert json.loads(packaged["warmpools.kotatsu.dev.json"])["kind"] == "CustomResourceDefinition"
+
+
+def test_the_hooks_policies_go_with_the_policies() -> None:
+    off = render("kotatsu", None, "--set=networkPolicy.enabled=false")
+
+    assert off.of("NetworkPolicy") == []
+    assert off.names("Job") == ["kotatsu-crds", "kotatsu-uninstall"]
 
 
 def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:

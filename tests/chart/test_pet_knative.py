@@ -135,17 +135,6 @@ def test_knatives_own_route_stands_in_for_an_ingress_to_the_services() -> None:
         assert "leave gateway.enabled true" in done.stderr
 
 
-def test_knative_reaches_the_pods_and_they_reach_each_other_through_its_ingress() -> None:
-    rendered = render("pet", KNATIVE)
-    voice = rendered.one("NetworkPolicy", "voice")["spec"]
-    gateway = rendered.one("NetworkPolicy", "gateway")["spec"]
-
-    assert {8080, 8012, 8022, 9090} <= {p["port"] for p in voice["ingress"][0]["ports"]}
-    assert [p["port"] for p in gateway["ingress"][0]["ports"]] == [8080]
-    for spec in (voice, gateway):
-        assert spec["egress"][0]["to"] == [{"namespaceSelector": {}}]
-
-
 def test_prometheus_knows_what_knative_calls_the_port() -> None:
     [monitor] = render("pet", KNATIVE, "--set=metrics.podMonitor=always").of("PodMonitor")
 
