@@ -103,30 +103,6 @@ def test_the_same_release_may_be_installed_again(platform: Kubectl) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("verb", "resource", "expected"),
-    [
-        ("list", "warmpools.kotatsu.dev", True),
-        ("update", "deployments.apps/scale", True),
-        ("update", "deployments.apps", False),
-        ("delete", "pods", False),
-        ("get", "secrets", False),
-        ("create", "roles.rbac.authorization.k8s.io", False),
-        ("update", "warmpools.kotatsu.dev", False),
-    ],
-)
-def test_the_operator_has_these_rights_in_its_namespace_and_none_elsewhere(
-    platform: Kubectl, verb: str, resource: str, expected: bool
-) -> None:
-    kind, _, part = resource.partition("/")
-    user = f"--as=system:serviceaccount:{platform.namespace}:kotatsu-operator"
-    sub = (f"--subresource={part}",) if part else ()
-
-    for namespace, allowed in ((platform.namespace, expected), ("default", False)):
-        said = platform("auth", "can-i", verb, kind, *sub, user, f"-n={namespace}", check=False)
-        assert ("yes" in said.splitlines()) is allowed, f"{verb} {resource} in {namespace}"
-
-
 def test_uninstalling_leaves_the_crd_and_nothing_else(kubectl: Kubectl) -> None:
     install_platform(kubectl)
     done = helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
