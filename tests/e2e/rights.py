@@ -123,6 +123,7 @@ def process(
     environment = os.environ | {
         "KUBECONFIG": str(plane.users[account]),
         "KOTATSU_HOST": "127.0.0.1",
+        "KOTATSU_LOG_LEVEL": "debug",
         **{f"KOTATSU_{name.upper()}": str(value) for name, value in variables.items()},
     }
     program = Path(sys.executable).with_name(command[0])

@@ -9,6 +9,7 @@ import itertools
 import json
 import socket
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,6 +141,7 @@ class World:
     ) -> None:
         self.plane, self.kubectl, self.logs = plane, kubectl, logs
         self.knative = knative.Played(kubectl, "kn")
+        self.pages: list[str] = []
         self._client: Any = client
         self.there = Kubectl(THERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
         self._port = port
@@ -225,6 +227,7 @@ def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]
         }
     )
     uid = world.kubectl.get("pod", "activator-1")["metadata"]["uid"]
+    world.pages.append(f"http://127.0.0.1:{port}/metrics")
     with rights.process(
         *(world.plane, ACTIVATOR, "kotatsu-activator"),
         log=world.logs / "activator.log",
@@ -240,13 +243,17 @@ def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]
 
 
 def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
+    port, console = free_port(), free_port()
+    world.pages += [f"http://127.0.0.1:{console}/{path}" for path in ("", "api/pools")]
+    world.pages.append(f"http://127.0.0.1:{port}/metrics")
     return rights.process(
         *(world.plane, OPERATOR, "kotatsu-operator"),
         log=world.logs / "operator.log",
         namespaces=f"{HERE},{THERE}",
         pod_namespace=HERE,
         pod_name="operator-1",
-        port=free_port(),
+        port=port,
+        console_port=console,
     )
 
 
@@ -259,7 +266,9 @@ async def a_job(world: World, account: str, module: str, *arguments: str, **give
     return log.read_text()
 
 
-async def test_each_right_is_used_and_nothing_is_asked_for_that_is_refused(world: World) -> None:
+async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told(
+    world: World,
+) -> None:
     address = rights.own_address()
     if address is None:
         pytest.skip("this machine has no address but loopback, and EndpointSlices take none")
@@ -275,7 +284,9 @@ async def test_each_right_is_used_and_nothing_is_asked_for_that_is_refused(world
             await _give_the_floor_back(world)
             _see_it_untouched(world)
             await _keep_the_floor(world)
+            await _read_their_pages(world)
         await _uninstall(world)
+    _find_no_token(world)
     requests = world.asked()
     refused = [a for a in requests if not a.allowed]
     assert refused == []
@@ -412,6 +423,26 @@ def _see_it_untouched(world: World) -> None:
     assert "edited" not in world.kubectl.get("configmap", RECORD)["data"]
     assert world.there.get("deployment", "victim")["spec"]["replicas"] == 0
     assert [a for a in world.asked() if a.namespace == THERE and "/scale" in a.right[1]] == []
+
+
+async def _read_their_pages(world: World) -> None:
+    """The metrics of both, and the console."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for url in world.pages:
+            answer = await http.get(url)
+            assert answer.status_code == 200, url
+            (world.logs / f"page-{uuid.uuid4().hex}.log").write_text(answer.text)
+
+
+def _find_no_token(world: World) -> None:
+    """In any of their logs, which are at level debug, and pages."""
+    said = {log.name: log.read_text() for log in world.logs.glob("*.log")}
+    assert len(said) >= 8
+    assert any("debug" in text for text in said.values())
+    for account in ACCOUNTS:
+        config = json.loads(world.plane.users[account].read_text())
+        token = config["users"][0]["user"]["token"]
+        assert [name for name, text in said.items() if token in text] == [], account
 
 
 async def _uninstall(world: World) -> None:
