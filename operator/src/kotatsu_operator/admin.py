@@ -23,6 +23,9 @@ Check = Callable[[], str]
 class _Quiet(WSGIRequestHandler):
     """Probes and scrapes are not worth a line in the log."""
 
+    timeout = 10.0
+    """Seconds that a client may be silent: each one has a thread."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
 
