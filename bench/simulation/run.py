@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,8 @@ from lightkube.types import PatchType
 
 from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.kube import Deployment, Service, WarmPool
+from kotatsu_operator.kube import ConfigMap, Deployment, Service, WarmPool
+from kotatsu_operator.records import RECORD
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
     answers,
@@ -33,7 +34,27 @@ NAMESPACE = "default"
 CRD = Path(__file__).parents[2] / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
 _UNLEARNED = timedelta(seconds=68)
 """The lead of a pool that has learned nothing yet."""
+EDIT_PAUSE = 0.02
+"""Seconds between two edits."""
+EDITS = 1000
+"""So many pools are edited at the most."""
+CALM = 15.0
+"""Seconds after which whatever was set off is over."""
 _FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Stretch:
+    """What one stretch of time has cost the operator."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    calls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Share of one core."""
+        return self.cpu / self.seconds if self.seconds else 0.0
 
 
 @dataclass
@@ -41,17 +62,18 @@ class Result:
     """What one run has shown."""
 
     pools: int
+    start_cpu: float = 0.0
+    """Seconds of CPU until every pool was known and judged."""
+    idle: Stretch = field(default_factory=Stretch)
+    edits: Stretch = field(default_factory=Stretch)
+    edited: int = 0
+    edit_ms: list[float] = field(default_factory=list)
+    """From when each edit came in until the operator wrote what it made of it."""
+    opening: Stretch | None = None
+    """From the edits that ask for it until after the windows have opened; None: none were asked."""
     on_time: int = 0
     least_early: float = 0.0
     first_ahead: float = 0.0
-    idle_seconds: float = 0.0
-    idle_cpu: float = 0.0
-    idle_calls: dict[str, int] = field(default_factory=dict)
-    start_cpu: float = 0.0
-    burst_seconds: float = 0.0
-    burst_cpu: float = 0.0
-    burst_calls: dict[str, int] = field(default_factory=dict)
-    edit_ms: list[float] = field(default_factory=list)
     ready_ms: list[float] = field(default_factory=list)
     decision_ms: dict[str, float] = field(default_factory=dict)
     resident_mib: float = 0.0
@@ -73,22 +95,23 @@ class Simulation:
         return [f"pool-{n:04d}" for n in range(self.pools)]
 
     async def make(self, port: int) -> None:
-        """The CRD, and a Deployment, a Service and a WarmPool for each name."""
+        """The CRD, the record, and a Deployment, a Service and a WarmPool for each name."""
         kubectl = [str(self.plane.kubectl), f"--kubeconfig={self.plane.admin}"]
         for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
             command = [*kubectl, *verb, "-f", str(CRD)]
             await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+        await self._create(ConfigMap, {"metadata": {"name": RECORD, "namespace": NAMESPACE}})
         await self._each(lambda name: self._create(Deployment, deployment(name, port)))
         await self._each(lambda name: self._create(Service, service(name)))
         await self._each(lambda name: self._create(WarmPool, warm_pool(name)))
 
-    async def edit(self, spec: dict[str, Any], pause: float) -> None:
-        """Edit every pool's spec, one after the other."""
-        for name in self.names:
+    async def edit(self, names: Sequence[str], spec: dict[str, Any]) -> None:
+        """Edit some pools' specs, one after the other."""
+        for name in names:
             await self.client.patch(
                 WarmPool, name, {"spec": spec}, namespace=NAMESPACE, patch_type=PatchType.MERGE
             )
-            await asyncio.sleep(pause)
+            await asyncio.sleep(EDIT_PAUSE)
 
     async def statuses(self) -> dict[str, dict[str, Any]]:
         """The status of every pool."""
@@ -189,11 +212,16 @@ def operator(plane: ControlPlane, port: int, per_second: float, log: Path) -> It
 
 
 async def simulate(
-    pools: int, *, per_second: float, idle: float, say: Callable[[str], None] = lambda _: None
+    pools: int,
+    *,
+    per_second: float,
+    idle: float,
+    opens: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run it all; `per_second` is how many pods the cluster starts, and what the operator is told.
 
-    Raises TimeoutError when the operator does not keep up.
+    Without `opens` no window opens. Raises TimeoutError when the operator does not keep up.
     """
     with control_plane(Layout.from_environment(), USERS) as plane:
         clients = {
@@ -207,7 +235,7 @@ async def simulate(
             await it.make(port)
             log = plane.audit_log.with_name("operator.log")
             with operator(plane, port + 1, per_second, log) as pid:
-                result = await _measure(it, pid, port + 1, idle)
+                result = await _measure(it, pid, port + 1, idle, opens=opens)
                 output = log.read_text()
             if output:
                 say(f"the operator said: {output[-3000:]}")
@@ -220,49 +248,62 @@ async def simulate(
                 await client.close()
 
 
-async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
+async def _measure(it: Simulation, pid: int, port: int, idle: float, *, opens: bool) -> Result:
     result = Result(it.pools)
     it.say("the operator begins")
-    await it.until(lambda s: s.get("phase") == "Asleep", 300)
-    await asyncio.sleep(15)
+    await it.until(lambda s: s.get("phase") == "Asleep", 600)
+    await asyncio.sleep(CALM)
     result.start_cpu = cpu_seconds(pid)
-
     before = _decisions(port)
-    it.say(f"nothing happens for {idle:.0f} s")
-    began, cpu = datetime.now(UTC), cpu_seconds(pid)
-    await asyncio.sleep(idle)
-    result.idle_seconds = (datetime.now(UTC) - began).total_seconds()
-    result.idle_cpu = cpu_seconds(pid) - cpu
-    requests = read_audit(it.plane.audit_log)
-    result.idle_calls = dict(count(requests, "operator", began, datetime.now(UTC)))
 
-    pause = 0.02
-    at = datetime.now(UTC).replace(microsecond=0) + timedelta(
-        seconds=it.pools * (1 / it.per_second + pause * 2) + 30
-    )
-    at += _UNLEARNED
-    it.say(f"every pool is edited: its window opens at {at:%H:%M:%S}")
-    began, cpu = datetime.now(UTC), cpu_seconds(pid)
-    await it.edit(opening(at, 1), pause)
-    it.say("edited; waiting for the windows to open")
-    await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + 15)
-    result.burst_seconds = (datetime.now(UTC) - began).total_seconds()
-    result.burst_cpu = cpu_seconds(pid) - cpu
+    it.say(f"nothing happens for {idle:.0f} s")
+    with _stretch(it.plane, pid, result.idle):
+        await asyncio.sleep(idle)
+
+    names = it.names[:EDITS]
+    result.edited = len(names)
+    it.say(f"{len(names)} pools are edited, one after the other")
+    with _stretch(it.plane, pid, result.edits):
+        await it.edit(names, {"scaling": {"idleAfter": "3m"}})
+        await asyncio.sleep(CALM)
     requests = read_audit(it.plane.audit_log)
-    result.burst_calls = dict(count(requests, "operator", began, datetime.now(UTC)))
     # From when the request came in: a watch may tell of it before the audit log has its end.
     edits = [(r.name, r.began) for r in requests if r.user == "editor" and r.verb == "patch"]
     result.edit_ms = answers(edits, requests)
+    if opens:
+        result.opening = Stretch()
+        await _open(it, pid, result, result.opening)
+    result.decision_ms = _percentiles(before, _decisions(port))
+    result.resident_mib = resident_mib(pid)
+    return result
+
+
+async def _open(it: Simulation, pid: int, result: Result, stretch: Stretch) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + _UNLEARNED
+    at += timedelta(seconds=it.pools * (1 / it.per_second + EDIT_PAUSE * 2) + 30)
+    it.say(f"every pool is edited: its window opens at {at:%H:%M:%S}")
+    with _stretch(it.plane, pid, stretch):
+        await it.edit(it.names, opening(at, 1))
+        it.say("edited; waiting for the windows to open")
+        await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + CALM)
+    requests = read_audit(it.plane.audit_log)
     readied = [
         (r.name[: len("pool-0000")], r.began)
         for r in requests
         if r.user == "kubelet" and r.verb == "patch"
     ]
     result.ready_ms = answers(readied, requests)
-    result.resident_mib = resident_mib(pid)
-    result.decision_ms = _percentiles(before, _decisions(port))
     _openings(result, await it.statuses())
-    return result
+
+
+@contextlib.contextmanager
+def _stretch(plane: ControlPlane, pid: int, into: Stretch) -> Iterator[None]:
+    """Measure what passes meanwhile."""
+    began, cpu = datetime.now(UTC), cpu_seconds(pid)
+    yield
+    ended = datetime.now(UTC)
+    into.seconds, into.cpu = (ended - began).total_seconds(), cpu_seconds(pid) - cpu
+    into.calls = dict(count(read_audit(plane.audit_log), "operator", began, ended))
 
 
 def _openings(result: Result, statuses: dict[str, dict[str, Any]]) -> None:
