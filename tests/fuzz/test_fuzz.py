@@ -46,12 +46,19 @@ def checked(target: Target) -> Callable[[Any], None]:
     return check
 
 
-UNMENDED = {"remembered": "a pool whose status somebody has edited so is never looked at again"}
-"""What is known to fail, and what that means for people; whoever mends it takes it out of here."""
+_NEVER_AGAIN = "the pool is never looked at again: it neither sleeps nor warms up"
+UNMENDED = {
+    "remembered": _NEVER_AGAIN,
+    "date_header/year-of-eleven-digits": _NEVER_AGAIN,
+    "date_header/offset-of-twenty-digits": _NEVER_AGAIN,
+}
+"""Targets and inputs that are known to fail, and what that means for people; whoever mends one takes
+it out of here."""
 
 
 def _marks(name: str) -> Any:
-    return pytest.mark.xfail(reason=UNMENDED[name], strict=True) if name in UNMENDED else ()
+    known = UNMENDED.get(name, UNMENDED.get(name.partition("/")[0]))
+    return () if known is None else pytest.mark.xfail(reason=known, strict=True)
 
 
 @pytest.mark.parametrize(
