@@ -55,6 +55,13 @@ def test_a_pool_the_operator_has_judged():
     )
 
 
+def test_of_a_status_that_somebody_has_edited_only_what_can_be_read_counts():
+    """The schema lets any text through; an activator that raised would end, for every pool."""
+    status = {"phase": "Nonsense", "route": {"target": "Nowhere", "epoch": 4}}
+    pool = pool_view(warm_pool(status=status))
+    assert (pool.phase, pool.route, pool.epoch) == (Phase.WARM, Route.NATIVE, 4)
+
+
 def test_the_defaults_are_those_of_the_crd():
     pool = pool_view(warm_pool())
     assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)

@@ -126,6 +126,8 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not an amount"),
         ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not an amount"),
         ({"budget": {"prices": {"cpuHour": "Infinity"}}}, "prices.cpuHour: .* is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "1e999999999"}}}, "prices.cpuHour: .* is not an amount"),
+        ({"budget": {"prices": {"cpuHour": True}}}, "prices.cpuHour: True is not an amount"),
         ({"budget": {"prices": {"moonHour": "1"}}}, "prices.moonHour: is not one of cpuHour, mem"),
         ({"override": {"mode": "Warm"}}, "spec.override.until: '' is not an instant"),
         (

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
+from kotatsu_operator.core.edited import amount, instant
 from kotatsu_operator.core.spec import OnExhausted, OverrideMode
 from kotatsu_operator.core.state import Phase
-from kotatsu_operator.views import moment
 
 _LONGEST_RETRY = 3600
 """Seconds. The limit may be raised at any time: nobody is sent away for longer."""
@@ -40,13 +39,13 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
     """
     budget, cost = spec.get("budget") or {}, status.get("cost") or {}
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
-    limit, until = budget.get("limit"), moment(cost.get("periodEnd"))
+    limit, until = amount(budget.get("limit")), instant(cost.get("periodEnd"))
     if not cost.get("exhausted") or limit is None or until is None or policy == OnExhausted.WARN:
         return None
-    if Decimal(limit) != Decimal(cost.get("limit", "NaN")):
+    if limit != amount(cost.get("limit")):
         return None
     return SpentBudget(
-        limit=f"{limit} {cost['currency']} a {cost.get('period', 'period').lower()}",
+        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}",
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )
@@ -54,14 +53,9 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
 
 def _warm_until(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
     asked = spec.get("override") or {}
-    if asked.get("mode") != OverrideMode.WARM:
-        return None
-    try:
-        until = datetime.fromisoformat(asked.get("until", ""))
-    except ValueError:
+    until = instant(asked.get("until"))
+    if asked.get("mode") != OverrideMode.WARM or until is None:
         return None
     seen = status.get("override") or {}
-    ends = moment(seen.get("endsAt")) if "seenAt" in seen else None
-    if until.tzinfo is None:
-        return None
+    ends = instant(seen.get("endsAt")) if "seenAt" in seen else None
     return until if ends is None else min(until, ends)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kotatsu_operator.core.durations import seconds_of
+from kotatsu_operator.core.edited import choice
 from kotatsu_operator.core.spec import RouteMode
 from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.indexed import Indexed
@@ -53,7 +54,11 @@ class Pool:
 
 
 def pool_view(obj: Object) -> Pool:
-    """Read a WarmPool. A pool the operator has not judged yet is on the native route."""
+    """Read a WarmPool. A pool the operator has not judged yet is on the native route.
+
+    It raises for nothing that the API server lets through: one pool that cannot be read would end
+    the activator of all. What somebody has edited into nonsense, the operator writes again.
+    """
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
     route = status.get("route") or {}
@@ -62,9 +67,9 @@ def pool_view(obj: Object) -> Pool:
         name=obj["metadata"]["name"],
         service=spec.get("service") or spec["targetRef"]["name"],
         target=spec["targetRef"]["name"],
-        route=Route(route.get("target", Route.NATIVE)),
+        route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
-        phase=Phase(status.get("phase", Phase.WARM)),
+        phase=choice(Phase, status.get("phase"), Phase.WARM),
         # Knative has an activator of its own.
         accepted=conditions.get("Accepted") == "True"
         and spec["targetRef"].get("kind") != "Service",

@@ -327,11 +327,15 @@ def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
     return prices
 
 
-def _amount(text: Any, where: str) -> Decimal:
+_MOST = Decimal(10**32)
+"""Beyond what the CRD lets through, and below what no sum could be made of any more."""
+
+
+def _amount(given: Any, where: str) -> Decimal:
     try:
-        amount = Decimal(text)
-    except (InvalidOperation, TypeError, ValueError):
+        amount = Decimal(given) if type(given) in (str, int) else Decimal("NaN")
+    except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise SpecError(f"{where}: {text!r} is not an amount like 6.5")
+    if not amount.is_finite() or not 0 <= amount < _MOST:
+        raise SpecError(f"{where}: {given!r} is not an amount like 6.5")
     return amount

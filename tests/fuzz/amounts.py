@@ -1,0 +1,88 @@
+"""Quantities, prices, and what pods tell of themselves."""
+
+from decimal import Decimal
+from typing import Any
+
+from fuzz.kit import NOW, WORDS, Target, attempt, mixed
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.cost import hourly, parse_quantity, parse_table
+from kotatsu_operator.core.spec import SpecError
+from kotatsu_operator.scrape import clock_skew, count_of, instant, parse_samples
+
+_DIGITS = st.from_regex(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", fullmatch=True)
+_SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
+QUANTITIES = st.builds(
+    str.__add__,
+    _DIGITS,
+    st.one_of(st.sampled_from(_SUFFIXES), st.from_regex(r"[eE][+-]?[0-9]{1,3}", fullmatch=True)),
+)
+
+
+def quantity(text: str) -> None:
+    """Every quantity that Kubernetes knows is read into a number."""
+    assert parse_quantity(text).is_finite()
+
+
+_ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), WORDS, st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=5), inner)
+    ),
+    max_leaves=5,
+)
+_TABLES = st.dictionaries(
+    st.sampled_from(["currency", "cpuHour", "memoryGiBHour", "extended", "gpuHour"]),
+    st.one_of(_ANYTHING, st.dictionaries(st.text(max_size=5), _ANYTHING, max_size=2)),
+    max_size=4,
+)
+
+
+def price_table(given: Any) -> None:
+    """A table is refused in a sentence, or gives every pod an hourly price that can be written."""
+    table, why = attempt(lambda: parse_table(given), SpecError)
+    if table is None:
+        assert why.startswith("prices")
+        return
+    price = hourly({"cpu": Decimal("0.25"), "memory": Decimal(2**40)}, table.prices)
+    for _ in range(3):
+        price = price * 24 * 366 * 10_000
+        assert f"{price:.6f}"
+
+
+HELD = "kotatsu_activator_held"
+_PAGES = mixed(
+    HELD, "{", "}", 'namespace="demo",', 'name="voice"', " ", "\n", "1", "NaN", "+Inf", "1e999",
+    "# TYPE ", "# HELP ", " gauge\n", " histogram\n", "_total", "_bucket", '"', "\\", ",", "=",
+    f'{HELD}{{namespace="demo",name="voice"}} 3\n', "1764061200000", " # {} 1", most=14,
+)  # fmt: skip
+
+
+def metrics_page(text: str) -> None:
+    """A page of a pod is read, or is none (ValueError): any other error would stop its pool."""
+    try:
+        samples = parse_samples(text, (HELD,))
+    except ValueError:
+        return
+    for value in samples.values():
+        count = count_of(value)
+        assert count is None or count >= 0
+        for _, number in value:
+            instant(number)
+
+
+def date_header(text: str) -> None:
+    """Whatever a pod says the time is, nothing breaks over it."""
+    clock_skew(text, NOW)
+
+
+_DATES = mixed(
+    "Wed, ", "25 ", "Nov ", "2026 ", "09:00:00 ", "GMT", "+9999", "-", ":", "0", "9" * 9
+)  # fmt: skip
+
+TARGETS = [
+    Target("quantity", QUANTITIES, quantity, is_text=True),
+    Target("price_table", _TABLES, price_table),
+    Target("metrics_page", _PAGES, metrics_page, is_text=True),
+    Target("date_header", _DATES, date_header, is_text=True),
+]

@@ -1,0 +1,91 @@
+"""The first bytes of a connection, and all that follow, as the activator reads them."""
+
+import re
+from typing import Any
+
+from fuzz.kit import Target, mixed
+from hypothesis import strategies as st
+
+from kotatsu_operator.activator.activity import Moved
+from kotatsu_operator.activator.http1 import Requests
+from kotatsu_operator.activator.peek import NOTHING, Kind, ask_to_close, peek
+from kotatsu_operator.activator.splice import Client
+
+HTTP = mixed(
+    "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",
+    "\r\n", "\n", "\r", "Content-Length: 5\r\n", "Content-Length: 0\r\n", "content_length: 3\r\n",
+    "Transfer-Encoding: chunked\r\n", "Connection: keep-alive\r\n", "Connection: Upgrade\r\n",
+    "Upgrade: h2c\r\n", "Expect: 100-continue\r\n", "A: b\r\n", " folded\r\n", "12345", "\x00",
+    "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    most=16,
+)  # fmt: skip
+_CONNECTION = re.compile(rb"\r\nconnection:[^\r\n]*(?=\r\n)", re.IGNORECASE)
+
+
+def first_bytes(text: str) -> None:
+    """The same is seen however the bytes come, and of a head that is changed only one header is."""
+    data = text.encode("latin-1")
+    whole, seen, known = peek(data), NOTHING, 0
+    for end in range(len(data) + 1):
+        seen, known = peek(bytearray(data[:end]), seen, known), end
+    assert seen == whole
+    head = data[: whole.head_end] if whole.kind is Kind.HTTP1 else data
+    asked = ask_to_close(head)
+    if asked != head:
+        assert asked.split(b"\r\n", 2)[1].lower().startswith(b"connection: ")
+        assert _CONNECTION.sub(b"", asked) == _CONNECTION.sub(b"", head)
+        assert ask_to_close(asked) == asked
+
+
+class _Pipe:
+    """Both the pod's side and the client's transport: what is written, and nothing else."""
+
+    has_finished = False
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class _Owner:
+    def __init__(self) -> None:
+        self.moved, self.ends = Moved(), False
+
+    def may_resume(self, _: Client) -> bool:
+        return True
+
+    def is_ending(self, _: Client) -> bool:
+        return self.ends
+
+
+CLOSE = b"Connection: close\r\n"
+
+
+def spliced(given: list[Any]) -> None:
+    """What passes an open connection is what was sent, with at most one line more a request."""
+    cuts, text = given
+    data = text.replace("Connection: ", "Other: ").encode("latin-1")
+    owner, pipe = _Owner(), _Pipe()
+    client = Client(owner)  # type: ignore[arg-type]
+    client.transport, client.upstream = pipe, pipe  # type: ignore[assignment]
+    client._requests = Requests()
+    ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
+    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        owner.ends = number >= len(ends) // 2
+        if end > start:
+            client.data_received(data[start:end])
+    assert bytes(pipe.sent).replace(CLOSE, b"") == data.replace(CLOSE, b"")
+    assert owner.moved.up == len(pipe.sent)
+
+
+_CUTS = st.lists(st.integers(0, 200), max_size=8)
+
+TARGETS = [
+    Target("first_bytes", HTTP, first_bytes, 200, is_text=True),
+    Target("spliced", st.tuples(_CUTS, HTTP).map(list), spliced, 200),
+]

@@ -1,0 +1,90 @@
+"""A WarmPool, its spec and its status, as people and programs may have written them."""
+
+import time
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import yaml
+from fuzz.kit import NOW, ROOT, SOON, WORDS, Target, attempt
+from fuzz.schema import values
+from hypothesis import strategies as st
+
+from kotatsu_operator.activator.view import View
+from kotatsu_operator.core.schedule import next_start, occurrences
+from kotatsu_operator.core.spec import SpecError, parse
+from kotatsu_operator.core.state import Memory
+from kotatsu_operator.status import memory_status, read_ledger, read_memory
+
+
+@cache
+def crd() -> dict[str, Any]:
+    """The schema's properties."""
+    text = (ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml").read_text()
+    schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    properties: dict[str, Any] = schema["properties"]
+    return properties
+
+
+def specs() -> st.SearchStrategy[Any]:
+    """Specs as the API server lets them through (and some that its rules would refuse)."""
+    defaulted = {"apiVersion": "apps/v1", "kind": "Deployment"}
+
+    def complete(spec: dict[str, Any]) -> dict[str, Any]:
+        for window in spec.get("windows") or ():
+            if "schedule" in window and "duration" in window:
+                window.pop("start", None)
+                window.pop("end", None)
+            else:
+                window.pop("schedule", None)
+                window.pop("duration", None)
+        return spec | {"targetRef": defaulted | spec["targetRef"]}
+
+    return values(crd()["spec"], words=WORDS).map(complete)
+
+
+def spec(given: Any) -> None:
+    """A spec is read, or refused in a sentence; what was read has a schedule that can be asked."""
+    began = time.process_time()
+    read, why = attempt(lambda: parse(given), SpecError)
+    if read is None:
+        assert why.startswith("spec.")
+        return
+    found = occurrences(read.windows, read.zone, NOW, NOW + timedelta(days=8))
+    assert all(o.start < o.end for o in found)
+    next_start(read.windows, read.zone, NOW, timedelta(days=31))
+    assert time.process_time() - began < 5 * SOON
+
+
+def _pool(spec: Any, status: Any) -> dict[str, Any]:
+    meta = {"name": "voice", "namespace": "demo", "generation": 1, "resourceVersion": "1"}
+    return {"kind": "WarmPool", "metadata": meta, "spec": spec, "status": status}
+
+
+def seen_by_activator(given: Any) -> None:
+    """An activator reads any pool of its namespace: one that it could not would end it for all."""
+    view = View()
+    view.on_change("WarmPool")("MODIFIED", _pool(*given))
+    pool = view.pools["voice"]
+    assert pool.hold_timeout >= 0
+    assert pool.settle >= 0
+    if pool.spent is not None:
+        assert 0 <= pool.spent.retry_after(pool.phase, NOW) <= 3600
+
+
+def remembered(given: Any) -> None:
+    """A status that somebody has edited is read, and what is written after it can be read again."""
+    memory = read_memory(given, Memory())
+    read_ledger(given)
+    again = memory_status(memory, parse({"targetRef": {"apiVersion": "", "kind": "", "name": "a"}}))
+    read_memory(again, Memory())
+
+
+_STATUSES = st.deferred(lambda: values(crd()["status"], words=WORDS))
+_SPECS = st.deferred(specs)
+
+TARGETS = [
+    Target("spec", _SPECS, spec, 80),
+    Target("seen_by_activator", st.tuples(_SPECS, _STATUSES).map(list), seen_by_activator, 80),
+    Target("remembered", _STATUSES, remembered, 80),
+]

@@ -1,0 +1,47 @@
+"""Reading what somebody may have edited."""
+
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_operator.core.edited import amount, choice, instant
+from kotatsu_operator.core.state import Phase
+from tests.operator.core.values import utc
+
+
+@pytest.mark.parametrize("given", ["Nonsense", "", None, 3, "warm"])
+def test_what_is_no_value_of_an_enumeration_is_the_default(given):
+    assert choice(Phase, given, Phase.WARM) is Phase.WARM
+
+
+def test_what_is_one_is_that():
+    assert choice(Phase, "Asleep", Phase.WARM) is Phase.ASLEEP
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None, 3, "", "soon", "2026-11-25T10:00:00", "0000-01-01T00:00:00Z",
+        "2026-11-25T10:00:00+99:99", "2026-11-25T10:00:00ZTgarbage", "2026-11-25T10:00:00x5Z",
+        "0001-01-01T00:00:00+09:00", "9999-12-31T23:59:59-09:00",
+    ],
+)  # fmt: skip
+def test_what_no_clock_shows_is_no_instant(given):
+    """Most of these are date-times to the API server."""
+    assert instant(given) is None
+
+
+@pytest.mark.parametrize(
+    "given", ["2026-11-25T10:00:00Z", "2026-11-25T19:00:00+09:00", "2026-11-25T10:00:00.000000Z"]
+)
+def test_an_instant_is_in_utc(given):
+    assert instant(given) == utc("2026-11-25T10:00")
+
+
+@pytest.mark.parametrize("given", [None, "", "abc", "NaN", "Infinity", "-1", []])
+def test_what_is_no_amount_is_none(given):
+    assert amount(given) is None
+
+
+def test_an_amount_is_that():
+    assert amount("3.50") == Decimal("3.5")
