@@ -80,7 +80,6 @@ def configure(level: str) -> None:
     """
     # Nothing of ours prints these, and finding them out takes a quarter of a record's time.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
     handler = logging.StreamHandler()
     handler.setFormatter(Human() if sys.stderr.isatty() else JsonLines())
     root = logging.getLogger()

@@ -181,19 +181,21 @@ class Speaker:
     async def _segments(self, utterance: Utterance) -> AsyncGenerator["AudioSegment", None]:
         """Each piece in its order, while the next ones are already being spoken.
 
-        A piece without any sound is left out; UnspeakableError if all are.
+        The first is spoken alone: somebody waits for it, and a node that has just woken a pod is
+        busy. A piece without any sound is left out; UnspeakableError if all are.
         """
         waiting = deque(text.pieces(utterance.text))
         ahead: deque[tuple[asyncio.Task[AudioSegment | None], float]] = deque()
-        pause = None
+        pause, at_once = None, 1
         try:
             while waiting or ahead:
-                while waiting and len(ahead) < self.engine.workers:
+                while waiting and len(ahead) < at_once:
                     piece = waiting.popleft()
                     task = asyncio.create_task(self._speak(piece.text, utterance.style.id))
                     ahead.append((task, piece.pause))
                 task, pause_after = ahead.popleft()
                 segment = await task
+                at_once = self.engine.workers
                 if segment is None:
                     continue
                 if pause is not None:
