@@ -75,12 +75,16 @@ class Speaker:
         self._seconds_each = 0.5
         self._finished = -math.inf
 
-    async def wake(self) -> None:
-        """Start the engine and speak for the first time."""
+    async def wake(self) -> dict[str, float]:
+        """Start the engine and speak for the first time; how many seconds each took."""
+        began = self._clock()
         await self.engine.start()
+        started = self._clock()
         await self._speak(FIRST_WORDS, self.default_style().id)
+        spoke = self._clock()
         self._awake.set()
         self._metrics.ready.set(time.time())
+        return {"engine_seconds": started - began, "first_words_seconds": spoke - started}
 
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Return once it has spoken; EngineFailedError if that takes too long."""
