@@ -55,11 +55,11 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow"
+	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow and not soak"
 
 .PHONY: test
 test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node"
+	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
 # CONTEXT=name takes a cluster of yours; IMAGE_PREFIX says where it pulls the images from.

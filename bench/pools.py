@@ -52,7 +52,7 @@ def main() -> None:
     """Run the simulation and print its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pools", type=int, nargs="?", default=1000)
-    parser.add_argument("--starts-per-second", type=float, default=10.0)
+    parser.add_argument("--starts-per-second", type=float, default=5.0)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds in which nothing happens")
     options = parser.parse_args()
     run = simulate(

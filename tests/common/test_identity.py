@@ -76,6 +76,18 @@ async def test_when_auth_is_busy_its_retry_after_is_passed_on() -> None:
         httpx.Response(200, text="hello"),
         httpx.Response(200, json=[]),
         httpx.Response(200, json={"userId": "x", "login": "", "avatarUrl": ""}),
+        httpx.Response(200, json=BIRD.to_json() | {"userId": "7"}),
+        httpx.Response(200, json=BIRD.to_json() | {"userId": 2**63}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "'; DROP TABLE pets; --"}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "bird\n"}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "x" * 101}),
+        httpx.Response(200, content=b'{"userId": 7, "login": "\\ud800", "avatarUrl": "x"}'),
+        httpx.Response(200, json=BIRD.to_json() | {"avatarUrl": "javascript:alert(1)"}),
+        httpx.Response(200, json=BIRD.to_json() | {"avatarUrl": "https://a.example/\x00"}),
+        httpx.Response(200, content=b"[" * 50_000),
+        httpx.Response(200, content=b" " * 100_000),
+        httpx.Response(503, headers={"Retry-After": "日".encode()}),
+        httpx.Response(503, headers={"Retry-After": "soon"}),
     ],
 )
 async def test_an_answer_that_makes_no_sense_is_503(answer: httpx.Response) -> None:

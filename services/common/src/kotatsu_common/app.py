@@ -14,6 +14,9 @@ from kotatsu_common.limits import BodyLimit
 from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain, Traffic, TrafficMiddleware
 
+ALLOWED_HEADERS = ("Authorization", "Idempotency-Key")
+"""What a browser's script may send besides the harmless ones, of which Content-Type is one."""
+
 
 def create_base_app(
     settings: ServiceSettings,
@@ -48,7 +51,7 @@ def create_base_app(
         allow_origins=settings.cors_origins,
         allow_credentials=False,  # the token is a header that scripts set, never a cookie
         allow_methods=("GET", "POST", "PUT"),
-        allow_headers=("*",),
+        allow_headers=ALLOWED_HEADERS,
         expose_headers=("Retry-After", *expose_headers),
     )
     app.add_middleware(TrafficMiddleware, traffic=Traffic(registry), drain=app.state.drain)

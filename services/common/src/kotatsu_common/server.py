@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from kotatsu_common.protocol import BoundedProtocol
 from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain
 
@@ -92,7 +93,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
