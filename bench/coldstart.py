@@ -152,8 +152,8 @@ class Starts:
 
     async def floor_and_address(self, deployment: str, app: str, raw: bytes) -> tuple[Start, str]:
         """The same, and the pod's address."""
-        began = time.perf_counter()
         scale = await self._kube.get_scale(self.kubectl.namespace, deployment)
+        began = time.perf_counter()  # the patch alone, over a connection that is there
         await self._kube.raise_scale(self.kubectl.namespace, deployment, scale.version)
         pod = await self._pod(app)
         while True:

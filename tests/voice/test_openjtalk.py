@@ -17,18 +17,13 @@ from kotatsu_voice.engine import Pcm, SilentError, UnknownStyleError, Unspeakabl
 from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
 from kotatsu_voice.metrics import VoiceMetrics
 from kotatsu_voice.speaker import MP3, Speaker
+from kotatsu_voice.text import pieces, prepare
 
 SENTENCES = (
     "今日はとても良い天気ですね。",
     "散歩に行きましょう。",
     "私は青い小さな鳥で、こたつのそばで暮らしています。",
     "あなたのコードがごはんになります。",
-)
-A_140_CHARACTER_TEXT = (
-    "こんにちは、わたしはちいさなあおいとりです。こたつのそばでくらしています。"
-    "きょうはとてもいいてんきなので、みんなでこうえんへさんぽにいきましょう。"
-    "おべんとうもわすれずにもっていって、おおきなきのしたでたべようね。"
-    "ゆうがたになったら、またこたつでぬくぬくおはなしをしよう。"
 )
 
 
@@ -177,34 +172,25 @@ def test_two_workers_do_at_least_one_and_a_half_times_the_work(engine: OpenJTalk
     assert best >= 0.75
 
 
-@pytest.mark.slow
-async def test_a_second_of_speech_costs_a_twentieth_of_a_second(speaker: Speaker) -> None:
-    """On one core that isn't shared; here processor time is counted, with room for neighbours."""
-    best = float("inf")
-    for _ in range(4):
-        utterance = speaker.utterance(A_140_CHARACTER_TEXT, None, MP3)
-        began = time.process_time()
-        sound = await speaker.say(utterance)
-        best = min(best, (time.process_time() - began) / Heard(sound).seconds)
-        if best <= 0.05:
-            break
-    assert best <= 2 * 0.05
+@pytest.mark.parametrize(
+    "text",
+    [
+        "こたつの歴史は室町時代にさかのぼります。",
+        "東京タワーは観光名所です。",
+        "この製品の価格は千円です。",
+    ],
+)
+def test_a_sentence_parted_after_its_topic_is_read_as_the_whole(
+    engine: OpenJTalkEngine, text: str
+) -> None:
+    parts = [piece.text for piece in pieces(prepare(text, 500))]
+    assert len(parts) == 2
+    assert sum(map(len, map(engine._labels, parts))) == len(engine._labels(text))
+    assert [sound for part in parts for sound in phonemes(engine, part)] == phonemes(engine, text)
 
 
-@pytest.mark.slow
-async def test_a_stream_begins_in_under_a_third_of_the_time_of_the_whole(speaker: Speaker) -> None:
-    best = float("inf")
-    for _ in range(4):
-        began = time.perf_counter()
-        stream = await speaker.stream(speaker.utterance(A_140_CHARACTER_TEXT, None, MP3))
-        await anext(stream)
-        first = time.perf_counter() - began
-        assert [chunk async for chunk in stream]
-        whole = time.perf_counter() - began
-        best = min(best, first / whole)
-        if best <= 0.3:
-            break
-    assert best <= 0.3
+def phonemes(engine: OpenJTalkEngine, text: str) -> list[str]:
+    return [label.partition("-")[2].partition("+")[0] for label in engine._labels(text)]
 
 
 def test_polish_takes_what_the_engine_makes(engine: OpenJTalkEngine) -> None:

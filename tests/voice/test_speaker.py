@@ -90,6 +90,16 @@ async def test_the_first_sentence_is_sent_before_the_last_is_spoken(engine: Fake
     assert [chunk async for chunk in stream]
 
 
+async def test_nothing_else_is_spoken_beside_the_first_sentence(engine: FakeEngine) -> None:
+    rig = await woken(engine)
+    engine.gate.clear()
+    task = asyncio.create_task(rig.say(LONG))
+    await settle()
+    assert engine.active == 1
+    engine.gate.set()
+    await task
+
+
 async def test_no_more_sentences_at_once_than_workers(engine: FakeEngine) -> None:
     rig = await woken(engine)
     engine.gate.clear()
@@ -158,11 +168,11 @@ async def test_work_nobody_waits_for_any_more_is_dropped(engine: FakeEngine) -> 
     engine.gate.clear()
     task = asyncio.create_task(rig.say(LONG))
     await settle()
-    assert engine.active == 2
+    assert engine.active == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await until(lambda: engine.active == 0)
-    assert engine.cancelled == 2
+    assert engine.cancelled == 1
     await until(lambda: rig.value("queue_length") == 0)
 
 

@@ -123,6 +123,22 @@ def test_the_first_piece_is_short_where_a_comma_allows() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("こたつの歴史は室町時代にさかのぼります。", "こたつの歴史は"),
+        ("窓口の営業時間は九時から五時までです。", "窓口の営業時間は"),
+        ("今日は天気が良いので散歩に行きました。", "今日は天気が良いので散歩に行きました。"),
+        ("東京の冬は寒いです。", "東京の冬は寒いです。"),
+        ("東京の冬は、雪の日が少なくなりました。", "東京の冬は、"),
+    ],
+)
+def test_a_long_first_sentence_without_a_comma_is_parted_after_its_topic(
+    text: str, first: str
+) -> None:
+    assert texts(text)[0] == first
+
+
 @given(st.text(max_size=600))
 def test_any_text_is_prepared_or_refused(text: str) -> None:
     try:

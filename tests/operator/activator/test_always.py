@@ -11,7 +11,7 @@ import uvicorn
 from kotatsu_operator.activator import activity, connections, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from tests.operator.activator.house import House, Pod
-from tests.operator.cluster import deployment, eventually, service, warm_pool
+from tests.operator.cluster import eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -33,7 +33,7 @@ async def house(monkeypatch):
     selectorless = service()
     del selectorless["spec"]["selector"]
     house.see("Service", selectorless)
-    house.see("Deployment", deployment())
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
     house.see("WarmPool", pool())
     await house.start()
     yield house

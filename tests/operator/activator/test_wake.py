@@ -118,6 +118,31 @@ async def test_a_conflict_is_read_again_before_the_next_raise(house):
     assert verbs[:6] == ["get_scale", "raise_scale"] * 3
 
 
+async def test_a_scale_that_the_watch_has_shown_at_zero_is_not_read_again(house):
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
+    await house.starts_on_raise(ready=True)
+    assert body(await house.ask()) == b"voice-1"
+    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+    assert verbs == ["raise_scale"]
+
+
+async def test_a_scale_that_the_watch_is_behind_with_is_read_and_not_touched(house):
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
+    house.kube.edit("Deployment", "voice", spec={"replicas": 5})
+    house.hold()
+    await eventually(lambda: house.kube.called("get_scale"))
+    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
+
+
+async def test_a_scale_at_zero_that_the_watch_has_an_old_version_of_is_read_and_raised(house):
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
+    house.kube.edit("Deployment", "voice", metadata={"annotations": {"a": "b"}})
+    await house.starts_on_raise(ready=True)
+    assert body(await house.ask()) == b"voice-1"
+    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+    assert verbs == ["raise_scale", "get_scale", "raise_scale"]
+
+
 async def test_when_somebody_else_was_faster_it_does_not_raise(house):
     def open_window(_):
         house.kube.on("raise_scale", None)

@@ -131,12 +131,12 @@ class Connections:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
         self._held.add(client)
+        self._wake.ensure()  # first: a pod takes longer than the announcement
         client.ticket = 0 if client.is_probe else self._tickets.want(pool)
         if client.is_complete:
             self._start(client)
         else:
             client.on_head = lambda: self._start(client)
-            self._wake.ensure()
 
     def left(self, client: Client) -> None:
         """A connection is over."""

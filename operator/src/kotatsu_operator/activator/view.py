@@ -9,7 +9,7 @@ from kotatsu_operator.core.edited import choice
 from kotatsu_operator.core.spec import RouteMode
 from kotatsu_operator.core.state import Phase, Route
 from kotatsu_operator.indexed import Indexed
-from kotatsu_operator.kube import Object
+from kotatsu_operator.kube import Object, Scale
 from kotatsu_operator.pods import Pods, Selectors
 from kotatsu_operator.views import (
     POOL_LABEL,
@@ -112,6 +112,8 @@ class View:
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_service_of_slice))
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the Deployments."""
+    scales: dict[str, Scale] = field(default_factory=dict)
+    """Replicas and version of the Deployments, as the watch last showed them."""
     synced: set[str] = field(default_factory=set)
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
     _mailboxes: list[Mailbox] = field(default_factory=list)
@@ -212,6 +214,8 @@ class View:
 
     def _keep_deployment(self, obj: Object) -> Iterable[str]:
         name, selector = obj["metadata"]["name"], obj["spec"]["selector"]
+        version = obj["metadata"].get("resourceVersion", "")
+        self.scales[name] = Scale(obj["spec"].get("replicas", 1), version)
         if self.selectors.get(name) == selector:
             return ()
         self.selectors[name] = selector
@@ -219,6 +223,7 @@ class View:
 
     def _forget_deployment(self, name: str) -> Iterable[str]:
         self.selectors.pop(name, None)
+        self.scales.pop(name, None)
         return self.pools.having(("target", name))
 
     def _pools_of_service(self, name: str) -> Iterable[str]:

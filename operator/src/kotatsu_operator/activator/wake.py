@@ -29,6 +29,8 @@ PROBE_EVERY = 0.005
 LOOK_EVERY = 0.5
 """Seconds after which the scale is read again while somebody waits and no pod has come."""
 
+RECORD_AFTER = 0.2
+"""Seconds after which a wake is written down: first of all, those who waited are connected."""
 
 LIST_AFTER = 2.0
 """Seconds of waiting after which the pods are listed, and listed again: a watch that went silent
@@ -96,7 +98,8 @@ class Wake:
             if self._backends.any_ready:
                 if raised:
                     raised = False
-                    await self._record(at, asyncio.get_running_loop().time() - began)
+                    took = asyncio.get_running_loop().time() - began
+                    self._keep(asyncio.create_task(self._record(at, took)))
                 await self._sleep_until_change(LOOK_EVERY)
                 continue
             now = asyncio.get_running_loop().time()
@@ -114,12 +117,9 @@ class Wake:
         pool = self._view.pools.get(self.name)
         if pool is None:
             return False
-        namespace = self._me.namespace
         try:
-            scale = await self._kube.get_scale(namespace, pool.target)
-            if scale.replicas > 0:
+            if not await self._raise_as_seen(pool.target):
                 return False
-            await self._kube.raise_scale(namespace, pool.target, scale.version)
         except ConflictError:
             return False  # somebody else was faster, or the next look will tell
         except NotFoundError as error:
@@ -129,6 +129,20 @@ class Wake:
             log.warning("%s: cannot wake yet, the API server does not answer: %s", self.name, error)
             return False
         log.info("%s: waking for %d requests", self.name, self._waiting())
+        return True
+
+    async def _raise_as_seen(self, target: str) -> bool:
+        """Raise at the version that the watch has shown; read only if that is not the last."""
+        namespace = self._me.namespace
+        seen = self._view.scales.get(target)
+        if seen is not None and seen.replicas == 0:
+            with contextlib.suppress(ConflictError):
+                await self._kube.raise_scale(namespace, target, seen.version)
+                return True
+        scale = await self._kube.get_scale(namespace, target)
+        if scale.replicas > 0:
+            return False
+        await self._kube.raise_scale(namespace, target, scale.version)
         return True
 
     async def _list_pods(self) -> None:
@@ -157,6 +171,7 @@ class Wake:
 
     async def _record(self, at: datetime, took: float) -> None:
         self._metrics.woke(self._me.namespace, self.name, took)
+        await asyncio.sleep(RECORD_AFTER)
         wake = {"at": stamp(at), "duration": f"{took:.3f}s"}
         try:
             await self._kube.patch_status(self._me.namespace, self.name, {"lastWake": wake})

@@ -3,13 +3,7 @@
 import asyncio
 import logging
 
-from kotatsu_common import logs
-from kotatsu_common.server import serve
-from kotatsu_common.settings import command
-from kotatsu_feed.app import create_app, prepare
-from kotatsu_feed.settings import FeedSettings
-from kotatsu_feed.storage.database import StorageUnavailableError
-from kotatsu_feed.storage.migrate import NewerSchemaError
+from kotatsu_common import startup
 
 logger = logging.getLogger("kotatsu.feed")
 SUMMARY = "The pet: home, food, feeding, ranking, clothes, background"
@@ -17,8 +11,17 @@ SUMMARY = "The pet: home, food, feeding, ranking, clothes, background"
 
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM."""
-    settings = command(FeedSettings, "kotatsu-feed", SUMMARY, argv)
-    logs.configure(settings.log_level)
+    with startup.quickly():
+        from kotatsu_common import logs
+        from kotatsu_common.server import serve
+        from kotatsu_common.settings import command
+        from kotatsu_feed.app import create_app, prepare
+        from kotatsu_feed.settings import FeedSettings
+        from kotatsu_feed.storage.database import StorageUnavailableError
+        from kotatsu_feed.storage.migrate import NewerSchemaError
+
+        settings = command(FeedSettings, "kotatsu-feed", SUMMARY, argv)
+        logs.configure(settings.log_level)
     try:
         asyncio.run(prepare(settings))
     except (StorageUnavailableError, NewerSchemaError) as error:

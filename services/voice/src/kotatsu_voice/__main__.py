@@ -2,27 +2,30 @@
 
 import sys
 
-from kotatsu_common import logs
-from kotatsu_common.settings import EXIT_USAGE, command
-from kotatsu_voice.engine import EngineError
-from kotatsu_voice.settings import VoiceSettings
+from kotatsu_common import startup
 
 
 def main() -> None:
     """Serve until SIGTERM. With -h, explain the environment."""
-    settings = command(VoiceSettings, "kotatsu-voice", "Japanese speech over HTTP.")
-    from kotatsu_voice.engines import check
+    with startup.quickly():
+        from kotatsu_common import logs
+        from kotatsu_common.settings import EXIT_USAGE, command
+        from kotatsu_voice.engine import EngineError
+        from kotatsu_voice.engines import check
+        from kotatsu_voice.settings import VoiceSettings
 
-    try:
-        check(settings)
-    except EngineError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        raise SystemExit(EXIT_USAGE) from None
-    from kotatsu_common.server import serve
-    from kotatsu_voice.app import create_app
+        settings = command(VoiceSettings, "kotatsu-voice", "Japanese speech over HTTP.")
+        try:
+            check(settings)
+        except EngineError as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            raise SystemExit(EXIT_USAGE) from None
+        from kotatsu_common.server import serve
+        from kotatsu_voice.app import create_app
 
-    logs.configure(settings.log_level)
-    serve(create_app(settings), settings)
+        logs.configure(settings.log_level)
+        app = create_app(settings)
+    serve(app, settings)
 
 
 if __name__ == "__main__":

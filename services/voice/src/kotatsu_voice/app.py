@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
+from kotatsu_common import startup
 from kotatsu_common.app import create_base_app
 from kotatsu_common.health import Readiness
 from kotatsu_voice import refusals
@@ -89,11 +90,15 @@ def create_app(
 
 
 async def _wake(speaker: Speaker, readiness: Readiness) -> None:
-    """Ready once the voice has really spoken; keep trying until it does."""
+    """Ready once the voice has really spoken; keep trying until it does.
+
+    Its log tells where the time of a cold start went.
+    """
     delay = FIRST_RETRY_SECONDS
+    imported = startup.age()
     while True:
         try:
-            await speaker.wake()
+            took = await speaker.wake()
         except EngineError as error:
             readiness.not_ready(str(error))
             logger.warning("the voice does not speak yet: %s", error)
@@ -101,7 +106,8 @@ async def _wake(speaker: Speaker, readiness: Readiness) -> None:
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
         else:
             readiness.ready()
-            logger.info("the voice has spoken", extra={"engine": speaker.engine.name})
+            seconds = {n: round(s, 3) for n, s in {"imports_seconds": imported, **took}.items()}
+            logger.info("the voice has spoken", extra={"engine": speaker.engine.name, **seconds})
             return
 
 

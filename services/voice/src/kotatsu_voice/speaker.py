@@ -75,12 +75,16 @@ class Speaker:
         self._seconds_each = 0.5
         self._finished = -math.inf
 
-    async def wake(self) -> None:
-        """Start the engine and speak for the first time."""
+    async def wake(self) -> dict[str, float]:
+        """Start the engine and speak for the first time; how many seconds each took."""
+        began = self._clock()
         await self.engine.start()
+        started = self._clock()
         await self._speak(FIRST_WORDS, self.default_style().id)
+        spoke = self._clock()
         self._awake.set()
         self._metrics.ready.set(time.time())
+        return {"engine_seconds": started - began, "first_words_seconds": spoke - started}
 
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Return once it has spoken; EngineFailedError if that takes too long."""
@@ -181,19 +185,21 @@ class Speaker:
     async def _segments(self, utterance: Utterance) -> AsyncGenerator["AudioSegment", None]:
         """Each piece in its order, while the next ones are already being spoken.
 
-        A piece without any sound is left out; UnspeakableError if all are.
+        The first is spoken alone: somebody waits for it, and a node that has just woken a pod is
+        busy. A piece without any sound is left out; UnspeakableError if all are.
         """
         waiting = deque(text.pieces(utterance.text))
         ahead: deque[tuple[asyncio.Task[AudioSegment | None], float]] = deque()
-        pause = None
+        pause, at_once = None, 1
         try:
             while waiting or ahead:
-                while waiting and len(ahead) < self.engine.workers:
+                while waiting and len(ahead) < at_once:
                     piece = waiting.popleft()
                     task = asyncio.create_task(self._speak(piece.text, utterance.style.id))
                     ahead.append((task, piece.pause))
                 task, pause_after = ahead.popleft()
                 segment = await task
+                at_once = self.engine.workers
                 if segment is None:
                     continue
                 if pause is not None:

@@ -18,14 +18,18 @@ _REPEATED = re.compile(rf"([^\d\s]{{1,4}}?)\1{{{MAX_REPEATS},}}")
 # One piece is synthesised at a time. A longer sentence is parted at a comma, else anywhere.
 PIECE_CHARACTERS = 60
 HARD_PIECE_CHARACTERS = 120
-# The first one is short where a comma allows, so that a stream starts early.
-FIRST_PIECE_CHARACTERS = 25
+# The first one is short where a comma or the end of a topic allows, so that a stream starts early.
+FIRST_PIECE_CHARACTERS = 12
 SENTENCE_PAUSE = 0.35
 COMMA_PAUSE = 0.15
 
 _SAID_OTHERWISE = {"℃": "度", "°C": "度", "…": "、", "‥": "、", "～": "ー", "〜": "ー"}
 _SENTENCE = re.compile(r".*?(?:[。！？]+[」』）)\"']*|(?<=[A-Za-z])\.(?=\s|$)|$)", re.DOTALL)
+_COMMA_IN = re.compile(r"[、，,]")
 _COMMA = re.compile(r"[^、，,]*[、，,]?")
+# A topic marker between kanji or katakana ends a word, and people pause after it as at a comma.
+# Not after two characters: 今日は and 今晩は by themselves are greetings, and read otherwise.
+_TOPIC = re.compile(r"(?<=...[\u3400-\u9fff\u30a0-\u30ff々])は(?=[\u3400-\u9fff\u30a1-\u30fa])")
 _FROM_TO = re.compile(r"(?<=\d)[~～〜](?=\d)")
 _UNREADABLE = "\ufffd"
 
@@ -113,8 +117,12 @@ def pieces(text: str) -> list[Piece]:
 def _clauses(sentence: str, limit: int) -> list[str]:
     """Cut a sentence so that each part is short enough and has something to speak.
 
-    `limit` is for the first part.
+    `limit` is for the first part, which may also end after a topic.
     """
+    head = sentence[: limit + 1]
+    topic = _TOPIC.search(head) if limit < PIECE_CHARACTERS and not _COMMA_IN.search(head) else None
+    if topic is not None and len(sentence) > limit:
+        return [sentence[: topic.end()], *_clauses(sentence[topic.end() :], PIECE_CHARACTERS)]
     clauses = [""]
     for clause in [sentence] if len(sentence) <= limit else _COMMA.findall(sentence):
         for start in range(0, len(clause), HARD_PIECE_CHARACTERS):

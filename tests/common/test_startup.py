@@ -1,0 +1,36 @@
+import gc
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kotatsu_common.startup import age, quickly
+
+
+def test_nobody_looks_for_garbage_while_a_service_starts() -> None:
+    frozen = gc.get_freeze_count()
+    try:
+        with quickly():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_a_start_that_fails_leaves_everything_as_it_was() -> None:
+    frozen = gc.get_freeze_count()
+    with pytest.raises(SystemExit), quickly():
+        raise SystemExit(2)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
+def test_a_process_knows_its_age() -> None:
+    began = time.monotonic()
+    program = "from kotatsu_common.startup import age; print(age())"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert 0 < float(told) <= time.monotonic() - began + 0.01
+    assert age() > time.monotonic() - began
