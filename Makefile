@@ -116,6 +116,7 @@ plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, 
 	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
 	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
 
+# TOPICS="wake speech" measures only these; BENCH=--quick all of it in some minutes, writing nothing.
 .PHONY: bench
-bench: venv ## measure; each script under bench/ prints its own table
-	for script in bench/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+bench: venv ## measure everything: one table, also in docs/benchmarks
+	@$(BIN)/python bench/run.py $(BENCH) $(TOPICS)

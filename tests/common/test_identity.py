@@ -1,11 +1,14 @@
+import asyncio
 from collections.abc import Callable
 
 import httpx
 import pytest
+from common.crowd import Crowd
 from fastapi import Depends, FastAPI
 
 from kotatsu_common.identity import Identity, IdentityClient, identity_dependency, token_of
 from kotatsu_common.problems import Problem
+from kotatsu_common.turns import AT_ONCE
 
 BIRD = Identity(7, "bird", "https://avatars.example/7")
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -122,3 +125,24 @@ async def test_a_route_gets_the_caller_and_believes_no_header_but_the_token(app:
         assert answer.json() == "bird"
         schema = (await http.get("/openapi.json")).json()
     assert schema["paths"]["/me"]["get"]["security"] == [{"GitHub token": []}]
+
+
+async def test_a_crowd_of_callers_is_verified_in_turns() -> None:
+    crowd = Crowd(json=BIRD.to_json())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
+        identity = IdentityClient(http, "http://auth:8080")
+        who = await asyncio.gather(*(identity.verify(f"t{n}") for n in range(3 * AT_ONCE)))
+    assert who == [BIRD] * 3 * AT_ONCE
+    assert crowd.most == AT_ONCE
+
+
+async def test_who_waits_too_long_for_a_turn_hears_that_auth_did_not_answer() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+        identity = IdentityClient(http, "http://auth:8080", timeout=0.05)
+        asked = [identity.verify("abc") for _ in range(AT_ONCE + 1)]
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [getattr(error, "status", error) for error in errors] == [503] * (AT_ONCE + 1)

@@ -1,6 +1,7 @@
 """Asking another server, bounded in time and memory, and never led elsewhere by its answer."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
@@ -11,9 +12,18 @@ class UnreadableAnswerError(Exception):
 
 
 async def fetch(
-    http: httpx.AsyncClient, method: str, url: str, *, seconds: float, limit: int, **request: Any
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    seconds: float,
+    limit: int,
+    turns: asyncio.Semaphore | None = None,
+    **request: Any,
 ) -> httpx.Response:
     """The answer, read to its end within `seconds` in all; at most `limit` bytes of it are kept.
+
+    With `turns` no more are under way than it allows; the wait for one counts.
 
     A redirect is an answer like any other. A packed body is refused: some hundred bytes can unpack
     to gigabytes before anybody has counted them. Raises UnreadableAnswerError or
@@ -24,6 +34,7 @@ async def fetch(
     try:
         async with (
             asyncio.timeout(seconds),
+            turns or contextlib.nullcontext(),
             http.stream(method, url, headers=headers, follow_redirects=False, **request) as answer,
         ):
             if answer.headers.get("content-encoding", "identity") != "identity":

@@ -14,6 +14,7 @@ import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.turns import turns
 
 MAX_ANSWER = 2_000_000
 """Bytes; GitHub's answers to our questions are some kilobytes."""
@@ -68,7 +69,10 @@ class GitHubMetrics:
 
 
 class GitHub:
-    """The one way to GitHub: `timeout` (seconds) is for the whole exchange, not for each read."""
+    """The one way to GitHub, a bounded number of questions at a time.
+
+    `timeout` (seconds) is for the whole exchange with the wait for its turn, not for each read.
+    """
 
     def __init__(
         self,
@@ -82,6 +86,7 @@ class GitHub:
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
+        self._turns = turns()
 
     async def ask(self, call: str, method: str, url: str, **request: Any) -> httpx.Response:
         """GitHub's answer, read to its end; `call` names the question in the metrics.
@@ -114,7 +119,11 @@ class GitHub:
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
             return await fetch(
-                self._http, method, url, seconds=self._timeout, limit=MAX_ANSWER, **request
+                *(self._http, method, url),
+                seconds=self._timeout,
+                limit=MAX_ANSWER,
+                turns=self._turns,
+                **request,
             )
         except httpx.TimeoutException:
             raise GitHubUnavailableError(

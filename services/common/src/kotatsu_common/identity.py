@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader
 
 from kotatsu_common.fetch import UnreadableAnswerError, fetch
 from kotatsu_common.problems import Problem
+from kotatsu_common.turns import turns
 
 RETRY_AFTER = "2"
 MAX_ANSWER = 65_536
@@ -70,12 +71,17 @@ def token_of(authorization: str | None) -> str | None:
 
 
 class IdentityClient:
-    """Asks auth. `timeout` (seconds) is long enough for an auth that has to wake up first."""
+    """Asks auth, a bounded number of questions at a time.
+
+    `timeout` (seconds, with the wait for a turn) is long enough for an auth that has to wake up
+    first.
+    """
 
     def __init__(self, http: httpx.AsyncClient, auth_url: str, timeout: float = 20.0) -> None:
         self._http = http
         self._url = auth_url.rstrip("/") + "/authorize"
         self._seconds = timeout
+        self._turns = turns()
 
     async def verify(self, authorization: str | None) -> Identity:
         """The caller's identity, or a Problem: 401, 403, or 503 when auth can't say."""
@@ -84,12 +90,14 @@ class IdentityClient:
             raise Problem(
                 401, "Not signed in", "Send a GitHub token in Authorization.", headers=CHALLENGE
             )
+        headers = {"Authorization": f"Bearer {token}"}
         try:
             answer = await fetch(
                 *(self._http, "GET", self._url),
                 seconds=self._seconds,
                 limit=MAX_ANSWER,
-                headers={"Authorization": f"Bearer {token}"},
+                turns=self._turns,
+                headers=headers,
                 timeout=httpx.Timeout(self._seconds, connect=5.0),
             )
         except (httpx.RequestError, UnreadableAnswerError) as error:

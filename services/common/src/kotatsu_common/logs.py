@@ -80,6 +80,10 @@ def configure(level: str) -> None:
     off: the access line comes from `traffic`, without them and without probes. httpx logs whole
     URLs at INFO, so it speaks only from WARNING up.
     """
+    # Nothing of ours prints these, and finding them out takes a quarter of a record's time.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
     handler = logging.StreamHandler()
     handler.setFormatter(Human() if sys.stderr.isatty() else JsonLines())
     root = logging.getLogger()

@@ -10,9 +10,9 @@ for command; do
   chmod +x "$path"
   "$path" -h > /dev/null
 done
-# Nothing is installed any more.
-for name in pip setuptools; do
-  $python -m pip uninstall --quiet --yes $name 2> /dev/null || break
+# Nothing is installed any more. pip goes last: it takes the other away.
+for name in setuptools pip; do
+  $python -m pip uninstall --quiet --yes $name 2> /dev/null || true
 done
 # Never checked against the sources: nobody edits them in an image, and a start reads less.
 $python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
