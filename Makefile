@@ -25,8 +25,10 @@ $(BIN)/uv: requirements-uv.lock
 
 $(VENV)/.synced: $(BIN)/uv requirements.lock $(addsuffix /pyproject.toml,$(LOCAL))
 	@echo "· installing the locked packages"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(addprefix --editable ./,$(LOCAL))
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --no-build requirements.lock
+	@# Without isolation: what builds our own packages is in the lock too, hashes and all.
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
+	  --no-build-isolation $(addprefix --editable ./,$(LOCAL))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@touch $@ $(BIN)/uv && touch $@
 
@@ -36,6 +38,7 @@ venv: $(VENV)/.synced ## make .venv with every locked package
 .PHONY: lock
 lock: $(BIN)/uv ## resolve again: requirements.lock and one lock per image
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev $(LOCK) -o requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:audit $(LOCK) -o requirements-audit.lock
 	$(MAKE) lock-images
 
 .PHONY: lock-images
@@ -78,6 +81,29 @@ images: venv ## build the images and load them into the cluster
 .PHONY: local
 local: venv ## serve auth, feed and voice in one process on one port, and reload on edit
 	@$(BIN)/kotatsu-local
+
+AUDIT := build/audit
+$(AUDIT)/.synced: $(BIN)/uv requirements-audit.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(AUDIT)
+	@$(BIN)/uv pip sync --quiet --python $(AUDIT)/bin/python --require-hashes --no-build requirements-audit.lock
+	@touch $@
+
+.PHONY: sbom
+sbom: $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
+	@mkdir -p build/sbom
+	@export PYTHONWARNINGS=ignore; for d in $(IMAGES) .; do \
+	  name=$$(basename $$(realpath $$d)); [ $$d = . ] && name=workspace; \
+	  $(AUDIT)/bin/cyclonedx-py requirements --pyproject $$d/pyproject.toml --mc-type application \
+	    --output-reproducible --of JSON -o build/sbom/$$name.cdx.json $$d/requirements.lock; \
+	  echo "· build/sbom/$$name.cdx.json"; \
+	done
+
+# Asks PyPI for the advisories of each locked version; where it can't be reached, it says so.
+.PHONY: audit
+audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (needs the internet)
+	for lock in requirements.lock requirements-audit.lock; do \
+	  $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock; \
+	done
 
 .PHONY: monitoring
 monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code

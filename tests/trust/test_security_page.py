@@ -1,0 +1,26 @@
+"""SECURITY.md promises nothing that no test tries."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "SECURITY.md").read_text()
+
+
+def test_every_promise_names_tests_and_every_test_is_there() -> None:
+    section = PAGE.split("## What is promised")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[^`]+)`", row.rsplit(" | ", 1)[1])
+        assert named, row
+        for name in named:
+            path, _, test = name.partition("::")
+            assert (ROOT / path).is_file(), name
+            assert not test or f"def {test}(" in (ROOT / path).read_text(), name
+
+
+def test_its_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        assert (ROOT / target).exists(), target
+    assert "(SECURITY.md)" in (ROOT / "README.md").read_text()
