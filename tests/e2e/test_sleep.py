@@ -5,19 +5,11 @@ import uuid
 
 import pytest
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import acted_once, eventually, gather_ok, ten_forced_sleeps
+from e2e.kit import acted_once, eventually, gather_ok
 
 from kotatsu_operator.sleep import SleepStep
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.mark.timeout(600)
-async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(make_app, recorder):
-    app = await make_app(
-        "cycles", scaling={"idleAfter": "60s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
-    )
-    await ten_forced_sleeps(app, recorder)
 
 
 class Injector:
