@@ -38,7 +38,7 @@ def another_of_this() -> Release:
     """The same, of which no pod can stay when it is upgraded."""
     other = "podAnnotations.example\\.org/release=previous"
     settings = (*built("image", "operator"), f"operator.{other}", f"activator.{other}")
-    return Release("this checkout's, with other pods", ROOT / "charts/kotatsu", settings)
+    return Release("itself", ROOT / "charts/kotatsu", settings)
 
 
 def previous_release(scratch: Path) -> Release:

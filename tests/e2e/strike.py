@@ -29,7 +29,7 @@ async def strike(arena: Arena, fault: Fault, chance: random.Random) -> Outcome:
     """Let a fault loose on the arena once."""
     arena.recovered = None
     streams = {
-        app.name: Stream(app, clients=0 if app is arena.quiet else 3, pause=0.2, timeout=PATIENCE)
+        app.name: Stream(app, clients=0 if app is arena.quiet else 3, pause=0.4, timeout=PATIENCE)
         for app in arena.apps
     }
     async with contextlib.AsyncExitStack() as running:

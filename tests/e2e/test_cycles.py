@@ -79,7 +79,7 @@ async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
 async def turn_over(ground, app, recorder, cycles, chance):
     """So many sleeps and wakes under the stream, and what came of its requests."""
     wrong, slowest, slept = [], 0.0, 0
-    async with Stream(app, clients=20, pause=0.5, ways=WAYS) as stream:
+    async with Stream(app, clients=20, pause=1.0, ways=WAYS) as stream:
         for _ in range(cycles):
             began = time.monotonic()
             try:

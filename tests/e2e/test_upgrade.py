@@ -75,19 +75,19 @@ def crd_revision(kubectl):
 async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothing(
     on_node, make_namespace, soak, tmp_path
 ):
-    row = "upgrade, rollback, uninstall, reinstall"
     before = another_of_this()
     if soak.is_long:
         if not on_node:
             pytest.skip("building the previous release's image needs tools/node")
         before = previous_release(tmp_path)
+    row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
     wrong = []
     for number, _ in enumerate(soak.chances(row, max(1, REPEATS // 10))):
         async with soak.turn():
             kubectl = make_namespace(f"up{number}")
             outcome = await come_and_go(kubectl, before, this_release())
             kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
-        soak.add(f"{row}, from {before.name}", outcome)
+        soak.add(row, outcome)
         wrong += outcome.wrong
     assert not wrong, wrong
 
