@@ -55,11 +55,11 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow"
+	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow and not soak"
 
 .PHONY: test
 test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node"
+	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
 # CONTEXT=name takes a cluster of yours; IMAGE_PREFIX says where it pulls the images from.
@@ -90,6 +90,7 @@ plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, 
 	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
 	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
 
+# TOPICS="wake speech" measures only these; BENCH=--quick all of it in some minutes, writing nothing.
 .PHONY: bench
-bench: venv ## measure; each script under bench/ prints its own table
-	for script in bench/*.py; do echo "· $$script"; $(BIN)/python $$script; done
+bench: venv ## measure everything: one table, also in docs/benchmarks
+	@$(BIN)/python bench/run.py $(BENCH) $(TOPICS)

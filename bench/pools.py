@@ -52,17 +52,17 @@ def main() -> None:
     """Run the simulation and print its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pools", type=int, nargs="?", default=1000)
-    parser.add_argument("--starts-per-second", type=float, default=10.0)
+    parser.add_argument("--starts-per-second", type=float, default=5.0)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds in which nothing happens")
     options = parser.parse_args()
     run = simulate(
         options.pools,
         per_second=options.starts_per_second,
         idle=options.idle,
-        say=lambda text: print(f"  {text}", flush=True),  # noqa: T201
+        say=lambda text: print(f"  {text}", flush=True),
     )
     for name, value in table(asyncio.run(run)):
-        print(f"{name:<36} {value}")  # noqa: T201
+        print(f"{name:<36} {value}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def read_audit(log: Path) -> list[Request]:
     return found
 
 
-def count(requests: Sequence[Request], user: str, after: datetime, before: datetime) -> Counter:
+def count(
+    requests: Sequence[Request], user: str, after: datetime, before: datetime
+) -> Counter[str]:
     """How many requests of a user began in a stretch of time, by verb and resource."""
     return Counter(
         f"{r.verb} {r.what}"

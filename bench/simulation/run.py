@@ -227,6 +227,7 @@ async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
     await asyncio.sleep(15)
     result.start_cpu = cpu_seconds(pid)
 
+    before = _decisions(port)
     it.say(f"nothing happens for {idle:.0f} s")
     began, cpu = datetime.now(UTC), cpu_seconds(pid)
     await asyncio.sleep(idle)
@@ -249,16 +250,17 @@ async def _measure(it: Simulation, pid: int, port: int, idle: float) -> Result:
     result.burst_cpu = cpu_seconds(pid) - cpu
     requests = read_audit(it.plane.audit_log)
     result.burst_calls = dict(count(requests, "operator", began, datetime.now(UTC)))
-    edits = [(r.name, r.ended) for r in requests if r.user == "editor" and r.verb == "patch"]
+    # From when the request came in: a watch may tell of it before the audit log has its end.
+    edits = [(r.name, r.began) for r in requests if r.user == "editor" and r.verb == "patch"]
     result.edit_ms = answers(edits, requests)
     readied = [
-        (r.name[: len("pool-0000")], r.ended)
+        (r.name[: len("pool-0000")], r.began)
         for r in requests
         if r.user == "kubelet" and r.verb == "patch"
     ]
     result.ready_ms = answers(readied, requests)
     result.resident_mib = resident_mib(pid)
-    result.decision_ms = _decisions(port)
+    result.decision_ms = _percentiles(before, _decisions(port))
     _openings(result, await it.statuses())
     return result
 
@@ -275,15 +277,20 @@ def _openings(result: Result, statuses: dict[str, dict[str, Any]]) -> None:
     result.first_ahead = max(earlies, default=float("nan"))
 
 
-def _decisions(port: int) -> dict[str, float]:
-    """Upper bounds of the decisions' percentiles, from the operator's histogram."""
+def _decisions(port: int) -> dict[float, float]:
+    """The operator's histogram of decisions: how many took at most so many seconds."""
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
     prefix = "kotatsu_decision_seconds_bucket{le="
-    buckets = [
-        (float(line.split('"')[1]), float(line.rsplit(" ", 1)[1]))
+    return {
+        float(line.split('"')[1]): float(line.rsplit(" ", 1)[1])
         for line in page.splitlines()
         if line.startswith(prefix)
-    ]
+    }
+
+
+def _percentiles(before: dict[float, float], after: dict[float, float]) -> dict[str, float]:
+    """Upper bounds of the percentiles in milliseconds, of what came between two readings."""
+    buckets = [(le, count - before.get(le, 0)) for le, count in sorted(after.items())]
     total = buckets[-1][1] if buckets else 0
     return {
         name: next((le * 1000 for le, n in buckets if n >= share * total), float("nan"))

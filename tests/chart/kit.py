@@ -20,6 +20,9 @@ RELEASE = "mine"
 # A helm that was built without its version believes in a very old Kubernetes.
 KUBE_VERSION = "1.34.0"
 
+MAKES_PODS = ("Deployment", "Job", "KnativeService")
+"""Of what the charts have; a test refuses any other kind with a pod template in it."""
+
 Object = dict[str, Any]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -91,7 +94,7 @@ class Rendered:
 
     def pods(self) -> Iterator[tuple[Object, Object]]:
         """(owner, pod template) of everything that makes pods."""
-        for obj in self.of("Deployment", "Job", "StatefulSet", "DaemonSet", "CronJob"):
+        for obj in self.of(*MAKES_PODS):
             yield obj, obj["spec"]["template"]
 
     def kept(self) -> "Rendered":

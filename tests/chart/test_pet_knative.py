@@ -92,19 +92,6 @@ def test_they_are_reached_through_the_gateway_alone() -> None:
         assert obj["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
 
 
-def test_every_pod_is_restricted_in_the_only_place_knative_takes() -> None:
-    for obj in render("pet", KNATIVE).of("KnativeService"):
-        spec = obj["spec"]["template"]["spec"]
-        [container] = spec["containers"]
-        assert "securityContext" not in spec
-        assert spec["automountServiceAccountToken"] is spec["enableServiceLinks"] is False
-        security = container["securityContext"]
-        assert security["runAsNonRoot"] is security["readOnlyRootFilesystem"] is True
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["capabilities"] == {"drop": ["ALL"]}
-        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-
-
 def test_nothing_stands_there_that_knative_refuses() -> None:
     for obj in render("pet", KNATIVE).of("KnativeService"):
         spec = obj["spec"]["template"]["spec"]
@@ -146,17 +133,6 @@ def test_knatives_own_route_stands_in_for_an_ingress_to_the_services() -> None:
         done = template("pet", KNATIVE, f"--set=gateway.enabled=false,{what}")
         assert done.returncode != 0
         assert "leave gateway.enabled true" in done.stderr
-
-
-def test_knative_reaches_the_pods_and_they_reach_each_other_through_its_ingress() -> None:
-    rendered = render("pet", KNATIVE)
-    voice = rendered.one("NetworkPolicy", "voice")["spec"]
-    gateway = rendered.one("NetworkPolicy", "gateway")["spec"]
-
-    assert {8080, 8012, 8022, 9090} <= {p["port"] for p in voice["ingress"][0]["ports"]}
-    assert [p["port"] for p in gateway["ingress"][0]["ports"]] == [8080]
-    for spec in (voice, gateway):
-        assert spec["egress"][0]["to"] == [{"namespaceSelector": {}}]
 
 
 def test_prometheus_knows_what_knative_calls_the_port() -> None:

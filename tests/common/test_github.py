@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from common.crowd import Crowd
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common.github import (
@@ -13,6 +14,7 @@ from kotatsu_common.github import (
     GitHubMetrics,
     GitHubUnavailableError,
 )
+from kotatsu_common.turns import AT_ONCE
 
 NOW = 1_000_000.0
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -99,16 +101,6 @@ async def test_an_answer_without_end_is_garbage() -> None:
     assert (await fails(lambda _: httpx.Response(200, content=endless))).reason == "garbage"
 
 
-async def test_a_wrong_compression_is_garbage() -> None:
-    headers = {"content-encoding": "gzip"}
-
-    async def body() -> AsyncIterator[bytes]:
-        yield b"not gzip"
-
-    error = await fails(lambda _: httpx.Response(200, headers=headers, content=body()))
-    assert error.reason == "garbage"
-
-
 async def test_what_became_of_each_call_is_counted() -> None:
     registry = CollectorRegistry()
 
@@ -128,3 +120,25 @@ async def test_what_became_of_each_call_is_counted() -> None:
             await github.ask("user", "GET", "http://github/user")
     assert (count("2xx"), count("4xx"), count("error")) == (1, 1, 1)
     assert registry.get_sample_value("test_github_rate_limit_remaining") == 4321
+
+
+async def test_a_crowd_of_questions_is_asked_in_turns_and_all_are_answered() -> None:
+    crowd = Crowd()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
+        github = GitHub(http, GitHubMetrics(CollectorRegistry(), "test"), timeout=60)
+        asked = [github.ask("user", "GET", "http://github/user") for _ in range(3 * AT_ONCE)]
+        answers = await asyncio.gather(*asked)
+    assert [answer.status_code for answer in answers] == [200] * 3 * AT_ONCE
+    assert crowd.most == AT_ONCE
+
+
+async def test_waiting_for_a_turn_counts_as_waiting_for_github() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+        github = GitHub(http, GitHubMetrics(CollectorRegistry(), "test"), timeout=0.05)
+        asked = [github.ask("user", "GET", "http://github/user") for _ in range(AT_ONCE + 1)]
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [getattr(error, "reason", error) for error in errors] == ["slow"] * (AT_ONCE + 1)

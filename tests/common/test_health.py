@@ -53,7 +53,7 @@ async def test_a_browser_may_call_with_a_header_token_and_no_cookies(
     )
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert "authorization" in answer.headers["access-control-allow-headers"]
+    assert "Authorization" in answer.headers["access-control-allow-headers"]
     assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -1,11 +1,14 @@
+import asyncio
 from collections.abc import Callable
 
 import httpx
 import pytest
+from common.crowd import Crowd
 from fastapi import Depends, FastAPI
 
 from kotatsu_common.identity import Identity, IdentityClient, identity_dependency, token_of
 from kotatsu_common.problems import Problem
+from kotatsu_common.turns import AT_ONCE
 
 BIRD = Identity(7, "bird", "https://avatars.example/7")
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -73,6 +76,18 @@ async def test_when_auth_is_busy_its_retry_after_is_passed_on() -> None:
         httpx.Response(200, text="hello"),
         httpx.Response(200, json=[]),
         httpx.Response(200, json={"userId": "x", "login": "", "avatarUrl": ""}),
+        httpx.Response(200, json=BIRD.to_json() | {"userId": "7"}),
+        httpx.Response(200, json=BIRD.to_json() | {"userId": 2**63}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "'; DROP TABLE pets; --"}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "bird\n"}),
+        httpx.Response(200, json=BIRD.to_json() | {"login": "x" * 101}),
+        httpx.Response(200, content=b'{"userId": 7, "login": "\\ud800", "avatarUrl": "x"}'),
+        httpx.Response(200, json=BIRD.to_json() | {"avatarUrl": "javascript:alert(1)"}),
+        httpx.Response(200, json=BIRD.to_json() | {"avatarUrl": "https://a.example/\x00"}),
+        httpx.Response(200, content=b"[" * 50_000),
+        httpx.Response(200, content=b" " * 100_000),
+        httpx.Response(503, headers={"Retry-After": "日".encode()}),
+        httpx.Response(503, headers={"Retry-After": "soon"}),
     ],
 )
 async def test_an_answer_that_makes_no_sense_is_503(answer: httpx.Response) -> None:
@@ -110,3 +125,24 @@ async def test_a_route_gets_the_caller_and_believes_no_header_but_the_token(app:
         assert answer.json() == "bird"
         schema = (await http.get("/openapi.json")).json()
     assert schema["paths"]["/me"]["get"]["security"] == [{"GitHub token": []}]
+
+
+async def test_a_crowd_of_callers_is_verified_in_turns() -> None:
+    crowd = Crowd(json=BIRD.to_json())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd.answer)) as http:
+        identity = IdentityClient(http, "http://auth:8080")
+        who = await asyncio.gather(*(identity.verify(f"t{n}") for n in range(3 * AT_ONCE)))
+    assert who == [BIRD] * 3 * AT_ONCE
+    assert crowd.most == AT_ONCE
+
+
+async def test_who_waits_too_long_for_a_turn_hears_that_auth_did_not_answer() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+        identity = IdentityClient(http, "http://auth:8080", timeout=0.05)
+        asked = [identity.verify("abc") for _ in range(AT_ONCE + 1)]
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+    assert [getattr(error, "status", error) for error in errors] == [503] * (AT_ONCE + 1)

@@ -88,6 +88,8 @@ def test_warnings_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
         "(b'authorization', b'hunter2')",
         "x-goog-api-key: hunter2",
         "GET /token?code=hunter2 HTTP/1.1",
+        "GET /token??code=hunter2",
+        "GET /x?a?b?code=hunter2&x",
         "http://engine:50021/audio_query?text=hunter2&speaker=3",
         "used gho_hunter2 today",
         "github_pat_hunter2",

@@ -38,6 +38,8 @@ def test_origins_are_a_comma_separated_list() -> None:
         Settings, {**GOOD, "KOTATSU_CORS_ORIGINS": "https://a.example, https://b.example"}
     )
     assert settings.cors_origins == ("https://a.example", "https://b.example")
+    for good in ("http://localhost:8080", "https://[::1]:8443", "*,https://a.example"):
+        assert load(Settings, {**GOOD, "KOTATSU_CORS_ORIGINS": good}).cors_origins
     assert load(Settings, GOOD).cors_origins == ("*",)
 
 

@@ -22,14 +22,15 @@ Object = dict[str, Any]
 
 
 class Kubectl:
-    """kubectl in one namespace, as JSON."""
+    """kubectl in one namespace, as JSON; `program` is it with what else it needs."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, *program: str) -> None:
         self.namespace = namespace
+        self._program = program or ("kubectl",)
 
     def __call__(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            ["kubectl", "-n", self.namespace, *args],
+            [*self._program, "-n", self.namespace, *args],
             input=stdin,
             capture_output=True,
             text=True,

@@ -142,5 +142,50 @@ async def test_a_sick_github_never_denies_a_known_user(mode, base, pet):
             await http.delete(f"{stub}/_stub/control")
 
 
+async def test_no_secret_is_in_any_pods_log_or_metrics(base, pet):
+    """The gateway's access and error log among them: tokens and codes go through it."""
+    token, code = (f"demo-canary-{uuid.uuid4().hex[:12]}" for _ in range(2))
+    stub = f"http://{cluster_ip(pet, 'github-stub')}"
+    await _play(base, token)
+    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
+        for mode in ("ok", "error", "garbage"):
+            (await http.put(f"{stub}/_stub/control", json={"mode": mode})).raise_for_status()
+            for authorization in (f"Bearer {token}", f"token {token}x!", f"{token} {token}"):
+                for method, path in (("GET", "/home"), ("POST", "/feed"), ("GET", "/authorize")):
+                    await http.request(method, path, headers={"Authorization": authorization})
+            await http.get("/token", params={"code": code})
+            await http.post("/token", params={"code": code}, content=b"x" * 1_100_000)
+            await http.get("/token", params={"code": code * 2000})
+        await http.delete(f"{stub}/_stub/control")
+    for broken in (f"GET /token?code={code} HTTP/9.9", f"GET /token?code={code} nonsense", token):
+        await _send(base, f"{broken}\r\nAuthorization: {token}\r\nbroken\r\n\r\n")
+
+    said = {}
+    for pod in pet.items("pods"):
+        name = pod["metadata"]["name"]
+        said[name] = pet("logs", name, "--all-containers")
+        if not name.startswith("gateway"):
+            said[name] += pet("get", "--raw", f"{_path(pod)}:8080/proxy/metrics")
+    assert {name.split("-")[0] for name in said} >= {"gateway", "auth", "feed", "voice", "kotatsu"}
+    gateway = "".join(text for name, text in said.items() if name.startswith("gateway"))
+    assert '"path":"/token"' in gateway, "the access log is on"
+    for secret in (token, code):
+        assert [name for name, text in said.items() if secret in text] == []
+
+
+def _path(pod):
+    meta = pod["metadata"]
+    return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+
+
+async def _send(base, text):
+    host = httpx.URL(base).host
+    _, writer = await asyncio.open_connection(host, 80)
+    writer.write(text.encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_the_pools_sleep_again_when_nobody_comes(base, pet):
     await gather_ok([eventually(n, lambda n=n: not App(n, pet).pods(), 60) for n in SERVICES])

@@ -1,31 +1,59 @@
 """kill -9 at random moments: what was answered is stored, and nothing is stored twice.
 
-KOTATSU_TEST_KILLS=200 makes a long run of it.
+With PostgreSQL its backends are killed too, in turn with feed: the server then throws every
+connection away, commits in flight among them, and recovers from its log.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
 
+import asyncpg
 import httpx
 import pytest
 import sqlalchemy as sa
 from feed.conftest import authorize
+from feed.postgres import ROLE
 from serving import serving
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kotatsu_feed.storage.database import Database
+from kotatsu_feed.storage.database import Database, StorageUnavailableError
 from kotatsu_feed.storage.schema import pets
 from kotatsu_github_stub.app import create_app as create_stub
+from kotatsu_github_stub.people import Person
 from kotatsu_github_stub.settings import StubSettings
 
-KILLS = int(os.environ.get("KOTATSU_TEST_KILLS", "3"))
 USERS = 4
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 10 * KILLS)]
+MEAL = 10
+"""Experience for one feeding."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long it goes on: at least so many kills, and so many feedings acknowledged."""
+
+    kills: int
+    feedings: int
+
+
+LENGTHS = pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param(Length(3, 0), id="short", marks=[pytest.mark.slow, pytest.mark.timeout(90)]),
+        pytest.param(
+            Length(0, 10_000), id="long", marks=[pytest.mark.soak, pytest.mark.timeout(3600)]
+        ),
+    ],
+)
 
 
 class World:
@@ -63,7 +91,7 @@ class Pod:
             "KOTATSU_AUTH_URL": world,
             "KOTATSU_GITHUB_API_URL": world,
             "KOTATSU_DATABASE_URL": database,
-            "KOTATSU_LOG_LEVEL": "warning",
+            "KOTATSU_LOG_LEVEL": "error",
         }
 
     async def start(self) -> None:
@@ -100,16 +128,23 @@ def _port() -> int:
             return port
 
 
-class Feeders:
-    """Clients that feed as fast as they can while the pod dies and comes back."""
+Kill = Callable[[], Awaitable[None]]
 
-    def __init__(self, pod: Pod, *, with_keys: bool) -> None:
-        self._pod = pod
-        self._with_keys = with_keys
+
+class Feeders:
+    """Clients that feed as fast as they can while `kills` are done in turn."""
+
+    def __init__(self, pod: Pod, kills: dict[str, Kill], length: Length, *, keys: bool) -> None:
+        self._pod, self._length, self._with_keys = pod, length, keys
+        self._kills = kills
         self._over = asyncio.Event()
-        self.wishes = 0
-        self.tries = 0
-        self.answered = 0
+        self.killed: Counter[str] = Counter()
+        self.wishes: Counter[int] = Counter()
+        """By user, as the rest."""
+        self.tries: Counter[int] = Counter()
+        self.arrived: Counter[int] = Counter()
+        """Tries that feed may have seen: all but those that got no connection."""
+        self.answered: Counter[int] = Counter()
 
     async def run(self) -> None:
         """Return after the last kill, when every client is done."""
@@ -118,67 +153,137 @@ class Feeders:
         await self._pod.kill()
 
     async def _kill(self) -> None:
-        for _ in range(KILLS):
-            before = self.answered
-            while self.answered < before + USERS:  # however slow the machine is today
+        turns = cycle(self._kills.items())
+        while (
+            self.killed.total() < self._length.kills
+            or self.answered.total() < self._length.feedings
+        ):
+            before = self.answered.total()
+            while self.answered.total() < before + USERS:  # however slow the machine is today
                 await asyncio.sleep(0.01)
             await asyncio.sleep(random.uniform(0, 0.5))
-            await self._pod.kill()
-            await self._pod.start()
+            what, kill = next(turns)
+            await kill()
+            self.killed[what] += 1
         self._over.set()
 
     async def _client(self, user: int) -> None:
         async with httpx.AsyncClient(base_url=self._pod.url, timeout=10) as http:
             while not self._over.is_set():
-                self.wishes += 1
-                key = f"{user}-{self.wishes}" if self._with_keys else None
+                self.wishes[user] += 1
+                key = f"{self.wishes[user]}" if self._with_keys else None
                 while not await self._feed(http, user, key) and self._with_keys:
                     pass
 
     async def _feed(self, http: httpx.AsyncClient, user: int, key: str | None) -> bool:
         """One try; True if it was answered with success."""
-        self.tries += 1
+        self.tries[user] += 1
         headers = {"Authorization": f"demo-user{user}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
             answer = await http.post("/feed", headers=headers)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self.arrived[user] += not isinstance(error, httpx.ConnectError)
             await asyncio.sleep(0.1)
             return False
+        self.arrived[user] += 1
         # 503 is no answer either: on a busy machine a wait for auth or the database may end.
         assert answer.status_code in (200, 503), answer.text
-        self.answered += answer.status_code == 200
+        self.answered[user] += answer.status_code == 200
         return answer.status_code == 200
 
 
-async def experience(database: Database) -> int:
+@pytest.fixture
+def pod(world: str, url: str) -> Pod:
+    return Pod(world, url)
+
+
+@pytest.fixture
+def kills(pod: Pod, server: str | None, database: Database) -> dict[str, Kill]:
+    """What is killed in turn."""
+
+    async def feed() -> None:
+        await pod.kill()
+        await pod.start()
+
+    async def backend() -> None:
+        async with database.read() as db:
+            mine = sa.text("SELECT pg_backend_pid()")
+            others = sa.text(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND backend_type = 'client backend' AND pid <> :mine"
+            )
+            found = await db.scalars(others, {"mine": await db.scalar(mine)})
+            victim = random.choice(list(found))
+        os.kill(victim, signal.SIGKILL)
+        await _recovered(server or "")
+
+    return {"feed": feed} if server is None else {"feed": feed, "backends": backend}
+
+
+async def _recovered(folder: str) -> None:
+    """Wait until the server takes connections again."""
+    while True:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await asyncpg.connect(host=folder, user=ROLE, database="postgres")
+            await connection.close()
+            return
+        await asyncio.sleep(0.02)
+
+
+async def meals(database: Database) -> dict[int, int]:
+    """Feedings that are stored, by user."""
+    with contextlib.suppress(StorageUnavailableError):  # a connection that died with the server
+        async with database.read() as db:
+            await db.execute(sa.select(pets.c.user_id))
     async with database.read() as db:
-        return int((await db.scalar(sa.select(sa.func.sum(pets.c.experience)))) or 0)
+        rows = await db.execute(sa.select(pets.c.user_id, pets.c.experience))
+        stored = {row.user_id: row.experience // MEAL for row in rows}
+    return {user: stored.get(Person(f"user{user}").id, 0) for user in range(USERS)}
 
 
+def report(what: str, feeders: Feeders, lost: int, doubled: int, began: float) -> None:
+    """The figures; `pytest -s` shows them."""
+    killed = " and ".join(f"{count} of {name}" for name, count in feeders.killed.items())
+    print(  # noqa: T201
+        f"\n{what}: kill -9 {killed}; {feeders.answered.total()} feedings acknowledged"
+        f" of {feeders.wishes.total()} wished in {feeders.arrived.total()} tries that arrived;"
+        f" {lost} lost, {doubled} doubled; {time.monotonic() - began:.0f} s"
+    )
+
+
+@LENGTHS
 async def test_with_keys_and_retries_every_feeding_counts_exactly_once(
-    world: str, url: str, database: Database
+    pod: Pod, kills: dict[str, Kill], database: Database, dialect: str, length: Length
 ) -> None:
-    feeders = Feeders(Pod(world, url), with_keys=True)
+    feeders, began = Feeders(pod, kills, length, keys=True), time.monotonic()
     await feeders.run()
-    assert feeders.answered == feeders.wishes < feeders.tries
-    assert await experience(database) == 10 * feeders.wishes
+    stored = await meals(database)
+    lost = sum(max(0, feeders.answered[user] - stored[user]) for user in range(USERS))
+    doubled = sum(max(0, stored[user] - feeders.wishes[user]) for user in range(USERS))
+    report(f"{dialect}, with keys", feeders, lost, doubled, began)
+    assert stored == feeders.answered == feeders.wishes
+    assert feeders.wishes.total() < feeders.tries.total()
 
 
+@LENGTHS
 async def test_without_keys_what_was_answered_is_stored_and_no_try_counts_twice(
-    world: str, url: str, database: Database
+    pod: Pod, kills: dict[str, Kill], database: Database, dialect: str, length: Length
 ) -> None:
-    feeders = Feeders(Pod(world, url), with_keys=False)
+    feeders, began = Feeders(pod, kills, length, keys=False), time.monotonic()
     await feeders.run()
-    assert 0 < feeders.answered < feeders.tries
-    assert 10 * feeders.answered <= await experience(database) <= 10 * feeders.tries
+    stored = await meals(database)
+    lost = sum(max(0, feeders.answered[user] - stored[user]) for user in range(USERS))
+    doubled = sum(max(0, stored[user] - feeders.arrived[user]) for user in range(USERS))
+    report(f"{dialect}, without keys", feeders, lost, doubled, began)
+    for user in range(USERS):
+        assert feeders.answered[user] <= stored[user] <= feeders.arrived[user]
+    assert 0 < feeders.answered.total() < feeders.arrived.total()
 
 
-async def test_a_graceful_end_answers_what_it_took_in(
-    world: str, url: str, database: Database
-) -> None:
-    pod = Pod(world, url)
+@pytest.mark.slow
+async def test_a_graceful_end_answers_what_it_took_in(pod: Pod, database: Database) -> None:
     await pod.start()
 
     async def feed(http: httpx.AsyncClient) -> bool:
@@ -194,4 +299,5 @@ async def test_a_graceful_end_answers_what_it_took_in(
         await asyncio.sleep(0.05)
         await pod.kill(signal.SIGTERM)
         answered = sum(await asyncio.gather(*tries))
-    assert await experience(database) == 10 * (answered + 1)
+    async with database.read() as db:
+        assert await db.scalar(sa.select(pets.c.experience)) == MEAL * (answered + 1)

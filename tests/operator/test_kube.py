@@ -430,9 +430,17 @@ async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, fai
     assert seen == [("LIST", ["a"])]
 
 
-async def test_a_watch_that_went_silent_is_listed_again(monkeypatch, watched):
+@pytest.mark.parametrize("last", ["50", "51"])
+async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch, watched, last):
     """It did not end and it does not speak: a stream like that is not trusted for long."""
-    monkeypatch.setattr(kube_module, "WATCH_SECONDS", -9.95)
+    monkeypatch.setattr(kube_module, "WATCH_SECONDS", 0.2)
     async with following(watched) as seen:
-        await eventually(lambda: len(seen) >= 2)
-    assert seen[:2] == [("LIST", ["a"])] * 2
+        if last == "51":
+            watched.tell("ADDED", pod("b"), 51)
+            await eventually(lambda: len(seen) == 2)
+        before = len(watched.requests)
+        await eventually(lambda: len(watched.requests) >= before + 2)
+        assert watched.requests[-1]["resourceVersion"] == last
+        watched.tell("ADDED", pod("c"), 52)
+        await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
+    assert len(watched.lists()) == 1

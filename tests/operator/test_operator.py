@@ -38,7 +38,7 @@ async def make_operator(monkeypatch):
 
     yield make
     for operator in made:
-        await operator._http.aclose()
+        await operator._scraper.aclose()
 
 
 def slept(**spec):
@@ -111,10 +111,7 @@ async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operat
     await eventually(lambda: list(operator.world.pools) == [VOICE])
 
 
-async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(
-    make_operator, leading, monkeypatch
-):
-    monkeypatch.setattr(operator_module, "SETTLE_EVERY", 1)
+async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=0))
     await operator.records.remember(slept(), 3)
     kube.down = True

@@ -12,7 +12,7 @@ from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.reconcile import BEAT, RETRY
 from kotatsu_operator.scrape import Passing
 from kotatsu_operator.sleep import SleepStep, no_hook
-from tests.operator.cluster import VOICE, pod, warm_pool
+from tests.operator.cluster import VOICE, deployment, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import Day
 
@@ -622,8 +622,7 @@ async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interru
     while day.phase != "Sleeping":
         await day.look()
         day.now += RETRY
-    old = {"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "voice"}}}}
-    day.world.deployments[VOICE] |= old
+    day.world.keep_deployment(deployment(replicas=1))
     await day.reconciler.look(VOICE)
     assert day.phase == "Sleeping"
     assert day.status["route"]["epoch"] == 1

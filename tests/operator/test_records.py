@@ -192,3 +192,28 @@ async def test_settling_twice_is_settling_once():
 
 def _away(*_):
     raise OSError("away")
+
+
+# --- a record that somebody has edited ---
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"target": {"kind": "Deployment", "name": "../../theirs/deployments/web"}},
+        {"restoreReplicas": "many"},
+        {"hpa": {"name": "../../theirs/horizontalpodautoscalers/web", "minReplicas": 50}},
+        {"hpa": {}},
+        {"knative": {"revisions": [{}]}},
+    ],
+    ids=json.dumps,
+)
+async def test_nothing_is_asked_for_what_the_operator_did_not_write(entry):
+    target = {"kind": "Deployment", "name": "voice"}
+    told = {"pool": "x", "target": target, "onDelete": "Restore", "restoreReplicas": 3} | entry
+    kube = FakeKube(config_map(edited=json.dumps(told)), deployment(replicas=0))
+    await Records(kube).settle(NAMESPACE)
+    asked = {call[1] for call in kube.called("get_scale", "put_scale", "put_minimum", "annotate")}
+    assert asked <= {"voice"}
+    assert [call[1:] for call in kube.called("get") if call[1] != "ConfigMap"] == []
+    assert record(kube) == {}

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +27,6 @@ from tests.operator.core.values import examples
 
 pytestmark = pytest.mark.timeout(20)
 
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Without the system's certificates, whose loading takes longer than a test."""
 
 IN_FLIGHT = "kotatsu_requests_in_flight"
@@ -138,8 +135,8 @@ class Page:
 
 @pytest.fixture
 async def scraper():
-    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
-        yield Scraper(http)
+    async with contextlib.aclosing(Scraper()) as made:
+        yield made
 
 
 @pytest.fixture
@@ -235,13 +232,13 @@ async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, ser
 
 
 async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
-    monkeypatch.setattr(scrape, "TIMEOUT", httpx.Timeout(0.05))
+    monkeypatch.setattr(scrape, "TIMEOUT", 0.05)
     answer = await scraper.pod(await serve(Page(hangs=True)), Metrics())
     assert "does not answer on port" in answer.why
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
-    monkeypatch.setattr(scrape, "TIMEOUT", httpx.Timeout(0.1))
+    monkeypatch.setattr(scrape, "TIMEOUT", 0.1)
     page = Page()
 
     async def drip(reader, writer):
@@ -282,8 +279,8 @@ async def test_a_pods_clock_may_be_another_than_ours(serve, ahead, said):
     """The Date of the answer tells how far it is off; what any answer is off is left alone."""
     there = AT + timedelta(seconds=ahead)
     page = Page(f"{IN_FLIGHT} 0\n{LAST} {there.timestamp()}\n".encode(), date=there)
-    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
-        answer = await Scraper(http, clock=lambda: AT).pod(await serve(page), Metrics())
+    async with contextlib.aclosing(Scraper(clock=lambda: AT)) as scraper:
+        answer = await scraper.pod(await serve(page), Metrics())
     assert answer.last_request == (said or there)
 
 
@@ -305,8 +302,7 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
             await super().answer(reader, writer)
 
     view = await serve(Slow(f"{IN_FLIGHT} 1\n".encode()))
-    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
-        scraper = Scraper(http, parallel=2)
+    async with contextlib.aclosing(Scraper(parallel=2)) as scraper:
         answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8
     assert most == 2
@@ -398,11 +394,11 @@ _LINES = st.one_of(
 @examples(60)
 def test_no_page_ends_a_look(page):
     async def ask():
-        def answer(_):
-            return httpx.Response(200, content=page.encode("utf-8", "surrogatepass"))
-
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-            return await Scraper(http).pod(pod_view(pod()), Metrics())
+        made = Page(page.encode("utf-8", "surrogatepass"))
+        server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
+        async with server, contextlib.aclosing(Scraper()) as scraper:
+            port = server.sockets[0].getsockname()[1]
+            return await scraper.pod(pod_view(pod(port=port)), Metrics())
 
     answer = asyncio.run(ask())
     assert isinstance(answer, Silence) or answer.in_flight >= 0

@@ -9,6 +9,7 @@ from tests.operator.cluster import (
     VOICE,
     activator_pod,
     deployment,
+    horizontal_pod_autoscaler,
     native_slice,
     pod,
     service,
@@ -16,6 +17,7 @@ from tests.operator.cluster import (
 )
 from tests.operator.core.values import t
 
+FEED = ("demo", "feed")
 SELECTOR = {"matchLabels": {"app": "voice"}}
 
 
@@ -157,7 +159,8 @@ def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(world):
 
 
 def test_slices_of_kubernetes_are_not_kept(world):
-    assert world.keep_slice(native_slice(True)) is None
+    world.keep_pool(warm_pool())
+    assert world.keep_slice(native_slice(True)) == ()
     assert world.slices == {}
 
 
@@ -177,37 +180,135 @@ def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
     assert list(world.orphans(["demo"])) == []
 
 
-def test_deployments_are_kept_as_they_are(world):
-    world.keep_deployment(deployment(replicas=3))
-    assert world.deployments[VOICE]["spec"]["replicas"] == 3
+# --- what is news ---
+
+
+@pytest.fixture
+def pools(world):
+    for name in ("voice", "feed"):
+        world.keep_pool(warm_pool(name))
+        world.keep_deployment(deployment(name))
+    return world
+
+
+def changed(obj, **fields):
+    """An object with other fields, at a newer version."""
+    made = obj | fields
+    return made | {"metadata": made["metadata"] | {"resourceVersion": "99"}}
+
+
+@pytest.mark.parametrize(
+    ("keep", "obj"),
+    [
+        ("keep_deployment", deployment(replicas=1)),
+        ("keep_pod", pod("voice-1")),
+        ("keep_slice", published("activator-1", 5)),
+        ("keep_service", service()),
+        ("keep_autoscaler", horizontal_pod_autoscaler()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
+    assert list(getattr(pools, keep)(obj)) == [VOICE]
+    assert list(getattr(pools, keep)(changed(obj))) == []
+
+
+def test_a_deployment_is_news_when_its_replicas_or_its_rollout_change(pools):
+    assert list(pools.keep_deployment(deployment(replicas=2))) == [VOICE]
+    rolled_out = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
+    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": rolled_out})) == [VOICE]
+    counted = rolled_out | {"observedGeneration": 7, "conditions": [{"type": "Progressing"}]}
+    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": counted})) == []
+
+
+def test_a_pod_is_news_to_the_pool_of_its_target_alone(pools):
+    assert list(pools.keep_pod(pod("feed-1", app="feed"))) == [FEED]
+    assert list(pools.keep_pod(pod("feed-1", app="feed", ready=True))) == [FEED]
+    assert list(pools.keep_pod(pod("db-1", app="db"))) == []
+
+
+def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
+    elsewhere = warm_pool("else")
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    pools.keep_pool(elsewhere)
+    assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
+
+
+def test_a_pod_of_a_knative_service_is_news_to_its_pool(world):
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
+    world.keep_pool(warm_pool("talk", targetRef=target))
+    made = pod("talk-1", labels={"serving.knative.dev/service": "talk"})
+    assert list(world.keep_pod(made)) == [("demo", "talk")]
+
+
+def test_an_autoscaler_that_leaves_a_pool_is_news_to_both(pools):
+    remembered = warm_pool(status={"hpa": {"name": "voice", "minReplicas": 1}})
+    pools.keep_pool(at(2, remembered))
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    assert set(pools.keep_autoscaler(horizontal_pod_autoscaler("voice", "feed"))) == {VOICE, FEED}
+    assert set(pools.forget_autoscaler(VOICE)) == {VOICE, FEED}
+
+
+def test_an_autoscaler_is_kept_at_the_newest_version_even_when_that_is_no_news(pools):
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    pools.keep_autoscaler(changed(horizontal_pod_autoscaler()))
+    assert pools.autoscalers[VOICE]["metadata"]["resourceVersion"] == "99"
+
+
+def test_what_is_gone_is_forgotten_and_is_news(pools):
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_service(service())
+    pools.keep_slice(published("activator-1", 5))
+    for forget, key in (
+        (pools.forget_pod, ("demo", "voice-1")),
+        (pools.forget_service, VOICE),
+        (pools.forget_slice, ("demo", published("activator-1", 5)["metadata"]["name"])),
+        (pools.forget_deployment, VOICE),
+    ):
+        assert list(forget(key)) == [VOICE]
+    assert (pools.services, pools.slices, list(pools.deployments)) == ({}, {}, [FEED])
 
 
 # --- pods that are gone ---
 
 
-def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(world):
-    world.clock = lambda: t("10:07")
-    world.keep_pod(pod("voice-1"))
-    world.keep_pod(pod("feed-1", app="feed"))
+def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(pools):
+    pools.clock = lambda: t("10:07")
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_pod(pod("feed-1", app="feed"))
     for name in ("voice-1", "feed-1", "never-seen"):
-        world.forget_pod(("demo", name))
-    [bill] = world.take_departed("demo", SELECTOR)
+        pools.forget_pod(("demo", name))
+    [bill] = pools.take_departed(VOICE)
     assert (bill.uid, bill.gone_at) == ("uid-voice-1", t("10:07"))
-    assert world.take_departed("demo", SELECTOR) == []
-    assert len(world.take_departed("demo", {"matchLabels": {"app": "feed"}})) == 1
+    assert pools.take_departed(VOICE) == []
+    assert len(pools.take_departed(FEED)) == 1
 
 
-def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(world):
+def test_a_pod_made_again_under_its_name_was_gone_in_between(pools):
+    pools.keep_pod(pod("voice-1"))
+    again = pod("voice-1")
+    again["metadata"]["uid"] = "another"
+    pools.keep_pod(again)
+    assert [bill.uid for bill in pools.take_departed(VOICE)] == ["uid-voice-1"]
+
+
+def test_nobody_pays_for_an_activator(pools):
+    pools.keep_pod(activator_pod())
+    pools.forget_pod(("demo", "activator-1"))
+    assert pools.take_departed(VOICE) == pools.take_departed(FEED) == []
+
+
+def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
     made = pod("voice-1", phase="Failed")
     ended = {"terminated": {"finishedAt": "2026-11-25T10:00:00Z"}}
     made["status"]["containerStatuses"] = [{"state": ended}]
-    world.keep_pod(made)
-    world.forget_pod(("demo", "voice-1"))
-    assert world.take_departed("demo", SELECTOR) == []
+    pools.keep_pod(made)
+    pools.forget_pod(("demo", "voice-1"))
+    assert pools.take_departed(VOICE) == []
 
 
-def test_pods_that_no_pool_pays_for_are_not_kept_for_ever(world):
+def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
     for n in range(3000):
-        world.keep_pod(pod(f"job-{n}", app="job"))
-        world.forget_pod(("demo", f"job-{n}"))
-    assert len(world.take_departed("demo", {"matchLabels": {"app": "job"}})) == 1000
+        pools.keep_pod(pod(f"voice-{n}"))
+        pools.forget_pod(("demo", f"voice-{n}"))
+    assert len(pools.take_departed(VOICE)) == 1000

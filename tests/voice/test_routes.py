@@ -320,7 +320,7 @@ async def test_where_anybody_may_call_a_token_is_not_even_looked_at(engine: Fake
 async def test_auth_is_asked_over_http_by_default(engine: FakeEngine) -> None:
     def auth(request: httpx.Request) -> httpx.Response:
         assert request.url == "http://auth:8080/authorize"
-        return httpx.Response(200, json=Identity(1, "bird", "").to_json())
+        return httpx.Response(200, json=Identity(1, "bird", "https://a.example/1").to_json())
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(auth))
     app = create_app(VoiceSettings(auth_url="http://auth:8080"), engine=engine, http=http)

@@ -121,6 +121,31 @@ true
     - {protocol: TCP, port: 53}
 {{- end }}
 
+{{/* A policy for the pods of a Job that runs as a hook ("annotations" says when): they ask the API server
+and nobody asks them. Where a namespace denies everything by default, they need this rule. */}}
+{{- define "kotatsu.hookPolicy" -}}
+{{- if .root.Values.networkPolicy.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "kotatsu.labels" . | nindent 4 }}
+  annotations:
+    {{- .annotations | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "kotatsu.selector" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress: []
+  egress:
+    {{- include "kotatsu.egress" .root | nindent 4 }}
+{{- end }}
+{{- end }}
+
 {{/* Annotations of the objects that apply the CRD before an upgrade; the argument is their order. */}}
 {{- define "kotatsu.crdHook" -}}
 helm.sh/hook: pre-upgrade

@@ -212,3 +212,27 @@ spec:
 {{- end }}
 {{- $routes | toJson }}
 {{- end }}
+
+{{/* Egress to some services of the app ("names"): to their pods, and to an activator while they sleep. */}}
+{{- define "pet.egressTo" -}}
+{{- if not .names }}
+{{- else if include "pet.runtimeIsKnative" .root -}}
+# Behind Knative's ingress, in a namespace of its own.
+- to: [{namespaceSelector: {}}]
+  ports: [{protocol: TCP, port: 1, endPort: 65535}]
+{{- else }}
+{{- range .names }}
+{{- if and (eq . "auth") (not $.root.Values.auth.enabled) }}
+# An auth that is not of this chart: whatever is called so here.
+- to: [{podSelector: {}}]
+  ports: [{protocol: TCP, port: 1, endPort: 65535}]
+{{- else }}
+- to: [{podSelector: {matchLabels: {{ include "pet.selector" (dict "root" $.root "name" .) | fromYaml | toJson }}}}]
+  ports: [{protocol: TCP, port: 8080}]
+{{- end }}
+{{- end }}
+# While one of them sleeps, an activator stands in for it, on a free port for each pool.
+- to: [{podSelector: {matchLabels: {app.kubernetes.io/name: kotatsu, app.kubernetes.io/component: activator}}}]
+  ports: [{protocol: TCP, port: 1024, endPort: 65535}]
+{{- end }}
+{{- end }}

@@ -43,7 +43,7 @@ async def _run(settings: OperatorSettings) -> None:
         return "the planner stands still" if operator.elector.leads and stalled else ""
 
     def ready() -> str:
-        return live() if operator.is_ready else "the watches have not begun"
+        return live() or operator.why_not_ready
 
     start_admin(settings.host, settings.port, registry, live=live, ready=ready)
     console = None

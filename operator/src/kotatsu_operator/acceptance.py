@@ -5,11 +5,15 @@ what people read. Nothing is remembered of a refusal, so whatever it named can b
 and the pool goes on from where its status says it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
 from .case import Case, Refusal
+from .core.cost import pod_requests
 from .core.spec import PoolSpec, SpecError, parse
+from .deployment import DeploymentView
 from .hpa import judge_autoscaler
 from .knative.view import SERVICE_LABEL
 from .kube import Object
@@ -25,19 +29,26 @@ class Accepted:
     """A pool that can be acted on, with its target and the autoscaler on it (if there is one)."""
 
     spec: PoolSpec
-    deployment: Object = field(default_factory=dict)
-    """The Deployment; empty for another kind of target."""
+    deployment: DeploymentView | None = None
+    """The Deployment; None for another kind of target."""
     autoscaler: Object | None = None
     knative_service: Object = field(default_factory=dict)
     """The Knative Service; empty for another kind of target."""
 
     @property
-    def selector(self) -> Object:
+    def selector(self) -> Mapping[str, Any]:
         """What the target's pods are selected by."""
-        if self.knative_service:
+        if self.deployment is None:
             return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
-        selector: Object = self.deployment["spec"]["selector"]
-        return selector
+        return self.deployment.selector
+
+    @property
+    def requests(self) -> Mapping[str, Decimal]:
+        """What one pod of the target requests (base units)."""
+        if self.deployment is not None:
+            return self.deployment.requests
+        template = (self.knative_service.get("spec") or {}).get("template") or {}
+        return pod_requests(template.get("spec") or {})
 
 
 def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
@@ -52,7 +63,7 @@ def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
             return refusal
     if case.spec.target.is_knative:
         return Accepted(case.spec, knative_service=case.knative_service or {})
-    return Accepted(case.spec, case.deployment or {}, next(iter(case.autoscalers), None))
+    return Accepted(case.spec, case.deployment, next(iter(case.autoscalers), None))
 
 
 def judge_runtime(case: Case) -> Refusal | None:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from .core.budget import Allowed, allowed, sentence, standing, told
-from .core.cost import NO_PRICES, PriceTable, hourly, pod_requests, priced
+from .core.cost import NO_PRICES, PriceTable, hourly, priced
 from .core.forecast import forecast
 from .core.ledger import BilledPod, Ledger, accrue
 from .core.spec import Budget, PoolSpec
@@ -28,16 +29,17 @@ class Account:
     """BudgetAvailable, for a pool with a limit."""
     notes: tuple[Note, ...]
 
-    def foresee(self, spec: PoolSpec, memory: Memory, target: Object, now: datetime) -> Ledger:
-        """The ledger with the forecast of its period, from what was decided just now."""
+    def foresee(
+        self, spec: PoolSpec, memory: Memory, requests: Mapping[str, Decimal], now: datetime
+    ) -> Ledger:
+        """The ledger with the forecast of its period, from what was decided just now.
+
+        `requests` are those of one pod of the target.
+        """
         if not self.ledger.currency:
             return self.ledger
         pods = len(self.ledger.pods)
-        if pods:
-            pod_hour = self.ledger.rate / pods
-        else:
-            template = target["spec"].get("template") or {}
-            pod_hour = hourly(pod_requests(template.get("spec") or {}), self.budget.prices)
+        pod_hour = self.ledger.rate / pods if pods else hourly(requests, self.budget.prices)
         expected = forecast(spec, memory, self.ledger, pod_hour, now)
         return replace(self.ledger, forecast=expected)
 

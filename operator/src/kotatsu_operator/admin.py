@@ -5,12 +5,16 @@ whether the loop still turns is what /livez asks.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+_NO_FILES_FOR = 0.2
+"""Seconds until it is tried again, when no file could be opened for a connection."""
 
 Check = Callable[[], str]
 """Returns an empty string when all is well, else a sentence."""
@@ -19,8 +23,22 @@ Check = Callable[[], str]
 class _Quiet(WSGIRequestHandler):
     """Probes and scrapes are not worth a line in the log."""
 
+    timeout = 10.0
+    """Seconds that a client may be silent: each one has a thread."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
+
+
+class _Server(ThreadingWSGIServer):
+    """Waits a moment where it can accept nobody: the one who asks is still there to be seen."""
+
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_NO_FILES_FOR)
+            raise
 
 
 def start_admin(
@@ -43,6 +61,6 @@ def start_admin(
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [(why or "ok").encode() + b"\n"]
 
-    server = make_server(host, port, app, server_class=ThreadingWSGIServer, handler_class=_Quiet)
+    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
     return server

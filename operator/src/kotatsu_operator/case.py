@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .core.spec import PoolSpec
+from .deployment import DeploymentView
 from .kube import Object
 from .views import Key
 from .world import World
@@ -30,7 +31,7 @@ class Case:
         return self.key[0]
 
     @property
-    def deployment(self) -> Object | None:
+    def deployment(self) -> DeploymentView | None:
         """The target."""
         return self.world.deployments.get((self.namespace, self.spec.target.name))
 

@@ -46,11 +46,11 @@ KINDS: Mapping[str, Any] = {
     "EndpointSlice": EndpointSlice,
 }
 
-WATCH_SECONDS = 60
-"""A watch is renewed this often: a stream that went silent without closing is not trusted long."""
+WATCH_SECONDS = 30
+"""A stream that says nothing for this long is not trusted: another takes over where it stood."""
 
-_WATCH_GRACE = 10
-"""Seconds after which a watch that the API server should have ended is ended here."""
+_LIST_AGAIN = 410
+"""What the API server answers (Gone) when the versions to go on from are too old."""
 
 
 class UnreadableError(Exception):
@@ -104,11 +104,14 @@ class Kube:
         client: AsyncClient,
         may_write: Callable[[], bool] = lambda: True,
         on_error: Callable[[str], None] = lambda _: None,
+        more: Callable[[], AsyncClient] | None = None,
     ) -> None:
         # The library's overloads want typed models; ours are dicts.
         self._client: Any = client
         self._may_write = may_write
         self._on_error = on_error
+        self._more = more
+        self._apart: list[Kube] = []
 
     @classmethod
     def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
@@ -117,8 +120,11 @@ class Kube:
         `on_error` is told of each call that the API refused or did not answer: its status code, or
         `unreachable`. Conflicts and objects that are not there are answers like any other.
         """
-        client = AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0))
-        return cls(client, on_error=on_error)
+
+        def client() -> AsyncClient:
+            return AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0))
+
+        return cls(client(), on_error=on_error, more=client)
 
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
@@ -128,8 +134,21 @@ class Kube:
         """
         return Kube(self._client, may_write, self._on_error)
 
+    def apart(self) -> "Kube":
+        """The same API server over connections of its own, closed with these.
+
+        A connection pool has an end: whoever must not wait behind a thousand others gets another.
+        """
+        if self._more is None:
+            return self
+        made = Kube(self._more(), self._may_write, self._on_error, self._more)
+        self._apart.append(made)
+        return made
+
     async def close(self) -> None:
         """Close the connections."""
+        for other in self._apart:
+            await other.close()
         await self._client.close()
 
     # --- reading ---
@@ -179,24 +198,35 @@ class Kube:
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
-        """List, then watch, for as long as the watch lasts (at most WATCH_SECONDS in silence).
+        """List, then watch, until the API server has forgotten the version to go on from.
 
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
         """
         items, version = await self._list(kind, namespace, labels)
         yield "LIST", {"items": items}
-        watch = self._client.watch(
-            kind,
-            namespace=namespace,
-            labels=labels,
-            server_timeout=WATCH_SECONDS,
-            resource_version=version,
-        ).__aiter__()
         while True:
-            async with asyncio.timeout(WATCH_SECONDS + _WATCH_GRACE):
-                with _readable():
-                    change, obj = await anext(watch)
-            yield change, cast(Object, obj)
+            watch = self._client.watch(
+                kind,
+                namespace=namespace,
+                labels=labels,
+                server_timeout=2 * WATCH_SECONDS,
+                resource_version=version,
+            )
+            try:
+                while True:
+                    async with asyncio.timeout(WATCH_SECONDS):
+                        with _readable():
+                            change, obj = await anext(watch)
+                    version = obj["metadata"]["resourceVersion"]
+                    yield change, cast(Object, obj)
+            except TimeoutError:
+                continue
+            except (ApiError, httpx2.HTTPStatusError) as error:
+                if _code_of(error) == _LIST_AGAIN:
+                    return
+                raise
+            finally:
+                await watch.aclose()
 
     # --- writing ---
 
@@ -303,6 +333,12 @@ class Kube:
             raise
 
 
+def _code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
+    if isinstance(error, ApiError):
+        return int(error.status.code or 0)
+    return error.response.status_code
+
+
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
     """Turn what the library raises over an answer that it cannot read into an UnreadableError."""
@@ -326,8 +362,6 @@ async def follow_forever(
             async for change, obj in kube.follow(kind, namespace, labels):
                 pause = 0.2
                 on_change(change, obj)
-        except TimeoutError:
-            continue
         except Unreachable as error:
             log.warning(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause

@@ -1,6 +1,13 @@
 """What Prometheus sees of the operator."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from .core.ledger import Ledger
 from .core.state import Decision, Observation, Outcome, Phase
@@ -26,131 +33,203 @@ class ApiMetrics:
         self._errors.labels(reason).inc()
 
 
-class PoolMetrics:
-    """One set of series per pool."""
+Values = Iterable[tuple[tuple[str, ...], float]]
+"""Of one pool: what further labels say, and the value with them; nothing where there is none."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What was decided on a pool last, and from what."""
+
+    seen: Observation
+    decision: Decision
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class _Gauge:
+    name: str
+    text: str
+    values: Callable[[_Shown], Values]
+    labels: tuple[str, ...] = ()
+    """Those it has besides the pool's."""
+
+
+def _one(read: Callable[[_Shown], float | None]) -> Callable[[_Shown], Values]:
+    """One value, or none."""
+
+    def values(shown: _Shown) -> Values:
+        value = read(shown)
+        return () if value is None else (((), value),)
+
+    return values
+
+
+def _desired(shown: _Shown) -> float:
+    wanted = shown.decision.replicas
+    return shown.seen.replicas if wanted is None else wanted
+
+
+def _early(shown: _Shown) -> float | None:
+    opening = shown.decision.memory.opening
+    if opening is None or opening.early is None:
+        return None
+    return opening.early.total_seconds()
+
+
+def _next(shown: _Shown) -> float | None:
+    coming = shown.decision.next
+    return None if coming is None else coming.at.timestamp()
+
+
+def _last_request(shown: _Shown) -> float | None:
+    last = shown.decision.memory.last_active
+    return None if last is None else last.timestamp()
+
+
+def _override(shown: _Shown) -> Values:
+    override = shown.decision.override
+    return () if override is None else [((override[0],), override[1].timestamp())]
+
+
+def _activator(shown: _Shown) -> float:
+    return shown.seen.acknowledged is not None or shown.seen.running is not None
+
+
+def _ledger_at(shown: _Shown) -> float | None:
+    ledger = shown.ledger
+    return ledger.at.timestamp() if ledger.currency and ledger.at is not None else None
+
+
+def _exhausted(shown: _Shown) -> float | None:
+    ledger = shown.ledger
+    is_limited = bool(ledger.currency) and ledger.limit is not None
+    return ledger.exhausted_at is not None if is_limited else None
+
+
+def _money(read: Callable[[Ledger], Decimal | None]) -> Callable[[_Shown], Values]:
+    # Amounts of two currencies must not be added: it is a label.
+    def values(shown: _Shown) -> Values:
+        amount = read(shown.ledger) if shown.ledger.currency else None
+        return () if amount is None else [((shown.ledger.currency,), float(amount))]
+
+    return values
+
+
+_GAUGES = (
+    _Gauge("kotatsu_pool_replicas_desired", "Replicas the pool wants.", _one(_desired)),
+    _Gauge(
+        "kotatsu_pool_replicas_ready", "Ready replicas of the pool.", _one(lambda s: s.seen.ready)
+    ),
+    _Gauge(
+        "kotatsu_pool_phase",
+        "1 for the phase the pool is in.",
+        lambda s: [((phase.value,), phase is s.decision.memory.phase) for phase in Phase],
+        ("phase",),
+    ),
+    _Gauge(
+        "kotatsu_pool_window_active",
+        "1 while a window is open or warmed for.",
+        _one(lambda s: bool(s.decision.window)),
+    ),
+    _Gauge(
+        "kotatsu_pool_next_transition_timestamp_seconds",
+        "When the schedule acts next.",
+        _one(_next),
+    ),
+    _Gauge(
+        "kotatsu_pool_prewarm_lead_seconds",
+        "How early pods start before a window opens.",
+        _one(lambda s: s.decision.memory.lead.total_seconds()),
+    ),
+    _Gauge(
+        "kotatsu_pool_window_ready_early_seconds",
+        "How long before the newest opening every replica was Ready; negative when late.",
+        _one(_early),
+    ),
+    _Gauge(
+        "kotatsu_pool_requests",
+        "Requests in flight and held.",
+        _one(lambda s: s.seen.demand.concurrency),
+    ),
+    _Gauge(
+        "kotatsu_pool_demand_known",
+        "0 while a pod or an activator does not tell what it does.",
+        _one(lambda s: s.seen.demand.known),
+    ),
+    _Gauge(
+        "kotatsu_pool_last_request_timestamp_seconds",
+        "When the pool last had a request.",
+        _one(_last_request),
+    ),
+    _Gauge(
+        "kotatsu_pool_override_end_timestamp_seconds",
+        "When the override in force ends.",
+        _override,
+        ("mode",),
+    ),
+    _Gauge(
+        "kotatsu_pool_activator_ready",
+        "0 while no activator is Ready that could wake the pool.",
+        _one(_activator),
+    ),
+    _Gauge(
+        "kotatsu_cost_ledger_timestamp_seconds",
+        "The moment up to which costs are complete.",
+        _one(_ledger_at),
+    ),
+    _Gauge(
+        "kotatsu_cost_accrued",
+        "Spent in this period.",
+        _money(lambda ledger: ledger.accrued),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_rate_per_hour",
+        "Cost of an hour of the pods there are.",
+        _money(lambda ledger: ledger.rate),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_forecast",
+        "What the period will cost by the schedule.",
+        _money(lambda ledger: ledger.forecast),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_limit",
+        "The most that may be spent in the period.",
+        _money(lambda ledger: ledger.limit),
+        ("currency",),
+    ),
+    _Gauge("kotatsu_cost_exhausted", "1 while the limit is reached.", _one(_exhausted)),
+)
+
+
+class PoolMetrics(Collector):
+    """One set of series per pool.
+
+    A decision is only noted: the series are made of the newest ones when somebody asks. (Setting
+    them at each look, and taking away what has no value, goes through all pools each time.)
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, *more: str) -> Gauge:
-            made = Gauge(name, text, (*_LABELS, *more), registry=registry)
-            self._all.append(made)
-            return made
-
-        self._all: list[Gauge | Counter] = []
-        self._currency: dict[Key, str] = {}
-        self.desired = gauge("kotatsu_pool_replicas_desired", "Replicas the pool wants.")
-        self.ready = gauge("kotatsu_pool_replicas_ready", "Ready replicas of the pool.")
-        self.phase = gauge("kotatsu_pool_phase", "1 for the phase the pool is in.", "phase")
-        self.window = gauge("kotatsu_pool_window_active", "1 while a window is open or warmed for.")
-        self.next = gauge(
-            "kotatsu_pool_next_transition_timestamp_seconds", "When the schedule acts next."
-        )
-        self.lead = gauge(
-            "kotatsu_pool_prewarm_lead_seconds", "How early pods start before a window opens."
-        )
-        self.early = gauge(
-            "kotatsu_pool_window_ready_early_seconds",
-            "How long before the newest opening every replica was Ready; negative when late.",
-        )
-        self.requests = gauge("kotatsu_pool_requests", "Requests in flight and held.")
-        self.known = gauge(
-            "kotatsu_pool_demand_known", "0 while a pod or an activator does not tell what it does."
-        )
-        self.last_request = gauge(
-            "kotatsu_pool_last_request_timestamp_seconds", "When the pool last had a request."
-        )
-        self.override = gauge(
-            "kotatsu_pool_override_end_timestamp_seconds",
-            "When the override in force ends.",
-            "mode",
-        )
-        self.activator = gauge(
-            "kotatsu_pool_activator_ready",
-            "0 while no activator is Ready that could wake the pool.",
-        )
-        self.ledger_at = gauge(
-            "kotatsu_cost_ledger_timestamp_seconds", "The moment up to which costs are complete."
-        )
-        self.money = {
-            "accrued": gauge("kotatsu_cost_accrued", "Spent in this period.", "currency"),
-            "rate": gauge(
-                "kotatsu_cost_rate_per_hour", "Cost of an hour of the pods there are.", "currency"
-            ),
-            "forecast": gauge(
-                "kotatsu_cost_forecast", "What the period will cost by the schedule.", "currency"
-            ),
-            "limit": gauge(
-                "kotatsu_cost_limit", "The most that may be spent in the period.", "currency"
-            ),
-        }
-        """By the ledger's field. Amounts of two currencies must not be added: it is a label."""
-        self.exhausted = gauge("kotatsu_cost_exhausted", "1 while the limit is reached.")
-        self.decisions = Counter("kotatsu_decisions", "Decisions made.", _LABELS, registry=registry)
-        self.windows = Counter(
-            "kotatsu_pool_windows",
-            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
-            "(late).",
-            (*_LABELS, "outcome"),
-            registry=registry,
-        )
-        self._all += [self.decisions, self.windows]
+        self._shown: dict[Key, _Shown] = {}
+        self._decisions: Count[Key] = Count()
+        self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
             "kotatsu_decision_seconds",
             "From when a pool was due until what was decided on it was carried out.",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=registry,
         )
+        registry.register(self)
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
-        desired = seen.replicas if decision.replicas is None else decision.replicas
-        self.decisions.labels(*key).inc()
-        self.desired.labels(*key).set(desired)
-        self.ready.labels(*key).set(seen.ready)
-        for phase in Phase:
-            self.phase.labels(*key, phase.value).set(phase is decision.memory.phase)
-        self.window.labels(*key).set(bool(decision.window))
-        if decision.next is None:
-            self.next.remove_by_labels({"namespace": key[0], "name": key[1]})
-        else:
-            self.next.labels(*key).set(decision.next.at.timestamp())
-        self.lead.labels(*key).set(decision.memory.lead.total_seconds())
-        for outcome in Outcome:
-            self.windows.labels(*key, outcome.value).inc(decision.outcomes.count(outcome))
-        opening = decision.memory.opening
-        if opening is not None and opening.early is not None:
-            self.early.labels(*key).set(opening.early.total_seconds())
-        self.requests.labels(*key).set(seen.demand.concurrency)
-        self.known.labels(*key).set(seen.demand.known)
-        self._show_moments(key, seen, decision)
-        self._show_money(key, ledger)
-
-    def _show_moments(self, key: Key, seen: Observation, decision: Decision) -> None:
-        pool = {"namespace": key[0], "name": key[1]}
-        if decision.memory.last_active is not None:
-            self.last_request.labels(*key).set(decision.memory.last_active.timestamp())
-        self.override.remove_by_labels(pool)
-        if decision.override is not None:
-            mode, end = decision.override
-            self.override.labels(*key, mode).set(end.timestamp())
-        self.activator.labels(*key).set(seen.acknowledged is not None or seen.running is not None)
-
-    def _show_money(self, key: Key, ledger: Ledger) -> None:
-        pool = {"namespace": key[0], "name": key[1]}
-        for name, metric in self.money.items():
-            amount = getattr(ledger, name) if ledger.currency else None
-            if amount is None or self._currency.get(key) != ledger.currency:
-                metric.remove_by_labels(pool)
-            if amount is not None:
-                metric.labels(*key, ledger.currency).set(float(amount))
-        self._currency[key] = ledger.currency
-        if ledger.currency and ledger.at is not None:
-            self.ledger_at.labels(*key).set(ledger.at.timestamp())
-        else:
-            self.ledger_at.remove_by_labels(pool)
-        if ledger.currency and ledger.limit is not None:
-            self.exhausted.labels(*key).set(ledger.exhausted_at is not None)
-        else:
-            self.exhausted.remove_by_labels(pool)
+        self._shown[key] = _Shown(seen, decision, ledger)
+        self._decisions[key] += 1
+        self._windows.update((key, outcome) for outcome in decision.outcomes)
 
     def rest(self, key: Key) -> None:
         """Drop the series of a pool that another operator decides on."""
@@ -158,6 +237,38 @@ class PoolMetrics:
 
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
-        self._currency.pop(key, None)
-        for metric in self._all:
-            metric.remove_by_labels({"namespace": key[0], "name": key[1]})
+        self._shown.pop(key, None)
+        self._decisions.pop(key, None)
+        for outcome in Outcome:
+            self._windows.pop((key, outcome), None)
+
+    def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """The metrics without a value."""
+        return self._families({})
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """The metrics of all pools; asked for by another thread than the one that decides."""
+        return self._families(self._shown.copy())
+
+    def _families(
+        self, shown: dict[Key, _Shown]
+    ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        for gauge in _GAUGES:
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=(*_LABELS, *gauge.labels))
+            for key, what in shown.items():
+                for labels, value in gauge.values(what):
+                    family.add_metric((*key, *labels), value)
+            yield family
+        decisions = CounterMetricFamily("kotatsu_decisions", "Decisions made.", labels=_LABELS)
+        windows = CounterMetricFamily(
+            "kotatsu_pool_windows",
+            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
+            "(late).",
+            labels=(*_LABELS, "outcome"),
+        )
+        for key in shown:
+            decisions.add_metric(key, self._decisions[key])
+            for outcome in Outcome:
+                windows.add_metric((*key, outcome.value), self._windows[key, outcome])
+        yield decisions
+        yield windows

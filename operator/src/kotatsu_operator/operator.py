@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import httpx
 import kopf
 from prometheus_client import CollectorRegistry
 
@@ -28,6 +27,7 @@ from .reconcile import Reconciler
 from .records import Records
 from .scrape import Scraper
 from .sleep import Hook, no_hook
+from .streams import Streams, feeds_of
 from .views import key_of
 from .world import World
 
@@ -39,8 +39,9 @@ SWEEP_SECONDS = 10.0
 PACE_SECONDS = 1.0
 """How often the turns of coming warm-ups are worked out anew, if any has changed."""
 
-SETTLE_EVERY = 6
-"""In how many sweeps the record of sleeping targets is compared with the pools there are."""
+SETTLE_EVERY = 60
+"""In how many sweeps the record of sleeping targets is compared with the pools there are; also when
+leading begins, and when a stream has begun anew and may have missed an end."""
 
 
 class Operator:
@@ -69,17 +70,21 @@ class Operator:
         self._namespaces = list(namespaces)
         self._name = name
         self._ready = asyncio.Event()
-        self.elector = Elector(kube, lease_namespace or namespaces[0], name, registry, times=times)
+        # Over connections of its own: a renewal never waits behind the calls of a thousand looks.
+        self.elector = Elector(
+            kube.apart(), lease_namespace or namespaces[0], name, registry, times=times
+        )
         # Whatever acts, acts through this: nothing is written after the Lease has run out.
         self._kube = kube.guarded(lambda: self.elector.leads)
         self.records = Records(self._kube)
-        self._http = httpx.AsyncClient(trust_env=False)
+        self._scraper = Scraper(clock=clock)
+        self._unsettled: set[str] = set()
         self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
         metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
             kube=self._kube,
             world=self.world,
-            scraper=Scraper(self._http, clock=clock),
+            scraper=self._scraper,
             events=Events(self._kube, name),
             displays=[metrics, self.board],
             clock=clock,
@@ -89,26 +94,32 @@ class Operator:
             remember=self.records.remember,
         )
         self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
+        self._streams = Streams(
+            kube, feeds_of(self.world), namespaces, self.planner.touch, self._unsettled.add
+        )
         self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
         self._term: asyncio.TaskGroup | None = None
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the watches have begun; one that stands by is Ready too."""
-        return self._ready.is_set()
+    def why_not_ready(self) -> str:
+        """What is still waited for, in a sentence; empty for one that stands by, too."""
+        if self._streams.missing:
+            return f"not listed yet: {', '.join(self._streams.missing)}"
+        return "" if self._ready.is_set() else "the watch of WarmPools has not begun"
 
     async def watching(self) -> None:
-        """Wait until the watches have begun."""
+        """Wait until kopf has begun."""
         await self._ready.wait()
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
         """Run until `stop` is set (or, without one, until a signal ends kopf)."""
         ended = asyncio.Event()
-        electing = asyncio.create_task(self.elector.run(self._lead), name="elector")
+        electing = asyncio.create_task(self._elect(), name="elector")
         watching = asyncio.create_task(self._watch(ended), name="kopf")
         stopping = asyncio.create_task(_wait_for(stop), name="stop")
+        streaming = asyncio.create_task(self._streams.run(), name="streams")
         knative = asyncio.create_task(self._knative.run(), name="knative")
-        tasks = (electing, watching, stopping)
+        tasks = (electing, watching, streaming, stopping)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Let go of the Lease first: kopf takes its time to end.
@@ -122,7 +133,7 @@ class Operator:
             for task in (*tasks, knative):
                 task.cancel()
             await asyncio.gather(*tasks, knative, return_exceptions=True)
-            await self._http.aclose()
+            await self._scraper.aclose()
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await kopf.operator(
@@ -135,6 +146,11 @@ class Operator:
             stop_flag=stop,
             ready_flag=self._ready,
         )
+
+    async def _elect(self) -> None:
+        # Nobody is judged by half a world, so nobody leads who has not seen the whole of it.
+        await self._streams.synced()
+        await self.elector.run(self._lead)
 
     async def _lead(self) -> None:
         """Act, until cancelled. Nothing remembered from before still holds: others have led."""
@@ -164,9 +180,10 @@ class Operator:
     async def _sweep(self) -> None:
         count = 0
         while True:
-            if count % SETTLE_EVERY == 0:
-                for namespace in self._namespaces:
-                    await self._settle(namespace)
+            due = self._namespaces if count % SETTLE_EVERY == 0 else sorted(self._unsettled)
+            self._unsettled.clear()
+            for namespace in due:
+                await self._settle(namespace)
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
             for key in self.world.pools:
@@ -191,6 +208,7 @@ class Operator:
             there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
         except (ConflictError, *Unreachable) as error:
             log.warning("cannot settle the record of namespace %s: %s", namespace, error)
+            self._unsettled.add(namespace)
             return
         for key, uid in known.items():
             pool = self.world.pools.get(key)

@@ -1,10 +1,17 @@
-"""Who is looked at when: one queue of due pools, many looks at once, one a pool at a time."""
+"""Who is looked at when: one pool is never looked at twice at once, many pools are.
+
+There are two queues. What was touched has something to say: a pod is Ready, an edit, a request.
+What is due was asked for by an earlier look: the next beat, a window. Each queue has slots of its
+own, so a thousand windows that open at the same second keep no edit waiting, and no storm of events
+a window.
+"""
 
 import asyncio
 import heapq
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from itertools import islice
 
 from .kube import Unreachable
 from .views import Key
@@ -21,23 +28,28 @@ _LONGEST_NAP = 1.0
 class Planner:
     """Calls `look(key)` when a pool is due; `touch` makes it due now.
 
-    `took` is told the seconds from when a pool was due until its look was done.
+    At most `for_touched` looks are under way after a touch, and `for_due` by the clock. `took` is
+    told the seconds from when a pool was touched or due until its look was done.
     """
 
     def __init__(
         self,
         look: Look,
         clock: Callable[[], datetime],
-        parallel: int = 32,
+        for_touched: int = 24,
+        for_due: int = 8,
         took: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._look = look
         self._clock = clock
         self._took = took
-        self._slots = asyncio.Semaphore(parallel)
+        self._for_touched, self._for_due = for_touched, for_due
+        self._touched: dict[Key, datetime] = {}
+        """Since when; the first touched is the first served."""
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
-        self._busy: set[Key] = set()
+        self._busy: dict[Key, bool] = {}
+        """What is being looked at, and whether that is after a touch."""
         self._again: set[Key] = set()
         self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
@@ -55,71 +67,94 @@ class Planner:
         elif key in self._busy:
             self._again.add(key)
         else:
-            self._put(key, self._clock())
-            self._wakeup.set()
+            self._queue(key)
 
     def knows(self, key: Key) -> bool:
         """Whether a look at a pool is planned or under way."""
-        return key in self._due or key in self._busy
+        return key in self._due or key in self._touched or key in self._busy
 
     def by(self, key: Key, at: datetime) -> None:
         """Look at a pool at this moment at the latest."""
         if key in self._busy:
             self._by[key] = min(at, self._by.get(key, at))
-        elif key not in self._due or at < self._due[key]:
+        elif key not in self._touched and (key not in self._due or at < self._due[key]):
             self._put(key, max(at, self._clock()))
-            self._wakeup.set()
 
     async def run(self) -> None:
         """Run until cancelled; it may be run again, and begins with a look at every pool."""
         self._running = True
         for key in self._waiting:
-            self._put(key, self._clock())
+            self._queue(key)
         self._waiting.clear()
         try:
             while True:
                 self.beat_at = self._clock()
-                self._start_due()
-                nap = _LONGEST_NAP
-                if self._heap:
-                    nap = min(nap, (self._heap[0][0] - self._clock()).total_seconds())
+                self._start()
                 try:
-                    async with asyncio.timeout(max(nap, 0.001)):
+                    async with asyncio.timeout(self._nap()):
                         await self._wakeup.wait()
                 except TimeoutError:
                     pass
                 self._wakeup.clear()
         finally:
-            self._waiting |= self._busy
+            self._waiting |= self._busy.keys()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._running = False
-            self._waiting |= self._due.keys()
-            for noted in (self._due, self._heap, self._busy, self._again, self._by):
+            self._waiting |= self._touched.keys() | self._due.keys()
+            for noted in (self._touched, self._due, self._heap, self._busy, self._again, self._by):
                 noted.clear()
+
+    def _queue(self, key: Key) -> None:
+        self._due.pop(key, None)
+        self._touched.setdefault(key, self._clock())
+        self._wakeup.set()
 
     def _put(self, key: Key, at: datetime) -> None:
         self._due[key] = at
         heapq.heappush(self._heap, (at, key))
+        self._wakeup.set()
 
-    def _start_due(self) -> None:
+    def _start(self) -> None:
+        """Begin as many looks as there are slots for."""
         now = self._clock()
-        while self._heap and self._heap[0][0] <= now:
+        for key in list(islice(self._touched, self._for_touched - self._busy_after_touch)):
+            self._begin(key, self._touched.pop(key), touched=True)
+        free = self._for_due - self._busy_when_due
+        while free > 0 and self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
-            if self._due.get(key) != at or key in self._busy:
-                continue  # a later touch or look has replaced this entry
+            if self._due.get(key) != at:
+                continue  # a touch or a later look has replaced this entry
             del self._due[key]
-            self._busy.add(key)
-            task = asyncio.create_task(self._run_one(key, at), name=f"look {key[0]}/{key[1]}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(key, at, touched=False)
+            free -= 1
 
-    async def _run_one(self, key: Key, due: datetime) -> None:
+    @property
+    def _busy_after_touch(self) -> int:
+        return sum(self._busy.values())
+
+    @property
+    def _busy_when_due(self) -> int:
+        return len(self._busy) - self._busy_after_touch
+
+    def _begin(self, key: Key, since: datetime, *, touched: bool) -> None:
+        self._busy[key] = touched
+        task = asyncio.create_task(self._run_one(key, since), name=f"look {key[0]}/{key[1]}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _nap(self) -> float:
+        """Seconds until something is due that there is a slot for; whoever ends wakes us."""
+        if not self._heap or self._busy_when_due >= self._for_due:
+            return _LONGEST_NAP
+        until = (self._heap[0][0] - self._clock()).total_seconds()
+        return min(max(until, 0.001), _LONGEST_NAP)
+
+    async def _run_one(self, key: Key, since: datetime) -> None:
         again: datetime | None = None
         try:
-            async with self._slots:
-                again = await self._look(key)
+            again = await self._look(key)
         except Unreachable as error:
             log.warning("%s/%s: the API server did not answer: %s", *key, error)
             again = self._clock() + _AFTER_ERROR
@@ -127,14 +162,12 @@ class Planner:
             log.exception("%s/%s: a look failed; the pool stays as it is", *key)
             again = self._clock() + _AFTER_ERROR
         finally:
-            self._busy.discard(key)
-            self._took(max(0.0, (self._clock() - due).total_seconds()))
+            self._busy.pop(key, None)
+            self._took(max(0.0, (self._clock() - since).total_seconds()))
+        at = self._by.pop(key, None)
         if key in self._again:
             self._again.discard(key)
-            again = self._clock()
-        at = self._by.pop(key, None)
-        if at is not None and again is not None:
-            again = min(again, at)
-        if again is not None:
-            self._put(key, again)
-            self._wakeup.set()
+            self._queue(key)
+        elif again is not None:
+            self._put(key, again if at is None else min(again, at))
+        self._wakeup.set()

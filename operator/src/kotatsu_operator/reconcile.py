@@ -12,7 +12,6 @@ from .acceptance import Accepted, Refusal, accept
 from .accounts import Account, Accounts
 from .autoscaling import set_minimum
 from .conditions import target_conditions, transitions
-from .contest import foreign_write
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
@@ -24,7 +23,6 @@ from .knative import floor as knative
 from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .pacer import Pacer
-from .rollout import ready_of_template, template_hash
 from .scrape import Scraper, Silence
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
@@ -124,7 +122,7 @@ class Reconciler:
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
         pods = self.world.target_pods(key[0], judged.selector)
-        departed = self.world.take_departed(key[0], judged.selector)
+        departed = self.world.take_departed(key)
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
             seen = await self._observe(key, judged, status, memory, pods)
@@ -160,7 +158,8 @@ class Reconciler:
         if spec.target.is_knative:
             return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
         deployment, autoscaler = judged.deployment, judged.autoscaler
-        replicas = int(deployment["spec"].get("replicas", 1))
+        assert deployment is not None  # noqa: S101  (the other kind of target)
+        replicas = deployment.replicas
         if replicas > 0 and memory.phase.is_asleep:
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
@@ -172,10 +171,10 @@ class Reconciler:
             pods=sum(p.scheduled_at is not None for p in pods),
             acknowledged=self.world.acknowledged(key),
             demand=replace(demand, ticket=ticket),
-            template=template_hash(deployment),
-            updated=ready_of_template(deployment),
+            template=deployment.template,
+            updated=deployment.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
-            write=foreign_write(deployment),
+            write=deployment.write,
         )
 
     async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
@@ -229,8 +228,7 @@ class Reconciler:
         pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
-        target = judged.deployment or judged.knative_service
-        ledger = account.foresee(spec, decision.memory, target, now)
+        ledger = account.foresee(spec, decision.memory, judged.requests, now)
         seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
@@ -259,7 +257,9 @@ class Reconciler:
             return await self._sleep(key, pool, spec, decision, now)
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
-        return min(decision.recheck, now + self._beat) if awake else decision.recheck
+        if not awake:
+            return decision.recheck
+        return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
 
     @property
     def _beat(self) -> timedelta:
@@ -288,7 +288,7 @@ class Reconciler:
     ) -> datetime:
         async def look() -> Demand:
             deployment = self.world.deployments.get((key[0], spec.target.name))
-            selector = deployment["spec"]["selector"] if deployment else {"matchLabels": {"": ""}}
+            selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
             return await self.demand(key, spec, self.world.target_pods(key[0], selector))
 
         attempt = await try_sleep(

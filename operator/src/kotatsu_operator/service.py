@@ -92,9 +92,7 @@ def _selector(case: Case, service: Object) -> Refusal | None:
             f"pod labels of Deployment {case.spec.target.name} as its selector, or set "
             "route: Always",
         )
-    deployment = case.deployment or {}
-    template = deployment.get("spec", {}).get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    labels = case.deployment.labels if case.deployment is not None else {}
     if selects({"matchLabels": selector}, labels):
         return None
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))

@@ -29,6 +29,12 @@ def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def without_owners(obj: Object) -> Object:
+    """An object without its managedFields: half of it, and nothing that is decided on."""
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": meta}
+
+
 def scales(autoscaler: Object) -> Key | None:
     """The Deployment that a HorizontalPodAutoscaler scales; None when it scales something else."""
     target = autoscaler["spec"]["scaleTargetRef"]

@@ -1,15 +1,24 @@
-"""What the operator has seen of the cluster, indexed by what it asks for."""
+"""What the operator has seen of the cluster, indexed by what it asks for.
+
+Most of what a cluster tells is no news: a controller's own bookkeeping, a status that nobody reads,
+the echo of our own write. Every `keep_…` and `forget_…` says which pools a change concerns: none,
+where nothing that is decided on has changed.
+"""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from .contest import owners
 from .core.ledger import BilledPod
+from .deployment import DeploymentView, deployment_view
 from .indexed import Indexed
+from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from .knative.view import KnativeWorld
 from .kube import Object, version_of
+from .pods import Pods, Selectors
 from .views import (
     ACTIVATOR_LABELS,
     Key,
@@ -21,13 +30,16 @@ from .views import (
     scales,
     selects,
     slice_view,
+    without_owners,
 )
 
 _DEPARTED = 1000
-"""How many pods that are gone are kept in a namespace until their pool's ledger has them."""
+"""How many pods that are gone are kept until their pool's ledger has them."""
 
-Departed = deque[tuple[Mapping[str, str], BilledPod]]
-"""Labels and bill of pods that are gone."""
+_ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+Concerned = Collection[Key]
+"""The pools that a change concerns."""
 
 
 class Watcher(Protocol):
@@ -50,10 +62,8 @@ class World:
     watchers: Sequence[Watcher] = ()
 
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
-    deployments: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_handle))
-    pods: dict[str, Indexed[str, PodView]] = field(
-        default_factory=lambda: defaultdict(lambda: Indexed(lambda pod: pod.labels.items()))
-    )
+    deployments: dict[Key, DeploymentView] = field(default_factory=dict)
+    pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
@@ -63,9 +73,12 @@ class World:
     )
     knative: KnativeWorld = field(default_factory=KnativeWorld)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _departed: dict[str, Departed] = field(
+    _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
+    """Those of the Deployments, by namespace."""
+    _departed: dict[Key, deque[BilledPod]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
+    """By pool, the bills of pods that are gone."""
 
     def keep_pool(self, pool: Object) -> bool:
         """Remember a WarmPool unless a newer version is known already."""
@@ -77,7 +90,7 @@ class World:
             and version_of(known) >= version_of(pool)
         ):
             return False
-        self.pools[key] = pool
+        self.pools[key] = pool = without_owners(pool)
         for watcher in self.watchers:
             watcher.see(pool)
         return True
@@ -85,41 +98,92 @@ class World:
     def forget_pool(self, key: Key) -> None:
         """Forget a WarmPool that is gone."""
         self.pools.pop(key, None)
+        self._departed.pop(key, None)
         for watcher in self.watchers:
             watcher.forget(key)
 
-    def keep_deployment(self, deployment: Object) -> None:
+    def keep_deployment(self, obj: Object) -> Concerned:
         """Remember a Deployment."""
-        self.deployments[key_of(deployment)] = deployment
+        view = deployment_view(obj)
+        if self.deployments.get(view.key) == view:
+            return ()
+        self.deployments[view.key] = view
+        self._selectors[view.key[0]][view.key] = view.selector
+        return self.pools_of_deployment(view.key)
 
-    def keep_pod(self, pod: Object) -> PodView:
+    def forget_deployment(self, key: Key) -> Concerned:
+        """Forget a Deployment that is gone."""
+        self.deployments.pop(key, None)
+        self._selectors[key[0]].pop(key, None)
+        return self.pools_of_deployment(key)
+
+    def keep_pod(self, obj: Object) -> Concerned:
         """Remember a Pod."""
-        view = pod_view(pod)
-        self.pods[view.key[0]][view.key[1]] = view
-        return view
+        view = pod_view(obj)
+        pods, name = self.pods[view.key[0]], view.key[1]
+        before = pods.get(name)
+        if before == view:
+            return ()
+        if before is not None and before.uid != view.uid:
+            self.forget_pod(view.key)  # its end went unseen
+        pods[name] = view
+        return self._pools_of_pod(view)
 
-    def forget_pod(self, key: Key) -> None:
+    def forget_pod(self, key: Key) -> Concerned:
         """Forget a Pod that is gone, once its pool has paid for its last moments."""
         view = self.pods[key[0]].pop(key[1], None)
-        if view is not None and view.billed is not None and view.billed.gone_at is None:
+        if view is None:
+            return ()
+        if view.billed is not None and view.billed.gone_at is None:
             bill = replace(view.billed, gone_at=self.clock())
-            self._departed[key[0]].append((view.labels, bill))
+            for pool in self._pools_served_by(view):
+                self._departed[pool].append(bill)
+        return self._pools_of_pod(view)
 
-    def keep_slice(self, obj: Object) -> SliceView | None:
-        """Remember an activator's slice; None when the slice is somebody else's."""
+    def keep_slice(self, obj: Object) -> Concerned:
+        """Remember an EndpointSlice, if an activator published it."""
         if not is_ours(obj):
-            return None
+            return ()
         view = slice_view(obj)
+        if self.slices.get(view.key) == view:
+            return ()
         self.slices[view.key] = view
-        return view
+        return [(view.key[0], view.pool)]
 
-    def keep_service(self, service: Object) -> None:
+    def forget_slice(self, key: Key) -> Concerned:
+        """Forget an EndpointSlice that is gone."""
+        view = self.slices.pop(key, None)
+        return [] if view is None else [(key[0], view.pool)]
+
+    def keep_service(self, obj: Object) -> Concerned:
         """Remember a Service."""
-        self.services[key_of(service)] = service
+        key = key_of(obj)
+        before, self.services[key] = self.services.get(key), without_owners(obj)
+        is_news = before is None or before["spec"] != obj["spec"]
+        return self.pools_of_service(key) if is_news else ()
 
-    def keep_autoscaler(self, autoscaler: Object) -> None:
-        """Remember a HorizontalPodAutoscaler."""
-        self.autoscalers[key_of(autoscaler)] = autoscaler
+    def forget_service(self, key: Key) -> Concerned:
+        """Forget a Service that is gone."""
+        self.services.pop(key, None)
+        return self.pools_of_service(key)
+
+    def keep_autoscaler(self, obj: Object) -> Concerned:
+        """Remember a HorizontalPodAutoscaler; one pointed elsewhere concerns the pool it left."""
+        key = key_of(obj)
+        before, self.autoscalers[key] = self.autoscalers.get(key), obj
+        if before is not None and _said_by(before) == _said_by(obj):
+            return ()
+        return self._pools_beside(key, before, obj)
+
+    def forget_autoscaler(self, key: Key) -> Concerned:
+        """Forget a HorizontalPodAutoscaler that is gone."""
+        return self._pools_beside(key, self.autoscalers.pop(key, None))
+
+    def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
+        """The pools that remember an autoscaler, and those of the targets it has and had."""
+        targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
+        found = set(self.pools_of_autoscaler(key))
+        return found.union(*(self.pools_of_deployment(target) for target in targets if target))
 
     def autoscalers_of(self, target: Key) -> list[Object]:
         """The HorizontalPodAutoscalers that scale a Deployment, by name."""
@@ -152,29 +216,26 @@ class World:
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
         """The pods that a Deployment's selector picks."""
-        pods = self.pods[namespace]
-        labels = list((selector.get("matchLabels") or {}).items())
-        # The rarest of its labels leads to few pods; without any there are only expressions.
-        names = pods.having(min(labels, key=pods.count)) if labels else list(pods)
-        return [pods[name] for name in names if selects(selector, pods[name].labels)]
+        return self.pods[namespace].selected_by(selector)
 
-    def pools_of_pod(self, namespace: str, labels: Mapping[str, str]) -> list[Key]:
-        """The pools whose target selects a pod with these labels."""
-        terms = [(namespace, *label) for label in labels.items()]
-        found: dict[Key, None] = {}
-        for term in [*terms, (namespace, "", "")]:
-            for key in self.deployments.having(term):
-                if selects(self.deployments[key]["spec"]["selector"], labels):
-                    found |= dict.fromkeys(self.pools_of_deployment(key))
+    def _pools_of_pod(self, pod: PodView) -> Concerned:
+        """The pools that a pod serves; all of its namespace, if it is an activator's."""
+        if selects(_ACTIVATOR, pod.labels):
+            return self.pools.having(("namespace", pod.key[0]))
+        return self._pools_served_by(pod)
+
+    def _pools_served_by(self, pod: PodView) -> list[Key]:
+        """The pools whose target selects a pod."""
+        namespace, labels = pod.key[0], pod.labels
+        service = labels.get(KNATIVE_SERVICE_LABEL, "")
+        found = dict.fromkeys(self.pools_of_knative_service((namespace, service)))
+        for deployment in self._selectors[namespace].picking(labels):
+            found |= dict.fromkeys(self.pools_of_deployment(deployment))
         return list(found)
 
-    def take_departed(self, namespace: str, selector: dict[str, Any]) -> list[BilledPod]:
-        """The bills of a Deployment's pods that have gone since this was last asked."""
-        departed = self._departed[namespace]
-        taken = [(labels, bill) for labels, bill in departed if selects(selector, labels)]
-        for entry in taken:
-            departed.remove(entry)
-        return [bill for _, bill in taken]
+    def take_departed(self, pool: Key) -> list[BilledPod]:
+        """The bills of a pool's pods that have gone since this was last asked."""
+        return list(self._departed.pop(pool, ()))
 
     def activators(self, namespace: str) -> list[PodView]:
         """The activator pods of a namespace that are Ready and staying."""
@@ -182,7 +243,7 @@ class World:
 
     def activator_pods(self, namespace: str) -> list[PodView]:
         """All activator pods of a namespace, also those that are starting or ending."""
-        return self.target_pods(namespace, {"matchLabels": ACTIVATOR_LABELS})
+        return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without any."""
@@ -209,6 +270,7 @@ class World:
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """What a pool is found by: its target, what wakes it, and the autoscaler it remembers."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
+    yield "namespace", key[0]
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":
@@ -218,8 +280,8 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
         yield "hpa", (key[0], autoscaler)
 
 
-def _handle(deployment: Object) -> list[tuple[str, str, str]]:
-    """One label that every pod of a Deployment has; empty when there is none to name."""
-    labels = sorted((deployment["spec"]["selector"].get("matchLabels") or {}).items())
-    namespace = key_of(deployment)[0]
-    return [(namespace, *label) for label in labels[:1]] or [(namespace, "", "")]
+def _said_by(autoscaler: Object) -> tuple[Any, ...]:
+    """What is decided on of a HorizontalPodAutoscaler; its status is not."""
+    meta = autoscaler["metadata"]
+    owned = owners(autoscaler, "minReplicas")
+    return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned

@@ -66,7 +66,7 @@ class Pod:
 class House:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self):
+    def __init__(self, room=None):
         self.kube = FakeKube(pool(), deployment(replicas=0))
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
@@ -78,6 +78,7 @@ class House:
             ME,
             ActivatorMetrics(self.registry),
             self.woken_others.append,
+            room,
         )
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []
@@ -96,8 +97,7 @@ class House:
         return server.sockets[0].getsockname()[1]
 
     def _accept(self, port="http"):
-        client = Client(self.connections)
-        self.connections.expect(client, port)
+        client = Client(self.connections, port)
         self.clients.append(client)
         return client
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator import app
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.slices import Self, slice_name
 from tests.operator.cluster import (
@@ -220,6 +221,18 @@ async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
         await house.running
     assert house.kube.all("EndpointSlice") == []
     waiting.cancel()
+
+
+async def test_connections_are_looked_after_once_in_a_while(house, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0.0)
+    looked = asyncio.Event()
+    monkeypatch.setattr(Connections, "look_after", lambda self: looked.set())
+    await house.start()
+    await house.pod_starts_when_raised()
+    await house.ask()
+    house.kube.put(native_slice(True))
+    async with asyncio.timeout(5):
+        await looked.wait()
 
 
 async def test_a_deleted_pools_series_are_dropped(house, monkeypatch):

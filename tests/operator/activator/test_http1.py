@@ -17,37 +17,33 @@ POST = b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345"
 def followed(*chunks):
     requests = Requests()
     for chunk in chunks:
-        assert requests.passing(chunk, is_last=False) == chunk
+        requests.follow(chunk)
     return requests
 
 
 def test_a_request_at_the_end_is_asked_to_be_the_last():
-    assert followed(GET, POST).passing(GET, is_last=True) == LAST_GET
+    assert followed(GET, POST).ending(GET) == LAST_GET
 
 
 def test_its_body_stays_as_it_is():
-    last = followed(GET).passing(POST, is_last=True)
+    last = followed(GET).ending(POST)
     assert last == b"POST /a HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\n12345"
-
-
-def test_until_the_end_every_byte_passes_as_it_is():
-    assert followed(GET, GET).passing(GET, is_last=False) == GET
 
 
 def test_a_body_that_looks_like_a_request_is_none():
     requests = followed(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(GET))
-    assert requests.passing(GET, is_last=True) == GET
-    assert requests.passing(GET, is_last=True) == LAST_GET
+    assert requests.ending(GET) == GET
+    assert requests.ending(GET) == LAST_GET
 
 
 def test_a_request_of_which_a_part_has_passed_already_stays_as_it_is():
     requests = followed(GET[:9])
-    assert requests.passing(GET[9:], is_last=True) == GET[9:]
-    assert requests.passing(GET, is_last=True) == LAST_GET
+    assert requests.ending(GET[9:]) == GET[9:]
+    assert requests.ending(GET) == LAST_GET
 
 
 def test_of_requests_sent_in_one_go_none_is_cut_off_by_the_one_before():
-    assert followed(GET).passing(GET + GET, is_last=True) == GET + GET
+    assert followed(GET).ending(GET + GET) == GET + GET
 
 
 @pytest.mark.parametrize(
@@ -72,7 +68,7 @@ def test_of_requests_sent_in_one_go_none_is_cut_off_by_the_one_before():
 )  # fmt: skip
 def test_what_is_not_plain_is_lost_track_of_for_good(first):
     requests = followed(first)
-    assert requests.passing(GET, is_last=True) == GET
+    assert requests.ending(GET) == GET
     assert not requests.is_between
 
 
@@ -89,10 +85,4 @@ def test_however_the_bytes_are_cut_it_knows_where_a_request_begins(bodies, cuts)
     pieces = [sent[a:b] for a, b in itertools.pairwise(points)]
     requests = followed(*pieces)
     assert requests.is_between
-    assert requests.passing(GET, is_last=True) == LAST_GET
-
-
-@given(st.binary(max_size=200))
-@examples(100)
-def test_whatever_comes_passes_unchanged_while_nothing_ends(data):
-    assert Requests().passing(data, is_last=False) == data
+    assert requests.ending(GET) == LAST_GET

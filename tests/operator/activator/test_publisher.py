@@ -432,7 +432,7 @@ async def test_a_conflict_is_read_again_and_written_over(house):
     await house.sync(pool(epoch=1))
     house.kube.edit("EndpointSlice", NAME, metadata={"labels": {"somebody": "else"}})
     house.see("WarmPool", pool(epoch=2))
-    assert await house.publisher.sync() <= 0.05  # the watch has not told yet
+    assert await house.publisher.sync() < 0.1  # the watch has not told yet
     assert not house.publisher.complete
     await house.publisher.sync()
     assert epoch_of(house.slice()) == "2"

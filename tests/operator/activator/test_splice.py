@@ -8,10 +8,11 @@ from collections import Counter
 
 import pytest
 
-from kotatsu_operator.activator import splice, upstream
+from kotatsu_operator.activator import farewell, sockets, splice, upstream
+from kotatsu_operator.activator.activity import Moved
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.activator.peek import Kind
-from kotatsu_operator.activator.splice import BUFFER_LIMIT, Client
+from kotatsu_operator.activator.splice import BODY_KEPT, Client
 from kotatsu_operator.activator.upstream import Upstream
 from tests.operator.cluster import eventually
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.timeout(20)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
 MEGABYTE = 2**20
+TCP_REPAIR = 19  # of linux/tcp.h
 MOST_IN_SOCKETS = 16 * MEGABYTE
 """More than the kernel ever keeps of one connection through the splice."""
 
@@ -28,7 +30,7 @@ class Door:
     """An owner that holds its clients until the test lets them through to a pod."""
 
     def __init__(self):
-        self.came_in, self.arrivals, self.gone, self.moved_bytes = [], [], [], [0, 0]
+        self.came_in, self.arrivals, self.gone, self.moved = [], [], [], Moved()
         self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
 
@@ -49,10 +51,6 @@ class Door:
         self.gone.append(client)
         self.change.set()
 
-    def moved(self, upwards, downwards):
-        self.moved_bytes[0] += upwards
-        self.moved_bytes[1] += downwards
-
     async def until(self, holds):
         async with asyncio.timeout(10):
             while not holds():
@@ -68,9 +66,16 @@ class Door:
 def small_socket():
     """A listening socket whose connections keep little in the kernel."""
     listening = socket.create_server(("127.0.0.1", 0))
+    sockets.prepare(listening)
     for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         listening.setsockopt(socket.SOL_SOCKET, buffer, 2**16)
     return listening
+
+
+def abort(writer):
+    """End a connection; asyncio's cannot be aborted once it has closed."""
+    if not writer.transport.is_closing() or writer.transport.get_write_buffer_size():
+        writer.transport.abort()
 
 
 class House:
@@ -90,12 +95,12 @@ class House:
         self._closing.callback(pod.close)
 
     async def _serve(self, reader, writer):
-        self._closing.callback(lambda: writer.transport.abort())
+        self._closing.callback(abort, writer)
         self.pods.put_nowait((reader, writer))
 
     async def connect(self):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**16)
-        self._closing.callback(lambda: writer.transport.abort())
+        self._closing.callback(abort, writer)
         return reader, writer
 
     async def let_through(self, client):
@@ -192,9 +197,9 @@ async def test_a_held_upload_is_kept_only_up_to_a_bound(house):
     _, writer = await house.connect()
     writer.write(GET + bytes(20 * MEGABYTE))
     client = await house.door.client()
-    await eventually(lambda: len(client._buffer) > BUFFER_LIMIT)
+    await eventually(lambda: len(client._buffer) > BODY_KEPT)
     await asyncio.sleep(0.05)
-    assert len(client._buffer) < BUFFER_LIMIT + MEGABYTE
+    assert len(client._buffer) < BODY_KEPT + MEGABYTE
 
 
 async def test_an_answer_without_a_pod_ends_the_connection(house):
@@ -248,7 +253,7 @@ async def test_a_held_upload_that_is_answered_is_read_to_its_end(house):
     client.answer(PROBE_OK)
     await writer.drain()
     assert await reader.read() == PROBE_OK
-    assert len(client._buffer) < BUFFER_LIMIT + MEGABYTE
+    assert len(client._buffer) < BODY_KEPT + MEGABYTE
 
 
 async def test_http_bytes_are_never_said_to_a_client_of_another_protocol(house):
@@ -314,6 +319,27 @@ async def test_the_kernel_asks_both_sides_whether_they_still_live(house):
     assert is_kept_alive(client.upstream._transport)
 
 
+def vanish(writer):
+    """Let a side go without a word, as a dead node does; from then on its address knows nothing."""
+    asked = writer.get_extra_info("socket")
+    try:
+        asked.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        pytest.skip("only root may take a connection out of the kernel: run this as root")
+    writer.transport.abort()
+
+
+async def test_a_client_that_has_vanished_is_noticed(house, monkeypatch):
+    quick = {socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1}
+    options = [(level, name, quick.get(name, value)) for level, name, value in sockets._OPTIONS]
+    monkeypatch.setattr(sockets, "_OPTIONS", options)
+    await house.start()
+    _, writer, pod_reader, _ = await house.spliced()
+    vanish(writer)
+    assert await pod_reader.read() == b""
+    await house.door.until(lambda: house.door.gone)
+
+
 # --- first bytes ---
 
 
@@ -341,6 +367,17 @@ async def test_what_is_not_plain_http1_reaches_the_pod_unchanged(house, first):
     await eventually(lambda: client.is_complete)
     pod, _ = await house.let_through(client)
     assert await pod.readexactly(len(first)) == first
+
+
+async def test_headers_of_megabytes_are_kept_to_a_bound_and_pass_unchanged(house):
+    giant = b"GET / HTTP/1.1\r\nA: " + b"a" * 4 * MEGABYTE + b"\r\n\r\n"
+    _, writer = await house.connect()
+    writer.write(giant)
+    client = await house.door.client()
+    await eventually(lambda: client._paused)
+    assert len(client._buffer) < MEGABYTE
+    pod, _ = await house.let_through(client)
+    assert await pod.readexactly(len(giant)) == giant
 
 
 async def test_only_the_first_request_of_a_connection_is_rewritten(house):
@@ -392,7 +429,7 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(house)
     )
     assert got_up == up
     assert got_down == down
-    assert house.door.moved_bytes == [len(GET_AND_CLOSE) + len(up), len(down)]
+    assert house.door.moved == Moved(len(GET_AND_CLOSE) + len(up), len(down))
 
 
 async def fill(writer):
@@ -435,7 +472,7 @@ async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         client.splice(upstream)
         await asyncio.sleep(0.1)
-        assert upstream._transport.get_write_buffer_size() < 2 * BUFFER_LIMIT
+        assert upstream._transport.get_write_buffer_size() < MEGABYTE
 
 
 async def test_a_client_that_has_finished_still_gets_its_answer(house):
@@ -470,6 +507,139 @@ async def test_nothing_is_left_open_when_both_have_finished(house, first):
     client = await house.door.client()
     await eventually(lambda: client.upstream._transport is None)
     assert client.transport is None
+
+
+async def test_a_client_that_half_closes_still_gets_its_answer(house):
+    reader, writer, pod_reader, pod_writer = await house.spliced()
+    writer.write_eof()
+    assert await pod_reader.read() == b""
+    pod_writer.write(b"an answer")
+    pod_writer.close()
+    assert await reader.read() == b"an answer"
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_what_a_pod_says_first_waits_until_it_is_joined(house):
+    reader, writer = await house.connect()
+    writer.write(GET)
+    client = await house.door.client()
+    upstream = Upstream(client)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: upstream, "127.0.0.1", house.pod_port)
+    _, pod_writer = await house.pods.get()
+    pod_writer.write(b"220 welcome\r\n")
+    pod_writer.close()
+    await eventually(lambda: upstream.has_finished)
+    assert upstream.is_there
+    client.splice(upstream)
+    assert await reader.read() == b"220 welcome\r\n"
+    writer.close()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_what_a_pod_says_first_is_not_said_to_a_client_that_was_answered(house):
+    reader, writer = await house.connect()
+    writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+    client = await house.door.client()
+    upstream = Upstream(client)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: upstream, "127.0.0.1", house.pod_port)
+    _, pod_writer = await house.pods.get()
+    client.answer(PROBE_OK)
+    pod_writer.write(b"220 welcome\r\n")
+    await eventually(lambda: upstream._early)
+    upstream.close()
+    assert await reader.read() == PROBE_OK
+
+
+async def test_a_pod_that_closes_before_it_is_joined_leaves_the_client_for_another(house):
+    _, writer = await house.connect()
+    writer.write(GET)
+    client = await house.door.client()
+    upstream = Upstream(client)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: upstream, "127.0.0.1", house.pod_port)
+    _, pod_writer = await house.pods.get()
+    pod_writer.close()
+    await eventually(lambda: not upstream.is_there)
+    assert client.is_open
+    upstream.close()
+    pod, _ = await house.let_through(client)
+    assert await pod.readuntil(b"\r\n\r\n") == GET_AND_CLOSE
+
+
+# --- the end that never comes ---
+
+
+async def test_a_client_that_never_reads_is_given_up_once_its_pod_has_gone(house):
+    """It lives and does not read: to the kernel that is a connection like any other."""
+    _, _, _, pod_writer = await house.spliced()
+    client = await house.door.client()
+    await fill(pod_writer)
+    for _ in range(2):
+        client.look_after()
+    assert client.is_open
+    reset(pod_writer)
+    await eventually(lambda: client.upstream.is_over)
+    client.look_after()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_client_that_reads_is_not_given_up_though_its_pod_has_gone(house):
+    reader, _, _, pod_writer = await house.spliced()
+    client = await house.door.client()
+    sent = await fill(pod_writer)
+    pod_writer.close()
+    got = 0
+    while got < sent:
+        got += len(await reader.readexactly(min(MEGABYTE, sent - got)))
+        await asyncio.sleep(0.01)
+        client.look_after()
+
+
+async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(house):
+    _, writer, _, _ = await house.spliced()
+    await fill(writer)
+    client = await house.door.client()
+    client.look_after()
+    assert client.is_open
+    reset(writer)
+    socket_of_client = client.transport.get_extra_info("socket")
+    await eventually(lambda: sockets.is_broken(socket_of_client))
+    client.look_after()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    _, _, _, pod_writer = await house.spliced()
+    await fill(pod_writer)
+    (await house.door.client()).close()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(house, monkeypatch):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    _, writer, _, _ = await house.spliced()
+    await fill(writer)
+    client = await house.door.client()
+    client.close()
+    await eventually(lambda: client.upstream._transport is None)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
+    house, monkeypatch
+):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.3)
+    reader, _, _, pod_writer = await house.spliced()
+    pod_writer.write(bytes(6 * MEGABYTE))
+    got, piece = 0, MEGABYTE // 4
+    while got < 6 * MEGABYTE:
+        got += len(await reader.readexactly(piece))
+        if got == MEGABYTE:
+            pod_writer.close()
+        await asyncio.sleep(0.05)
+    assert await reader.read() == b""
 
 
 async def test_a_pod_that_is_gone_closes_the_client(house):

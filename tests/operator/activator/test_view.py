@@ -128,13 +128,57 @@ def test_something_deleted_that_was_never_seen_is_nothing(view):
     assert (view.pods, view.pools, view.services) == ({}, {}, {})
 
 
-def test_every_change_is_told(view):
+def test_every_change_that_concerns_a_pool_is_told():
     told = []
     view = View(lambda: told.append(1))
+    tell(view, "WarmPool", warm_pool())
+    tell(view, "Service", service())
     tell(view, "Pod", pod())
-    listing(view, "Service")
+    tell(view, "Pod", pod())  # again, and nothing new in it
+    tell(view, "Pod", pod("db-1", app="db"))
     tell(view, "Pod", pod(), change="DELETED")
-    assert len(told) == 3
+    assert len(told) == 4
+
+
+ALWAYS = {"route": "Always", "targetRef": {"name": "web"}, "service": "web-door"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "concerned"),
+    [
+        ("WarmPool", warm_pool(status={"phase": "Asleep"}), {"voice"}),
+        ("Service", service("voice", {"name": "grpc", "port": 81}), {"voice"}),
+        ("Pod", pod(), {"voice"}),
+        ("Pod", pod("web-1", app="web"), {"web"}),
+        ("Pod", pod("db-1", app="db"), set()),
+        ("EndpointSlice", native_slice(True), {"voice"}),
+        ("EndpointSlice", native_slice(True, of="db"), set()),
+        ("Deployment", deployment("web"), {"web"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_change_concerns_the_pools_it_may_matter_to(view, kind, obj, concerned):
+    web = warm_pool("web")
+    web["spec"] = ALWAYS
+    listing(view, "WarmPool", warm_pool(), web)
+    listing(view, "Service", service(), service("db"))
+    listing(view, "Deployment", deployment())
+    view.selectors["web"] = {"matchLabels": {"app": "web"}}
+    if kind == "Deployment":
+        del view.selectors["web"]
+    mailbox = view.mailbox()
+    tell(view, kind, obj)
+    assert mailbox == concerned
+
+
+def test_what_is_not_listed_any_more_concerns_its_pools(view):
+    listing(view, "WarmPool", warm_pool())
+    listing(view, "Service", service())
+    listing(view, "Pod", pod())
+    mailbox = view.mailbox()
+    listing(view, "Pod")
+    assert mailbox == {"voice"}
+    assert view.pods == {}
 
 
 # --- a service ---

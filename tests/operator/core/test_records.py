@@ -1,5 +1,8 @@
 """The record of what sleeps, compared with the pools there are."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from kotatsu_operator.core.records import Entry, entry_of, heir, read_entry, settle, told_of
@@ -74,6 +77,51 @@ def test_what_cannot_be_read_harms_nobody(text):
     assert settle({"x": text}, []) == settle({}, [])
     assert settle({"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}
     assert settle({"pool-voice": text}, [warm_pool()]).data == {}
+
+
+FOREIGN = "../../theirs/deployments/web"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [FOREIGN, "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "A", "x" * 254, "ｗｅｂ"],
+)
+def test_a_name_that_is_none_is_no_target(name):
+    pool = slept()
+    pool["spec"]["targetRef"]["name"] = name
+    assert entry_of(pool) is None
+    assert read_entry(replace(VOICE, target=name).text()) is None
+
+
+MALFORMED = [
+    {"restoreReplicas": "many"},
+    {"restoreReplicas": True},
+    {"restoreReplicas": -1},
+    {"restoreReplicas": 2**31},
+    {"restoreReplicas": [3]},
+    {"hpa": "voice"},
+    {"hpa": {"name": "voice"}},
+    {"hpa": {"name": FOREIGN, "minReplicas": 1}},
+    {"hpa": {"name": "voice", "minReplicas": None}},
+    {"knative": []},
+    {"knative": {"revisions": "voice-1"}},
+    {"knative": {"revisions": [{"name": FOREIGN}]}},
+    {"knative": {"revisions": [{"name": "voice-1", "minScale": 1}]}},
+]
+
+
+@pytest.mark.parametrize("owed", MALFORMED, ids=json.dumps)
+def test_only_what_is_well_formed_is_owed(owed):
+    assert read_entry(replace(VOICE, owed=owed).text()).owed == {}
+    assert (
+        read_entry(replace(VOICE, owed=VOICE.owed | owed).text()).owed.keys() <= VOICE.owed.keys()
+    )
+    assert entry_of(warm_pool(status=owed)) is None
+
+
+def test_json_too_deep_to_read_harms_nobody():
+    deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert settle({"x": deep}, []) == settle({}, [])
 
 
 def test_a_target_is_inherited_by_the_oldest_other_pool_that_names_it():

@@ -17,6 +17,7 @@ from kotatsu_operator.views import ACTIVATOR
 
 from .app import Activator
 from .metrics import ActivatorMetrics
+from .room import Room, raise_file_limit
 from .slices import Self
 
 
@@ -30,7 +31,8 @@ async def _run(settings: ActivatorSettings) -> None:
         ips=settings.pod_ips,
         node=settings.node_name,
     )
-    activator = Activator(kube, me, ActivatorMetrics(registry))
+    room = Room(raise_file_limit())
+    activator = Activator(kube, me, ActivatorMetrics(registry), room)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

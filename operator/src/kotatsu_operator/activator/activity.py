@@ -36,6 +36,16 @@ class Traffic:
 
     def is_busy(self, now: float) -> bool:
         """Whether a pod is at work for this connection, as far as its bytes tell."""
-        if now - self.last < MOVING_FOR:
+        if now - self.down_at < MOVING_FOR or now - self.up_at < MOVING_FOR:
             return True
         return self.up_at > self.down_at and now - self.up_at < self.patience
+
+
+@dataclass(slots=True)
+class Moved:
+    """Bytes so far, of all connections together: `up` to the pods, `down` from them."""
+
+    up: int = 0
+    down: int = 0
+    kept: int = 0
+    """Of connections that are held, in memory right now."""

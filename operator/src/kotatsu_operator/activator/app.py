@@ -7,8 +7,10 @@ import logging
 from kotatsu_operator.kube import KINDS, Kube, follow_forever
 
 from .connections import Connections
+from .farewell import PATIENCE
 from .metrics import ActivatorMetrics
 from .publisher import Publisher
+from .room import Room
 from .slices import Self
 from .splice import Client
 from .view import View
@@ -23,11 +25,15 @@ QUIET_FOR = 6.0
 class Activator:
     """One activator pod's work. Everything it needs is passed in."""
 
-    def __init__(self, kube: Kube, me: Self, metrics: ActivatorMetrics) -> None:
+    def __init__(
+        self, kube: Kube, me: Self, metrics: ActivatorMetrics, room: Room | None = None
+    ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
+        self._room = Room() if room is None else room
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change)
+        self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}
         self.adopted = False
@@ -70,9 +76,13 @@ class Activator:
         await self.publisher.adopt()
         self.adopted = True
         loop = asyncio.get_running_loop()
-        swept = loop.time()
+        swept = looked = loop.time()
         while True:
             soonest = await self.publisher.sync()
+            if loop.time() - looked >= PATIENCE:
+                looked = loop.time()
+                for connections in self.connections.values():
+                    connections.look_after()
             if loop.time() - swept >= SWEEP_EVERY:
                 swept = loop.time()
                 await self.publisher.sweep()
@@ -103,7 +113,13 @@ class Activator:
         known = self.connections.get(pool)
         if known is None:
             known = Connections(
-                pool, self._kube, self.view, self._me, self._metrics, self._wake_other
+                pool,
+                self._kube,
+                self.view,
+                self._me,
+                self._metrics,
+                self._wake_other,
+                self._room,
             )
             known.leaving = self.publisher.leaving
             known.changed()
@@ -115,10 +131,7 @@ class Activator:
             self._connections(pool).poke()
 
     def _new_client(self, pool: str, port: str) -> Client:
-        connections = self._connections(pool)
-        client = Client(connections)
-        connections.expect(client, port)
-        return client
+        return Client(self._connections(pool), port)
 
     def _forget_gone(self) -> None:
         for name in [
@@ -136,8 +149,9 @@ class Activator:
     def _tell_connections(self) -> None:
         # At once, not when the publisher is through with an API server that may be slow.
         self._telling = False
-        for connections in list(self.connections.values()):
-            connections.changed()
+        for name in self._news & self.connections.keys():
+            self.connections[name].changed()
+        self._news.clear()
 
     async def _next_change(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,8 +1,9 @@
 """The pods of one pool: which of them answer, and a connection to the one with the least to do."""
 
 import asyncio
+import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from kotatsu_operator.views import PodView
 
@@ -17,6 +18,9 @@ CONNECT_TIMEOUT = 1.0
 AVOID_FOR = 5.0
 """Seconds for which a pod that refused is tried only after all others."""
 
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+"""Why a connection fails without the pod's doing: this process or its node has no more to give."""
+
 
 class Backends:
     """The pods of one pool as an activator knows them."""
@@ -25,8 +29,8 @@ class Backends:
         self._name, self._view = name, view
         self._ready: dict[str, PodView] = {}
         """Pods known to answer, by uid."""
-        self._staying: set[str] = set()
-        """Pods that run and stay, by uid."""
+        self.staying_pods: frozenset[str] = frozenset()
+        """Pods that run and are not on their way out, by uid."""
         self._refused: dict[str, float] = {}
         """When a pod last refused a connection, by uid."""
         self._portless: set[str] = set()
@@ -40,7 +44,7 @@ class Backends:
     def refresh(self) -> None:
         """Follow what the view has learned of the pods."""
         staying = {pod.uid: pod for pod in self.staying()}
-        self._staying = set(staying)
+        self.staying_pods = frozenset(staying)
         for uid, known in list(self._ready.items()):
             # Gone, or the kubelet has taken its word back: it is probed again.
             if uid not in staying or (known.ready and not staying[uid].ready):
@@ -48,10 +52,6 @@ class Backends:
         self._ready |= {uid: pod for uid, pod in staying.items() if pod.ready}
         self._refused = {uid: at for uid, at in self._refused.items() if uid in staying}
         self._portless &= staying.keys()
-
-    def stays(self, uid: str) -> bool:
-        """Whether a pod is not on its way out."""
-        return uid in self._staying
 
     def staying(self) -> list[PodView]:
         """The pods that run and stay, whether they answer yet or not."""
@@ -66,21 +66,18 @@ class Backends:
             self._ready[pod.uid] = pod
         return ready
 
-    def choose(self, connections: Iterable[str]) -> PodView | None:
+    def choose(self, load: Mapping[str, int]) -> PodView | None:
         """The ready pod with the fewest connections; None when there is none (any more).
 
-        `connections` has the uid of the pod of each connection. A pod that has just refused comes
-        last, whatever the kubelet says of it.
+        `load` has the connections of each pod by its uid. A pod that has just refused comes last,
+        whatever the kubelet says of it.
         """
         if not self._ready:
             return None
-        load = dict.fromkeys(self._ready, 0)
-        for uid in connections:
-            if uid in load:
-                load[uid] += 1
         now = asyncio.get_running_loop().time()
         avoid = {uid: max(0.0, at + AVOID_FOR - now) for uid, at in self._refused.items()}
-        return self._ready[min(load, key=lambda uid: (avoid.get(uid, 0.0), load[uid]))]
+        best = min(self._ready, key=lambda uid: (avoid.get(uid, 0.0), load.get(uid, 0)))
+        return self._ready[best]
 
     async def dial(self, pod: PodView, service_port: str, upstream: Upstream) -> bool:
         """Connect to a pod's port behind a port of the Service (by name); whether it accepted."""
@@ -95,8 +92,9 @@ class Backends:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: upstream, pod.ip, port)
-        except (OSError, TimeoutError):
-            self._distrust(pod)
+        except (OSError, TimeoutError) as error:
+            if error.errno not in _OUR_OWN:
+                self._distrust(pod)
             return False
         self._refused.pop(pod.uid, None)
         return True

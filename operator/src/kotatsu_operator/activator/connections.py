@@ -2,16 +2,20 @@
 
 import asyncio
 import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from kotatsu_operator.core.state import Phase
 from kotatsu_operator.kube import Kube
+from kotatsu_operator.views import PodView
 
 from . import answers
 from .backends import Backends
 from .doorway import Doorway
+from .hold import Hold
 from .metrics import ActivatorMetrics
+from .room import Room
 from .slices import Self
 from .splice import Client
 from .tickets import Tickets
@@ -28,6 +32,10 @@ CONNECT_AT_ONCE = 256
 
 RETRY_EVERY = 0.02
 
+KEPT_AT_MOST = 128 * 2**20
+"""Bytes that held connections of all pools may have sent: more would not fit into the activator's
+memory, so that who comes then is told to come back."""
+
 
 class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
@@ -40,20 +48,26 @@ class Connections:
         me: Self,
         metrics: ActivatorMetrics,
         wake_other: Callable[[str], None] = lambda _: None,
+        room: Room | None = None,
     ) -> None:
         self.name = name
+        self.moved = metrics.moved
         self._view, self._me, self._metrics = view, me, metrics
+        self._room = Room() if room is None else room
         self._backends = Backends(name, view)
         self._doorway = Doorway()
-        self._held: set[Client] = set()
-        self._waiting: set[Client] = set()
-        """Those of the held whose request head is complete: they can be connected."""
+        self._held = Hold(self._hold_timeout, self._timed_out)
+        self._waiting: dict[Client, None] = {}
+        """Those of the held whose request head is complete, and whose announcement is not."""
+        self._next: OrderedDict[Client, None] = OrderedDict()
+        """Those that only need a pod, in the order they came."""
         self._resuming: set[Client] = set()
         """Spliced ones whose next bytes wait for an announcement (route Always)."""
-        self._connecting = asyncio.Semaphore(CONNECT_AT_ONCE)
+        self._connecting: set[asyncio.Task[None]] = set()
         self._spliced: dict[Client, str] = {}
-        self._ports: dict[Client, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        """Those that are joined to a pod, and its uid."""
+        self._load: Counter[str] = Counter()
+        """Connections of each pod, by uid, with those that are being made."""
         self._tickets = Tickets(
             name,
             kube,
@@ -75,18 +89,32 @@ class Connections:
         self._last_activity = 0.0
         self.leaving = False
         """Whether this activator is about to end."""
-        metrics.follow(me.namespace, name, self.count_active, self.last_activity)
+        self._is_going = True
+        """Whether the pool is on its way down, or not known: until `changed` is called."""
+        metrics.follow(
+            me.namespace,
+            name,
+            held=lambda: len(self._held),
+            spliced=lambda: len(self._spliced),
+            active=self.count_active,
+            last_activity=self.last_activity,
+        )
 
     # --- what connections tell (splice.Owner) ---
 
     def came(self, client: Client) -> None:
         """A connection has been accepted; it may never say a word."""
+        if not self._room.enter(client):
+            self._metrics.refused(self._me.namespace, self.name, "room")
+            client.abort()
+            return
         pool = self._view.pools.get(self.name)
         self._doorway.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, refuse, or hold."""
         self._doorway.leave(client)
+        self._room.spoke(client)
         pool = self._view.pools.get(self.name)
         if pool is None:
             client.answer(answers.refusal("this pool has been deleted", 5))
@@ -99,14 +127,10 @@ class Connections:
             detail = answers.budget_spent(self.name, pool.spent.limit)
             self._refuse(client, "budget", detail, seconds)
             return
-        if len(self._held) >= pool.max_held:
+        if len(self._held) >= pool.max_held or self.moved.kept > KEPT_AT_MOST:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
-        loop = asyncio.get_running_loop()
-        client.since = loop.time()
-        client.deadline = loop.call_later(pool.hold_timeout, self._timed_out, client)
         self._held.add(client)
-        self._show()
         client.ticket = 0 if client.is_probe else self._tickets.want(pool)
         if client.is_complete:
             self._start(client)
@@ -117,17 +141,17 @@ class Connections:
     def left(self, client: Client) -> None:
         """A connection is over."""
         self._doorway.leave(client)
-        self._held.discard(client)
-        self._waiting.discard(client)
+        self._room.leave(client)
+        self._held.remove(client)
+        self._waiting.pop(client, None)
+        self._next.pop(client, None)
         self._resuming.discard(client)
-        if self._spliced.pop(client, None) is not None and not client.is_probe:
+        uid = self._spliced.pop(client, None)
+        if uid is None:
+            return
+        self._part(uid)
+        if not client.is_probe:
             self._last_activity = max(self._last_activity, client.traffic.last)
-        self._ports.pop(client, None)
-        self._show()
-
-    def moved(self, upwards: int, downwards: int) -> None:
-        """Bytes have passed."""
-        self._metrics.moved(upwards, downwards)
 
     def may_resume(self, client: Client) -> bool:
         """Whether a spliced connection that has been quiet may pass on what its client says now.
@@ -143,20 +167,19 @@ class Connections:
 
     def is_ending(self, client: Client) -> bool:
         """Whether an open connection had better end: its pod goes, or this activator does."""
-        pool = self._view.pools.get(self.name)
-        is_going = self.leaving or pool is None or pool.is_going_down
-        return is_going or not self._backends.stays(self._spliced.get(client, ""))
+        if self.leaving or self._is_going:
+            return True
+        return self._spliced.get(client) not in self._backends.staying_pods
 
     # --- what the activator tells ---
 
-    def expect(self, client: Client, port: str) -> None:
-        """Note which Service port a new connection came in on."""
-        self._ports[client] = port
-
     def changed(self) -> None:
         """Pods or the pool have changed."""
+        pool = self._view.pools.get(self.name)
+        self._is_going = pool is None or pool.is_going_down
         self._backends.refresh()
         self._wake.changed()
+        self._held.watch()
         self._release()
 
     @property
@@ -187,9 +210,15 @@ class Connections:
         if self._tickets.take_for_another(pool):
             self._wake.for_another(self._tickets)
 
+    def look_after(self) -> None:
+        """Give up those that nobody is at the end of; to be called once in a while."""
+        for client in list(self._spliced):
+            client.look_after()
+
     async def close(self) -> None:
         """Stop the tasks."""
-        tasks = [*self._tasks, *self._wake.tasks, self._tickets.task]
+        self._held.close()
+        tasks = [*self._connecting, *self._wake.tasks, self._tickets.task]
         running = [t for t in tasks if t is not None]
         for task in running:
             task.cancel()
@@ -198,8 +227,11 @@ class Connections:
     # --- refusing ---
 
     def _timed_out(self, client: Client) -> None:
-        if client in self._held:
-            self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
+        self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
+
+    def _hold_timeout(self) -> float:
+        pool = self._view.pools.get(self.name)
+        return 0.0 if pool is None else pool.hold_timeout
 
     def _spent_for(self, pool: Pool) -> int:
         """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
@@ -208,20 +240,17 @@ class Connections:
         return pool.spent.retry_after(pool.phase, datetime.now(UTC))
 
     def _refuse(self, client: Client, reason: str, detail: str, retry_after: int) -> None:
-        self._held.discard(client)
-        self._waiting.discard(client)
+        self._held.remove(client)
+        self._waiting.pop(client, None)
+        self._next.pop(client, None)
         self._metrics.refused(self._me.namespace, self.name, reason)
         client.answer(answers.refusal(detail, retry_after))
-        self._show()
-
-    def _show(self) -> None:
-        self._metrics.show(self._me.namespace, self.name, len(self._held), len(self._spliced))
 
     # --- connecting ---
 
     def _start(self, client: Client) -> None:
         if client in self._held:
-            self._waiting.add(client)
+            self._waiting[client] = None
             self._wake.ensure()
             self._release()
 
@@ -230,33 +259,56 @@ class Connections:
         for client in [c for c in self._resuming if self._tickets.covers(c.ticket)]:
             self._resuming.discard(client)
             client.resume()
-        if not self._backends.any_ready:
-            return
         for client in [c for c in self._waiting if self._tickets.covers(c.ticket)]:
-            self._waiting.discard(client)
-            task = asyncio.create_task(self._connect(client))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            del self._waiting[client]
+            self._next[client] = None
+        while self._next and len(self._connecting) < CONNECT_AT_ONCE:
+            pod = self._backends.choose(self._load)
+            if pod is None:
+                return
+            if not self._room.has_place:
+                self._room.when_free(self._release)
+                return
+            client, _ = self._next.popitem(last=False)
+            self._room.join()
+            self._load[pod.uid] += 1
+            task = asyncio.create_task(self._connect(client, pod))
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
 
-    async def _connect(self, client: Client) -> None:
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if not task.cancelled():
+            self._release()
+
+    async def _connect(self, client: Client, pod: PodView) -> None:
         """Connect to a pod and splice; a refused connect puts the client back among the waiting."""
-        async with self._connecting:
-            upstream = Upstream(client)
-            pod = self._backends.choose(self._spliced.values())
-            port = self._ports.get(client, "")
-            if pod is None or not await self._backends.dial(pod, port, upstream):
+        upstream = Upstream(client)
+        joined = False
+        try:
+            if not await self._backends.dial(pod, client.port, upstream) or not upstream.is_there:
                 await asyncio.sleep(RETRY_EVERY)
                 self._start(client)
                 return
-        if client not in self._held or not client.is_open:
-            upstream.close()
+            joined = client in self._held and client.is_open
+        finally:
+            if not joined:
+                upstream.close()
+                self._part(pod.uid)
+        if not joined:
             return
-        self._held.discard(client)
+        self._held.remove(client)
         self._spliced[client] = pod.uid
         client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
         waited = asyncio.get_running_loop().time() - client.since
         self._metrics.waited(self._me.namespace, self.name, waited)
-        self._show()
+
+    def _part(self, uid: str) -> None:
+        """A connection to a pod has gone."""
+        self._room.part()
+        self._load[uid] -= 1
+        if not self._load[uid]:
+            del self._load[uid]
 
     # --- the pool as it is now ---
 

@@ -5,24 +5,34 @@ between two requests, it would cut off the one that is on its way at that moment
 request is asked to be the last: the pod answers it and closes, and nobody is cut off.
 
 Only the plainest bodies are followed: those with a Content-Length, or none. Anything else (chunked,
-an upgrade, contradicting headers) is lost track of for good, and passes as it is: a request that
-begins where the pod sees none must not be believed in.
+an upgrade, contradicting headers, a head that not everybody reads alike) is lost track of for good,
+and passes as it is: a request that begins where the pod sees none must not be believed in.
 """
 
 import re
+import string
 
-from .peek import HEAD_LIMIT, Kind, ask_to_close, asks_to_upgrade, peek
+from .peek import NOTHING, Kind, Peek, ask_to_close, is_plain, peek
 
-_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?(?=\n)", re.IGNORECASE)
-_ANY_LENGTH = re.compile(rb"\ncontent-length", re.IGNORECASE)
-_UNCLEAR = re.compile(rb"\n(?:transfer-encoding|expect|[ \t])", re.IGNORECASE)
+_FRAMING = re.compile(
+    rb"\n(?:content-length|transfer-encoding|expect|upgrade:|connection:[^\n]*upgrade)"
+)
+# Some servers hand headers on as variables, in which a dash is an underscore: to some of them
+# Content_Length is a length.
+_FOLDED = bytes.maketrans(
+    string.ascii_uppercase.encode() + b"_", string.ascii_lowercase.encode() + b"-"
+)
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r")
 
 
 class Requests:
     """Follows what a client sends on one connection."""
 
+    __slots__ = ("_body_left", "_head", "_is_lost", "_seen")
+
     def __init__(self) -> None:
         self._head = bytearray()
+        self._seen = NOTHING
         self._body_left = 0
         self._is_lost = False
 
@@ -31,11 +41,20 @@ class Requests:
         """Whether the next byte begins a request."""
         return not (self._is_lost or self._head or self._body_left)
 
-    def passing(self, data: bytes, *, is_last: bool) -> bytes:
-        """The bytes to pass on; a request that begins with them is asked to close if `is_last`."""
+    def follow(self, data: bytes) -> None:
+        """Take note of bytes that pass as they are."""
+        # What nearly every chunk is comes first: one whole request without a body.
+        if self._head or self._body_left or self._is_lost or _body_length(data) != 0:
+            self._follow(data)
+
+    def ending(self, data: bytes) -> bytes:
+        """The bytes to pass on; where they begin with a request, it is asked to be the last.
+
+        Not when another one follows it in the same bytes, which would go unanswered.
+        """
         begins = self.is_between
-        seen = self._follow(data)
-        if not (begins and is_last and seen == 1) or self._is_lost:
+        requests = self._follow(data)
+        if not begins or requests != 1 or self._is_lost:
             return data
         first = peek(data)
         if first.kind is not Kind.HTTP1 or not first.head_end:
@@ -54,27 +73,29 @@ class Requests:
             begun += not self._head
             known = len(self._head)
             self._head += data
-            seen = peek(bytes(self._head[: HEAD_LIMIT + 1]))
-            if seen.head_end:
-                self._body_left = self._length(bytes(self._head[: seen.head_end]))
-                data = data[seen.head_end - known :]
-                self._head.clear()
-            else:
-                self._is_lost = seen.kind is Kind.OTHER
-                data = b""
-        if self._is_lost:
-            self._head.clear()
+            self._seen = seen = peek(self._head, self._seen, known)
+            data = data[seen.head_end - known :] if seen.head_end else b""
+            if seen.is_final:
+                self._enter(seen)
         return begun
 
-    def _length(self, head: bytes) -> int:
-        lengths = _LENGTH.findall(head)
-        if (
-            _UNCLEAR.search(head)
-            or asks_to_upgrade(head)
-            or head.startswith(b"CONNECT ")
-            or len(lengths) > 1
-            or len(lengths) != len(_ANY_LENGTH.findall(head))
-        ):
-            self._is_lost = True
-            return 0
-        return int(lengths[0]) if lengths else 0
+    def _enter(self, seen: Peek) -> None:
+        """A head is complete (or none): its body follows."""
+        length = _body_length(bytes(self._head[: seen.head_end])) if seen.head_end else None
+        self._is_lost = length is None
+        self._body_left = length or 0
+        self._head.clear()
+        self._seen = NOTHING
+
+
+def _body_length(head: bytes) -> int | None:
+    """Bytes of the body after a request head; None when it is not plain where the body ends."""
+    if not is_plain(head) or head.startswith(b"CONNECT "):
+        return None
+    folded = head.translate(_FOLDED)
+    if _FRAMING.search(folded) is None:
+        return 0
+    length = _LENGTH.search(head.lower())
+    if length is None or _FRAMING.findall(folded) != [b"\ncontent-length"]:
+        return None
+    return int(length[1])

@@ -1,8 +1,12 @@
 """What Prometheus (and the operator) sees of an activator."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.registry import Collector
+
+from .activity import Moved
 
 _LABELS = ("namespace", "name")
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
@@ -12,6 +16,9 @@ class ActivatorMetrics:
     """The activator's series, per pool where that makes sense."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.moved = Moved()
+        """For whoever moves bytes to add to; counted at each scrape."""
+        registry.register(_BeforeScrape(self._count_moved))
         self._held = Gauge(
             "kotatsu_activator_held", "Connections waiting for a pod.", _LABELS, registry=registry
         )
@@ -49,7 +56,7 @@ class ActivatorMetrics:
         )
         self._refused = Counter(
             "kotatsu_activator_refused",
-            "Connections answered with 503, by reason (full, timeout, budget).",
+            "Connections turned away, by reason (full, timeout, budget: with 503; room: closed).",
             (*_LABELS, "reason"),
             registry=registry,
         )
@@ -60,22 +67,24 @@ class ActivatorMetrics:
             registry=registry,
         )
         self._up, self._down = self._bytes.labels("up"), self._bytes.labels("down")
+        self._counted = Moved()
+        self._counting = threading.Lock()  # two may scrape at once
 
     def follow(
         self,
         namespace: str,
         name: str,
+        *,
+        held: Callable[[], float],
+        spliced: Callable[[], float],
         active: Callable[[], float],
         last_activity: Callable[[], float],
     ) -> None:
-        """Ask for a pool's activity at each scrape: it changes by the mere passing of time."""
+        """Ask for a pool's connections at each scrape: thousands may come and go between two."""
+        self._held.labels(namespace, name).set_function(held)
+        self._spliced.labels(namespace, name).set_function(spliced)
         self._active.labels(namespace, name).set_function(active)
         self._last_activity.labels(namespace, name).set_function(last_activity)
-
-    def show(self, namespace: str, name: str, held: int, spliced: int) -> None:
-        """Show how many connections a pool has here."""
-        self._held.labels(namespace, name).set(held)
-        self._spliced.labels(namespace, name).set(spliced)
 
     def woke(self, namespace: str, name: str, seconds: float) -> None:
         """Count a wake."""
@@ -89,12 +98,12 @@ class ActivatorMetrics:
         """Count a connection that was turned away."""
         self._refused.labels(namespace, name, reason).inc()
 
-    def moved(self, upwards: int, downwards: int) -> None:
-        """Count bytes."""
-        if upwards:
-            self._up.inc(upwards)
-        if downwards:
-            self._down.inc(downwards)
+    def _count_moved(self) -> None:
+        with self._counting:
+            now = Moved(self.moved.up, self.moved.down)
+            self._up.inc(now.up - self._counted.up)
+            self._down.inc(now.down - self._counted.down)
+            self._counted = now
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a deleted pool."""
@@ -108,3 +117,17 @@ class ActivatorMetrics:
             self._refused,
         ):
             metric.remove_by_labels({"namespace": namespace, "name": name})
+
+
+class _BeforeScrape(Collector):
+    """Brings counters up to date that are too busy to be counted one by one."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        self._act()
+        return ()

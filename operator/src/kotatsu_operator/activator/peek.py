@@ -1,8 +1,8 @@
-"""What the first bytes of a connection say: HTTP/1 or anything else. Pure.
+"""What the first bytes of a connection say, and how a pod is asked to close after answering. Pure.
 
-Only as much of HTTP/1 is read as the activator needs: the path (is it a probe that must not wake
-the pool?) and the Connection header (the first answer should end the connection, so that the
-client's next one goes straight to a pod). Whatever does not look like HTTP/1 passes untouched.
+Only HTTP/1 is looked into, and only as far as the request head: to leave probes alone, to be able
+to answer 503, and to set `Connection: close` (so that the client's next connection can go straight
+to a pod). Whatever does not look like HTTP/1 passes untouched.
 """
 
 import re
@@ -16,6 +16,11 @@ _PREFACE = b"PRI * HTTP/2.0\r\n"
 _METHOD = re.compile(rb"[A-Z]{1,20}(?: |$)")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^? \r\n][^ \r\n]{0,65535}) HTTP/1\.[01]\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+# Nothing in it can be matched in two ways, so it never needs to go back.
+_PLAIN = re.compile(
+    rb"[A-Z]{1,20}+ [^\0-\x20\x7f]++ HTTP/1\.[01]\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\0\r\n]*+\r\n)*+\r\n"
+)
 
 
 class Kind(Enum):
@@ -27,7 +32,7 @@ class Kind(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Peek:
     """What is known after some bytes."""
 
@@ -39,26 +44,59 @@ class Peek:
     is_head: bool = False
     """Whether it is a HEAD request, whose answer has no body."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether more bytes would tell nothing more."""
+        return self.kind is Kind.OTHER or self.head_end > 0
 
-def peek(data: bytes) -> Peek:
-    """Look at the first bytes of a connection."""
-    if _PREFACE.startswith(data[: len(_PREFACE)]) and data:
-        return Peek(Kind.UNKNOWN if len(data) < len(_PREFACE) else Kind.OTHER)
+
+NOTHING = Peek(Kind.UNKNOWN)
+_OTHER = Peek(Kind.OTHER)
+
+
+def peek(data: bytes | bytearray, before: Peek = NOTHING, known: int = 0) -> Peek:
+    """Look at the first bytes of a connection.
+
+    With what was seen in the first `known` of them nothing is read twice: bytes that come one by
+    one cost as little as those that come together. What `before` has found out stays as it is.
+    """
+    if before.is_final:
+        return before
+    if before.path:
+        # Of an end that has begun, up to three bytes were there before.
+        return _to_the_end(data, before, max(known - 3, 0))
+    if data and data.startswith(_PREFACE[: len(data)]):
+        return NOTHING if len(data) < len(_PREFACE) else _OTHER
     if not _METHOD.match(data[:21]):
-        return Peek(Kind.UNKNOWN if not data else Kind.OTHER)
-    line = _REQUEST_LINE.match(data)
+        return _OTHER if data else NOTHING
+    if data.find(b"\n", max(known - 1, 0), HEAD_LIMIT + 1) < 0:
+        return _OTHER if len(data) > HEAD_LIMIT else NOTHING
+    line = _REQUEST_LINE.match(data, 0, HEAD_LIMIT + 1)
     if line is None:
-        ended = b"\n" in data or len(data) > HEAD_LIMIT
-        return Peek(Kind.OTHER if ended else Kind.UNKNOWN)
-    path = line[2].split(b"?", 1)[0].decode("latin-1")
+        return _OTHER
+    path = bytes(line[2]).split(b"?", 1)[0].decode("latin-1")
+    seen = Peek(Kind.HTTP1, path, is_head=line[1] == b"HEAD")
     # The head may end right after the request line, so the search begins at that line's break.
-    end = _HEAD_END.search(
-        data, line.end() - 2 if data[line.end() - 2 : line.end()] == b"\r\n" else line.end() - 1
-    )
-    if end is None:
-        kind = Kind.OTHER if len(data) > HEAD_LIMIT else Kind.HTTP1
-        return Peek(kind, path, is_head=line[1] == b"HEAD")
-    return Peek(Kind.HTTP1, path, end.end(), line[1] == b"HEAD")
+    end = line.end() - 1
+    return _to_the_end(data, seen, end - (data[end - 1 : end] == b"\r"))
+
+
+def _to_the_end(data: bytes | bytearray, seen: Peek, start: int) -> Peek:
+    end = _HEAD_END.search(data, start, HEAD_LIMIT + 1)
+    if end is not None:
+        return Peek(Kind.HTTP1, seen.path, end.end(), seen.is_head)
+    if len(data) > HEAD_LIMIT:
+        return Peek(Kind.OTHER, seen.path, is_head=seen.is_head)
+    return seen
+
+
+def is_plain(head: bytes) -> bool:
+    """Whether everybody reads this request head alike: each line ends in CRLF and is a header.
+
+    Of a line that is folded, a bare LF or CR, a NUL, a space before the colon, some servers make
+    one thing and some another.
+    """
+    return _PLAIN.fullmatch(head) is not None
 
 
 _UPGRADE = re.compile(rb"\nconnection:[^\n]*\bupgrade\b", re.IGNORECASE)
@@ -70,25 +108,24 @@ def asks_to_upgrade(head: bytes) -> bool:
 
 
 def ask_to_close(head: bytes) -> bytes:
-    """The request head with `Connection: close`, unless it asks to switch protocols.
+    """The request head with `Connection: close`; every other byte stays.
 
-    An Upgrade (WebSocket, h2c) needs its Connection header; other options named there are kept. A
-    head with a folded line stays as it is: without the line before it, it would belong to another.
+    Left alone is a request that asks to switch protocols (WebSocket, h2c), which needs its
+    Connection header, and a head that is not plain: what one server takes for a header is part of
+    another one's value. Other options of the Connection header are kept.
     """
-    request, *lines = head.split(b"\n")
+    if not is_plain(head):
+        return head
+    request, *lines = head.split(b"\r\n")
     options: list[bytes] = []
     kept: list[bytes] = []
     for line in lines:
-        if line.startswith((b" ", b"\t")):
-            return head
         name, _, value = line.partition(b":")
         if name.lower() != b"connection":
             kept.append(line)
             continue
-        options += [option.strip() for option in value.strip().split(b",") if option.strip()]
-    lowered = [option.lower() for option in options]
-    if b"upgrade" in lowered:
+        options += [option.strip() for option in value.split(b",") if option.strip()]
+    if b"upgrade" in [option.lower() for option in options]:
         return head
     wanted = [o for o in options if o.lower() not in (b"keep-alive", b"close")] + [b"close"]
-    end = b"\r" if request.endswith(b"\r") else b""
-    return b"\n".join([request, b"Connection: " + b", ".join(wanted) + end, *kept])
+    return b"\r\n".join([request, b"Connection: " + b", ".join(wanted), *kept])

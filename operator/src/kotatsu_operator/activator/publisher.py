@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from kotatsu_operator.core.state import Route
 from kotatsu_operator.kube import (
@@ -24,6 +25,7 @@ from kotatsu_operator.kube import (
 from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
 
 from .slices import (
+    FAMILIES,
     PORT_REST,
     Self,
     families,
@@ -32,10 +34,14 @@ from .slices import (
     slice_name,
     wants_slice,
 )
+from .sockets import prepare
 from .splice import Client
 from .view import Pool, View
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 30.0
+"""Seconds after which a pool is looked at again though nothing has changed, for no reason."""
 
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
@@ -76,9 +82,14 @@ class Publisher:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False
+        self._said_leaving = False
         self._withdrawn = False
-        self.complete = False
-        """Whether every pool that needs a slice had one after the last `sync`."""
+        self._news = view.mailbox()
+        self._due: dict[str, float] = {}
+        """When a pool is to be looked at though nothing has changed, in loop time."""
+        self._has_synced = False
+        self._incomplete: set[str] = set()
+        """Pools that need a slice and have none yet."""
 
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports our slices still name.
@@ -106,22 +117,50 @@ class Publisher:
             self.published[key] = record
 
     async def sync(self) -> float:
-        """Bring every pool's slice up to date; returns seconds until the next look is due."""
-        soonest, complete = 1.0, True
-        for key in sorted(self._wanted() | self.published.keys()):
+        """Bring up to date the slices of every pool that has changed or whose time has come.
+
+        Returns seconds until something is due again, at most one.
+        """
+        loop = asyncio.get_running_loop()
+        if self.leaving and not self._said_leaving:
+            self._said_leaving = True
+            self._news |= {name for name, _ in self.published}
+        due = {name for name, at in self._due.items() if at <= loop.time()}
+        due |= self._news | self._incomplete
+        self._news.clear()
+        for name in sorted(due):
             if self._withdrawn:
                 break
+            soonest = await self._sync_pool(name)
+            if soonest is None:
+                self._due.pop(name, None)
+            else:
+                self._due[name] = loop.time() + soonest
+        self._has_synced = True
+        return max(0.0, min(min(self._due.values(), default=inf) - loop.time(), 1.0))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pool that needs a slice had one after the last `sync`."""
+        return self._has_synced and not self._incomplete
+
+    async def _sync_pool(self, name: str) -> float | None:
+        """Bring a pool's slices up to date; returns seconds until it is due again, if it is."""
+        soonest: list[float] = []
+        complete = True
+        for key in self._families_of(name):
             try:
-                soonest = min(soonest, await self._sync_pool(key))
+                soonest += await self._sync_family(key)
             except (ConflictError, NotFoundError) as error:
-                log.debug("%s: slice changed meanwhile: %s", key[0], error)
+                log.debug("%s: slice changed meanwhile: %s", name, error)
                 await self._reread(key)
-                soonest, complete = 0.05, False
+                soonest, complete = [*soonest, 0.05], False
             except (*Unreachable, OSError) as error:
-                log.warning("%s: cannot publish yet: %s", key[0], error)
-                soonest, complete = 0.2, False
-        self.complete = complete
-        return soonest
+                log.warning("%s: cannot publish yet: %s", name, error)
+                soonest, complete = [*soonest, 0.2], False
+        (self._incomplete.discard if complete else self._incomplete.add)(name)
+        is_known = name in self._view.pools or bool(soonest)
+        return min(soonest, default=LOOK_AGAIN) if is_known else None
 
     async def sweep(self) -> None:
         """Remove slices of activators whose pod is gone."""
@@ -159,15 +198,17 @@ class Publisher:
 
     # --- one pool ---
 
-    def _wanted(self) -> set[PoolFamily]:
-        """Every pool with each family of its Service that this pod has an address of."""
-        return {
-            (pool.name, family)
-            for pool in self._view.pools.values()
-            for family in families(self._view.services.get(pool.service), self._me)
-        }
+    def _families_of(self, name: str) -> list[PoolFamily]:
+        """A pool with each family that has a slice, or that its Service and this pod both have."""
+        pool = self._view.pools.get(name)
+        wanted = self._families(pool) if pool is not None else []
+        return [(name, f) for f in FAMILIES if f in wanted or (name, f) in self.published]
 
-    async def _sync_pool(self, key: PoolFamily) -> float:
+    def _families(self, pool: Pool) -> list[str]:
+        return families(self._view.services.get(pool.service), self._me)
+
+    async def _sync_family(self, key: PoolFamily) -> list[float]:
+        """Bring one slice up to date; returns what is due when, in seconds from now."""
         now = asyncio.get_running_loop().time()
         name = key[0]
         pool = self._view.pools.get(name)
@@ -176,7 +217,7 @@ class Publisher:
         native_for = self._native_for(pool, record, now)
         wanted = (
             pool is not None
-            and key[1] in families(self._view.services.get(pool.service), self._me)
+            and key[1] in self._families(pool)
             and wants_slice(pool, self._view.native_ready(pool.service), native_for, record.serves)
             and not self._is_abandoned(pool, record, now)
         )
@@ -184,7 +225,10 @@ class Publisher:
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
-            return min(1.0, max(0.05, pool.settle - native_for)) if leaves else 1.0
+            due = [max(0.05, pool.settle - native_for)] if leaves else []
+            if record.deleted_since is not None:
+                due.append(max(0.05, record.deleted_since + DELETED_REST - now))
+            return due
         if record.serves:
             await self._empty(record, now)
         elif record.servers and record.emptied_at is None:
@@ -195,10 +239,13 @@ class Publisher:
             await self._forget(key, record)
         elif record.there is None and not record.servers:
             del self.published[key]
-        return 1.0
+        elif record.emptied_at is not None:
+            return [max(0.05, record.emptied_at + PORT_REST - now)]
+        return []
 
     def _serves(self, pool: str) -> bool:
-        return any(r.serves for (name, _), r in self.published.items() if name == pool)
+        records = (self.published.get((pool, family)) for family in FAMILIES)
+        return any(record.serves for record in records if record is not None)
 
     def _catch_up(self, key: PoolFamily, record: Published) -> None:
         """Follow what somebody else did to our slice: changed or deleted, it is published again."""
@@ -281,6 +328,8 @@ class Publisher:
             number,
             backlog=4096,
         )
+        for listener in server.sockets:
+            prepare(listener)
         record.servers[port] = server
         record.ports[port] = server.sockets[0].getsockname()[1]
 

@@ -26,6 +26,9 @@ PORT_REST = 60.0
 """Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port."""
 
 
+FAMILIES = ("IPv4", "IPv6")
+
+
 def family_of(ip: str) -> str:
     """The family of an address, as Services and EndpointSlices call it."""
     return "IPv6" if ":" in ip else "IPv4"

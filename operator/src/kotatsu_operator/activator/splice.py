@@ -1,8 +1,9 @@
 """One client connection: held with its first bytes, then spliced to a pod, byte for byte.
 
-Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap.
-Backpressure goes both ways; nothing is ever buffered without bound, and nothing that was written to
-a pod is ever written again (a request may have been acted on).
+Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap,
+and a request costs what its two reads and two writes cost and little more. Backpressure goes both
+ways; nothing is ever buffered without bound, and nothing that was written to a pod is ever written
+again (a request may have been acted on).
 """
 
 import asyncio
@@ -10,14 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from .activity import ANSWER_WITHIN, Traffic
+from . import farewell, sockets
+from .activity import ANSWER_WITHIN, Moved, Traffic
 from .http1 import Requests
-from .keepalive import keep_alive
-from .peek import HEAD_LIMIT, Kind, Peek, ask_to_close, asks_to_upgrade, peek
+from .peek import NOTHING, Kind, ask_to_close, asks_to_upgrade, peek
 from .upstream import Upstream
 
-BUFFER_LIMIT = 2 * HEAD_LIMIT
-"""Bytes kept of a held connection before reading from it is paused."""
+BODY_KEPT = 16 * 1024
+"""Bytes beyond its request head that a held connection may send before it is read no further."""
 
 ANSWERED_FOR = 5.0
 """Seconds for which an answered client may go on sending: closed under it at once, it might never
@@ -34,6 +35,9 @@ that it is not HTTP/1. Whoever drips bytes for longer means no good."""
 class Owner(Protocol):
     """Whom a client connection tells what happens to it (the pool it came for)."""
 
+    moved: Moved
+    """Where bytes are counted."""
+
     def came(self, client: "Client") -> None:
         """Called once, as the connection has been accepted."""
 
@@ -43,24 +47,29 @@ class Owner(Protocol):
     def left(self, client: "Client") -> None:
         """Called once, when the connection is over; `client.upstream` tells how far it got."""
 
-    def moved(self, upwards: int, downwards: int) -> None:
-        """Called as bytes pass through."""
-
     def may_resume(self, client: "Client") -> bool:
         """Asked when the client of a quiet connection speaks again; if not, `resume` comes."""
 
     def is_ending(self, client: "Client") -> bool:
-        """Asked before more is passed on: whether the next request had better be the last."""
+        """Asked as a request begins: whether it had better be the last of its connection."""
 
 
 class Client(asyncio.Protocol):
     """The side that faces the client."""
 
-    def __init__(self, owner: Owner) -> None:
+    __slots__ = (
+        "_announced", "_answered", "_buffer", "_held_back", "_is_full", "_moved", "_paused",
+        "_progress", "_requests", "deadline", "has_finished", "is_probe", "on_head", "owner",
+        "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, port: str = "") -> None:
         self.owner = owner
+        self.port = port
+        """The port of the Service that it came in on, by name."""
         self.transport: asyncio.Transport | None = None
         self.upstream: Upstream | None = None
-        self.seen = Peek(Kind.UNKNOWN)
+        self.seen = NOTHING
         self.deadline: asyncio.TimerHandle | None = None
         self.since = 0.0
         self.ticket = 0
@@ -68,9 +77,10 @@ class Client(asyncio.Protocol):
         self.is_probe = False
         """Whether it came for a path that wakes nobody, and keeps nobody awake."""
         self.on_head: Callable[[], None] | None = None
-        self._buffer = bytearray()
         self.has_finished = False
         """Whether the client has said that it will send nothing more."""
+        self._buffer = bytearray()
+        self._moved = owner.moved
         self._announced = False
         self._answered = False
         self._paused = False
@@ -78,55 +88,71 @@ class Client(asyncio.Protocol):
         """Follows the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether what the client has said since the splice waits for an announcement."""
+        self._is_full = False
+        """Whether the client takes no more for now."""
+        self._progress = (0, 0.0)
+        """What it had yet to take when that was last looked at, and when it was given the last."""
 
     # --- what the event loop calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; until its first byte nothing happens."""
         self.transport = cast(asyncio.Transport, transport)
-        keep_alive(transport)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
 
     def data_received(self, data: bytes) -> None:
         """Splice, or keep and look."""
-        if self.upstream is not None:
-            self._pass_on(data)
+        upstream = self.upstream
+        if upstream is None:
+            self._look(data)
             return
+        now = time.monotonic()
+        if self._held_back or not (self.traffic.is_busy(now) or self.owner.may_resume(self)):
+            self._held_back = True
+            self._keep(data)
+            self._pause()
+            return
+        self._send(upstream, data, now)
+
+    def _send(self, upstream: Upstream, data: bytes, now: float) -> None:
+        self.traffic.up_at = now
+        requests = self._requests
+        if requests is not None:
+            if requests.is_between and self.owner.is_ending(self):
+                data = requests.ending(data)
+            else:
+                requests.follow(data)
+        self._moved.up += len(data)
+        upstream.write(data)
+
+    def _look(self, data: bytes) -> None:
+        """Keep what a client says that has no pod yet, and see what it wants."""
         if self._answered:
             return
-        if not self._buffer:
-            self._close_after(FIRST_LINE_WITHIN)
-        self._buffer += data
-        if self.seen.kind is not Kind.OTHER and not self.seen.head_end:
-            self.seen = peek(bytes(self._buffer[: HEAD_LIMIT + 1]))
+        known = len(self._buffer)
+        self._keep(data)
+        self.seen = peek(self._buffer, self.seen, known)
         if not self._announced and (self.seen.kind is Kind.OTHER or self.seen.path):
             self._announced = True
             self._forget_deadline()
             self.owner.arrived(self)
+        elif not known:
+            self._close_after(FIRST_LINE_WITHIN)
         if self.on_head is not None and self.is_complete:
             waiting, self.on_head = self.on_head, None
             waiting()
-        if len(self._buffer) > BUFFER_LIMIT:
+        if self.is_complete and len(self._buffer) > self.seen.head_end + BODY_KEPT:
             self._pause()
 
-    def _pass_on(self, data: bytes) -> None:
-        assert self.upstream is not None  # noqa: S101  (it is spliced)
-        now = time.monotonic()
-        if not self._held_back and not self.traffic.is_busy(now):
-            self._held_back = not self.owner.may_resume(self)
-        if self._held_back:
-            self._buffer += data
-            self._pause()
-            return
-        self._send(self.upstream, data)
+    def _keep(self, data: bytes) -> None:
+        self._buffer += data
+        self._moved.kept += len(data)
 
-    def _send(self, upstream: Upstream, data: bytes) -> None:
-        self.traffic.up_at = time.monotonic()
-        if self._requests is not None:
-            data = self._requests.passing(data, is_last=self.owner.is_ending(self))
-        self.owner.moved(len(data), 0)
-        upstream.write(data)
+    def _let_go(self) -> bytes:
+        kept, self._buffer = bytes(self._buffer), bytearray()
+        self._moved.kept -= len(kept)
+        return kept
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -155,7 +181,7 @@ class Client(asyncio.Protocol):
         """Release the hold, or end the other side."""
         self._forget_deadline()
         self.transport = None
-        self._buffer.clear()
+        self._let_go()
         self.on_head = None
         if self.upstream is not None:
             self.upstream.close()
@@ -163,11 +189,13 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slowly: stop reading from the pod."""
+        self._is_full = True
         if self.upstream is not None:
             self.upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
 
@@ -181,7 +209,7 @@ class Client(asyncio.Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether what must be read before splicing has been read."""
-        return self.seen.kind is Kind.OTHER or self.seen.head_end > 0
+        return self.seen.is_final
 
     def answer(self, data: bytes) -> None:
         """Answer without a pod and close; what the client still sends is read and dropped."""
@@ -191,7 +219,7 @@ class Client(asyncio.Protocol):
             self.transport.close()
             return
         self._answered = True
-        self._buffer.clear()
+        self._let_go()
         if self.seen.is_head:
             data = data[: data.index(b"\r\n\r\n") + 4]  # its answer has no body
         self.transport.write(data)
@@ -206,8 +234,7 @@ class Client(asyncio.Protocol):
         """
         self._forget_deadline()
         self.upstream = upstream
-        first = bytes(self._buffer)
-        self._buffer = bytearray()
+        first = self._let_go()
         if self.seen.kind is Kind.HTTP1:
             end = self.seen.head_end
             if not asks_to_upgrade(first[:end]):
@@ -217,21 +244,18 @@ class Client(asyncio.Protocol):
             else:
                 self._requests = Requests()
         # Resumed before the write, which may pause it again.
-        if self._paused and self.transport is not None:
-            self._paused = False
-            self.transport.resume_reading()
-        self._send(upstream, first)
+        self._go_on()
+        self._send(upstream, first, time.monotonic())
+        upstream.join()
 
     def resume(self) -> None:
         """Pass on what was held back since the splice."""
         self._held_back = False
         if self.upstream is None or self.transport is None:
             return
-        kept, self._buffer = bytes(self._buffer), bytearray()
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-        self._send(self.upstream, kept)
+        kept = self._let_go()
+        self._go_on()
+        self._send(self.upstream, kept, time.monotonic())
         if self.has_finished:
             self.upstream.finish()
 
@@ -239,7 +263,7 @@ class Client(asyncio.Protocol):
         """Pass bytes from the pod on."""
         self.traffic.down_at = time.monotonic()
         if self.transport is not None:
-            self.owner.moved(0, len(data))
+            self._moved.down += len(data)
             self.transport.write(data)
 
     def finish(self) -> None:
@@ -250,7 +274,28 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """End the connection once everything written has been sent."""
         if self.transport is not None:
-            self.transport.close()
+            farewell.close(self.transport)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def look_after(self) -> None:
+        """See, once in a while, whether this still makes sense: who is not read is not heard going.
+
+        Given up are a client that has taken nothing since the last look and whose pod has gone, and
+        one that was reset while its pod reads nothing.
+        """
+        if self.transport is None or self.upstream is None:
+            return
+        if self._is_full:
+            before = self._progress
+            self._progress = (farewell.left(self.transport), self.traffic.down_at)
+            if self._progress == before and self.upstream.is_over:
+                self.abort()
+        elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
+            self.abort()
 
     def pause_reading(self) -> None:
         """The pod reads slowly: stop reading from the client."""
@@ -259,5 +304,13 @@ class Client(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """The pod has caught up."""
-        if self.transport is not None and not self.transport.is_closing() and not self._held_back:
-            self.transport.resume_reading()
+        transport = self.transport
+        if transport is None or self._held_back or self.has_finished or transport.is_closing():
+            return
+        transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Read again what was paused for want of a pod, or of an announcement."""
+        if self._paused:
+            self._paused = False
+            self.resume_reading()

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from .keepalive import keep_alive
+from . import farewell, sockets
 
 if TYPE_CHECKING:
     from .splice import Client
@@ -16,24 +16,38 @@ of idle connections may never look at it again."""
 class Upstream(asyncio.Protocol):
     """The side that faces the pod."""
 
+    __slots__ = (
+        "_client", "_early", "_is_joined", "_linger", "_transport", "has_finished", "is_full",
+    )  # fmt: skip
+
     def __init__(self, client: "Client") -> None:
         self._client = client
         self._transport: asyncio.Transport | None = None
+        self._is_joined = False
+        self._early = b""
+        """What the pod has said before it was joined to its client."""
         self.has_finished = False
+        self.is_full = False
+        """Whether the pod takes no more for now."""
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The pod has accepted."""
         self._transport = cast(asyncio.Transport, transport)
-        keep_alive(transport)
+        sockets.prepare(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the pod."""
-        self._client.write(data)
+        if self._is_joined:
+            self._client.write(data)
+        else:
+            self._early += data
 
     def eof_received(self) -> bool:
         """The pod has finished its side; a client that does not follow is not waited for long."""
         self.has_finished = True
+        if not self._is_joined:
+            return True
         self._client.finish()
         if self._client.has_finished:
             self._client.close()
@@ -46,15 +60,41 @@ class Upstream(asyncio.Protocol):
         self._transport = None
         if self._linger is not None:
             self._linger.cancel()
-        self._client.close()
+        if self._is_joined:
+            self._client.close()
 
     def pause_writing(self) -> None:
         """The pod reads slowly."""
+        self.is_full = True
         self._client.pause_reading()
 
     def resume_writing(self) -> None:
         """The pod has caught up."""
+        self.is_full = False
         self._client.resume_reading()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the pod can be joined: one that has closed without a word has been asked nothing.
+
+        So another one may be asked.
+        """
+        return self._transport is not None and bool(self._early or not self.has_finished)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pod will say no more, whether that has been read or not."""
+        transport = self._transport
+        return transport is None or sockets.has_finished(transport.get_extra_info("socket"))
+
+    def join(self) -> None:
+        """Pass bytes on to the client from now on, and first of all those that came early."""
+        self._is_joined = True
+        early, self._early = self._early, b""
+        if early:
+            self._client.write(early)
+        if self.has_finished and not self.eof_received():
+            self.close()
 
     def write(self, data: bytes) -> None:
         """Send bytes to the pod."""
@@ -69,7 +109,7 @@ class Upstream(asyncio.Protocol):
     def close(self) -> None:
         """End the connection to the pod."""
         if self._transport is not None:
-            self._transport.close()
+            farewell.close(self._transport)
 
     def pause_reading(self) -> None:
         """The client reads slowly."""
@@ -78,5 +118,6 @@ class Upstream(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """The client has caught up."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        transport = self._transport
+        if transport is not None and not self.has_finished and not transport.is_closing():
+            transport.resume_reading()

@@ -1,14 +1,23 @@
 """What an activator has seen of its namespace."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kotatsu_operator.core.durations import seconds_of
 from kotatsu_operator.core.spec import RouteMode
 from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.indexed import Indexed
 from kotatsu_operator.kube import Object
-from kotatsu_operator.views import SERVICE_LABEL, PodView, is_ours, pod_view, selects
+from kotatsu_operator.pods import Pods, Selectors
+from kotatsu_operator.views import (
+    POOL_LABEL,
+    SERVICE_LABEL,
+    PodView,
+    is_ours,
+    pod_view,
+    without_owners,
+)
 
 from .budget import SpentBudget, spent_budget
 
@@ -75,47 +84,157 @@ def _deleted(pool: Pool) -> Pool:
     return replace(pool, deleted=True, route=Route.NATIVE)
 
 
+Mailbox = set[str]
+"""Names of pools that a change concerns; whoever reads it empties it."""
+
+
+_Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]], Iterable[str]]
+"""How objects of a kind are kept and forgotten, and the names of those that are known."""
+
+
 @dataclass
 class View:
-    """The namespace as watched; `changed` is called after every change."""
+    """The namespace as watched; `changed` is called after every change that concerns a pool.
+
+    With a thousand pools a change must not make anybody go through all of them: what is looked for
+    is indexed, and each change says whom it concerns (see `mailbox`).
+    """
 
     changed: Callable[[], None] = lambda: None
-    pools: dict[str, Pool] = field(default_factory=dict)
+    pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
     services: dict[str, Object] = field(default_factory=dict)
-    pods: dict[str, PodView] = field(default_factory=dict)
-    slices: dict[str, Object] = field(default_factory=dict)
-    selectors: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    pods: Pods = field(default_factory=Pods)
+    slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_service_of_slice))
+    selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the Deployments."""
     synced: set[str] = field(default_factory=set)
+    _service_selectors: Selectors[str] = field(default_factory=Selectors)
+    _mailboxes: list[Mailbox] = field(default_factory=list)
+
+    def mailbox(self) -> Mailbox:
+        """Where from now on the names of pools go that a change concerns."""
+        made: Mailbox = set()
+        self._mailboxes.append(made)
+        return made
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
         """The callback for a watch of one kind."""
-        stores: dict[str, tuple[dict[str, object], Callable[[Object], object]]] = {
-            "WarmPool": (self.pools, pool_view),  # type: ignore[dict-item]
-            "Service": (self.services, lambda obj: obj),  # type: ignore[dict-item]
-            "Pod": (self.pods, pod_view),  # type: ignore[dict-item]
-            "EndpointSlice": (self.slices, lambda obj: obj),  # type: ignore[dict-item]
-            "Deployment": (self.selectors, lambda obj: obj["spec"]["selector"]),  # type: ignore[dict-item]
+        kinds: dict[str, _Kind] = {
+            "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
+            "Service": (self._keep_service, self._forget_service, self.services),
+            "Pod": (self._keep_pod, self._forget_pod, self.pods),
+            "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
+            "Deployment": (self._keep_deployment, self._forget_deployment, self.selectors),
         }
-        store, read = stores[kind]
+        keep, forget, store = kinds[kind]
 
         def apply(change: str, obj: Object) -> None:
+            concerned: set[str] = set()
             if change == "LIST":
-                fresh = {item["metadata"]["name"]: read(item) for item in obj["items"]}
-                gone = {n: p for n, p in store.items() if n not in fresh and isinstance(p, Pool)}
-                store.clear()
-                store.update({name: _deleted(pool) for name, pool in gone.items()})
-                store.update(fresh)
+                there = {item["metadata"]["name"] for item in obj["items"]}
+                for name in [name for name in store if name not in there]:
+                    concerned.update(forget(name))
+                for item in obj["items"]:
+                    concerned.update(keep(item))
                 self.synced.add(kind)
             elif change == "DELETED":
-                known = store.pop(obj["metadata"]["name"], None)
-                if isinstance(known, Pool):
-                    store[known.name] = _deleted(known)
+                concerned.update(forget(obj["metadata"]["name"]))
             elif change in ("ADDED", "MODIFIED"):
-                store[obj["metadata"]["name"]] = read(obj)
-            self.changed()
+                concerned.update(keep(obj))
+            self._tell(concerned)
+            if change == "LIST":
+                self.changed()  # perhaps the last that was waited for
 
         return apply
+
+    def _tell(self, concerned: Iterable[str]) -> None:
+        names = set(concerned)
+        for mailbox in self._mailboxes:
+            mailbox |= names
+        if names:
+            self.changed()
+
+    # --- what each kind's changes mean; all return the pools concerned ---
+
+    def _keep_pool(self, obj: Object) -> Iterable[str]:
+        pool = pool_view(obj)
+        if self.pools.get(pool.name) == pool:
+            return ()
+        self.pools[pool.name] = pool
+        return (pool.name,)
+
+    def _forget_pool(self, name: str) -> Iterable[str]:
+        known = self.pools.get(name)
+        if known is None or known.deleted:
+            return ()
+        self.pools[name] = _deleted(known)
+        return (name,)
+
+    def _keep_service(self, obj: Object) -> Iterable[str]:
+        name = obj["metadata"]["name"]
+        before = self.services.get(name)
+        if before is not None and before["spec"] == obj["spec"]:
+            return ()
+        self.services[name] = without_owners(obj)
+        self._service_selectors.pop(name, None)
+        if selector := obj["spec"].get("selector"):
+            self._service_selectors[name] = {"matchLabels": selector}
+        return self._pools_of_service(name)
+
+    def _forget_service(self, name: str) -> Iterable[str]:
+        self.services.pop(name, None)
+        self._service_selectors.pop(name, None)
+        return self._pools_of_service(name)
+
+    def _keep_pod(self, obj: Object) -> Iterable[str]:
+        pod = pod_view(obj)
+        if self.pods.get(pod.key[1]) == pod:
+            return ()
+        self.pods[pod.key[1]] = pod
+        return self._pools_of_pod(pod)
+
+    def _forget_pod(self, name: str) -> Iterable[str]:
+        pod = self.pods.pop(name, None)
+        return () if pod is None else self._pools_of_pod(pod)
+
+    def _keep_slice(self, obj: Object) -> Iterable[str]:
+        self.slices[obj["metadata"]["name"]] = obj
+        return self._pools_of_slice(obj)
+
+    def _forget_slice(self, name: str) -> Iterable[str]:
+        obj = self.slices.pop(name, None)
+        return () if obj is None else self._pools_of_slice(obj)
+
+    def _keep_deployment(self, obj: Object) -> Iterable[str]:
+        name, selector = obj["metadata"]["name"], obj["spec"]["selector"]
+        if self.selectors.get(name) == selector:
+            return ()
+        self.selectors[name] = selector
+        return self.pools.having(("target", name))
+
+    def _forget_deployment(self, name: str) -> Iterable[str]:
+        self.selectors.pop(name, None)
+        return self.pools.having(("target", name))
+
+    def _pools_of_service(self, name: str) -> Iterable[str]:
+        return self.pools.having(("service", name))
+
+    def _pools_of_slice(self, obj: Object) -> Iterable[str]:
+        # Ours names its pool too: somebody may have taken the Service's label away.
+        labels = obj["metadata"].get("labels") or {}
+        named = labels.get(POOL_LABEL, "")
+        return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
+
+    def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
+        """The pools that a pod can serve: through their Service, or as their target's (Always)."""
+        found: dict[str, None] = {}
+        for service in self._service_selectors.picking(pod.labels):
+            found |= dict.fromkeys(self._pools_of_service(service))
+        for deployment in self.selectors.picking(pod.labels):
+            found |= dict.fromkeys(self.pools.having(("target", deployment)))
+        return found
+
+    # --- what is asked ---
 
     @property
     def is_synced(self) -> bool:
@@ -127,9 +246,8 @@ class View:
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
             and not (endpoint.get("conditions") or {}).get("terminating", False)
-            for obj in self.slices.values()
-            if (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL) == service
-            and not is_ours(obj)
+            for obj in map(self.slices.__getitem__, self.slices.having(service))
+            if not is_ours(obj)
             for endpoint in obj.get("endpoints") or ()
         )
 
@@ -139,11 +257,14 @@ class View:
 
     def replace_pods(self, labels: Mapping[str, str], listed: list[Object]) -> None:
         """Take a list of the pods with these labels for the truth, whatever the watch says."""
-        wanted = {"matchLabels": labels}
-        for name in [n for n, p in self.pods.items() if selects(wanted, p.labels)]:
-            del self.pods[name]
-        self.pods.update({obj["metadata"]["name"]: pod_view(obj) for obj in listed})
-        self.changed()
+        there = {obj["metadata"]["name"] for obj in listed}
+        concerned: set[str] = set()
+        for pod in self.pods.selected_by({"matchLabels": labels}):
+            if pod.key[1] not in there:
+                concerned.update(self._forget_pod(pod.key[1]))
+        for obj in listed:
+            concerned.update(self._keep_pod(obj))
+        self._tell(concerned)
 
     def backends(self, pool: Pool) -> list[PodView]:
         """The staying pods of a pool that have an address, Ready or not.
@@ -155,8 +276,8 @@ class View:
             return []
         return [
             pod
-            for pod in self.pods.values()
-            if pod.ip and pod.running and not pod.terminating and selects(wanted, pod.labels)
+            for pod in self.pods.selected_by(wanted)
+            if pod.ip and pod.running and not pod.terminating
         ]
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
@@ -174,3 +295,11 @@ class View:
             for port in (obj or {}).get("spec", {}).get("ports") or ()
             if port.get("protocol", "TCP") == "TCP"
         }
+
+
+def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
+    return ("service", pool.service), ("target", pool.target)
+
+
+def _service_of_slice(obj: Object) -> Iterable[Hashable]:
+    return [(obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")]

@@ -6,6 +6,8 @@ import threading
 import uvicorn
 from fastapi import FastAPI
 
+from kotatsu_common.protocol import BoundedProtocol
+
 
 class ConsoleServer:
     """Serves until `stop`."""
@@ -13,7 +15,7 @@ class ConsoleServer:
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
             app, host=host, port=port, log_config=None, access_log=False, lifespan="off", ws="none",
-            timeout_graceful_shutdown=1, limit_concurrency=200,
+            timeout_graceful_shutdown=1, limit_concurrency=200, http=BoundedProtocol,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

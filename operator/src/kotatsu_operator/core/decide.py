@@ -4,6 +4,7 @@ Level-triggered: nothing here depends on having seen an earlier moment, except f
 carries, so a restart at any second recomputes the same answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -24,11 +25,11 @@ from .contest import remember_write
 from .demand import recommend
 from .knative import KnativeStep
 from .phases import Step, first_sight, keep_route
-from .plan import Plan, floor_of, plan_at
+from .plan import floor_of, plan_at
 from .proof import remember_proof, remember_template
 from .punctuality import remember_opening
 from .spec import Override, OverrideMode, PoolSpec
-from .state import Decision, Memory, Observation, Phase, Reason
+from .state import Decision, Memory, Observation, Phase, Reason, Transition
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
@@ -91,10 +92,12 @@ def decide(
     # An override or a budget that asks for less also asks for no punctuality.
     excused = is_new or resumed or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
+    awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
     return Decision(
         memory=memory,
         replicas=replicas,
-        recheck=_recheck(spec, memory, plan, override, now, allowed.recheck),
+        recheck=_recheck(spec, memory, plan.upcoming, override, now, allowed.recheck),
+        recheck_between_beats=_recheck(spec, memory, awaited, override, now, allowed.recheck),
         floor=floor,
         window=kept.window,
         next=kept.next,
@@ -140,10 +143,17 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
     )
 
 
+def _is_ready_for(coming: Transition, memory: Memory) -> bool:
+    """Whether all is there already for an opening, so that nothing is left to do as it comes."""
+    opening = memory.opening
+    is_ready = opening is not None and opening.at == coming.at and opening.ready_at is not None
+    return coming.kind == "open" and is_ready
+
+
 def _recheck(
     spec: PoolSpec,
     memory: Memory,
-    plan: Plan,
+    coming: Sequence[Transition],
     override: Override | None,
     now: datetime,
     budget: datetime | None,
@@ -154,8 +164,7 @@ def _recheck(
     times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
     if budget is not None:
         times.append(budget)
-    if plan.next is not None:
-        times.append(plan.next.at)
+    times += [t.at for t in coming[:1]]
     if override is not None:
         times.append(override_end(override, memory))
     if not memory.phase.is_asleep:

@@ -3,10 +3,15 @@
 A WarmPool has no finalizer, so that deleting it can never get stuck; one that is deleted while no
 operator runs takes its status with it, and with that what its target had before. So one entry a
 pool is kept under the pool's uid in a ConfigMap of its namespace.
+
+Whoever may edit ConfigMaps there may write anything into it, and the operator may have rights in
+other namespaces too: a name that is none (`../../theirs/deployments/web`) must never get into the
+path of a request. So only what is well formed is read, here and from a status.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +19,9 @@ from .spec import OnDelete
 
 OWED = ("restoreReplicas", "hpa", "knative")
 """The fields of a WarmPool's status that say what its target gets back."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_MOST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,12 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
     `replicas` is what the target gets back when the status does not tell yet.
     """
-    spec, status = pool["spec"], pool.get("status") or {}
-    owed = {name: status[name] for name in OWED if status.get(name) is not None}
+    spec, owed = pool["spec"], _owed(pool.get("status") or {})
     if replicas is not None:
         owed.setdefault("restoreReplicas", replicas)
-    if not owed:
-        return None
     target = spec["targetRef"]
+    if not owed or not _is_name(target["name"]):
+        return None
     return Entry(
         pool=pool["metadata"]["name"],
         kind=target.get("kind", "Deployment"),
@@ -69,15 +76,54 @@ def read_entry(text: str) -> Entry | None:
     """Read one entry; None when somebody has made it unreadable."""
     try:
         raw = json.loads(text)
-        return Entry(
+        entry = Entry(
             pool=str(raw["pool"]),
             kind=str(raw["target"]["kind"]),
             target=str(raw["target"]["name"]),
             on_delete=OnDelete(raw["onDelete"]),
-            owed={name: raw[name] for name in OWED if name in raw},
+            owed=_owed(raw),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return entry if _is_name(entry.target) else None
+
+
+def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What is owed, as far as it is well formed."""
+    return {name: raw[name] for name, is_good in _WELL_FORMED.items() if is_good(raw.get(name))}
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST
+
+
+def _is_autoscaler(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_name(value.get("name"))
+        and _is_count(value.get("minReplicas"))
+    )
+
+
+def _is_kept(value: object) -> bool:
+    revisions = value.get("revisions") if isinstance(value, Mapping) else None
+    return isinstance(revisions, list) and all(
+        isinstance(r, Mapping)
+        and _is_name(r.get("name"))
+        and isinstance(r.get("minScale"), str | None)
+        for r in revisions
+    )
+
+
+_WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
+    "restoreReplicas": _is_count,
+    "hpa": _is_autoscaler,
+    "knative": _is_kept,
+}
 
 
 def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:

@@ -229,6 +229,9 @@ class Decision:
     replicas: int | None
     """What the target's scale should be; None: leave it as it is."""
     recheck: datetime
+    recheck_between_beats: datetime | None = None
+    """The same for a pool that is looked at every few seconds anyway: an opening for which all is
+    there already can wait for that."""
     floor: int = 0
     window: str = ""
     """The open window, or the one being warmed for."""

@@ -37,13 +37,13 @@ class KnativeWorld:
         """Whether it has not turned out yet if Knative Serving is there, and what there is."""
         return not self.synced and not self.why_absent
 
-    def keep_service(self, obj: Object) -> None:
+    def keep_service(self, obj: Object) -> bool:
         """Remember a Knative Service unless a newer version is known already."""
-        _keep(self.services, obj)
+        return _keep(self.services, obj)
 
-    def keep_revision(self, obj: Object) -> None:
+    def keep_revision(self, obj: Object) -> bool:
         """Remember a Revision unless a newer version is known already."""
-        _keep(self.revisions, obj)
+        return _keep(self.revisions, obj)
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
         """The Revisions of a namespace, by name."""
@@ -52,11 +52,13 @@ class KnativeWorld:
         }
 
 
-def _keep(store: dict[Key, Object], obj: Object) -> None:
+def _keep(store: dict[Key, Object], obj: Object) -> bool:
     known = store.get(key_of(obj))
     is_same = known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
-    if known is None or not is_same or version_of(obj) > version_of(known):
-        store[key_of(obj)] = obj
+    if known is not None and is_same and version_of(obj) <= version_of(known):
+        return False
+    store[key_of(obj)] = obj
+    return True
 
 
 def revision_view(obj: Object) -> Revision:

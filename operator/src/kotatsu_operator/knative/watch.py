@@ -5,27 +5,20 @@ watched here: the API is looked for at the start and every now and then.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from kotatsu_operator.kube import (
-    KnativeRevision,
-    KnativeService,
-    Kube,
-    Object,
-    Unreachable,
-    follow_forever,
-)
+from kotatsu_operator.kube import KnativeRevision, KnativeService, Kube, Object, Unreachable
+from kotatsu_operator.streams import Feed, Streams
 from kotatsu_operator.views import Key, key_of
-from kotatsu_operator.world import World
+from kotatsu_operator.world import Concerned, World
 
 from .view import SERVICE_LABEL
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 60.0
+LOOK_EVERY = 300.0
 """Seconds between two looks for the API."""
 
 EXPECTED_EVERY = 5.0
@@ -54,8 +47,7 @@ class KnativeWatch:
         self._kube, self._world, self._touch = kube, world, touch
         self._namespaces = list(namespaces)
         self._runtime = runtime
-        self._watches: list[asyncio.Task[None]] = []
-        self._listed: set[tuple[str, str]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Look for Knative, and watch it while it is there, until cancelled."""
@@ -79,9 +71,9 @@ class KnativeWatch:
         except Unreachable as error:
             log.warning("cannot tell whether Knative Serving is there: %s", error)
             return EXPECTED_EVERY
-        if is_there and not self._watches:
+        if is_there and self._watching is None:
             log.info("watching Knative Services")
-            self._start()
+            self._watching = asyncio.create_task(self._watch(), name="watch Knative")
         elif not is_there:
             await self._stop()
             self._absent(
@@ -102,58 +94,52 @@ class KnativeWatch:
         knative.revisions.clear()
         self._touch_pools()
 
-    def _start(self) -> None:
-        self._listed.clear()
-        self._watches = [
-            asyncio.create_task(
-                follow_forever(self._kube, kind, namespace, self._on_change(kind, namespace)),
-                name=f"watch Knative {kind.__name__} in {namespace}",
-            )
-            for namespace in self._namespaces
-            for kind in (KnativeService, KnativeRevision)
-        ]
-
-    async def _stop(self) -> None:
-        for task in self._watches:
-            task.cancel()
-        for task in self._watches:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._watches.clear()
-
-    def _on_change(self, kind: type, namespace: str) -> Callable[[str, Object], None]:
-        knative = self._world.knative
-        is_service = kind is KnativeService
-        store = knative.services if is_service else knative.revisions
-        keep = knative.keep_service if is_service else knative.keep_revision
-
-        def apply(change: str, obj: Object) -> None:
-            if change == "LIST":
-                there = {item["metadata"]["name"] for item in obj["items"]}
-                for key in [k for k in store if k[0] == namespace and k[1] not in there]:
-                    del store[key]
-                for item in obj["items"]:
-                    keep(item)
-                self._note_listed(namespace, kind.__name__)
-                return
-            if change == "DELETED":
-                store.pop(key_of(obj), None)
-            elif change in ("ADDED", "MODIFIED"):
-                keep(obj)
-            name = obj["metadata"]["name"]
-            if not is_service:
-                name = (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-            for pool in self._world.pools_of_knative_service((namespace, name)):
-                self._touch(pool)
-
-        return apply
-
-    def _note_listed(self, namespace: str, kind: str) -> None:
-        self._listed.add((namespace, kind))
-        if len(self._listed) == 2 * len(self._namespaces):
+    async def _watch(self) -> None:
+        streams = Streams(self._kube, feeds_of(self._world), self._namespaces, self._touch)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(streams.run())
+            await streams.synced()
             self._world.knative.synced, self._world.knative.why_absent = True, ""
             self._touch_pools()
+
+    async def _stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
 
     def _touch_pools(self) -> None:
         for key in self._world.pools_of_kind("Service"):
             self._touch(key)
+
+
+def feeds_of(world: World) -> list[Feed]:
+    """How Knative's objects get into the world."""
+    knative = world.knative
+
+    def keep_service(obj: Object) -> Concerned:
+        return world.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+
+    def forget_service(key: Key) -> Concerned:
+        knative.services.pop(key, None)
+        return world.pools_of_knative_service(key)
+
+    def keep_revision(obj: Object) -> Concerned:
+        return _pools_of(obj) if knative.keep_revision(obj) else ()
+
+    def forget_revision(key: Key) -> Concerned:
+        obj = knative.revisions.pop(key, None)
+        return () if obj is None else _pools_of(obj)
+
+    def _pools_of(revision: Object) -> Concerned:
+        service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
+        return world.pools_of_knative_service((key_of(revision)[0], service))
+
+    return [
+        Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),
+        Feed(KnativeRevision, keep_revision, forget_revision, lambda n: _in(n, knative.revisions)),
+    ]
+
+
+def _in(namespace: str, store: dict[Key, Object]) -> list[Key]:
+    return [key for key in store if key[0] == namespace]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from kotatsu_common.github import GitHub, garbage
-from kotatsu_common.identity import Identity
+from kotatsu_common.identity import AVATAR_URL, LOGIN, Identity
 
 API_HEADERS = {
     "Accept": "application/vnd.github+json",
@@ -43,9 +43,8 @@ class Answer:
 
 class _User(BaseModel):
     id: int = Field(gt=0, lt=2**63)
-    # What GitHub's logins look like, enterprise users and bots included. It becomes a header.
-    login: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-\[\]]{1,100}$")]
-    avatar_url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,1900}$")]
+    login: Annotated[str, StringConstraints(pattern=f"^{LOGIN}$")]
+    avatar_url: Annotated[str, StringConstraints(pattern=f"^{AVATAR_URL}$")]
 
 
 class _Exchange(BaseModel):

@@ -14,6 +14,9 @@ from kotatsu_common.limits import BodyLimit
 from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain, Traffic, TrafficMiddleware
 
+ALLOWED_HEADERS = ("Authorization", "Idempotency-Key")
+"""What a browser's script may send besides the harmless ones, of which Content-Type is one."""
+
 
 def create_base_app(
     settings: ServiceSettings,
@@ -32,7 +35,14 @@ def create_base_app(
     `expose_headers` are those a browser's script may read besides the usual.
     `app.state.drain` is the switch that `server.serve` turns.
     """
-    app = FastAPI(title=title, version=version, description=description, lifespan=lifespan)
+    app = FastAPI(
+        title=title,
+        version=version,
+        description=description,
+        lifespan=lifespan,
+        # What it would tell is told by TrafficMiddleware; looking for whom to tell costs 8 µs.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.drain = Drain()
     problems.install(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
@@ -41,7 +51,7 @@ def create_base_app(
         allow_origins=settings.cors_origins,
         allow_credentials=False,  # the token is a header that scripts set, never a cookie
         allow_methods=("GET", "POST", "PUT"),
-        allow_headers=("*",),
+        allow_headers=ALLOWED_HEADERS,
         expose_headers=("Retry-After", *expose_headers),
     )
     app.add_middleware(TrafficMiddleware, traffic=Traffic(registry), drain=app.state.drain)

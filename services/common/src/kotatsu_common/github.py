@@ -5,7 +5,6 @@ behind a proxy that answers nonsense. Each of these is a `GitHubUnavailableError
 and the seconds until it is worth asking again; everything else is an answer for the caller to read.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,9 @@ from typing import Any, Literal
 
 import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.turns import turns
 
 MAX_ANSWER = 2_000_000
 """Bytes; GitHub's answers to our questions are some kilobytes."""
@@ -67,7 +69,10 @@ class GitHubMetrics:
 
 
 class GitHub:
-    """The one way to GitHub: `timeout` (seconds) is for the whole exchange, not for each read."""
+    """The one way to GitHub, a bounded number of questions at a time.
+
+    `timeout` (seconds) is for the whole exchange with the wait for its turn, not for each read.
+    """
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class GitHub:
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
+        self._turns = turns()
 
     async def ask(self, call: str, method: str, url: str, **request: Any) -> httpx.Response:
         """GitHub's answer, read to its end; `call` names the question in the metrics.
@@ -111,28 +117,22 @@ class GitHub:
         )
 
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
-        slow = GitHubUnavailableError(
-            "slow", f"GitHub did not answer within {self._timeout:g} seconds."
-        )
         try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._http.stream(method, url, timeout=self._timeout, **request) as answer,
-            ):
-                body = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        raise garbage("GitHub's answer had no end.")
-        except (TimeoutError, httpx.TimeoutException):
-            raise slow from None
-        except httpx.DecodingError:
-            raise garbage("GitHub's answer could not be decoded.") from None
+            return await fetch(
+                *(self._http, method, url),
+                seconds=self._timeout,
+                limit=MAX_ANSWER,
+                turns=self._turns,
+                **request,
+            )
+        except httpx.TimeoutException:
+            raise GitHubUnavailableError(
+                "slow", f"GitHub did not answer within {self._timeout:g} seconds."
+            ) from None
+        except UnreadableAnswerError as error:
+            raise garbage(f"GitHub's answer {error}.") from None
         except httpx.RequestError:
             raise GitHubUnavailableError("down", "GitHub can't be reached.") from None
-        # The body is decoded, so a Content-Encoding must not be applied to it again.
-        headers = [(k, v) for k, v in answer.headers.multi_items() if k != "content-encoding"]
-        return httpx.Response(answer.status_code, headers=headers, content=bytes(body))
 
     def _note_limit(self, headers: httpx.Headers) -> None:
         remaining = _seconds(headers.get("x-ratelimit-remaining"))

@@ -3,6 +3,7 @@
 X-User-* headers of a request are never read: anybody who reaches the pod can write them.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,9 +12,17 @@ import httpx
 from fastapi import Security
 from fastapi.security import APIKeyHeader
 
+from kotatsu_common.fetch import UnreadableAnswerError, fetch
 from kotatsu_common.problems import Problem
+from kotatsu_common.turns import turns
 
 RETRY_AFTER = "2"
+MAX_ANSWER = 65_536
+"""Bytes; auth's answers are some hundred."""
+LOGIN = r"[A-Za-z0-9_\-\[\]]{1,100}"
+"""What GitHub's logins look like, enterprise users and bots included. It becomes a header."""
+AVATAR_URL = r"https?://[!-~]{1,1900}"
+_LOGIN, _AVATAR_URL = re.compile(LOGIN), re.compile(AVATAR_URL)
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 # A plain header rather than HTTP Bearer: the app sends the bare token.
 _header = APIKeyHeader(
@@ -39,7 +48,12 @@ class Identity:
     @classmethod
     def from_json(cls, body: Any) -> "Identity":
         """Read such a body; KeyError, TypeError or ValueError if it is something else."""
-        return cls(int(body["userId"]), str(body["login"]), str(body["avatarUrl"]))
+        user_id, login, avatar_url = body["userId"], body["login"], body["avatarUrl"]
+        if type(user_id) is not int or not 0 < user_id < 2**63:
+            raise ValueError("userId is no number of a user")
+        if not _LOGIN.fullmatch(login) or not _AVATAR_URL.fullmatch(avatar_url):
+            raise ValueError("login or avatarUrl is none")
+        return cls(user_id, login, avatar_url)
 
 
 def token_of(authorization: str | None) -> str | None:
@@ -57,12 +71,17 @@ def token_of(authorization: str | None) -> str | None:
 
 
 class IdentityClient:
-    """Asks auth. `timeout` (seconds) is long enough for an auth that has to wake up first."""
+    """Asks auth, a bounded number of questions at a time.
+
+    `timeout` (seconds, with the wait for a turn) is long enough for an auth that has to wake up
+    first.
+    """
 
     def __init__(self, http: httpx.AsyncClient, auth_url: str, timeout: float = 20.0) -> None:
         self._http = http
         self._url = auth_url.rstrip("/") + "/authorize"
-        self._timeout = httpx.Timeout(timeout, connect=5.0)
+        self._seconds = timeout
+        self._turns = turns()
 
     async def verify(self, authorization: str | None) -> Identity:
         """The caller's identity, or a Problem: 401, 403, or 503 when auth can't say."""
@@ -71,23 +90,31 @@ class IdentityClient:
             raise Problem(
                 401, "Not signed in", "Send a GitHub token in Authorization.", headers=CHALLENGE
             )
+        headers = {"Authorization": f"Bearer {token}"}
         try:
-            answer = await self._http.get(
-                self._url, headers={"Authorization": f"Bearer {token}"}, timeout=self._timeout
+            answer = await fetch(
+                *(self._http, "GET", self._url),
+                seconds=self._seconds,
+                limit=MAX_ANSWER,
+                turns=self._turns,
+                headers=headers,
+                timeout=httpx.Timeout(self._seconds, connect=5.0),
             )
-        except httpx.TransportError as error:
+        except (httpx.RequestError, UnreadableAnswerError) as error:
             raise _unavailable("Auth did not answer.") from error
         if answer.status_code == 200:
             try:
                 return Identity.from_json(answer.json())
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise _unavailable("Auth gave an answer that makes no sense.") from error
         if answer.status_code == 401:
             raise Problem(401, "Not signed in", "The token is not accepted.", headers=CHALLENGE)
         if answer.status_code == 403:
             raise Problem(403, "Not allowed", "The token is of another application.")
+        wait = answer.headers.get("Retry-After", "")
+        is_number = wait.isascii() and wait.isdecimal() and len(wait) < 6
         raise _unavailable(
-            "Auth can't check the token just now.", answer.headers.get("Retry-After", RETRY_AFTER)
+            "Auth can't check the token just now.", wait if is_number else RETRY_AFTER
         )
 
 

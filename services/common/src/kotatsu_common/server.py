@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from kotatsu_common.protocol import BoundedProtocol
 from kotatsu_common.traffic import Drain
 
 if TYPE_CHECKING:  # a server of another kind of app need not load them: half a second of a start
@@ -98,7 +99,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None
         host=settings.host,
         port=settings.port,
         loop="auto",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

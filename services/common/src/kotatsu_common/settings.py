@@ -5,6 +5,7 @@ environment. Only `load` does, and it turns what is wrong into one line for each
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -15,6 +16,7 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "KOTATSU_"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]+)?|https?://\[[0-9a-f:]+\](?::[0-9]+)?")
 EXIT_USAGE = 2
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -55,6 +57,15 @@ class ServiceSettings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1, description="largest request body that is read; a larger one gets 413"
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                # It would match no browser's Origin, which is compared letter by letter.
+                raise ValueError("write an origin like https://pet.example, without a path")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod

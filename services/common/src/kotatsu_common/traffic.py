@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 PROBE_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LOGGED = 500
+"""Characters of a path that are logged; ours are short."""
 logger = logging.getLogger("kotatsu.access")
 
 
@@ -117,4 +119,4 @@ class TrafficMiddleware:
         finally:
             seconds = self.traffic.ended(began, scope["method"], status)
             access = {"status": status or 0, "seconds": round(seconds, 4)}
-            logger.info("%s %s", scope["method"], scope["path"], extra=access)
+            logger.info("%s %s", scope["method"], scope["path"][:_LOGGED], extra=access)

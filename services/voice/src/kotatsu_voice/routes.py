@@ -1,6 +1,8 @@
 """POST /voice and GET /voices."""
 
 import base64
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -46,7 +48,8 @@ class Voices(BaseModel):
     styles: list[Voice]
 
 
-def credit_headers(style: Style) -> dict[str, str]:
+@lru_cache
+def credit_headers(style: Style) -> Mapping[str, str]:
     """The credit in a form that fits into a header: percent-encoded UTF-8."""
     return {CREDIT_HEADER: quote(style.credit)}
 
@@ -132,7 +135,9 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
         if stream:
             chunks = await while_connected(request, speaker.stream(utterance))
             return StreamingResponse(chunks, media_type=MP3, headers=headers)
-        sound = await while_connected(request, speaker.say(utterance))
+        sound = speaker.kept(utterance)
+        if sound is None:
+            sound = await while_connected(request, speaker.say(utterance))
         if media == BASE64:
             sound = base64.b64encode(sound)
         return Response(sound, media_type=media, headers=headers)

@@ -84,6 +84,8 @@ class Speaker:
 
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Return once it has spoken; EngineFailedError if that takes too long."""
+        if self._awake.is_set():  # waiting for what has happened still costs a turn of the loop
+            return
         try:
             await asyncio.wait_for(self._awake.wait(), timeout)
         except TimeoutError as error:
@@ -102,9 +104,16 @@ class Speaker:
             raise
         return Utterance(prepared, style_of(self.engine, style), media)
 
+    def kept(self, utterance: Utterance) -> bytes | None:
+        """The whole sound if it was made before."""
+        kept = self._cache.get(utterance)
+        if kept is not None:
+            self._metrics.cache_hits.inc()
+        return kept
+
     async def say(self, utterance: Utterance) -> bytes:
         """The whole sound. BusyError, or an EngineError."""
-        kept = self._cached(utterance)
+        kept = self.kept(utterance)
         if kept is not None:
             return kept
         async with aclosing(self._rendering(utterance).listen()) as chunks:
@@ -112,7 +121,7 @@ class Speaker:
 
     async def stream(self, utterance: Utterance) -> Chunks:
         """The sound as it is made. What can't be spoken raises before the first chunk is there."""
-        kept = self._cached(utterance)
+        kept = self.kept(utterance)
         if kept is not None:
             return _only(kept)
         chunks = self._rendering(utterance).listen()
@@ -124,12 +133,8 @@ class Speaker:
         await self._renderings.stop()
         await self.engine.close()
 
-    def _cached(self, utterance: Utterance) -> bytes | None:
-        kept = self._cache.get(utterance)
-        (self._metrics.cache_misses if kept is None else self._metrics.cache_hits).inc()
-        return kept
-
     def _rendering(self, utterance: Utterance) -> Rendering:
+        self._metrics.cache_misses.inc()
         running = self._renderings.get(utterance)
         if running is not None:
             self._metrics.shared.inc()

@@ -9,6 +9,7 @@ with the length of a sentence.
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 # A repeated unit of up to four characters is heard at most this often. Digits mean what they say.
 MAX_REPEATS = 3
@@ -46,6 +47,7 @@ class Piece:
     pause: float
 
 
+@lru_cache(maxsize=256)
 def prepare(text: str | None, limit: int) -> str:
     """`text` as it will be spoken; TextError if it is empty, too long or has nothing to speak.
 

@@ -1,6 +1,6 @@
 """docs/metrics.md, made from the registries that the programs themselves fill."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,16 +73,22 @@ def metrics(registry: CollectorRegistry) -> list[Metric]:
     What has labels and no value yet is not among what the library's public ways tell.
     """
     known: Mapping[Any, Iterable[str]] = registry._collector_to_names  # noqa: SLF001
-    found = [vars(c) | {"_type": c._type} for c in known if isinstance(c, MetricWrapperBase)]  # noqa: SLF001
-    return [
-        Metric(
-            name=m["_name"] + ("_total" if m["_type"] == "counter" else ""),
-            kind=m["_type"],
-            labels=tuple(m["_labelnames"]),
-            text=m["_documentation"].rstrip("."),
-        )
-        for m in sorted(found, key=lambda m: str(m["_name"]))
-    ]
+    found = [metric for collector in known for metric in _defined_by(collector)]
+    return sorted(found, key=lambda m: m.name)
+
+
+def _defined_by(collector: Any) -> Iterator[Metric]:
+    if isinstance(collector, MetricWrapperBase):
+        raw = vars(collector)
+        defined = [(raw["_name"], collector._type, raw["_labelnames"], raw["_documentation"])]  # noqa: SLF001
+    else:
+        defined = [
+            (m.name, m.type, m._labelnames, m.documentation)  # noqa: SLF001
+            for m in collector.describe()
+        ]
+    for name, kind, labels, text in defined:
+        total = "_total" if kind == "counter" else ""
+        yield Metric(f"{name}{total}", str(kind), tuple(labels), text.rstrip("."))
 
 
 def names() -> set[str]:

@@ -107,7 +107,8 @@ def _introduce(state: Path, users: Mapping[str, str], port: int) -> dict[str, Pa
         lines.append(f"{token},{user},{user},{group}")
         config = _kubeconfig(state, "admin", port)
         config["users"] = [{"name": "admin", "user": {"token": token}}]
-        found[user] = _write(state / f"{user}.kubeconfig", config)
+        # In KUBECONFIG a colon parts two paths.
+        found[user] = _write(state / f"{user.replace(':', '_')}.kubeconfig", config)
     _write(state / _TOKENS, "\n".join([*lines, ""]))
     _write(
         state / _POLICY,

@@ -4,11 +4,15 @@ from typing import Any
 
 import httpx
 
+from kotatsu_common.fetch import UnreadableAnswerError, fetch
 from kotatsu_voice.audio import pcm_of_wav
 from kotatsu_voice.engine import EngineFailedError, Pcm, Style, UnspeakableError
 from kotatsu_voice.engines.voicevox import DEFAULT_STYLE, credit
 
-_TIMEOUT = httpx.Timeout(60.0, connect=3.0)
+_SECONDS = 60.0
+_TIMEOUT = httpx.Timeout(_SECONDS, connect=3.0)
+_MAX_ANSWER = 32 * 2**20
+"""Bytes; a sentence's WAV is some megabytes at most."""
 # After a 500 the engine may reset the connection that the next request reuses.
 _BROKEN_CONNECTION = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
@@ -37,7 +41,7 @@ class VoicevoxHttpEngine:
                 for style in speaker["styles"]
                 if style.get("type", "talk") == "talk"
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise EngineFailedError("The engine's list of speakers makes no sense.") from error
 
     async def synthesize(self, text: str, style: int) -> Pcm:
@@ -52,28 +56,24 @@ class VoicevoxHttpEngine:
     async def _ask(
         self, method: str, path: str, body: bytes | None = None, **params: Any
     ) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if body else None
-        request = self._http.build_request(
-            method,
-            self._url + path,
-            params=params,
-            content=body,
-            headers=headers,
-            timeout=_TIMEOUT,
-        )
-        answer = await self._send(request)
+        headers = {"Content-Type": "application/json"} if body else {}
+        asked = {"params": params, "content": body, "headers": headers}
+        answer = await self._send(method, self._url + path, asked)
         if answer.status_code == 422:
             raise UnspeakableError("The engine does not take this text or style.")
         if answer.status_code != 200:
             raise EngineFailedError(f"The engine answered {answer.status_code}.")
         return answer
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Send, and once more if the connection broke: speaking twice does no harm."""
+    async def _send(self, method: str, url: str, asked: dict[str, Any]) -> httpx.Response:
+        """Ask, and once more if the connection broke: speaking twice does no harm."""
+        bounds: dict[str, Any] = {"seconds": _SECONDS, "limit": _MAX_ANSWER, "timeout": _TIMEOUT}
         try:
             try:
-                return await self._http.send(request)
+                return await fetch(self._http, method, url, **bounds, **asked)
             except (*_BROKEN_CONNECTION, httpx.RemoteProtocolError):
-                return await self._http.send(request)
-        except httpx.TransportError as error:
+                return await fetch(self._http, method, url, **bounds, **asked)
+        except httpx.RequestError as error:
             raise EngineFailedError("The engine can't be reached.") from error
+        except UnreadableAnswerError as error:
+            raise EngineFailedError(f"The engine's answer {error}.") from error

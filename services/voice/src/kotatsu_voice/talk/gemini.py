@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from kotatsu_common.fetch import UnreadableAnswerError, fetch
 from kotatsu_voice.talk.talker import NoAnswerError
 
 INSTRUCTIONS = """\
@@ -24,6 +25,10 @@ _GOOD_ENDS = (None, "STOP", "MAX_TOKENS")
 _PAUSE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _MISCONFIGURED = (400, 401, 403, 404)
+_MAX_ANSWER = 1_000_000
+"""Bytes; an answer is some hundred."""
+_NO_ANSWER = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
+"""What reading an answer raises that is none."""
 
 
 class GeminiError(NoAnswerError):
@@ -58,20 +63,23 @@ class Gemini:
         said = f"<visitor>{_escaped(message or _NO_WORDS)}</visitor>"
         body = {**self._body, "contents": [{"role": "user", "parts": [{"text": said}]}]}
         try:
-            answer = await self._http.post(
-                self._url,
+            answer = await fetch(
+                *(self._http, "POST", self._url),
+                seconds=self._timeout,
+                limit=_MAX_ANSWER,
                 json=body,
                 headers={"x-goog-api-key": self._key},
-                timeout=self._timeout,
             )
         except httpx.TimeoutException as error:
             raise GeminiError("timeout") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise GeminiError("unreachable") from error
+        except UnreadableAnswerError as error:
+            raise GeminiError("garbage") from error
         self._check(answer)
         try:
             return _words(answer.json())
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except _NO_ANSWER as error:
             raise GeminiError("garbage") from error
 
     def _check(self, answer: httpx.Response) -> None:
@@ -119,5 +127,5 @@ def _wait(answer: httpx.Response) -> float:
         details = answer.json()["error"]["details"]
         delays = [d["retryDelay"] for d in details if "retryDelay" in d]
         return max(1.0, float(delays[0].removesuffix("s")))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except _NO_ANSWER:
         return _PAUSE_SECONDS

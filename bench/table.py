@@ -1,0 +1,94 @@
+"""The one table: for a terminal, and as the page docs/benchmarks/README.md."""
+
+import textwrap
+from collections.abc import Sequence
+
+from report import Row, Topic
+
+_MARKS = {True: "✓", False: "✗", None: "–"}
+
+_PAGE = """\
+# Benchmarks
+
+![Each measured thing against its goal](benchmarks.svg)
+
+Made by `make bench` from [results.json](results.json); nobody edits this page. A ratio compares two
+things measured in the same run, interleaved, since absolute times differ between machines; what
+each compares stands under *how*. Nothing measured is left out: the spread has the least and the
+most. ✓ the goal is met, ✗ it is not, – there is no goal or nothing could be measured.
+"""
+
+
+def terminal(topics: Sequence[Topic]) -> str:
+    """The table in columns; under each row how it was measured and how to measure it again."""
+    head = ("", "what", "median", "runs", "ratio", "goal")
+    cells = [head, *((c := _cells(row))[:3] + c[4:] for topic in topics for row in topic.rows)]
+    widths = [max(len(line[n]) for line in cells) for n in range(len(head))]
+    lines = [_columns(head, widths)]
+    columns = iter(cells[1:])
+    for topic in topics:
+        for row in topic.rows:
+            lines.append(_columns(next(columns), widths))
+            lines += [f"     {said}" for said in _wrapped(f"{row.spread}. {row.how}".strip(". "))]
+            lines.append(f"     again: {row.command}{_doubt(topic)}")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, break_on_hyphens=False)
+
+
+def markdown(topics: Sequence[Topic]) -> str:
+    """The page."""
+    head = ("", "what", "median", "spread", "runs", "ratio", "goal", "how", "again")
+    lines = [_line(head), _line(["---"] * len(head))]
+    for topic in topics:
+        for row in topic.rows:
+            marked = f"{row.what} *({_short_doubt(topic)})*" if topic.was_disturbed else row.what
+            cells = (*_cells(row)[:1], marked, *_cells(row)[2:], row.how, f"`{row.command}`")
+            lines.append(_line(cells))
+    return "\n".join([_PAGE, *lines, "", "## When and on what", "", *_circumstances(topics), ""])
+
+
+def _circumstances(topics: Sequence[Topic]) -> list[str]:
+    lines = [
+        _line(("topic", "measured (UTC)", "took", "load, begin and end", "others used")),
+        _line(["---"] * 5),
+    ]
+    for t in topics:
+        load = f"{t.load[0]:.2f}, {t.load[1]:.2f}"
+        lines.append(_line((t.name, t.at, f"{t.seconds:.0f} s", load, f"{t.busy:.0%}")))
+    lines += ["", "Others used: the share of all cores in use just before the topic began."]
+    for said in dict.fromkeys(f"{topic.machine}" for topic in topics):
+        names = [topic.name for topic in topics if f"{topic.machine}" == said]
+        lines += ["", f"Machine of {', '.join(names)}: {said}."]
+    for versions in dict.fromkeys(_versions(topic) for topic in topics):
+        names = [topic.name for topic in topics if _versions(topic) == versions]
+        lines += ["", f"Versions of {', '.join(names)}: {versions}."]
+    return lines
+
+
+def _versions(topic: Topic) -> str:
+    return ", ".join(f"{name} {version}" for name, version in topic.versions.items())
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    mark = _MARKS[row.met]
+    return (mark, row.what, row.median, row.spread, f"{row.runs}", ratio, row.goal)
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"
+
+
+def _short_doubt(topic: Topic) -> str:
+    return f"others used {topic.busy:.0%} of the machine"
+
+
+def _doubt(topic: Topic) -> str:
+    return f"   ({_short_doubt(topic)} as it began)" if topic.was_disturbed else ""

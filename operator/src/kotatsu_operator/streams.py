@@ -1,0 +1,140 @@
+"""Lists and watches that keep the world fresh: one stream for each kind and namespace."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .kube import (
+    Deployment,
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    Kube,
+    Object,
+    Pod,
+    Service,
+    follow_forever,
+)
+from .views import Key, key_of
+from .world import Concerned, World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How the objects of one kind get into the world."""
+
+    kind: Any
+    keep: Callable[[Object], Concerned]
+    """Remembers an object; returns the pools that a change concerns."""
+    forget: Callable[[Key], Concerned]
+    known: Callable[[str], Iterable[Key]]
+    """What is remembered of a namespace."""
+
+
+def feeds_of(world: World) -> list[Feed]:
+    """What a pool is judged by, besides itself; every cluster has these kinds."""
+
+    def keys_of(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
+        return lambda namespace: [key for key in store if key[0] == namespace]
+
+    def pods_in(namespace: str) -> Iterable[Key]:
+        return [(namespace, name) for name in world.pods[namespace]]
+
+    return [
+        Feed(
+            Deployment, world.keep_deployment, world.forget_deployment, keys_of(world.deployments)
+        ),
+        Feed(Pod, world.keep_pod, world.forget_pod, pods_in),
+        Feed(EndpointSlice, world.keep_slice, world.forget_slice, keys_of(world.slices)),
+        Feed(Service, world.keep_service, world.forget_service, keys_of(world.services)),
+        Feed(
+            HorizontalPodAutoscaler,
+            world.keep_autoscaler,
+            world.forget_autoscaler,
+            keys_of(world.autoscalers),
+        ),
+    ]
+
+
+class Streams:
+    """Follows some kinds in some namespaces; `touch` is told of each pool that a change concerns.
+
+    Where a stream begins anew, whatever it does not list is gone: nothing is counted on only
+    because nobody told of its end. `began_anew(namespace)` is called then.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        feeds: Iterable[Feed],
+        namespaces: Sequence[str],
+        touch: Callable[[Key], None],
+        began_anew: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        # A stream keeps its connection: those of one namespace share a pool, and no call waits.
+        self._kubes = {namespace: kube.apart() for namespace in namespaces}
+        self._feeds = list(feeds)
+        self._touch = touch
+        self._began_anew = began_anew
+        self._missing = {(n, feed.kind.__name__) for n in namespaces for feed in self._feeds}
+        self._synced = asyncio.Event()
+
+    @property
+    def missing(self) -> list[str]:
+        """What has not been listed yet, for people: "Pod in demo"."""
+        return [f"{kind} in {namespace}" for namespace, kind in sorted(self._missing)]
+
+    async def synced(self) -> None:
+        """Wait until everything has been listed once."""
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace, kube in self._kubes.items():
+                for feed in self._feeds:
+                    tasks.create_task(
+                        follow_forever(kube, feed.kind, namespace, self._into(feed, namespace)),
+                        name=f"watch {feed.kind.__name__} in {namespace}",
+                    )
+
+    def _into(self, feed: Feed, namespace: str) -> Callable[[str, Object], None]:
+        def apply(change: str, obj: Object) -> None:
+            if change == "LIST":
+                self._take_list(feed, namespace, obj["items"])
+            elif change == "DELETED":
+                self._tell(feed.forget(key_of(obj)))
+            else:
+                self._keep(feed, obj)
+
+        return apply
+
+    def _take_list(self, feed: Feed, namespace: str, items: list[Object]) -> None:
+        there = {key_of(item) for item in items}
+        for key in set(feed.known(namespace)) - there:
+            self._tell(feed.forget(key))
+        for item in items:
+            self._keep(feed, item)
+        entry = (namespace, feed.kind.__name__)
+        if entry not in self._missing:
+            self._began_anew(namespace)
+            return
+        self._missing.discard(entry)
+        if not self._missing:
+            self._synced.set()
+
+    def _keep(self, feed: Feed, obj: Object) -> None:
+        try:
+            concerned = feed.keep(obj)
+        except Exception:
+            # One object that nobody foresaw must not take all other pools along.
+            log.exception("cannot read %s %s/%s; it is left out", feed.kind.__name__, *key_of(obj))
+            return
+        self._tell(concerned)
+
+    def _tell(self, concerned: Concerned) -> None:
+        for key in concerned:
+            self._touch(key)

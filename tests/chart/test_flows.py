@@ -1,0 +1,324 @@
+"""Each connection that there must be has a rule in the NetworkPolicies, and others have none.
+
+What must be is read off the charts themselves: the addresses in the pods' environment, nginx's
+targets, the pools, the probes and the pages that Prometheus reads.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from chart.flows import Peer, Policies
+from chart.kit import CHARTS, NAMESPACE, Object, Rendered, annotations, containers, render
+
+PLATFORM, PET = CHARTS / "kotatsu" / "ci", CHARTS / "pet" / "ci"
+POOL_PORT = 32768
+"""Where an activator may listen for a pool: any port from 1024 on."""
+
+API_SERVER = [Peer("API server", ip="172.30.0.2"), Peer("API server", ip="fd00::2")]
+GITHUB = Peer("github.com", ip="140.82.112.3")
+DNS = Peer("DNS", "kube-system", {"k8s-app": "kube-dns"})
+DNS_CACHE = Peer("DNS cache of the node", ip="169.254.20.10")
+DATABASES = [Peer("PostgreSQL", "databases", {"app": "postgres"}), Peer("managed", ip="10.9.0.5")]
+PROMETHEUS = Peer("Prometheus", "monitoring", {"app": "prometheus"})
+BALANCER = Peer("load balancer", ip="203.0.113.9")
+METADATA = Peer("the cloud's metadata", ip="169.254.169.254")
+STRANGER = Peer("somebody's pod", "theirs", {"app": "web"})
+NEIGHBOUR = Peer("another pod of the namespace", NAMESPACE, {"app": "web"})
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A connection, and what it is for."""
+
+    source: Peer
+    target: Peer
+    port: int
+    why: str
+    protocol: str = "TCP"
+
+    def __str__(self) -> str:
+        ends = f"{self.source.name} → {self.target.name}:{self.port}/{self.protocol}"
+        return f"{ends} ({self.why})"
+
+
+class Installed:
+    """The platform and the app in one namespace."""
+
+    def __init__(self, pet: Path | None, platform: Path | None = None, *settings: str) -> None:
+        self.platform = render("kotatsu", platform)
+        self.pet = render("pet", pet, *settings)
+        both = self.platform.objects + self.pet.objects
+        self.all = Rendered(both)
+        self.policies = Policies(self.all.of("NetworkPolicy"))
+        self.pods = {
+            owner["metadata"]["name"]: Peer(
+                owner["metadata"]["name"],
+                owner["metadata"]["namespace"],
+                _labels(template, owner),
+            )
+            for owner, template in self.all.pods()
+            if owner["metadata"]["namespace"] in (NAMESPACE, "team-a")
+        }
+
+    def template(self, name: str) -> Object:
+        """The pod template of this name."""
+        return next(t for o, t in self.all.pods() if o["metadata"]["name"] == name)
+
+    def reached(self, service: str) -> Iterator[tuple[Peer, int]]:
+        """Whom a connection to a Service ends at: its pods, or an activator while they sleep."""
+        yield self.pods[service], 8080
+        if service in self.pet.names("WarmPool"):
+            yield self.pods["kotatsu-activator"], POOL_PORT
+
+    def needed(self) -> Iterator[Flow]:
+        """Every connection that there must be."""
+        yield from self._to_the_cluster()
+        yield from self._between_services()
+        yield from self._to_the_outside()
+        yield from self._of_the_pools()
+        yield from self._from_the_outside()
+
+    def _to_the_cluster(self) -> Iterator[Flow]:
+        for name, pod in self.pods.items():
+            if self.template(name)["spec"]["automountServiceAccountToken"]:
+                for server in API_SERVER:
+                    yield Flow(pod, server, 6443, "it has a token")
+            if name != "github-stub":
+                for dns in (DNS, DNS_CACHE):
+                    for protocol in ("UDP", "TCP"):
+                        yield Flow(pod, dns, 53, "names", protocol)
+
+    def _between_services(self) -> Iterator[Flow]:
+        for name, pod in self.pods.items():
+            for host in self._asked_by(name) & self.pods.keys():
+                for target, port in self.reached(host):
+                    yield Flow(pod, target, port, "an address in its settings")
+
+    def _asked_by(self, name: str) -> set[str]:
+        text = str([c.get("env", ()) for c in containers(self.template(name))])
+        if name == "gateway":
+            text = str(self.pet.one("ConfigMap", "gateway")["data"])
+            assert "proxy_pass" in text
+        return set(re.findall(r"http://([a-z-]+)", text))
+
+    def _to_the_outside(self) -> Iterator[Flow]:
+        for name in ("auth", "feed"):
+            if name in self.pods and "github-stub" not in self.pods:
+                yield Flow(self.pods[name], GITHUB, 443, "GitHub")
+        for name, pod in self.pods.items():
+            for entry in containers(self.template(name))[0].get("env", ()):
+                if entry["name"] == "KOTATSU_GEMINI_API_KEY":
+                    yield Flow(pod, Peer("Gemini", ip="142.250.0.1"), 443, "Gemini")
+                if entry["name"] == "KOTATSU_DATABASE_URL" and "valueFrom" in entry:
+                    for database in DATABASES:
+                        yield Flow(pod, database, 5432, "PostgreSQL")
+
+    def _of_the_pools(self) -> Iterator[Flow]:
+        operator = self.pods["kotatsu-operator"]
+        activator = self.pods["kotatsu-activator"]
+        yield Flow(operator, activator, 8080, "what it holds")
+        for pool in self.pet.of("WarmPool"):
+            target = self.pods[pool["spec"]["targetRef"]["name"]]
+            yield Flow(operator, target, 8080, "requests in flight")
+            yield Flow(activator, target, 8080, "what it passes on")
+            yield Flow(STRANGER, activator, POOL_PORT, "a client of a sleeping pool")
+
+    def _from_the_outside(self) -> Iterator[Flow]:
+        front = ["gateway"] if "gateway" in self.pods else ["auth", "feed", "voice"]
+        for name in set(front) & self.pods.keys():
+            for client in (STRANGER, NEIGHBOUR, BALANCER):
+                yield Flow(client, self.pods[name], 8080, "a client")
+        for name, pod in self.pods.items():
+            scraped = annotations(self.template(name)).get("prometheus.io/port")
+            if scraped:
+                yield Flow(PROMETHEUS, pod, int(scraped), "its metrics")
+
+
+def _labels(template: Object, owner: Object) -> dict[str, str]:
+    labels = dict(template["metadata"]["labels"])
+    if owner["apiVersion"].startswith("serving.knative.dev"):
+        labels["serving.knative.dev/service"] = owner["metadata"]["name"]
+    return labels
+
+
+WITH_POLICIES = [p for p in sorted(PET.glob("*.yaml")) if p.stem not in ("ingress", "knative")]
+
+
+@pytest.mark.parametrize("pet", WITH_POLICIES, ids=lambda path: path.stem)
+def test_what_must_be_connected_is(pet: Path) -> None:
+    it = Installed(pet)
+    flows = list(it.needed())
+    blocked = [
+        str(f) for f in flows if not it.policies.passes(f.source, f.target, f.port, f.protocol)
+    ]
+    assert len(flows) > 30
+    assert blocked == []
+
+
+@pytest.mark.parametrize("pet", [*WITH_POLICIES, PET / "knative.yaml"], ids=lambda path: path.stem)
+def test_every_pod_is_denied_by_default_in_both_directions(pet: Path) -> None:
+    it = Installed(pet)
+    for pod in it.pods.values():
+        for direction in ("Ingress", "Egress"):
+            assert len(it.policies.selecting(pod, direction)) == 1, f"{pod.name} {direction}"
+
+
+def test_without_policies_everything_passes() -> None:
+    it = Installed(PET / "ingress.yaml", PLATFORM / "small.yaml")
+    assert it.all.of("NetworkPolicy") == []
+
+
+def forbidden() -> Iterator[tuple[Path | None, str, Peer | str, int]]:
+    """(values, from, to, port): connections that nobody needs."""
+    demo, postgres = PET / "demo.yaml", PET / "postgres-httproute.yaml"
+    for name in ("auth", "feed", "voice", "gateway", "kotatsu-operator", "kotatsu-activator"):
+        yield None, name, METADATA, 80
+        yield None, name, GITHUB, 80
+        yield None, name, GITHUB, 22
+        yield None, name, STRANGER, 8080
+        yield None, name, STRANGER, 10250
+    for name in ("auth", "feed", "voice", "gateway"):
+        yield None, name, API_SERVER[0], 6443
+        yield None, name, NEIGHBOUR, 8080
+        yield None, name, DATABASES[0], 5432
+        yield None, name, "kotatsu-operator", 8080
+        yield None, name, "kotatsu-operator", 8081
+    for name in ("voice", "gateway"):
+        yield None, name, GITHUB, 443
+    for name in ("auth", "feed"):
+        yield demo, name, GITHUB, 443  # the stub plays GitHub
+    for source, target in (
+        ("auth", "feed"), ("auth", "voice"), ("voice", "feed"), ("feed", "voice"),
+        ("auth", "gateway"), ("feed", "gateway"), ("voice", "gateway"),
+    ):  # fmt: skip
+        yield demo, source, target, 8080
+    for name in ("auth", "voice"):
+        yield postgres, name, DATABASES[0], 5432
+    for target, port in ((DNS, 53), (GITHUB, 443), ("auth", 8080), (NEIGHBOUR, 8080)):
+        yield demo, "github-stub", target, port
+    for name in ("kotatsu-crds", "kotatsu-uninstall"):
+        yield None, name, "kotatsu-operator", 8080
+        yield None, name, "feed", 8080
+        yield None, name, NEIGHBOUR, 8080
+
+
+@pytest.mark.parametrize(("pet", "source", "target", "port"), list(forbidden()), ids=str)
+def test_what_nobody_needs_is_not(
+    pet: Path | None, source: str, target: Peer | str, port: int
+) -> None:
+    it = Installed(pet)
+    end = it.pods[target] if isinstance(target, str) else target
+    for protocol in ("TCP", "UDP"):
+        assert not it.policies.passes(it.pods[source], end, port, protocol)
+
+
+@pytest.mark.parametrize(
+    ("target", "port"),
+    [
+        ("kotatsu-operator", 8081),  # the console has no login
+        ("kotatsu-operator", 443),
+        ("kotatsu-activator", 443),
+        ("kotatsu-crds", 8080),
+        ("kotatsu-uninstall", 8080),
+        ("gateway", 8081),  # for the kubelet
+        ("auth", 22),
+        ("feed", 5432),
+        ("voice", 1),
+    ],
+)
+def test_nobody_gets_in_anywhere_else(target: str, port: int) -> None:
+    it = Installed(None)
+    for source in (STRANGER, NEIGHBOUR, PROMETHEUS, BALANCER):
+        assert not it.policies.passes(source, it.pods[target], port)
+
+
+def test_the_operator_asks_pods_of_the_namespaces_it_keeps_and_of_no_other() -> None:
+    it = Installed(None, PLATFORM / "many-namespaces.yaml")
+    operator = it.pods["kotatsu-operator"]
+    kept = Peer("kept", "team-b", {"app": "web"})
+    assert it.policies.passes(operator, kept, 9000)
+    assert not it.policies.passes(operator, NEIGHBOUR, 9000)
+
+
+def test_an_activator_connects_to_pods_of_its_own_namespace_alone() -> None:
+    it = Installed(None, PLATFORM / "many-namespaces.yaml")
+    activator = it.pods["kotatsu-activator"]
+    here = Peer("kept", activator.namespace, {"app": "web"})
+    assert it.policies.passes(activator, here, 9000)
+    assert not it.policies.passes(activator, Peer("kept", "team-b", {"app": "web"}), 9000)
+
+
+def test_the_console_is_for_those_who_are_named() -> None:
+    peer = "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=ingress"
+    platform = render("kotatsu", None, f"--set=networkPolicy.consoleFrom[0].{peer}")
+    policies = Policies(platform.of("NetworkPolicy"))
+    [template] = [t for o, t in platform.pods() if o["metadata"]["name"] == "kotatsu-operator"]
+    operator = Peer("operator", NAMESPACE, template["metadata"]["labels"])
+    controller = Peer("controller", "ingress", {})
+    assert policies.passes(controller, operator, 8081)
+    assert not policies.passes(STRANGER, operator, 8081)
+    off = render(
+        "kotatsu", None, f"--set=networkPolicy.consoleFrom[0].{peer},console.enabled=false"
+    )
+    assert "8081" not in str(off.objects)
+
+
+def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:
+    it = Installed(None, PLATFORM / "production.yaml")
+    operator = it.pods["kotatsu-operator"]
+    assert it.policies.passes(operator, Peer("API server", ip="10.1.2.3"), 6443)
+    assert not it.policies.passes(operator, API_SERVER[0], 6443)
+
+
+def test_on_knative_services_reach_each_other_through_its_ingress() -> None:
+    it = Installed(PET / "knative.yaml")
+    ingress = Peer("Kourier", "kourier-system", {"app": "3scale-kourier-gateway"})
+    activator = Peer("Knative's activator", "knative-serving", {"app": "activator"})
+    for name in ("gateway", "feed", "voice"):
+        assert it.policies.passes(it.pods[name], ingress, 8081)
+    for port in (8012, 8013, 8022, 9090):
+        assert it.policies.passes(activator, it.pods["voice"], port)
+    assert not it.policies.passes(it.pods["auth"], ingress, 8081)
+
+
+def test_an_engine_of_voicevox_is_reached_here_or_where_a_rule_leads() -> None:
+    it = Installed(PET / "postgres-httproute.yaml")
+    engines = Peer("engine", "engines", {"app": "voicevox"})
+    assert it.policies.passes(it.pods["voice"], NEIGHBOUR, 50021)
+    assert it.policies.passes(it.pods["voice"], engines, 50021)
+    assert not it.policies.passes(it.pods["voice"], STRANGER, 50021)
+
+
+# --- the evaluator itself ---
+
+
+def test_the_evaluator_knows_the_apis_rules() -> None:
+    pod = Peer("pod", "a", {"app": "x"})
+    other = Peer("other", "b", {"app": "y"}, ip="10.0.0.9")
+
+    def policy(**spec: object) -> Object:
+        return {"metadata": {"namespace": "a"}, "spec": {"podSelector": {}, **spec}}
+
+    def let(*rules: Object, port: int = 80) -> bool:
+        policies = Policies([policy(policyTypes=["Egress"], egress=list(rules))])
+        return policies.passes(pod, other, port)
+
+    everyone = {"namespaceSelector": {}}
+    assert Policies([]).passes(pod, other, 80)
+    assert not let()
+    assert let({})
+    assert let({"to": [everyone]})
+    assert not let({"to": [{"podSelector": {}}]}), "a pod selector alone means the same namespace"
+    assert not let({"to": [everyone | {"podSelector": {"matchLabels": {"app": "z"}}}]})
+    assert let({"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]})
+    assert not let({"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/24"]}}]})
+    assert let({"ports": [{"port": 1, "endPort": 80}]})
+    assert not let({"ports": [{"port": 1, "endPort": 79}]})
+    assert not let({"ports": [{"protocol": "UDP", "port": 80}]})
+    both = Policies([policy(policyTypes=["Ingress"], ingress=[{"ports": [{"port": 80}]}])])
+    assert both.passes(other, pod, 80)
+    assert not both.passes(other, pod, 81)
+    assert both.passes(pod, other, 81), "egress is not its matter"

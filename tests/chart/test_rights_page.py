@@ -1,0 +1,64 @@
+"""docs/rights.md lists every rule of every Role, with the reason that the chart gives above it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from chart.kit import CHARTS, ROOT, Object, render
+
+PAGE = (ROOT / "docs/rights.md").read_text()
+TEMPLATES = sorted((CHARTS / "kotatsu/templates").glob("*.yaml"))
+ROLES = [
+    ("Role", "kotatsu-operator"),
+    ("Role", "kotatsu-operator-leader"),
+    ("Role", "kotatsu-activator"),
+    ("Role", "kotatsu-uninstall"),
+    ("Role", "kotatsu-uninstall-leader"),
+    ("ClusterRole", "kotatsu-crds-here"),
+]
+
+
+def reasons() -> Iterator[tuple[str, Object, str]]:
+    """Each rule in the templates with the Role it belongs to, and the comment above it."""
+    for template in TEMPLATES:
+        role, lines = "", template.read_text().splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith("  name: "):
+                role = line.removeprefix("  name: ").replace("{{ $name }}", "kotatsu-crds-here")
+            if not line.lstrip().startswith("- {apiGroups:"):
+                assert "apiGroups:" not in line, f"{template.name}: a rule stands on one line"
+                continue
+            above = lines[number - 1].strip()
+            assert above.startswith("# "), f"{template.name}: {line} says no reason"
+            [rule] = yaml.safe_load(line)
+            yield role, rule, above.removeprefix("# ")
+
+
+def row(rule: Object) -> str:
+    """A rule as a line of the page's tables."""
+    names = "".join(f" `{name}`" for name in rule.get("resourceNames", ()))
+    [group] = rule["apiGroups"]
+    whats = [what.partition("/") for what in rule["resources"]]
+    told = ", ".join(w + (f".{group}" if group else "") + slash + sub for w, slash, sub in whats)
+    return f"| {told}{names} | {', '.join(rule['verbs'])} |"
+
+
+@pytest.mark.parametrize(("kind", "name"), ROLES)
+def test_the_page_has_each_rule_with_its_reason(kind: str, name: str) -> None:
+    why = {row(rule): reason for role, rule, reason in reasons() if role == name}
+    rules = render("kotatsu").one(kind, name)["rules"]
+    wanted = [f"{row(rule)} {why[row(rule)]} |" for rule in rules]
+
+    section = PAGE.split(f"## {name.removesuffix('-here')}\n")[1].split("\n## ")[0]
+    found = [line for line in section.splitlines() if re.match(r"\| [^-]", line)][1:]
+
+    assert found == wanted
+
+
+def test_the_chart_has_no_other_roles() -> None:
+    found = [
+        (r["kind"], r["metadata"]["name"]) for r in render("kotatsu").of("Role", "ClusterRole")
+    ]
+    assert sorted(found) == sorted(ROLES)
+    assert render("pet").of("Role", "ClusterRole", "ServiceAccount") == []

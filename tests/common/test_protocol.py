@@ -1,0 +1,199 @@
+"""What one connection may make a service hold, over real sockets."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from kotatsu_common.limits import BodyLimit
+from kotatsu_common.protocol import BoundedProtocol
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Quick(BoundedProtocol):
+    """The same, with less patience."""
+
+    head_seconds = 0.3
+
+
+app = FastAPI()
+app.add_middleware(BodyLimit, limit=1000, seconds=0.3)
+
+
+@app.post("/read")
+async def read(request: Request) -> int:
+    """Read the body."""
+    return len(await request.body())
+
+
+@app.post("/slow")
+async def slow() -> str:
+    """Answer after a head would have had to be there."""
+    await asyncio.sleep(0.6)
+    return "ok"
+
+
+@app.post("/ignore")
+async def ignore() -> str:
+    """Don't."""
+    return "ok"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    config = uvicorn.Config(app, port=0, log_config=None, http=Quick, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+class Peer:
+    """A client that says what it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def say(self, text: str) -> bool:
+        """False when nobody listens any more."""
+        try:
+            self._writer.write(text.encode())
+            await self._writer.drain()
+        except ConnectionError:
+            return False
+        return True
+
+    async def flood(self, text: str, most: int) -> int:
+        """Say it again and again; returns the bytes that were taken before the connection ended."""
+        sent = 0
+        while sent < most and not self._reader.at_eof() and await self.say(text):
+            sent += len(text)
+            await asyncio.sleep(0)
+        return sent
+
+    async def hear(self) -> tuple[int, dict[str, object]]:
+        """Status and body of the answer, after which the connection must have ended."""
+        try:
+            text = (await self._reader.read()).decode()
+        except ConnectionError:
+            return 0, {}
+        if not text:
+            return 0, {}
+        head, _, body = text.partition("\r\n\r\n")
+        return int(head.split()[1]), json.loads(body)
+
+
+@pytest.fixture
+async def peer(port: int) -> AsyncIterator[Peer]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    yield Peer(reader, writer)
+    writer.close()
+
+
+HEAD = "POST /read HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        (HEAD + "X: ", "a" * 1000),
+        (HEAD, "X: y\r\n" * 100),
+        ("GET /", "a" * 1000),
+        (CHUNKED + "1\r\na\r\n0\r\n", "X: y\r\n" * 100),
+        (CHUNKED + "1;", "a" * 1000),
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n", "0" * 1000),
+    ],
+    ids=["a header", "headers", "a path", "trailers", "an extension", "a length"],
+)
+async def test_what_never_ends_is_cut_off(peer: Peer, first: str, rest: str) -> None:
+    assert await peer.say(first)
+    assert await peer.flood(rest, 20 * 2**20) < 5 * 2**20
+    status, problem = await peer.hear()
+    assert status in (0, 400, 431)
+    if status == 431:
+        assert problem["detail"] == "The request's headers are larger than 64 KiB."
+
+
+async def test_headers_of_some_kilobytes_are_fine(port: int) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        for _ in range(3):  # on one connection
+            headers = {f"x-{i}": "y" * 1000 for i in range(50)}
+            answer = await http.post("/read", headers=headers, content=b"x" * 1000)
+            assert answer.json() == 1000
+
+
+@pytest.mark.parametrize("said", ["", "POST /re", HEAD + "X: y\r\n"])
+async def test_a_request_that_does_not_come_is_408(peer: Peer, said: str) -> None:
+    await peer.say(said)
+    status, problem = await peer.hear()
+    assert (status, problem["title"]) == (408, "Too slow")
+
+
+async def test_a_second_request_that_does_not_come_is_408_too(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPOST /ig")
+    text = (await reader.read()).decode()
+    assert text.count("HTTP/1.1") == 2
+    assert "HTTP/1.1 408" in text
+    writer.close()
+
+
+async def test_a_second_request_that_does_not_come_cuts_off_no_answer(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPOST /ig")
+    text = (await reader.read()).decode()
+    assert text.startswith("HTTP/1.1 200")
+    assert "HTTP/1.1 408" in text
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "begin", [HEAD + "Content-Length: 10\r\n\r\nab", CHUNKED + "5\r\nab"], ids=["length", "chunked"]
+)
+async def test_a_body_that_does_not_come_is_408(port: int, begin: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(begin.encode())
+    assert b" 408 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_body_that_grows_is_cut_off_though_nobody_reads_it(port: int) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        assert (await http.post("/read", content=endless())).status_code == 413
+        assert (await http.post("/ignore", content=endless())).status_code == 200
+
+
+async def test_the_time_of_a_body_is_not_the_time_of_its_answer() -> None:
+    """Waiting for a client to go takes as long as the answer does."""
+    heard: list[str] = []
+
+    async def slow(scope: object, receive: Callable[..., object], send: object) -> None:
+        heard.append((await receive())["type"])  # type: ignore[misc, index]
+        heard.append((await receive())["type"])  # type: ignore[misc, index]
+
+    messages = [{"type": "http.request", "body": b"x"}]
+
+    async def receive() -> dict[str, object]:
+        if messages:
+            return messages.pop()  # type: ignore[return-value]
+        await asyncio.sleep(0.1)
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "headers": []}
+    await BodyLimit(slow, limit=10, seconds=0.01)(scope, receive, None)  # type: ignore[arg-type]
+    assert heard == ["http.request", "http.disconnect"]

@@ -1,0 +1,468 @@
+"""The rights of the chart's accounts: each is used, no other is there, and none leads elsewhere.
+
+On a control plane without a node (tools/node): the programs are processes here, the pods pretended.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from e2e import knative, rights
+from e2e.kit import Kubectl, Object, eventually, pool, stamp
+from e2e.rights import ACCOUNTS, ACTIVATOR, CRDS, HERE, OPERATOR, THERE, UNINSTALL
+from lightkube import AsyncClient, KubeConfig
+from lightkube.types import PatchType
+
+from kotatsu_node import preflight
+from kotatsu_node.binaries import Binaries
+from kotatsu_node.control_plane import ControlPlane, control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.kube import EndpointSlice, WarmPool
+from kotatsu_operator.records import RECORD
+from kotatsu_operator.views import ACTIVATOR_LABELS, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from simulation.kubelet import Kubelet, serve_metrics
+from simulation.run import deployment, service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    layout = Layout.from_environment()
+    if "kubernetes" in Binaries.locate(layout.binaries, preflight.go_version()).missing():
+        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node up` builds one)")
+    with control_plane(layout, rights.USERS) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def kubectl(plane: ControlPlane) -> Kubectl:
+    return rights.install(plane)
+
+
+# --- what they may ---
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_an_account_may_do_what_the_chart_says_and_nothing_else(
+    kubectl: Kubectl, account: str
+) -> None:
+    rendered = rights.chart()
+    for namespace in (HERE, THERE, "default", "kube-system"):
+        anybody = rights.review(kubectl, f"system:serviceaccount:{namespace}:default", namespace)
+        allowed = rights.review(kubectl, account, namespace) - anybody
+        assert allowed == rights.given(rendered, account, namespace), namespace
+
+
+QUICK: Object = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+REVISION = "kn-00001"
+
+NOBODY_MAY = [
+    ("get", "/secrets"),
+    ("list", "/secrets"),
+    ("watch", "/secrets"),
+    ("create", "/pods"),
+    ("delete", "/pods"),
+    ("create", "/pods/exec"),
+    ("create", "/pods/attach"),
+    ("create", "/pods/portforward"),
+    ("get", "/pods/log"),
+    ("patch", "/pods/ephemeralcontainers"),
+    ("create", "apps/deployments"),
+    ("update", "apps/deployments"),
+    ("patch", "apps/deployments"),
+    ("delete", "apps/deployments"),
+    ("update", "apps/statefulsets/scale"),
+    ("create", "batch/jobs"),
+    ("create", "/serviceaccounts/token"),
+    ("impersonate", "/serviceaccounts"),
+    ("impersonate", "/users"),
+    ("create", "rbac.authorization.k8s.io/roles"),
+    ("escalate", "rbac.authorization.k8s.io/roles"),
+    ("bind", "rbac.authorization.k8s.io/roles"),
+    ("create", "rbac.authorization.k8s.io/rolebindings"),
+    ("create", "/services"),
+    ("update", "/services"),
+    ("patch", "/services"),
+    ("create", "networking.k8s.io/networkpolicies"),
+    ("create", "/configmaps"),
+    ("list", "/configmaps"),
+    ("delete", "/configmaps"),
+    ("create", "kotatsu.dev/warmpools"),
+    ("update", "kotatsu.dev/warmpools"),
+    ("patch", "kotatsu.dev/warmpools"),
+    ("delete", "kotatsu.dev/warmpools"),
+    ("list", "/namespaces"),
+    ("get", "/nodes"),
+    ("get", "/nodes/proxy"),
+    ("create", "apiextensions.k8s.io/customresourcedefinitions"),
+    ("delete", "apiextensions.k8s.io/customresourcedefinitions"),
+]
+
+
+def test_nobody_may_do_any_of_these_anywhere(kubectl: Kubectl) -> None:
+    questions = [(v, w, n) for v, w in NOBODY_MAY for n in (HERE, THERE, "default")]
+    for account in ACCOUNTS:
+        answers = rights.may(kubectl, account, questions)
+        allowed = [q for q, yes in zip(questions, answers, strict=True) if yes]
+        assert allowed == [], account
+
+
+def test_an_activator_may_do_nothing_in_another_namespace(kubectl: Kubectl) -> None:
+    questions = [
+        ("list", "/pods", THERE),
+        ("patch", "apps/deployments/scale", THERE),
+        ("create", "discovery.k8s.io/endpointslices", THERE),
+        ("patch", "kotatsu.dev/warmpools/status", THERE),
+    ]
+    assert not any(rights.may(kubectl, ACTIVATOR, questions))
+    at_home = [(verb, what, HERE) for verb, what, _ in questions]
+    assert all(rights.may(kubectl, ACTIVATOR, at_home))
+
+
+# --- what they use ---
+
+
+class World:
+    """What is in the cluster, and what the test does to it."""
+
+    def __init__(
+        self, plane: ControlPlane, kubectl: Kubectl, client: AsyncClient, port: int, logs: Path
+    ) -> None:
+        self.plane, self.kubectl, self.logs = plane, kubectl, logs
+        self.knative = knative.Played(kubectl, "kn")
+        self.pages: list[str] = []
+        self._client: Any = client
+        self.there = Kubectl(THERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
+        self._port = port
+
+    def app(self, kubectl: Kubectl, name: str, replicas: int = 1) -> None:
+        """A Deployment and its Service; the page of its pods is served by the test."""
+        made, in_front = deployment(name, self._port), service(name)
+        made["spec"]["replicas"] = replicas
+        for obj in (made, in_front):
+            obj["metadata"]["namespace"] = kubectl.namespace
+        kubectl.apply(
+            {"apiVersion": "apps/v1", "kind": "Deployment", **made},
+            {"apiVersion": "v1", "kind": "Service", **in_front},
+        )
+
+    def phase(self, name: str) -> str:
+        return str((self.kubectl.get("warmpool", name).get("status") or {}).get("phase"))
+
+    def replicas(self, name: str) -> int:
+        return int(self.kubectl.get("deployment", name)["spec"]["replicas"])
+
+    def least(self) -> int:
+        """minReplicas of the autoscaler."""
+        return int(self.kubectl.get("hpa", "auto")["spec"]["minReplicas"])
+
+    def slices(self, name: str) -> list[Object]:
+        """Those of the activator for a Service."""
+        labels = {SERVICE_LABEL: name, MANAGED_BY_LABEL: MANAGED_BY}
+        return self.kubectl.items("endpointslices", **labels)
+
+    async def merge(self, kind: Any, name: str, patch: Object) -> None:
+        """Edit an object, quicker than kubectl."""
+        await self._client.patch(kind, name, patch, namespace=HERE, patch_type=PatchType.MERGE)
+
+    def asked(self) -> list[rights.Asked]:
+        return rights.asked(self.plane.audit_log)
+
+    def used(self, account: str, right: rights.Right) -> bool:
+        return not rights.unused({right}, [a for a in self.asked() if a.account == account])
+
+
+@pytest.fixture
+async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncIterator[World]:
+    """A cluster in which every pod becomes Ready at once."""
+    crds = knative.crd_files()
+    if isinstance(crds, str):
+        pytest.skip(crds)
+    for file in crds:
+        kubectl("apply", "--server-side", "-f", str(file))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *knative.CRDS)
+    server, port = await serve_metrics()
+    client = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
+    kubelet = asyncio.create_task(Kubelet(client, HERE, 100, 0.1).run())
+    yield World(plane, kubectl, client, port, tmp_path)
+    kubelet.cancel()
+    await asyncio.gather(kubelet, return_exceptions=True)
+    await client.close()
+    server.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def warm(replicas: int) -> Object:
+    until = datetime.now(UTC) + timedelta(minutes=30)
+    return {"mode": "Warm", "replicas": replicas, "until": stamp(until), "by": "test"}
+
+
+@contextlib.contextmanager
+def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An activator's pod, and its process."""
+    port = free_port()
+    container = {"name": "activator", "image": "none"}
+    container |= {"ports": [{"name": "metrics", "containerPort": port}]}
+    world.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "activator-1", "labels": ACTIVATOR_LABELS},
+            "spec": {"containers": [container]},
+        }
+    )
+    uid = world.kubectl.get("pod", "activator-1")["metadata"]["uid"]
+    world.pages.append(f"http://127.0.0.1:{port}/metrics")
+    with rights.process(
+        *(world.plane, ACTIVATOR, "kotatsu-activator"),
+        log=world.logs / "activator.log",
+        namespace=HERE,
+        pod_name="activator-1",
+        pod_uid=uid,
+        pod_ips=address,
+        node_name="node",
+        port=port,
+        drain_timeout=5,
+    ) as child:
+        yield child
+
+
+def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
+    port, console = free_port(), free_port()
+    world.pages += [f"http://127.0.0.1:{console}/{path}" for path in ("", "api/pools")]
+    world.pages.append(f"http://127.0.0.1:{port}/metrics")
+    return rights.process(
+        *(world.plane, OPERATOR, "kotatsu-operator"),
+        log=world.logs / "operator.log",
+        namespaces=f"{HERE},{THERE}",
+        pod_namespace=HERE,
+        pod_name="operator-1",
+        port=port,
+        console_port=console,
+    )
+
+
+async def a_job(world: World, account: str, module: str, *arguments: str, **given: object) -> str:
+    """Run a Job's program to its end; returns what it said."""
+    log = world.logs / f"{module}.log"
+    command = ("python", "-m", f"kotatsu_operator.{module}", *arguments)
+    with rights.process(world.plane, account, *command, log=log, **given) as child:
+        assert await asyncio.to_thread(child.wait, 120) == 0, log.read_text()
+    return log.read_text()
+
+
+async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told(
+    world: World,
+) -> None:
+    address = rights.own_address()
+    if address is None:
+        pytest.skip("this machine has no address but loopback, and EndpointSlices take none")
+    await _replace_the_crd(world)
+    _make_targets(world)
+    _try_to_reach_another_namespace(world)
+    with an_activator(world, address):
+        with an_operator(world):
+            await _sleep_and_wake(world, address)
+            await _keep_the_floor(world)
+            await _sweep_up(world)
+            await _lose_a_race(world)
+            await _give_the_floor_back(world)
+            _see_it_untouched(world)
+            await _keep_the_floor(world)
+            await _read_their_pages(world)
+        await _uninstall(world)
+    _find_no_token(world)
+    requests = world.asked()
+    refused = [a for a in requests if not a.allowed]
+    assert refused == []
+    for account in ACCOUNTS:
+        own = [a for a in requests if a.account == account]
+        rendered = rights.chart()
+        everything = rights.given(rendered, account, HERE) | rights.given(rendered, account, THERE)
+        assert rights.unused(everything, own) == set(), account
+
+
+async def _replace_the_crd(world: World) -> None:
+    folder = world.logs / "crds"
+    folder.mkdir()
+    for name, text in rights.chart().one("ConfigMap", "kotatsu-crds", HERE)["data"].items():
+        (folder / name).write_text(text)
+    assert "is in place" in await a_job(world, CRDS, "crds", str(folder))
+
+
+def _make_targets(world: World) -> None:
+    for name in ("web", "auto", "other"):
+        world.app(world.kubectl, name)
+    world.kubectl.apply(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "auto"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "auto"},
+                "minReplicas": 1,
+                "maxReplicas": 5,
+            },
+        }
+    )
+    world.knative.create()
+    world.knative.route(**{world.knative.add_revision(): 100})
+    world.kubectl.apply(pool("web", **QUICK))
+    # What an edit of somebody's tries to reach from here.
+    world.app(world.there, "victim", replicas=0)
+
+
+async def _sleep_and_wake(world: World, address: str) -> None:
+    await eventually("web asleep", lambda: world.phase("web") == "Asleep", within=60)
+    [mine] = await eventually("its slice", lambda: world.slices("web"))
+    port = mine["ports"][0]["port"]
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        answer = await http.get(f"http://{address}:{port}/")
+    assert answer.status_code == 200
+    assert world.replicas("web") == 1
+
+
+async def _keep_the_floor(world: World) -> None:
+    """Of an autoscaler and of a Knative Service."""
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "kn"}
+    world.kubectl.apply(
+        pool("auto", override=warm(2), **QUICK), pool("kn", targetRef=target, override=warm(2))
+    )
+    await eventually("minReplicas follow the floor", lambda: world.least() == 2)
+    await eventually(
+        "min-scale follows the floor", lambda: world.knative.min_scale(REVISION) == "2"
+    )
+
+
+async def _sweep_up(world: World) -> None:
+    """A slice whose activator is gone, which the garbage collector is kept from."""
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "activator-0", "uid": "gone"}
+    slice_ = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "orphan",
+            "labels": {SERVICE_LABEL: "other", MANAGED_BY_LABEL: MANAGED_BY},
+            "ownerReferences": [owner],
+            "finalizers": ["example.com/wait"],
+        },
+        "addressType": "IPv4",
+        "endpoints": [],
+        "ports": [],
+    }
+    world.kubectl.apply(slice_)
+    right = ("discovery.k8s.io", "endpointslices", "orphan", "delete")
+    for account in (OPERATOR, ACTIVATOR):
+        await eventually(f"{account} removes it", lambda a=account: world.used(a, right), within=40)
+    world.kubectl.patch("endpointslice", "orphan", {"metadata": {"finalizers": None}})
+
+
+async def _lose_a_race(world: World) -> None:
+    """Somebody edits its slice all the time, while it has to write it: it reads it again."""
+    right = ("discovery.k8s.io", "endpointslices", "", "get")
+    [mine] = world.slices("web")
+
+    async def edit_all_the_time() -> None:
+        for number in itertools.count():
+            patch = {"metadata": {"annotations": {"example.com/edited": str(number)}}}
+            await world.merge(EndpointSlice, mine["metadata"]["name"], patch)
+
+    editing = asyncio.create_task(edit_all_the_time())
+    try:
+        for number in range(40):
+            # A new epoch has to be told in the slice.
+            epoch = {"target": "Activator", "epoch": 1_000_000 + number}
+            await world.merge(WarmPool.Status, "web", {"status": {"route": epoch}})
+            await asyncio.sleep(0.3)
+            if world.used(ACTIVATOR, right):
+                return
+        raise AssertionError("it never lost the race")
+    finally:
+        editing.cancel()
+        await asyncio.gather(editing, return_exceptions=True)
+
+
+async def _give_the_floor_back(world: World) -> None:
+    world.kubectl("delete", "warmpool", "auto", "kn")
+    await eventually("minReplicas are given back", lambda: world.least() == 1)
+    await eventually("min-scale is given back", lambda: world.knative.min_scale(REVISION) is None)
+
+
+FOREIGN = f"../../{THERE}/deployments/victim"
+
+
+def _try_to_reach_another_namespace(world: World) -> None:
+    """By a spec, and by the record as anybody who may edit ConfigMaps can."""
+    bad = json.dumps(pool("bad", targetRef={"name": FOREIGN}))
+    assert "spec.targetRef.name" in world.kubectl("apply", "-f", "-", stdin=bad, check=False)
+    entry = {
+        "pool": "x",
+        "target": {"kind": "Deployment", "name": FOREIGN},
+        "onDelete": "Restore",
+        "restoreReplicas": 7,
+    }
+    world.kubectl.patch("configmap", RECORD, {"data": {"edited": json.dumps(entry)}})
+
+
+def _see_it_untouched(world: World) -> None:
+    assert "edited" not in world.kubectl.get("configmap", RECORD)["data"]
+    assert world.there.get("deployment", "victim")["spec"]["replicas"] == 0
+    assert [a for a in world.asked() if a.namespace == THERE and "/scale" in a.right[1]] == []
+
+
+async def _read_their_pages(world: World) -> None:
+    """The metrics of both, and the console."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for url in world.pages:
+            answer = await http.get(url)
+            assert answer.status_code == 200, url
+            (world.logs / f"page-{uuid.uuid4().hex}.log").write_text(answer.text)
+
+
+def _find_no_token(world: World) -> None:
+    """In any of their logs, which are at level debug, and pages."""
+    said = {log.name: log.read_text() for log in world.logs.glob("*.log")}
+    assert len(said) >= 8
+    assert any("debug" in text for text in said.values())
+    for account in ACCOUNTS:
+        config = json.loads(world.plane.users[account].read_text())
+        token = config["users"][0]["user"]["token"]
+        assert [name for name, text in said.items() if token in text] == [], account
+
+
+async def _uninstall(world: World) -> None:
+    """With one pool asleep, one that was deleted while no operator ran, and one of Knative's."""
+    world.kubectl("delete", "warmpool", "auto")
+    web = {"addresses": ["10.9.9.9"], "conditions": {"ready": True}}
+    world.kubectl.apply(  # as Kubernetes' own controller would, once the pod is there
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "web-native", "labels": {SERVICE_LABEL: "web"}},
+            "addressType": "IPv4",
+            "endpoints": [web],
+            "ports": [{"name": "http", "port": 8080}],
+        }
+    )
+    text = await a_job(
+        world, UNINSTALL, "uninstall", namespaces=f"{HERE},{THERE}", pod_namespace=HERE, timeout=60
+    )
+    assert "done" in text
+    assert world.replicas("web") == 1
+    assert world.least() == 1
+    assert world.knative.min_scale(REVISION) is None
