@@ -289,6 +289,16 @@ async def test_announcements_leave_the_operator_ever_more_room(house):
     assert house.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
 
 
+async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
+    house.see("WarmPool", pool("Draining"))
+    house.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    await house.new_pod(ready=True)
+    waiting = house.hold()
+    await eventually(lambda: house.tickets)
+    house.see("WarmPool", pool("Warm"))
+    assert body(await waiting) == b"voice-1"
+
+
 async def test_an_announcement_that_fails_is_written_again_before_anything_passes(house):
     house.see("WarmPool", pool("Draining"))
     made = await house.new_pod(ready=True)

@@ -67,6 +67,11 @@ class Tickets:
             self.task = asyncio.create_task(self._write())
         return self._wanted
 
+    def changed(self, pool: Pool | None) -> None:
+        """Whoever waits to be announced need not be once the pool is up, or on its way."""
+        if pool is not None and pool.phase in (Phase.WARMING, Phase.WARM):
+            self._written = self._wanted
+
     def covers(self, number: int) -> bool:
         """Whether the announcement of this number, or a later one, has been written."""
         return number <= self._written
@@ -98,7 +103,7 @@ class Tickets:
                 log.warning("%s: cannot announce a request yet: %s", self._name, error)
                 await asyncio.sleep(RETRY_EVERY)
                 continue
-            self._written = number
+            self._written = max(self._written, number)
             self._quiet_until = loop.time() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._on_written()
