@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
+from e2e.soak import Soak
 from pages.kit import browser
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +31,30 @@ __all__ = ["browser"]
 
 ROOT = Path(__file__).parents[2]
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+SOAK = pytest.StashKey[Soak]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the tests that share the time of a soak."""
+    soak = session.config.stash.setdefault(SOAK, Soak())
+    soak.tests_left = sum("soak" in getattr(item, "fixturenames", ()) for item in session.items)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what was repeated, how often, and what was lost."""
+    if table := config.stash.setdefault(SOAK, Soak()).table():
+        terminalreporter.section("faults × repetitions × lost")
+        terminalreporter.line("\n".join(table))
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> Soak:
+    """How often things are repeated, and what has come of it so far."""
+    return request.config.stash[SOAK]
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -142,9 +167,11 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def start_app(kubectl: Kubectl, name: str, **spec: object) -> App:
+async def start_app(
+    kubectl: Kubectl, name: str, *, recorder: str = "http://recorder", **spec: object
+) -> App:
     """Deploy an app with its pool and wait until it is accepted."""
-    kubectl.apply(config_map(), *workload(name), pool(name, **spec))
+    kubectl.apply(config_map(), *workload(name, recorder), pool(name, **spec))
     app = App(name, kubectl)
     await eventually(
         f"{name} accepted",

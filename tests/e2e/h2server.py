@@ -20,17 +20,31 @@ from h2.events import (
 )
 
 Begun = Callable[[dict[str, str]], Awaitable[None]]
+Answer = Callable[[dict[str, str], bytes], Awaitable[bytes]]
 
 
 async def _nothing(_headers: dict[str, str]) -> None:
     pass
 
 
-class H2Server:
-    """Serves connections; `begun` is awaited with the headers of each request."""
+async def _echo(_headers: dict[str, str], body: bytes) -> bytes:
+    return body
 
-    def __init__(self, begun: Begun = _nothing) -> None:
-        self._begun = begun
+
+class H2Server:
+    """Serves connections, on each of them one request after the other.
+
+    `begun` is awaited with the headers of each request, `answer` with its headers and body. Once
+    `is_leaving()`, the next answer of a connection is its last, and says so (GOAWAY).
+    """
+
+    def __init__(
+        self,
+        begun: Begun = _nothing,
+        answer: Answer = _echo,
+        is_leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.begun, self.answer, self.is_leaving = begun, answer, is_leaving
         self._writers: set[asyncio.StreamWriter] = set()
 
     def close(self) -> None:
@@ -43,7 +57,7 @@ class H2Server:
         self._writers.add(writer)
         try:
             with contextlib.suppress(ConnectionError):
-                await _Connection(reader, writer, self._begun).run()
+                await _Connection(reader, writer, self).run()
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -51,14 +65,15 @@ class H2Server:
 
 class _Connection:
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begun: Begun
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: H2Server
     ) -> None:
-        self._reader, self._writer, self._begun = reader, writer, begun
+        self._reader, self._writer, self._server = reader, writer, server
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._headers: dict[int, dict[str, str]] = {}
         self._bodies: dict[int, bytearray] = {}
         self._waiting: dict[int, bytearray] = {}
         """Bytes of answers for which the client has given no room yet."""
+        self._answered = False
 
     async def run(self) -> None:
         self._h2.initiate_connection()
@@ -68,19 +83,25 @@ class _Connection:
                 if isinstance(event, ConnectionTerminated):
                     return
                 await self._on(event)
+            is_last = self._answered and not self._headers and self._server.is_leaving()
+            if is_last:
+                # In one write with the last answer, so that no request can cross it.
+                self._h2.close_connection()
             self._flush()
             await self._writer.drain()
+            if is_last:
+                return
 
     async def _on(self, event: object) -> None:
         if isinstance(event, RequestReceived):
             self._headers[event.stream_id] = dict(event.headers)
             self._bodies[event.stream_id] = bytearray()
-            await self._begun(self._headers[event.stream_id])
+            await self._server.begun(self._headers[event.stream_id])
         elif isinstance(event, DataReceived):
             self._bodies[event.stream_id] += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
-            self._answer(event.stream_id)
+            await self._answer(event.stream_id)
         elif isinstance(event, StreamReset):
             for kept in (self._headers, self._bodies, self._waiting):
                 kept.pop(event.stream_id, None)
@@ -88,10 +109,11 @@ class _Connection:
             for stream in list(self._waiting):
                 self._send(stream)
 
-    def _answer(self, stream: int) -> None:
+    async def _answer(self, stream: int) -> None:
         kind = self._headers[stream].get("content-type", "application/octet-stream")
+        said = await self._server.answer(self._headers[stream], bytes(self._bodies.pop(stream)))
         self._h2.send_headers(stream, [(":status", "200"), ("content-type", kind)])
-        self._waiting[stream] = self._bodies.pop(stream)
+        self._waiting[stream] = bytearray(said)
         self._send(stream)
 
     def _send(self, stream: int) -> None:
@@ -103,6 +125,7 @@ class _Connection:
             self._h2.send_data(stream, bytes(waiting[:room]))
             del waiting[:room]
         del self._waiting[stream]
+        self._answered = True
         if self._headers.pop(stream).get("content-type", "").startswith("application/grpc"):
             self._h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
         else:

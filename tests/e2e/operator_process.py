@@ -2,14 +2,18 @@
 
 KOTATSU_E2E_LAST_WRITE describes the write after which it ends itself with KILL: "phase Draining"
 for a status with that phase, "scale 0" for that number of replicas. KOTATSU_E2E_LEASES is the
-namespace of the Lease, where it is not the one it looks after.
+namespace of the Lease, where it is not the one it looks after. KOTATSU_E2E_CLOCK is a file that
+says by how many seconds its clock is wrong.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -43,13 +47,23 @@ class Doomed(Kube):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def clock() -> datetime:
+    """The time, or what the file says is the time."""
+    file = os.environ.get("KOTATSU_E2E_CLOCK")
+    return datetime.now(UTC) + timedelta(seconds=float(Path(file).read_text()) if file else 0)
+
+
 async def main(namespace: str) -> None:
     """Run until killed."""
     kube = Doomed.connect("e2e-operator")
     assert isinstance(kube, Doomed)
     kube.last_write = os.environ.get("KOTATSU_E2E_LAST_WRITE", "")
     leases = os.environ.get("KOTATSU_E2E_LEASES", namespace)
-    await Operator(kube, [namespace], CollectorRegistry(), lease_namespace=leases).run()
+    operator = Operator(kube, [namespace], CollectorRegistry(), lease_namespace=leases, clock=clock)
+    await operator.run()
 
 
+logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
+for chatty in ("httpx", "httpx2", "httpcore", "kopf"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 asyncio.run(main(sys.argv[1]))

@@ -5,7 +5,8 @@ import json
 
 import httpx
 import pytest
-from e2e.kit import Stream, acted_once, eventually, gather_ok, hits, kill_containers
+from e2e.kit import acted_once, eventually, gather_ok, hits, kill_containers
+from e2e.stream import Stream
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,6 @@ from e2e.kit import (
     config_map,
     gather_ok,
     pool,
-    ten_forced_sleeps,
     workload,
 )
 
@@ -63,17 +62,6 @@ async def test_a_request_that_takes_longer_than_idle_after_is_finished(make_alwa
     await app.send(http, ms=15_000)
     await app.asleep()
     await acted_once(app, recorder)
-
-
-@pytest.mark.timeout(600)
-async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(
-    make_always, recorder
-):
-    app = await make_always(
-        scaling={"idleAfter": "60s", "maxReplicas": 1},
-        drain={"routeSettle": "2s", "timeout": "6s"},
-    )
-    await ten_forced_sleeps(app, recorder)
 
 
 async def test_an_idle_keep_alive_connection_keeps_nobody_awake(make_always):

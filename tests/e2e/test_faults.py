@@ -1,4 +1,4 @@
-"""Everything around a pool breaks, and what is lost is nothing: each test says what it breaks.
+"""Faults that want a moment or an order of their own; test_transitions.py has those that do not.
 
 `KOTATSU_E2E_OUTAGE` is how many seconds the API server is away for (default 16).
 """
@@ -8,9 +8,7 @@ import contextlib
 import json
 import logging
 import os
-import random
 import signal
-import sys
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -20,7 +18,9 @@ import httpx
 import pytest
 import yaml
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import Stream, acted_once, asleep_override, eventually, gather_ok, parse, wall
+from e2e.kit import acted_once, asleep_override, eventually, gather_ok, parse, wall
+from e2e.operators import Operators, killed
+from e2e.stream import Stream
 
 from kotatsu_node import Node
 
@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 log = logging.getLogger(__name__)
 
 OUTAGE = float(os.environ.get("KOTATSU_E2E_OUTAGE", "16"))
-OPERATOR = Path(__file__).with_name("operator_process.py")
 SPEC = {"scaling": {"idleAfter": "60s", "maxReplicas": 2}, "drain": {"routeSettle": "1s"}}
 
 
@@ -46,29 +45,13 @@ def node(on_node):
 @pytest.fixture
 async def start_operator(bare):
     """Start operators as processes: start_operator(last_write="", **environment)."""
-    started = []
+    operators = Operators(bare.namespace)
 
     async def start(last_write="", **environment):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(OPERATOR), bare.namespace),
-            env={**os.environ, "KOTATSU_E2E_LAST_WRITE": last_write, **environment},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        started.append(process)
-        return process
+        return await operators.start(KOTATSU_E2E_LAST_WRITE=last_write, **environment)
 
     yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def killed(process):
-    """kill -9, and wait for the end."""
-    process.kill()
-    await process.wait()
+    await operators.end()
 
 
 async def dies(process, last_write):
@@ -116,54 +99,6 @@ async def test_an_operator_that_dies_after_any_of_its_writes_loses_nothing(bare,
         ask(app)
         await slept(app)
     await nothing_lost(app, stream, bare)
-
-
-async def test_an_operator_killed_at_any_moment_loses_nothing(bare, start_operator):
-    seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    process = await start_operator()
-    app = await new_app(bare, "random")
-    async with Stream(app, clients=2, pause=0.1) as stream:
-        for _ in range(6):
-            await killed(process)
-            ask(app)
-            process = await start_operator()
-            await asyncio.sleep(chance.uniform(1.0, 5.0))
-        ask(app)
-        await slept(app)
-    assert not stream.failures, f"seed {seed}: {stream.failures[:5]}"
-    await nothing_lost(app, stream, bare)
-
-
-async def test_two_operators_at_once_lose_nothing(bare, start_operator):
-    """Each holds a Lease of its own, so both lead. Every write is a compare-and-swap all the same:
-    they disturb each other, and nobody else."""
-    for leases in (bare.namespace, "default"):
-        await start_operator(KOTATSU_E2E_LEASES=leases)
-    app = await new_app(bare, "two")
-    async with Stream(app, clients=2, pause=0.1) as stream:
-        for cycle in range(3):
-            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm")
-            ask(app)
-            await slept(app)
-    assert bare("get", "lease", "-n", "default", "kotatsu-operator", "-o", "name")
-    bare("delete", "lease", "-n", "default", "kotatsu-operator")
-    await nothing_lost(app, stream, bare)
-
-
-async def test_a_clock_that_jumps_an_hour_forth_and_back_loses_nothing(bare, operator_with):
-    offset = timedelta()
-    operator_with(clock=lambda: datetime.now(UTC) + offset)
-    app = await new_app(bare, "clock", scaling={"idleAfter": "10s", "maxReplicas": 2})
-    async with Stream(app, clients=2, pause=0.1) as stream:
-        await eventually("awake", lambda: app.phase() == "Warm")
-        for hours in (1, 0, -1, 0):
-            offset = timedelta(hours=hours)
-            await asyncio.sleep(4)
-        await eventually("awake", lambda: app.phase() == "Warm")
-    await nothing_lost(app, stream, bare)
-    # The right time again: the pool sleeps when it is idle, not an hour later.
-    await app.asleep(within=40)
 
 
 class Proxy:
@@ -311,40 +246,6 @@ def api_is_ready(node):
     return not node.status().checks["api"]
 
 
-async def test_etcd_that_starts_again_loses_nothing(node, make_app, recorder):
-    app = await make_app("etcd", **SPEC)
-    async with Stream(app, clients=2, pause=0.1) as stream:
-        await eventually("awake", lambda: app.phase() == "Warm")
-        ask(app)
-        await asyncio.sleep(1)  # in the middle of a way down
-        await asyncio.to_thread(node.stop, "etcd")
-        await asyncio.sleep(4)
-        await asyncio.to_thread(node.start, "etcd")
-        await eventually("API", lambda: api_is_ready(node), within=60)
-        await slept(app)
-        await eventually("awake", lambda: app.phase() == "Warm")
-    assert not stream.failures, stream.failures[:5]
-    await acted_once(app, recorder)
-
-
-async def test_a_kubelet_that_is_killed_delays_a_wake_and_loses_nothing(
-    node, make_app, recorder, http
-):
-    warm = await make_app("steady", **SPEC)
-    asleep = await make_app("nokubelet", scaling={"idleAfter": "4s"})
-    await asleep.asleep()
-    async with Stream(warm, clients=2, pause=0.1) as stream:
-        await asyncio.to_thread(node.kill, "kubelet")
-        waiting = [asyncio.create_task(asleep.send(http)) for _ in range(5)]
-        await asyncio.sleep(6)
-        assert not any(task.done() for task in waiting)
-        await asyncio.to_thread(node.start, "kubelet")
-        await gather_ok(waiting)
-    assert not stream.failures, stream.failures[:5]
-    await acted_once(warm, recorder)
-    await acted_once(asleep, recorder)
-
-
 async def test_metrics_that_hang_or_never_end_or_tell_nonsense_keep_their_own_pool_awake_only(
     make_app, http, platform, recorder
 ):
@@ -352,7 +253,7 @@ async def test_metrics_that_hang_or_never_end_or_tell_nonsense_keep_their_own_po
         await make_app(
             how,
             scaling={"idleAfter": "3s"},
-            metrics={"port": "http", "path": f"/bad-metrics/{how}"},
+            metrics={"port": "http", "path": f"/metrics/{how}"},
             drain={"routeSettle": "1s"},
         )
         for how in ("hanging", "huge", "lying")

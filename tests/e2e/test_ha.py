@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 from chart.kit import helm
-from e2e.conftest import ROOT, add_recorder, cluster_ip, install_platform, start_app
-from e2e.kit import Stream, acted_once, eventually, parse, wall
+from e2e.conftest import ROOT, add_recorder, install_platform, start_app
+from e2e.kit import eventually, parse, wall
 
 pytestmark = pytest.mark.e2e
 
@@ -203,60 +203,6 @@ async def test_an_operator_that_elects_no_leader_ends_before_two_that_do_begin(m
         assert done.returncode == 0, done.stderr
         found = kubectl.get("deployment", "kotatsu-operator")["spec"]["strategy"]["type"]
         assert found == strategy
-
-
-@pytest.mark.timeout(420)
-async def test_an_uninstall_under_traffic_loses_nothing_and_an_install_adopts(
-    make_namespace, record_property
-):
-    kubectl = make_namespace("leave")
-    install_platform(kubectl)
-    add_recorder(kubectl)
-    recorder = cluster_ip(kubectl, "recorder")
-    busy = await start_app(
-        kubectl, name_of("busy"), scaling={"idleAfter": "60s"}, drain={"routeSettle": "2s"}
-    )
-    quiet = await start_app(
-        kubectl, name_of("quiet"), scaling={"idleAfter": "3s"}, drain={"routeSettle": "2s"}
-    )
-    await quiet.asleep()
-
-    done = None
-    async with Stream(busy) as stream:
-        await eventually("traffic", lambda: stream.done > 20)
-        done = asyncio.create_task(
-            asyncio.to_thread(helm, "uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
-        )
-        await eventually("restored", lambda: quiet.replicas() >= 1, within=90)
-        async with Stream(quiet) as other:  # from the moment it has replicas and no pod yet
-            done = await done
-            await asyncio.sleep(8)
-    assert done.returncode == 0, done.stderr
-    assert not stream.failures, f"{len(stream.failures)} of {stream.done}: {stream.failures[:5]}"
-    assert not other.failures, f"{len(other.failures)} of {other.done}: {other.failures[:5]}"
-    record_property("requests", stream.done + other.done)
-    for app in (busy, quiet):
-        await acted_once(app, recorder)
-        assert app.status()["route"]["target"] == "Native"
-        await eventually("no slice of ours", lambda app=app: not _ours(kubectl, app), within=60)
-    kinds = "deployments,roles,rolebindings,jobs,serviceaccounts,leases,configmaps"
-    left = [o["metadata"]["name"] for o in kubectl.get(kinds)["items"]]
-    assert not [name for name in left if "kotatsu" in name]
-
-    install_platform(kubectl)
-    await eventually("adopted", lambda: quiet.phase() in ("Draining", "Sleeping", "Asleep"), 60)
-    await quiet.asleep()
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
-        await quiet.send(http)
-    await acted_once(quiet, recorder)
-
-
-def _ours(kubectl, app):
-    labels = {
-        "kubernetes.io/service-name": app.name,
-        "endpointslice.kubernetes.io/managed-by": "activator.kotatsu.dev",
-    }
-    return kubectl.items("endpointslices", **labels)
 
 
 def _warm():

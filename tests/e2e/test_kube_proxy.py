@@ -10,7 +10,8 @@ import re
 
 import httpx
 import pytest
-from e2e.kit import Stream, acted_once, asleep_override, eventually, inside
+from e2e.kit import acted_once, asleep_override, eventually
+from e2e.stream import Stream, inside
 
 from kotatsu_node import Node, second
 from kotatsu_node.configuration import PROXY_MODES

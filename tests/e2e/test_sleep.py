@@ -5,19 +5,11 @@ import uuid
 
 import pytest
 from e2e.conftest import cluster_ip, start_app
-from e2e.kit import acted_once, eventually, gather_ok, ten_forced_sleeps
+from e2e.kit import acted_once, asleep_override, eventually, gather_ok
 
 from kotatsu_operator.sleep import SleepStep
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.mark.timeout(600)
-async def test_ten_forced_sleeps_under_a_steady_stream_lose_and_repeat_nothing(make_app, recorder):
-    app = await make_app(
-        "cycles", scaling={"idleAfter": "60s", "maxReplicas": 1}, drain={"routeSettle": "2s"}
-    )
-    await ten_forced_sleeps(app, recorder)
 
 
 class Injector:
@@ -74,6 +66,37 @@ async def test_requests_as_a_phase_begins_are_answered_once(phase, bare, operato
     await app.asleep()
     await eventually("no pod left behind", lambda: not app.pods(), within=60)
     await acted_once(app, cluster_ip(bare, "recorder"))
+
+
+async def test_a_pool_sleeps_when_it_is_told_to_however_many_requests_come(make_app):
+    """A hundred a second, each announced, each a new version of the pool."""
+    app = await make_app(
+        "flood",
+        scaling={"idleAfter": "10m", "maxReplicas": 1},
+        drain={"routeSettle": "1s", "timeout": "3s"},
+    )
+    over, wrong = asyncio.Event(), []
+
+    async def hurry():
+        while not over.is_set():
+            reader, writer = await asyncio.open_connection(app.address, 80)
+            writer.write(b"GET /hits HTTP/1.1\r\nHost: flood\r\nConnection: close\r\n\r\n")
+            said = await reader.read()
+            if not said.startswith(b"HTTP/1.1 200"):
+                wrong.append(said)
+            writer.close()
+
+    async with asyncio.TaskGroup() as hurrying:
+        for _ in range(60):
+            hurrying.create_task(hurry())
+        await eventually("awake", lambda: app.phase() == "Warm")
+        app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
+        await eventually(
+            "slept", lambda: (app.status().get("override") or {}).get("done"), within=90
+        )
+        await eventually("awake", lambda: app.phase() == "Warm", within=90)
+        over.set()
+    assert not wrong
 
 
 async def test_deleting_a_sleeping_pool_gives_its_target_back_and_turns_nobody_away(

@@ -5,11 +5,12 @@ import contextlib
 import json
 import socket
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from unittest.mock import Mock
 
 import pytest
 
-from kotatsu_operator.activator import probe, wake
+from kotatsu_operator.activator import probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from tests.operator.activator.house import House, Pod, pool
@@ -295,6 +296,32 @@ async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhil
     gate.open.release()
     await asyncio.gather(second, third)
     assert len(house.tickets) == 2
+
+
+async def test_announcements_leave_the_operator_ever_more_room(house):
+    """It decides by versions: where requests come faster than it looks, it would never get on."""
+    written, loop = [], asyncio.get_running_loop()
+    house.kube.on("patch_status", lambda *_: written.append(loop.time()))
+    house.see("WarmPool", pool("Draining", epoch=1))
+    await house.new_pod(ready=True)
+    while len(written) < 4:
+        await house.ask()
+    gaps = [later - earlier for earlier, later in pairwise(written)]
+    assert all(gap > least for gap, least in zip(gaps, (0.04, 0.09, 0.19), strict=True)), gaps
+    # Another way down begins with one that waits for nothing.
+    house.see("WarmPool", pool("Draining", epoch=2))
+    await house.ask()
+    assert house.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
+
+
+async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
+    house.see("WarmPool", pool("Draining"))
+    house.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    await house.new_pod(ready=True)
+    waiting = house.hold()
+    await eventually(lambda: house.tickets)
+    house.see("WarmPool", pool("Warm"))
+    assert body(await waiting) == b"voice-1"
 
 
 async def test_an_announcement_that_fails_is_written_again_before_anything_passes(house):

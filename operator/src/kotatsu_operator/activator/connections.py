@@ -177,6 +177,7 @@ class Connections:
         """Pods or the pool have changed."""
         pool = self._view.pools.get(self.name)
         self._is_going = pool is None or pool.is_going_down
+        self._tickets.changed(pool)
         self._backends.refresh()
         self._wake.changed()
         self._held.watch()

@@ -3,6 +3,11 @@
 An announcement changes the pool's version, which makes the operator's step 5 fail. It must be
 written after the request has come, so a write already under way does not count. A pool that is
 fully asleep needs one announcement for everybody.
+
+Each of them also makes the operator begin its look anew. Where requests come faster than it looks,
+it would never get to write that the pool stays, or (when it was told to) that it sleeps. So the
+pause between two announcements grows, until the operator has come through; those who come meanwhile
+share the next one.
 """
 
 import asyncio
@@ -20,6 +25,9 @@ from .view import Pool
 log = logging.getLogger(__name__)
 
 RETRY_EVERY = 0.1
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two announcements on one way down: each time twice as many."""
 
 
 class Tickets:
@@ -40,6 +48,7 @@ class Tickets:
         self._wanted = 0
         self._written = 0
         self._announced_epoch = -1
+        self._pause, self._quiet_until = FIRST_PAUSE, 0.0
         self.task: asyncio.Task[None] | None = None
 
     def want(self, pool: Pool) -> int:
@@ -49,12 +58,19 @@ class Tickets:
             return self._written
         is_first = self._announced_epoch != pool.epoch
         self._announced_epoch = pool.epoch
+        if is_first:
+            self._pause, self._quiet_until = FIRST_PAUSE, 0.0
         for other in pool.wake_with if is_first else ():
             self._wake_other(other)
         self._wanted += 1
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._write())
         return self._wanted
+
+    def changed(self, pool: Pool | None) -> None:
+        """Whoever waits to be announced need not be once the pool is up, or on its way."""
+        if pool is not None and pool.phase in (Phase.WARMING, Phase.WARM):
+            self._written = self._wanted
 
     def covers(self, number: int) -> bool:
         """Whether the announcement of this number, or a later one, has been written."""
@@ -73,7 +89,11 @@ class Tickets:
         await self._kube.patch_status(self._me.namespace, self._name, status)
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._written < self._wanted and self._is_wanted():
+            if (pause := self._quiet_until - loop.time()) > 0:
+                await asyncio.sleep(pause)
+                continue
             number = self._wanted
             try:
                 await self.announce()
@@ -83,7 +103,9 @@ class Tickets:
                 log.warning("%s: cannot announce a request yet: %s", self._name, error)
                 await asyncio.sleep(RETRY_EVERY)
                 continue
-            self._written = number
+            self._written = max(self._written, number)
+            self._quiet_until = loop.time() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._on_written()
         if self._written < self._wanted:
             self._announced_epoch = -1  # nobody waits any more; the next one announces itself

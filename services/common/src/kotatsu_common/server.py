@@ -5,19 +5,25 @@ A pod ends in two steps. Its preStop hook sends SIGUSR1 and waits: the process g
 listening, and what has been accepted is answered.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os
 import signal
 import socket
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
 
 from kotatsu_common.protocol import BoundedProtocol
-from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain
+
+if TYPE_CHECKING:  # a server of another kind of app need not load them: half a second of a start
+    from fastapi import FastAPI
+
+    from kotatsu_common.settings import ServiceSettings
 
 # What a connection that was accepted but has sent nothing yet gets, before it is closed.
 FIRST_REQUEST_SECONDS = 1.0

@@ -1,0 +1,88 @@
+"""Whatever breaks in the middle of a transition: every fault of faults.py, at a random moment.
+
+`make soak` repeats each fifty times (see soak.py), `make test` once.
+"""
+
+import uuid
+
+import pytest
+import pytest_asyncio
+from e2e.arena import SPEC, Arena
+from e2e.conftest import cluster_ip, start_app
+from e2e.faults import FAULTS
+from e2e.operators import Operators
+from e2e.soak import REPEATS
+from e2e.strike import strike
+from e2e.witness import Witness
+from lightkube import AsyncClient
+
+from kotatsu_node import Node
+from kotatsu_operator.kube import Kube
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def arena(on_node, make_namespace, bare, soak, tmp_path_factory):
+    if not on_node:
+        pytest.skip("killing parts of Kubernetes and of pods needs tools/node")
+    client = AsyncClient(field_manager="e2e-arena")
+    scratch = tmp_path_factory.mktemp("arena")
+    operators = Operators(bare.namespace, scratch / "operator.log")
+    clock = scratch / "clock"
+    clock.write_text("0")
+    async with Witness(Kube(client), bare.namespace) as witness:
+        async with soak.turn():
+            arena = Arena(
+                kubectl=bare,
+                client=client,
+                witness=witness,
+                recorder=cluster_ip(bare, "recorder"),
+                operators=operators,
+                node=Node.open(),
+                leases=make_namespace("leases").namespace,
+                clock=clock,
+            )
+            await arena.operate()
+            arena.busy, arena.wide, arena.quiet = [
+                await start_app(
+                    bare,
+                    f"{name}-{uuid.uuid4().hex[:4]}",
+                    recorder=f"http://{arena.recorder}",
+                    **SPEC,
+                    scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
+                )
+                for name, idle_after in (("busy", "60s"), ("wide", "60s"), ("quiet", "4s"))
+            ]
+            await witness.sees(
+                "ledgers", lambda: all("cost" in arena.status(a) for a in arena.apps), 60
+            )
+            for app in arena.apps:
+                arena.audit(app)
+        yield arena
+    await operators.end()
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        pytest.param(fault, times, id=fault.name.replace(" ", "-"))
+        for fault in FAULTS
+        if (times := int(REPEATS * fault.share))
+    ],
+)
+async def test_a_fault_in_the_middle_of_a_transition_loses_only_what_goes_with_it(
+    fault, times, arena, soak
+):
+    wrong = []
+    for chance in soak.chances(fault.name, times):
+        async with soak.turn(alone=fault.alone):
+            outcome = await strike(arena, fault, chance)
+        soak.add(fault.name, outcome)
+        wrong += outcome.wrong
+    assert not wrong, f"KOTATSU_SOAK_SEED={soak.seed}: {wrong}"

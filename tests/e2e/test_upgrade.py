@@ -1,0 +1,223 @@
+"""Upgrade, rollback, uninstall and reinstall under traffic; the CRD on its way to a newer one.
+
+`make test` does it once, with two releases of this checkout; `make soak` comes from an earlier
+commit, several times (see soak.py and previous.py).
+"""
+
+import asyncio
+import contextlib
+import copy
+import json
+import subprocess
+import sys
+import time
+import uuid
+
+import httpx
+import pytest
+import yaml
+from chart.kit import helm
+from e2e.conftest import ROOT, add_recorder, cluster_ip, start_app
+from e2e.ground import Ground
+from e2e.kit import Kubectl, eventually
+from e2e.previous import another_of_this, previous_release, this_release
+from e2e.soak import REPEATS, Outcome
+from e2e.stream import Stream
+from e2e.strike import count
+from e2e.witness import Witness
+from lightkube import AsyncClient
+
+from kotatsu_operator import crds
+from kotatsu_operator.kube import Kube
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
+]
+
+CRD = "warmpools.kotatsu.dev"
+SPEC = {
+    "scaling": {"idleAfter": "60s", "maxReplicas": 1},
+    "drain": {"routeSettle": "1s"},
+    "wake": {"holdTimeout": "120s"},
+}
+
+
+async def on(release, verb, kubectl):
+    """helm install or upgrade to a release, and wait for its pods."""
+    return await run_helm(
+        *(verb, "kotatsu", str(release.chart), "-n", kubectl.namespace, "--wait"),
+        *("--timeout=4m", *(f"--set={setting}" for setting in release.settings)),
+    )
+
+
+async def run_helm(*arguments):
+    """Run helm; what it says when it fails."""
+    done = await asyncio.to_thread(helm, *arguments)
+    return "" if done.returncode == 0 else f"helm {arguments[0]}: {done.stderr.strip()}"
+
+
+async def keep_cycling(ground, app, stopped):
+    """Put a pool to sleep again and again, for its stream to wake; returns how often."""
+    slept = 0
+    while not stopped.is_set():
+        generation = await ground.ask_for_sleep(app)
+        await ground.witness.sees("slept", lambda g=generation: ground.has_slept(app, g), 180)
+        slept += 1
+        await ground.witness.sees("awake", lambda: ground.status(app)["phase"] == "Warm", 180)
+    return slept
+
+
+def crd_revision(kubectl):
+    return crds.revision(kubectl.get("crd", CRD))
+
+
+async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothing(
+    on_node, make_namespace, soak, tmp_path
+):
+    before = another_of_this()
+    if soak.is_long:
+        if not on_node:
+            pytest.skip("building the previous release's image needs tools/node")
+        before = previous_release(tmp_path)
+    row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
+    wrong = []
+    for number, _ in enumerate(soak.chances(row, max(1, REPEATS // 10))):
+        async with soak.turn():
+            kubectl = make_namespace(f"up{number}")
+            outcome = await come_and_go(kubectl, before, this_release())
+            kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+        soak.add(row, outcome)
+        wrong += outcome.wrong
+    assert not wrong, wrong
+
+
+async def come_and_go(kubectl, before, after):
+    """All of it once."""
+    wrong = [await on(before, "install", kubectl)]
+    add_recorder(kubectl)
+    recorder = cluster_ip(kubectl, "recorder")
+    busy, cycling, quiet = [
+        await start_app(
+            kubectl,
+            f"{name}-{uuid.uuid4().hex[:4]}",
+            recorder=f"http://{recorder}",
+            **SPEC | ({"scaling": {"idleAfter": "3s"}} if name == "quiet" else {}),
+        )
+        for name in ("busy", "cycling", "quiet")
+    ]
+    client = AsyncClient(field_manager="e2e-upgrade")
+    async with Witness(Kube(client), kubectl.namespace) as witness:
+        ground = Ground(kubectl, client, witness)
+        await witness.sees("asleep", lambda: not ground.not_asleep(quiet), 60)
+        record = kubectl.get("configmap", "kotatsu-targets")["data"]
+        revision, began = crd_revision(kubectl), time.monotonic()
+        async with Stream(busy, pause=0.1, timeout=180) as stream:
+            async with Stream(cycling, pause=0.1, timeout=180) as woken:
+                stopped = asyncio.Event()
+                cycles = asyncio.create_task(keep_cycling(ground, cycling, stopped))
+                wrong.append(await on(after, "upgrade", kubectl))
+                wrong.append(
+                    await run_helm("rollback", "kotatsu", "1", "-n", kubectl.namespace, "--wait")
+                )
+                wrong.append(await on(after, "upgrade", kubectl))
+                stopped.set()
+                slept = await cycles
+            if not record.items() <= kubectl.get("configmap", "kotatsu-targets")["data"].items():
+                wrong.append("what sleeps was forgotten")
+            if crd_revision(kubectl) < revision:
+                wrong.append("an older CRD was put in place")
+            leaving = asyncio.create_task(
+                run_helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
+            )
+            await witness.sees("restored", lambda: ground.replicas(quiet) >= 1, 90)
+            async with Stream(quiet, pause=0.1, timeout=180) as other:
+                wrong.append(await leaving)
+                await asyncio.sleep(8)
+        wrong += left_behind(kubectl, ground, [busy, quiet])
+        with contextlib.suppress(AssertionError):
+            await witness.sees("no slice", lambda: not our_slices(ground, [busy, quiet]), 60)
+        wrong += [f"slices of ours: {left}"] if (left := our_slices(ground, [busy, quiet])) else []
+        wrong.append(await on(after, "install", kubectl))
+        await witness.sees("adopted", lambda: not ground.not_asleep(quiet), 90)
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            await quiet.send(http)
+    await client.close()
+    streams = (stream, woken, other)
+    failures = [f"{s.app.name}: {f}" for s in streams for f in s.failures]
+    twice, unheard = await count([busy, cycling, quiet], recorder)
+    wrong += [*failures[:5], *(["acted on twice"] if twice else [])]
+    wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
+    return Outcome(
+        transitions=slept,
+        requests=sum(s.done + len(s.failures) for s in streams) + 1,
+        lost=len(failures),
+        twice=twice,
+        converged=round(time.monotonic() - began, 1),
+        wrong=tuple(filter(None, wrong)),
+    )
+
+
+def our_slices(ground, apps):
+    return [s["metadata"]["name"] for app in apps for s in ground.slices(app)]
+
+
+def left_behind(kubectl, ground, apps):
+    """What an uninstall should not have left."""
+    kinds = "deployments,roles,rolebindings,jobs,serviceaccounts,leases,configmaps"
+    names = [o["metadata"]["name"] for o in kubectl.get(kinds)["items"]]
+    found = [f"left behind: {name}" for name in names if "kotatsu" in name]
+    routes = {app.name: app.status()["route"]["target"] for app in apps}
+    return found + [f"{n}: route {r}" for n, r in routes.items() if r != "Native"]
+
+
+async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never_the_reverse(
+    context, tmp_path
+):
+    """Under another group, so that the cluster's own WarmPools have no part in it."""
+    group = f"{uuid.uuid4().hex[:8]}.kotatsu.dev"
+    kubectl = Kubectl("default")
+    newer = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
+    newer["metadata"]["name"] = f"warmpools.{group}"
+    newer["spec"]["group"] = group
+    newer["spec"]["names"].pop("shortNames", None)
+    older = copy.deepcopy(newer)
+    older["metadata"]["annotations"][crds.REVISION] = "1"
+    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["budget"]
+
+    def upgrade_to(crd):
+        (tmp_path / "crd.json").write_text(json.dumps(crd))
+        return subprocess.run(
+            [sys.executable, "-m", "kotatsu_operator.crds", str(tmp_path)],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    pool = {
+        "apiVersion": f"{group}/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {"name": "old"},
+        "spec": {"targetRef": {"name": "old"}, "budget": {"currency": "JPY"}},
+    }
+    kubectl.apply(older)
+    try:
+        kubectl("wait", "--for=condition=Established", f"crd/warmpools.{group}")
+        said = kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(pool), check=False)
+        assert "unknown field" in said
+        kubectl("apply", "--validate=ignore", "-f", "-", stdin=json.dumps(pool))
+
+        assert "(was 1)" in upgrade_to(newer)
+        kept = kubectl.get(f"warmpools.{group}", "old")
+        assert kept["spec"]["targetRef"]["name"] == "old"
+
+        def takes_a_budget():
+            kubectl("apply", "-f", "-", stdin=json.dumps(pool))
+            return "budget" in kubectl.get(f"warmpools.{group}", "old")["spec"]
+
+        await eventually("the new field", takes_a_budget, within=30)
+
+        assert "left as it is" in upgrade_to(older)
+        assert crds.revision(kubectl.get("crd", f"warmpools.{group}")) == crds.revision(newer)
+        assert "budget" in kubectl.get(f"warmpools.{group}", "old")["spec"]
+    finally:
+        kubectl("delete", "crd", f"warmpools.{group}", "--wait=false")
