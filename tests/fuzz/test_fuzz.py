@@ -46,33 +46,16 @@ def checked(target: Target) -> Callable[[Any], None]:
     return check
 
 
-_NEVER_AGAIN = "the pool is never looked at again: it neither sleeps nor warms up"
-UNMENDED = {
-    "remembered": _NEVER_AGAIN,
-    "date_header/year-of-eleven-digits": _NEVER_AGAIN,
-    "date_header/offset-of-twenty-digits": _NEVER_AGAIN,
-}
-"""Targets and inputs that are known to fail, and what that means for people; whoever mends one takes
-it out of here."""
-
-
-def _marks(name: str) -> Any:
-    known = UNMENDED.get(name, UNMENDED.get(name.partition("/")[0]))
-    return () if known is None else pytest.mark.xfail(reason=known, strict=True)
-
-
 @pytest.mark.parametrize(
     "file",
-    [pytest.param(f, id=f"{f.parent.name}/{f.stem}", marks=_marks(f.parent.name)) for f in FILES],
+    [pytest.param(f, id=f"{f.parent.name}/{f.stem}") for f in FILES],
 )
 def test_what_was_found_once_is_not_found_again(file: Path) -> None:
     target = TARGETS[file.parent.name]
     target.check(read(target, file))
 
 
-EACH = pytest.mark.parametrize(
-    "target", [pytest.param(t, id=name, marks=_marks(name)) for name, t in TARGETS.items()]
-)
+EACH = pytest.mark.parametrize("target", [pytest.param(t, id=name) for name, t in TARGETS.items()])
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())

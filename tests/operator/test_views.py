@@ -8,7 +8,8 @@ import pytest
 from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.cost import parse_quantity
-from kotatsu_operator.views import is_ours, key_of, moment, pod_view, selects, slice_view
+from kotatsu_operator.core.edited import instant
+from kotatsu_operator.views import is_ours, key_of, pod_view, selects, slice_view
 from tests.operator.cluster import native_slice, pod, service, warm_pool
 from tests.operator.core.values import t
 
@@ -30,7 +31,7 @@ def test_the_key_of_an_object_is_its_namespace_and_name():
     ],
 )
 def test_times_are_read_as_the_api_writes_them(text, at):
-    assert moment(text) == at
+    assert instant(text) == at
 
 
 # --- selectors ---

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .core.contest import Write
+from .core.edited import instant
 from .kube import Object
-from .views import ACTIVATOR, OPERATOR, moment
+from .views import ACTIVATOR, OPERATOR
 
 _FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
 """Ours, and the HorizontalPodAutoscaler's controller, with which the work is shared."""
@@ -25,7 +26,7 @@ def owners(obj: Object, field: str) -> list[Owner]:
     """The managers that own one field of an object's spec."""
     return [
         Owner(
-            entry.get("manager", ""), entry.get("operation") == "Apply", moment(entry.get("time"))
+            entry.get("manager", ""), entry.get("operation") == "Apply", instant(entry.get("time"))
         )
         for entry in obj["metadata"].get("managedFields") or ()
         if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})

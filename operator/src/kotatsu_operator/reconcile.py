@@ -14,6 +14,7 @@ from .autoscaling import set_minimum
 from .conditions import target_conditions, transitions
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
+from .core.edited import instant
 from .core.ledger import Ledger
 from .core.spec import PoolSpec, RouteMode
 from .core.state import Decision, Demand, Memory, Note, Observation
@@ -34,7 +35,7 @@ from .status import (
     read_memory,
     worth_writing,
 )
-from .views import Key, PodView, moment
+from .views import Key, PodView
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Reconciler:
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
         demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
-        ticket = moment((status.get("demand") or {}).get("at"))
+        ticket = instant((status.get("demand") or {}).get("at"))
         return Observation(
             replicas=replicas,
             ready=sum(p.ready and not p.terminating for p in pods),

@@ -210,11 +210,9 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
     """
     try:
         there = parsedate_to_datetime(date) if date is not None else now
-    except ValueError:
-        return timedelta()
-    if there.tzinfo is None:
-        there = there.replace(tzinfo=UTC)
-    ahead = there - now
+        ahead = (there if there.tzinfo is not None else there.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):
+        return timedelta()  # a year that no clock has, or nothing of the kind
     return ahead if abs(ahead) > _SKEW else timedelta()
 
 

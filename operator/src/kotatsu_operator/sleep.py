@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from .core.edited import instant
 from .core.phases import asleep_after
 from .core.spec import PoolSpec
 from .core.state import Demand, Memory, Phase
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .status import memory_status
-from .views import Key, moment
+from .views import Key
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _changed(pool: Object, memory: Memory, generation: int) -> str:
         return "the spec was edited"
     if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
         return "the phase was changed by somebody else"
-    ticket = moment((status.get("demand") or {}).get("at"))
+    ticket = instant((status.get("demand") or {}).get("at"))
     if ticket is not None and ticket != memory.ticket:
         return "a request was announced"
     return ""

@@ -1,6 +1,6 @@
 """WarmPool.status: the decision's memory written down, and the conditions people read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +11,8 @@ from .core.autoscaler import Original
 from .core.budget import Standing
 from .core.clock_changes import dropped
 from .core.contest import Contest
-from .core.durations import format_duration, parse_duration
+from .core.durations import format_duration
+from .core.edited import amount, choice, instant, lasting
 from .core.ledger import Ledger, Spent
 from .core.spec import Period, PoolSpec
 from .core.state import (
@@ -25,7 +26,6 @@ from .core.state import (
     Tally,
     WarmUp,
 )
-from .views import moment
 
 Status = dict[str, Any]
 
@@ -41,52 +41,60 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     The status is the truth: what only the process knew is dropped when the status has moved to a
     route epoch or phase that this process did not write.
     """
-    if "phase" not in status:
+    phase = choice(Phase, status.get("phase"), None)
+    if phase is None:
         return transient
     route = status.get("route") or {}
     override = status.get("override") or {}
-    opening = status.get("lastOpening") or {}
-    phase, epoch = Phase(status["phase"]), int(route.get("epoch", 0))
+    epoch = int(route.get("epoch", 0))
     same = (phase, epoch) == (transient.phase, transient.epoch)
     unknown_since = transient.unknown_since
     if not same or transient.since is None:
-        unknown_since = moment(status.get("demandUnknownSince"))
+        unknown_since = instant(status.get("demandUnknownSince"))
     demand, template = status.get("demand") or {}, status.get("template") or {}
     return replace(
         transient if same else Memory(last_active=transient.last_active),
         phase=phase,
-        reason=Reason(status.get("reason", Reason.IDLE)),
-        since=moment(status.get("phaseSince")),
-        route=Route(route.get("target", Route.NATIVE)),
+        reason=choice(Reason, status.get("reason"), Reason.IDLE),
+        since=instant(status.get("phaseSince")),
+        route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=epoch,
         unknown_since=unknown_since,
-        last_active=transient.last_active or moment(status.get("lastActive")),
-        warm_ups=tuple(
-            WarmUp(float(w["seconds"]), int(w["replicas"]), w.get("template", ""))
-            for w in status.get("warmUps") or ()
-        ),
-        ticket=moment(demand.get("seen")),
-        ticket_seen=moment(demand.get("seenAt")),
+        last_active=transient.last_active or instant(status.get("lastActive")),
+        warm_ups=tuple(_read_warm_ups(status.get("warmUps") or ())),
+        ticket=instant(demand.get("seen")),
+        ticket_seen=instant(demand.get("seenAt")),
         template=template.get("hash", ""),
         proven=bool(template.get("proven")),
         original=read_original(status),
         contest=_read_contest(status.get("contest") or {}),
         override_key=override.get("key", ""),
-        override_seen=moment(override.get("seenAt")),
+        override_seen=instant(override.get("seenAt")),
         override_done=bool(override.get("done")),
-        opening=None
-        if not opening
-        else Opening(
-            opening["window"],
-            datetime.fromisoformat(opening["at"]),
-            moment(opening.get("readyAt")),
-            bool(opening.get("cold")),
-            int(opening.get("replicas", 0)),
-            bool(opening.get("excused")),
-        ),
-        lead=parse_duration(status.get("lead", "0s")),
-        ahead=parse_duration(status.get("ahead", "0s")),
+        opening=_read_opening(status.get("lastOpening") or {}),
+        lead=lasting(status.get("lead")),
+        ahead=lasting(status.get("ahead")),
         windows=Tally(**{name: int(count) for name, count in _tally(status).items()}),
+    )
+
+
+def _read_warm_ups(written: Sequence[Mapping[str, Any]]) -> Iterator[WarmUp]:
+    for w in written:
+        if "seconds" in w and "replicas" in w:
+            yield WarmUp(float(w["seconds"]), int(w["replicas"]), w.get("template", ""))
+
+
+def _read_opening(written: Mapping[str, Any]) -> Opening | None:
+    at = instant(written.get("at"))
+    if at is None:
+        return None
+    return Opening(
+        written.get("window", ""),
+        at,
+        instant(written.get("readyAt")),
+        bool(written.get("cold")),
+        int(written.get("replicas", 0)),
+        bool(written.get("excused")),
     )
 
 
@@ -97,8 +105,10 @@ def _tally(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_original(status: Mapping[str, Any]) -> Original | None:
     """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
-    hpa = status.get("hpa")
-    return Original(hpa["name"], int(hpa["minReplicas"])) if hpa else None
+    hpa = status.get("hpa") or {}
+    if not hpa.get("name"):
+        return None
+    return Original(hpa["name"], int(hpa.get("minReplicas", 1)))
 
 
 def original_status(original: Original | None) -> Status | None:
@@ -109,11 +119,15 @@ def original_status(original: Original | None) -> Status | None:
 
 
 def _read_contest(raw: Mapping[str, Any]) -> Contest | None:
-    seen_at = moment(raw.get("seenAt"))
-    if seen_at is None:
+    seen_at = instant(raw.get("seenAt"))
+    if seen_at is None or not raw.get("by"):
         return None
     return Contest(
-        raw["by"], moment(raw.get("writtenAt")), seen_at, int(raw["count"]), bool(raw["applied"])
+        raw["by"],
+        instant(raw.get("writtenAt")),
+        seen_at,
+        int(raw.get("count", 1)),
+        bool(raw.get("applied")),
     )
 
 
@@ -132,21 +146,20 @@ def _contest_status(contest: Contest | None) -> Status | None:
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
     """The ledger as the status keeps it."""
     cost = status.get("cost") or {}
-    currency, before = cost.get("currency", ""), cost.get("previous")
+    currency, before = cost.get("currency", ""), cost.get("previous") or {}
+    ended = instant(before.get("periodStart"))
     return Ledger(
         currency=currency,
-        period_start=moment(cost.get("periodStart")),
-        accrued=Decimal(cost.get("accrued", "0")),
-        at=moment(cost.get("at")),
-        period=Period(cost.get("period", Period.MONTH)),
-        period_end=moment(cost.get("periodEnd")),
-        exhausted_at=moment(cost.get("exhaustedAt")),
+        period_start=instant(cost.get("periodStart")),
+        accrued=amount(cost.get("accrued")) or Decimal(0),
+        at=instant(cost.get("at")),
+        period=choice(Period, cost.get("period"), Period.MONTH),
+        period_end=instant(cost.get("periodEnd")),
+        exhausted_at=instant(cost.get("exhaustedAt")),
         previous=None
-        if not before
+        if ended is None
         else Spent(
-            before.get("currency", currency),
-            datetime.fromisoformat(before["periodStart"]),
-            Decimal(before["accrued"]),
+            before.get("currency", currency), ended, amount(before.get("accrued")) or Decimal(0)
         ),
     )
 

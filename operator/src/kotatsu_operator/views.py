@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .core.cost import is_sidecar, pod_requests
+from .core.edited import instant
 from .core.ledger import BilledPod
 from .kube import Object
 
@@ -41,11 +42,6 @@ def scales(autoscaler: Object) -> Key | None:
     if target.get("kind") != "Deployment":
         return None
     return autoscaler["metadata"].get("namespace", ""), target["name"]
-
-
-def moment(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time as the API writes it."""
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
@@ -109,7 +105,7 @@ def pod_view(obj: Object) -> PodView:
             ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
         probe = probe or container.get("readinessProbe")
     over = status.get("phase") in ("Succeeded", "Failed")
-    began = moment(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
+    began = instant(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
     ended = _ended(status) if over else None
     billed = None
     if began is not None and (ended is not None or not over):
@@ -137,7 +133,7 @@ _SAME_MOMENT = timedelta(seconds=1)
 
 def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
     """Whether a pod is Ready or was: it starts not Ready, and a later change came from Ready."""
-    started, changed = moment(status.get("startTime")), moment(ready.get("lastTransitionTime"))
+    started, changed = instant(status.get("startTime")), instant(ready.get("lastTransitionTime"))
     if ready.get("status") == "True":
         return True
     return started is not None and changed is not None and changed - started > _SAME_MOMENT
@@ -146,7 +142,7 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
 def _ended(status: Mapping[str, Any]) -> datetime | None:
     """When the last container of a finished pod ended."""
     states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
-    ends = [moment((state.get("terminated") or {}).get("finishedAt")) for state in states]
+    ends = [instant((state.get("terminated") or {}).get("finishedAt")) for state in states]
     return max((end for end in ends if end is not None), default=None)
 
 

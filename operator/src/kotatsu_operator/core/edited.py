@@ -5,15 +5,18 @@ A CRD's schema lets much through: any text for a phase, and for a date-time the 
 raised would stop at every look, for as long as it stands there.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, TypeVar
 
+from .durations import parse_duration
+
+D = TypeVar("D")
 E = TypeVar("E", bound=Enum)
 
 
-def choice(values: type[E], given: Any, default: E) -> E:
+def choice(values: type[E], given: Any, default: D) -> E | D:
     """The value of an enumeration; the default for any other text."""
     try:
         return values(given)
@@ -28,6 +31,14 @@ def instant(given: Any) -> datetime | None:
         return None if at.tzinfo is None else at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def lasting(given: Any) -> timedelta:
+    """A duration; none at all for what is none."""
+    try:
+        return parse_duration(given)
+    except (TypeError, ValueError):
+        return timedelta()
 
 
 def amount(given: Any) -> Decimal | None:
