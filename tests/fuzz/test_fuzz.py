@@ -52,8 +52,8 @@ UNMENDED = {
     "date_header/year-of-eleven-digits": _NEVER_AGAIN,
     "date_header/offset-of-twenty-digits": _NEVER_AGAIN,
 }
-"""Targets and inputs that are known to fail, and what that means for people; whoever mends one takes
-it out of here."""
+"""Targets and inputs that are known to fail, and what that means for people; whoever mends one
+takes it out of here."""
 
 
 def _marks(name: str) -> Any:
@@ -63,7 +63,11 @@ def _marks(name: str) -> Any:
 
 @pytest.mark.parametrize(
     "file",
-    [pytest.param(f, id=f"{f.parent.name}/{f.stem}", marks=_marks(f.parent.name)) for f in FILES],
+    [
+        pytest.param(file, id=name, marks=_marks(name))
+        for file in FILES
+        for name in [f"{file.parent.name}/{file.stem}"]
+    ],
 )
 def test_what_was_found_once_is_not_found_again(file: Path) -> None:
     target = TARGETS[file.parent.name]
