@@ -30,6 +30,7 @@ ORDER = (
     "splice",
     "punctuality",
     "pools",
+    "listeners",
     "speech",
     "users",
     "authorize",

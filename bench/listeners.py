@@ -1,0 +1,277 @@
+"""One activator with 100, 1,000 and more sleeping pools: what each costs it and the API server."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lightkube import AsyncClient, KubeConfig
+from lightkube.types import PatchType
+
+from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
+from kotatsu_node.errors import NodeError
+from kotatsu_node.layout import Layout
+from kotatsu_operator.kube import EndpointSlice, Pod, Service, WarmPool
+from report import ROOT, Row
+from samples import digits
+from services import free_port
+from simulation.measure import count, cpu_seconds, read_audit, resident_mib
+from topic import again, main, progress, unmeasured
+
+AGAIN = again("listeners")
+NAMESPACE = "default"
+# Of the range for benchmarks (RFC 2544): a slice may name no loopback address.
+ADDRESS = "198.18.0.1"
+USERS = dict.fromkeys(("activator", "editor"), ADMINISTRATORS)
+CRD = ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
+HOW = (
+    "one activator process, a listener and an EndpointSlice for each pool; API server and etcd are"
+    " real and on the same machine"
+)
+MEMORY, PUBLISH, IDLE = (
+    "activator: memory per sleeping pool",
+    "activator: CPU to publish a sleeping pool",
+    "activator: an idle minute, share of a core",
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one activator with a number of pools has shown."""
+
+    pools: int
+    base_mib: float
+    """Its memory without a pool."""
+    mib: float
+    ready_after: float
+    """Seconds from its start until every slice was published."""
+    cpu: float
+    """CPU seconds for that, beyond what its start takes without a pool."""
+    files: int
+    slices: int
+    idle_cpu: float
+    idle_calls: dict[str, int]
+    idle_seconds: float
+
+    @property
+    def kib_each(self) -> float:
+        """KiB a pool."""
+        return 1024 * (self.mib - self.base_mib) / self.pools
+
+
+async def rows(quick: bool) -> list[Row]:
+    """An activator for each number of pools, on a control plane of its own."""
+    sizes, idle = ([50, 200], 10.0) if quick else ([100, 1000, 5000], 60.0)
+    try:
+        with _address():
+            found = [await _measure(size, idle) for size in sizes]
+    except NodeError as error:
+        return [unmeasured(what, HOW, str(error), "", "listeners") for what in (MEMORY, PUBLISH)]
+    return _judged(found)
+
+
+@contextlib.contextmanager
+def _address() -> Iterator[None]:
+    """The address of the activator's pod, on this machine for the block."""
+    command = ["ip", "address"]
+    if os.geteuid() != 0:
+        raise NodeError("only root can give this machine the address that slices need")
+    subprocess.run([*command, "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
+
+
+async def _measure(pools: int, idle: float) -> Seen:
+    with (
+        progress.step(f"{pools} sleeping pools"),
+        control_plane(Layout.from_environment(), USERS) as plane,
+    ):
+        editor: Any = AsyncClient(KubeConfig.from_file(plane.users["editor"]))
+        try:
+            kubectl = [str(plane.kubectl), f"--kubeconfig={plane.admin}"]
+            for verb in (["apply", "--server-side"], ["wait", "--for=condition=Established"]):
+                command = [*kubectl, *verb, "-f", str(CRD)]
+                await asyncio.to_thread(_run, command)
+            uid = await _own_pod(editor)
+            with _activator(plane, uid) as (pid, port):
+                await _until_ready(port)
+                base = resident_mib(pid), cpu_seconds(pid)
+            await _each(pools, lambda n: _make(editor, f"pool-{n:05d}"))
+            with _activator(plane, uid) as (pid, port):
+                return await _watch(plane, editor, pid, port, pools, base, idle)
+        finally:
+            await editor.close()
+
+
+async def _watch(
+    plane: ControlPlane,
+    editor: Any,
+    pid: int,
+    port: int,
+    pools: int,
+    base: tuple[float, float],
+    idle: float,
+) -> Seen:
+    began = time.monotonic()
+    await _until_ready(port)
+    ready_after, cpu = time.monotonic() - began, cpu_seconds(pid) - base[1]
+    await asyncio.sleep(5)
+    at, before = datetime.now(UTC), cpu_seconds(pid)
+    await asyncio.sleep(idle)
+    calls = count(read_audit(plane.audit_log), "activator", at, datetime.now(UTC))
+    spent = cpu_seconds(pid) - before
+    slices = [s async for s in editor.list(EndpointSlice, namespace=NAMESPACE)]
+    return Seen(
+        pools,
+        base[0],
+        resident_mib(pid),
+        ready_after,
+        cpu,
+        len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208
+        sum("kotatsu" in s["metadata"]["name"] for s in slices),
+        spent,
+        dict(calls),
+        idle,
+    )
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+async def _own_pod(editor: Any) -> str:
+    container = {"name": "activator", "image": "none"}
+    obj = {
+        "metadata": {"name": "activator", "namespace": NAMESPACE},
+        "spec": {"nodeName": "nowhere", "containers": [container]},
+    }
+    made = await editor.create(Pod(obj), namespace=NAMESPACE)
+    return str(made["metadata"]["uid"])
+
+
+async def _each(number: int, make: Any) -> None:
+    for start in range(0, number, 50):
+        await asyncio.gather(*(make(n) for n in range(start, min(start + 50, number))))
+
+
+async def _make(editor: Any, name: str) -> None:
+    """A pool that sleeps, with its Service."""
+    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    await editor.create(Service({"metadata": metadata, "spec": spec}), namespace=NAMESPACE)
+    pool = {"metadata": metadata, "spec": {"targetRef": {"name": name}}}
+    await editor.create(WarmPool(pool), namespace=NAMESPACE)
+    accepted = {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Bench",
+        "message": "",
+        "lastTransitionTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    status = {
+        "phase": "Asleep",
+        "route": {"target": "Activator", "epoch": 1},
+        "conditions": [accepted],
+    }
+    merge = PatchType.MERGE
+    patch = {"status": status}
+    await editor.patch(WarmPool.Status, name, patch, namespace=NAMESPACE, patch_type=merge)
+
+
+@contextlib.contextmanager
+def _activator(plane: ControlPlane, uid: str) -> Iterator[tuple[int, int]]:
+    """Run one; yields its process's id and the port of its admin pages."""
+    port = free_port()
+    environment = {
+        "KUBECONFIG": str(plane.users["activator"]),
+        "KOTATSU_NAMESPACE": NAMESPACE,
+        "KOTATSU_POD_NAME": "activator",
+        "KOTATSU_POD_UID": uid,
+        "KOTATSU_POD_IPS": ADDRESS,
+        "KOTATSU_NODE_NAME": "nowhere",
+        "KOTATSU_HOST": "127.0.0.1",
+        "KOTATSU_PORT": str(port),
+        "KOTATSU_DRAIN_TIMEOUT": "1",
+        "KOTATSU_LOG_LEVEL": "warning",
+    }
+    program = Path(sys.executable).with_name("kotatsu-activator")
+    child = subprocess.Popen([program], env=os.environ | environment, stdout=sys.stderr)
+    try:
+        yield child.pid, port
+    finally:
+        child.kill()  # its slices stay, and the next one makes them its own
+        child.wait()
+
+
+async def _until_ready(port: int) -> None:
+    async with asyncio.timeout(900):
+        while True:
+            with contextlib.suppress(OSError):
+                url = f"http://127.0.0.1:{port}/readyz"
+                page = await asyncio.to_thread(urllib.request.urlopen, url, timeout=60)
+                if page.status == 200:
+                    return
+            await asyncio.sleep(0.1)
+
+
+def _judged(found: list[Seen]) -> list[Row]:
+    sizes = " / ".join(f"{seen.pools:,}" for seen in found)
+    few, many = found[0], found[-1]
+
+    def over(values: list[str]) -> str:
+        return " / ".join(values)
+
+    calls = over([f"{sum(s.idle_calls.values())}" for s in found])
+    minute = 100 * many.idle_cpu / many.idle_seconds
+    said = over([f"{s.mib:.0f} MiB, {s.files} files, {s.slices} slices" for s in found])
+    cpu_each = [1000 * s.cpu / s.pools for s in found]
+    published = over([f"{s.ready_after:.1f} s" for s in found])
+    return [
+        Row(
+            f"{MEMORY}, {many.pools:,} ÷ {few.pools:,} pools",
+            f"{HOW}; {few.base_mib:.0f} MiB without a pool; {sizes} pools: {said}",
+            f"{many.kib_each:.1f} KiB",
+            over([f"{s.kib_each:.1f} KiB" for s in found]),
+            len(found),
+            "≤ 1: falls or stays flat",
+            many.kib_each / few.kib_each,
+            many.kib_each <= few.kib_each,
+            AGAIN,
+        ),
+        Row(
+            f"{PUBLISH}, {many.pools:,} ÷ {few.pools:,} pools",
+            f"its start with {sizes} pools; all published after {published}",
+            f"{digits(cpu_each[-1])} ms",
+            over([f"{digits(ms)} ms" for ms in cpu_each]),
+            len(found),
+            "≤ 1: falls or stays flat",
+            cpu_each[-1] / cpu_each[0],
+            cpu_each[-1] <= cpu_each[0],
+            AGAIN,
+        ),
+        Row(
+            IDLE,
+            f"{sizes} pools; API calls meanwhile: {calls} (watches begin anew each half minute)",
+            f"{digits(minute)} %",
+            over([f"{digits(100 * s.idle_cpu / s.idle_seconds)} %" for s in found]),
+            len(found),
+            "",
+            None,
+            None,
+            AGAIN,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main(rows)
