@@ -7,6 +7,7 @@ patterns use, and refuses a pattern with anything else.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,12 @@ class Counter:
         elif kind in (c.MAX_REPEAT, c.MIN_REPEAT):
             least, most, inner = value
             yield from self._repeat(kind, least, int(most), list(inner), at, groups)
+        elif kind is c.POSSESSIVE_REPEAT:  # what it has taken it never gives back
+            least, most, inner = value
+            taken = self._repeat(c.MAX_REPEAT, least, int(most), list(inner), at, groups)
+            yield from itertools.islice(taken, 1)
+        elif kind is c.ATOMIC_GROUP:
+            yield from itertools.islice(self._sequence(list(value), 0, at, groups), 1)
         elif kind is c.GROUPREF:
             start, end = dict(groups)[value]
             same = self._text[start:end]

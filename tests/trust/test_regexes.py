@@ -38,7 +38,7 @@ BOUNDED: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {
     # A visitor's message: LONGEST_MESSAGE.
     ("kotatsu_voice.talk.guard", "_INJECTION"): (
         500,
-        ("無視", "指示", "ignore ", "rules ", "system ", "reveal ", "\n", "</ "),
+        ("無視", "指示", "rules ", "\n"),
     ),
 }
 """Patterns that take more than linear time: the most characters they are given, and what of."""
@@ -77,9 +77,9 @@ ATOMS = (
     *("\nconnection: upgrade", "\nconnection:", "\ncontent-length: 1", "\ncontent-length: 1 "),
     *("GET ", "GET /", "GET / HTTP/1.1\r\n"),
 )
-PREFIXES = ("", "a", "https://", "GET /", "authorization: ", "\nconnection: ")
+PREFIXES = ("", "https://", "authorization: ", "\nconnection: ")
 SUFFIXES = ("", "\x00")
-LENGTH = 48
+LENGTH = 36
 
 
 def steps(pattern: re.Pattern[str] | re.Pattern[bytes], text: str) -> int:
@@ -137,7 +137,15 @@ SIMPLE = st.text("ab 0.?=\n", max_size=30)
 
 @given(SIMPLE)
 def test_the_counter_finds_what_re_finds(text: str) -> None:
-    for pattern in (r"a+b?", r"(a|b)*?0", r"(?<=a)\?[^\s=]+=\S*", r"^\s*b|0$", r"(\w{1,2}?)\1{2,}"):
+    for pattern in (
+        r"a+b?",
+        r"(a|b)*?0",
+        r"(?<=a)\?[^\s=]+=\S*",
+        r"^\s*b|0$",
+        r"(\w{1,2}?)\1{2,}",
+        r"a*+b",
+        r"(?>a|ab)0?",
+    ):
         compiled = re.compile(pattern, re.MULTILINE)
         counter = Counter(compiled, text)
         counter.run()
