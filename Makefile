@@ -65,6 +65,20 @@ test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
 	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
+# The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
+# cluster. What is done stays in build/soak.jsonl, and the next run goes on from there.
+REPEATS ?= 50
+CYCLES  ?= 1000
+MINUTES ?= 180
+SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py
+.PHONY: soak
+soak: venv ## for MINUTES what `make test` does for seconds; prints faults × repetitions × lost
+	$(BIN)/pytest -q -s -m "soak and not e2e and not node"
+	@mkdir -p build
+	KOTATSU_SOAK_REPEATS=$(REPEATS) KOTATSU_SOAK_CYCLES=$(CYCLES) KOTATSU_SOAK_MINUTES=$(MINUTES) \
+	  KOTATSU_SOAK_RECORD=$(CURDIR)/build/soak.jsonl \
+	  tests/e2e/run.sh -o log_cli=true --log-cli-level=INFO --log-disable=httpx --log-disable=httpx2 $(SOAK)
+
 # CONTEXT=name takes a cluster of yours; IMAGE_PREFIX says where it pulls the images from.
 .PHONY: demo
 demo: venv ## install everything on a cluster and watch a pool warm up, speak, sleep and wake

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests that need a real cluster: the throwaway node where this machine can have one, kind where
 # there is one, and otherwise a line that says what was skipped and why. Leaves the cluster as it was.
+# Arguments choose tests and options for pytest; without any, all of them run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$PWD/.venv/bin
@@ -8,7 +9,7 @@ bin=$PWD/.venv/bin
 was_up=0
 "$bin/kotatsu-node" status >/dev/null 2>&1 && was_up=1
 
-if [ "$was_up" = 0 ] && [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ]; then
+if [ "$#" = 0 ] && [ "$was_up" = 0 ] && [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ]; then
   echo "· the life of the node itself"
   "$bin/pytest" -q -m node tests/node
 fi
@@ -31,7 +32,7 @@ fi
 code=0
 # Sockets to pods that a test has killed are closed by the garbage collector, whenever that comes.
 "$bin/pytest" -q -m e2e -W "ignore::ResourceWarning" \
-  -W "ignore::pytest.PytestUnraisableExceptionWarning" tests || code=$?
+  -W "ignore::pytest.PytestUnraisableExceptionWarning" "${@:-tests}" || code=$?
 if [ "$was_up" = 0 ]; then
   "$bin/python" -m kotatsu_demo down
 fi
