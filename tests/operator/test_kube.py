@@ -125,6 +125,30 @@ async def test_a_minimum_is_merged_at_the_version_read(kube, server):
     assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 3}}
 
 
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../theirs/deployments/web", "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "a b"],
+)
+async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
+    """The HTTP client takes dots out of a path: the first would be another namespace's."""
+    for call in (
+        lambda: kube.get(WarmPool, "demo", name),
+        lambda: kube.get_scale("demo", name),
+        lambda: kube.put_scale("demo", name, 1, "7"),
+        lambda: kube.raise_scale("demo", name, "7"),
+        lambda: kube.put_minimum("demo", name, 1, "7"),
+        lambda: kube.patch_status("demo", name, {}),
+        lambda: kube.annotate(KnativeRevision, "demo", name, {}, "7"),
+    ):
+        with pytest.raises(NotFoundError, match="not the name of an object"):
+            await call()
+    await kube.delete(EndpointSlice, "demo", name)
+    assert server.requests == []
+
+
 # --- the status ---
 
 

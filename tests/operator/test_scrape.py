@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -114,19 +115,23 @@ def test_a_time_that_is_none_is_not_believed(seconds, at):
 class Page:
     """A pod's web server with one page, and a view of the pod."""
 
-    def __init__(self, body=b"", status=200, hangs=False, date=None):
+    def __init__(self, body=b"", status=200, hangs=False, date=None, headers=()):
         self.body, self.status, self.hangs = body, status, hangs
-        self.date = b"" if date is None else f"Date: {format_datetime(date, True)}\r\n".encode()
-        self.asked = []
+        told = dict(headers) | ({} if date is None else {"Date": format_datetime(date, True)})
+        self.headers = "".join(f"{name}: {value}\r\n" for name, value in told.items()).encode()
+        self.heads, self.asked = [], []
         self.writers = []
 
     async def answer(self, reader, writer):
         self.writers.append((reader, writer))
         with contextlib.suppress(asyncio.IncompleteReadError):
-            self.asked.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode())
+            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            self.asked.append(self.heads[-1].split(" ")[1])
             if self.hangs:
                 return
-            writer.write(b"HTTP/1.1 %d .\r\n%bConnection: close\r\n\r\n" % (self.status, self.date))
+            writer.write(
+                b"HTTP/1.1 %d .\r\n%bConnection: close\r\n\r\n" % (self.status, self.headers)
+            )
             with contextlib.suppress(ConnectionError):
                 writer.write(self.body)
                 await writer.drain()
@@ -229,6 +234,64 @@ async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, ser
     answer = await scraper.pod(await serve(page), Metrics())
     assert isinstance(answer, Silence)
     assert why in answer.why
+
+
+# --- hostile pages ---
+
+ESCAPES = f'{IN_FLIGHT}{{a="' + '\\"' * 1_000_000 + '"} 0\n'
+"""Takes the parser a minute and a half."""
+LABELS = f"{IN_FLIGHT}{{" + "".join(f'a{i}="",' for i in range(100_000)) + "} 0\n"
+
+
+@pytest.mark.parametrize("page", [ESCAPES, LABELS, f"{IN_FLIGHT} 0\n" * 30_000])
+async def test_a_page_that_would_keep_the_parser_busy_is_none(scraper, serve, monkeypatch, page):
+    given_up = []
+    monkeypatch.setattr(scrape, "text_string_to_metric_families", lambda _: given_up.append(1))
+    view = await serve(Page(page.encode()[: 2 * 2**20]))
+    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+    assert given_up == []
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_packed_page_is_not_unpacked(scraper, serve, layers):
+    body = f"{IN_FLIGHT} 0\n".encode()
+    for _ in range(layers):
+        body = gzip.compress(body)
+    packed = Page(body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
+    silence = await scraper.pod(await serve(packed), Metrics())
+    assert silence.why.startswith("sends a packed page")
+    assert "accept-encoding: identity" in packed.heads[0].lower()
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 25 Nov 2026 00:00:00 +99999999999999999", "never"],
+)
+async def test_a_date_that_can_be_none_is_no_clock(scraper, serve, date):
+    page = Page(f"{IN_FLIGHT} 0\n{LAST} {AT.timestamp()}\n".encode(), headers={"Date": date})
+    assert await scraper.pod(await serve(page), Metrics()) == PodAnswer(0, AT)
+
+
+async def test_a_redirect_is_not_followed(scraper, serve):
+    elsewhere = Page(f"{IN_FLIGHT} 0\n".encode())
+    there = await serve(elsewhere)
+    url = f"http://127.0.0.1:{there.ports['http']}/"
+    page = Page(status=302, headers={"Location": url})
+    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize(
+    "metrics", [Metrics(port="99999"), Metrics(path="/\n"), Metrics(path="/" + "a" * 70_000)]
+)
+async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics):
+    assert isinstance(await scraper.pod(await serve(Page()), metrics), Silence)
+
+
+async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
+    for path in ("//elsewhere/", "/@elsewhere", "/../..", "/?x#y"):
+        page = Page(f"{IN_FLIGHT} 0\n".encode())
+        assert await scraper.pod(await serve(page), Metrics(path=path)) == PodAnswer(0, None)
 
 
 async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):

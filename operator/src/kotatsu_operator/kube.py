@@ -7,6 +7,7 @@ each, and a dict never refuses a field it does not know.
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -88,6 +89,20 @@ class Scale:
     version: str
 
 
+_SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def _segment(name: str) -> str:
+    """A name as a part of a request's path; NotFoundError for one that no object can have.
+
+    Names come from specs, statuses and ConfigMaps that others write, and the HTTP client takes the
+    dots out of `../../other/deployments/web`.
+    """
+    if _SEGMENT.fullmatch(name) is None:
+        raise NotFoundError(f"{name!r} is not the name of an object")
+    return name
+
+
 def version_of(obj: Mapping[str, Any]) -> int:
     """The resourceVersion as a number: the API server's versions only grow."""
     try:
@@ -155,11 +170,14 @@ class Kube:
 
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         """Read one object. Raises NotFoundError."""
-        return cast(Object, await self._call(self._client.get(kind, name, namespace=namespace)))
+        return cast(
+            Object, await self._call(self._client.get(kind, _segment(name), namespace=namespace))
+        )
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
-        found = await self._call(self._client.get(Deployment.Scale, name, namespace=namespace))
+        scale = self._client.get(Deployment.Scale, _segment(name), namespace=namespace)
+        found = await self._call(scale)
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
@@ -235,6 +253,7 @@ class Kube:
 
         Raises ConflictError, NotFoundError.
         """
+        _segment(name)
         body = Deployment.Scale.from_dict(
             {
                 "apiVersion": "autoscaling/v1",
@@ -303,9 +322,11 @@ class Kube:
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; one that is gone already is fine."""
         with contextlib.suppress(NotFoundError):
-            await self._write(lambda: self._client.delete(kind, name, namespace=namespace))
+            there = _segment(name)
+            await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
 
     async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
+        _segment(name)
         return await self._write(
             lambda: self._client.patch(
                 kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE

@@ -24,6 +24,10 @@ ACTIVE = "kotatsu_activator_active"
 LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 _LIMIT = 2 * 2**20
 """A metrics page bigger than this is not read to its end: it is broken or hostile."""
+_LONGEST_LINE = 4096
+_MOST_LINES = 20_000
+"""What is given to the parser, in characters and lines: it takes time with the square of a line's
+length (2 MB of escaped quotes: 88 s), and nothing else happens meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ class Scraper:
         self, pod: PodView, wanted: str, path: str, names: tuple[str, ...]
     ) -> _Page | Silence:
         port = pod.port(wanted)
-        if port is None:
-            return Silence(f"has no port named {wanted}")
+        if port is None or not 0 < port < 2**16:
+            return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
         if not pod.ip:
             return Silence("has no address yet")
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
@@ -189,6 +193,8 @@ class Scraper:
         async with self._http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 raise _UnreadableError(f"answers {response.status}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _UnreadableError("sends a packed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())
             body = b""
             async for chunk in response.content.iter_any():
@@ -201,6 +207,8 @@ class Scraper:
 _SKEW = timedelta(seconds=3)
 """A Date header is cut to the second, kept for another by many servers, and a moment old: a
 difference up to this is none."""
+_NO_CLOCK = timedelta(days=3660)
+"""A clock so far off is none; nothing can be reckoned with it."""
 
 
 def clock_skew(date: str | None, now: datetime) -> timedelta:
@@ -213,7 +221,7 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
         ahead = (there if there.tzinfo is not None else there.replace(tzinfo=UTC)) - now
     except (ValueError, OverflowError):
         return timedelta()  # a year that no clock has, or nothing of the kind
-    return ahead if abs(ahead) > _SKEW else timedelta()
+    return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
 def parse_samples(
@@ -221,9 +229,12 @@ def parse_samples(
 ) -> dict[str, list[tuple[Mapping[str, str], float]]]:
     """The samples of a few metrics out of a page in the Prometheus text format.
 
-    Only lines that begin with one of the names go to the parser: a page may be long.
+    Only lines that begin with one of the names go to the parser: a page may be long. ValueError for
+    a page that would keep it busy.
     """
     lines = [line for line in text.splitlines() if line.startswith(names)]
+    if len(lines) > _MOST_LINES or any(len(line) > _LONGEST_LINE for line in lines):
+        raise ValueError("too long")
     found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for sample in family.samples:
