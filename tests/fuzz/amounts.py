@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.cost import hourly, parse_quantity, parse_table
 from kotatsu_operator.core.spec import SpecError
-from kotatsu_operator.scrape import clock_skew, count_of, instant, parse_samples
+from kotatsu_operator.pages import clock_skew, count_of, parse_samples, unix_time
 
 _DIGITS = st.from_regex(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", fullmatch=True)
 _SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
@@ -68,7 +68,7 @@ def metrics_page(text: str) -> None:
         count = count_of(value)
         assert count is None or count >= 0
         for _, number in value:
-            instant(number)
+            unix_time(number)
 
 
 def date_header(text: str) -> None:

@@ -12,8 +12,9 @@ from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.pacer import Pacer
+from kotatsu_operator.pages import Silence
 from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import Passing, PodAnswer, Silence
+from kotatsu_operator.scrape import Passing, PodAnswer
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
 from kotatsu_operator.views import key_of

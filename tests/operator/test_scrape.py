@@ -5,30 +5,24 @@ import contextlib
 import gzip
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from kotatsu_operator import scrape
+from kotatsu_operator import pages
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.admin import start_admin
 from kotatsu_operator.core.spec import Metrics
-from kotatsu_operator.scrape import (
-    Passing,
-    PodAnswer,
-    Scraper,
-    Silence,
-    clock_skew,
-    count_of,
-    instant,
-    parse_samples,
-)
+from kotatsu_operator.pages import Silence, clock_skew, count_of, parse_samples, unix_time
+from kotatsu_operator.scrape import Passing, PodAnswer, Scraper
 from kotatsu_operator.views import pod_view
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.core.values import examples
 
 pytestmark = pytest.mark.timeout(20)
-
-"""Without the system's certificates, whose loading takes longer than a test."""
 
 IN_FLIGHT = "kotatsu_requests_in_flight"
 LAST = "kotatsu_last_request_timestamp_seconds"
@@ -106,7 +100,7 @@ def test_requests_are_counted_over_all_samples(values, count):
     ids=["seconds", "never", "negative", "milliseconds", "huge", "infinite", "nan"],
 )
 def test_a_time_that_is_none_is_not_believed(seconds, at):
-    assert instant(seconds) == at
+    assert unix_time(seconds) == at
 
 
 # --- asking ---
@@ -246,7 +240,7 @@ LABELS = f"{IN_FLIGHT}{{" + "".join(f'a{i}="",' for i in range(100_000)) + "} 0\
 @pytest.mark.parametrize("page", [ESCAPES, LABELS, f"{IN_FLIGHT} 0\n" * 30_000])
 async def test_a_page_that_would_keep_the_parser_busy_is_none(scraper, serve, monkeypatch, page):
     given_up = []
-    monkeypatch.setattr(scrape, "text_string_to_metric_families", lambda _: given_up.append(1))
+    monkeypatch.setattr(pages, "text_string_to_metric_families", lambda _: given_up.append(1))
     view = await serve(Page(page.encode()[: 2 * 2**20]))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)
     assert given_up == []
@@ -295,13 +289,13 @@ async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
 
 
 async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
-    monkeypatch.setattr(scrape, "TIMEOUT", 0.05)
+    monkeypatch.setattr(pages, "TIMEOUT", 0.05)
     answer = await scraper.pod(await serve(Page(hangs=True)), Metrics())
     assert "does not answer on port" in answer.why
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
-    monkeypatch.setattr(scrape, "TIMEOUT", 0.1)
+    monkeypatch.setattr(pages, "TIMEOUT", 0.1)
     page = Page()
 
     async def drip(reader, writer):
@@ -383,6 +377,34 @@ async def test_what_all_activators_hold_for_a_pool_is_summed(scraper, serve):
     pages = [mine_and_others, held(3), ""]
     views = [await serve(Page(page.encode()), activator_pod) for page in pages]
     assert await scraper.held(views, VOICE) == 5
+
+
+async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothing_else(
+    scraper, serve
+):
+    page = Page((held(2) + held(9, name="feed")).encode())
+    views = [await serve(page, activator_pod)]
+    asked = [scraper.held(views, ("demo", name)) for name in ("voice", "feed", "other") * 10]
+    assert await asyncio.gather(*asked) == [2, 9, 0] * 10
+    (path,) = map(unquote, page.asked)
+    assert path.startswith("/metrics?name[]=kotatsu_activator_held&name[]=")
+
+
+async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
+    registry = CollectorRegistry()
+    told = {
+        "held": lambda: 2,
+        "spliced": lambda: 7,
+        "active": lambda: 3,
+        "last_activity": lambda: 0,
+    }
+    ActivatorMetrics(registry).follow(*VOICE, **told)
+    server = start_admin("127.0.0.1", 0, registry, live=str, ready=str)
+    try:
+        view = pod_view(activator_pod(port=server.server_port))
+        assert await scraper.passing([view], VOICE) == Passing(3, 2, None)
+    finally:
+        server.shutdown()
 
 
 async def test_without_activators_nothing_is_held(scraper):

@@ -24,7 +24,8 @@ from .knative import floor as knative
 from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .pacer import Pacer
-from .scrape import Scraper, Silence
+from .pages import Silence
+from .scrape import Scraper
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
 from .status import (
     Status,

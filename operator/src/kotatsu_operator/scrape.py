@@ -3,31 +3,24 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from math import isfinite
-
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
+from datetime import UTC, datetime
+from functools import partial
 
 from .core.spec import Metrics
+from .pages import Page, Pages, Samples, Silence, count_of, numbers, unix_time
+from .shared import Shared
 from .views import Key, PodView
 
-TIMEOUT = 2.0
-"""Seconds for a page, of which"""
-CONNECT = 1.0
-"""so many for the connection."""
 ACTIVATOR_PORT = "metrics"
 HELD = "kotatsu_activator_held"
 ACTIVE = "kotatsu_activator_active"
 LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
-_LIMIT = 2 * 2**20
-"""A metrics page bigger than this is not read to its end: it is broken or hostile."""
-_LONGEST_LINE = 4096
-_MOST_LINES = 20_000
-"""What is given to the parser, in characters and lines: it takes time with the square of a line's
-length (2 MB of escaped quotes: 88 s), and nothing else happens meanwhile."""
+_ASKED_FOR = (HELD, ACTIVE, LAST_ACTIVITY)
+_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in _ASKED_FOR)
+"""Of all that an activator tells, only what is asked for is made."""
+
+APART = 0.05
+"""Seconds between the beginnings of two questions to one activator."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +29,6 @@ class PodAnswer:
 
     in_flight: int
     last_request: datetime | None
-
-
-@dataclass(frozen=True)
-class Silence:
-    """Why a pod did not say what it is doing, in words that follow its name."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class _Page:
-    """A page that was read: samples by name, and how far ahead of ours its pod's clock is."""
-
-    samples: Mapping[str, list[tuple[Mapping[str, str], float]]]
-    ahead: timedelta
-
-
-class _UnreadableError(Exception):
-    """The page is not one; the message follows the pod's name."""
 
 
 @dataclass(frozen=True)
@@ -70,43 +44,32 @@ class Passing:
     """Which activator did not tell, and why; empty when all did."""
 
 
-class Scraper:
-    """Reads metrics pages, many at once but never more than `parallel`.
+ByPool = Mapping[Key, Mapping[str, Samples]]
+"""Samples by pool and name."""
 
-    With aiohttp, which kopf brings along: a page costs it a twentieth of the CPU that the client of
-    the services takes, and a thousand awake pools are asked fifty times a second.
-    """
+
+_Answer = tuple[Page, ByPool] | Silence
+_Question = Shared[_Answer]
+_MOST_ACTIVATORS = 1000
+
+
+class Scraper:
+    """Asks pods each for itself, and each activator once for all who want to know at a time."""
 
     def __init__(
         self, parallel: int = 64, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._slots = asyncio.Semaphore(parallel)
-        self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._pages = Pages(parallel, clock)
+        self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    @property
-    def _http(self) -> aiohttp.ClientSession:
-        # Made where there is a loop to make it on.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "identity"},
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+        await self._pages.aclose()
 
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
         """Requests in flight in a pod, and when the last one was by our clock."""
         names = (metrics.in_flight, metrics.last_request)
-        page = await self._read(pod, metrics.port, metrics.path, names)
+        page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
             return page
         where = f"its page {metrics.path} on port {metrics.port}"
@@ -115,8 +78,7 @@ class Scraper:
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
             return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
-        last = instant(max(_numbers(page.samples.get(metrics.last_request, ())), default=0.0))
-        return PodAnswer(in_flight, None if last is None else last - page.ahead)
+        return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
 
     async def passing(self, activators: Iterable[PodView], pool: Key) -> Passing:
         """What goes through the activators for a pool whose pods are not asked (route Always).
@@ -139,131 +101,49 @@ class Scraper:
             silent=silent[0] if silent else "",
         )
 
-    async def _passing(self, pod: PodView, pool: Key) -> Passing | Silence:
-        page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD, ACTIVE, LAST_ACTIVITY))
-        if isinstance(page, Silence):
-            return Silence(f"activator {pod.key[1]} {page.why}")
-        counts = [count_of(_of(pool, page.samples.get(name, ()))) for name in (ACTIVE, HELD)]
-        active, held = counts
-        if active is None or held is None:
-            return Silence(f"activator {pod.key[1]} carries infinitely many")
-        last = instant(max(_numbers(_of(pool, page.samples.get(LAST_ACTIVITY, ()))), default=0.0))
-        return Passing(active, held, None if last is None else last - page.ahead)
-
     async def held(self, activators: Iterable[PodView], pool: Key) -> int | Silence:
         """Requests that the activators hold for a pool, all together."""
-        answers = await asyncio.gather(*(self._held_by(pod, pool) for pod in activators))
+        answers = await asyncio.gather(*(self._passing(pod, pool) for pod in activators))
         silent = [a for a in answers if isinstance(a, Silence)]
-        return silent[0] if silent else sum(a for a in answers if not isinstance(a, Silence))
+        return silent[0] if silent else sum(a.held for a in answers if isinstance(a, Passing))
 
-    async def _held_by(self, pod: PodView, pool: Key) -> int | Silence:
-        page = await self._read(pod, ACTIVATOR_PORT, "/metrics", (HELD,))
-        if isinstance(page, Silence):
-            return Silence(f"activator {pod.key[1]} {page.why}")
-        held = count_of(_of(pool, page.samples.get(HELD, ())))
-        return Silence(f"activator {pod.key[1]} holds infinitely many") if held is None else held
+    async def _passing(self, pod: PodView, pool: Key) -> Passing | Silence:
+        said = await self._activator(pod)()
+        if isinstance(said, Silence):
+            return Silence(f"activator {pod.key[1]} {said.why}")
+        page, by_pool = said
+        samples = by_pool.get(pool, {})
+        active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
+        if active is None or held is None:
+            return Silence(f"activator {pod.key[1]} carries infinitely many")
+        return Passing(active, held, _newest(samples.get(LAST_ACTIVITY, ()), page))
 
-    async def _read(
-        self, pod: PodView, wanted: str, path: str, names: tuple[str, ...]
-    ) -> _Page | Silence:
-        port = pod.port(wanted)
-        if port is None or not 0 < port < 2**16:
-            return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
-        if not pod.ip:
-            return Silence("has no address yet")
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        where = f"port {port}"
-        try:
-            async with self._slots:
-                text, ahead = await self._page(f"http://{host}:{port}{path}")
-            return _Page(parse_samples(text, names), ahead)
-        except _UnreadableError as error:
-            return Silence(f"{error} for {path} on {where}")
-        except (TimeoutError, aiohttp.ServerTimeoutError):
-            return Silence(f"does not answer on {where} within {TIMEOUT:g} s")
-        except aiohttp.ClientConnectorError:
-            return Silence(f"refuses connections on {where}")
-        except (aiohttp.ClientError, OSError) as error:
-            return Silence(f"breaks off on {where} ({type(error).__name__})")
-        except ValueError:
-            return Silence(f"answers for {path} on {where} with what is not a metrics page")
+    def _activator(self, pod: PodView) -> _Question:
+        """The question to one activator, which all of its namespace's pools share."""
+        known = self._activators.get(pod.key)
+        if known is not None and known[0] == pod:
+            return known[1]
+        while len(self._activators) >= _MOST_ACTIVATORS:
+            del self._activators[next(iter(self._activators))]  # of long ago
+        question = Shared(partial(self._ask, pod), APART)
+        self._activators[pod.key] = (pod, question)
+        return question
 
-    async def _page(self, url: str) -> tuple[str, timedelta]:
-        limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
-        async with self._http.get(url, timeout=limit, allow_redirects=False) as response:
-            if response.status != HTTPStatus.OK:
-                raise _UnreadableError(f"answers {response.status}")
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise _UnreadableError("sends a packed page")
-            ahead = clock_skew(response.headers.get("date"), self._clock())
-            body = b""
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > _LIMIT:
-                    raise _UnreadableError("sends more than 2 MiB")
-        return body.decode(), ahead
+    async def _ask(self, pod: PodView) -> _Answer:
+        page = await self._pages.read(pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR)
+        return page if isinstance(page, Silence) else (page, _by_pool(page))
 
 
-_SKEW = timedelta(seconds=3)
-"""A Date header is cut to the second, kept for another by many servers, and a moment old: a
-difference up to this is none."""
-_NO_CLOCK = timedelta(days=3660)
-"""A clock so far off is none; nothing can be reckoned with it."""
-
-
-def clock_skew(date: str | None, now: datetime) -> timedelta:
-    """How far the clock behind a Date header is ahead of ours (behind: negative).
-
-    Zero without a header, or when the difference is one that any answer has.
-    """
-    try:
-        there = parsedate_to_datetime(date) if date is not None else now
-        ahead = (there if there.tzinfo is not None else there.replace(tzinfo=UTC)) - now
-    except (ValueError, OverflowError):
-        return timedelta()  # a year that no clock has, or nothing of the kind
-    return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
-
-
-def parse_samples(
-    text: str, names: tuple[str, ...]
-) -> dict[str, list[tuple[Mapping[str, str], float]]]:
-    """The samples of a few metrics out of a page in the Prometheus text format.
-
-    Only lines that begin with one of the names go to the parser: a page may be long. ValueError for
-    a page that would keep it busy.
-    """
-    lines = [line for line in text.splitlines() if line.startswith(names)]
-    if len(lines) > _MOST_LINES or any(len(line) > _LONGEST_LINE for line in lines):
-        raise ValueError("too long")
-    found: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-        for sample in family.samples:
-            if sample.name in names:
-                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+def _by_pool(page: Page) -> ByPool:
+    found: dict[Key, dict[str, Samples]] = {}
+    for name, samples in page.samples.items():
+        for labels, value in samples:
+            pool = (labels.get("namespace", ""), labels.get("name", ""))
+            found.setdefault(pool, {}).setdefault(name, []).append((labels, value))
     return found
 
 
-def _of(
-    pool: Key, samples: Iterable[tuple[Mapping[str, str], float]]
-) -> list[tuple[Mapping[str, str], float]]:
-    return [s for s in samples if (s[0].get("namespace"), s[0].get("name")) == pool]
-
-
-def _numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
-    return [value for _, value in samples if value == value]  # a NaN is not equal to itself
-
-
-def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite or all are NaN."""
-    given = list(samples)
-    numbers = _numbers(given)
-    total = sum(numbers)
-    return max(0, round(total)) if isfinite(total) and (numbers or not given) else None
-
-
-def instant(seconds: float) -> datetime | None:
-    """A Unix time; None when it cannot be one (0, or milliseconds)."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
-    except (OverflowError, OSError, ValueError):
-        return None
+def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> datetime | None:
+    """The latest of some Unix times, by our clock."""
+    last = unix_time(max(numbers(samples), default=0.0))
+    return None if last is None else last - page.ahead
