@@ -405,6 +405,7 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
         assert await scraper.passing([view], VOICE) == Passing(3, 2, None)
     finally:
         server.shutdown()
+        server.server_close()
 
 
 async def test_without_activators_nothing_is_held(scraper):
