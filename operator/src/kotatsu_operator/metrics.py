@@ -20,6 +20,7 @@ class ApiMetrics:
             ("reason",),
             registry=registry,
         )
+        self._errors.labels("unreachable")  # there from the start, so that rates work
 
     def error(self, reason: str) -> None:
         """Count one."""
@@ -50,6 +51,10 @@ class PoolMetrics:
         self.early = gauge(
             "kotatsu_pool_window_ready_early_seconds",
             "How long before the newest opening every replica was Ready; negative when late.",
+        )
+        self.cold = gauge(
+            "kotatsu_pool_cold_opening_timestamp_seconds",
+            "When a window last opened before every replica was Ready.",
         )
         self.requests = gauge("kotatsu_pool_requests", "Requests in flight and held.")
         self.known = gauge(
@@ -119,6 +124,8 @@ class PoolMetrics:
         opening = decision.memory.opening
         if opening is not None and opening.early is not None:
             self.early.labels(*key).set(opening.early.total_seconds())
+        if opening is not None and opening.cold:
+            self.cold.labels(*key).set(opening.at.timestamp())
         self.requests.labels(*key).set(seen.demand.concurrency)
         self.known.labels(*key).set(seen.demand.known)
         self._show_moments(key, seen, decision)

@@ -211,8 +211,8 @@ async def test_a_head_request_is_answered_without_a_body(house):
     writer.write(b"HEAD /healthz HTTP/1.1\r\n\r\n")
     (await house.door.client()).answer(PROBE_OK)
     head = await reader.read()
-    assert head == PROBE_OK.removesuffix(b"asleep\n")
-    assert b"Content-Length: 7\r\n" in head
+    assert head == PROBE_OK.removesuffix(b"# asleep\n")
+    assert b"Content-Length: 9\r\n" in head
 
 
 async def test_an_answer_reaches_a_client_that_is_still_sending(house):

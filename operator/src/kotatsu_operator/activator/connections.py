@@ -11,7 +11,7 @@ from kotatsu_operator.kube import Kube
 from . import answers
 from .backends import Backends
 from .doorway import Doorway
-from .metrics import ActivatorMetrics
+from .metrics import ActivatorMetrics, Reason
 from .slices import Self
 from .splice import Client
 from .tickets import Tickets
@@ -127,7 +127,7 @@ class Connections:
 
     def moved(self, upwards: int, downwards: int) -> None:
         """Bytes have passed."""
-        self._metrics.moved(upwards, downwards)
+        self._metrics.moved(self._me.namespace, self.name, upwards, downwards)
 
     def may_resume(self, client: Client) -> bool:
         """Whether a spliced connection that has been quiet may pass on what its client says now.
@@ -207,7 +207,7 @@ class Connections:
             return 0
         return pool.spent.retry_after(pool.phase, datetime.now(UTC))
 
-    def _refuse(self, client: Client, reason: str, detail: str, retry_after: int) -> None:
+    def _refuse(self, client: Client, reason: Reason, detail: str, retry_after: int) -> None:
         self._held.discard(client)
         self._waiting.discard(client)
         self._metrics.refused(self._me.namespace, self.name, reason)

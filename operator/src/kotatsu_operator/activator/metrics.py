@@ -1,8 +1,12 @@
 """What Prometheus (and the operator) sees of an activator."""
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Reason = Literal["full", "timeout", "budget"]
+Direction = Literal["up", "down"]
 
 _LABELS = ("namespace", "name")
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
@@ -33,7 +37,13 @@ class ActivatorMetrics:
             _LABELS,
             registry=registry,
         )
-        self._wakes = Histogram(
+        self._wakes = Counter(
+            "kotatsu_activator_wakes",
+            "Times the scale was raised from 0; those that got a pod are in the wake duration.",
+            _LABELS,
+            registry=registry,
+        )
+        self._durations = Histogram(
             "kotatsu_activator_wake_duration_seconds",
             "From raising the scale until a pod answers.",
             _LABELS,
@@ -56,10 +66,16 @@ class ActivatorMetrics:
         self._bytes = Counter(
             "kotatsu_activator_splice_bytes",
             "Bytes passed through, by direction (up: to the pods).",
-            ("direction",),
+            (*_LABELS, "direction"),
             registry=registry,
         )
-        self._up, self._down = self._bytes.labels("up"), self._bytes.labels("down")
+
+    def know(self, namespace: str, name: str) -> None:
+        """Begin a pool's counters at 0: whoever counts an increase needs to have seen that."""
+        for metric in (self._held, self._spliced, self._wakes):
+            metric.labels(namespace, name)
+        for reason in get_args(Reason):
+            self._refused.labels(namespace, name, reason)
 
     def follow(
         self,
@@ -68,33 +84,44 @@ class ActivatorMetrics:
         active: Callable[[], float],
         last_activity: Callable[[], float],
     ) -> None:
-        """Ask for a pool's activity at each scrape: it changes by the mere passing of time."""
+        """Begin what a pool has from its first connection on.
+
+        Its activity is asked for at each scrape: it changes by the mere passing of time.
+        """
         self._active.labels(namespace, name).set_function(active)
         self._last_activity.labels(namespace, name).set_function(last_activity)
+        self._durations.labels(namespace, name)
+        self._waits.labels(namespace, name)
+        for direction in get_args(Direction):
+            self._bytes.labels(namespace, name, direction)
 
     def show(self, namespace: str, name: str, held: int, spliced: int) -> None:
         """Show how many connections a pool has here."""
         self._held.labels(namespace, name).set(held)
         self._spliced.labels(namespace, name).set(spliced)
 
+    def raised(self, namespace: str, name: str) -> None:
+        """Count a wake that has begun."""
+        self._wakes.labels(namespace, name).inc()
+
     def woke(self, namespace: str, name: str, seconds: float) -> None:
-        """Count a wake."""
-        self._wakes.labels(namespace, name).observe(seconds)
+        """Count a wake that has got its pod."""
+        self._durations.labels(namespace, name).observe(seconds)
 
     def waited(self, namespace: str, name: str, seconds: float) -> None:
         """Count a connection that has got its pod."""
         self._waits.labels(namespace, name).observe(seconds)
 
-    def refused(self, namespace: str, name: str, reason: str) -> None:
+    def refused(self, namespace: str, name: str, reason: Reason) -> None:
         """Count a connection that was turned away."""
         self._refused.labels(namespace, name, reason).inc()
 
-    def moved(self, upwards: int, downwards: int) -> None:
+    def moved(self, namespace: str, name: str, upwards: int, downwards: int) -> None:
         """Count bytes."""
         if upwards:
-            self._up.inc(upwards)
+            self._bytes.labels(namespace, name, "up").inc(upwards)
         if downwards:
-            self._down.inc(downwards)
+            self._bytes.labels(namespace, name, "down").inc(downwards)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a deleted pool."""
@@ -104,7 +131,9 @@ class ActivatorMetrics:
             self._active,
             self._last_activity,
             self._wakes,
+            self._durations,
             self._waits,
             self._refused,
+            self._bytes,
         ):
             metric.remove_by_labels({"namespace": namespace, "name": name})

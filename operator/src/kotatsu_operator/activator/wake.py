@@ -129,6 +129,7 @@ class Wake:
             log.warning("%s: cannot wake yet, the API server does not answer: %s", self.name, error)
             return False
         log.info("%s: waking for %d requests", self.name, self._waiting())
+        self._metrics.raised(namespace, self.name)
         return True
 
     async def _list_pods(self) -> None:

@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import disable_created_metrics
 
 from kotatsu_common.settings import ServiceSettings
 from kotatsu_common.traffic import Drain
@@ -85,6 +86,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None
     `drain` is needed only for an app that `create_base_app` did not make.
     """
     switch: Drain = app.state.drain if drain is None else drain
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: switch.start())
     config = uvicorn.Config(
