@@ -8,7 +8,7 @@ import httpx
 import pytest
 from e2e.conftest import built, cluster_ip, helm_install, install_platform
 from e2e.kit import App, eventually, gather_ok
-from pages.kit import DEVICES, visiting
+from pages.kit import DEVICES, IN_BROWSER, visiting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -84,6 +84,7 @@ async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(b
     await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
 
 
+@IN_BROWSER
 @pytest.mark.parametrize("device", list(DEVICES))
 async def test_the_page_wakes_the_sleeping_bird_and_is_heard(device, base, pet, browser):
     async with visiting(browser, base, **DEVICES[device]) as visit:

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
-from pages.kit import DESKTOP, Visit, visiting
+import pytest_asyncio
+from pages.kit import DESKTOP, IN_BROWSER, Visit, visiting
 from playwright.async_api import Browser
 from serving import serving
 
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def origin(
         yield address
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def room(visit: Visit) -> Visit:
     """Logged in as the guest."""
     await visit.page.click("#demo")
