@@ -19,7 +19,8 @@ export function put(element, html) {
 /** An amount in a currency. */
 export function money(currency, amount) {
   return new Intl.NumberFormat(locale(), {
-    style: "currency", currency: currency || "XXX", currencyDisplay: "narrowSymbol", maximumSignificantDigits: 4,
+    style: "currency", currency: currency || "XXX", currencyDisplay: "narrowSymbol",
+    maximumSignificantDigits: Math.abs(Number(amount)) < 1 ? 2 : 4,
   }).format(Number(amount));
 }
 
@@ -114,10 +115,16 @@ function spent(pool) {
       <meter value="${share}" low="0.8" high="0.999" optimum="0" aria-label="${escape(w.share)}"></meter>`;
   }
   const more = [
-    cost.forecast && `<small>${escape(w.forecast(money(cost.currency, cost.forecast)))}</small>`,
+    cost.forecast && forecast(cost),
     Number(cost.ratePerHour) > 0 && `<small>${escape(w.perHour(money(cost.currency, cost.ratePerHour)))}</small>`,
   ];
   return [...lines, ...more.filter(Boolean)].join("<br>").replace("</meter><br>", "</meter>");
+}
+
+/** What the period will have cost; in the colour of trouble where that is more than may be spent. */
+function forecast(cost) {
+  const text = escape(words().forecast(money(cost.currency, cost.forecast)));
+  return cost.limit && Number(cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;
 }
 
 function details(pool) {

@@ -61,7 +61,7 @@ const WORDS = {
     overview: "概要", show: "絞り込み", pools: "プール",
     tiles: { awake: "稼働中", requests: "リクエスト", next: "次の予定", money: "今の1時間あたりの費用" },
     awakeOf: (warm, all) => `${warm} / ${all}`, podsReady: (n) => `ReadyなPod ${n}個`,
-    inFlight: (n) => `処理中 ${n}件`, held: (n) => (n ? `起床待ち ${n}件` : "待っている人はいません"),
+    inFlight: (n) => `処理中 ${n}件`, held: (n) => (n ? `起床待ち ${n}件` : "待機なし"),
     perHour: (money) => `1時間あたり ${money}`, spentSoFar: (money) => `今の期間の合計 ${money}`,
     filters: { all: "すべて", awake: "稼働中", asleep: "休止中", attention: "要確認" },
     legend: { window: "ウィンドウが求めるPod", ready: "実際にReadyだったPod", sign: "時間通りに開始（赤：準備前に開始）", wake: "リクエストによる起床", now: "現在", unseen: "監視開始前" },
