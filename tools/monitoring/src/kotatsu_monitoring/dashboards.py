@@ -40,6 +40,11 @@ def _spread(metric: str, by: str = "namespace, name", chosen: str = POOL) -> lis
     ]
 
 
+def _count(metric: str, lasting: str, by: str = "namespace, name") -> str:
+    """How often something has happened; whole numbers, though Prometheus guesses at the edges."""
+    return f"round(sum by ({by}) (increase({metric}{{{POOL}}}[{lasting}])))"
+
+
 def _rate(metric: str, by: str = "") -> str:
     """How fast a counter of a service grows, all its pods together."""
     rate = f"rate({metric}{{{NAMESPACE}}}[$__rate_interval])"
@@ -86,7 +91,12 @@ DEMO_DAY = (
         "Windows that were Ready before they opened (ready), that were not (cold), and those that "
         "became so afterwards (late), in the last day.",
         "short",
-        [Query(f"increase(kotatsu_pool_windows_total{{{POOL}}}[1d])", "{{name}} {{outcome}}")],
+        [
+            Query(
+                _count("kotatsu_pool_windows_total", "1d", "namespace, name, outcome"),
+                "{{name}} {{outcome}}",
+            )
+        ],
         "number",
     ),
     Panel(
@@ -117,13 +127,9 @@ WAKE_PATH = (
         "got a pod. Where the second is smaller, look at the pods.",
         "short",
         [
+            Query(_count("kotatsu_activator_wakes_total", "1h"), "{{name}} begun"),
             Query(
-                f"sum by (namespace, name) (increase(kotatsu_activator_wakes_total{{{POOL}}}[1h]))",
-                "{{name}} begun",
-            ),
-            Query(
-                "sum by (namespace, name) "
-                f"(increase(kotatsu_activator_wake_duration_seconds_count{{{POOL}}}[1h]))",
+                _count("kotatsu_activator_wake_duration_seconds_count", "1h"),
                 "{{name}} with a pod",
             ),
         ],
@@ -160,8 +166,11 @@ WAKE_PATH = (
         "short",
         [
             Query(
-                "sum by (namespace, name, reason) "
-                f"(increase(kotatsu_activator_refused_total{{{POOL}}}[$__rate_interval]))",
+                _count(
+                    "kotatsu_activator_refused_total",
+                    "$__rate_interval",
+                    "namespace, name, reason",
+                ),
                 "{{name}} {{reason}}",
             )
         ],
