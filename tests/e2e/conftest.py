@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
+from e2e.kit import APP_IMAGE, App, Kubectl, config_map, eventually, pool, workload
 from e2e.soak import Soak
 from pages.kit import browser
 from prometheus_client import CollectorRegistry
@@ -128,6 +128,32 @@ def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     return kubectl
 
 
+PET_SERVICES = ("auth", "feed", "voice")
+
+
+@pytest.fixture(scope="session")
+def pet(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace of its own with the platform and the whole pet, GitHub stub included."""
+    kubectl = make_namespace("pet")
+    install_platform(kubectl, "activator.replicas=1")
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s"]
+    for name in (*PET_SERVICES, "gateway", "github-stub"):
+        key = "githubStub" if name == "github-stub" else name
+        sets += built(f"{key}.image", name)
+    helm_install(kubectl, "pet", "pet", *sets, wait=False)
+    kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
+    kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
+    return kubectl
+
+
+@pytest.fixture
+async def base(pet: Kubectl) -> str:
+    """The pet's one base URL, with every pool asleep."""
+    for name in PET_SERVICES:
+        await App(name, pet).asleep(within=120)
+    return f"http://{cluster_ip(pet, 'gateway')}"
+
+
 def add_recorder(kubectl: Kubectl) -> None:
     """Start the recorder, which is never pooled."""
     kubectl.apply(config_map(), *workload("recorder", pooled=False))
@@ -168,10 +194,15 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def start_app(
-    kubectl: Kubectl, name: str, *, recorder: str = "http://recorder", **spec: object
+    kubectl: Kubectl,
+    name: str,
+    *,
+    image: str = APP_IMAGE,
+    recorder: str = "http://recorder",
+    **spec: object,
 ) -> App:
     """Deploy an app with its pool and wait until it is accepted."""
-    kubectl.apply(config_map(), *workload(name, recorder), pool(name, **spec))
+    kubectl.apply(config_map(), *workload(name, recorder, image=image), pool(name, **spec))
     app = App(name, kubectl)
     await eventually(
         f"{name} accepted",

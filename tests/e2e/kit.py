@@ -18,6 +18,8 @@ import yaml
 
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
+NO_IMAGE = "localhost/no-such-image:1"
+"""With it a pod never becomes Ready."""
 Object = dict[str, Any]
 
 
@@ -83,12 +85,18 @@ def parse(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def workload(name: str, recorder: str = "http://recorder", *, pooled: bool = True) -> list[Object]:
+def workload(
+    name: str,
+    recorder: str = "http://recorder",
+    *,
+    pooled: bool = True,
+    image: str = APP_IMAGE,
+) -> list[Object]:
     """Deployment and Service of an app; `replicas` is never given for a pooled one."""
     labels = {"app": name}
     container: Object = {
         "name": "app",
-        "image": APP_IMAGE,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/app/app.py"],
         "env": [

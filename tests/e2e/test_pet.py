@@ -6,37 +6,11 @@ import uuid
 
 import httpx
 import pytest
-from e2e.conftest import built, cluster_ip, helm_install, install_platform
+from e2e.conftest import PET_SERVICES, cluster_ip
 from e2e.kit import App, eventually, gather_ok
-from pages.kit import DEVICES, visiting
+from pages.kit import DEVICES, IN_BROWSER, visiting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-SERVICES = ("auth", "feed", "voice")
-IMAGES = (*SERVICES, "gateway", "github-stub")
-
-
-@pytest.fixture(scope="module")
-def pet(make_namespace):
-    """A namespace of its own with the platform and the whole pet, GitHub stub included."""
-    kubectl = make_namespace("pet")
-    install_platform(kubectl, "activator.replicas=1")
-    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s"]
-    for name in IMAGES:
-        key = "githubStub" if name == "github-stub" else name
-        sets += built(f"{key}.image", name)
-    helm_install(kubectl, "pet", "pet", *sets, wait=False)
-    kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
-    kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
-    return kubectl
-
-
-@pytest.fixture
-async def base(pet):
-    """The one base URL, with every pool asleep."""
-    for name in SERVICES:
-        await App(name, pet).asleep(within=120)
-    return f"http://{cluster_ip(pet, 'gateway')}"
 
 
 async def _play(base, token):
@@ -79,11 +53,12 @@ async def _play(base, token):
 
 async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(base, pet):
     await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
-    for name in SERVICES:
+    for name in PET_SERVICES:
         assert App(name, pet).replicas() >= 1
     await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
 
 
+@IN_BROWSER
 @pytest.mark.parametrize("device", list(DEVICES))
 async def test_the_page_wakes_the_sleeping_bird_and_is_heard(device, base, pet, browser):
     async with visiting(browser, base, **DEVICES[device]) as visit:
@@ -188,4 +163,4 @@ async def _send(base, text):
 
 
 async def test_the_pools_sleep_again_when_nobody_comes(base, pet):
-    await gather_ok([eventually(n, lambda n=n: not App(n, pet).pods(), 60) for n in SERVICES])
+    await gather_ok([eventually(n, lambda n=n: not App(n, pet).pods(), 60) for n in PET_SERVICES])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from e2e.conftest import scale_ups
-from e2e.kit import acted_once, eventually, gather_ok
+from e2e.kit import NO_IMAGE, acted_once, eventually, gather_ok
 
 pytestmark = pytest.mark.e2e
 
@@ -80,7 +80,7 @@ async def test_a_pool_whose_pod_never_becomes_ready_answers_503_with_retry_after
         "stuck", scaling={"idleAfter": "5s"}, wake={"holdTimeout": "3s", "maxHeld": 2}
     )
     await app.asleep()
-    platform("set", "image", f"deployment/{app.name}", "app=localhost/no-such-image:1")
+    platform("set", "image", f"deployment/{app.name}", f"app={NO_IMAGE}")
     # Two activators hold two each, and a connection that has once been refused stays refused.
     responses = await asyncio.gather(
         *(http.post(app.url, params={"request_id": "x"}) for _ in range(12))

@@ -75,6 +75,10 @@ def test_what_it_answers_follows_the_program(admin, program):
     assert admin.get("/readyz").status_code == 200
 
 
+def test_when_each_counter_began_is_not_among_the_metrics(admin):
+    assert "_created" not in admin.get("/metrics").text
+
+
 def test_metrics_are_in_the_prometheus_text_format(admin):
     answer = admin.get("/metrics")
     assert answer.status_code == 200

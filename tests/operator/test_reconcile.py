@@ -714,6 +714,17 @@ async def test_how_windows_did_is_remembered_over_a_restart():
     assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
 
 
+async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_opened_cold():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.until(t("09:00"))
+    assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") is None
+    for after in ("10:01", "10:02"):
+        day.now = t(after)
+        day.restart()
+        await day.settle()
+        assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") == t("10:00").timestamp()
+
+
 async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
     gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
     day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")

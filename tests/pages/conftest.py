@@ -1,13 +1,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from pages.kit import DEVICES, Visit, browser, visiting
 from playwright.async_api import Browser
 
 __all__ = ["browser"]
 
 
-@pytest.fixture(params=list(DEVICES))
+@pytest_asyncio.fixture(params=list(DEVICES), loop_scope="session")
 async def visit(
     request: pytest.FixtureRequest,
     browser: Browser,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from packages import CannotInstallError, install
 from playwright.async_api import Browser, Page, async_playwright
@@ -26,6 +27,13 @@ DESKTOP: dict[str, Any] = {
     "locale": "en-GB",
 }
 DEVICES = {"phone": PHONE, "desktop": DESKTOP}
+LOOKS: dict[str, dict[str, Any]] = {
+    f"{device}-{locale[:2]}-{scheme}": {**DEVICES[device], "locale": locale, "color_scheme": scheme}
+    for device in DEVICES
+    for locale in ("ja-JP", "en-GB")
+    for scheme in ("light", "dark")
+}
+"""Both sizes in both languages and both colour schemes."""
 
 
 class NoBrowserError(Exception):
@@ -59,14 +67,37 @@ async def launched() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A browser; skips where there is none to be had."""
+    """A browser for all tests that are marked IN_BROWSER; skips where there is none to be had."""
     try:
         async with launched() as made:
             yield made
     except NoBrowserError as error:
         pytest.skip(str(error))
+
+
+IN_BROWSER = pytest.mark.asyncio(loop_scope="session")
+"""For each test with the browser: it lives in the event loop of the session."""
+
+_CROWDED = """(selector) => {
+  const found = [];
+  const boxes = new Map();
+  for (const element of document.querySelectorAll(selector)) {
+    const box = element.getBoundingClientRect();
+    const group = element.ownerSVGElement ?? element.parentElement;
+    for (const [other, text] of boxes.get(group) ?? []) {
+      if (box.left < other.right - 1 && box.right > other.left + 1
+          && box.top < other.bottom - 1 && box.bottom > other.top + 1) {
+        found.push(`${element.textContent} over ${text}`);
+      }
+    }
+    boxes.set(group, [...(boxes.get(group) ?? []), [box, element.textContent]]);
+    if (box.left < 0 || box.right > innerWidth) found.push(`${element.textContent} is cut off`);
+  }
+  if (document.documentElement.scrollWidth > innerWidth) found.push("the page scrolls sideways");
+  return found;
+}"""
 
 
 @dataclass
@@ -107,6 +138,11 @@ class Visit:
             f"{found['id']}: {found['help']} at {found['nodes'][0]['target']}"
             for found in results.response["violations"]
         ]
+
+    async def crowded(self, selector: str) -> list[str]:
+        """Texts among the elements that lie over each other, and elements that are cut off."""
+        found: list[str] = await self.page.evaluate(_CROWDED, selector)
+        return found
 
     async def screenshot(self, name: str) -> None:
         """Keep a picture of the whole page under build/screenshots."""

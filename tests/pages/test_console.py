@@ -1,72 +1,193 @@
 """The console in a real browser, over a board that has watched a day."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from pages.kit import DESKTOP, Visit, visiting
+import pytest_asyncio
+from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visiting
 from playwright.async_api import Browser
 
 from kotatsu_operator.console.app import create_console
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.console.server import ConsoleServer
-from tests.operator.console.pools import Clock, day, pool, status
+from tests.operator.console.pools import NAMES, Clock, day, pool, status
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
-
-@pytest.fixture
-def board() -> Board:
-    return day(Clock())
+Serve = Callable[[Board], ConsoleServer]
 
 
 @pytest.fixture
-def origin(board: Board, unused_tcp_port: int) -> Iterator[str]:
-    server = ConsoleServer(create_console(board, Clock()), "127.0.0.1", unused_tcp_port)
-    server.start()
-    yield f"http://127.0.0.1:{unused_tcp_port}"
-    server.stop()
+def origin(unused_tcp_port: int) -> str:
+    return f"http://127.0.0.1:{unused_tcp_port}"
 
 
 @pytest.fixture
-async def visit(visit: Visit) -> Visit:
-    await visit.until("document.querySelectorAll('.card').length === 4")
-    return visit
+def serve(origin: str) -> Iterator[Serve]:
+    started = []
+
+    def start(board: Board) -> ConsoleServer:
+        app = create_console(board, Clock(), ["demo", "pitch"])
+        server = ConsoleServer(app, "127.0.0.1", int(origin.rpartition(":")[2]))
+        server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
 
 
-async def test_every_pool_is_shown_and_no_machine_finds_a_fault(visit: Visit) -> None:
+@pytest.fixture
+def board(serve: Serve) -> Board:
+    board = day(Clock())
+    serve(board)
+    return board
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(board: Board, browser: Browser, origin: str) -> AsyncIterator[Visit]:
+    async with visiting(browser, origin, **DESKTOP) as visit:
+        await cards(visit, len(NAMES))
+        yield visit
+
+
+async def cards(visit: Visit, number: int) -> None:
+    await visit.until(f"document.querySelectorAll('#pools > .card').length === {number}")
+
+
+def card(name: str) -> str:
+    return f"[id='card demo/{name}']"
+
+
+async def open_details(visit: Visit) -> None:
     await visit.page.evaluate(
         "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
     )
-    assert await visit.accessibility() == []
-    device = "phone" if await visit.page.evaluate("innerWidth") < 600 else "desktop"
-    await visit.screenshot(f"console-{device}")
-    assert await visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("look", list(LOOKS))
+async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
+    board: Board, browser: Browser, origin: str, look: str
+) -> None:
+    async with visiting(browser, origin, **LOOKS[look]) as visit:
+        await cards(visit, len(NAMES))
+        await visit.screenshot(f"console-{look}")
+        await open_details(visit)
+        assert await visit.accessibility() == []
+        assert await visit.crowded(".timeline text, h2, .phase, dd, .tile") == []
+
+
+@pytest.mark.parametrize("look", ["phone-ja-dark", "desktop-en-light"])
+async def test_without_a_pool_it_says_what_to_do_next(
+    serve: Serve, browser: Browser, origin: str, look: str
+) -> None:
+    serve(Board(Clock()))
+    async with visiting(browser, origin, **LOOKS[look]) as visit:
+        await visit.page.wait_for_selector("#empty:not([hidden])")
+        assert "demo, pitch" in await visit.text("#empty-text")
+        assert "kubectl apply -n demo" in await visit.text("#example")
+        assert not await visit.page.is_visible("#controls")
+        assert await visit.accessibility() == []
+        await visit.screenshot(f"console-empty-{look}")
+
+
+async def test_one_pool_needs_no_search(serve: Serve, browser: Browser, origin: str) -> None:
+    board = Board(Clock())
+    board.see(pool("voice", status=status("Asleep")))
+    serve(board)
+    async with visiting(browser, origin, **PHONE) as visit:
+        await cards(visit, 1)
+        assert not await visit.page.is_visible("#find")
+
+
+async def test_the_figures_on_top_are_of_all_pools(visit: Visit) -> None:
+    text = await visit.text("#overview")
+    for figure in ("3", "5", "12.9"):
+        assert figure in text
+
+
+async def test_what_needs_attention_is_found_with_one_click(visit: Visit) -> None:
+    await visit.page.click("button[value=attention]")
+    await cards(visit, 2)
+    assert await visit.page.locator(f"{card('gallery')} .wrong li").count() == 3
+    await visit.page.click("button[value=asleep]")
+    await cards(visit, 1)
+    await visit.page.click("button[value=all]")
+    await cards(visit, len(NAMES))
 
 
 async def test_the_sentences_of_the_cluster_are_text_and_never_markup(visit: Visit) -> None:
-    assert "<b>lost</b>" in await visit.text("[id='card demo/lost'] .why")
+    assert "<b>lost</b>" in await visit.text(f"{card('lost')} .why")
 
 
 async def test_a_change_is_seen_without_a_reload(board: Board, visit: Visit) -> None:
+    await visit.page.evaluate("globalThis.loaded = 'once'")
     board.see(pool("auth", status=status("Warm", 7, reason="Demand")))
-    await visit.until("document.getElementById('card demo/auth').textContent.includes('7')")
-    assert await visit.page.get_attribute("[id='card demo/auth'] .phase", "data-phase") == "Warm"
+    await visit.page.wait_for_selector(f"{card('auth')} .phase[data-phase=Warm]")
+    assert "7" in await visit.text(f"{card('auth')} .facts")
+    assert "auth" in await visit.page.inner_text("#news")
+    assert await visit.page.evaluate("globalThis.loaded") == "once"
 
 
-async def test_what_a_reader_has_opened_stays_open_as_things_change(
+async def test_what_a_reader_has_opened_and_marked_stays_as_things_change(
     board: Board, visit: Visit
 ) -> None:
-    await visit.page.click("[id='card demo/voice'] summary")
-    board.see(pool("voice", status=status("Asleep")))
-    await visit.page.wait_for_selector("[id='card demo/voice'] [data-phase=Asleep]")
-    assert await visit.page.is_visible(
-        "[id='card demo/voice'] details h3, [id='card demo/voice'] details table"
+    await visit.page.focus(f"{card('voice')} summary")
+    await visit.page.keyboard.press("Enter")
+    await visit.page.evaluate(
+        f'getSelection().selectAllChildren(document.querySelector("{card("voice")} .why"))'
     )
+    board.see(pool("voice", status=status("Warm", 4, 5, reason="Demand")))
+    await visit.until(
+        f"document.querySelector(\"{card('voice')} .facts strong\").textContent === '4'"
+    )
+    assert await visit.page.is_visible(f"{card('voice')} .conditions")
+    assert await visit.page.evaluate("document.activeElement.localName") == "summary"
 
 
-async def test_a_pool_is_found_by_a_part_of_its_name(visit: Visit) -> None:
+async def test_it_says_so_when_the_operator_is_not_heard_and_when_it_is_again(
+    serve: Serve, browser: Browser, origin: str
+) -> None:
+    board = day(Clock())
+    server = serve(board)
+    context = await browser.new_context(**DESKTOP)
+    visit = Visit(await context.new_page(), origin)
+    await visit.page.goto(f"{origin}/")
+    await visit.page.wait_for_selector("#live[data-state=live]")
+    server.stop()
+    await visit.page.wait_for_selector("#live[data-state=lost]")
+    await visit.screenshot("console-lost")
+    assert await visit.accessibility() == []
+    serve(board)
+    await visit.page.wait_for_selector("#live[data-state=live]", timeout=15_000)
+    await context.close()
+
+
+async def test_a_pool_is_found_by_a_part_of_its_name(board: Board, visit: Visit) -> None:
+    board.see(pool("echo", status=status("Asleep")))
+    await cards(visit, len(NAMES) + 1)
     await visit.page.fill("#find", "voi")
-    await visit.until("document.querySelectorAll('.card').length === 1")
+    await cards(visit, 1)
+    await visit.page.fill("#find", "no such pool")
+    await cards(visit, 0)
+    await visit.page.click("#show-all")
+    await cards(visit, len(NAMES) + 1)
+
+
+async def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
+    reached = []
+    for _ in range(16):
+        await visit.page.keyboard.press("Tab")
+        reached.append(
+            await visit.page.evaluate(
+                "document.activeElement.id || document.activeElement.value"
+                " || document.activeElement.localName"
+            )
+        )
+    for name in ("language", "all", "awake", "asleep", "attention", "span", "summary"):
+        assert name in reached
+    assert reached.count("summary") == len(NAMES)
 
 
 async def test_the_language_is_the_reader_s_choice(visit: Visit) -> None:
@@ -75,12 +196,45 @@ async def test_the_language_is_the_reader_s_choice(visit: Visit) -> None:
     assert {before, await visit.page.get_attribute("html", "lang")} == {"ja", "en"}
 
 
+@pytest.mark.parametrize("device", list(DEVICES))
+async def test_labels_never_lie_over_each_other_however_much_time_is_shown(
+    board: Board, browser: Browser, origin: str, device: str
+) -> None:
+    async with visiting(browser, origin, **DEVICES[device]) as visit:
+        await cards(visit, len(NAMES))
+        for hours in ("1", "6", "24", "48"):
+            await visit.page.select_option("#span", hours)
+            assert await visit.crowded(".timeline text") == []
+
+
 async def test_a_hundred_pools_come_page_by_page(
     board: Board, browser: Browser, origin: str
 ) -> None:
     for n in range(100):
         board.see(pool(f"pool-{n:03}", status=status("Asleep")))
     async with visiting(browser, origin, **DESKTOP) as visit:
-        await visit.until("document.querySelectorAll('.card').length === 25")
+        await cards(visit, 25)
         await visit.page.click("#more")
-        await visit.until("document.querySelectorAll('.card').length === 50")
+        await cards(visit, 50)
+
+
+async def test_thirty_pools_fit_on_a_few_screens(
+    serve: Serve, browser: Browser, origin: str
+) -> None:
+    board = Board(Clock())
+    for n in range(30):
+        window = {"name": "rehearsal", "schedule": f"0 {n % 24} * * *", "duration": "90m"}
+        phase, ready = (("Asleep", 0), ("Asleep", 0), ("Warm", 2))[n % 3]
+        shown = status(phase, ready)
+        board.see(pool(f"pool-{n:02}", status=shown, windows=[window | {"replicas": 1 + n % 4}]))
+    serve(board)
+    async with visiting(browser, origin, **DESKTOP) as visit:
+        await cards(visit, 25)
+        await visit.page.click("#more")
+        await cards(visit, 30)
+        assert await visit.crowded(".timeline text, h2, .phase") == []
+        heights = await visit.page.evaluate(
+            "[...document.querySelectorAll('#pools > .card')].map((card) => card.offsetHeight)"
+        )
+        assert max(heights) < 240
+        await visit.screenshot("console-thirty-pools")

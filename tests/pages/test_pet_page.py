@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
-from pages.kit import DESKTOP, Visit, visiting
+import pytest_asyncio
+from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit, visiting
 from playwright.async_api import Browser
 from serving import serving
 
 from kotatsu_local.app import create_app
 from kotatsu_local.settings import LocalSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def origin(
         yield address
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def room(visit: Visit) -> Visit:
     """Logged in as the guest."""
     await visit.page.click("#demo")
@@ -33,20 +34,20 @@ async def room(visit: Visit) -> Visit:
     return visit
 
 
-async def test_the_door_has_no_fault_that_a_machine_can_find(visit: Visit) -> None:
-    await visit.page.wait_for_selector("#demo")
-    assert await visit.accessibility() == []
-
-
-async def test_the_room_has_no_fault_that_a_machine_can_find(room: Visit) -> None:
-    assert await room.accessibility() == []
-    await room.screenshot(
-        f"pet-{'phone' if await room.page.evaluate('innerWidth') < 600 else 'desktop'}"
-    )
-
-
-async def test_nothing_sticks_out_of_the_page(room: Visit) -> None:
-    assert await room.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+@pytest.mark.parametrize("look", list(LOOKS))
+async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
+    browser: Browser, origin: str, look: str
+) -> None:
+    async with visiting(browser, origin, **LOOKS[look]) as visit:
+        await visit.page.wait_for_selector("#demo:not([hidden])")
+        assert await visit.accessibility() == []
+        assert await visit.crowded("#door > *, #door button") == []
+        await visit.screenshot(f"pet-door-{look}")
+        await visit.page.click("#demo")
+        await visit.until("document.querySelector('#ranking').children.length > 0")
+        assert await visit.accessibility() == []
+        assert await visit.crowded("#room .card, #room button, #room input, #room td, h2") == []
+        await visit.screenshot(f"pet-{look}")
 
 
 async def test_a_meal_shows_in_the_bar_and_on_the_button(room: Visit) -> None:

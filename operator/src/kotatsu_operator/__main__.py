@@ -48,7 +48,7 @@ async def _run(settings: OperatorSettings) -> None:
     start_admin(settings.host, settings.port, registry, live=live, ready=ready)
     console = None
     if settings.console_port:
-        app = create_console(operator.board, lambda: datetime.now(UTC))
+        app = create_console(operator.board, lambda: datetime.now(UTC), settings.namespaces)
         console = ConsoleServer(app, settings.host, settings.console_port)
         console.start()
     stop = asyncio.Event()

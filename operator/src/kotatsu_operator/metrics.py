@@ -27,6 +27,7 @@ class ApiMetrics:
             ("reason",),
             registry=registry,
         )
+        self._errors.labels("unreachable")  # there from the start, so that rates work
 
     def error(self, reason: str) -> None:
         """Count one."""
@@ -75,6 +76,11 @@ def _early(shown: _Shown) -> float | None:
     if opening is None or opening.early is None:
         return None
     return opening.early.total_seconds()
+
+
+def _cold(shown: _Shown) -> float | None:
+    opening = shown.decision.memory.opening
+    return None if opening is None or not opening.cold else opening.at.timestamp()
 
 
 def _next(shown: _Shown) -> float | None:
@@ -146,6 +152,11 @@ _GAUGES = (
         "kotatsu_pool_window_ready_early_seconds",
         "How long before the newest opening every replica was Ready; negative when late.",
         _one(_early),
+    ),
+    _Gauge(
+        "kotatsu_pool_cold_opening_timestamp_seconds",
+        "When the newest window opened, if it opened before every replica was Ready.",
+        _one(_cold),
     ),
     _Gauge(
         "kotatsu_pool_requests",

@@ -93,6 +93,12 @@ class House:
         await asyncio.sleep(0.01)
 
 
+def series(registry):
+    """The names of all that is told of the pool voice."""
+    found = (s for family in registry.collect() for s in family.samples)
+    return {s.name for s in found if s.labels.get("name") == "voice"}
+
+
 @pytest.fixture
 async def house(monkeypatch):
     monkeypatch.setattr(app, "QUIET_FOR", 0.05)
@@ -107,6 +113,23 @@ async def test_a_request_to_a_sleeping_pool_is_answered_by_the_pod_it_wakes(hous
     answers = await asyncio.gather(*(house.ask() for _ in range(10)))
     assert {a.partition(b"\r\n\r\n")[2] for a in answers} == {b"warm"}
     assert len(house.kube.called("raise_scale")) == 1
+
+
+async def test_a_pool_is_counted_from_0_on_before_anybody_comes(house):
+    def count(name, **labels):
+        return house.registry.get_sample_value(
+            name, {"namespace": "demo", "name": "voice", **labels}
+        )
+
+    await house.start()
+    for reason in ("full", "timeout", "budget"):
+        assert count("kotatsu_activator_refused_total", reason=reason) == 0
+    assert count("kotatsu_activator_wakes_total") == 0
+    await house.pod_starts_when_raised()
+    await house.ask()
+    assert count("kotatsu_activator_wakes_total") == 1
+    assert count("kotatsu_activator_wake_duration_seconds_count") == 1
+    assert count("kotatsu_activator_splice_bytes_total", direction="up") > 0
 
 
 async def test_pools_that_are_needed_too_are_woken_with_it(house):
@@ -240,11 +263,8 @@ async def test_a_deleted_pools_series_are_dropped(house, monkeypatch):
     await house.start()
     await house.pod_starts_when_raised()
     await house.ask()
-    labels = {"namespace": "demo", "name": "voice"}
-    assert house.registry.get_sample_value("kotatsu_activator_held", labels) == 0
+    assert series(house.registry)
     house.kube.put(native_slice(True))
     house.kube.edit("WarmPool", "voice", spec={"drain": {"routeSettle": "0s"}})
     house.kube.remove("WarmPool", "voice")
-    await eventually(
-        lambda: house.registry.get_sample_value("kotatsu_activator_held", labels) is None
-    )
+    await eventually(lambda: not series(house.registry))

@@ -683,8 +683,24 @@ async def test_a_wake_is_written_down_once_with_its_duration(house):
     await eventually(lambda: "lastWake" in house.kube.stored("WarmPool", "voice")["status"])
     (written,) = [c[2]["lastWake"] for c in house.kube.called("patch_status") if "lastWake" in c[2]]
     assert 0 < float(written["duration"].removesuffix("s")) < 10
+    assert house.count("kotatsu_activator_wakes_total") == 1
     assert house.count("kotatsu_activator_wake_duration_seconds_count") == 1
     assert house.count("kotatsu_activator_wait_seconds_count") == 2
+
+
+async def test_a_wake_is_written_down_when_everybody_is_gone_before_it_is_looked_at(house):
+    """The watch tells of the Ready pod, and who waited is connected at once."""
+    await house.starts_on_raise(ready=True)
+    assert body(await house.ask()) == b"voice-1"
+    await eventually(lambda: house.count("kotatsu_activator_wake_duration_seconds_count") == 1)
+    await eventually(lambda: "lastWake" in house.kube.stored("WarmPool", "voice")["status"])
+
+
+async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(house):
+    house.hold()
+    await eventually(lambda: house.raises)
+    assert house.count("kotatsu_activator_wakes_total") == 1
+    assert house.count("kotatsu_activator_wake_duration_seconds_count") == 0
 
 
 async def test_closing_ends_all_tasks(house):

@@ -8,6 +8,7 @@ from kotatsu_operator.core.state import Decision, Demand, Memory, Observation
 from kotatsu_operator.kube import Object
 from kotatsu_operator.status import stamp
 
+NAMES = ("auth", "feed", "gallery", "lost", "voice")
 NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)
 
 
@@ -51,7 +52,7 @@ def status(phase: str, ready: int = 0, desired: int | None = None, **more: Any) 
 
 
 def day(clock: Clock) -> Board:
-    """A board that has watched four pools for seven hours."""
+    """A board that has watched five pools for seven hours."""
     end = clock.now
     clock.now = end - timedelta(hours=7)
     board = Board(clock)
@@ -91,9 +92,8 @@ def day(clock: Clock) -> Board:
         },
     )
     board.see(pool("voice", status=warm, budget=budget, **voice))
-    seen = Observation(replicas=5, ready=5, pods=5, demand=Demand(in_flight=3, held=1))
-    board.show(("demo", "voice"), seen, Decision(Memory(), 5, end), None)
     board.see(pool("auth", status=status("Asleep")))
+    board.see(_gallery(end))
     refusal = {
         "type": "Accepted",
         "status": "False",
@@ -108,7 +108,41 @@ def day(clock: Clock) -> Board:
         "reason": "judges came back",
     }
     board.see(pool("feed", status=status("Warming", 0, 3, reason="Override"), override=override))
+    for name, in_flight, held in (("voice", 3, 1), ("gallery", 2, 0), ("auth", 0, 0)):
+        seen = Observation(replicas=5, ready=5, pods=5, demand=Demand(in_flight, held))
+        board.show(("demo", name), seen, Decision(Memory(), 5, end), None)
     return board
+
+
+def _gallery(end: datetime) -> Object:
+    """A pool with all that can be wrong at once."""
+    opening = {"window": "open-day", "at": stamp(end - timedelta(hours=1)), "cold": True}
+    wrong = status(
+        "Warm",
+        2,
+        4,
+        reason="Window",
+        activeWindow="open-day",
+        lastOpening=opening,
+        cost={"currency": "JPY", "accrued": "512", "ratePerHour": "3.7", "limit": "500",
+              "exhausted": True, "forecast": "540"},
+    )  # fmt: skip
+    wrong["conditions"] += [
+        {
+            "type": "ReplicasContested",
+            "status": "True",
+            "reason": "AppliedByAnother",
+            "message": "argocd applies a manifest that sets spec.replicas of Deployment gallery",
+        },
+        {
+            "type": "BudgetAvailable",
+            "status": "False",
+            "reason": "Exhausted",
+            "message": "512 of 500 JPY are spent",
+        },
+    ]
+    window = {"name": "open-day", "start": wall(end, -1), "end": wall(end, 3), "replicas": 4}
+    return pool("gallery", status=wrong, windows=[window], timeZone="UTC")
 
 
 def wall(at: datetime, hours: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.console.app import WEB, create_console
 from kotatsu_operator.console.board import Board
-from tests.operator.console.pools import Clock, day, pool
+from tests.operator.console.pools import NAMES, Clock, day, pool
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ async def http(board, clock):
 
 async def test_all_pools_are_one_request_away(http):
     state = (await http.get("/api/pools")).json()
-    assert state["keys"] == ["demo/auth", "demo/feed", "demo/lost", "demo/voice"]
-    assert len(state["pools"]) == 4
+    assert state["keys"] == [f"demo/{name}" for name in NAMES]
+    assert len(state["pools"]) == len(NAMES)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -65,7 +65,7 @@ async def test_changes_come_as_they_happen_and_only_those(board, clock):
     app = create_console(board, clock)
     watching = asyncio.create_task(app(scope, receive, send))
     first = await events.get()
-    assert len(first["pools"]) == 4
+    assert len(first["pools"]) == len(NAMES)
     board.see(pool("auth", status={"phase": "Warm", "readyReplicas": 1}))
     second = await events.get()
     assert [p["name"] for p in second["pools"]] == ["auth"]
@@ -73,7 +73,8 @@ async def test_changes_come_as_they_happen_and_only_those(board, clock):
     await asyncio.gather(watching, return_exceptions=True)
 
 
-async def test_an_operator_without_pools_says_so(clock):
-    transport = httpx.ASGITransport(create_console(Board(clock), clock))
+async def test_an_operator_without_pools_says_so_and_which_namespaces_it_keeps(clock):
+    transport = httpx.ASGITransport(create_console(Board(clock), clock, ["demo", "pitch"]))
     async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
-        assert (await client.get("/api/pools")).json()["keys"] == []
+        state = (await client.get("/api/pools")).json()
+    assert (state["keys"], state["namespaces"]) == ([], ["demo", "pitch"])

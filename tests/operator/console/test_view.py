@@ -23,7 +23,7 @@ def test_a_warm_pool_shows_its_floor_its_demand_and_its_money():
 def test_the_windows_around_now_are_laid_out():
     names = [w["name"] for w in views()["voice"]["windows"]]
     assert names.count("final-pitch") == 1
-    assert names.count("rehearsal") == 2
+    assert names.count("rehearsal") == 3  # yesterday's, today's and tomorrow's
 
 
 def test_an_override_in_force_is_shown_with_who_and_why():

@@ -3,11 +3,11 @@
 import json
 
 PROBE_OK = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n"
-    b"Cache-Control: no-store\r\nConnection: close\r\n\r\nasleep\n"
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
+    b"Cache-Control: no-store\r\nConnection: close\r\n\r\n# asleep\n"
 )
 """To a probe or a scrape: the pool is healthy, it just sleeps. (503 would take a load balancer's
-backend out.)"""
+backend out, and to Prometheus this is a page without metrics, not a target that is down.)"""
 
 
 def budget_spent(pool: str, limit: str) -> str:

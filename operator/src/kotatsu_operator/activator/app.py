@@ -36,6 +36,7 @@ class Activator:
         self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}
+        self._counted: set[str] = set()
         self.adopted = False
 
     def why_not_ready(self) -> str:
@@ -78,6 +79,7 @@ class Activator:
         loop = asyncio.get_running_loop()
         swept = looked = loop.time()
         while True:
+            self._count_pools()
             soonest = await self.publisher.sync()
             if loop.time() - looked >= PATIENCE:
                 looked = loop.time()
@@ -133,11 +135,19 @@ class Activator:
     def _new_client(self, pool: str, port: str) -> Client:
         return Client(self._connections(pool), port)
 
+    def _count_pools(self) -> None:
+        for name, pool in self.view.pools.items():
+            if pool.accepted and name not in self._counted:
+                self._counted.add(name)
+                self._metrics.know(self._me.namespace, name)
+
     def _forget_gone(self) -> None:
-        for name in [
-            n for n, c in self.connections.items() if n not in self.view.pools and not c.busy
-        ]:
-            del self.connections[name]
+        for name in self._counted | self.connections.keys():
+            known = self.connections.get(name)
+            if name in self.view.pools or (known is not None and known.busy):
+                continue
+            self.connections.pop(name, None)
+            self._counted.discard(name)
             self._metrics.forget(self._me.namespace, name)
 
     def _on_change(self) -> None:

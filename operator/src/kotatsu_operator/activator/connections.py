@@ -14,7 +14,7 @@ from . import answers
 from .backends import Backends
 from .doorway import Doorway
 from .hold import Hold
-from .metrics import ActivatorMetrics
+from .metrics import ActivatorMetrics, Reason
 from .room import Room
 from .slices import Self
 from .splice import Client
@@ -51,7 +51,7 @@ class Connections:
         room: Room | None = None,
     ) -> None:
         self.name = name
-        self.moved = metrics.moved
+        self.moved = metrics.moved(me.namespace, name)
         self._view, self._me, self._metrics = view, me, metrics
         self._room = Room() if room is None else room
         self._backends = Backends(name, view)
@@ -127,7 +127,7 @@ class Connections:
             detail = answers.budget_spent(self.name, pool.spent.limit)
             self._refuse(client, "budget", detail, seconds)
             return
-        if len(self._held) >= pool.max_held or self.moved.kept > KEPT_AT_MOST:
+        if len(self._held) >= pool.max_held or self._metrics.kept > KEPT_AT_MOST:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
         self._held.add(client)
@@ -240,7 +240,7 @@ class Connections:
             return 0
         return pool.spent.retry_after(pool.phase, datetime.now(UTC))
 
-    def _refuse(self, client: Client, reason: str, detail: str, retry_after: int) -> None:
+    def _refuse(self, client: Client, reason: Reason, detail: str, retry_after: int) -> None:
         self._held.remove(client)
         self._waiting.pop(client, None)
         self._next.pop(client, None)

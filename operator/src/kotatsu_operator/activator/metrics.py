@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from .activity import Moved
+
+Reason = Literal["full", "timeout", "budget", "room"]
+Direction = Literal["up", "down"]
 
 _LABELS = ("namespace", "name")
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
@@ -16,8 +20,6 @@ class ActivatorMetrics:
     """The activator's series, per pool where that makes sense."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.moved = Moved()
-        """For whoever moves bytes to add to; counted at each scrape."""
         registry.register(_BeforeScrape(self._count_moved))
         self._held = Gauge(
             "kotatsu_activator_held", "Connections waiting for a pod.", _LABELS, registry=registry
@@ -40,7 +42,13 @@ class ActivatorMetrics:
             _LABELS,
             registry=registry,
         )
-        self._wakes = Histogram(
+        self._wakes = Counter(
+            "kotatsu_activator_wakes",
+            "Times the scale was raised from 0; those that got a pod are in the wake duration.",
+            _LABELS,
+            registry=registry,
+        )
+        self._durations = Histogram(
             "kotatsu_activator_wake_duration_seconds",
             "From raising the scale until a pod answers.",
             _LABELS,
@@ -63,12 +71,32 @@ class ActivatorMetrics:
         self._bytes = Counter(
             "kotatsu_activator_splice_bytes",
             "Bytes passed through, by direction (up: to the pods).",
-            ("direction",),
+            (*_LABELS, "direction"),
             registry=registry,
         )
-        self._up, self._down = self._bytes.labels("up"), self._bytes.labels("down")
-        self._counted = Moved()
+        self._moved: dict[tuple[str, str], tuple[Moved, Moved]] = {}
+        """By pool, what has been moved, and what of that has been counted."""
+        self._kept = Moved()
         self._counting = threading.Lock()  # two may scrape at once
+
+    def know(self, namespace: str, name: str) -> None:
+        """Begin a pool's counters at 0: whoever counts an increase needs to have seen that."""
+        for metric in (self._held, self._spliced, self._wakes):
+            metric.labels(namespace, name)
+        for reason in get_args(Reason):
+            self._refused.labels(namespace, name, reason)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of held connections in memory right now, of all pools."""
+        return self._kept.kept
+
+    def moved(self, namespace: str, name: str) -> Moved:
+        """For whoever moves a pool's bytes to add to; counted at each scrape."""
+        made = Moved(together=self._kept)
+        with self._counting:
+            self._moved[namespace, name] = (made, Moved())
+        return made
 
     def follow(
         self,
@@ -80,30 +108,42 @@ class ActivatorMetrics:
         active: Callable[[], float],
         last_activity: Callable[[], float],
     ) -> None:
-        """Ask for a pool's connections at each scrape: thousands may come and go between two."""
+        """Begin what a pool has from its first connection on.
+
+        Its connections are asked for at each scrape: thousands may come and go between two.
+        """
         self._held.labels(namespace, name).set_function(held)
         self._spliced.labels(namespace, name).set_function(spliced)
         self._active.labels(namespace, name).set_function(active)
         self._last_activity.labels(namespace, name).set_function(last_activity)
+        self._durations.labels(namespace, name)
+        self._waits.labels(namespace, name)
+        for direction in get_args(Direction):
+            self._bytes.labels(namespace, name, direction)
+
+    def raised(self, namespace: str, name: str) -> None:
+        """Count a wake that has begun."""
+        self._wakes.labels(namespace, name).inc()
 
     def woke(self, namespace: str, name: str, seconds: float) -> None:
-        """Count a wake."""
-        self._wakes.labels(namespace, name).observe(seconds)
+        """Count a wake that has got its pod."""
+        self._durations.labels(namespace, name).observe(seconds)
 
     def waited(self, namespace: str, name: str, seconds: float) -> None:
         """Count a connection that has got its pod."""
         self._waits.labels(namespace, name).observe(seconds)
 
-    def refused(self, namespace: str, name: str, reason: str) -> None:
+    def refused(self, namespace: str, name: str, reason: Reason) -> None:
         """Count a connection that was turned away."""
         self._refused.labels(namespace, name, reason).inc()
 
     def _count_moved(self) -> None:
         with self._counting:
-            now = Moved(self.moved.up, self.moved.down)
-            self._up.inc(now.up - self._counted.up)
-            self._down.inc(now.down - self._counted.down)
-            self._counted = now
+            for pool, (moved, counted) in self._moved.items():
+                up, down = moved.up, moved.down
+                self._bytes.labels(*pool, "up").inc(up - counted.up)
+                self._bytes.labels(*pool, "down").inc(down - counted.down)
+                counted.up, counted.down = up, down
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a deleted pool."""
@@ -113,10 +153,14 @@ class ActivatorMetrics:
             self._active,
             self._last_activity,
             self._wakes,
+            self._durations,
             self._waits,
             self._refused,
+            self._bytes,
         ):
             metric.remove_by_labels({"namespace": namespace, "name": name})
+        with self._counting:
+            self._moved.pop((namespace, name), None)
 
 
 class _BeforeScrape(Collector):

@@ -147,11 +147,11 @@ class Client(asyncio.Protocol):
 
     def _keep(self, data: bytes) -> None:
         self._buffer += data
-        self._moved.kept += len(data)
+        self._moved.keep(len(data))
 
     def _let_go(self) -> bytes:
         kept, self._buffer = bytes(self._buffer), bytearray()
-        self._moved.kept -= len(kept)
+        self._moved.keep(-len(kept))
         return kept
 
     def _pause(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable
@@ -37,6 +38,18 @@ LIST_AFTER = 2.0
 without closing would let everybody wait in vain."""
 
 
+@dataclass(frozen=True)
+class Began:
+    """When something began: by the calendar, and by the clock that never jumps."""
+
+    at: datetime
+    clock: float
+
+
+def _now() -> Began:
+    return Began(datetime.now(UTC), asyncio.get_running_loop().time())
+
+
 class Wake:
     """Gets a pool a pod while `waiting()` says that somebody waits for one."""
 
@@ -58,6 +71,8 @@ class Wake:
         self._change = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
+        self._unanswered: Began | None = None
+        """When the wake began whose pod has not answered yet."""
 
     def ensure(self) -> None:
         """Wake the pool, unless that is under way."""
@@ -68,6 +83,7 @@ class Wake:
     def changed(self) -> None:
         """Pods have changed: look at once."""
         self._change.set()
+        self._note_answer()
 
     def for_another(self, tickets: Tickets) -> None:
         """Announce and raise for a pool that will need this one."""
@@ -78,58 +94,55 @@ class Wake:
         task.add_done_callback(self.tasks.discard)
 
     async def _raise_for_another(self, tickets: Tickets) -> None:
+        began = _now()
         try:
             await tickets.announce()
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s: cannot announce that it is needed: %s", self.name, error)
-        await self._raise()
+        await self._raise(began)
 
     async def _wake_up(self) -> None:
         """Until nobody waits: see to it that there is a pod, and find out when it answers."""
-        began = asyncio.get_running_loop().time()
-        at = datetime.now(UTC)
-        raised = False
+        began = _now()
         looked = 0.0
-        listed = began
+        listed = began.clock
         while self._waiting():
             if asyncio.get_running_loop().time() - listed >= LIST_AFTER:
                 listed = asyncio.get_running_loop().time()
                 self._keep(asyncio.create_task(self._list_pods()))
             if self._backends.any_ready:
-                if raised:
-                    raised = False
-                    took = asyncio.get_running_loop().time() - began
-                    self._keep(asyncio.create_task(self._record(at, took)))
                 await self._sleep_until_change(LOOK_EVERY)
                 continue
             now = asyncio.get_running_loop().time()
             starting = self._backends.staying()
             if not starting and now - looked >= LOOK_EVERY:
                 looked = now
-                raised = await self._raise() or raised
+                await self._raise(began)
             if starting:
                 await self._probe(starting)
             else:
                 await self._sleep_until_change(LOOK_EVERY)
 
-    async def _raise(self) -> bool:
-        """Set the scale to 1 if it is exactly 0; whether it was us."""
+    async def _raise(self, began: Began) -> None:
+        """Set the scale to 1 if it is exactly 0."""
         pool = self._view.pools.get(self.name)
         if pool is None:
-            return False
+            return
         try:
             if not await self._raise_as_seen(pool.target):
-                return False
+                return
         except ConflictError:
-            return False  # somebody else was faster, or the next look will tell
+            return  # somebody else was faster, or the next look will tell
         except NotFoundError as error:
             log.warning("%s: cannot wake: %s", self.name, error)
-            return False
+            return
         except Unreachable as error:
             log.warning("%s: cannot wake yet, the API server does not answer: %s", self.name, error)
-            return False
+            return
         log.info("%s: waking for %d requests", self.name, self._waiting())
-        return True
+        self._metrics.raised(self._me.namespace, self.name)
+        self._unanswered = began
+        self._note_answer()
 
     async def _raise_as_seen(self, target: str) -> bool:
         """Raise at the version that the watch has shown; read only if that is not the last."""
@@ -163,14 +176,23 @@ class Wake:
         async def ask(pod: PodView) -> bool:
             ready = await self._backends.probe(pod)
             if ready:
+                self._note_answer()
                 self._on_ready()
             return ready
 
         if not any(await asyncio.gather(*(ask(pod) for pod in pods))):
             await self._sleep_until_change(PROBE_EVERY)
 
-    async def _record(self, at: datetime, took: float) -> None:
+    def _note_answer(self) -> None:
+        """A pod may answer now, whoever has found out: with it the wake is over."""
+        if self._unanswered is None or not self._backends.any_ready:
+            return
+        began, self._unanswered = self._unanswered, None
+        took = _now().clock - began.clock
         self._metrics.woke(self._me.namespace, self.name, took)
+        self._keep(asyncio.create_task(self._write_down(began.at, took)))
+
+    async def _write_down(self, at: datetime, took: float) -> None:
         await asyncio.sleep(RECORD_AFTER)
         wake = {"at": stamp(at), "duration": f"{took:.3f}s"}
         try:

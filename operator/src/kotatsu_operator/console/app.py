@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,13 @@ VIEWERS = 50
 """Watchers at a time; more are told to come back later."""
 
 
-def create_console(board: Board, clock: Callable[[], datetime]) -> FastAPI:
-    """The console as an ASGI app. It only reads, and knows no secret."""
+def create_console(
+    board: Board, clock: Callable[[], datetime], namespaces: Sequence[str] = ()
+) -> FastAPI:
+    """The console as an ASGI app. It only reads, and knows no secret.
+
+    `namespaces` are those whose pools are kept, for whoever has none yet.
+    """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
     headers = page_headers()
     watching = 0
@@ -37,6 +42,7 @@ def create_console(board: Board, clock: Callable[[], datetime]) -> FastAPI:
         return version, {
             "now": stamp(now),
             "since": stamp(board.since),
+            "namespaces": list(namespaces),
             "keys": ["/".join(key) for key in keys],
             "pools": [pool_view(entry, now) for entry in changed],
         }

@@ -14,7 +14,7 @@ from kotatsu_operator.status import read_memory, stamp
 
 from .board import Entry
 
-BEHIND, AHEAD = timedelta(hours=12), timedelta(hours=36)
+BEHIND, AHEAD = timedelta(hours=17), timedelta(hours=36)
 """How much of the schedule is shown around now."""
 
 MOST = 200

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 from kotatsu_common.protocol import BoundedProtocol
 from kotatsu_common.traffic import Drain
@@ -92,6 +93,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, drain: Drain | None = None
     `drain` is needed only for an app that `create_base_app` did not make.
     """
     switch: Drain = app.state.drain if drain is None else drain
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: switch.start())
     config = uvicorn.Config(

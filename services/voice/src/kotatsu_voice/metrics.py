@@ -69,3 +69,9 @@ class VoiceMetrics:
             ("source", "reason"),
             registry=registry,
         )
+
+    def begin(self, engine: str) -> None:
+        """Let what may go wrong be 0 from the start, so that rates work."""
+        self.engine_errors.labels(engine)
+        for reason in ("text", "busy"):
+            self.refused.labels(reason)

@@ -69,6 +69,7 @@ class Speaker:
         self._clock = clock
         self._cache = ByteCache(cache_bytes)
         self._renderings = Renderings(metrics.queue.set)
+        metrics.begin(engine.name)
         self._turns = asyncio.Semaphore(engine.workers)
         self._awake = asyncio.Event()
         # A moving average of the time from one finished text to the next, while texts wait.

@@ -4,7 +4,26 @@ from collections.abc import Mapping
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from .panels import POOL, Panel, Query, build
+from kotatsu_operator.core.state import Phase
+
+from .panels import NAMESPACE, POOL, Panel, Query, build
+
+_PHASES = {
+    Phase.ASLEEP: "blue",
+    Phase.WARMING: "orange",
+    Phase.WARM: "red",
+    Phase.DRAINING: "yellow",
+    Phase.SLEEPING: "light-blue",
+}
+
+
+def _phase_number() -> str:
+    """Which phase a pool is in, as its place among `_PHASES`, counted from 1."""
+    terms = (
+        f'kotatsu_pool_phase{{{POOL},phase="{phase.value}"}} * {number}'
+        for number, phase in enumerate(_PHASES, start=1)
+    )
+    return f"sum by (namespace, name) ({' or '.join(terms)})"
 
 
 def _quantile(share: str, metric: str, by: str = "namespace, name", chosen: str = POOL) -> str:
@@ -21,6 +40,19 @@ def _spread(metric: str, by: str = "namespace, name", chosen: str = POOL) -> lis
     ]
 
 
+def _count(metric: str, lasting: str, by: str = "namespace, name") -> str:
+    """How often something has happened; whole numbers, though Prometheus guesses at the edges."""
+    return f"round(sum by ({by}) (increase({metric}{{{POOL}}}[{lasting}])))"
+
+
+def _rate(metric: str, by: str = "") -> str:
+    """How fast a counter of a service grows, all its pods together."""
+    rate = f"rate({metric}{{{NAMESPACE}}}[$__rate_interval])"
+    return f"sum by ({by}) ({rate})" if by else f"sum({rate})"
+
+
+_HITS, _MISSES = "kotatsu_voice_cache_hits_total", "kotatsu_voice_cache_misses_total"
+
 DEMO_DAY = (
     Panel(
         "Ready pods",
@@ -34,16 +66,18 @@ DEMO_DAY = (
     ),
     Panel(
         "Phase",
-        "1 for the phase that each pool is in.",
+        "What each pool is doing: asleep, warming up, warm, leaving, or falling asleep.",
         "short",
-        [Query(f"kotatsu_pool_phase{{{POOL}}} == 1", "{{name}} {{phase}}")],
-        "steps",
+        [Query(_phase_number())],
+        "states",
+        states={phase.value: colour for phase, colour in _PHASES.items()},
     ),
     Panel(
         "Next transition",
         "Seconds until the schedule does the next thing: starts pods, opens or closes a window.",
         "s",
         [Query(f"kotatsu_pool_next_transition_timestamp_seconds{{{POOL}}} - time()")],
+        "number",
     ),
     Panel(
         "How early the last window was Ready",
@@ -57,7 +91,12 @@ DEMO_DAY = (
         "Windows that were Ready before they opened (ready), that were not (cold), and those that "
         "became so afterwards (late), in the last day.",
         "short",
-        [Query(f"increase(kotatsu_pool_windows_total{{{POOL}}}[1d])", "{{name}} {{outcome}}")],
+        [
+            Query(
+                _count("kotatsu_pool_windows_total", "1d", "namespace, name, outcome"),
+                "{{name}} {{outcome}}",
+            )
+        ],
         "number",
     ),
     Panel(
@@ -83,7 +122,21 @@ DEMO_DAY = (
 
 WAKE_PATH = (
     Panel(
-        "Wake",
+        "Wakes",
+        "How often a request raised a pool from 0 in the last hour, and how many of these wakes "
+        "got a pod. Where the second is smaller, look at the pods.",
+        "short",
+        [
+            Query(_count("kotatsu_activator_wakes_total", "1h"), "{{name}} begun"),
+            Query(
+                _count("kotatsu_activator_wake_duration_seconds_count", "1h"),
+                "{{name}} with a pod",
+            ),
+        ],
+        "number",
+    ),
+    Panel(
+        "Time to wake",
         "From raising the scale until a pod answers.",
         "s",
         _spread("kotatsu_activator_wake_duration_seconds"),
@@ -113,8 +166,11 @@ WAKE_PATH = (
         "short",
         [
             Query(
-                "sum by (namespace, name, reason) "
-                f"(increase(kotatsu_activator_refused_total{{{POOL}}}[$__rate_interval]))",
+                _count(
+                    "kotatsu_activator_refused_total",
+                    "$__rate_interval",
+                    "namespace, name, reason",
+                ),
                 "{{name}} {{reason}}",
             )
         ],
@@ -125,8 +181,9 @@ WAKE_PATH = (
         "Bps",
         [
             Query(
-                "sum by (direction) (rate(kotatsu_activator_splice_bytes_total[$__rate_interval]))",
-                "{{direction}}",
+                "sum by (namespace, name, direction) "
+                f"(rate(kotatsu_activator_splice_bytes_total{{{POOL}}}[$__rate_interval]))",
+                "{{name}} {{direction}}",
             )
         ],
     ),
@@ -135,10 +192,11 @@ WAKE_PATH = (
         "How often the operator decides, and how long it takes until a decision is carried out.",
         "short",
         [
-            Query("sum(rate(kotatsu_decisions_total[$__rate_interval]))", "decisions per second"),
             Query(
-                _quantile("0.99", "kotatsu_decision_seconds", by="", chosen=""), "p99 in seconds"
+                f"sum(rate(kotatsu_decisions_total{{{POOL}}}[$__rate_interval]))",
+                "decisions per second",
             ),
+            Query(_quantile("0.99", "kotatsu_decision_seconds", "", ""), "p99 in seconds"),
         ],
     ),
     Panel(
@@ -147,7 +205,7 @@ WAKE_PATH = (
         "short",
         [
             Query(
-                "sum by (reason) (rate(kotatsu_api_errors_total[$__rate_interval])) or vector(0)",
+                "sum by (reason) (rate(kotatsu_api_errors_total[$__rate_interval]))",
                 "{{reason}}",
             )
         ],
@@ -159,7 +217,7 @@ VOICE = (
         "Time to speak a piece of text",
         "Time in the speech engine, without waiting for a turn.",
         "s",
-        _spread("kotatsu_voice_synthesis_seconds", "engine", ""),
+        _spread("kotatsu_voice_synthesis_seconds", "engine", NAMESPACE),
     ),
     Panel(
         "Real-time factor",
@@ -167,8 +225,9 @@ VOICE = (
         "short",
         [
             Query(
-                "sum by (engine) (rate(kotatsu_voice_synthesis_seconds_sum[$__rate_interval]))"
-                " / sum by (engine) (rate(kotatsu_voice_audio_seconds_total[$__rate_interval]))",
+                _rate("kotatsu_voice_synthesis_seconds_sum", "engine")
+                + " / "
+                + _rate("kotatsu_voice_audio_seconds_total", "engine"),
                 "{{engine}}",
             )
         ],
@@ -177,53 +236,33 @@ VOICE = (
         "Speech made",
         "Seconds of speech made in each second.",
         "short",
-        [
-            Query(
-                "sum by (engine) (rate(kotatsu_voice_audio_seconds_total[$__rate_interval]))",
-                "{{engine}}",
-            )
-        ],
+        [Query(_rate("kotatsu_voice_audio_seconds_total", "engine"), "{{engine}}")],
     ),
     Panel(
         "Characters spoken",
         "Characters of text handed to the engine, by second.",
         "short",
-        [Query("sum(rate(kotatsu_voice_characters_total[$__rate_interval]))", "characters")],
+        [Query(_rate("kotatsu_voice_characters_total"), "characters")],
     ),
     Panel(
         "Cache",
         "Answers that were in memory already, as a share of all.",
         "percentunit",
-        [
-            Query(
-                "sum(rate(kotatsu_voice_cache_hits_total[$__rate_interval])) / "
-                "(sum(rate(kotatsu_voice_cache_hits_total[$__rate_interval])) + "
-                "sum(rate(kotatsu_voice_cache_misses_total[$__rate_interval])))",
-                "hits",
-            )
-        ],
+        [Query(f"{_rate(_HITS)} / ({_rate(_HITS)} + {_rate(_MISSES)})", "hits")],
     ),
     Panel(
         "Texts that wait or are being spoken",
         "Different texts in the queue of each pod.",
         "short",
-        [Query("sum by (pod) (kotatsu_voice_queue_length)", "{{pod}}")],
+        [Query(f"sum by (pod) (kotatsu_voice_queue_length{{{NAMESPACE}}})", "{{pod}}")],
     ),
     Panel(
         "Refused and failed",
         "Texts refused (by reason), and pieces that the engine failed to speak.",
         "short",
         [
-            Query(
-                "sum by (reason) (rate(kotatsu_voice_refused_total[$__rate_interval]))"
-                " or vector(0)",
-                "refused {{reason}}",
-            ),
-            Query(
-                "sum by (engine) (rate(kotatsu_voice_engine_errors_total[$__rate_interval]))"
-                " or vector(0)",
-                "failed {{engine}}",
-            ),
+            Query(_rate("kotatsu_voice_refused_total", "reason"), "refused {{reason}}"),
+            Query(_rate("kotatsu_voice_engine_errors_total", "engine"), "failed {{engine}}"),
         ],
     ),
     Panel(
@@ -231,31 +270,21 @@ VOICE = (
         "Requests left until GitHub resets the limit of the token last used.",
         "short",
         [
-            Query("min(kotatsu_auth_github_rate_limit_remaining)", "auth"),
-            Query("min(kotatsu_feed_github_rate_limit_remaining)", "feed"),
+            Query(f"min(kotatsu_auth_github_rate_limit_remaining{{{NAMESPACE}}})", "auth"),
+            Query(f"min(kotatsu_feed_github_rate_limit_remaining{{{NAMESPACE}}})", "feed"),
         ],
     ),
     Panel(
         "Tokens checked",
         "How auth found its answers: from memory, from GitHub, or not at all.",
         "short",
-        [
-            Query(
-                "sum by (outcome) (rate(kotatsu_auth_verifications_total[$__rate_interval]))",
-                "{{outcome}}",
-            )
-        ],
+        [Query(_rate("kotatsu_auth_verifications_total", "outcome"), "{{outcome}}")],
     ),
     Panel(
         "Feedings",
         "Meals of the birds, by what became of them.",
         "short",
-        [
-            Query(
-                "sum by (outcome) (rate(kotatsu_feed_feedings_total[$__rate_interval]))",
-                "{{outcome}}",
-            )
-        ],
+        [Query(_rate("kotatsu_feed_feedings_total", "outcome"), "{{outcome}}")],
     ),
 )
 

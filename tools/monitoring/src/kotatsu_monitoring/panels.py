@@ -1,15 +1,24 @@
 """The few kinds of panels that our dashboards are made of, over Grafana's own builders."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from grafana_foundation_sdk.builders import dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import (
+    dashboard,
+    prometheus,
+    stat,
+    statetimeline,
+    timeseries,
+)
 from grafana_foundation_sdk.models.common import LineInterpolation
-from grafana_foundation_sdk.models.dashboard import DataSourceRef
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, ValueMap, ValueMappingResult
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 POOL = 'namespace=~"$namespace",name=~"$pool"'
 """Selects what the two variables at the top of a dashboard choose."""
+
+NAMESPACE = 'namespace=~"$namespace"'
+"""The same for what is no pool's."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,9 @@ class Panel:
     unit: str
     queries: Sequence[Query]
     kind: str = "lines"
-    """lines, steps (values that jump) or number."""
+    """lines, steps (values that jump), number, or states (one bar, coloured by `states`)."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Name and colour of each state: the first is shown for the value 1, the next for 2, …"""
     width: int = 12
     height: int = 8
 
@@ -69,10 +80,17 @@ def _choice(name: str, query: str) -> dashboard.QueryVariable:
     )
 
 
-def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
-    made: stat.Panel | timeseries.Panel
+def _mapping(states: Mapping[str, str]) -> ValueMap:
+    shown = (ValueMappingResult(text=name, color=colour) for name, colour in states.items())
+    return ValueMap({str(value): result for value, result in enumerate(shown, start=1)})
+
+
+def _panel(panel: Panel) -> stat.Panel | statetimeline.Panel | timeseries.Panel:
+    made: stat.Panel | statetimeline.Panel | timeseries.Panel
     if panel.kind == "number":
         made = stat.Panel()
+    elif panel.kind == "states":
+        made = statetimeline.Panel().mappings([_mapping(panel.states)])
     else:
         steps = panel.kind == "steps"
         made = timeseries.Panel().line_interpolation(

@@ -31,7 +31,7 @@ PARTS = (
     "coredns",
 )
 
-_STRIP = "-s -w"
+STRIP = "-s -w"
 _STATIC = {"CGO_ENABLED": "0"}
 _HINT = "check that the Go module proxy is reachable (`go env GOPROXY`) and run the same again"
 
@@ -66,18 +66,18 @@ class Binaries:
         return {name: build for name, (made, build) in builds.items() if not made.is_dir()}
 
     def _build_kube(self, log: Path) -> None:
-        with _publish(self.kube) as work:
-            _go_build(sources() / "kube", work.path / "kube", f"{_STRIP} {version_stamp()}", log)
+        with publish(self.kube) as work:
+            go_build(sources() / "kube", work.path / "kube", f"{STRIP} {version_stamp()}", log)
             for part in PARTS:
                 (work.path / part).symlink_to("kube")
 
     def _build_pause(self, log: Path) -> None:
-        with _publish(self.pause) as work:
-            _go_build(sources() / "pause", work.path / "pause", _STRIP, log)
+        with publish(self.pause) as work:
+            go_build(sources() / "pause", work.path / "pause", STRIP, log)
 
     def _build_helm(self, log: Path) -> None:
-        with _publish(self.helm) as work:
-            command = ["go", "install", "-trimpath", "-ldflags", f"{_STRIP} {_HELM_FLAGS}", HELM]
+        with publish(self.helm) as work:
+            command = ["go", "install", "-trimpath", "-ldflags", f"{STRIP} {_HELM_FLAGS}", HELM]
             env = {**_STATIC, "GOBIN": str(work.path), "GOFLAGS": "-buildvcs=false"}
             shell.call_logged(command, log, env=env, hint=_HINT)
 
@@ -105,13 +105,13 @@ def key(files: Iterable[Path], *words: str) -> str:
     return digest.hexdigest()[:16]
 
 
-class _publish:  # noqa: N801 - reads as a verb where it is used
+class publish:  # noqa: N801 - reads as a verb where it is used
     """Make a directory under another name and rename it when whole: never half a binary."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
 
-    def __enter__(self) -> _publish:
+    def __enter__(self) -> publish:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self.path = Path(tempfile.mkdtemp(prefix=".making-", dir=self._target.parent))
         self.path.chmod(0o755)
@@ -129,10 +129,13 @@ def _go_flags() -> str:
     return "-mod=readonly -buildvcs=false"
 
 
-def _go_build(source: Path, output: Path, ldflags: str, log: Path) -> None:
-    command: list[str | Path] = ["go", "build", "-trimpath", "-ldflags", ldflags, "-o", output, "."]
+def go_build(
+    source: Path, output: Path, ldflags: str, log: Path, what: str = ".", *flags: str
+) -> None:
+    """Build a package (`what`, with more `flags`) of the module in `source`, statically."""
+    command: list[str | Path] = ["go", "build", "-trimpath", "-ldflags", ldflags, *flags]
     env = {**_STATIC, "GOFLAGS": _go_flags(), "GOWORK": "off"}
-    shell.call_logged(command, log, env=env, cwd=source, hint=_HINT)
+    shell.call_logged([*command, "-o", output, what], log, env=env, cwd=source, hint=_HINT)
 
 
 def link(directory: Path, targets: Iterable[Path]) -> None:

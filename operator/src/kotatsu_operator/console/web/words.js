@@ -1,26 +1,40 @@
 // What the console says, in both languages.
 
+const s = (n) => (n === 1 ? "" : "s");
+
 const WORDS = {
   en: {
-    other: "日本語", otherCode: "ja", find: "Find a pool", span: "Show", more: "Show more pools",
-    hours: (n) => `${n} hours`,
-    live: "live", lost: "connection lost, trying again…",
-    summary: (warm, all) => `${warm} of ${all} ${all === 1 ? "pool" : "pools"} awake`,
-    none: "There is no WarmPool in the namespaces that this operator keeps.", noMatch: "No pool has such a name.",
-    legend: "Shaded: when a window wants pods. Line: pods that were really Ready. The dashed line is now.",
-    phases: { Asleep: "Asleep", Warming: "Warming up", Warm: "Warm", Draining: "Leaving", Sleeping: "Falling asleep", "": "Unknown" },
-    pods: "Pods Ready", demand: "Requests", spent: "Spent", next: "Next", wake: "Last wake", opening: "Last opening",
-    inFlight: (n, held) => `${n} in flight, ${held} held`, demandUnknown: "unknown: a pod does not tell",
-    noDemand: "none", never: "none yet", nothing: "nothing planned",
-    rate: (money) => `${money} an hour now`, of: "of", forecast: (money) => `forecast ${money}`, exhausted: "the budget is spent",
-    noPrices: "no prices given",
-    prewarm: (w, at) => `pods start for ${w} at ${at}`, open: (w, at) => `${w} opens at ${at}`, close: (w, at) => `${w} closes at ${at}`,
-    woke: (s, at) => `${s} at ${at}`, early: (s) => `Ready ${s} early`, late: (s) => `Ready ${s} late`, cold: "opened cold",
-    refused: (why) => `Not in force: ${why}`, notInForce: "Not in force",
+    other: "日本語", otherCode: "ja", find: "Find a pool", span: "Time shown", more: "Show more pools",
+    hours: (n) => `${n} hour${s(n)}`, connecting: "Asking the operator…",
+    live: "live", lost: (at) => `Connection lost: this is how things were at ${at}. Trying again…`,
+    title: (warm, all) => `${warm}/${all} awake · Kotatsu`, say: (name, phase) => `${name}: ${phase}`,
+    overview: "Overview", show: "Show", pools: "Pools",
+    tiles: { awake: "Awake", requests: "Requests", next: "Next", money: "An hour costs now" },
+    awakeOf: (warm, all) => `${warm} of ${all}`, podsReady: (n) => `${n} pod${s(n)} Ready`,
+    inFlight: (n) => `${n} in flight`, held: (n) => (n ? `${n} wait${n === 1 ? "s" : ""} for a pod` : "nobody waits"),
+    perHour: (money) => `${money} an hour`, spentSoFar: (money) => `${money} spent so far`,
+    filters: { all: "All", awake: "Awake", asleep: "Asleep", attention: "Need attention" },
+    legend: { window: "a window wants pods", ready: "pods really Ready", sign: "opened in time (red: cold)", wake: "woken by a request", now: "now", unseen: "before the operator watched" },
+    unseen: "not watched yet",
+    emptyTitle: "No pool yet",
+    emptyText: (namespaces) => `This operator keeps the WarmPools of ${namespaces}. Give a Deployment there a pool, and it appears here by itself:`,
+    emptyAfter: "It then sleeps after two minutes without a request, and the next request wakes it.",
+    noMatch: "No pool is like that.", showAll: "Show all pools",
+    phases: { Asleep: "Asleep", Warming: "Warming up", Warm: "Warm", Draining: "Winding down", Sleeping: "Falling asleep", "": "Unknown" },
+    suspended: "Suspended", notInForce: "Not in force", lasts: (time) => `for ${time}`,
+    facts: { pods: "Pods Ready", demand: "Requests", next: "Next", spent: "Spent", wakes: "Last wakes", opening: "Last opening" },
+    of: (n) => `of ${n}`, demand: (n, held) => `${n} in flight, ${held} held`, noDemand: "none", demandUnknown: "unknown: a pod does not tell", demandElsewhere: "not known here",
+    never: "none yet", nothing: "nothing planned", noPrices: "no prices given",
+    limit: (money) => `of ${money}`, forecast: (money) => `forecast ${money}`, share: "Share of the budget that is spent",
+    prewarm: (w) => `pods start for ${w}`, open: (w) => `${w} opens`, close: (w) => `${w} closes`, in: (time) => `in ${time}`, any: "now",
+    wokeAt: (took, at) => `Woken by a request at ${at}, in ${took}`,
+    early: (time) => `${time} early`, late: (time) => `${time} late`, coldStill: "opened cold", excused: "opened at once",
+    units: { s: (n) => `${n} s`, m: (n) => `${n} min`, h: (n) => `${n} h`, d: (n) => `${n} d`, joint: " " },
+    refused: (why) => `Not in force: ${why}`,
     why: {
       suspended: "Suspended: the operator leaves it alone.",
-      Window: (p) => `Window ${p.window ?? ""} keeps ${p.floor} ${p.floor === 1 ? "pod" : "pods"}.`,
-      warmingFor: (p) => `Starting ${p.floor} ${p.floor === 1 ? "pod" : "pods"} for ${p.window ?? "its window"}.`,
+      Window: (p) => `Window ${p.window ?? ""} keeps ${p.floor} pod${s(p.floor)}.`,
+      warmingFor: (p) => `Starting ${p.floor} pod${s(p.floor)} for ${p.window ?? "its window"}.`,
       Request: () => "A request woke it.",
       Demand: () => "Requests keep it awake.",
       Override: (o, at) => `${o.by || "Somebody"} wants it ${o.mode === "Warm" ? "warm" : "asleep"} until ${at}${o.reason ? `: ${o.reason}` : ""}.`,
@@ -29,28 +43,46 @@ const WORDS = {
       leaving: () => "Nothing needs it: the activators take over before the last pod goes.",
       Budget: () => "Its budget is spent.",
     },
-    details: "Windows and wakes", windows: "Windows", wakes: "Wakes", from: "From", to: "To", replicas: "Pods", name: "Name", took: "Took", at: "At",
-    conditions: "Conditions", asked: (a) => `of ${a}`,
-    picture: (p, n) => `Timeline of ${p.name}: ${n} windows shown, ${p.ready} pods Ready now.`,
+    problems: {
+      NoActivator: "No activator is Ready: asleep it can't be woken", TargetNotReady: "Its target is not Ready",
+      DemandKnown: "A pod does not tell its requests, so it stays awake", ReplicasContested: "Somebody else sets its replicas",
+      FloorLimited: "Fewer pods are allowed than it asks for", NearLimit: "Its budget is nearly spent", Exhausted: "Its budget is spent",
+      WindowNeverOpens: "One of its windows never opens", cold: "Its window opened cold",
+    },
+    details: "Windows, wakes and conditions", windows: "Windows", wakes: "Wakes", openings: "Openings", conditions: "Conditions",
+    from: "From", to: "To", replicas: "Pods", name: "Name", took: "Took", at: "At", verdict: "Was",
+    picture: (p, n) => `Timeline of ${p.name}: ${n} window${s(n)} shown, ${p.ready} pod${s(p.ready)} Ready now.`,
   },
   ja: {
-    other: "English", otherCode: "en", find: "プールを探す", span: "表示", more: "さらに表示",
-    hours: (n) => `${n}時間`,
-    live: "ライブ", lost: "接続が切れました。再接続中…",
-    summary: (warm, all) => `${all}個中${warm}個のプールが起きています`,
-    none: "このオペレーターの名前空間にWarmPoolはありません。", noMatch: "その名前のプールはありません。",
-    legend: "塗り：ウィンドウが求めるPod数。線：実際にReadyだったPod数。破線は現在。",
-    phases: { Asleep: "おやすみ中", Warming: "温め中", Warm: "あたたか", Draining: "退出中", Sleeping: "眠りかけ", "": "不明" },
-    pods: "ReadyなPod", demand: "リクエスト", spent: "費用", next: "次の予定", wake: "最後の起床", opening: "最後の開始",
-    inFlight: (n, held) => `処理中 ${n}、待機 ${held}`, demandUnknown: "不明（Podが答えません）",
-    noDemand: "なし", never: "まだなし", nothing: "予定なし",
-    rate: (money) => `現在 1時間 ${money}`, of: "/", forecast: (money) => `見込み ${money}`, exhausted: "予算を使い切りました",
-    noPrices: "価格が未設定",
-    prewarm: (w, at) => `${at} に ${w} のPodを起動`, open: (w, at) => `${at} に ${w} 開始`, close: (w, at) => `${at} に ${w} 終了`,
-    woke: (s, at) => `${at}、${s}`, early: (s) => `${s} 前にReady`, late: (s) => `${s} 遅れてReady`, cold: "冷たいまま開始",
-    refused: (why) => `無効：${why}`, notInForce: "無効",
+    other: "English", otherCode: "en", find: "プールを探す", span: "表示する時間", more: "さらに表示",
+    hours: (n) => `${n}時間`, connecting: "オペレーターに問い合わせ中…",
+    live: "ライブ", lost: (at) => `接続が切れました。表示は${at}の時点のものです。再接続中…`,
+    title: (warm, all) => `${warm}/${all} 稼働中 · Kotatsu`, say: (name, phase) => `${name}：${phase}`,
+    overview: "概要", show: "絞り込み", pools: "プール",
+    tiles: { awake: "稼働中", requests: "リクエスト", next: "次の予定", money: "今の1時間あたりの費用" },
+    awakeOf: (warm, all) => `${warm} / ${all}`, podsReady: (n) => `ReadyなPod ${n}個`,
+    inFlight: (n) => `処理中 ${n}件`, held: (n) => (n ? `起床待ち ${n}件` : "待機なし"),
+    perHour: (money) => `1時間あたり ${money}`, spentSoFar: (money) => `今の期間の合計 ${money}`,
+    filters: { all: "すべて", awake: "稼働中", asleep: "休止中", attention: "要確認" },
+    legend: { window: "ウィンドウが求めるPod", ready: "実際にReadyだったPod", sign: "時間通りに開始（赤：準備前に開始）", wake: "リクエストによる起床", now: "現在", unseen: "監視開始前" },
+    unseen: "監視開始前",
+    emptyTitle: "プールはまだありません",
+    emptyText: (namespaces) => `このオペレーターは名前空間 ${namespaces} のWarmPoolを管理します。そこにあるDeploymentにプールを付けると、ここに自動で現れます。`,
+    emptyAfter: "2分間リクエストがなければ眠り、次のリクエストで起きます。",
+    noMatch: "当てはまるプールはありません。", showAll: "すべてのプールを表示",
+    phases: { Asleep: "おやすみ中", Warming: "温め中", Warm: "あたたか", Draining: "片付け中", Sleeping: "眠りに入る途中", "": "不明" },
+    suspended: "一時停止", notInForce: "無効", lasts: (time) => `${time}前から`,
+    facts: { pods: "ReadyなPod", demand: "リクエスト", next: "次の予定", spent: "費用", wakes: "最近の起床", opening: "直近のウィンドウ" },
+    of: (n) => `/ ${n}`, demand: (n, held) => `処理中 ${n}、待機 ${held}`, noDemand: "なし", demandUnknown: "不明（Podが答えません）", demandElsewhere: "ここでは不明",
+    never: "まだなし", nothing: "予定なし", noPrices: "価格が未設定",
+    limit: (money) => `/ ${money}`, forecast: (money) => `見込み ${money}`, share: "予算のうち使った割合",
+    prewarm: (w) => `${w} のPodを起動`, open: (w) => `${w} 開始`, close: (w) => `${w} 終了`, in: (time) => `${time}後`, any: "まもなく",
+    wokeAt: (took, at) => `${at}、リクエストにより${took}で起床`,
+    early: (time) => `${time}前に準備完了`, late: (time) => `${time}遅れて準備完了`, coldStill: "準備前に開始", excused: "すぐに開始",
+    units: { s: (n) => `${n}秒`, m: (n) => `${n}分`, h: (n) => `${n}時間`, d: (n) => `${n}日`, joint: "" },
+    refused: (why) => `無効：${why}`,
     why: {
-      suspended: "停止中：オペレーターは何もしません。",
+      suspended: "一時停止中：オペレーターは何もしません。",
       Window: (p) => `ウィンドウ ${p.window ?? ""} がPod ${p.floor}個を保っています。`,
       warmingFor: (p) => `${p.window ?? "ウィンドウ"} のためにPod ${p.floor}個を起動中です。`,
       Request: () => "リクエストで起きました。",
@@ -58,11 +90,17 @@ const WORDS = {
       Override: (o, at) => `${o.by || "誰か"}の指定で ${at} まで${o.mode === "Warm" ? "温めます" : "眠ります"}${o.reason ? `（${o.reason}）` : ""}。`,
       overrideOver: () => "指定により眠りました。リクエストで起きます。",
       Idle: () => "誰も必要としていません。次のリクエストで起きます。",
-      leaving: () => "誰も必要としていません。最後のPodの前にアクティベーターが引き継ぎます。",
+      leaving: () => "誰も必要としていません。最後のPodが消える前にアクティベーターが引き継ぎます。",
       Budget: () => "予算を使い切りました。",
     },
-    details: "ウィンドウと起床", windows: "ウィンドウ", wakes: "起床", from: "開始", to: "終了", replicas: "Pod数", name: "名前", took: "所要", at: "時刻",
-    conditions: "状態", asked: (a) => `/ ${a}`,
+    problems: {
+      NoActivator: "Readyなアクティベーターがなく、眠ると起こせません", TargetNotReady: "対象がReadyではありません",
+      DemandKnown: "Podがリクエスト数を答えないため、起きたままです", ReplicasContested: "ほかの誰かがレプリカ数を書き換えています",
+      FloorLimited: "求めるPod数まで増やせません", NearLimit: "予算の残りがわずかです", Exhausted: "予算を使い切りました",
+      WindowNeverOpens: "開かないウィンドウがあります", cold: "準備が整う前にウィンドウが始まりました",
+    },
+    details: "ウィンドウ・起床・状態", windows: "ウィンドウ", wakes: "起床", openings: "開始の記録", conditions: "状態",
+    from: "開始", to: "終了", replicas: "Pod数", name: "名前", took: "所要", at: "時刻", verdict: "結果",
     picture: (p, n) => `${p.name}のタイムライン：ウィンドウ${n}個、現在ReadyなPod ${p.ready}個。`,
   },
 };
@@ -75,26 +113,11 @@ export const language = () => (current === WORDS.ja ? "ja" : "en");
 /** The words of the language in use. */
 export const words = () => current;
 
-/** Choose the language and write it into every element that names its words. */
+/** Choose the language and write it into every element that names its words, like "filters.all". */
 export function speakIn(code) {
   current = WORDS[code] ?? WORDS.en;
   document.documentElement.lang = language();
-  for (const element of document.querySelectorAll("[data-words]")) {
-    element.textContent = current[element.dataset.words];
-  }
-}
-
-/** Why a pool is as it is, in a sentence. */
-export function why(pool, clock) {
-  const { why: say } = current;
-  if (pool.suspended) return say.suspended;
-  if (pool.override && (pool.reason === "Override" || pool.override.mode === "Asleep")) {
-    return pool.override.mode === "Asleep" && pool.phase !== "Draining" && pool.ready > 0
-      ? say.Request() : say.Override(pool.override, clock(pool.override.until));
-  }
-  if (pool.reason === "Override") return say.overrideOver();
-  if (pool.phase === "Draining" || pool.phase === "Sleeping") return pool.reason === "Budget" ? say.Budget() : say.leaving();
-  if (pool.phase === "Asleep") return pool.reason === "Budget" ? say.Budget() : say.Idle();
-  if (pool.reason === "Window" && pool.phase === "Warming") return say.warmingFor(pool);
-  return (say[pool.reason] ?? say.Idle)(pool);
+  const word = (path) => path.split(".").reduce((found, name) => found[name], current);
+  for (const element of document.querySelectorAll("[data-words]")) element.textContent = word(element.dataset.words);
+  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", word(element.dataset.label));
 }

@@ -26,7 +26,7 @@ const SCENES = {
   winter: {
     sky: ["#1b2a4a", "#48608f"], ground: "#eef4fb",
     back: `<path d="M0 190q110-60 200-16t200-30v160H0z" fill="#cfdcec"/>
-      <circle cx="330" cy="54" r="20" fill="#f6edc9"/><circle cx="321" cy="48" r="18" fill="#26365b"/>
+      <path d="M330 34A20 20 0 1 1 311.200 60.800A17 17 0 0 0 330 34z" fill="#f6edc9"/>
       ${dots([[40, 40], [86, 74], [130, 30], [250, 34], [286, 84], [372, 96]], 1.8, "#fff")}
       <path d="M52 204l22-60 22 60zM308 200l26-72 26 72z" fill="#3d6b58"/>`,
     falling: '<circle r="3.500" fill="#fff"/>',

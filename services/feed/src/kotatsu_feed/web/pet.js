@@ -92,6 +92,8 @@ function cell(text, kind = "") {
 
 function showCredit(line) {
   $("credit").textContent = line;
+  $("credit").hidden = !line;
+  $("audio").hidden = false;
 }
 
 function showRoom() {
@@ -100,6 +102,7 @@ function showRoom() {
   $("logout").hidden = !isLoggedIn();
   $("login").hidden = !config.login_url;
   $("demo").hidden = !config.demo_token;
+  $("demo").classList.toggle("main", !config.login_url);
 }
 
 function translate(code) {

@@ -1,0 +1,51 @@
+// What is to be thought of a pool: whether it is awake, why, and whether somebody should look.
+
+import { words } from "./words.js";
+
+const AWAKE = new Set(["Warming", "Warm", "Draining"]);
+const BAD_READINESS = new Set(["NoActivator", "TargetNotReady"]);
+
+export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
+
+/** What is wrong with a pool, each as a key of `words().problems`. */
+export function problems(pool) {
+  const conditions = Object.fromEntries(pool.conditions.map((c) => [c.type, c]));
+  const is = (type, status) => conditions[type]?.status === status;
+  const [opening] = pool.openings;
+  return [
+    is("Ready", "False") && BAD_READINESS.has(conditions.Ready.reason) && conditions.Ready.reason,
+    opening?.cold && opening.window === pool.window && "cold",
+    is("DemandKnown", "False") && "DemandKnown",
+    is("ReplicasContested", "True") && "ReplicasContested",
+    is("FloorLimited", "True") && "FloorLimited",
+    conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
+    is("BudgetAvailable", "False") && "Exhausted",
+    conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",
+  ].filter(Boolean);
+}
+
+export const needsAttention = (pool) => Boolean(pool.refused) || problems(pool).length > 0;
+
+/** The state as a word for the badge, and as a name for its colour. */
+export function badge(pool) {
+  const w = words();
+  if (pool.refused) return { kind: "Refused", text: w.notInForce };
+  if (pool.suspended) return { kind: "Suspended", text: w.suspended };
+  return { kind: pool.phase, text: w.phases[pool.phase] ?? pool.phase };
+}
+
+/** Why a pool is as it is, in a sentence. `clock` writes a moment. */
+export function why(pool, clock) {
+  const { refused, why: say } = words();
+  if (pool.refused) return refused(pool.refused);
+  if (pool.suspended) return say.suspended;
+  if (pool.override && (pool.reason === "Override" || pool.override.mode === "Asleep")) {
+    return pool.override.mode === "Asleep" && pool.phase !== "Draining" && pool.ready > 0
+      ? say.Request() : say.Override(pool.override, clock(pool.override.until));
+  }
+  if (pool.reason === "Override") return say.overrideOver();
+  if (pool.phase === "Draining" || pool.phase === "Sleeping") return pool.reason === "Budget" ? say.Budget() : say.leaving();
+  if (pool.phase === "Asleep") return pool.reason === "Budget" ? say.Budget() : say.Idle();
+  if (pool.reason === "Window" && pool.phase === "Warming") return say.warmingFor(pool);
+  return (say[pool.reason] ?? say.Idle)(pool);
+}
