@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 RETRY_EVERY = 0.1
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
 """Seconds between two announcements on one way down: each time twice as many."""
 
 
