@@ -53,7 +53,7 @@ def spec(given: Any) -> None:
     found = occurrences(read.windows, read.zone, NOW, NOW + timedelta(days=8))
     assert all(o.start < o.end for o in found)
     next_start(read.windows, read.zone, NOW, timedelta(days=31))
-    assert time.process_time() - began < 5 * SOON
+    assert time.process_time() - began < SOON
 
 
 def _pool(spec: Any, status: Any) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kotatsu_operator.core import schedule
 from kotatsu_operator.core.schedule import (
     Occurrence,
     Window,
@@ -408,6 +410,24 @@ def test_a_dense_schedule_with_a_long_duration_is_not_walked_from_its_beginning(
     found = opened(window, "UTC", "2026-11-25T10:00", "2026-11-25T11:00")
     assert len(found) < 3 * 24 * 60
     assert found[-1].start == utc("2026-11-25T10:59")
+
+
+def test_excluded_days_are_passed_over_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minute by minute, a year of them takes seconds in which no other pool is looked at."""
+    steps = []
+
+    class Counted(CronSim):
+        def __next__(self) -> datetime:
+            steps.append(self)
+            return super().__next__()
+
+    monkeypatch.setattr(schedule, "CronSim", Counted)
+    year = frozenset(date(2026, 11, 1) + timedelta(days=n) for n in range(365))
+    window = repeating("* * * * *", exclude=year)
+    coming = next_start([window], ZoneInfo("UTC"), utc("2026-11-01T10:00"), timedelta(days=366))
+    assert coming is not None
+    assert coming.start == utc("2027-11-01T00:00")
+    assert len(steps) < 10_000
 
 
 def test_a_long_opening_is_found_though_the_later_ones_were_excluded() -> None:

@@ -123,6 +123,10 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ({"prewarm": {"lead": "25h"}}, "spec.prewarm.lead: 25h is too long: at most 24h"),
         ({"scaling": {"idleAfter": "99999999h"}}, "spec.scaling.idleAfter: .* is too long"),
         ({"drain": {"timeout": "-1s"}}, "spec.drain.timeout: '-1s' is not a duration"),
+        (
+            {"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},
+            "spec.windows: they open up to 2160 times on one day, and at most 1440 are planned",
+        ),
         ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not an amount"),
         ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not an amount"),
         ({"budget": {"prices": {"cpuHour": "Infinity"}}}, "prices.cpuHour: .* is not an amount"),

@@ -16,7 +16,7 @@ zone. What happens where its clock jumps, so that no promised warmth is lost:
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -79,24 +79,42 @@ def check_cron(expression: str) -> None:
             )
 
 
+def openings_a_day(expression: str) -> int:
+    """How often a schedule that can be read opens on one of its days."""
+    walk = CronSim(expression, datetime(2024, 1, 1))  # noqa: DTZ001  (naive on purpose)
+    return len(walk.minutes) * len(walk.hours)
+
+
+def _walk(window: Window, since: datetime, *, back: bool = False) -> Iterator[datetime]:
+    """Wall-clock starts of a schedule after (or before) a time, without those on excluded dates.
+
+    An excluded day is passed over as a whole: a dense schedule has a start in each of its minutes.
+    """
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    edge = time.min if back else time.max
+    walk = CronSim(window.schedule, since, reverse=back)
+    while (wall := next(walk, None)) is not None:
+        if wall.date() in window.exclude:
+            walk = CronSim(window.schedule, datetime.combine(wall, edge), reverse=back)
+        else:
+            yield wall
+
+
 def _wall_starts(window: Window, after: datetime, before: datetime) -> Iterator[datetime]:
     """Wall-clock starts of openings that may touch the wall-clock range [after, before]."""
     if window.start is not None:
         yield window.start
         return
-    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
-    assert window.duration is not None  # noqa: S101
+    assert window.duration is not None  # noqa: S101  (spec.parse has checked)
     # Of the openings that surely began before the range, only the newest matters: it closes last.
     # Without it a dense schedule with a long duration would be walked from its very beginning.
     first = after - _SLACK
-    for wall in CronSim(window.schedule, first, reverse=True):
-        if wall < first - window.duration - _SLACK:
-            break
-        if wall.date() not in window.exclude:
+    for wall in _walk(window, first, back=True):
+        if wall >= first - window.duration - _SLACK:
             first = wall
-            break
-    # CronSim yields times strictly after the one it is given.
-    for wall in CronSim(window.schedule, first - timedelta(minutes=1)):
+        break
+    # What is walked comes strictly after the time that is given.
+    for wall in _walk(window, first - timedelta(minutes=1)):
         if wall > before + _SLACK:
             return
         if wall >= first:
@@ -116,8 +134,6 @@ def occurrences(
     for window in windows:
         opened: dict[datetime, Occurrence] = {}
         for wall in _wall_starts(window, first, last):
-            if wall.date() in window.exclude:
-                continue
             for o in _openings(window, wall, zone):
                 if o.start < before and o.end > after and o.end > o.start:
                     # Several starts of one gap move to the same moment: they are one opening.
@@ -162,11 +178,9 @@ def _end(
         return end
     # Clocks go back before it closes: what reaches to the next start on the wall clock must not
     # leave a hole of an hour before it.
-    for following in CronSim(window.schedule, wall):
-        if following > named:
-            break
-        if following.date() not in window.exclude:
-            return max(end, to_instant(following, zone)[0])
+    following = next(_walk(window, wall), None)
+    if following is not None and following <= named:
+        return max(end, to_instant(following, zone)[0])
     return end
 
 

@@ -5,7 +5,7 @@ unknown time zone, an unreadable cron expression, a quantity that is not one) is
 whose sentence goes into the condition Accepted=False.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .durations import format_duration, parse_duration
-from .schedule import Window, check_cron
+from .schedule import Window, check_cron, openings_a_day
 
 _LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
 """Of a lead and of a repeating window; of any other duration it is a year."""
@@ -167,7 +167,7 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         service=spec.get("service") or target["name"],
         zone=_zone(spec.get("timeZone") or "UTC"),
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
-        windows=tuple(_window(window) for window in spec.get("windows") or ()),
+        windows=_windows(spec.get("windows") or ()),
         lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
         scaling=Scaling(
             max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
@@ -214,6 +214,22 @@ def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: st
             f"spec.{where}.{key}: {text} is too long: at most {format_duration(longest)}"
         )
     return duration
+
+
+OPENINGS_A_DAY = 24 * 60
+"""Of all windows of a pool together, once a minute: a month of them takes a second to lay out, in
+which no other pool is looked at."""
+
+
+def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
+    windows = tuple(_window(raw) for raw in given)
+    openings = sum(openings_a_day(w.schedule) for w in windows if w.schedule is not None)
+    if openings > OPENINGS_A_DAY:
+        raise SpecError(
+            f"spec.windows: they open up to {openings} times on one day, and at most "
+            f"{OPENINGS_A_DAY} are planned: fewer and longer windows keep the pool as warm"
+        )
+    return windows
 
 
 def _window(raw: Mapping[str, Any]) -> Window:
