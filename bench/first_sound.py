@@ -30,7 +30,7 @@ SAY = speak(SHORT, "/voice?stream=true")
 
 async def rows(quick: bool) -> list[Row]:
     """Cold starts in turns: the voice through its pool, the voice alone, a small app alone."""
-    runs = 2 if quick else 12
+    runs = 2 if quick else 10
     try:
         with platform("voice") as kubectl:
             async with Starts.watching(kubectl) as starts:
