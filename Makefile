@@ -11,6 +11,10 @@ LOCAL  := services/common services/auth services/feed services/voice operator to
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
 OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring demo-mode,--no-emit-package kotatsu-$(p))
+# Every Python keeps its bytecode here, whatever the environment says: a third of a short run's time
+# goes into compiling otherwise, and the folders of the sources stay clean.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
+unexport PYTHONDONTWRITEBYTECODE
 LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-header $(OWN)
 
 .PHONY: help
@@ -58,7 +62,7 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -m "not e2e and not node and not postgres and not slow and not soak"
+	$(BIN)/pytest -q -n auto --dist worksteal -m "not e2e and not node and not postgres and not slow and not soak"
 
 .PHONY: test
 test: check ## everything: also the slow tests, PostgreSQL, and a real cluster

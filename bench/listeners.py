@@ -69,7 +69,7 @@ class Seen:
 
 async def rows(quick: bool) -> list[Row]:
     """An activator for each number of pools, on a control plane of its own."""
-    sizes, idle = ([50, 200], 10.0) if quick else ([100, 1000, 5000], 60.0)
+    sizes, idle = ([50, 200], 5.0) if quick else ([100, 1000, 4000], 30.0)
     try:
         with _address():
             found = [await _measure(size, idle) for size in sizes]

@@ -17,7 +17,7 @@ from report import Row
 from samples import Samples
 from topic import again, main, progress, unmeasured
 
-LENGTH, EVERY = timedelta(seconds=5), timedelta(seconds=30)
+LENGTH, EVERY = timedelta(seconds=5), timedelta(seconds=25)
 SETTLE = 1.0
 AGAIN = again("punctuality")
 EARLY = "windows whose pod was Ready before they opened"
@@ -69,7 +69,7 @@ class Window:
 
 async def rows(quick: bool) -> list[Row]:
     """Pools with a window each half minute, at different phases."""
-    pools, each = (5, 2) if quick else (25, 8)
+    pools, each = (4, 1) if quick else (25, 8)
     how = (
         f"{pools * each} windows of {LENGTH.seconds} s for one pod: {pools} pools of a small app on"
         f" the node, each every {EVERY.seconds} s; lead auto, routeSettle {SETTLE:g} s"
@@ -125,13 +125,16 @@ async def _learn(kubectl: Kubectl, names: Sequence[str]) -> None:
         kubectl.apply(*small_app(name), pool(name, scaling=scaling, drain=drain))
     await eventually("all accepted and asleep", lambda: _asleep(kubectl) == len(names), 120, 1)
     await asyncio.sleep(3)
-    for name in names:
-        address = (service_ip(kubectl, name), 80)
-        client = await Client.connect(address)
-        await client.ask(request("GET", "/", Connection="close"))
-        client.close()
+    for start in range(0, len(names), 3):
+        await asyncio.gather(*(_ask(kubectl, name) for name in names[start : start + 3]))
     await asyncio.sleep(6)
     await eventually("all asleep again", lambda: _asleep(kubectl) == len(names), 120, 1)
+
+
+async def _ask(kubectl: Kubectl, name: str) -> None:
+    client = await Client.connect((service_ip(kubectl, name), 80))
+    await client.ask(request("GET", "/", Connection="close"))
+    client.close()
 
 
 def _asleep(kubectl: Kubectl) -> int:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,12 @@ HEALTHY = Status("/state", dict.fromkeys(ORDER, True), {"api": "", "node": "", "
 
 
 @pytest.fixture(autouse=True)
-def no_real_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KOTATSU_NODE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("KOTATSU_CACHE", str(tmp_path / "cache"))
+def no_real_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    # A short path: there are sockets below it.
+    with tempfile.TemporaryDirectory(prefix="kotatsu-") as folder:
+        monkeypatch.setenv("KOTATSU_NODE_DIR", f"{folder}/state")
+        monkeypatch.setenv("KOTATSU_CACHE", str(tmp_path / "cache"))
+        yield
 
 
 @pytest.mark.parametrize(
