@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 SNAPSHOTS = Snapshots(Path(__file__).with_name("errors.json"))
 
 LONG_AGO = -1_000_000_000
-"""Seconds: the stub has the real time and feed that of the test, which may be before or after it."""
+"""Seconds: the stub has the real time, feed that of the test, which may be before or after it."""
 Case = tuple[str, str, str, dict[str, Any], Mode]
 CASES: list[Case] = [
     ("not signed in", "GET", "/home", {"headers": {"Authorization": ""}}, "ok"),
