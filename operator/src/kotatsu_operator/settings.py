@@ -5,7 +5,6 @@ import logging
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from kotatsu_common.settings import CommaSeparated, ServiceSettings
 
@@ -26,7 +25,7 @@ def _read_prices(value: object) -> object:
     return parse_table(raw)
 
 
-Prices = Annotated[PriceTable, NoDecode, BeforeValidator(_read_prices)]
+Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
 """A price table, written as JSON."""
 
 
