@@ -96,6 +96,8 @@ def workload(name: str, recorder: str = "http://recorder", *, pooled: bool = Tru
         "env": [
             {"name": "APP_NAME", "value": name},
             {"name": "RECORDER", "value": recorder if pooled else ""},
+            # Empty: every address there is, of either family.
+            {"name": "KOTATSU_HOST", "value": ""},
         ],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
