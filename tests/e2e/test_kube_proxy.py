@@ -98,8 +98,13 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
     two_nodes, make_service, platform, recorder, first, affinity
 ):
     await asyncio.to_thread(two_nodes, first)
-    app, port = await make_service(f"{first}-{affinity.lower()}", sessionAffinity=affinity)
+    app, port = await make_service(
+        f"{first}-{affinity.lower()}", sessionAffinity=affinity, ipFamilyPolicy="PreferDualStack"
+    )
+    # Where the cluster has two address families the Service has an address of each.
+    _, *others = platform.get("service", app.name)["spec"]["clusterIPs"]
     ways = [
+        *((None, f"[{address}]") for address in others),
         (None, app.address),
         (None, f"{NODE_IP}:{port}"),
         (second.PATH, app.address),

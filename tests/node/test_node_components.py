@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kotatsu_node import certs, components, configuration, containerd, manifests, second
+from kotatsu_node import certs, components, configuration, containerd, manifests, netns, second
 from kotatsu_node.components import Setting
 from kotatsu_node.layout import DNS_IP, PAUSE_IMAGE, Layout
 
@@ -73,9 +73,27 @@ def test_containerd_keeps_all_it_has_below_the_state_directory() -> None:
 
 
 def test_the_pod_network_is_routed_and_not_masqueraded() -> None:
-    network = json.loads(containerd.cni_configuration(LAYOUT))
+    network = json.loads(containerd.cni_configuration(LAYOUT, ["10.244.0.0/16"]))
     assert network["plugins"][0]["type"] == "ptp"
     assert network["plugins"][0]["ipMasq"] is False
+
+
+@pytest.mark.parametrize("subnets", [["10.244.0.0/16"], ["10.244.0.0/16", "fd0a:244::/64"]])
+def test_a_pod_has_an_address_and_a_route_in_each_family(subnets: list[str]) -> None:
+    ipam = json.loads(containerd.cni_configuration(LAYOUT, subnets))["plugins"][0]["ipam"]
+    assert [r["subnet"] for (r,) in ipam["ranges"]] == subnets
+    assert [r["dst"] for r in ipam["routes"]] == ["0.0.0.0/0", "::/0"][: len(subnets)]
+
+
+@pytest.mark.parametrize(("has_ipv6", "addresses"), [(True, 2), (False, 1)])
+def test_components_are_told_of_the_families_there_are(
+    monkeypatch: pytest.MonkeyPatch, has_ipv6: bool, addresses: int
+) -> None:
+    monkeypatch.setattr(netns, "has_ipv6", lambda: has_ipv6)
+    [said] = [a for a in components.command("kubelet", SETTING) if a.startswith("--node-ip=")]
+    assert said.count(",") == addresses - 1
+    proxy = configuration.proxy_configuration(SETTING, "n", "iptables")
+    assert str(proxy["clusterCIDR"]).count(",") == addresses - 1
 
 
 def test_a_kubeconfig_is_complete_in_itself(tmp_path: Path) -> None:

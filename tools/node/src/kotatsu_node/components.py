@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotatsu_node import netns
 from kotatsu_node.layout import (
     API_PORT,
     CLUSTER_DOMAIN,
     NODE_IP,
+    NODE_IP_V6,
     NODE_NAME,
     SERVICE_CIDR,
+    SERVICE_CIDR_V6,
     Layout,
 )
 
@@ -27,6 +30,11 @@ ORDER = (
 )
 
 _ETCD = "http://127.0.0.1:2379"
+
+
+def both_families(v4: str, v6: str) -> str:
+    """What a component is told of both: the IPv4 one alone where there is no IPv6."""
+    return f"{v4},{v6}" if netns.has_ipv6() else v4
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def _apiserver(setting: Setting) -> list[str]:
         f"--secure-port={API_PORT}",
         # Not loopback, or Service `kubernetes` gets no endpoint.
         f"--advertise-address={NODE_IP}",
-        f"--service-cluster-ip-range={SERVICE_CIDR}",
+        f"--service-cluster-ip-range={both_families(SERVICE_CIDR, SERVICE_CIDR_V6)}",
         "--allow-privileged=true",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
@@ -150,7 +158,7 @@ def _kubelet(setting: Setting) -> list[str]:
         f"--root-dir={setting.layout.kubelet}",
         f"--cert-dir={setting.layout.run / 'kubelet'}",
         f"--hostname-override={NODE_NAME}",
-        f"--node-ip={NODE_IP}",
+        f"--node-ip={both_families(NODE_IP, NODE_IP_V6)}",
     ]
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from kotatsu_node import cgroups, containerd
-from kotatsu_node.components import Setting
+from kotatsu_node.components import Setting, both_families
 from kotatsu_node.layout import (
     API_PORT,
     CLUSTER_DOMAIN,
@@ -15,6 +15,7 @@ from kotatsu_node.layout import (
     NODE_IP,
     NODE_NAME,
     POD_CIDR,
+    POD_CIDR_V6,
     Layout,
 )
 
@@ -93,7 +94,7 @@ def proxy_configuration(setting: Setting, node: str, mode: str) -> dict[str, obj
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": setting.kubeconfig("kube-proxy")},
-        "clusterCIDR": POD_CIDR,
+        "clusterCIDR": both_families(POD_CIDR, POD_CIDR_V6),
         "hostnameOverride": node,
         "mode": mode,
         # OOM scores and the machine's conntrack table are not ours to change.

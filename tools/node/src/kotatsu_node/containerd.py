@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from kotatsu_node import shell
+from kotatsu_node import netns, shell
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import NETNS, PAUSE_IMAGE, POD_CIDR, Layout
+from kotatsu_node.layout import NETNS, PAUSE_IMAGE, POD_CIDR, POD_CIDR_V6, Layout
 
 NAMESPACE = "k8s.io"
 _CNI_BIN = "/usr/lib/cni"
@@ -47,8 +48,11 @@ oom_score = 0
 """
 
 
-def cni_configuration(layout: Layout) -> str:
-    """A routed (ptp) pod network: no bridge, so services work without br_netfilter."""
+def cni_configuration(layout: Layout, subnets: Sequence[str]) -> str:
+    """A routed (ptp) pod network: no bridge, so services work without br_netfilter.
+
+    A pod gets one address of each subnet: IPv4's, and IPv6's where there is one.
+    """
     network = {
         "cniVersion": "0.4.0",
         "name": NETNS,
@@ -59,8 +63,8 @@ def cni_configuration(layout: Layout) -> str:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(layout.run / "cni"),
-                    "ranges": [[{"subnet": POD_CIDR}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
+                    "ranges": [[{"subnet": subnet}] for subnet in subnets],
+                    "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}][: len(subnets)],
                 },
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
@@ -73,7 +77,8 @@ def write_configuration(layout: Layout) -> Path:
     """Write both files; the path of config.toml."""
     cni = layout.config / "cni" / "10-kotatsu.conflist"
     cni.parent.mkdir(parents=True, exist_ok=True)
-    cni.write_text(cni_configuration(layout))
+    subnets = (POD_CIDR, POD_CIDR_V6) if netns.has_ipv6() else (POD_CIDR,)
+    cni.write_text(cni_configuration(layout, subnets))
     file = layout.config / "containerd.toml"
     file.write_text(configuration(layout))
     return file

@@ -19,6 +19,9 @@ SECOND_LINK_CIDR = "10.243.255.4/30"
 SECOND_GATEWAY, SECOND_IP = "10.243.255.5", "10.243.255.6"
 SERVICE_CIDR, API_SERVICE_IP, DNS_IP = "10.96.0.0/16", "10.96.0.1", "10.96.0.10"
 POD_CIDR = "10.244.0.0/16"
+# The second address family: every pod has both, and Services that ask for both.
+LINK_CIDR_V6, HOST_IP_V6, NODE_IP_V6 = "fd0a:243:255::/64", "fd0a:243:255::1", "fd0a:243:255::2"
+SERVICE_CIDR_V6, POD_CIDR_V6 = "fd0a:96::/112", "fd0a:244::/64"
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 

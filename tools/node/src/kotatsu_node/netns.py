@@ -16,18 +16,25 @@ from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import (
     HOST_IP,
+    HOST_IP_V6,
     LINK_CIDR,
+    LINK_CIDR_V6,
     LINK_HOST,
     LINK_NODE,
     NETNS,
     NODE_IP,
+    NODE_IP_V6,
     POD_CIDR,
+    POD_CIDR_V6,
     SECOND_LINK_CIDR,
     SERVICE_CIDR,
+    SERVICE_CIDR_V6,
 )
 
 PATH = Path("/run/netns") / NETNS
 _OURS = (LINK_CIDR, SECOND_LINK_CIDR, SERVICE_CIDR, POD_CIDR)
+_OURS_V6 = (LINK_CIDR_V6, SERVICE_CIDR_V6, POD_CIDR_V6)
+_NO_IPV6 = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 
 
 def inside(*command: str | Path, namespace: Path = PATH) -> list[str]:
@@ -42,6 +49,14 @@ def inside(*command: str | Path, namespace: Path = PATH) -> list[str]:
 def exists() -> bool:
     """Whether the namespace is there."""
     return PATH.exists()
+
+
+def has_ipv6() -> bool:
+    """Whether this machine's kernel speaks IPv6: the node has both families then."""
+    try:
+        return _NO_IPV6.read_text().strip() == "0"
+    except OSError:
+        return False
 
 
 def create() -> None:
@@ -61,6 +76,22 @@ def create() -> None:
     shell.call(inside("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
     for network in (SERVICE_CIDR, POD_CIDR):
         shell.call(["ip", "route", "add", network, "via", NODE_IP, "dev", LINK_HOST])
+    if has_ipv6():
+        _add_ipv6(inner)
+
+
+def _add_ipv6(inner: list[str]) -> None:
+    prefix = LINK_CIDR_V6.partition("/")[2]
+    # Nobody else is on the link: nothing waits for duplicate address detection.
+    for command, address, link in (
+        (["ip"], HOST_IP_V6, LINK_HOST),
+        (inner, NODE_IP_V6, LINK_NODE),
+    ):
+        shell.call([*command, "address", "add", f"{address}/{prefix}", "dev", link, "nodad"])
+    shell.call([*inner, "-6", "route", "add", "default", "via", HOST_IP_V6])
+    shell.call(inside("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"))
+    for network in (SERVICE_CIDR_V6, POD_CIDR_V6):
+        shell.call(["ip", "-6", "route", "add", network, "via", NODE_IP_V6, "dev", LINK_HOST])
 
 
 def delete() -> None:
@@ -98,8 +129,9 @@ def processes_in() -> list[int]:
 
 def check_addresses_are_free() -> None:
     """Raise NodeError when the machine already routes one of our networks elsewhere."""
-    routes = json.loads(shell.call(["ip", "-json", "-4", "route", "show", "table", "all"]).stdout)
-    for route in routes:
+    families = ("-4", "-6") if has_ipv6() else ("-4",)
+    shown = [shell.call(["ip", "-json", f, "route", "show", "table", "all"]) for f in families]
+    for route in (route for done in shown for route in json.loads(done.stdout)):
         clash = clashes(str(route.get("dst", "")))
         if clash and route.get("dev") != LINK_HOST:
             raise NodeError(
@@ -111,10 +143,10 @@ def check_addresses_are_free() -> None:
 
 def clashes(destination: str) -> str:
     """Which of our networks a route's destination lies in or takes a part of; empty if none."""
-    if not re.match(r"\d+\.", destination):
+    if not re.match(r"\d+\.|[0-9a-f]*:", destination):
         return ""  # "default" and the like
     network = ipaddress.ip_network(destination, strict=False)
-    for ours in _OURS:
+    for ours in _OURS if network.version == 4 else _OURS_V6:
         # A wider route (10.0.0.0/8 of an office network) is fine: ours is more specific.
         if network.subnet_of(ipaddress.ip_network(ours)):  # type: ignore[arg-type]
             return ours
