@@ -7,7 +7,9 @@ import pytest
 from kotatsu_node import api, netns, second
 
 
-@pytest.mark.parametrize("free", ["default", "10.0.0.0/8", "192.168.1.0/24", "10.243.254.0/24", "fd00::/8", "fe80::/64"])
+@pytest.mark.parametrize(
+    "free", ["default", "10.0.0.0/8", "192.168.1.0/24", "10.243.254.0/24", "fd00::/8", "fe80::/64"]
+)
 def test_other_and_wider_routes_do_not_disturb(free: str) -> None:
     assert netns.clashes(free) == ""
 
