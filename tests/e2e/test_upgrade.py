@@ -174,13 +174,13 @@ def left_behind(kubectl, ground, apps):
 async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never_the_reverse(
     context, tmp_path
 ):
-    """Under another group, so that the cluster's own WarmPools have no part in it."""
+    """Under another group and other names: `kubectl get warmpools` stays the cluster's own."""
     group = f"{uuid.uuid4().hex[:8]}.kotatsu.dev"
-    kubectl = Kubectl("default")
+    kubectl, name = Kubectl("default"), f"coldpools.{group}"
     newer = yaml.safe_load((ROOT / f"charts/kotatsu/crds/{CRD}.yaml").read_text())
-    newer["metadata"]["name"] = f"warmpools.{group}"
+    newer["metadata"]["name"] = name
     newer["spec"]["group"] = group
-    newer["spec"]["names"].pop("shortNames", None)
+    newer["spec"]["names"] = {"kind": "ColdPool", "plural": "coldpools", "singular": "coldpool"}
     older = copy.deepcopy(newer)
     older["metadata"]["annotations"][crds.REVISION] = "1"
     schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -195,29 +195,29 @@ async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never
 
     pool = {
         "apiVersion": f"{group}/v1alpha1",
-        "kind": "WarmPool",
+        "kind": "ColdPool",
         "metadata": {"name": "old"},
         "spec": {"targetRef": {"name": "old"}, "budget": {"currency": "JPY"}},
     }
     kubectl.apply(older)
     try:
-        kubectl("wait", "--for=condition=Established", f"crd/warmpools.{group}")
+        kubectl("wait", "--for=condition=Established", f"crd/{name}")
         said = kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(pool), check=False)
         assert "unknown field" in said
         kubectl("apply", "--validate=ignore", "-f", "-", stdin=json.dumps(pool))
 
         assert "(was 1)" in upgrade_to(newer)
-        kept = kubectl.get(f"warmpools.{group}", "old")
+        kept = kubectl.get(name, "old")
         assert kept["spec"]["targetRef"]["name"] == "old"
 
         def takes_a_budget():
             kubectl("apply", "-f", "-", stdin=json.dumps(pool))
-            return "budget" in kubectl.get(f"warmpools.{group}", "old")["spec"]
+            return "budget" in kubectl.get(name, "old")["spec"]
 
         await eventually("the new field", takes_a_budget, within=30)
 
         assert "left as it is" in upgrade_to(older)
-        assert crds.revision(kubectl.get("crd", f"warmpools.{group}")) == crds.revision(newer)
-        assert "budget" in kubectl.get(f"warmpools.{group}", "old")["spec"]
+        assert crds.revision(kubectl.get("crd", name)) == crds.revision(newer)
+        assert "budget" in kubectl.get(name, "old")["spec"]
     finally:
-        kubectl("delete", "crd", f"warmpools.{group}", "--wait=false")
+        kubectl("delete", "crd", name, "--wait=false")

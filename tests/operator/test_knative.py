@@ -512,3 +512,14 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
 
 def test_looks_are_five_minutes_apart():
     assert timedelta(seconds=watch_module.LOOK_EVERY) == 5 * MINUTE
+
+
+async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    world, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in world.knative.why_absent)
+    kube.has_knative = True
+    await eventually(lambda: world.knative.synced)

@@ -6,6 +6,7 @@ watched here: the API is looked for at the start and every now and then.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 300.0
 """Seconds between two looks for the API."""
+
+WAITED_FOR_EVERY = 30.0
+"""The same while a pool is refused because Knative is not there."""
 
 EXPECTED_EVERY = 5.0
 """The same where Knative is expected, and the same after the API server did not answer."""
@@ -60,7 +64,7 @@ class KnativeWatch:
         try:
             while True:
                 pause = await self._look()
-                await asyncio.sleep(pause)
+                await self._rest(pause)
         finally:
             await self._stop()
 
@@ -84,6 +88,14 @@ class KnativeWatch:
                 log.warning("Knative Serving is expected here (runtime knative) but is not there")
                 return EXPECTED_EVERY
         return LOOK_EVERY
+
+    async def _rest(self, pause: float) -> None:
+        """Wait until the next look, which comes sooner once a pool waits for Knative."""
+        step = min(pause, WAITED_FOR_EVERY)
+        for _ in range(math.ceil(pause / step)):
+            await asyncio.sleep(step)
+            if self._watching is None and self._world.pools_of_kind("Service"):
+                return
 
     def _absent(self, why: str) -> None:
         knative = self._world.knative
