@@ -85,7 +85,7 @@ def test_alerts_are_a_prometheus_rule_where_its_api_is() -> None:
     assert render("kotatsu").of("PrometheusRule") == []
     api = "--api-versions=monitoring.coreos.com/v1/PrometheusRule"
     [rule] = render("kotatsu", None, api).of("PrometheusRule")
-    assert sum(len(group["rules"]) for group in rule["spec"]["groups"]) == 13
+    assert sum(len(group["rules"]) for group in rule["spec"]["groups"]) == 14
     assert render("kotatsu", None, api, "--set=metrics.rules=never").of("PrometheusRule") == []
 
 

@@ -318,6 +318,20 @@ async def test_a_pool_that_becomes_refused_keeps_its_pods():
     assert day.replicas == 2
 
 
+async def test_a_pool_that_becomes_refused_leaves_only_that_in_the_metrics():
+    day = Day.begin(t("10:00"), replicas=2, ready=True)
+    await day.settle()
+    assert day.metric("kotatsu_pool_accepted") == 1
+    day.edit(timeZone="Mars/Base")
+    await day.settle()
+    assert day.metric("kotatsu_pool_accepted") == 0
+    assert day.metric("kotatsu_pool_replicas_ready") is None
+    day.edit(timeZone="UTC")
+    await day.settle()
+    assert day.metric("kotatsu_pool_accepted") == 1
+    assert day.metric("kotatsu_pool_replicas_ready") == 2
+
+
 async def test_a_refusal_that_meets_an_edit_is_not_told_of():
     day = Day.begin(t("10:00"), timeZone="Mars/Base")
     day.watch()

@@ -226,6 +226,7 @@ class PoolMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shown: dict[Key, _Shown] = {}
+        self._refused: set[Key] = set()
         self._decisions: Count[Key] = Count()
         self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
@@ -238,9 +239,15 @@ class PoolMetrics(Collector):
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
+        self._refused.discard(key)
         self._shown[key] = _Shown(seen, decision, ledger)
         self._decisions[key] += 1
         self._windows.update((key, outcome) for outcome in decision.outcomes)
+
+    def refuse(self, key: Key) -> None:
+        """Show that nothing is decided on a pool: what was decided before holds no longer."""
+        self._shown.pop(key, None)
+        self._refused.add(key)
 
     def rest(self, key: Key) -> None:
         """Drop the series of a pool that another operator decides on."""
@@ -249,21 +256,32 @@ class PoolMetrics(Collector):
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
         self._shown.pop(key, None)
+        self._refused.discard(key)
         self._decisions.pop(key, None)
         for outcome in Outcome:
             self._windows.pop((key, outcome), None)
 
     def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The metrics without a value."""
-        return self._families({})
+        return self._families({}, set())
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The metrics of all pools; asked for by another thread than the one that decides."""
-        return self._families(self._shown.copy())
+        return self._families(self._shown.copy(), self._refused.copy())
 
     def _families(
-        self, shown: dict[Key, _Shown]
+        self, shown: dict[Key, _Shown], refused: set[Key]
     ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        accepted = GaugeMetricFamily(
+            "kotatsu_pool_accepted",
+            "0 while the pool is not in force; its status says why.",
+            labels=_LABELS,
+        )
+        for key in shown:
+            accepted.add_metric(key, 1)
+        for key in refused:
+            accepted.add_metric(key, 0)
+        yield accepted
         for gauge in _GAUGES:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=(*_LABELS, *gauge.labels))
             for key, what in shown.items():

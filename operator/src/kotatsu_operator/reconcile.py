@@ -61,6 +61,9 @@ class Display(Protocol):
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
 
+    def refuse(self, key: Key) -> None:
+        """Nothing is decided on this pool: it is not in force."""
+
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
 
@@ -325,6 +328,8 @@ class Reconciler:
             condition("Ready", False, refusal.reason, refusal.message),
             condition("Warm", False, refusal.reason, refusal.message),
         ]
+        for display in self.displays:
+            display.refuse(key)
         try:
             before = [c for c in _conditions(pool) if c["type"] == "Accepted"]
             await self._put_status(key, pool, {}, conditions, now)

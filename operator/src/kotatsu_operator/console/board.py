@@ -60,6 +60,10 @@ class Board:
                 self._version += 1
                 entry.version = self._version
 
+    def refuse(self, key: Key) -> None:
+        """Nobody looks any more: the demand is not known."""
+        self.rest(key)
+
     def rest(self, key: Key) -> None:
         """Another operator looks now: the demand is not known here."""
         with self._lock:
