@@ -178,12 +178,15 @@ def activator_pod(name: str = "activator-1", *, ready: bool = True, **how: Any) 
     return pod(name, labels=ACTIVATOR_LABELS, ready=ready, ports=ports, **how)
 
 
-def native_slice(*ready: bool, of: str = "voice", terminating: bool = False) -> Object:
+def native_slice(
+    *ready: bool, of: str = "voice", terminating: bool = False, family: str = "IPv4"
+) -> Object:
     """The EndpointSlice that Kubernetes keeps for a Service, with one endpoint for each `ready`."""
     return {
         "kind": "EndpointSlice",
+        "addressType": family,
         "metadata": {
-            "name": f"{of}-native",
+            "name": f"{of}-native-{family.lower()}",
             "namespace": NAMESPACE,
             "labels": {
                 SERVICE_LABEL: of,

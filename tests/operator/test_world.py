@@ -26,12 +26,14 @@ def at(version, obj):
     return obj
 
 
-def published(activator, epoch, *, pool="voice", state="serving"):
+def published(activator, epoch, *, pool="voice", state="serving", family="IPv4", dual=False):
     """The slice that an activator's pod has published for a pool."""
-    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9",), "node-a")
+    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
     route = {"target": "Activator", "epoch": epoch}
     view = pool_view(warm_pool(pool, status={"route": route}))
-    return make_slice(view, service(pool), me, "IPv4", {"http": 1}, state=state)
+    of = service(pool)
+    of["spec"]["ipFamilies"] = ["IPv4", "IPv6"] if dual else [family]
+    return make_slice(view, of, me, family, {"http": 1}, state=state)
 
 
 @pytest.fixture
@@ -144,6 +146,26 @@ def test_only_an_endpoint_that_is_ready_acknowledges(world, state):
     world.keep_pod(activator_pod("activator-1"))
     world.keep_slice(published("activator-1", 5, state=state))
     assert world.acknowledged(VOICE) == 0
+
+
+@pytest.mark.parametrize("first", ["IPv4", "IPv6"])
+def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(world, first):
+    """As it goes to sleep the slices of both are empty; one of them has an endpoint first."""
+    [second] = {"IPv4", "IPv6"} - {first}
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
+    world.keep_slice(published("activator-1", 5, family=first, dual=True))
+    assert world.acknowledged(VOICE) == 0
+    world.keep_slice(published("activator-1", 5, family=second, dual=True))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_a_slice_from_before_families_were_told_acknowledges_its_own(world):
+    world.keep_pod(activator_pod("activator-1"))
+    older = published("activator-1", 5)
+    del older["metadata"]["annotations"]["kotatsu.dev/families"]
+    world.keep_slice(older)
+    assert world.acknowledged(VOICE) == 5
 
 
 def test_a_slice_of_another_pool_acknowledges_nothing(world):

@@ -347,7 +347,8 @@ class Reconciler:
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, _conditions(pool), generation, now)
         written = self._written.get(key)
-        quiet_too = written is None or now - written >= WRITE_QUIET
+        # Either way: a clock that was put back would keep it quiet until it is there again.
+        quiet_too = written is None or abs(now - written) >= WRITE_QUIET
         if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
             return pool
         pool = await self.kube.patch_status(

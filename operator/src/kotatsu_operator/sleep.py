@@ -9,7 +9,7 @@ them fail.
 import enum
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .core.edited import instant
@@ -106,7 +106,7 @@ async def try_sleep(
     except (ConflictError, NotFoundError) as error:
         # The decision sees Sleeping with replicas and goes down again from step 1.
         return Attempt(False, f"the target changed: {error}", pool, asleep)
-    return Attempt(True, "asleep", pool, asleep)
+    return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
 
 
 def _changed(pool: Object, memory: Memory, generation: int) -> str:

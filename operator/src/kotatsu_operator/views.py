@@ -12,6 +12,9 @@ from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
 EPOCH_ANNOTATION = "kotatsu.dev/epoch"
+FAMILIES_ANNOTATION = "kotatsu.dev/families"
+"""On an activator's slice: the address families that this activator publishes the Service in."""
+
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
@@ -157,6 +160,9 @@ class SliceView:
     pod_name: str
     epoch: int
     ready: bool
+    family: str
+    families: tuple[str, ...]
+    """Those that its activator publishes the Service in; this one where nothing else is said."""
 
 
 def is_ours(obj: Object) -> bool:
@@ -175,12 +181,15 @@ def slice_view(obj: Object) -> SliceView:
     meta = obj["metadata"]
     owner = (meta.get("ownerReferences") or [{}])[0]
     endpoints = obj.get("endpoints") or ()
+    annotations, family = meta.get("annotations") or {}, obj.get("addressType", "")
     return SliceView(
         key=key_of(obj),
         service=meta["labels"].get(SERVICE_LABEL, ""),
         pool=meta["labels"].get(POOL_LABEL, ""),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
-        epoch=_epoch((meta.get("annotations") or {}).get(EPOCH_ANNOTATION, "0")),
+        epoch=_epoch(annotations.get(EPOCH_ANNOTATION, "0")),
         ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
+        family=family,
+        families=tuple(str(annotations.get(FAMILIES_ANNOTATION, family)).split(",")),
     )

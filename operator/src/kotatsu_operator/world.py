@@ -250,12 +250,18 @@ class World:
         activators = self.activators(key[0])
         if not activators:
             return None
-        epochs: dict[str, int] = {}
+        # One slice for each address family: a pod has acknowledged what all of them say.
+        said: dict[str, dict[str, int]] = defaultdict(dict)
+        promised: dict[str, set[str]] = defaultdict(set)
         for s in map(self.slices.__getitem__, self.slices.having(key)):
-            # One slice for each address family: the pod has acknowledged what all of them say.
             if s.ready:
-                epochs[s.pod_uid] = min(s.epoch, epochs.get(s.pod_uid, s.epoch))
-        return min(epochs.get(pod.uid, 0) for pod in activators)
+                said[s.pod_uid][s.family] = s.epoch
+                promised[s.pod_uid].update(s.families, [s.family])
+        return min(
+            said[pod.uid].get(family, 0)
+            for pod in activators
+            for family in promised.get(pod.uid, {""})
+        )
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
         """Activator slices whose pod is gone: they must not outlive it.

@@ -73,6 +73,10 @@ class House:
     def slice(self, name=NAME):
         return self.kube.stored("EndpointSlice", name)
 
+    def serving(self):
+        """The families whose slice has an endpoint."""
+        return [s["addressType"] for s in self.kube.all("EndpointSlice") if s["endpoints"]]
+
     def port(self, name=NAME):
         return self.slice(name)["ports"][0]["port"]
 
@@ -235,8 +239,24 @@ async def test_a_service_that_gives_up_a_family_keeps_the_other(make_house):
     await house.sync(pool())
     house.see("Service", dual_stack("IPv4"))
     await house.sync()
-    serving = [s["addressType"] for s in house.kube.all("EndpointSlice") if s["endpoints"]]
-    assert serving == ["IPv4"]
+    assert house.serving() == ["IPv4"]
+
+
+async def test_a_family_is_left_only_once_a_pod_is_ready_in_it(make_house):
+    """Kubernetes writes the slices of the two one after the other."""
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool("Activator"))
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(6)
+    await house.sync()
+    assert house.serving() == ["IPv6"]
+    house.see("EndpointSlice", native_slice(True, family="IPv6"))
+    await house.sync()
+    house.later(6)
+    await house.sync()
+    assert house.serving() == []
 
 
 async def test_after_a_restart_it_listens_again_in_both_families(make_house):

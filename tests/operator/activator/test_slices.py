@@ -93,7 +93,10 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
         "kotatsu.dev/pool": "voice",
     }
     assert made["metadata"]["namespace"] == "demo"
-    assert made["metadata"]["annotations"] == {"kotatsu.dev/epoch": "3"}
+    assert made["metadata"]["annotations"] == {
+        "kotatsu.dev/epoch": "3",
+        "kotatsu.dev/families": "IPv4",
+    }
     assert made["metadata"]["ownerReferences"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "activator-1", "uid": "uid-1"}
     ]

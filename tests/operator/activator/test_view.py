@@ -202,7 +202,7 @@ def test_what_is_not_listed_any_more_concerns_its_pools(view):
 )
 def test_native_endpoints_are_those_that_are_ready_and_stay(view, slice_, ready):
     tell(view, "EndpointSlice", slice_)
-    assert view.native_ready("voice") == ready
+    assert view.native_ready("voice", "IPv4") == ready
 
 
 @pytest.mark.parametrize("conditions", [None, {}, {"ready": None}])
@@ -211,7 +211,7 @@ def test_an_endpoint_that_does_not_say_is_ready(view, conditions):
     made = native_slice(True)
     made["endpoints"][0]["conditions"] = conditions
     tell(view, "EndpointSlice", made)
-    assert view.native_ready("voice") == 1
+    assert view.native_ready("voice", "IPv4") == 1
 
 
 def test_endpoints_of_several_slices_are_counted_and_ours_are_not(view):
@@ -221,7 +221,7 @@ def test_endpoints_of_several_slices_are_counted_and_ours_are_not(view):
     ours["metadata"]["name"] = "ours"
     ours["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "activator.kotatsu.dev"
     tell(view, "EndpointSlice", native_slice(True), second, ours)
-    assert view.native_ready("voice") == 3
+    assert view.native_ready("voice", "IPv4") == 3
 
 
 def test_backends_are_the_running_pods_with_an_address_that_stay(view):

@@ -254,6 +254,26 @@ def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
     assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
 
 
+def test_whoever_raises_what_this_process_has_lowered_wakes_it_announced_or_not() -> None:
+    """The activator announced its requests while the pool was draining: it does so once."""
+    spec = pool_spec(override=override("Asleep", t("20:00")), route="Always")
+    memory = Memory(
+        phase=Phase.SLEEPING,
+        since=t("08:30"),
+        route=Route.ACTIVATOR,
+        epoch=2,
+        override_key=spec.override.key,
+        override_seen=t("07:00"),
+        override_done=True,
+        ticket=t("08:29"),
+        ticket_seen=t("08:29"),
+        lowered=True,
+    )
+    seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(ticket=t("08:29")))
+    decision = decide(spec, seen, memory, t("08:31"))
+    assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
+
+
 def test_a_window_that_is_near_while_draining_brings_the_pool_back() -> None:
     spec = pool_spec(windows=[once("pitch", "08:33", "09:00", 1)], prewarm={"lead": "55s"})
     w = walk(spec, t("08:00"), [t("08:30")]).until(t("08:33"))

@@ -14,6 +14,7 @@ from kotatsu_operator.core.state import Route
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import (
     EPOCH_ANNOTATION,
+    FAMILIES_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     POOL_LABEL,
@@ -106,7 +107,10 @@ def make_slice(
                 MANAGED_BY_LABEL: MANAGED_BY,
                 POOL_LABEL: pool.name,
             },
-            "annotations": {EPOCH_ANNOTATION: str(pool.epoch)},
+            "annotations": {
+                EPOCH_ANNOTATION: str(pool.epoch),
+                FAMILIES_ANNOTATION: ",".join(families(service, me)),
+            },
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}],
         },
         "addressType": family,
@@ -136,7 +140,7 @@ def _said(obj: Object) -> tuple[Any, ...]:
     meta = obj["metadata"]
     return (
         (meta.get("labels") or {}).get(SERVICE_LABEL),
-        (meta.get("annotations") or {}).get(EPOCH_ANNOTATION),
+        [(meta.get("annotations") or {}).get(a) for a in (EPOCH_ANNOTATION, FAMILIES_ANNOTATION)],
         [(p.get("name", ""), p["port"], p.get("appProtocol")) for p in obj.get("ports") or ()],
         [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
     )

@@ -251,13 +251,16 @@ class View:
         """Whether every kind has been listed once."""
         return len(self.synced) == 5
 
-    def native_ready(self, service: str) -> int:
-        """Ready, staying endpoints of a Service that are not ours."""
+    def native_ready(self, service: str, family: str) -> int:
+        """Ready, staying endpoints of a Service in an address family that are not ours.
+
+        By family: the slices of one can be there a second before those of the other.
+        """
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
             and not (endpoint.get("conditions") or {}).get("terminating", False)
             for obj in map(self.slices.__getitem__, self.slices.having(service))
-            if not is_ours(obj)
+            if not is_ours(obj) and obj.get("addressType") == family
             for endpoint in obj.get("endpoints") or ()
         )
 

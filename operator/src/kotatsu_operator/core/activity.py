@@ -36,10 +36,19 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
         return memory
     if memory.phase.is_asleep and seen.replicas == 0:
         return replace(memory, override_done=True)
-    if memory.phase is Phase.SLEEPING and not is_announced(memory, seen):
-        # The operator ended before it lowered the scale.
+    if is_interrupted(memory, seen):
         return replace(memory, override_done=False)
     return memory
+
+
+def is_interrupted(memory: Memory, seen: Observation) -> bool:
+    """Whether an operator ended (or was beaten) between announcing a sleep and lowering the scale.
+
+    Only of replicas that are there: without a request since, nobody else has a reason to raise
+    them. An activator that announced its requests while the pool was draining does not do so again.
+    """
+    is_half_done = memory.phase is Phase.SLEEPING and not memory.lowered
+    return is_half_done and seen.replicas > 0 and not is_announced(memory, seen)
 
 
 def is_announced(memory: Memory, seen: Observation) -> bool:

@@ -15,7 +15,7 @@ in one decision; pods that somebody else started are drained at once for an Asle
 from dataclasses import replace
 from datetime import datetime
 
-from .activity import Idle, in_force, is_announced
+from .activity import Idle, in_force, is_announced, is_interrupted
 from .budget import Allowed
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec, RouteMode
@@ -89,8 +89,7 @@ class Step:
         if self.floor > 0 or (seen.demand.held > 0 and self.allowed.begins):
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
-            if memory.phase is Phase.SLEEPING and not asked and self.idle.drain:
-                # The operator ended between announcing the sleep and lowering the scale.
+            if is_interrupted(memory, seen) and self.idle.drain:
                 self._drain("finishing an interrupted sleep")
                 return None
             # Raised by an activator for a request, or by a person with kubectl scale: long ago or
@@ -213,5 +212,6 @@ def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
         phase=Phase.SLEEPING,
         since=now,
         override_done=memory.override_done or done,
+        lowered=False,
         trend=Trend(),
     )

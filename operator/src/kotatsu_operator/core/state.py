@@ -184,6 +184,9 @@ class Memory:
     override_seen: datetime | None = None
     override_done: bool = False
     """True once an Asleep override has put the pool to sleep: later requests wake it again."""
+    lowered: bool = False
+    """While Sleeping: true once this process has lowered the scale, so that whoever is there again
+    was raised by somebody. Not kept in the status: a new process can't know."""
     opening: Opening | None = None
     lead: timedelta = timedelta()
     """The pre-warm lead in force; it does not shrink while a window is being warmed for."""
