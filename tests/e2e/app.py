@@ -175,10 +175,10 @@ async def main() -> None:
     """Serve until SIGTERM; SIGUSR1 says that the end is near."""
     signal.signal(signal.SIGUSR1, lambda *_: drain.start())
     streams = H2Server(answer=echo_stream, is_leaving=lambda: drain.draining)
-    http2 = await asyncio.start_server(streams.serve, "0.0.0.0", 8081)
+    http2 = await asyncio.start_server(streams.serve, "", 8081)  # in every address family
     config = uvicorn.Config(
         app,
-        host="0.0.0.0",
+        host="",
         port=8080,
         http="httptools",
         ws="wsproto",

@@ -102,8 +102,6 @@ def workload(
         "env": [
             {"name": "APP_NAME", "value": name},
             {"name": "RECORDER", "value": recorder if pooled else ""},
-            # Empty: every address there is, of either family.
-            {"name": "KOTATSU_HOST", "value": ""},
         ],
         "ports": [
             {"name": "http", "containerPort": 8080},

@@ -129,7 +129,7 @@ async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_s
         await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
         await asyncio.sleep(SETTLED)
     for stream in streams:
-        assert not stream.failures, stream.failures[:5]
+        assert not stream.failures, (stream.address, stream.failures[:5])
         assert stream.done > 30
     await acted_once(app, recorder)
 

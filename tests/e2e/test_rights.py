@@ -27,7 +27,7 @@ from kotatsu_node import preflight
 from kotatsu_node.binaries import Binaries
 from kotatsu_node.control_plane import ControlPlane, control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.kube import EndpointSlice, WarmPool
+from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
 from kotatsu_operator.records import RECORD
 from kotatsu_operator.views import ACTIVATOR_LABELS, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from simulation.kubelet import Kubelet, serve_metrics
@@ -278,6 +278,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
     with an_activator(world, address):
         with an_operator(world):
             await _sleep_and_wake(world, address)
+            await _wake_what_is_edited(world, address)
             await _keep_the_floor(world)
             await _sweep_up(world)
             await _lose_a_race(world)
@@ -337,6 +338,34 @@ async def _sleep_and_wake(world: World, address: str) -> None:
     assert world.replicas("web") == 1
 
 
+@contextlib.asynccontextmanager
+async def _edited_all_the_time(world: World, kind: Any, name: str) -> AsyncIterator[None]:
+    """Somebody edits an object again and again, so that its version is never the one last seen."""
+
+    async def edit() -> None:
+        for number in itertools.count():
+            patch = {"metadata": {"annotations": {"example.com/edited": str(number)}}}
+            await world.merge(kind, name, patch)
+
+    editing = asyncio.create_task(edit())
+    try:
+        yield
+    finally:
+        editing.cancel()
+        await asyncio.gather(editing, return_exceptions=True)
+
+
+async def _wake_what_is_edited(world: World, address: str) -> None:
+    """Its scale is not at the version that the watch has shown: it is read again."""
+    right = ("apps", "deployments/scale", "", "get")
+    async with _edited_all_the_time(world, Deployment, "web"):
+        for _ in range(10):
+            await _sleep_and_wake(world, address)
+            if world.used(ACTIVATOR, right):
+                return
+    raise AssertionError("its version was always the one last seen")
+
+
 async def _keep_the_floor(world: World) -> None:
     """Of an autoscaler and of a Knative Service."""
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "kn"}
@@ -377,13 +406,7 @@ async def _lose_a_race(world: World) -> None:
     right = ("discovery.k8s.io", "endpointslices", "", "get")
     [mine] = world.slices("web")
 
-    async def edit_all_the_time() -> None:
-        for number in itertools.count():
-            patch = {"metadata": {"annotations": {"example.com/edited": str(number)}}}
-            await world.merge(EndpointSlice, mine["metadata"]["name"], patch)
-
-    editing = asyncio.create_task(edit_all_the_time())
-    try:
+    async with _edited_all_the_time(world, EndpointSlice, mine["metadata"]["name"]):
         for number in range(40):
             # A new epoch has to be told in the slice.
             epoch = {"target": "Activator", "epoch": 1_000_000 + number}
@@ -391,10 +414,7 @@ async def _lose_a_race(world: World) -> None:
             await asyncio.sleep(0.3)
             if world.used(ACTIVATOR, right):
                 return
-        raise AssertionError("it never lost the race")
-    finally:
-        editing.cancel()
-        await asyncio.gather(editing, return_exceptions=True)
+    raise AssertionError("it never lost the race")
 
 
 async def _give_the_floor_back(world: World) -> None:

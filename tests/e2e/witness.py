@@ -45,6 +45,8 @@ class Witness:
     namespace: str
     objects: dict[str, dict[str, Object]] = field(default_factory=lambda: defaultdict(dict))
     lives: dict[str, Life] = field(default_factory=dict)
+    entered: dict[str, datetime] = field(default_factory=dict)
+    """When each pool's costs were last seen to change, by this clock: the operator's may be set."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _synced: set[str] = field(default_factory=set)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -117,6 +119,9 @@ class Witness:
     def _keep(self, kind: str, obj: Object, heard: datetime, now: datetime) -> None:
         meta, status = obj["metadata"], obj.get("status") or {}
         log.debug("%s %s: %s", kind, meta["name"], gist(kind, obj))
+        before = (self.objects[kind].get(meta["name"]) or {}).get("status") or {}
+        if kind == "WarmPool" and status.get("cost") != before.get("cost"):
+            self.entered[meta["name"]] = now
         self.objects[kind][meta["name"]] = obj
         if kind != "Pod":
             return

@@ -416,6 +416,15 @@ async def test_a_clock_that_steps_is_measured_past():
     assert day.reconciler.accounts._kept[VOICE][1].accrued == 4
 
 
+async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
+    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:30"))
+    day.now = t("09:30")
+    await day.settle()
+    assert day.status["cost"]["at"] == "2026-11-25T09:30:00Z"
+
+
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
