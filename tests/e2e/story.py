@@ -118,7 +118,8 @@ class Story:
         assert (await self._ask(http, "spender")).status_code == 503
 
     async def _a_pool_that_nobody_asks(self, _: httpx.AsyncClient) -> None:
-        await self._start("quiet", scaling=SOON)
+        """Up for long enough to be found by Prometheus, which takes in what there is every 5 s."""
+        await self._start("quiet", scaling={"idleAfter": "20s"})
         await self._asleep("quiet")
 
     async def _a_visit(self, http: httpx.AsyncClient) -> None:

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.accounts import Accounts
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import Self, make_slice
-from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics

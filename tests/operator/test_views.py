@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import Self, make_slice
-from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.cost import parse_quantity
 from kotatsu_operator.core.edited import instant
 from kotatsu_operator.views import is_ours, key_of, pod_view, selects, slice_view

@@ -2,8 +2,8 @@
 
 import pytest
 
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import Self, make_slice
-from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
     VOICE,

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import (
     Self,
     families,
@@ -12,7 +13,6 @@ from kotatsu_operator.activator.slices import (
     slice_name,
     wants_slice,
 )
-from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.state import Phase, Route
 from tests.operator.cluster import service, warm_pool
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.activator.view import View, pool_view
+from kotatsu_operator.activator.pool import pool_view
+from kotatsu_operator.activator.view import View
 from kotatsu_operator.core.state import Phase, Route
 from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
 

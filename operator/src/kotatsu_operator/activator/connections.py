@@ -15,12 +15,13 @@ from .backends import Backends
 from .doorway import Doorway
 from .hold import Hold
 from .metrics import ActivatorMetrics, Reason
+from .pool import Pool
 from .room import Room
 from .slices import Self
 from .splice import Client
 from .tickets import Tickets
 from .upstream import Upstream
-from .view import Pool, View
+from .view import View
 from .wake import Wake
 
 AT_THE_DOOR = 4096

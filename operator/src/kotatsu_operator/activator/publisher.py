@@ -24,6 +24,7 @@ from kotatsu_operator.kube import (
 )
 from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
 
+from .pool import Pool
 from .slices import (
     FAMILIES,
     PORT_REST,
@@ -36,7 +37,7 @@ from .slices import (
 )
 from .sockets import prepare
 from .splice import Client
-from .view import Pool, View
+from .view import View
 
 log = logging.getLogger(__name__)
 

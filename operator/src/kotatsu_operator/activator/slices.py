@@ -21,7 +21,7 @@ from kotatsu_operator.views import (
     SERVICE_LABEL,
 )
 
-from .view import Pool
+from .pool import Pool
 
 PORT_REST = 60.0
 """Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port."""

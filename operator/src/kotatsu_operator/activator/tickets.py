@@ -19,8 +19,8 @@ from kotatsu_operator.core.state import Phase
 from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable
 from kotatsu_operator.status import stamp
 
+from .pool import Pool
 from .slices import Self
-from .view import Pool
 
 log = logging.getLogger(__name__)
 
