@@ -1,6 +1,7 @@
 """A steady stream of requests, from clients of several protocols that come again and again."""
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import uuid
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from e2e.kit import App
@@ -102,8 +104,31 @@ class Stream:
         return True
 
     async def _clients(self) -> None:
+        await self._reach()
         ways = self.ways or (over_a_kept_connection, over_connections_of_its_own)
         await asyncio.gather(*(ways[i % len(ways)](self) for i in range(self.clients)))
+
+    async def _reach(self) -> None:
+        """Wait until a connection can be opened; nothing is sent over it, so nobody is woken.
+
+        What is sent to a Service that kube-proxy does not know yet goes astray, and so does every
+        repetition of it over the same connection: the kernel remembers where the first went.
+        """
+        where = urlsplit(f"//{self.address or self.app.address}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timeout):
+                while not await _opens(where.hostname or "", where.port or 80):
+                    await asyncio.sleep(0.1)
+
+
+async def _opens(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # a TimeoutError is one
+        return False
+    writer.close()
+    return True
 
 
 Way = Callable[[Stream], Coroutine[Any, Any, None]]

@@ -329,7 +329,15 @@ def _make_targets(world: World) -> None:
 
 
 async def _sleep_and_wake(world: World, address: str) -> None:
+    await _fall_asleep(world)
+    await _wake(world, address)
+
+
+async def _fall_asleep(world: World) -> None:
     await eventually("web asleep", lambda: world.phase("web") == "Asleep", within=60)
+
+
+async def _wake(world: World, address: str) -> None:
     [mine] = await eventually("its slice", lambda: world.slices("web"))
     port = mine["ports"][0]["port"]
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
@@ -358,11 +366,12 @@ async def _edited_all_the_time(world: World, kind: Any, name: str) -> AsyncItera
 async def _wake_what_is_edited(world: World, address: str) -> None:
     """Its scale is not at the version that the watch has shown: it is read again."""
     right = ("apps", "deployments/scale", "", "get")
-    async with _edited_all_the_time(world, Deployment, "web"):
-        for _ in range(10):
-            await _sleep_and_wake(world, address)
-            if world.used(ACTIVATOR, right):
-                return
+    for _ in range(10):
+        await _fall_asleep(world)
+        async with _edited_all_the_time(world, Deployment, "web"):
+            await _wake(world, address)
+        if world.used(ACTIVATOR, right):
+            return
     raise AssertionError("its version was always the one last seen")
 
 
