@@ -27,7 +27,6 @@ def many_protocols(name):
     spec["volumes"] = [{"name": "app", "configMap": {"name": "protocols"}}]
     (container,) = spec["containers"]
     container["lifecycle"] = {"preStop": {"sleep": {"seconds": 6}}}
-    container["ports"].append({"name": "h2c", "containerPort": 8081})
     del service["spec"]["selector"]
     service["spec"]["ports"] = [
         {"name": "http", "port": 80, "targetPort": "http"},
