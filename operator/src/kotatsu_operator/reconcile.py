@@ -11,7 +11,7 @@ from typing import Protocol
 from .acceptance import Accepted, Refusal, accept
 from .accounts import Account, Accounts
 from .autoscaling import set_minimum
-from .conditions import target_conditions, transitions
+from .conditions import condition, date_conditions, pool_conditions, target_conditions, transitions
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.edited import instant
@@ -27,15 +27,7 @@ from .pacer import Pacer
 from .pages import Silence
 from .scrape import Scraper
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
-from .status import (
-    Status,
-    condition,
-    date_conditions,
-    decided_status,
-    pool_conditions,
-    read_memory,
-    worth_writing,
-)
+from .status import Status, decided_status, read_memory, worth_writing
 from .views import Key, PodView
 from .world import World
 
