@@ -82,7 +82,7 @@ async def test_the_floor_is_the_autoscalers_minimum_and_zero_comes_before_it_fal
 
 async def test_an_idle_pool_with_an_autoscaler_sleeps_and_wakes_by_request(shared, http):
     await shared.send(http)
-    await eventually("awake", lambda: shared.phase() == "Warm", within=30)
+    await eventually("awake", lambda: shared.phase() != "Asleep", within=30)
     await shared.asleep()
     assert least(shared) == 1
 

@@ -133,6 +133,8 @@ class Witness:
                 self.lives.setdefault(meta["uid"], life)
         if status.get("phase") in ("Succeeded", "Failed"):
             self._gone(kind, obj, heard, now)
+        elif life := self.lives.get(meta["uid"]):
+            life.gone = None  # a kubelet may overrule whoever has said that the pod is over
 
     def _gone(self, kind: str, obj: Object, heard: datetime, now: datetime) -> None:
         log.debug("%s %s: gone", kind, obj["metadata"]["name"])

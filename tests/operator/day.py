@@ -11,6 +11,7 @@ from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.core.cost import NO_PRICES, PriceTable
 from kotatsu_operator.events import Events
 from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.observe import Observer
 from kotatsu_operator.pacer import Pacer
 from kotatsu_operator.pages import Silence
 from kotatsu_operator.reconcile import Reconciler
@@ -120,10 +121,11 @@ class Day:
         self.registry = CollectorRegistry()
         self.world = World(clock=lambda: self.now)
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
+        self.observer = Observer(self.kube, self.world, self.scraper)
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
-            scraper=self.scraper,
+            observer=self.observer,
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator import restore as restore_module
+from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import wants_slice
-from kotatsu_operator.activator.view import pool_view
 from kotatsu_operator.core.records import entry_of
 from kotatsu_operator.events import Events
 from kotatsu_operator.knative import watch as watch_module
@@ -17,6 +17,7 @@ from kotatsu_operator.knative.view import MIN_SCALE, SERVICE_LABEL
 from kotatsu_operator.knative.watch import KnativeWatch, Runtime
 from kotatsu_operator.kube import ConflictError
 from kotatsu_operator.metrics import PoolMetrics
+from kotatsu_operator.observe import Observer
 from kotatsu_operator.reconcile import RETRY, Reconciler
 from kotatsu_operator.restore import restore
 from kotatsu_operator.status import stamp
@@ -72,7 +73,7 @@ class KnativeDay:
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,
-            scraper=FakeScraper(),
+            observer=Observer(self.kube, self.world, FakeScraper()),
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,

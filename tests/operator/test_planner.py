@@ -43,6 +43,7 @@ class Looks:
 
     async def __call__(self, key):
         self.begun.append(key)
+        began = self.clock()
         self.most[key] = max(self.most.get(key, 0), self.count(key) - self.ended(key))
         try:
             await self.gate.wait()
@@ -51,7 +52,7 @@ class Looks:
                 raise error
         finally:
             self.done.append(key)
-        return None if self.again is None else self.clock() + self.again
+        return None if self.again is None else began + self.again
 
     def count(self, key):
         return self.begun.count(key)
@@ -290,16 +291,33 @@ async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(planner, look
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_after_a_clock_has_jumped_back_a_touched_pool_is_looked_at_at_once(
+async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_one(
     planner, looks, clock
 ):
     planner.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(days=-1)
-    planner.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 2)
     clock.jump(hours=1)
     await eventually(lambda: looks.ended(VOICE) == 3)
+
+
+async def test_nor_does_who_was_being_looked_at_meanwhile(planner, looks, clock):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    clock.jump(days=-1)
+    await eventually(lambda: planner.beat_at == clock.now)
+    looks.gate.set()
+    await eventually(lambda: looks.ended(VOICE) == 2)
+
+
+async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(milliseconds=-900)
+    await rest()
+    assert looks.count(VOICE) == 1
 
 
 async def test_its_beat_tells_that_it_turns(planner, looks, clock):

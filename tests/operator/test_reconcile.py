@@ -217,7 +217,7 @@ async def demand(day, **answers):
     day.watch()
     spec = warm_pool()["spec"]
     pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
-    return await day.reconciler.demand(VOICE, parse(spec), pods)
+    return await day.observer.demand(VOICE, parse(spec), pods)
 
 
 async def test_demand_is_what_all_pods_serve_and_all_activators_hold():
@@ -246,7 +246,7 @@ async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
     day.scraper.in_flight = None
     spec = parse(day.kube.stored("WarmPool", "voice")["spec"])
     pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
-    found = await day.reconciler.demand(VOICE, spec, pods)
+    found = await day.observer.demand(VOICE, spec, pods)
     assert (found.known, found.silent[:12]) == (False, "pod voice-1 ")
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from .conditions import budget_condition
 from .core.budget import Allowed, allowed, sentence, standing, told
 from .core.cost import NO_PRICES, PriceTable, hourly, priced
 from .core.forecast import forecast
@@ -13,7 +14,7 @@ from .core.ledger import BilledPod, Ledger, accrue
 from .core.spec import Budget, PoolSpec
 from .core.state import Memory, Note
 from .kube import Object
-from .status import Status, budget_condition, read_ledger
+from .status import Status, read_ledger
 from .views import Key, PodView
 
 

@@ -1,4 +1,4 @@
-"""The conditions that tell of a pool's target, and the events of their coming and going.
+"""The conditions that people read, and the events of their coming and going.
 
 A condition that people may wait for is always there; one that only warns is there while it has
 something to warn of.
@@ -9,12 +9,78 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .core.activity import UNKNOWN_LIMIT
+from .core.budget import Standing
+from .core.clock_changes import dropped
 from .core.spec import PoolSpec
-from .core.state import Decision, Note, Observation
-from .status import Status, condition, stamp
+from .core.state import Decision, Note, Observation, Phase, Reason
+from .status import Status, stamp
 
 SAY_AFTER = timedelta(seconds=10)
 """Demand that is unknown for a shorter time is a hiccup, and nobody is told."""
+
+
+def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
+    """One condition, not yet dated."""
+    return {
+        "type": kind,
+        "status": "True" if holds else "False",
+        "reason": reason,
+        "message": message,
+    }
+
+
+def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
+    """Accepted, Ready and Warm for a pool that is acted on.
+
+    Ready is about health, so it holds while asleep: `kubectl wait` must not hang on a pool that
+    rightly has no pods.
+    """
+    phase = decision.memory.phase
+    asleep = phase.is_asleep
+    no_activator = seen.acknowledged is None
+    if asleep and no_activator:
+        ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)
+    elif asleep and decision.memory.reason is Reason.BUDGET:
+        ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
+    elif asleep:
+        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
+    elif phase is Phase.WARMING:
+        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
+    elif no_activator and phase is Phase.DRAINING:
+        ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
+    else:
+        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
+    floor = max(decision.floor, 1)
+    warm = condition(
+        "Warm",
+        phase is Phase.WARM and seen.ready >= floor,
+        phase.value,
+        f"{seen.ready} of {floor} replicas are Ready",
+    )
+    accepted = condition("Accepted", True, "Accepted", "the spec is in force")
+    if spec.suspend:
+        accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+    elif never := dropped(spec.windows, spec.zone):
+        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        accepted = condition("Accepted", True, "WindowNeverOpens", text)
+    return [accepted, ready, warm]
+
+
+_NO_ACTIVATOR = (
+    "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
+    "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
+)
+
+_BUDGET_EXHAUSTED = (
+    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
+    "is raised"
+)
+
+
+def budget_condition(standing: Standing, message: str) -> Status:
+    """BudgetAvailable: whether the pool may still begin to spend."""
+    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
+    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
 
 
 def target_conditions(
@@ -77,6 +143,20 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
         return "AppliedByAnother", f"{text}: {remedy}"
     text = f"{contest.by} has set spec.replicas of Deployment {target} {contest.count} times"
     return "WrittenByAnother", f"{text}: {remedy}"
+
+
+def date_conditions(
+    new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
+) -> list[Status]:
+    """Give each condition its lastTransitionTime: kept while the status stays the same."""
+    known = {c["type"]: c for c in old}
+    dated = []
+    for c in new:
+        before = known.get(c["type"])
+        kept = before is not None and before["status"] == c["status"]
+        at = before["lastTransitionTime"] if before is not None and kept else stamp(now)
+        dated.append(c | {"lastTransitionTime": at, "observedGeneration": generation})
+    return dated
 
 
 _EVENTS = {

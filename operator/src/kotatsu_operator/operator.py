@@ -21,6 +21,7 @@ from .knative.watch import KnativeWatch, Runtime
 from .kube import ConflictError, EndpointSlice, Kube, Object, Unreachable
 from .leader import Elector
 from .metrics import PoolMetrics
+from .observe import Observer
 from .pacer import Pacer
 from .planner import Planner
 from .reconcile import Reconciler
@@ -84,7 +85,7 @@ class Operator:
         self._reconciler = Reconciler(
             kube=self._kube,
             world=self.world,
-            scraper=self._scraper,
+            observer=Observer(self._kube, self.world, self._scraper),
             events=Events(self._kube, name),
             displays=[metrics, self.board],
             clock=clock,

@@ -23,6 +23,8 @@ Look = Callable[[Key], Awaitable[datetime | None]]
 _AFTER_ERROR = timedelta(seconds=1)
 _LONGEST_NAP = 1.0
 """Seconds. The wall clock may jump: nobody sleeps longer than this on an old idea of the time."""
+_PUT_BACK = timedelta(seconds=1)
+"""By so much at least a clock has to be put back for anybody to be looked at because of that."""
 
 
 class Planner:
@@ -59,6 +61,7 @@ class Planner:
         """Who was touched while nobody may look: all of them are due when looking begins."""
         self.beat_at = clock()
         """When the loop last turned: an operator that stands still is not alive."""
+        self._times_put_back = 0
 
     def touch(self, key: Key) -> None:
         """Look at a pool as soon as possible."""
@@ -88,8 +91,7 @@ class Planner:
         self._waiting.clear()
         try:
             while True:
-                self.beat_at = self._clock()
-                self._start()
+                self._turn()
                 try:
                     async with asyncio.timeout(self._nap()):
                         await self._wakeup.wait()
@@ -115,6 +117,16 @@ class Planner:
         self._due[key] = at
         heapq.heappush(self._heap, (at, key))
         self._wakeup.set()
+
+    def _turn(self) -> None:
+        now = self._clock()
+        if now < self.beat_at - _PUT_BACK:
+            log.warning("the clock was put back by %s: looking at every pool", self.beat_at - now)
+            self._times_put_back += 1
+            for key in list(self._due):
+                self._put(key, now)
+        self.beat_at = now
+        self._start()
 
     def _start(self) -> None:
         """Begin as many looks as there are slots for."""
@@ -153,6 +165,7 @@ class Planner:
 
     async def _run_one(self, key: Key, since: datetime) -> None:
         again: datetime | None = None
+        times = self._times_put_back
         try:
             again = await self._look(key)
         except Unreachable as error:
@@ -169,5 +182,7 @@ class Planner:
             self._again.discard(key)
             self._queue(key)
         elif again is not None:
+            if times != self._times_put_back:
+                again = self._clock()  # what the look said was by another clock
             self._put(key, again if at is None else min(again, at))
         self._wakeup.set()

@@ -1,6 +1,5 @@
 """One look at one pool: observe, decide, act, write down."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
@@ -11,32 +10,21 @@ from typing import Protocol
 from .acceptance import Accepted, Refusal, accept
 from .accounts import Account, Accounts
 from .autoscaling import set_minimum
-from .conditions import target_conditions, transitions
+from .conditions import condition, date_conditions, pool_conditions, target_conditions, transitions
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
-from .core.edited import instant
 from .core.ledger import Ledger
-from .core.spec import PoolSpec, RouteMode
+from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
 from .events import Events
-from .hpa import read_autoscaler
 from .knative import floor as knative
 from .knative.view import kept_status
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
+from .observe import Observer
 from .pacer import Pacer
-from .pages import Silence
-from .scrape import Scraper
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
-from .status import (
-    Status,
-    condition,
-    date_conditions,
-    decided_status,
-    pool_conditions,
-    read_memory,
-    worth_writing,
-)
-from .views import Key, PodView
+from .status import Status, decided_status, read_memory, worth_writing
+from .views import Key
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -77,7 +65,7 @@ class Reconciler:
 
     kube: Kube
     world: World
-    scraper: Scraper
+    observer: Observer
     events: Events
     displays: Sequence[Display]
     clock: Callable[[], datetime]
@@ -130,7 +118,7 @@ class Reconciler:
         departed = self.world.take_departed(key)
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
-            seen = await self._observe(key, judged, status, memory, pods)
+            seen = await self.observer.observe(key, judged, status, memory, pods)
             known = status.get("observedGeneration")
             edited = known is not None and known != pool["metadata"]["generation"]
             seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
@@ -148,74 +136,6 @@ class Reconciler:
         """Read the pool itself: a watch that went silent would lose every race from here on."""
         with contextlib.suppress(NotFoundError):
             self.world.keep_pool(await self.kube.get(WarmPool, *key))
-
-    # --- observe ---
-
-    async def _observe(
-        self,
-        key: Key,
-        judged: Accepted,
-        status: Status,
-        memory: Memory,
-        pods: list[PodView],
-    ) -> Observation:
-        spec = judged.spec
-        if spec.target.is_knative:
-            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
-        deployment, autoscaler = judged.deployment, judged.autoscaler
-        assert deployment is not None  # noqa: S101  (the other kind of target)
-        replicas = deployment.replicas
-        if replicas > 0 and memory.phase.is_asleep:
-            # The watch may be a moment behind our own write of 0.
-            replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
-        demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
-        ticket = instant((status.get("demand") or {}).get("at"))
-        return Observation(
-            replicas=replicas,
-            ready=sum(p.ready and not p.terminating for p in pods),
-            pods=sum(p.scheduled_at is not None for p in pods),
-            acknowledged=self.world.acknowledged(key),
-            demand=replace(demand, ticket=ticket),
-            template=deployment.template,
-            updated=deployment.updated,
-            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
-            write=deployment.write,
-        )
-
-    async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
-        """Ask every staying pod and every activator.
-
-        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
-        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
-        was never sent any, and silence is all it can do while it starts.
-        """
-        if spec.route is RouteMode.ALWAYS:
-            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
-            return Demand(
-                through.active,
-                through.held,
-                through.last_activity,
-                known=not through.silent,
-                silent=through.silent,
-            )
-        # Held first: a request that leaves the activator meanwhile is then seen in its pod.
-        held = await self.scraper.held(self.world.activators(key[0]), key)
-        silent = [held.why] if isinstance(held, Silence) else []
-        in_flight, last = 0, None
-        metrics = spec.metrics
-        if metrics is not None:
-            asked = sorted((p for p in pods if p.running and not p.terminating), key=_name)
-            answers = await asyncio.gather(*(self.scraper.pod(p, metrics) for p in asked))
-            for pod, answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Silence):
-                    silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
-                    continue
-                in_flight += answer.in_flight
-                if answer.last_request is not None:
-                    last = max(last or answer.last_request, answer.last_request)
-        waiting = 0 if isinstance(held, Silence) else held
-        first = silent[0] if silent else ""
-        return Demand(in_flight, waiting, last, known=not silent, silent=first)
 
     # --- act ---
 
@@ -294,7 +214,7 @@ class Reconciler:
         async def look() -> Demand:
             deployment = self.world.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            return await self.demand(key, spec, self.world.target_pods(key[0], selector))
+            return await self.observer.demand(key, spec, self.world.target_pods(key[0], selector))
 
         attempt = await try_sleep(
             self.kube,
@@ -362,10 +282,6 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key, note.reason, note.message)
             await self.events.post(pool, note, self.clock())
-
-
-def _name(pod: PodView) -> Key:
-    return pod.key
 
 
 def _conditions(pool: Object) -> list[Status]:

@@ -1,4 +1,4 @@
-"""WarmPool.status: the decision's memory written down, and the conditions people read."""
+"""WarmPool.status: the decision's memory and the ledger, written down and read again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -8,8 +8,6 @@ from typing import Any
 
 from .core.activity import override_end
 from .core.autoscaler import Original
-from .core.budget import Standing
-from .core.clock_changes import dropped
 from .core.contest import Contest
 from .core.durations import format_duration
 from .core.edited import amount, choice, instant, lasting
@@ -252,85 +250,6 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
         else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
         "cost": cost_status(ledger),
     }
-
-
-def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
-    """One condition, not yet dated."""
-    return {
-        "type": kind,
-        "status": "True" if holds else "False",
-        "reason": reason,
-        "message": message,
-    }
-
-
-def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
-    """Accepted, Ready and Warm for a pool that is acted on.
-
-    Ready is about health, so it holds while asleep: `kubectl wait` must not hang on a pool that
-    rightly has no pods.
-    """
-    phase = decision.memory.phase
-    asleep = phase.is_asleep
-    no_activator = seen.acknowledged is None
-    if asleep and no_activator:
-        ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)
-    elif asleep and decision.memory.reason is Reason.BUDGET:
-        ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
-    elif asleep:
-        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
-    elif phase is Phase.WARMING:
-        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
-    elif no_activator and phase is Phase.DRAINING:
-        ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
-    else:
-        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
-    floor = max(decision.floor, 1)
-    warm = condition(
-        "Warm",
-        phase is Phase.WARM and seen.ready >= floor,
-        phase.value,
-        f"{seen.ready} of {floor} replicas are Ready",
-    )
-    accepted = condition("Accepted", True, "Accepted", "the spec is in force")
-    if spec.suspend:
-        accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
-    elif never := dropped(spec.windows, spec.zone):
-        text = "the spec is in force, but " + "; ".join(d.message for d in never)
-        accepted = condition("Accepted", True, "WindowNeverOpens", text)
-    return [accepted, ready, warm]
-
-
-_NO_ACTIVATOR = (
-    "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
-    "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
-)
-
-
-_BUDGET_EXHAUSTED = (
-    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
-    "is raised"
-)
-
-
-def budget_condition(standing: Standing, message: str) -> Status:
-    """BudgetAvailable: whether the pool may still begin to spend."""
-    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
-    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
-
-
-def date_conditions(
-    new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
-) -> list[Status]:
-    """Give each condition its lastTransitionTime: kept while the status stays the same."""
-    known = {c["type"]: c for c in old}
-    dated = []
-    for c in new:
-        before = known.get(c["type"])
-        kept = before is not None and before["status"] == c["status"]
-        at = before["lastTransitionTime"] if before is not None and kept else stamp(now)
-        dated.append(c | {"lastTransitionTime": at, "observedGeneration": generation})
-    return dated
 
 
 _QUIET = (

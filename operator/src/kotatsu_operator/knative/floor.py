@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.conditions import condition
 from kotatsu_operator.core.knative import Course, Kept, Patch, course, observe
 from kotatsu_operator.core.spec import PoolSpec
 from kotatsu_operator.core.state import Decision, Observation, Phase
 from kotatsu_operator.kube import KnativeRevision, Kube, NotFoundError, Object
-from kotatsu_operator.status import Status, condition
+from kotatsu_operator.status import Status
 from kotatsu_operator.views import Key, PodView
 
 from .view import (

@@ -1,0 +1,97 @@
+"""What a look at one pool sees: the target's scale and pods, and what they are doing."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from .acceptance import Accepted
+from .core.edited import instant
+from .core.spec import PoolSpec, RouteMode
+from .core.state import Demand, Memory, Observation
+from .hpa import read_autoscaler
+from .knative import floor as knative
+from .kube import Kube
+from .pages import Silence
+from .scrape import Scraper
+from .status import Status
+from .views import Key, PodView
+from .world import World
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks: at what the watches have shown, at pods and at activators."""
+
+    kube: Kube
+    world: World
+    scraper: Scraper
+
+    async def observe(
+        self,
+        key: Key,
+        judged: Accepted,
+        status: Status,
+        memory: Memory,
+        pods: list[PodView],
+    ) -> Observation:
+        """What a decision looks at. Raises NotFoundError when the target has just gone."""
+        spec = judged.spec
+        if spec.target.is_knative:
+            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+        deployment, autoscaler = judged.deployment, judged.autoscaler
+        assert deployment is not None  # noqa: S101  (the other kind of target)
+        replicas = deployment.replicas
+        if replicas > 0 and memory.phase.is_asleep:
+            # The watch may be a moment behind our own write of 0.
+            replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
+        demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
+        ticket = instant((status.get("demand") or {}).get("at"))
+        return Observation(
+            replicas=replicas,
+            ready=sum(p.ready and not p.terminating for p in pods),
+            pods=sum(p.scheduled_at is not None for p in pods),
+            acknowledged=self.world.acknowledged(key),
+            demand=replace(demand, ticket=ticket),
+            template=deployment.template,
+            updated=deployment.updated,
+            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
+            write=deployment.write,
+        )
+
+    async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
+        """Ask every staying pod and every activator.
+
+        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
+        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
+        was never sent any, and silence is all it can do while it starts.
+        """
+        if spec.route is RouteMode.ALWAYS:
+            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not through.silent,
+                silent=through.silent,
+            )
+        # Held first: a request that leaves the activator meanwhile is then seen in its pod.
+        held = await self.scraper.held(self.world.activators(key[0]), key)
+        silent = [held.why] if isinstance(held, Silence) else []
+        in_flight, last = 0, None
+        metrics = spec.metrics
+        if metrics is not None:
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_name)
+            answers = await asyncio.gather(*(self.scraper.pod(p, metrics) for p in asked))
+            for pod, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Silence):
+                    silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
+                    continue
+                in_flight += answer.in_flight
+                if answer.last_request is not None:
+                    last = max(last or answer.last_request, answer.last_request)
+        waiting = 0 if isinstance(held, Silence) else held
+        first = silent[0] if silent else ""
+        return Demand(in_flight, waiting, last, known=not silent, silent=first)
+
+
+def _name(pod: PodView) -> Key:
+    return pod.key
