@@ -74,13 +74,16 @@ async def converge(arena: Arena, courses: list[Course], within: float) -> list[s
 def judge(
     streams: list[Stream], fault: Fault, struck: datetime, recovered: datetime | None
 ) -> tuple[int, list[tuple[Stream, object]]]:
-    """Which failures went with what was killed (how many), and which are lost."""
+    """Which failures went with what was killed (how many), and which are lost.
+
+    Who was led to a pod that is gone may wait much longer for it than it takes another to come.
+    """
     lost: list[tuple[Stream, object]] = []
     forgiven = 0
     for stream in streams:
         for failure in stream.failures:
             end = (recovered or datetime.now(UTC)) + AFTERMATH
-            if fault.kills and struck <= failure.ended <= end:
+            if fault.kills and struck <= failure.ended and failure.began <= end:
                 forgiven += 1
             else:
                 lost.append((stream, failure))
