@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -202,6 +203,9 @@ def operator(plane: ControlPlane, port: int, per_second: float, log: Path) -> It
         yield child.pid
         if child.poll() is not None:
             raise RuntimeError(f"the operator ended: {log.read_text()[-2000:]}")
+    except TimeoutError as error:
+        what = "runs" if child.poll() is None else "has ended"
+        raise TimeoutError(f"{error}; the operator {what}: {log.read_text()[-2000:]}") from error
     finally:
         child.terminate()
         try:
@@ -234,8 +238,9 @@ async def simulate(
             say(f"making {pools} pools")
             await it.make(port)
             log = plane.audit_log.with_name("operator.log")
-            with operator(plane, port + 1, per_second, log) as pid:
-                result = await _measure(it, pid, port + 1, idle, opens=opens)
+            told_at = _free_port()
+            with operator(plane, told_at, per_second, log) as pid:
+                result = await _measure(it, pid, told_at, idle, opens=opens)
                 output = log.read_text()
             if output:
                 say(f"the operator said: {output[-3000:]}")
@@ -246,6 +251,11 @@ async def simulate(
             server.close()
             for client in clients.values():
                 await client.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 async def _measure(it: Simulation, pid: int, port: int, idle: float, *, opens: bool) -> Result:
