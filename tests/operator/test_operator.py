@@ -111,6 +111,24 @@ async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operat
     await eventually(lambda: list(operator.world.pools) == [VOICE])
 
 
+async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator, leading):
+    operator, _ = make_operator(config_map(), warm_pool())
+    term = await leading(operator)
+    with pytest.raises(ExceptionGroup) as raised:
+        await term
+    assert "not show them: ending" in str(raised.value.exceptions[0])
+
+
+async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leading, monkeypatch):
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
+    operator, kube = make_operator(config_map(), warm_pool())
+    term = await leading(operator)
+    await eventually(lambda: len(kube.called("find")) == 3)
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    await eventually(lambda: operator._unseen == {"demo": {}})
+    assert not term.done()
+
+
 async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=0))
     await operator.records.remember(slept(), 3)
