@@ -21,6 +21,9 @@ AFTERMATH = timedelta(seconds=3)
 REMAINS = 60.0
 """Seconds after which nothing may be left of what has gone."""
 
+UNCONNECTED = ("connection.connect_tcp.failed",)
+"""The last step of a request that never got a connection."""
+
 OVERCHARGE = 3.0
 """Pod seconds that a ledger may be above the truth: a pod's start is told by the second."""
 
@@ -76,14 +79,16 @@ def judge(
 ) -> tuple[int, list[tuple[Stream, object]]]:
     """Which failures went with what was killed (how many), and which are lost.
 
-    Who was led to a pod that is gone may wait much longer for it than it takes another to come.
+    Who tries to connect to a pod that is gone may do so for much longer than it takes another to
+    come: the kernel repeats what nobody answers for two minutes.
     """
     lost: list[tuple[Stream, object]] = []
     forgiven = 0
     for stream in streams:
         for failure in stream.failures:
             end = (recovered or datetime.now(UTC)) + AFTERMATH
-            if fault.kills and struck <= failure.ended and failure.began <= end:
+            met = failure.began if failure.steps[-1:] == UNCONNECTED else failure.ended
+            if fault.kills and struck <= failure.ended and met <= end:
                 forgiven += 1
             else:
                 lost.append((stream, failure))
