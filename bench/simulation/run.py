@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
+from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import ConfigMap, Deployment, Service, WarmPool
 from kotatsu_operator.records import RECORD
@@ -238,7 +237,7 @@ async def simulate(
             say(f"making {pools} pools")
             await it.make(port)
             log = plane.audit_log.with_name("operator.log")
-            told_at = _free_port()
+            [told_at] = free_ports(1)
             with operator(plane, told_at, per_second, log) as pid:
                 result = await _measure(it, pid, told_at, idle, opens=opens)
                 output = log.read_text()
@@ -251,11 +250,6 @@ async def simulate(
             server.close()
             for client in clients.values():
                 await client.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 async def _measure(it: Simulation, pid: int, port: int, idle: float, *, opens: bool) -> Result:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import socket
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +24,7 @@ from lightkube.types import PatchType
 
 from kotatsu_node import preflight
 from kotatsu_node.binaries import Binaries
-from kotatsu_node.control_plane import ControlPlane, control_plane
+from kotatsu_node.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
 from kotatsu_operator.records import RECORD
@@ -202,11 +201,6 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
     server.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def warm(replicas: int) -> Object:
     until = datetime.now(UTC) + timedelta(minutes=30)
     return {"mode": "Warm", "replicas": replicas, "until": stamp(until), "by": "test"}
@@ -215,7 +209,7 @@ def warm(replicas: int) -> Object:
 @contextlib.contextmanager
 def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """An activator's pod, and its process."""
-    port = free_port()
+    [port] = free_ports(1)
     container = {"name": "activator", "image": "none"}
     container |= {"ports": [{"name": "metrics", "containerPort": port}]}
     world.kubectl.apply(
@@ -243,7 +237,7 @@ def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]
 
 
 def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
-    port, console = free_port(), free_port()
+    port, console = free_ports(2)
     world.pages += [f"http://127.0.0.1:{console}/{path}" for path in ("", "api/pools")]
     world.pages.append(f"http://127.0.0.1:{port}/metrics")
     return rights.process(

@@ -38,7 +38,7 @@ def test_it_writes_below_its_own_directory_only(tmp_path: Path) -> None:
 
 
 def test_free_ports_are_different_ones() -> None:
-    assert len(set(control_plane._free_ports(5))) == 5
+    assert len(set(control_plane.free_ports(5))) == 5
 
 
 @pytest.mark.slow

@@ -61,7 +61,6 @@ class Planner:
         """Who was touched while nobody may look: all of them are due when looking begins."""
         self.beat_at = clock()
         """When the loop last turned: an operator that stands still is not alive."""
-        self._times_put_back = 0
 
     def touch(self, key: Key) -> None:
         """Look at a pool as soon as possible."""
@@ -122,7 +121,6 @@ class Planner:
         now = self._clock()
         if now < self.beat_at - _PUT_BACK:
             log.warning("the clock was put back by %s: looking at every pool", self.beat_at - now)
-            self._times_put_back += 1
             for key in list(self._due):
                 self._put(key, now)
         self.beat_at = now
@@ -165,7 +163,7 @@ class Planner:
 
     async def _run_one(self, key: Key, since: datetime) -> None:
         again: datetime | None = None
-        times = self._times_put_back
+        began = self._clock()
         try:
             again = await self._look(key)
         except Unreachable as error:
@@ -182,7 +180,7 @@ class Planner:
             self._again.discard(key)
             self._queue(key)
         elif again is not None:
-            if times != self._times_put_back:
-                again = self._clock()  # what the look said was by another clock
+            if (now := self._clock()) < began - _PUT_BACK:
+                again = now  # what the look said was by another clock
             self._put(key, again if at is None else min(again, at))
         self._wakeup.set()

@@ -1,8 +1,12 @@
 """Days with requests: a sleeping pool wakes, a used one stays, an idle one goes back to sleep."""
 
+from datetime import datetime
+from typing import Any
+
 import pytest
 
 from kotatsu_operator.core.decide import decide
+from kotatsu_operator.core.spec import PoolSpec
 from kotatsu_operator.core.state import Demand, Memory, Observation, Phase, Reason, Route
 
 from .values import HOUR, MINUTE, SECOND, kept_in_status, once, override, pool_spec, t
@@ -238,17 +242,23 @@ def test_an_announcement_counts_as_activity_by_itself() -> None:
     assert decision.memory.reason is Reason.REQUEST
 
 
-def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
-    spec = pool_spec(override=override("Asleep", t("20:00")))
-    memory = Memory(
+def put_to_sleep(spec: PoolSpec, since: datetime, **known: Any) -> Memory:
+    """A pool that goes to sleep because its override asks for it."""
+    return Memory(
         phase=Phase.SLEEPING,
-        since=t("08:00"),
+        since=since,
         route=Route.ACTIVATOR,
         epoch=2,
         override_key=spec.override.key,
         override_seen=t("07:00"),
         override_done=True,
+        **known,
     )
+
+
+def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
+    spec = pool_spec(override=override("Asleep", t("20:00")))
+    memory = put_to_sleep(spec, t("08:00"))
     seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(held=1))
     decision = decide(spec, seen, memory, t("08:31"))
     assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)
@@ -257,18 +267,8 @@ def test_a_held_request_keeps_an_asleep_override_carried_out() -> None:
 def test_whoever_raises_what_this_process_has_lowered_wakes_it_announced_or_not() -> None:
     """The activator announced its requests while the pool was draining: it does so once."""
     spec = pool_spec(override=override("Asleep", t("20:00")), route="Always")
-    memory = Memory(
-        phase=Phase.SLEEPING,
-        since=t("08:30"),
-        route=Route.ACTIVATOR,
-        epoch=2,
-        override_key=spec.override.key,
-        override_seen=t("07:00"),
-        override_done=True,
-        ticket=t("08:29"),
-        ticket_seen=t("08:29"),
-        lowered=True,
-    )
+    announced = {"ticket": t("08:29"), "ticket_seen": t("08:29")}
+    memory = put_to_sleep(spec, t("08:30"), **announced, lowered=True)
     seen = Observation(replicas=1, ready=0, pods=1, demand=Demand(ticket=t("08:29")))
     decision = decide(spec, seen, memory, t("08:31"))
     assert (decision.memory.phase, decision.memory.override_done) == (Phase.WARMING, True)

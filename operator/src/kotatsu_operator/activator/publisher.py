@@ -215,11 +215,12 @@ class Publisher:
         pool = self._view.pools.get(name)
         record = self.published.setdefault(key, Published())
         self._catch_up(key, record)
-        native_for = self._native_for(pool, key[1], record, now)
+        ready = 0 if pool is None else self._view.native_ready(pool.service, key[1])
+        native_for = _native_for(ready, record, now)
         wanted = (
             pool is not None
             and key[1] in self._families(pool)
-            and wants_slice(pool, self._native_ready(pool, key[1]), native_for, record.serves)
+            and wants_slice(pool, ready, native_for, record.serves)
             and not self._is_abandoned(pool, record, now)
         )
         wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
@@ -264,17 +265,6 @@ class Publisher:
             return False
         record.deleted_since = record.deleted_since or now
         return not record.serves or now - record.deleted_since >= DELETED_REST
-
-    def _native_ready(self, pool: Pool, family: str) -> int:
-        return self._view.native_ready(pool.service, family)
-
-    def _native_for(self, pool: Pool | None, family: str, record: Published, now: float) -> float:
-        ready = 0 if pool is None else self._native_ready(pool, family)
-        if ready == 0:
-            record.native_since = None
-            return 0.0
-        record.native_since = record.native_since or now
-        return now - record.native_since
 
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
         service, names = self._view.services[pool.service], self._view.ports(pool.service)
@@ -341,3 +331,12 @@ class Publisher:
         for server in record.servers.values():
             server.close()
         record.servers.clear()
+
+
+def _native_for(ready: int, record: Published, now: float) -> float:
+    """For how many seconds a native endpoint has been ready by now."""
+    if ready == 0:
+        record.native_since = None
+        return 0.0
+    record.native_since = record.native_since or now
+    return now - record.native_since

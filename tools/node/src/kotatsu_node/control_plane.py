@@ -67,7 +67,7 @@ def control_plane(
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         certs.ensure(state / "pki")
-        etcd, peer, api = _free_ports(3)
+        etcd, peer, api = free_ports(3)
         admin = _write(state / "admin.kubeconfig", _kubeconfig(state, "admin", api))
         known = _introduce(state, users or {}, api)
         children["etcd"] = _spawn(state, "etcd", _etcd(kube, state, etcd, peer))
@@ -132,7 +132,8 @@ def _write(file: Path, content: str | Json) -> Path:
     return file
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Different ports of loopback that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((_HOST, 0))) for _ in range(count)]
         return [int(s.getsockname()[1]) for s in sockets]
