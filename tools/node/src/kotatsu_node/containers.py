@@ -13,6 +13,8 @@ from kotatsu_node.processes import Process
 
 # go-cni keeps its results here whatever the configuration says.
 _CNI_RESULTS = Path("/var/lib/cni/results")
+# The same for the shims of every containerd, and their sockets outlive them when they are killed.
+_SHIM_SOCKETS = Path("/run/containerd/s")
 
 
 def forget(layout: Layout) -> bool:
@@ -28,6 +30,8 @@ def forget(layout: Layout) -> bool:
 def kill(layout: Layout) -> list[int]:
     """KILL the shims of this containerd and every process in its containers; their ids."""
     ids = running_ids(layout)
+    # Read first: a containerd that still runs deletes what it knew of a shim that is gone.
+    sockets = _shim_sockets(layout)
     victims = [*shims(layout), *_members(ids)]
     for victim in victims:
         victim.signal(signal.SIGKILL)
@@ -37,7 +41,8 @@ def kill(layout: Layout) -> list[int]:
     for victim in late:
         victim.signal(signal.SIGKILL)
     processes.wait_gone(late, 5.0)
-    _remove_shim_sockets(layout)
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
     return [victim.pid for victim in victims]
 
 
@@ -99,12 +104,10 @@ def _read(path: str) -> str:
         return ""
 
 
-def _remove_shim_sockets(layout: Layout) -> None:
-    """A killed shim leaves its socket in a directory shared by all containerds."""
-    for file in _bundles(layout).glob("*/address"):
-        address = _read(str(file)).strip()
-        if address.startswith("unix:///run/containerd/s/"):
-            Path(address.removeprefix("unix://")).unlink(missing_ok=True)
+def _shim_sockets(layout: Layout) -> list[Path]:
+    addresses = [_read(str(file)).strip() for file in _bundles(layout).glob("*/address")]
+    sockets = [Path(address.removeprefix("unix://")) for address in addresses]
+    return [socket for socket in sockets if socket.parent == _SHIM_SOCKETS]
 
 
 def remove_cni_results() -> None:
