@@ -130,9 +130,8 @@ class Simulation:
             if not found:
                 return
             if now > deadline:
-                raise TimeoutError(
-                    f"{len(found)} pools were not so far after {seconds:.0f} s; the first: {found[:1]}"
-                )
+                late = f"{len(found)} pools were not so far after {seconds:.0f} s"
+                raise TimeoutError(f"{late}; the first: {found[:1]}")
             # A list of thousands is work for the API server: no more than a tenth of its time.
             await asyncio.sleep(max(1.0, 9 * (now - asked)))
 
