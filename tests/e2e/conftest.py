@@ -212,14 +212,18 @@ async def start_app(
     return app
 
 
-@pytest.fixture(scope="session")
-def bare(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
-    """A namespace with activators only: operators are the test's own."""
-    kubectl = make_namespace("bare")
+def install_bare(kubectl: Kubectl) -> Kubectl:
+    """The platform without its operator, and the recorder."""
     install_platform(kubectl)
     kubectl("scale", "deployment/kotatsu-operator", "--replicas=0")
     add_recorder(kubectl)
     return kubectl
+
+
+@pytest.fixture(scope="session")
+def bare(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace with activators only: operators are the test's own."""
+    return install_bare(make_namespace("bare"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Both forms are the same tests; the environment says how often and how long:
 
 KOTATSU_SOAK_REPEATS   repetitions of each fault (default 1)
+KOTATSU_SOAK_ARENAS    namespaces in which the faults are repeated at the same time (default 1)
 KOTATSU_SOAK_CYCLES    sleeps and wakes under the stream of every protocol (default 10)
 KOTATSU_SOAK_MINUTES   when the whole run begins nothing new any more (default: when it is done)
 KOTATSU_SOAK_SEED      what the random moments are made from (default: another one each time)
@@ -30,6 +31,7 @@ SHORTEST_GAP = 0.3
 
 
 REPEATS = int(os.environ.get("KOTATSU_SOAK_REPEATS", "1"))
+ARENAS = int(os.environ.get("KOTATSU_SOAK_ARENAS", "1"))
 CYCLES = int(os.environ.get("KOTATSU_SOAK_CYCLES", "10"))
 
 

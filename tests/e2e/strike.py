@@ -1,9 +1,11 @@
-"""One repetition: begin something, break something, mend it, and judge what is left."""
+"""A repetition: begin something, break something, mend it, and judge what is left."""
 
 import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from e2e.arena import LEDGER_INTERVAL, PATIENCE, Arena, Course
@@ -28,43 +30,98 @@ OVERCHARGE = 3.0
 """Pod seconds that a ledger may be above the truth: a pod's start is told by the second."""
 
 
-async def strike(arena: Arena, fault: Fault, chance: random.Random) -> Outcome:
-    """Let a fault loose on the arena once."""
-    arena.recovered = None
-    streams = {
-        app.name: Stream(app, clients=0 if app is arena.quiet else 3, pause=0.4, timeout=PATIENCE)
-        for app in arena.apps
-    }
-    async with contextlib.AsyncExitStack() as running:
-        for stream in streams.values():
-            await running.enter_async_context(stream)
-        courses = await arena.begin(streams, chance)
-        await asyncio.sleep(chance.uniform(0, BEFORE))
-        struck = datetime.now(UTC)
-        transitions = sum(bool(course.unended()) for course in courses)
-        async with fault.breaks(arena, chance):
-            await asyncio.sleep(chance.uniform(*fault.lasts))
+@dataclass
+class Scene:
+    """One arena in one repetition."""
+
+    arena: Arena
+    streams: dict[str, Stream] = field(init=False)
+    courses: list[Course] = field(init=False)
+    transitions: int = 0
+    converged: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.arena.recovered = None
+        self.streams = {
+            app.name: Stream(
+                app, clients=0 if app is self.arena.quiet else 3, pause=0.4, timeout=PATIENCE
+            )
+            for app in self.arena.apps
+        }
+
+    async def begin(self, after: float, moment: float, chance: random.Random) -> None:
+        """Begin the transitions after so many seconds, and return at that moment of them."""
+        await asyncio.sleep(after)
+        self.courses = await self.arena.begin(self.streams, chance)
+        await asyncio.sleep(moment)
+
+    async def settle(self, within: float) -> None:
+        """Wait until all is well and nothing is left of what has gone."""
         began = time.monotonic()
-        wrong = await converge(arena, courses, fault.within)
-        converged = time.monotonic() - began
+        self.wrong = await converge(self.arena, self.courses, within)
+        self.converged = time.monotonic() - began
         with contextlib.suppress(AssertionError):
-            await arena.witness.sees("nothing left", lambda: not arena.remains(), REMAINS)
-    wrong += [arena.remains()] if arena.remains() else []
-    forgiven, lost = judge(list(streams.values()), fault, struck, arena.recovered)
-    wrong += [f"{stream.app.name}: {failure}" for stream, failure in lost[:5]]
-    twice, unheard = await count(arena.apps, arena.recorder)
-    wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
-    astray, books = audit(arena)
-    return Outcome(
-        transitions=transitions,
-        requests=sum(stream.done + len(stream.failures) for stream in streams.values()),
-        lost=len(lost),
-        forgiven=forgiven,
-        twice=twice,
-        converged=round(converged, 2),
-        astray=round(astray, 2),
-        wrong=(*wrong, *books, *(["acted on twice"] if twice else [])),
+            await self.arena.witness.sees("nothing left", lambda: not self.arena.remains(), REMAINS)
+        self.wrong += [self.arena.remains()] if self.arena.remains() else []
+
+    async def outcome(self, struck: datetime, *, kills: bool) -> Outcome:
+        """What has come of it, once the streams have ended."""
+        streams = list(self.streams.values())
+        forgiven, lost = judge(streams, struck, self.arena.recovered, kills=kills)
+        wrong = [*self.wrong, *(f"{stream.app.name}: {failure}" for stream, failure in lost[:5])]
+        twice, unheard = await count(self.arena.apps, self.arena.recorder)
+        wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
+        astray, books = audit(self.arena)
+        return Outcome(
+            transitions=self.transitions,
+            requests=sum(stream.done + len(stream.failures) for stream in streams),
+            lost=len(lost),
+            forgiven=forgiven,
+            twice=twice,
+            converged=round(self.converged, 2),
+            astray=round(astray, 2),
+            wrong=(*wrong, *books, *(["acted on twice"] if twice else [])),
+        )
+
+
+async def strike(arenas: Sequence[Arena], fault: Fault, chance: random.Random) -> list[Outcome]:
+    """Let a fault loose on each arena once; the outcome of each.
+
+    What the whole node feels breaks once for all of them, anything else in each by itself.
+    """
+    groups = [list(arenas)] if fault.alone else [[arena] for arena in arenas]
+    chances = [random.Random(chance.random()) for _ in groups]
+    found = await asyncio.gather(
+        *(_strike(group, fault, own) for group, own in zip(groups, chances, strict=True))
     )
+    return [outcome for outcomes in found for outcome in outcomes]
+
+
+async def _strike(arenas: list[Arena], fault: Fault, chance: random.Random) -> list[Outcome]:
+    scenes = [Scene(arena) for arena in arenas]
+    # One blow finds each in the middle of its transition: they begin at different times for it.
+    moments = [chance.uniform(0, BEFORE) for _ in scenes]
+    async with contextlib.AsyncExitStack() as running:
+        for scene in scenes:
+            for stream in scene.streams.values():
+                await running.enter_async_context(stream)
+        await asyncio.gather(
+            *(
+                scene.begin(max(moments) - moment, moment, chance)
+                for scene, moment in zip(scenes, moments, strict=True)
+            )
+        )
+        struck = datetime.now(UTC)
+        for scene in scenes:
+            scene.transitions = sum(bool(course.unended()) for course in scene.courses)
+        async with fault.breaks(arenas[0], chance):
+            await asyncio.sleep(chance.uniform(*fault.lasts))
+        await asyncio.gather(*(scene.settle(fault.within) for scene in scenes))
+    # What is killed is the first one's: nothing of the others may go with it.
+    return [
+        await scene.outcome(struck, kills=fault.kills and scene is scenes[0]) for scene in scenes
+    ]
 
 
 async def converge(arena: Arena, courses: list[Course], within: float) -> list[str]:
@@ -75,7 +132,7 @@ async def converge(arena: Arena, courses: list[Course], within: float) -> list[s
 
 
 def judge(
-    streams: list[Stream], fault: Fault, struck: datetime, recovered: datetime | None
+    streams: list[Stream], struck: datetime, recovered: datetime | None, *, kills: bool
 ) -> tuple[int, list[tuple[Stream, object]]]:
     """Which failures went with what was killed (how many), and which are lost.
 
@@ -88,7 +145,7 @@ def judge(
         for failure in stream.failures:
             end = (recovered or datetime.now(UTC)) + AFTERMATH
             met = failure.began if failure.steps[-1:] == UNCONNECTED else failure.ended
-            if fault.kills and struck <= failure.ended and met <= end:
+            if kills and struck <= failure.ended and met <= end:
                 forgiven += 1
             else:
                 lost.append((stream, failure))

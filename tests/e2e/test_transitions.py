@@ -4,14 +4,15 @@
 """
 
 import uuid
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 from e2e.arena import SPEC, Arena
-from e2e.conftest import cluster_ip, start_app
+from e2e.conftest import cluster_ip, install_bare, start_app
 from e2e.faults import FAULTS
 from e2e.operators import Operators
-from e2e.soak import REPEATS
+from e2e.soak import ARENAS, REPEATS
 from e2e.strike import strike
 from e2e.witness import Witness
 from lightkube import AsyncClient
@@ -27,45 +28,54 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arena(on_node, make_namespace, bare, soak, tmp_path_factory):
+async def arenas(on_node, make_namespace, bare, soak, tmp_path_factory):
     if not on_node:
         pytest.skip("killing parts of Kubernetes and of pods needs tools/node")
-    client = AsyncClient(field_manager="e2e-arena")
+    async with AsyncExitStack() as stack:
+        async with soak.turn():
+            more = [install_bare(make_namespace("bare")) for _ in range(ARENAS - 1)]
+            made = [
+                await make_arena(stack, kubectl, make_namespace("leases"), tmp_path_factory)
+                for kubectl in (bare, *more)
+            ]
+        yield made
+
+
+async def make_arena(stack, kubectl, leases, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("arena")
-    operators = Operators(bare.namespace, scratch / "operator.log")
     clock = scratch / "clock"
     clock.write_text("0")
-    async with Witness(Kube(client), bare.namespace) as witness:
-        async with soak.turn():
-            arena = Arena(
-                kubectl=bare,
-                client=client,
-                witness=witness,
-                recorder=cluster_ip(bare, "recorder"),
-                operators=operators,
-                node=Node.open(),
-                leases=make_namespace("leases").namespace,
-                clock=clock,
-            )
-            await arena.operate()
-            arena.busy, arena.wide, arena.quiet = [
-                await start_app(
-                    bare,
-                    f"{name}-{uuid.uuid4().hex[:4]}",
-                    recorder=f"http://{arena.recorder}",
-                    **SPEC,
-                    scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
-                )
-                for name, idle_after in (("busy", "60s"), ("wide", "60s"), ("quiet", "4s"))
-            ]
-            await witness.sees(
-                "ledgers", lambda: all("cost" in arena.status(a) for a in arena.apps), 60
-            )
-            for app in arena.apps:
-                arena.audit(app)
-        yield arena
-    await operators.end()
-    await client.close()
+    client = AsyncClient(field_manager="e2e-arena")
+    stack.push_async_callback(client.close)
+    operators = Operators(kubectl.namespace, scratch / "operator.log")
+    stack.push_async_callback(operators.end)
+    arena = Arena(
+        kubectl=kubectl,
+        client=client,
+        witness=await stack.enter_async_context(Witness(Kube(client), kubectl.namespace)),
+        recorder=cluster_ip(kubectl, "recorder"),
+        operators=operators,
+        node=Node.open(),
+        leases=leases.namespace,
+        clock=clock,
+    )
+    await arena.operate()
+    arena.busy, arena.wide, arena.quiet = [
+        await start_app(
+            kubectl,
+            f"{name}-{uuid.uuid4().hex[:4]}",
+            recorder=f"http://{arena.recorder}",
+            **SPEC,
+            scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
+        )
+        for name, idle_after in (("busy", "60s"), ("wide", "60s"), ("quiet", "4s"))
+    ]
+    await arena.witness.sees(
+        "ledgers", lambda: all("cost" in arena.status(a) for a in arena.apps), 60
+    )
+    for app in arena.apps:
+        arena.audit(app)
+    return arena
 
 
 @pytest.mark.parametrize(
@@ -77,12 +87,13 @@ async def arena(on_node, make_namespace, bare, soak, tmp_path_factory):
     ],
 )
 async def test_a_fault_in_the_middle_of_a_transition_loses_only_what_goes_with_it(
-    fault, times, arena, soak
+    fault, times, arenas, soak
 ):
     wrong = []
     for chance in soak.chances(fault.name, times):
         async with soak.turn(alone=fault.alone):
-            outcome = await strike(arena, fault, chance)
-        soak.add(fault.name, outcome)
-        wrong += outcome.wrong
+            outcomes = await strike(arenas, fault, chance)
+        for outcome in outcomes:
+            soak.add(fault.name, outcome)
+            wrong += outcome.wrong
     assert not wrong, f"KOTATSU_SOAK_SEED={soak.seed}: {wrong}"

@@ -115,6 +115,9 @@ class Node:
     def start(self, component: str) -> None:
         """Start one component again (with no wait for it to be of use)."""
         self._known(component)
+        if component == "kubelet" and "containerd" in cluster.alive(self.layout):
+            # It ends when it finds a container runtime that is only just beginning.
+            cluster.wait_for_containerd(self.layout)
         cluster.start(self.layout, self._kube(), component)
 
     def stop(self, component: str) -> None:
