@@ -74,12 +74,14 @@ test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
 REPEATS ?= 50
 CYCLES  ?= 1000
 MINUTES ?= 180
+ARENAS  ?= 1
 SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py
 .PHONY: soak
 soak: venv ## for MINUTES what `make test` does for seconds; prints faults × repetitions × lost
 	$(BIN)/pytest -q -s -m "soak and not e2e and not node"
 	@mkdir -p build
 	KOTATSU_SOAK_REPEATS=$(REPEATS) KOTATSU_SOAK_CYCLES=$(CYCLES) KOTATSU_SOAK_MINUTES=$(MINUTES) \
+	  KOTATSU_SOAK_ARENAS=$(ARENAS) \
 	  KOTATSU_SOAK_RECORD=$(CURDIR)/build/soak.jsonl \
 	  tests/e2e/run.sh -o log_cli=true --log-cli-level=INFO --log-disable=httpx --log-disable=httpx2 $(SOAK)
 

@@ -90,6 +90,8 @@ class Simulation:
     pools: int
     per_second: float
     say: Callable[[str], None]
+    operator: subprocess.Popen[bytes] | None = None
+    """Once it has begun."""
 
     @property
     def names(self) -> list[str]:
@@ -129,9 +131,11 @@ class Simulation:
             now = time.monotonic()
             if not found:
                 return
-            if now > deadline:
-                late = f"{len(found)} pools were not so far after {seconds:.0f} s"
-                raise TimeoutError(f"{late}; the first: {found[:1]}")
+            gone = self.operator is not None and self.operator.poll() is not None
+            if gone or now > deadline:
+                left = f"{len(found)} pools were not so far"
+                when = "when the operator ended" if gone else f"after {seconds:.0f} s"
+                raise TimeoutError(f"{left} {when}; the first: {found[:1]}")
             # A list of thousands is work for the API server: no more than a tenth of its time.
             await asyncio.sleep(max(1.0, 9 * (now - asked)))
 
@@ -186,8 +190,10 @@ def opening(at: datetime, replicas: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def operator(plane: ControlPlane, port: int, per_second: float, log: Path) -> Iterator[int]:
-    """Run the operator as a process of its own; yields its id."""
+def operator(
+    plane: ControlPlane, port: int, per_second: float, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the operator as a process of its own."""
     program = Path(sys.executable).with_name("kotatsu-operator")
     environment = os.environ | {
         "KUBECONFIG": str(plane.users["operator"]),
@@ -205,12 +211,11 @@ def operator(plane: ControlPlane, port: int, per_second: float, log: Path) -> It
             stderr=subprocess.STDOUT,
         )
     try:
-        yield child.pid
+        yield child
         if child.poll() is not None:
             raise RuntimeError(f"the operator ended: {log.read_text()[-2000:]}")
     except TimeoutError as error:
-        what = "runs" if child.poll() is None else "has ended"
-        raise TimeoutError(f"{error}; the operator {what}: {log.read_text()[-2000:]}") from error
+        raise TimeoutError(f"{error}; the operator said: {log.read_text()[-2000:]}") from error
     finally:
         child.terminate()
         try:
@@ -244,8 +249,8 @@ async def simulate(
             await it.make(port)
             log = plane.audit_log.with_name("operator.log")
             [told_at] = free_ports(1)
-            with operator(plane, told_at, per_second, log) as pid:
-                result = await _measure(it, pid, told_at, idle, opens=opens)
+            with operator(plane, told_at, per_second, log) as it.operator:
+                result = await _measure(it, it.operator.pid, told_at, idle, opens=opens)
                 output = log.read_text()
             if output:
                 say(f"the operator said: {output[-3000:]}")

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator import operator as operator_module
 from kotatsu_operator import restore as restore_module
 from kotatsu_operator.operator import Operator
+from kotatsu_operator.unseen import Unseen
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -116,7 +117,7 @@ async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator
     term = await leading(operator)
     with pytest.raises(ExceptionGroup) as raised:
         await term
-    assert "not show them: ending" in str(raised.value.exceptions[0])
+    assert "does not show them: ending" in str(raised.value.exceptions[0])
 
 
 async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leading, monkeypatch):
@@ -125,7 +126,7 @@ async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leadi
     term = await leading(operator)
     await eventually(lambda: len(kube.called("find")) == 3)
     operator.world.keep_pool(kube.stored("WarmPool", "voice"))
-    await eventually(lambda: operator._unseen == {"demo": {}})
+    await eventually(lambda: operator._unseen == {"demo": Unseen()})
     assert not term.done()
 
 

@@ -29,6 +29,7 @@ from .records import Records
 from .scrape import Scraper
 from .sleep import Hook, no_hook
 from .streams import Streams, feeds_of
+from .unseen import BlindError, Unseen
 from .views import key_of
 from .world import World
 
@@ -43,14 +44,6 @@ PACE_SECONDS = 1.0
 SETTLE_EVERY = 60
 """In how many sweeps the record of sleeping targets is compared with the pools there are; also when
 leading begins, and when a stream has begun anew and may have missed an end."""
-
-BLIND_AFTER = 6
-"""In how many comparisons, one sweep apart, a pool that is there may be one that its watch has not
-shown: for longer than it takes to notice a watch that went silent."""
-
-
-class BlindError(Exception):
-    """The watch of WarmPools does not show what is there."""
 
 
 class Operator:
@@ -88,8 +81,7 @@ class Operator:
         self.records = Records(self._kube)
         self._scraper = Scraper(clock=clock)
         self._unsettled: set[str] = set()
-        self._unseen: dict[str, dict[str, int]] = {}
-        """Of each namespace, the uids of pools that no watch has shown, and in how many sweeps."""
+        self._unseen: dict[str, Unseen] = {}
         self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
         metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
@@ -231,22 +223,17 @@ class Operator:
         self._notice_blindness(namespace, there)
 
     def _notice_blindness(self, namespace: str, there: set[str]) -> None:
-        """Raise BlindError when kopf does not see pools that are there.
-
-        It asks once, as it begins, which resources there are: where the CRD came a moment later, it
-        would wait for ever.
-        """
-        before = self._unseen.get(namespace, {})
-        unseen = there - {pool["metadata"]["uid"] for pool in self.world.pools.values()}
-        self._unseen[namespace] = {uid: before.get(uid, 0) + 1 for uid in unseen}
-        if not unseen:
-            return
-        self._unsettled.add(namespace)
-        if max(self._unseen[namespace].values()) >= BLIND_AFTER:
+        """Raise BlindError when kopf does not show pools that are there."""
+        shown = {pool["metadata"]["uid"] for pool in self.world.pools.values()}
+        unseen = self._unseen.get(namespace, Unseen()).after(there - shown)
+        self._unseen[namespace] = unseen
+        if unseen.is_blind:
             raise BlindError(
-                f"{len(unseen)} WarmPools of namespace {namespace} are there and their watch does "
-                "not show them: ending, to begin afresh"
+                f"{len(unseen.uids)} WarmPools of namespace {namespace} are there and their watch "
+                "does not show them: ending, to begin afresh"
             )
+        if unseen.uids:
+            self._unsettled.add(namespace)
 
 
 async def _wait_for(stop: threading.Event | asyncio.Event | None) -> None:
