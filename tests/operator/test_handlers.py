@@ -27,16 +27,12 @@ VOICE, FEED = ("demo", "voice"), ("demo", "feed")
 
 
 class Touches:
-    """A planner that notes who is touched, and how many pools were known the first time."""
+    """A planner that notes who is touched."""
 
-    def __init__(self, world):
-        self.world = world
+    def __init__(self):
         self.keys = []
-        self.known_at_first = None
 
     def touch(self, key):
-        if self.known_at_first is None:
-            self.known_at_first = len(self.world.pools)
         self.keys.append(key)
 
 
@@ -47,7 +43,8 @@ class Cluster:
         self.kmock = kmock
         self.version = 0
         self.world = World()
-        self.touches = Touches(self.world)
+        self.touches = Touches()
+        self.shown = set()
         self.gone = []
         for resource, kind in (KINDS | KOPFS_OWN).items():
             kmock.resources[resource] = {
@@ -97,7 +94,7 @@ class Cluster:
         stop, ready = asyncio.Event(), asyncio.Event()
         running = asyncio.create_task(
             kopf.operator(
-                registry=register(self.world, self.touches, on_pool_gone),
+                registry=register(self.world, self.touches, on_pool_gone, self.shown),
                 settings=operator_settings(),
                 namespaces=["demo"],
                 standalone=True,
@@ -140,10 +137,17 @@ def cluster(kmock, tmp_path, monkeypatch):
     return made
 
 
-async def test_no_pool_is_judged_before_all_have_been_listed(cluster):
+async def test_every_pool_there_is_is_shown(cluster):
     async with cluster.watched():
-        await eventually(lambda: {VOICE, FEED} <= set(cluster.touches.keys))
-    assert cluster.touches.known_at_first == 2
+        await cluster.touched(VOICE, FEED)
+    assert cluster.shown == {"pool-voice", "pool-feed"}
+
+
+async def test_a_pool_that_has_been_listed_is_shown_and_looked_at_by_nobody(cluster):
+    cluster.world.keep_pool(cluster.kmock.objects[POOLS, "demo", "voice"])
+    async with cluster.watched():
+        await eventually(lambda: len(cluster.shown) == 2)
+        await cluster.touched(FEED)
 
 
 @contextlib.asynccontextmanager
@@ -179,6 +183,7 @@ async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(clu
         await cluster.delete(POOLS, "voice")
         await cluster.touched(VOICE)
         assert cluster.gone == ["voice"]
+        assert cluster.shown == {"pool-feed"}
         assert list(cluster.world.pools) == [FEED]
 
 

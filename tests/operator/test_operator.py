@@ -55,6 +55,7 @@ async def leading(make_operator):
     terms = []
 
     async def lead(operator):
+        operator._shown |= {pool["metadata"]["uid"] for pool in operator.world.pools.values()}
         terms.append(asyncio.create_task(operator._lead()))
         await eventually(lambda: operator._term is not None)
         return terms[-1]
@@ -87,6 +88,30 @@ async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begi
     operator.planner.touch(VOICE)
     await leading(operator)
     await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
+
+
+async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operator, monkeypatch):
+    """An older one that claims the same target must not come after the younger was judged."""
+    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
+    operator, kube = make_operator(config_map(), warm_pool(), warm_pool("feed"))
+    operator._streams._synced.set()
+    known = []
+
+    async def lead(work):
+        known.extend(operator.world.pools)
+        await work()
+
+    monkeypatch.setattr(operator.elector, "run", lead)
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 10)
+    kube.down = True
+    electing = asyncio.create_task(operator._elect())
+    await asyncio.sleep(0.01)
+    assert known == []
+    kube.down = False
+    await eventually(lambda: kube.stored("WarmPool", "feed").get("status"))
+    assert sorted(known) == [("demo", "feed"), VOICE]
+    assert kube.stored("WarmPool", "voice").get("status")
+    await end(electing)
 
 
 async def test_a_deleted_pools_target_is_given_back_by_the_leader(make_operator, leading):
@@ -125,7 +150,7 @@ async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leadi
     operator, kube = make_operator(config_map(), warm_pool())
     term = await leading(operator)
     await eventually(lambda: len(kube.called("find")) == 3)
-    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator._shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
     await eventually(lambda: operator._unseen == {"demo": Unseen()})
     assert not term.done()
 

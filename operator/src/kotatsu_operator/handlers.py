@@ -8,7 +8,7 @@ import kopf
 
 from .kube import Object
 from .planner import Planner
-from .views import Key, key_of
+from .views import key_of
 from .world import World
 
 
@@ -23,11 +23,14 @@ class _Backoffs:
         return itertools.chain((0.5, 1.0), itertools.repeat(2.0))
 
 
-def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.OperatorRegistry:
+def register(
+    world: World, planner: Planner, on_pool_gone: Any, shown: set[str]
+) -> kopf.OperatorRegistry:
     """Make the registry of handlers. `on_pool_gone(pool)` is awaited when a pool is deleted.
 
-    Only WarmPools come through kopf. The other kinds change ten times as often and mostly tell
-    nothing new: they come through `streams`, at a fifth of the cost (decision 0020).
+    `shown` keeps the uids of the pools that kopf has shown. Only WarmPools come through it. The
+    other kinds change ten times as often and mostly tell nothing new: they come through `streams`,
+    at a fifth of the cost (decision 0020).
     """
     registry = kopf.OperatorRegistry()
 
@@ -35,30 +38,21 @@ def register(world: World, planner: Planner, on_pool_gone: Any) -> kopf.Operator
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    news: set[Key] = set()
-
-    # kopf calls the index function for all pools that it lists before it lets an event handler
-    # run: none is judged while an older one that claims the same target may still be unknown. (It
-    # returns nothing: kopf keeps no index of its own.)
-    @kopf.index("kotatsu.dev", "v1alpha1", "warmpools", id="warmpools", registry=registry)
-    async def keep(body: kopf.Body, **_: Any) -> None:
-        pool: Object = dict(body)
-        if world.keep_pool(pool):
-            news.add(key_of(pool))
-
+    # No index, though it would call for all pools before anything is handled: with n of them each
+    # is woken n times for that, and 5,000 take two minutes of CPU. The leader lists them itself.
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
         pool: Object = dict(event["object"])
-        key = key_of(pool)
-        is_gone = event["type"] == "DELETED"
-        if is_gone:
+        key, uid = key_of(pool), pool["metadata"]["uid"]
+        if event["type"] == "DELETED":
+            shown.discard(uid)
             world.forget_pool(key)
-        elif key not in news:
-            return  # what we wrote ourselves comes back
-        news.discard(key)
-        planner.touch(key)
-        if is_gone:
+            planner.touch(key)
             await on_pool_gone(pool)
+            return
+        shown.add(uid)
+        if world.keep_pool(pool):  # what we wrote ourselves comes back, and is no news
+            planner.touch(key)
 
     return registry
 

@@ -18,7 +18,15 @@ from .core.cost import NO_PRICES, PriceTable
 from .core.lease import TIMES, Times
 from .events import Events
 from .knative.watch import KnativeWatch, Runtime
-from .kube import ConflictError, EndpointSlice, Kube, Object, Unreachable
+from .kube import (
+    ConflictError,
+    EndpointSlice,
+    Kube,
+    NotFoundError,
+    Object,
+    Unreachable,
+    WarmPool,
+)
 from .leader import Elector
 from .metrics import PoolMetrics
 from .observe import Observer
@@ -37,6 +45,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
 """How often slices of vanished activators and pools that nobody plans to look at are looked for."""
+
+LIST_AGAIN_SECONDS = 1.0
+"""How soon pools are listed again that could not be."""
 
 PACE_SECONDS = 1.0
 """How often the turns of coming warm-ups are worked out anew, if any has changed."""
@@ -81,6 +92,8 @@ class Operator:
         self.records = Records(self._kube)
         self._scraper = Scraper(clock=clock)
         self._unsettled: set[str] = set()
+        self._shown: set[str] = set()
+        """The uids of the pools that kopf has shown."""
         self._unseen: dict[str, Unseen] = {}
         self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
         metrics = PoolMetrics(registry)
@@ -140,7 +153,7 @@ class Operator:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await kopf.operator(
-            registry=handlers.register(self.world, self.planner, self._pool_gone),
+            registry=handlers.register(self.world, self.planner, self._pool_gone, self._shown),
             settings=handlers.operator_settings(),
             namespaces=self._namespaces,
             standalone=True,
@@ -151,15 +164,31 @@ class Operator:
         )
 
     async def _elect(self) -> None:
-        # Nobody is judged by half a world, so nobody leads who has not seen the whole of it.
+        # Nobody is judged by half a world, so nobody leads who has not seen the whole of it: an
+        # older pool that claims the same target, for one.
         await self._streams.synced()
+        for namespace in self._namespaces:
+            await self._list_pools(namespace)
         await self.elector.run(self._lead)
+
+    async def _list_pools(self, namespace: str) -> None:
+        """Know every pool there is. From then on kopf shows what changes."""
+        while True:
+            try:
+                for pool in await self._kube.find(WarmPool, namespace):
+                    self.world.keep_pool(pool)
+                return
+            except (NotFoundError, *Unreachable) as error:
+                log.warning("cannot list the WarmPools of namespace %s: %s", namespace, error)
+                await asyncio.sleep(LIST_AGAIN_SECONDS)
 
     async def _lead(self) -> None:
         """Act, until cancelled. Nothing remembered from before still holds: others have led."""
         self._reconciler.reset()
         self.records.reset()
         self._unseen.clear()
+        for key in self.world.pools:
+            self.planner.touch(key)
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
@@ -218,14 +247,14 @@ class Operator:
             pool = self.world.pools.get(key)
             if uid not in there and pool is not None and pool["metadata"]["uid"] == uid:
                 log.info("%s/%s was deleted unseen", *key)
+                self._shown.discard(uid)
                 self.world.forget_pool(key)
                 self.planner.touch(key)
         self._notice_blindness(namespace, there)
 
     def _notice_blindness(self, namespace: str, there: set[str]) -> None:
         """Raise BlindError when kopf does not show pools that are there."""
-        shown = {pool["metadata"]["uid"] for pool in self.world.pools.values()}
-        unseen = self._unseen.get(namespace, Unseen()).after(there - shown)
+        unseen = self._unseen.get(namespace, Unseen()).after(there - self._shown)
         self._unseen[namespace] = unseen
         if unseen.is_blind:
             raise BlindError(
