@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,17 @@ from e2e.kit import App
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+log = logging.getLogger(__name__)
+
 CLONE_NEWNET = 0x40000000
+CONNECT_SECONDS = 10.0
+"""A connection is accepted at once, by a pod or by an activator, however long its request waits."""
+
+ASTRAY = 1
+"""Connections of a stream that may never come about, and are tried again. It was seen on this node
+twice in some fifty thousand, with nothing of ours in the way: the kernel remembers where the first
+packet of a connection went. Where nobody is behind a Service for long, there are more."""
+
 SERVICE_RESTART = 1012
 """How a WebSocket ends whose server goes: its client is to come again, and it is no failure."""
 
@@ -57,6 +68,8 @@ class Stream:
     done: int = 0
     restarted: int = 0
     """WebSockets that were closed because their server goes."""
+    astray: list[datetime] = field(default_factory=list)
+    """When a connection that never came about was given up."""
     failures: list[Failure] = field(default_factory=list)
     _stop: bool = False
 
@@ -184,13 +197,25 @@ async def _over_http(
     **protocol: Any,
 ) -> None:
     address = f"{stream.address or stream.app.address}{port}"
-    async with httpx.AsyncClient(timeout=stream.timeout, trust_env=False, **protocol) as http:
+    timeout = httpx.Timeout(stream.timeout, connect=CONNECT_SECONDS)
+    async with httpx.AsyncClient(timeout=timeout, trust_env=False, **protocol) as http:
 
         async def send(request_id: str, steps: list[str]) -> None:
             async def trace(event: str, _: object) -> None:
                 steps.append(event)
 
-            await stream.app.post(http, request_id, stream.ms, headers, address, {"trace": trace})
+            async def post() -> None:
+                extensions = {"trace": trace}
+                await stream.app.post(http, request_id, stream.ms, headers, address, extensions)
+
+            try:
+                await post()
+            except httpx.ConnectTimeout:
+                stream.astray.append(datetime.now(UTC))
+                if len(stream.astray) > ASTRAY:
+                    raise
+                log.warning("%s: a connection never came about; again", stream.app.name)
+                await post()  # nothing was sent
 
         while not stream.is_over:
             await stream.ask(way, send)
