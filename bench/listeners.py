@@ -17,13 +17,12 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
+from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane, free_ports
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import EndpointSlice, Pod, Service, WarmPool
 from report import ROOT, Row
 from samples import digits
-from services import free_port
 from simulation.measure import count, cpu_seconds, read_audit, resident_mib
 from topic import again, main, progress, unmeasured
 
@@ -125,6 +124,7 @@ async def _measure(pools: int, idle: float) -> Seen:
                 await asyncio.to_thread(_run, command)
             uid = await _own_pod(editor)
             bases = [await _start(plane, uid) for _ in range(STARTS)]
+            base_cpu = median(start.cpu for start in bases)
             await _each(pools, lambda n: _make(editor, f"pool-{n:05d}"))
             starts = []
             for _ in range(STARTS):
@@ -138,7 +138,7 @@ async def _measure(pools: int, idle: float) -> Seen:
                     median(start.mib for start in bases),
                     resident_mib(pid),
                     median(start.seconds for start in starts),
-                    [1000 * (s.cpu - median(b.cpu for b in bases)) / pools for s in starts],
+                    [1000 * (start.cpu - base_cpu) / pools for start in starts],
                     len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208
                     sum("kotatsu" in s["metadata"]["name"] for s in slices),
                     seen,
@@ -210,7 +210,7 @@ async def _make(editor: Any, name: str) -> None:
 @contextlib.contextmanager
 def _activator(plane: ControlPlane, uid: str) -> Iterator[tuple[int, int]]:
     """Run one; yields its process's id and the port of its admin pages."""
-    port = free_port()
+    [port] = free_ports(1)
     environment = {
         "KUBECONFIG": str(plane.users["activator"]),
         "KOTATSU_NAMESPACE": NAMESPACE,

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from http1 import Address, Connection, request
+from kotatsu_node.control_plane import free_ports
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def running(
 
     Raises RuntimeError when it ends or does not get ready within 30 s.
     """
-    port = free_port()
+    [port] = free_ports(1)
     settings = {"KOTATSU_HOST": "127.0.0.1", "KOTATSU_PORT": str(port), **environment}
     script = Path(__file__).with_name(program)
     process = subprocess.Popen(
@@ -53,13 +53,6 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until_ready(process: "subprocess.Popen[bytes]", address: Address, path: str) -> None:

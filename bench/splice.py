@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import wrk
+from kotatsu_node.control_plane import free_ports
 from report import Row
 from samples import Samples, amount
-from services import free_port
 from topic import TESTS, again, main, progress, unmeasured
 from wrk import Load
 
@@ -97,7 +97,7 @@ def _loads(turns: int, seconds: float) -> list[Row]:
 
 @contextlib.contextmanager
 def _small_app() -> Iterator[int]:
-    port = free_port()
+    [port] = free_ports(1)
     script = Path(__file__).with_name("small_app.py")
     process = subprocess.Popen(
         [sys.executable, str(script)],

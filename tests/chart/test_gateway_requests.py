@@ -21,6 +21,8 @@ import pytest
 from chart.kit import CHARTS, render
 from packages import CannotInstallError, install
 
+from kotatsu_node.control_plane import free_ports
+
 pytestmark = pytest.mark.slow
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -130,7 +132,7 @@ class Gateway:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     nginx, folder = find_nginx(), tmp_path_factory.mktemp("nginx")
     service = Recorder()
-    port, probes = _free_port(), _free_port()
+    port, probes = free_ports(2)
     rendered = render("pet", CHARTS / "pet" / "ci" / "demo.yaml")
     text = str(rendered.one("ConfigMap", "gateway")["data"]["nginx.conf"])
     text = re.sub(
@@ -153,12 +155,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         process.wait(10)
         service.shutdown()
         service.server_close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:

@@ -1,15 +1,14 @@
 """Waking a pool for the connections that wait: one wake for all, each request written once."""
 
 import asyncio
-import contextlib
 import json
-import socket
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from unittest.mock import Mock
 
 import pytest
 
+from kotatsu_node.control_plane import free_ports
 from kotatsu_operator.activator import probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
@@ -466,14 +465,8 @@ async def test_connections_go_to_the_pod_that_has_the_fewest(house):
 # --- refused connections ---
 
 
-def free_port():
-    with contextlib.closing(socket.socket()) as tried:
-        tried.bind(("127.0.0.1", 0))
-        return tried.getsockname()[1]
-
-
 async def test_a_refused_connection_is_tried_again_and_the_request_written_once(house):
-    made, port = Pod("voice-1"), free_port()
+    made, [port] = Pod("voice-1"), free_ports(1)
     house.pods.append(made)
     house.see_pod(made, port=port, ready=True)
     waiting = house.hold(b"POST / HTTP/1.1\r\n\r\n")
@@ -486,7 +479,8 @@ async def test_a_refused_connection_is_tried_again_and_the_request_written_once(
 
 async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(house):
     """A dead node's pods are called Ready for most of a minute."""
-    house.see_pod(Pod("voice-1"), port=free_port(), ready=True)
+    [nobody] = free_ports(1)
+    house.see_pod(Pod("voice-1"), port=nobody, ready=True)
     await house.new_pod("voice-2", ready=True)
     answers = await asyncio.gather(*(house.ask() for _ in range(10)))
     assert {body(a) for a in answers} == {b"voice-2"}
