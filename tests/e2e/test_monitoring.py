@@ -138,7 +138,7 @@ def _account(name: str, role: Object) -> list[Object]:
 def day(prometheus: Prometheus, pet: Kubectl) -> Iterator[Day]:
     """Everything that can happen has happened."""
     add_recorder(pet)
-    story = Story(pet)
+    story = Story(pet, scraped=prometheus.now)
 
     async def live() -> Day:
         await pet_asleep(pet)
