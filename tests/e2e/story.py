@@ -44,7 +44,7 @@ class Story:
 
     kubectl: Kubectl
     scraped: Callable[[str], Any]
-    """Whether Prometheus has a metric's series: what a pod counted before is no growth to it."""
+    """What Prometheus has of a selector: what happens before it has found a pod, it never sees."""
     names: list[str] = field(default_factory=list)
     _pools: dict[str, Object] = field(default_factory=dict)
 
@@ -120,8 +120,17 @@ class Story:
         assert (await self._ask(http, "spender")).status_code == 503
 
     async def _a_pool_that_nobody_asks(self, _: httpx.AsyncClient) -> None:
-        """Up for long enough to be found by Prometheus, which takes in what there is every 5 s."""
-        await self._start("quiet", scaling={"idleAfter": "20s"})
+        """Up for long enough to be found by its endpoints, and left alone from then on."""
+        override = {"mode": "Warm", "until": stamp(seconds_from_now(PATIENCE))}
+        await self._start("quiet", scaling=SOON, override=override)
+        await eventually(
+            "found by its endpoints",
+            lambda: self.scraped('up{job="endpoints",service="quiet"}'),
+            within=PATIENCE,
+        )
+        await self._run(
+            "patch", "warmpool", "quiet", "--type=merge", "-p", '{"spec":{"override":null}}'
+        )
         await self._asleep("quiet")
 
     async def _a_visit(self, http: httpx.AsyncClient) -> None:
