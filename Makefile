@@ -74,7 +74,7 @@ test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
 REPEATS ?= 50
 CYCLES  ?= 1000
 MINUTES ?= 180
-ARENAS  ?= 1
+ARENAS  ?= 4
 SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py
 .PHONY: soak
 soak: venv ## for MINUTES what `make test` does for seconds; prints faults × repetitions × lost

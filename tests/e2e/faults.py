@@ -32,8 +32,8 @@ class Fault:
     """Whether others on the same node would feel it."""
     within: float = 120.0
     """Seconds after which every pool must be what its spec says."""
-    share: float = 1.0
-    """Of the repetitions asked for: some take minutes, and have a shorter one beside them."""
+    long: bool = False
+    """Whether only `make soak` has the time for it."""
 
 
 def the_node(arena: Arena) -> Node:
@@ -280,7 +280,7 @@ FAULTS = [
     Fault("kubelet killed", kubelet_killed, lasts=(0, 5), alone=True),
     Fault("etcd restarted", etcd_restarted, lasts=(0, 4), alone=True, within=180),
     Fault("disk pressure", disk_pressure, lasts=(1, 5), kills=True, alone=True),
-    Fault("API server away", api_away, lasts=(4, 10), alone=True, within=240, share=0.5),
-    Fault("API server away a minute", api_away, (60, 60), alone=True, within=240, share=0.1),
+    Fault("API server away", api_away, lasts=(4, 10), alone=True, within=240, long=True),
+    Fault("API server away a minute", api_away, (60, 60), alone=True, within=240, long=True),
     Fault("DNS gone", dns_gone, lasts=(0, 5), alone=True),
 ]
