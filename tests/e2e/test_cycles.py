@@ -11,7 +11,7 @@ import pytest
 from e2e.conftest import cluster_ip
 from e2e.ground import Ground
 from e2e.kit import App, config_map, pool, workload
-from e2e.soak import CYCLES, Outcome
+from e2e.soak import ARENAS, CYCLES, Outcome
 from e2e.stream import (
     Stream,
     over_a_kept_connection,
@@ -27,6 +27,7 @@ from kotatsu_operator.kube import Kube
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
 ]
 
@@ -55,23 +56,28 @@ async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
     route, share, platform, recorder, soak
 ):
     cycles = CYCLES // share if soak.is_long else CYCLES
-    name = f"cycles-{route.lower()}-{uuid.uuid4().hex[:4]}"
-    app, client = App(name, platform), AsyncClient(field_manager="e2e-cycles")
     row = f"nothing: sleeps and wakes, route {route}"
+    names = [f"cycles-{route.lower()}-{uuid.uuid4().hex[:4]}" for _ in range(ARENAS)]
+    apps, client = [App(name, platform) for name in names], AsyncClient(field_manager="e2e-cycles")
     async with soak.turn():
-        platform.apply(*every_protocol(name, recorder, route))
-        app.address = cluster_ip(platform, name)
+        for app in apps:
+            platform.apply(*every_protocol(app.name, recorder, route))
+            app.address = cluster_ip(platform, app.name)
     wrong = []
     async with Witness(Kube(client), platform.namespace) as witness:
         ground = Ground(platform, client, witness)
-        await witness.sees("accepted", lambda: ground.status(app).get("phase"), 60)
+        await witness.sees("accepted", lambda: all(ground.status(a).get("phase") for a in apps), 60)
         for chance in soak.chances(row, -(-cycles // AT_ONCE)):
             async with soak.turn():
-                outcome = await turn_over(ground, app, recorder, min(cycles, AT_ONCE), chance)
-            soak.add(row, outcome)
-            wrong += outcome.wrong
-    platform("delete", "warmpool", name, "--wait=false")
-    platform("delete", "deployment,service", name, "--wait=false")
+                turns = (
+                    turn_over(ground, app, recorder, min(cycles, AT_ONCE), chance) for app in apps
+                )
+                outcomes = await asyncio.gather(*turns)
+            for outcome in outcomes:
+                soak.add(row, outcome)
+                wrong += outcome.wrong
+    platform("delete", "warmpool", *names, "--wait=false")
+    platform("delete", "deployment,service", *names, "--wait=false")
     await client.close()
     assert not wrong, f"KOTATSU_SOAK_SEED={soak.seed}: {wrong}"
 

@@ -24,7 +24,7 @@ from e2e.stream import Stream
 
 from kotatsu_node import Node
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 

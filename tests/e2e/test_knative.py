@@ -18,7 +18,7 @@ from e2e.conftest import install_platform
 from e2e.kit import Kubectl, Object, eventually, parse, stamp, wall
 from e2e.knative import CRDS, MIN_SCALE, Played, crd_files
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 def knative_pool(name: str, **spec: Any) -> Object:

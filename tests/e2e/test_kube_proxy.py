@@ -17,7 +17,7 @@ from kotatsu_node import Node, second
 from kotatsu_node.configuration import PROXY_MODES
 from kotatsu_node.layout import NODE_IP, SECOND_IP
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 SETTLED = 3.0
 """Seconds after which every kube-proxy has followed a slice: it writes once a second."""

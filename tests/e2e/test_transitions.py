@@ -22,6 +22,7 @@ from kotatsu_operator.kube import Kube
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
 ]
