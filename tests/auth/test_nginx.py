@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from kotatsu_auth.settings import AuthSettings
 from kotatsu_github_stub.app import create_app as create_stub
 from kotatsu_github_stub.settings import StubSettings
 from kotatsu_github_stub.state import State
+from kotatsu_node.control_plane import free_ports
 
 README = Path(__file__).parents[2] / "services/auth/README.md"
 NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -66,9 +66,7 @@ def state() -> State:
 @pytest.fixture(scope="module")
 def gateway(state: State, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("nginx")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with serving(create_stub(StubSettings(), state=state)) as github, serving(echo) as app:
         settings = AuthSettings(
             github_client_id="a",

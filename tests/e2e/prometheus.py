@@ -2,7 +2,6 @@
 
 import json
 import math
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from e2e.kit import Kubectl, Object
 
+from kotatsu_node.control_plane import free_ports
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.prometheus import prometheus
@@ -86,8 +86,7 @@ def running(folder: Path, config: Object) -> Iterator[Prometheus]:
         program = prometheus(Layout.from_environment(), folder / "build.log")
     except NodeError as error:
         pytest.skip(f"no Prometheus: {error}")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     command = [program, "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(
