@@ -75,10 +75,10 @@ async def two_operators(arena: Arena, chance: random.Random) -> AsyncIterator[No
 @asynccontextmanager
 async def clock_jumps(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
     for hours in chance.sample((1, -1), 2):
-        arena.clock.write_text(str(3600 * hours))
+        arena.put_clock(3600 * hours)
         await asyncio.sleep(chance.uniform(0.5, 3))
     yield
-    arena.clock.write_text("0")
+    arena.put_clock(0)
 
 
 @asynccontextmanager

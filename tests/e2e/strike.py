@@ -61,6 +61,9 @@ class Scene:
         began = time.monotonic()
         self.wrong = await converge(self.arena, self.courses, within)
         self.converged = time.monotonic() - began
+        if (code := self.arena.operator.returncode) is not None:
+            self.wrong.append(f"the operator has ended by itself, with {code}")
+            await self.arena.operate()
         with contextlib.suppress(AssertionError):
             await self.arena.witness.sees("nothing left", lambda: not self.arena.remains(), REMAINS)
         self.wrong += [self.arena.remains()] if self.arena.remains() else []

@@ -464,6 +464,17 @@ async def test_what_there_is_of_knative_is_watched(watching):
     assert touched == [VOICE] * 3
 
 
+async def test_what_watching_knative_fails_with_is_told(monkeypatch):
+    async def fail(_):
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(KnativeWatch, "_watch", fail)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    watch = KnativeWatch(kube, World(), ["demo"], lambda _: None, Runtime.AUTO)
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await watch.run()
+
+
 async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
     world, _ = watching(FakeKube())
     newer, older = revision(ONE, min_scale="2"), revision(ONE)

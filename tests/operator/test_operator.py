@@ -46,6 +46,37 @@ def slept(**spec):
     return warm_pool(status={"restoreReplicas": 3}, **spec)
 
 
+# --- running ---
+
+
+async def fail():
+    raise ValueError("nobody foresaw this")
+
+
+@pytest.mark.parametrize("part", ["_streams", "_knative", "elector"])
+async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
+    make_operator, monkeypatch, part
+):
+    """An operator that ended without a word would look as if it had been asked to."""
+    operator, _ = make_operator(config_map())
+    operator._streams._synced.set()
+    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    monkeypatch.setattr(getattr(operator, part), "run", lambda *_: fail())
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await operator.run()
+
+
+async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_operator, monkeypatch):
+    operator, kube = make_operator(config_map())
+    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    stop = asyncio.Event()
+    running = asyncio.create_task(operator.run(stop))
+    await eventually(lambda: operator._term is not None)
+    stop.set()
+    await running
+    assert not kube.stored("Lease", "kotatsu-operator")["spec"].get("holderIdentity")
+
+
 # --- leading ---
 
 

@@ -128,27 +128,31 @@ class Operator:
         await self._ready.wait()
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
-        """Run until `stop` is set (or, without one, until a signal ends kopf)."""
+        """Run until `stop` is set (or, without one, until a signal ends kopf).
+
+        Raises what any part of it raises: the process then starts afresh.
+        """
         ended = asyncio.Event()
         electing = asyncio.create_task(self._elect(), name="elector")
         watching = asyncio.create_task(self._watch(ended), name="kopf")
         stopping = asyncio.create_task(_wait_for(stop), name="stop")
         streaming = asyncio.create_task(self._streams.run(), name="streams")
         knative = asyncio.create_task(self._knative.run(), name="knative")
-        tasks = (electing, watching, streaming, stopping)
+        tasks = (electing, watching, streaming, knative, stopping)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Let go of the Lease first: kopf takes its time to end.
             electing.cancel()
             await asyncio.wait([electing])
             ended.set()
             await watching
-            if not electing.cancelled():
-                electing.result()  # it has failed: so does the process, and starts afresh
+            for task in {*first, electing}:
+                if not task.cancelled():
+                    task.result()
         finally:
-            for task in (*tasks, knative):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, knative, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._scraper.aclose()
 
     async def _watch(self, stop: asyncio.Event) -> None:

@@ -60,7 +60,7 @@ class KnativeWatch:
                 "this operator does not look for Knative: set the chart value runtime to auto or "
                 "knative"
             )
-            return
+            await asyncio.Event().wait()
         try:
             while True:
                 pause = await self._look()
@@ -90,11 +90,18 @@ class KnativeWatch:
         return LOOK_EVERY
 
     async def _rest(self, pause: float) -> None:
-        """Wait until the next look, which comes sooner once a pool waits for Knative."""
+        """Wait until the next look, which comes sooner once a pool waits for Knative.
+
+        Raises what watching has failed with.
+        """
+        if self._watching is not None:
+            for failed in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+                failed.result()
+            return
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
             await asyncio.sleep(step)
-            if self._watching is None and self._world.pools_of_kind("Service"):
+            if self._world.pools_of_kind("Service"):
                 return
 
     def _absent(self, why: str) -> None:
