@@ -16,6 +16,7 @@ from e2e.kit import APP_IMAGE, Object, eventually, kill_containers
 from e2e.operators import killed
 
 from kotatsu_node import Node
+from kotatsu_operator.views import key_of
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,20 @@ async def activator_killed(arena: Arena, chance: random.Random) -> AsyncIterator
 async def pods_killed(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
     """Those of one pool, or of the first that has any."""
     for app in chance.sample(arena.apps, 3):
-        if sum(kill_containers(pod) for pod in arena.witness.pods(app.name)):
+        pods = arena.witness.pods(app.name)
+        before = {key_of(pod): restarts(pod) for pod in pods if kill_containers(pod)}
+        if before:
             break
     yield
 
     def are_back() -> bool:
-        return all(is_ready(p) for p in arena.witness.pods(app.name) if not is_ending(p))
+        """Until the kubelet has noticed, they are Ready by its last word."""
+        return all(
+            is_ready(pod) and restarts(pod) > before.get(key_of(pod), -1)
+            for pod in arena.witness.pods(app.name)
+            if not is_ending(pod)
+        )
 
-    await asyncio.sleep(1)  # until then they are Ready by the kubelet's last word
     await arena.witness.sees("the pods again", are_back, 60)
     arena.recovered = datetime.now(UTC)
 
