@@ -29,10 +29,18 @@ elif [ -f build/demo/kubeconfig ]; then
   export KUBECONFIG=$PWD/build/demo/kubeconfig
 fi
 
-code=0
 # Sockets to pods that a test has killed are closed by the garbage collector, whenever that comes.
-"$bin/pytest" -q -m e2e -W "ignore::ResourceWarning" \
-  -W "ignore::pytest.PytestUnraisableExceptionWarning" "${@:-tests}" || code=$?
+pytest=("$bin/pytest" -q -W "ignore::ResourceWarning"
+  -W "ignore::pytest.PytestUnraisableExceptionWarning")
+
+code=0
+if [ "$#" = 0 ]; then
+  # Most of them wait most of the time, each file in namespaces of its own.
+  "${pytest[@]}" -m "e2e and not alone" -n 3 --dist loadfile tests || code=$?
+  "${pytest[@]}" -m "e2e and alone" tests || code=$?
+else
+  "${pytest[@]}" -m e2e "$@" || code=$?
+fi
 if [ "$was_up" = 0 ]; then
   "$bin/python" -m kotatsu_demo down
 fi

@@ -47,6 +47,10 @@ async def test_a_pool_is_seen_waking_without_a_reload_and_its_wake_is_told(pet, 
     async with visiting(browser, origin, **DESKTOP) as visit:
         for name in PET_SERVICES:
             await phase(visit, name, "Asleep")
+        wakes, ready = (
+            visit.page.locator(f"{card('voice')} .timeline .{kind}") for kind in ("wake", "ready")
+        )
+        before = (await wakes.count(), await ready.count())
         await visit.page.evaluate("globalThis.loaded = 'once'")
         seen = asyncio.create_task(phase(visit, "voice", "Warm"))
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
@@ -56,8 +60,7 @@ async def test_a_pool_is_seen_waking_without_a_reload_and_its_wake_is_told(pet, 
         await visit.until(
             f'/[0-9] s/.test(document.querySelector("{card("voice")} .facts").textContent)'
         )
-        assert await visit.page.locator(f"{card('voice')} .timeline .wake").count() == 1
-        assert await visit.page.locator(f"{card('voice')} .timeline .ready").count() == 1
+        assert (await wakes.count(), await ready.count()) == (before[0] + 1, before[1] + 1)
         await phase(visit, "voice", "Asleep", seconds=60)
         assert await visit.page.evaluate("globalThis.loaded") == "once"
 
