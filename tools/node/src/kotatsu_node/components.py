@@ -131,8 +131,8 @@ def _controller_manager(setting: Setting) -> list[str]:
         # At the usual 20 requests a second its forty controllers take five seconds to start.
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
-        # Usually 50 s. After a longer outage of the API server it would call every pod of the only node
-        # NotReady, and Services would lead nowhere, until it has heard of the kubelet again.
+        # Usually 50 s. After a longer outage of the API server it would call every pod of the only
+        # node NotReady, and Services would lead nowhere, until it has heard of the kubelet again.
         "--node-monitor-grace-period=5m",
         "--profiling=false",
     ]
