@@ -206,6 +206,29 @@ def test_native_endpoints_are_those_that_are_ready_and_stay(view, slice_, ready)
     assert view.native_ready("voice", "IPv4") == ready
 
 
+def endpoint_of(uid):
+    made = native_slice(True)
+    made["endpoints"][0]["targetRef"] = {"kind": "Pod", "name": "voice-1", "uid": uid}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("uid", "pods", "ready"),
+    [
+        ("uid-voice-1", [pod()], 1),
+        ("uid-voice-1", [pod(terminating=True)], 0),
+        ("uid-voice-1", [], 0),
+        ("of one before it", [pod()], 0),
+    ],
+    ids=["it stays", "it goes", "it has gone", "another has its name"],
+)
+def test_a_slice_is_not_believed_about_a_pod_that_goes(view, uid, pods, ready):
+    """After an outage of the API server its controller may be a minute behind the kubelet."""
+    tell(view, "Pod", *pods)
+    tell(view, "EndpointSlice", endpoint_of(uid))
+    assert view.native_ready("voice", "IPv4") == ready
+
+
 @pytest.mark.parametrize("conditions", [None, {}, {"ready": None}])
 def test_an_endpoint_that_does_not_say_is_ready(view, conditions):
     """As the API has it: an unknown state is to be read as ready."""

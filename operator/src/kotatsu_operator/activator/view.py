@@ -183,15 +183,25 @@ class View:
     def native_ready(self, service: str, family: str) -> int:
         """Ready, staying endpoints of a Service in an address family that are not ours.
 
-        By family: the slices of one can be there a second before those of the other.
+        By family: the slices of one can be there a second before those of the other. The word of a
+        slice on a pod that has gone or is going is an old one: its controller may be a minute late
+        when the API server was away, and who counted on that pod would be the only one.
         """
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
             and not (endpoint.get("conditions") or {}).get("terminating", False)
+            and self._stays(endpoint.get("targetRef") or {})
             for obj in map(self.slices.__getitem__, self.slices.having(service))
             if not is_ours(obj) and obj.get("addressType") == family
             for endpoint in obj.get("endpoints") or ()
         )
+
+    def _stays(self, target: Object) -> bool:
+        """Whether what is behind an endpoint stays; of all but pods it is taken for granted."""
+        if target.get("kind") != "Pod" or "uid" not in target:
+            return True
+        pod = self.pods.get(target.get("name", ""))
+        return pod is not None and pod.uid == target["uid"] and not pod.terminating
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
         """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
