@@ -92,7 +92,7 @@ async def activator_killed(arena: Arena, chance: random.Random) -> AsyncIterator
 
     def is_back() -> bool:
         now = arena.witness.objects["Pod"].get(name)
-        return now is not None and restarts(now) > before and is_ready(now)
+        return now is not None and has_started_again(now, before)
 
     await arena.witness.sees("the activator again", is_back, 60)
     arena.recovered = datetime.now(UTC)
@@ -112,9 +112,8 @@ async def pods_killed(arena: Arena, chance: random.Random) -> AsyncIterator[None
     yield
 
     def are_back() -> bool:
-        """Until the kubelet has noticed, they are Ready by its last word."""
         return all(
-            is_ready(pod) and restarts(pod) > before.get(key_of(pod), -1)
+            has_started_again(pod, before.get(key_of(pod), -1))
             for pod in arena.witness.pods(app.name)
             if not is_ending(pod)
         )
@@ -272,6 +271,14 @@ def patch_status(arena: Arena, kind: str, name: str, status: Object) -> None:
 def restarts(pod: Object) -> int:
     """How often a pod's containers have been started again."""
     return sum(c["restartCount"] for c in pod["status"].get("containerStatuses") or ())
+
+
+def has_started_again(pod: Object, before: int) -> bool:
+    """Whether a pod is Ready, after more restarts than before.
+
+    One that was killed is Ready by the kubelet's last word, until that has noticed.
+    """
+    return is_ready(pod) and restarts(pod) > before
 
 
 FAULTS = [

@@ -128,9 +128,8 @@ class Story:
             lambda: self.scraped('up{job="endpoints",service="quiet"}'),
             within=PATIENCE,
         )
-        await self._run(
-            "patch", "warmpool", "quiet", "--type=merge", "-p", '{"spec":{"override":null}}'
-        )
+        ended = {"spec": {"override": None}}
+        await asyncio.to_thread(self.kubectl.patch, "warmpool", "quiet", ended)
         await self._asleep("quiet")
 
     async def _a_visit(self, http: httpx.AsyncClient) -> None:

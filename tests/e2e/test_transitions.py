@@ -44,8 +44,6 @@ async def arenas(on_node, make_namespace, bare, soak, tmp_path_factory):
 
 async def make_arena(stack, kubectl, leases, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("arena")
-    clock = scratch / "clock"
-    clock.write_text("0")
     client = AsyncClient(field_manager="e2e-arena")
     stack.push_async_callback(client.close)
     operators = Operators(kubectl.namespace, scratch / "operator.log")
@@ -58,8 +56,9 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
         operators=operators,
         node=Node.open(),
         leases=leases.namespace,
-        clock=clock,
+        clock=scratch / "clock",
     )
+    arena.put_clock(0)
     await arena.operate()
     arena.busy, arena.wide, arena.quiet = [
         await start_app(
