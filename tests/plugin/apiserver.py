@@ -7,6 +7,7 @@ themselves, as the operator would.
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +41,13 @@ class Api:
     def kubeconfig(self, user: str = "admin", namespace: str = "demo") -> Path:
         """A kubeconfig of one user: `admin`, or `ann` and `reader` without any rights."""
         path = self.home / f"{user}-{namespace}.json"
+        if path.exists():  # a kubectl of another thread may be reading it
+            return path
         config = json.loads(self.plane.users[user].read_text())
         config["contexts"][0]["context"]["namespace"] = namespace
-        path.write_text(json.dumps(config))
-        return path
+        written = path.with_suffix(f".{threading.get_ident()}")
+        written.write_text(json.dumps(config))
+        return written.replace(path)
 
     def environment(self, user: str = "admin", namespace: str = "demo") -> dict[str, str]:
         """What a shell of this user has."""
