@@ -92,6 +92,8 @@ class Day:
     activator: bool = True
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
+    catching_up: float = 0.0
+    """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
     """Measures seconds; without it the clock does."""
     due: datetime | None = None
@@ -121,7 +123,7 @@ class Day:
         self.registry = CollectorRegistry()
         self.world = World(clock=lambda: self.now)
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
-        self.observer = Observer(self.kube, self.world, self.scraper)
+        self.observer = Observer(self.kube, self.world, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
             kube=self.kube,
             world=self.world,

@@ -1,6 +1,7 @@
 """The conditions that people read in a WarmPool's status."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
 )
 def test_without_an_activator_a_sleeping_pool_is_not_ready(phase, ready):
     assert conditions(phase, acknowledged=None)["Ready"] == ready
+
+
+def test_a_pool_that_stays_up_after_an_outage_of_the_api_server_says_so():
+    found = conditions(Phase.DRAINING, catching_up=timedelta(seconds=90))
+    assert found["Ready"] == ("True", "CatchingUp")
 
 
 def test_a_pool_is_warm_only_with_the_whole_floor():

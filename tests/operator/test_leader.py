@@ -6,8 +6,9 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.core.contact import LONGEST
 from kotatsu_operator.core.lease import TIMES, Times
-from kotatsu_operator.kube import ConflictError
+from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.leader import LEASE_NAME, Elector
 from tests.operator.cluster import FakeKube, eventually
 
@@ -247,3 +248,51 @@ async def test_an_api_server_that_is_away_is_said_so(kube, contender, caplog):
     await contender().turn()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+
+
+# --- after an outage ---
+
+
+async def test_without_an_outage_nobody_has_to_catch_up(contender):
+    one = contender()
+    await one.turn()
+    assert one.catching_up == 0
+
+
+@pytest.mark.parametrize("stands_by", [False, True], ids=["leading", "standing by"])
+async def test_after_an_outage_the_rest_of_the_cluster_has_to_catch_up(
+    kube, contender, clock, caplog, stands_by
+):
+    one = contender()
+    if stands_by:
+        await contender("operator-b").turn()
+    await one.turn()
+    kube.down = True
+    for _ in range(60):
+        clock.now += 1
+        await one.turn()
+    assert one.catching_up == LONGEST
+    kube.down = False
+    clock.now += 1
+    await one.turn()
+    assert one.catching_up == LONGEST
+    assert "answers again" in caplog.records[-1].message
+    clock.now += LONGEST - 1
+    assert one.catching_up == 1
+
+
+@pytest.mark.parametrize("error", [ConflictError, NotFoundError])
+async def test_a_refusal_is_an_answer_too(kube, contender, clock, error):
+    def refuse(*_):
+        raise error("Lease")
+
+    one = contender()
+    await one.turn()
+    kube.down = True
+    clock.now += 2
+    await one.turn()
+    kube.down = False
+    kube.on("replace", refuse)
+    clock.now += 1
+    await one.turn()
+    assert 0 < one.catching_up < LONGEST

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator import operator as operator_module
 from kotatsu_operator import restore as restore_module
+from kotatsu_operator.core.contact import LONGEST
 from kotatsu_operator.operator import Operator
 from kotatsu_operator.unseen import Unseen
 from tests.operator.cluster import (
@@ -99,6 +100,13 @@ async def end(*tasks):
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_looks_know_of_an_outage_that_the_elector_has_met(make_operator):
+    operator, kube = make_operator()
+    kube.down = True
+    await operator.elector.turn()
+    assert operator._reconciler.observer.catching_up() == LONGEST
 
 
 async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):

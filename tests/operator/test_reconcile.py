@@ -77,6 +77,16 @@ async def test_a_warm_pool_is_asked_at_every_beat_and_nothing_is_called():
     assert day.scraper.asked >= 2 * (3 * MINUTE / BEAT)
 
 
+async def test_a_pool_stays_up_until_the_cluster_has_caught_up_with_an_outage():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[once("w", "09:00", "10:10", 1)])
+    day.catching_up = 30.0
+    await day.until(t("10:20"))
+    assert (day.phase, day.replicas) == ("Draining", 1)
+    day.catching_up = 0.0
+    await day.until(t("10:21"))
+    assert day.replicas == 0
+
+
 async def test_activity_is_written_down_once_a_minute():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     await day.until(t("10:01"))

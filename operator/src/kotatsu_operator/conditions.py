@@ -48,6 +48,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
     elif no_activator and phase is Phase.DRAINING:
         ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
+    elif seen.catching_up and phase is Phase.DRAINING:
+        ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
         ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
     floor = max(decision.floor, 1)
@@ -69,6 +71,11 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
 _NO_ACTIVATOR = (
     "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
     "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
+)
+
+_CATCHING_UP = (
+    "the API server was away: the pods stay until kube-proxy and controllers must have noticed "
+    "that it is back, two minutes at most"
 )
 
 _BUDGET_EXHAUSTED = (

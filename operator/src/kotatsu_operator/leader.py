@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, Gauge
 
 from .core import lease as election
+from .core.contact import Contact
 from .core.lease import Lease, Standing, Step, Times
 from .kube import ConflictError, Kube, NotFoundError, Object, Unreachable
 from .kube import Lease as LeaseKind
@@ -51,6 +52,7 @@ class Elector:
         self._kube, self._namespace, self.me = kube, namespace, me
         self._times, self._clock = times, clock
         self._standing = Standing()
+        self._contact = Contact()
         self._metric = leader_metric(registry)
         self.beat_at = clock()
         """When it last turned, by its clock: an elector that stands still is not alive."""
@@ -64,6 +66,11 @@ class Elector:
     def holder(self) -> str:
         """Who held the Lease when it was last seen; empty for nobody."""
         return self._standing.seen.holder if self._standing.seen else ""
+
+    @property
+    def catching_up(self) -> float:
+        """For how many seconds more the rest of the cluster may lag behind an outage."""
+        return self._contact.catching_up(self._clock())
 
     @property
     def stalled(self) -> float:
@@ -108,16 +115,30 @@ class Elector:
         try:
             async with asyncio.timeout(max(min(limit, _CALL_SECONDS), 0)):
                 await self._turn()
+            self._is_answered()
         except ConflictError:
+            self._is_answered()
             log.debug("somebody else wrote the Lease; again")
             return 0.05
         except NotFoundError as error:
+            self._is_answered()
             log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         except Unreachable as error:
+            self._contact = self._contact.silent(self._clock())
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         return election.pause(self.me, self._standing, self._clock(), self._times)
+
+    def _is_answered(self) -> None:
+        before = self._contact.outage
+        self._contact = self._contact.answered(self._clock())
+        if self._contact.outage != before:
+            log.warning(
+                "the API server answers again: until all others have noticed, for %.0f s, no pool "
+                "loses a pod",
+                self.catching_up,
+            )
 
     def _after_silence(self) -> float:
         """Lead on until the deadline, no longer; returns seconds until the next try."""

@@ -1,7 +1,9 @@
 """What a look at one pool sees: the target's scale and pods, and what they are doing."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from .acceptance import Accepted
 from .core.edited import instant
@@ -24,6 +26,8 @@ class Observer:
     kube: Kube
     world: World
     scraper: Scraper
+    catching_up: Callable[[], float] = lambda: 0.0
+    """For how many seconds more the rest of the cluster may lag behind an outage."""
 
     async def observe(
         self,
@@ -55,6 +59,7 @@ class Observer:
             updated=deployment.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
             write=deployment.write,
+            catching_up=timedelta(seconds=self.catching_up()),
         )
 
     async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:

@@ -100,7 +100,9 @@ class Operator:
         self._reconciler = Reconciler(
             kube=self._kube,
             world=self.world,
-            observer=Observer(self._kube, self.world, self._scraper),
+            observer=Observer(
+                self._kube, self.world, self._scraper, lambda: self.elector.catching_up
+            ),
             events=Events(self._kube, name),
             displays=[metrics, self.board],
             clock=clock,

@@ -130,6 +130,8 @@ class Walk:
     """False for an operator that learns of events only when it looks for another reason."""
     ahead: Callable[[datetime], timedelta] = lambda _: timedelta()
     """How much earlier than its lead it is the pool's turn, as it is worked out at an instant."""
+    catching_up: Callable[[datetime], timedelta] = lambda _: timedelta()
+    """For how long the cluster may lag behind an outage of the API server, at an instant."""
     operator_up: bool = True
     dies_before_scaling: bool = False
     pods: list[Pod] = field(default_factory=list)
@@ -306,6 +308,7 @@ class Walk:
             acknowledged=acknowledged,
             edited=self._edited,
             ahead=self.ahead(self.now),
+            catching_up=self.catching_up(self.now),
             demand=Demand(
                 in_flight=self.in_flight,
                 held=self.held if self.sees_held or not asleep else 0,

@@ -23,8 +23,9 @@ from kotatsu_operator.views import (
 
 from .pool import Pool
 
-PORT_REST = 60.0
-"""Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port."""
+PORT_REST = 150.0
+"""Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port, and a
+kube-proxy that lags behind an outage of the API server (up to two minutes) still finds somebody."""
 
 
 FAMILIES = ("IPv4", "IPv6")

@@ -125,12 +125,16 @@ class Step:
         # Nobody waits any longer for what an override has ended, or for what cannot be measured.
         bounded = self.asleep_asked or not seen.demand.known
         force = bounded and now >= memory.since + self.spec.drain.timeout
-        return None, settled and self.idle.sleep, force
+        # A kube-proxy that lags behind knows nothing of the activators, only of pods that would go.
+        follows = not seen.catching_up
+        return None, settled and follows and self.idle.sleep, force
 
     def _stay(self) -> int:
         """Awake: reach the floor and the demand; Warm once the floor is Ready."""
         seen, memory = self.seen, self.memory
         goal = max(self.floor, self.wanted, 1)
+        if seen.catching_up:
+            goal = max(goal, seen.replicas)  # as in Draining: connections still go to all of them
         reason = self._why()
         if seen.ready >= max(self.floor, 1):
             self._record_warm_up()

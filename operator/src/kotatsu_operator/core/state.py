@@ -91,6 +91,8 @@ class Observation:
     autoscaler: Autoscaler | None = None
     write: Write | None = None
     """Who else owns the target's replicas."""
+    catching_up: timedelta = timedelta()
+    """For how long kube-proxy and controllers may yet lag behind an outage of the API server."""
     running: int | None = None
     """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
 

@@ -1,0 +1,81 @@
+"""How long the rest of a cluster may lag behind an outage of the API server."""
+
+import itertools
+import random
+
+import pytest
+
+from kotatsu_operator.core.contact import FORGOTTEN, LONGEST, Contact
+
+
+def after(*outages: tuple[float, float]) -> Contact:
+    """The contact after outages from one second to another, asked every second."""
+    contact = Contact()
+    end = int(outages[-1][1])
+    for now in range(end + 1):
+        away = any(began < now < ended for began, ended in outages)
+        contact = contact.silent(now) if away else contact.answered(now)
+    return contact
+
+
+def reflector(rng: random.Random, began: float, ended: float, *, base: float = 0.8) -> float:
+    """When client-go asks again and is answered: two pauses may come after the last refusal."""
+    at = began
+    while True:
+        pause = min(base, 30.0) * (1 + rng.random())
+        base *= 2
+        if at + pause >= ended:
+            return at + pause + min(base, 30.0) * (1 + rng.random())
+        at += pause
+
+
+def test_who_has_always_been_answered_has_nothing_to_wait_for() -> None:
+    assert Contact().catching_up(5.0) == 0
+    assert Contact().answered(3.0).catching_up(5.0) == 0
+
+
+def test_as_long_as_it_is_away_nobody_has_caught_up() -> None:
+    assert Contact().answered(1.0).silent(2.0).catching_up(500.0) == LONGEST
+
+
+def test_after_an_outage_of_a_minute_it_is_two_minutes_from_its_end() -> None:
+    contact = after((10, 70))
+    assert contact.catching_up(70) == LONGEST
+    assert contact.catching_up(100) == LONGEST - 30
+    assert contact.catching_up(70 + LONGEST) == 0
+
+
+def test_after_a_short_outage_it_is_less() -> None:
+    assert after((10, 13)).catching_up(13) == pytest.approx(6 * 3 + 5)
+
+
+def test_an_outage_begins_with_the_last_answer_and_not_with_the_first_silence() -> None:
+    contact = Contact().answered(10.0).silent(13.0).answered(13.5)
+    assert contact.catching_up(13.5) == pytest.approx(6 * 3.5 + 5)
+
+
+def test_one_that_was_never_answered_counts_from_its_first_silence() -> None:
+    assert Contact().silent(10.0).answered(12.0).catching_up(12.0) == pytest.approx(6 * 2 + 5)
+
+
+def test_an_outage_soon_after_another_goes_on_from_its_beginning() -> None:
+    soon = after((10, 40), (100, 102))
+    late = after((10, 40), (40 + FORGOTTEN + 5, 40 + FORGOTTEN + 7))
+    assert soon.catching_up(102) == LONGEST
+    assert late.catching_up(40 + FORGOTTEN + 7) == pytest.approx(6 * 2 + 5)
+
+
+@pytest.mark.parametrize("lasts", [0.5, 2, 5, 10, 20, 60, 600])
+def test_client_go_is_back_by_then(lasts: float) -> None:
+    rng = random.Random(lasts)
+    contact = Contact().answered(0.0).silent(lasts / 2).answered(lasts)
+    for _ in range(2000):
+        assert reflector(rng, 0.0, lasts) <= lasts + contact.catching_up(lasts)
+
+
+@pytest.mark.parametrize("lasts", [10, 60])
+def test_it_is_no_longer_than_client_go_can_need(lasts: float) -> None:
+    rng = random.Random(lasts)
+    slowest = max(reflector(rng, 0.0, lasts) for _ in itertools.repeat(None, 5000)) - lasts
+    contact = Contact().answered(0.0).silent(1.0).answered(lasts)
+    assert contact.catching_up(lasts) <= 2 * slowest
