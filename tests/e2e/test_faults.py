@@ -23,6 +23,7 @@ from e2e.operators import Operators, killed
 from e2e.stream import Stream
 
 from kotatsu_node import Node
+from kotatsu_operator.core.contact import GROWTH, LONGEST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
 
@@ -240,6 +241,9 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     assert opening["cold"] is True
     assert parse(opening["readyAt"]) > opens
     assert opening["early"].startswith("-")
+    # Kube-proxy may lag behind as long, and until then nobody loses a pod (core/contact.py).
+    await patient.asleep(within=LONGEST + 60)
+    assert time.monotonic() - back > 0.9 * GROWTH * OUTAGE
 
 
 def api_is_ready(node):
