@@ -6,7 +6,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.core.contact import LONGEST
+from kotatsu_operator.core.contact import LONGEST, PATIENCE
 from kotatsu_operator.core.lease import TIMES, Times
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.leader import LEASE_NAME, Elector
@@ -296,3 +296,18 @@ async def test_a_refusal_is_an_answer_too(kube, contender, clock, error):
     clock.now += 1
     await one.turn()
     assert 0 < one.catching_up < LONGEST
+
+
+async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, contender, clock):
+    def slow(*_):
+        raise TimeoutError
+
+    one = contender()
+    await one.turn()
+    kube.on("get", slow)
+    clock.now += 3
+    await one.turn()
+    assert one.catching_up == 0
+    clock.now += PATIENCE
+    await one.turn()
+    assert one.catching_up == LONGEST

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import httpx2
 from prometheus_client import CollectorRegistry, Gauge
 
 from .core import lease as election
@@ -125,7 +126,8 @@ class Elector:
             log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         except Unreachable as error:
-            self._contact = self._contact.silent(self._clock())
+            slow = isinstance(error, (TimeoutError, httpx2.TimeoutException))
+            self._contact = self._contact.silent(self._clock(), slow=slow)
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         return election.pause(self.me, self._standing, self._clock(), self._times)

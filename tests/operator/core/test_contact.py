@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from kotatsu_operator.core.contact import FORGOTTEN, LONGEST, Contact
+from kotatsu_operator.core.contact import FORGOTTEN, LONGEST, PATIENCE, Contact
 
 
 def after(*outages: tuple[float, float]) -> Contact:
@@ -56,6 +56,21 @@ def test_an_outage_begins_with_the_last_answer_and_not_with_the_first_silence() 
 
 def test_one_that_was_never_answered_counts_from_its_first_silence() -> None:
     assert Contact().silent(10.0).answered(12.0).catching_up(12.0) == pytest.approx(6 * 2 + 5)
+
+
+def test_one_slow_answer_is_no_outage() -> None:
+    contact = Contact().answered(10.0).silent(10.0 + PATIENCE - 1, slow=True)
+    assert contact.catching_up(10.0 + PATIENCE - 1) == 0
+
+
+def test_no_answer_for_long_is_one() -> None:
+    contact = Contact().answered(10.0).silent(13.0, slow=True).silent(10.0 + PATIENCE, slow=True)
+    assert contact.catching_up(20.0) == LONGEST
+
+
+def test_slow_answers_do_not_end_an_outage() -> None:
+    contact = Contact().answered(10.0).silent(11.0).silent(14.0, slow=True)
+    assert contact.catching_up(14.0) == LONGEST
 
 
 def test_an_outage_soon_after_another_goes_on_from_its_beginning() -> None:

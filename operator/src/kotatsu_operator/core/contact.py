@@ -22,6 +22,10 @@ GROWTH = 6.0
 SHORTEST = 5.0
 """…and how long for none, in seconds."""
 
+PATIENCE = 6.0
+"""Seconds without an answer that may be slowness: of that alone no watch takes notice, and an API
+server that is slow now and then must not keep pools awake."""
+
 FORGOTTEN = 120.0
 """Seconds without an outage after which pauses are short again."""
 
@@ -51,9 +55,11 @@ class Contact:
             outage = replace(outage, ended=now)
         return Contact(now, outage)
 
-    def silent(self, now: float) -> "Contact":
-        """The contact after a call that was not answered."""
+    def silent(self, now: float, *, slow: bool = False) -> "Contact":
+        """The contact after a call that failed; `slow` when it was only not answered in time."""
         outage = self.outage
+        if slow and self.answered_at is not None and now - self.answered_at < PATIENCE:
+            return self
         if outage is None or (outage.ended is not None and now - outage.ended >= FORGOTTEN):
             outage = Outage(now if self.answered_at is None else self.answered_at)
         return replace(self, outage=replace(outage, ended=None))
