@@ -64,8 +64,13 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -q -n auto --dist worksteal -m "not e2e and not node and not postgres and not slow and not soak"
 
+# Kubernetes and helm, which tests of every kind need; nothing where this machine cannot build them.
+.PHONY: programs
+programs: venv
+	@$(BIN)/kotatsu-node prepare || [ $$? = 2 ]
+
 .PHONY: test
-test: check ## everything: also the slow tests, PostgreSQL, and a real cluster
+test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster
 	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 

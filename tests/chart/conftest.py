@@ -7,10 +7,12 @@ from chart.kit import SCENARIOS, Rendered, Scenario, find_helm, render
 from e2e.conftest import context, make_namespace  # noqa: F401
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _needs_helm() -> None:
     if find_helm() is None:
-        pytest.skip("no helm in PATH and none built by tools/node (`kotatsu-node up` builds one)")
+        pytest.skip(
+            "no helm in PATH and none built by tools/node (`kotatsu-node prepare` builds one)"
+        )
 
 
 @pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)

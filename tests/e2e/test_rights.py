@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 def plane() -> Iterator[ControlPlane]:
     layout = Layout.from_environment()
     if "kubernetes" in Binaries.locate(layout.binaries, preflight.go_version()).missing():
-        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node up` builds one)")
+        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node prepare` builds one)")
     with control_plane(layout, rights.USERS) as plane:
         yield plane
 

@@ -30,7 +30,19 @@ def no_real_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "down", "status", "build", "load", "env", "kubeconfig", "start", "stop", "second"],
+    [
+        "prepare",
+        "up",
+        "down",
+        "status",
+        "build",
+        "load",
+        "env",
+        "kubeconfig",
+        "start",
+        "stop",
+        "second",
+    ],
 )
 def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

@@ -46,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=f"{summary}. {more}".strip())
 
+    add(
+        "prepare",
+        "build the programs that a node runs",
+        "Kubernetes, helm and the pause container, unless they are built already.",
+    )
     up = add(
         "up",
         "start the node",
@@ -114,6 +119,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _dispatch(node: Node, options: argparse.Namespace) -> int:
     match options.command:
+        case "prepare":
+            node.prepare()
         case "up":
             node.up(proxy_mode=options.proxy_mode)
             print(f'node kotatsu is Ready; to use it: eval "$({_call(options)} env)"')

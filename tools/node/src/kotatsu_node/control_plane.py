@@ -18,8 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kotatsu_node import certs, configuration, preflight, shell
-from kotatsu_node.binaries import Binaries
+from kotatsu_node import certs, configuration, prepare, shell
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.progress import Progress
@@ -62,7 +61,7 @@ def control_plane(
 
     Its processes end with the one that started them, however that ends.
     """
-    kube = _binaries(layout, progress or Progress())
+    kube = prepare.programs(layout, progress or Progress(), "kubernetes").kube
     state = Path(tempfile.mkdtemp(prefix="kotatsu-control-plane-"))
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -84,15 +83,6 @@ def control_plane(
     finally:
         _end(list(children.values()))
         shutil.rmtree(state, ignore_errors=True)
-
-
-def _binaries(layout: Layout, progress: Progress) -> Path:
-    binaries = Binaries.locate(layout.binaries, preflight.go_version())
-    build = binaries.missing().get("kubernetes")
-    if build is not None:
-        with progress.step("build kubernetes"):
-            build(layout.logs / "build-kubernetes.log")
-    return binaries.kube
 
 
 def _kubeconfig(state: Path, client: str, port: int) -> Json:

@@ -49,6 +49,10 @@ class Node:
         """The node of a state directory (by default the machine's usual one)."""
         return cls(Layout.from_environment(state_dir=state_dir), progress)
 
+    def prepare(self) -> None:
+        """Build the programs that a node is made from, without starting any."""
+        prepare.programs(self.layout, self.progress)
+
     def up(self, *, proxy_mode: str | None = None) -> None:
         """Make the node run, whatever state it is in; quick when it does already.
 

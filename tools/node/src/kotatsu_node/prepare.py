@@ -26,14 +26,18 @@ def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
             base_image.ensure_base(buildah, layout.logs / "base-image.log")
 
 
-def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries:
-    """Packages, binaries and both images; the long builds run beside the downloads."""
+def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
+    """Build the programs that are missing: those of these names, or all."""
     binaries = Binaries.locate(layout.binaries, preflight.go_version())
-
-    def build_all() -> None:
-        for name, build in binaries.missing().items():
+    for name, build in binaries.missing().items():
+        if not names or name in names:
             with progress.step(f"build {name}"):
                 build(layout.logs / f"build-{name}.log")
+    return binaries
+
+
+def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries:
+    """Packages, binaries and both images; the long builds run beside the downloads."""
 
     def install_all() -> None:
         packages(layout, progress)
@@ -41,9 +45,9 @@ def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries
 
     # The compiler wants both cores, packages and base image mostly the network.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = [pool.submit(install_all), pool.submit(build_all)]
-    for job in jobs:
-        job.result()
+        installing, building = pool.submit(install_all), pool.submit(programs, layout, progress)
+    installing.result()
+    binaries = building.result()
     base_image.ensure_pause(buildah, binaries.pause)
     return binaries
 
