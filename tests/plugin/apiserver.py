@@ -41,10 +41,11 @@ class Api:
     def kubeconfig(self, user: str = "admin", namespace: str = "demo") -> Path:
         """A kubeconfig of one user: `admin`, or `ann` and `reader` without any rights."""
         path = self.home / f"{user}-{namespace}.json"
-        if path.exists():  # a kubectl of another thread may be reading it
+        if path.exists():
             return path
         config = json.loads(self.plane.users[user].read_text())
         config["contexts"][0]["context"]["namespace"] = namespace
+        # Whole at once: a kubectl of another thread may be about to read it.
         written = path.with_suffix(f".{threading.get_ident()}")
         written.write_text(json.dumps(config))
         return written.replace(path)

@@ -73,6 +73,10 @@ Unreachable = (
 """What a call raises when the API server refuses it or cannot be reached (or must not be asked)."""
 
 
+TooSlow = (TimeoutError, httpx2.TimeoutException)
+"""Those of them that say only that no answer came in time."""
+
+
 class ConflictError(Exception):
     """Somebody changed the object since it was read: read again and decide again."""
 

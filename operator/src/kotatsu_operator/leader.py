@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import httpx2
 from prometheus_client import CollectorRegistry, Gauge
 
 from .core import lease as election
 from .core.contact import Contact
 from .core.lease import Lease, Standing, Step, Times
-from .kube import ConflictError, Kube, NotFoundError, Object, Unreachable
+from .kube import ConflictError, Kube, NotFoundError, Object, TooSlow, Unreachable
 from .kube import Lease as LeaseKind
 
 log = logging.getLogger(__name__)
@@ -116,23 +115,23 @@ class Elector:
         try:
             async with asyncio.timeout(max(min(limit, _CALL_SECONDS), 0)):
                 await self._turn()
-            self._is_answered()
+            self._note_answer()
         except ConflictError:
-            self._is_answered()
+            self._note_answer()
             log.debug("somebody else wrote the Lease; again")
             return 0.05
         except NotFoundError as error:
-            self._is_answered()
+            self._note_answer()
             log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         except Unreachable as error:
-            slow = isinstance(error, (TimeoutError, httpx2.TimeoutException))
+            slow = isinstance(error, TooSlow)
             self._contact = self._contact.silent(self._clock(), slow=slow)
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         return election.pause(self.me, self._standing, self._clock(), self._times)
 
-    def _is_answered(self) -> None:
+    def _note_answer(self) -> None:
         before = self._contact.outage
         self._contact = self._contact.answered(self._clock())
         if self._contact.outage != before:

@@ -93,12 +93,12 @@ def decide(
     excused = is_new or resumed or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
-    others = _soonest(allowed.recheck, now + seen.catching_up if seen.catching_up else None)
+    others = (allowed.recheck, now + seen.catching_up)
     return Decision(
         memory=memory,
         replicas=replicas,
-        recheck=_recheck(spec, memory, plan.upcoming, override, now, others),
-        recheck_between_beats=_recheck(spec, memory, awaited, override, now, others),
+        recheck=_recheck(spec, memory, plan.upcoming, override, now, *others),
+        recheck_between_beats=_recheck(spec, memory, awaited, override, now, *others),
         floor=floor,
         window=kept.window,
         next=kept.next,
@@ -151,24 +151,19 @@ def _is_ready_for(coming: Transition, memory: Memory) -> bool:
     return coming.kind == "open" and is_ready
 
 
-def _soonest(*moments: datetime | None) -> datetime | None:
-    return min((m for m in moments if m is not None), default=None)
-
-
 def _recheck(
     spec: PoolSpec,
     memory: Memory,
     coming: Sequence[Transition],
     override: Override | None,
     now: datetime,
-    others: datetime | None,
+    *others: datetime | None,
 ) -> datetime:
     # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
     # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
     is_asleep = memory.phase is Phase.ASLEEP
     times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
-    if others is not None:
-        times.append(others)
+    times += [at for at in others if at is not None]
     times += [t.at for t in coming[:1]]
     if override is not None:
         times.append(override_end(override, memory))
