@@ -1,5 +1,7 @@
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,28 @@ async def test_eight_replicas_that_start_at_once_do_not_meet(empty_url: str) -> 
     async with database.read() as db:
         versions = list(await db.scalars(VERSIONS))
     assert versions == [HEAD]
+    await database.close()
+
+
+async def test_a_new_sqlite_file_that_another_replica_is_at_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pets.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        replica = asyncio.create_task(migrate(database_url(f"sqlite:///{path}")))
+        await asyncio.wait([replica], timeout=0.3)
+        assert not replica.done()
+        other.execute("ROLLBACK")
+        await replica
+
+
+async def test_but_not_for_longer_than_the_timeout(tmp_path: Path) -> None:
+    path = tmp_path / "pets.sqlite3"
+    database = Database(database_url(f"sqlite:///{path}"), timeout=0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailableError, match="locked"):
+            async with database.read():
+                pass
     await database.close()
 
 

@@ -7,17 +7,21 @@ is what SQLite does anyway, without the polling.
 """
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Connection, event, exc
-from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine import URL, AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 _READ = "kotatsu_read"
+_BUSY_PAUSE = 0.01
+"""Seconds between two tries to get a new SQLite file into WAL mode."""
 # PostgreSQL's classes of errors that pass: connection, authorization, no such database, rollback
 # (deadlock), resources, not in that state (lock timeout), operator intervention.
 _OUTAGES = ("08", "28", "3D", "40", "53", "55", "57")
@@ -99,8 +103,15 @@ def _engine(url: URL, pool_size: int, timeout: float, statement: float) -> Async
         "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, connect_args={"timeout": timeout}, **options)
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        # No isolation level: no BEGIN but ours.
+        arguments = {"timeout": timeout, "isolation_level": None}
+        engine = create_async_engine(url, connect_args=arguments, **options)
+
+        def prepare(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
+            deadline = time.monotonic() + timeout
+            connection.run_async(lambda driver: _prepare_sqlite(driver, deadline))
+
+        event.listen(engine.sync_engine, "connect", prepare)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     return create_async_engine(
@@ -111,12 +122,24 @@ def _engine(url: URL, pool_size: int, timeout: float, statement: float) -> Async
     )
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # no BEGIN but ours
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+async def _prepare_sqlite(connection: aiosqlite.Connection, deadline: float) -> None:
+    await _use_wal(connection, deadline)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+        await (await connection.execute(f"PRAGMA {pragma}")).close()
+
+
+async def _use_wal(connection: aiosqlite.Connection, deadline: float) -> None:
+    # Only a new file changes its mode, and then SQLite itself doesn't wait for its turn: it
+    # fails at once if somebody else, another replica that starts, is at the file.
+    while True:
+        try:
+            cursor = await connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_BUSY_PAUSE)
+        else:
+            return await cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
