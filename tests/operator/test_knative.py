@@ -243,6 +243,18 @@ async def test_the_floor_moves_to_a_new_revision_with_the_traffic():
     assert (day.min_scale(ONE), day.min_scale(TWO), day.remembered) == (None, "0", None)
 
 
+async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_news():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:14:59"))
+    day.now += SECOND
+    again = await day.look()
+    assert (day.min_scale(), day.remembered) == (None, [{"name": ONE}])
+    assert again == day.now + RETRY
+    day.now = again
+    assert await day.look() > again + SECOND
+    assert day.remembered is None
+
+
 async def test_knatives_own_scaling_above_the_floor_is_shown_and_left_alone():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     day.requests = 7

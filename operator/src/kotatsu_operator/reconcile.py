@@ -37,7 +37,8 @@ BEATS_PER_SECOND = 50
 happens to them by itself (pods, edits, announcements) is seen at once all the same."""
 
 RETRY = timedelta(milliseconds=200)
-"""How soon a look that lost a race, or found a request in flight while draining, is repeated."""
+"""How soon a look is repeated that lost a race, found a request in flight while draining, or has
+patched a Knative Revision."""
 
 WRITE_QUIET = timedelta(seconds=60)
 """How often what changes all the time (cost, last activity) is written to the status."""
@@ -176,6 +177,10 @@ class Reconciler:
         await self.remember(pool, None)
         if course is not None:
             await knative.apply(self.kube, self.world.knative, key[0], course.patches)
+            if course.patches:
+                # Our own patch is no news when the watch tells of it, and what the pool remembers
+                # of the Revision may be done with now.
+                return now + RETRY
         if spec.target.is_knative:
             return decision.recheck
         if decision.sleep:
