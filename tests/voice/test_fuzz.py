@@ -8,11 +8,12 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
-from schemathesis.checks import positive_data_acceptance
+from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from serving import serving
 from voice.fakes import FakeEngine, hum
 
 from kotatsu_voice.app import create_app
+from kotatsu_voice.routes import FORM_TYPES
 from kotatsu_voice.settings import VoiceSettings
 
 
@@ -42,7 +43,9 @@ def url() -> Iterator[str]:
 @schema.parametrize()
 @fuzz
 def test_every_answer_is_as_documented_and_no_5xx(case: Case, url: str) -> None:
-    case.call_and_validate(base_url=url, excluded_checks=NOT_OURS)
+    # A form has no types: what the fuzzer wrote as a null or a list arrives as a word like another.
+    untyped = [negative_data_rejection] if case.media_type in FORM_TYPES else []
+    case.call_and_validate(base_url=url, excluded_checks=[*NOT_OURS, *untyped])
 
 
 def test_every_route_is_described() -> None:
