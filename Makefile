@@ -69,9 +69,10 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 programs: venv
 	@$(BIN)/kotatsu-node prepare || [ $$? = 2 ]
 
+# Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
 test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	$(BIN)/pytest -q -m "(slow or postgres) and not e2e and not node and not soak"
+	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
 # The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real

@@ -27,7 +27,6 @@ from kotatsu_operator.kube import Kube
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.alone,
     pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
 ]
 

@@ -22,7 +22,6 @@ from kotatsu_operator.kube import Kube
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.alone,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(4 * 3600),  # soak.py sees to it that it ends
 ]
@@ -81,7 +80,11 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=fault.name.replace(" ", "-"))
+        pytest.param(
+            fault,
+            id=fault.name.replace(" ", "-"),
+            marks=[pytest.mark.alone] if fault.alone else [],
+        )
         for fault in FAULTS
         if REPEATS > 1 or not fault.long
     ],
