@@ -47,20 +47,18 @@ async def test_a_pool_is_seen_waking_without_a_reload_and_its_wake_is_told(pet, 
     async with visiting(browser, origin, **DESKTOP) as visit:
         for name in PET_SERVICES:
             await phase(visit, name, "Asleep")
-        wakes = visit.page.locator(f"{card('voice')} .timeline .wake")
-        before = await wakes.count()
+        wakes = f"{card('voice')} .timeline .wake"
+        before = await visit.page.locator(wakes).count()
         await visit.page.evaluate("globalThis.loaded = 'once'")
         seen = asyncio.create_task(phase(visit, "voice", "Warm"))
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             base = f"http://{cluster_ip(pet, 'gateway')}"
             assert (await http.post(f"{base}/voice", json={"text": "はい"})).status_code == 200
         await seen
-        await visit.until(
-            f'/[0-9] s/.test(document.querySelector("{card("voice")} .facts").textContent)'
-        )
-        assert await wakes.count() == before + 1
+        await visit.until(f'document.querySelectorAll("{wakes}").length === {before + 1}')
+        assert re.search(r"\d s", await visit.text(f"{card('voice')} .facts"))
         # As one bar with what was ready a moment ago, so they are not counted.
-        assert await visit.page.locator(f"{card('voice')} .timeline .ready").count() > 0
+        await visit.page.wait_for_selector(f"{card('voice')} .timeline .ready", state="attached")
         await phase(visit, "voice", "Asleep", seconds=60)
         assert await visit.page.evaluate("globalThis.loaded") == "once"
 
