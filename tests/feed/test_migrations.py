@@ -63,6 +63,20 @@ async def test_eight_replicas_that_start_at_once_do_not_meet(empty_url: str) -> 
     await database.close()
 
 
+@pytest.mark.slow
+async def test_nor_do_four_processes(empty_url: str) -> None:
+    code = (
+        "import asyncio, sys; from kotatsu_feed.storage.migrate import migrate;"
+        "from kotatsu_feed.storage.urls import database_url;"
+        "asyncio.run(migrate(database_url(sys.argv[1])))"
+    )
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_url)
+        for _ in range(4)
+    ]
+    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
+
+
 async def test_a_new_sqlite_file_that_another_replica_is_at_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pets.sqlite3"
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -83,20 +97,6 @@ async def test_but_not_for_longer_than_the_timeout(tmp_path: Path) -> None:
             async with database.read():
                 pass
     await database.close()
-
-
-@pytest.mark.slow
-async def test_nor_do_four_processes(empty_url: str) -> None:
-    code = (
-        "import asyncio, sys; from kotatsu_feed.storage.migrate import migrate;"
-        "from kotatsu_feed.storage.urls import database_url;"
-        "asyncio.run(migrate(database_url(sys.argv[1])))"
-    )
-    processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_url)
-        for _ in range(4)
-    ]
-    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
 
 
 async def test_a_database_of_a_newer_version_is_not_touched(empty_url: str) -> None:
