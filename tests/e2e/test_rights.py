@@ -22,9 +22,9 @@ from e2e.rights import ACCOUNTS, ACTIVATOR, CRDS, HERE, OPERATOR, THERE, UNINSTA
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node import preflight
-from kotatsu_node.binaries import Binaries
-from kotatsu_node.control_plane import ControlPlane, control_plane, free_ports
+from kotatsu_node.build import preflight
+from kotatsu_node.build.binaries import Binaries
+from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
 from kotatsu_operator.records import RECORD

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
+from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, control_plane
 from kotatsu_node.layout import Layout
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotatsu_node.components import ORDER
-from kotatsu_node.configuration import PROXY_MODES
+from kotatsu_node.components.commands import ORDER
+from kotatsu_node.components.configuration import PROXY_MODES
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import DEFAULT_STATE
 from kotatsu_node.node import Node
