@@ -26,6 +26,12 @@ if sys.platform != "linux" or os.geteuid() != 0:
     pytestmark.append(pytest.mark.skip(reason="a node needs root on Linux"))
 
 QUICK_SECONDS = 2.0
+CONTAINERD_DEFAULTS = (
+    *("/run/containerd", "/run/nri"),
+    *("/var/lib/containerd", "/opt/containerd", "/opt/nri", "/opt/cni"),
+    *("/etc/containerd", "/etc/nri", "/etc/cni", "/etc/cdi"),
+)
+"""Where a containerd without a configuration of its own has its sockets, folders and data."""
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +110,10 @@ def machine(node: Node) -> dict[str, set[str]]:
             for entry in Path("/proc").iterdir()
             if entry.name.isdigit() and state in read(entry / "cmdline")
         },
-        "shim sockets": {str(path) for path in Path("/run/containerd/s").glob("*")},
         "network results": {str(path) for path in Path("/var/lib/cni/results").glob("*")},
+        "places of any containerd": {
+            str(path) for place in CONTAINERD_DEFAULTS for path in Path(place).rglob("*")
+        },
     }
 
 
@@ -204,8 +212,9 @@ def test_down_leaves_nothing_on_the_machine(node: Node) -> None:
     assert node.status().is_absent
     changed = {what for what in before if during[what] != before[what]}
     # A snapshot that sees no difference while the node is up would prove nothing. The rules stay
-    # the same throughout: kube-proxy writes into the node's own namespace.
-    assert changed == set(before) - {"rules"}
+    # the same throughout: kube-proxy writes into the node's own namespace, and containerd keeps all
+    # it has below the state directory.
+    assert changed == set(before) - {"rules", "places of any containerd"}
 
 
 def test_down_twice_is_no_error(node: Node) -> None:
