@@ -17,7 +17,12 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane, free_ports
+from kotatsu_node.cluster.control_plane import (
+    ADMINISTRATORS,
+    ControlPlane,
+    control_plane,
+    free_ports,
+)
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import EndpointSlice, Pod, Service, WarmPool

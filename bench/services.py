@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from http1 import Address, Connection, request
-from kotatsu_node.control_plane import free_ports
+from kotatsu_node.cluster.control_plane import free_ports
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import wrk
-from kotatsu_node.control_plane import free_ports
+from kotatsu_node.cluster.control_plane import free_ports
 from report import Row
 from samples import Samples, amount
 from topic import TESTS, again, main, progress, unmeasured

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kotatsu_node import debian
+from kotatsu_node.build import debian
 from kotatsu_node.errors import NodeError
 
 

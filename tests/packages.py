@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kotatsu_node import debian
+from kotatsu_node.build import debian
 from kotatsu_node.errors import NodeError
 
 

@@ -16,7 +16,12 @@ from typing import Any
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane, free_ports
+from kotatsu_node.cluster.control_plane import (
+    ADMINISTRATORS,
+    ControlPlane,
+    control_plane,
+    free_ports,
+)
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import ConfigMap, Deployment, Service, WarmPool
 from kotatsu_operator.records import RECORD

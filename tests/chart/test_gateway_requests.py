@@ -21,7 +21,7 @@ import pytest
 from chart.kit import CHARTS, render
 from packages import CannotInstallError, install
 
-from kotatsu_node.control_plane import free_ports
+from kotatsu_node.cluster.control_plane import free_ports
 
 pytestmark = pytest.mark.slow
 

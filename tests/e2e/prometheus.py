@@ -15,10 +15,10 @@ import pytest
 import yaml
 from e2e.kit import Kubectl, Object
 
-from kotatsu_node.control_plane import free_ports
+from kotatsu_node.build.prometheus import prometheus
+from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
-from kotatsu_node.prometheus import prometheus
 
 Sample = tuple[dict[str, str], list[float]]
 """The labels of a series, and its finite values, oldest first."""

@@ -21,7 +21,7 @@ import yaml
 from chart.kit import Rendered, crd, render
 from e2e.kit import Kubectl, Object
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane
+from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane
 
 HERE, THERE = "here", "there"
 """The namespaces that one operator keeps; it runs in the first."""

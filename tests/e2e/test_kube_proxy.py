@@ -13,8 +13,9 @@ import pytest
 from e2e.kit import acted_once, asleep_override, eventually
 from e2e.stream import Stream, inside
 
-from kotatsu_node import Node, second
-from kotatsu_node.configuration import PROXY_MODES
+from kotatsu_node import Node
+from kotatsu_node.cluster import second
+from kotatsu_node.components.configuration import PROXY_MODES
 from kotatsu_node.layout import NODE_IP, SECOND_IP
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kotatsu_node.control_plane import ADMINISTRATORS, ControlPlane, control_plane
+from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, control_plane
 from kotatsu_node.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ USERS = {"admin": ADMINISTRATORS, "ann": "", "reader": ""}
 
 def is_built() -> bool:
     """Whether tools/node has built the Kubernetes binary."""
-    return any(Layout.from_environment().binaries.glob("kube-*/kube-apiserver"))
+    return any(Layout.from_environment().binaries.glob("kubernetes-*/kube-apiserver"))
 
 
 @dataclass

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from kotatsu_node.control_plane import free_ports
+from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_operator.activator import probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError

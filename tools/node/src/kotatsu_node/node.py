@@ -7,31 +7,19 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from kotatsu_node import (
-    binaries,
-    builds,
-    certs,
-    cgroups,
-    cluster,
-    components,
-    configuration,
-    containers,
-    images,
-    netns,
-    preflight,
-    prepare,
-    remains,
-    second,
-    status,
-    volumes,
-)
-from kotatsu_node.api import Api
-from kotatsu_node.buildah import Buildah
-from kotatsu_node.components import Setting
+from kotatsu_node import status
+from kotatsu_node.build import binaries, from_dockerfile, preflight, prepare, releases
+from kotatsu_node.build.buildah import Buildah
+from kotatsu_node.cluster import images, lifecycle, remains, second, volumes
+from kotatsu_node.cluster.api import Api
+from kotatsu_node.components import certs, cgroups, commands, configuration, containers
+from kotatsu_node.components.commands import Setting
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import BASE_IMAGE, NODE_NAME, PAUSE_IMAGE, Layout
+from kotatsu_node.layout import BASE_IMAGE, KUBERNETES, NODE_NAME, PAUSE_IMAGE, Layout
+from kotatsu_node.network import netns
 from kotatsu_node.progress import Progress
 from kotatsu_node.status import Status
 
@@ -61,16 +49,17 @@ class Node:
         preflight.require_root_on_linux()
         with self._locked():
             found = self.status()
+            # While anything runs, the cluster's data is worth keeping; once nothing does, its
+            # pods are gone as well, and a new start is quicker and surer than a repair.
+            is_repair = netns.exists() and any(found.components.values())
+            layout = self._of_running_release() if is_repair else self.layout
             if found.is_healthy:
                 volumes.recycle(Api(self.layout.pki), self.layout.volumes)
                 self._change_proxy_mode(proxy_mode)
                 self.progress.say("the node is already up and healthy")
                 return
             self._refuse_foreign_namespace()
-            made = prepare.everything(self.layout, self.buildah, self.progress)
-            # While anything runs, the cluster's data is worth keeping; once nothing does, its
-            # pods are gone as well, and a new start is quicker and surer than a repair.
-            is_repair = netns.exists() and any(found.components.values())
+            made = prepare.everything(layout, self.buildah, self.progress)
             if is_repair:
                 self.progress.say("the node is half up; starting what is missing")
             else:
@@ -79,7 +68,7 @@ class Node:
                 configuration.proxy_mode(self.layout) if is_repair else "iptables"
             )
             configuration.write(self.layout, made.kube, mode)
-            links = [made.kube / "kubectl", made.helm / "helm"]
+            links = [made.kube / name for name in ("kubectl", "helm", "ctr")]
             binaries.link(self.layout.bin, links)
             self._start_everything(made.kube, is_repair=is_repair)
 
@@ -119,22 +108,22 @@ class Node:
     def start(self, component: str) -> None:
         """Start one component again (with no wait for it to be of use)."""
         self._known(component)
-        if component == "kubelet" and "containerd" in cluster.alive(self.layout):
+        if component == "kubelet" and "containerd" in lifecycle.alive(self.layout):
             # It ends when it finds a container runtime that is only just beginning.
-            cluster.wait_for_containerd(self.layout)
-        cluster.start(self.layout, self._kube(), component)
+            lifecycle.wait_for_containerd(self.layout)
+        lifecycle.start(self.layout, self._kube(), component)
 
     def stop(self, component: str) -> None:
         """End one component with TERM; the others and the pods run on."""
         self._known(component)
-        cluster.stop(self.layout, [component])
+        lifecycle.stop(self.layout, [component])
 
     def kill(self, component: str) -> None:
         """End one component with KILL."""
         self._known(component)
-        if component in (running := cluster.alive(self.layout)):
+        if component in (running := lifecycle.alive(self.layout)):
             running[component].signal(signal.SIGKILL)
-        cluster.stop(self.layout, [component])
+        lifecycle.stop(self.layout, [component])
 
     def build(
         self,
@@ -150,14 +139,14 @@ class Node:
         where = context if context is not None else dockerfile.parent
         log = self.layout.logs / f"image-{tag.replace('/', '_').replace(':', '_')}.log"
         with self.progress.step(f"build image {tag}"):
-            builds.build(self.buildah, tag, dockerfile, where, build_args, log)
-        if "containerd" in cluster.alive(self.layout):
+            from_dockerfile.build(self.buildah, tag, dockerfile, where, build_args, log)
+        if "containerd" in lifecycle.alive(self.layout):
             self.load(tag)
 
     def load(self, image: str) -> None:
         """Put a built image, or an image archive, into the running node."""
         preflight.require_root_on_linux()
-        if "containerd" not in cluster.alive(self.layout):
+        if "containerd" not in lifecycle.alive(self.layout):
             raise NodeError("the node is not up", hint="start it with `kotatsu-node up`")
         with self.progress.step(f"load image {image}"):
             loaded = images.load(self.layout, self.buildah, image)
@@ -174,12 +163,23 @@ class Node:
     def _begin_from_nothing(self, found: Status) -> None:
         if not found.is_absent:
             with self.progress.step("clean up what an earlier node left"):
-                cluster.stop(self.layout, [second.PROXY, *reversed(components.ORDER)])
+                lifecycle.stop(self.layout, [second.PROXY, *reversed(commands.ORDER)])
                 remains.clean(self.layout)
         else:
             remains.clean(self.layout)
         certs.ensure(self.layout.pki)
         netns.create()
+
+    def _of_running_release(self) -> Layout:
+        """The layout, with the release that runs; NodeError when another one was asked for."""
+        runs = releases.minor_of(self._kube().name.removeprefix("kubernetes-"))
+        if self.layout.kubernetes in ("", runs):
+            return replace(self.layout, kubernetes=runs)
+        raise NodeError(
+            f"the node that is up runs Kubernetes {runs}, and {KUBERNETES} asks for"
+            f" {self.layout.kubernetes}",
+            hint="run `kotatsu-node down` first; the cluster's data is gone then",
+        )
 
     def _change_proxy_mode(self, mode: str | None) -> None:
         if mode is None or mode == configuration.proxy_mode(self.layout):
@@ -189,37 +189,37 @@ class Node:
             setting = Setting(self.layout, self._kube())
             configuration.write_proxy(setting, "kube-proxy", NODE_NAME, mode)
             self.start("kube-proxy")
-            cluster.wait_proxy(self.layout, "kube-proxy", mode)
+            lifecycle.wait_proxy(self.layout, "kube-proxy", mode)
 
     def _start_everything(self, kube: Path, *, is_repair: bool) -> None:
         layout = self.layout
         for log in layout.logs.glob("*.log"):
-            if log.stem in components.ORDER and log.stem not in cluster.alive(layout):
+            if log.stem in commands.ORDER and log.stem not in lifecycle.alive(layout):
                 log.replace(log.with_suffix(".log.old"))
         cgroups.create()
         with self.progress.step("start etcd, containerd and the API server"):
-            cluster.start(layout, kube, "etcd")
-            cluster.start(layout, kube, "kube-apiserver")
-            cluster.start_containerd(layout, kube, keep_containers=is_repair)
+            lifecycle.start(layout, kube, "etcd")
+            lifecycle.start(layout, kube, "kube-apiserver")
+            lifecycle.start_containerd(layout, kube, keep_containers=is_repair)
             for image in (PAUSE_IMAGE, BASE_IMAGE):
                 images.load(layout, self.buildah, image)
-            cluster.start_control_plane(layout, kube)
+            lifecycle.start_control_plane(layout, kube)
         with self.progress.step("wait for a Ready node"):
-            cluster.start(layout, kube, "kubelet")
-            cluster.install(layout, kube)
-            cluster.wait_ready(layout)
+            lifecycle.start(layout, kube, "kubelet")
+            lifecycle.install(layout, kube)
+            lifecycle.wait_ready(layout)
         with self.progress.step("wait for the cluster's DNS"):
-            cluster.wait_dns(layout, kube)
+            lifecycle.wait_dns(layout, kube)
 
     def _stop_everything(self) -> None:
         # The kubelet first, or it would start again what is ended.
-        cluster.stop(self.layout, ["kubelet", second.PROXY])
+        lifecycle.stop(self.layout, ["kubelet", second.PROXY])
         containers.kill(self.layout)
-        if "containerd" in cluster.alive(self.layout):
+        if "containerd" in lifecycle.alive(self.layout):
             containers.forget(self.layout)
         # The API server before etcd: it takes its address out of Service `kubernetes` last.
-        for names in (components.ORDER[2:], components.ORDER[:2]):
-            cluster.stop(self.layout, names)
+        for names in (commands.ORDER[2:], commands.ORDER[:2]):
+            lifecycle.stop(self.layout, names)
 
     def _refuse_foreign_namespace(self) -> None:
         others = netns.processes_in()
@@ -239,9 +239,9 @@ class Node:
 
     @staticmethod
     def _known(component: str) -> None:
-        if component not in components.ORDER:
+        if component not in commands.ORDER:
             raise NodeError(
-                f"there is no component {component}", hint=f"one of {', '.join(components.ORDER)}"
+                f"there is no component {component}", hint=f"one of {', '.join(commands.ORDER)}"
             )
 
     @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from kotatsu_node import api, cluster, components, remains
-from kotatsu_node.api import Api
+from kotatsu_node.cluster import api, lifecycle, remains
+from kotatsu_node.cluster.api import Api
+from kotatsu_node.components import commands
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 
@@ -36,13 +37,13 @@ class Status:
 
 def look(layout: Layout) -> Status:
     """Look at every component, and ask the API server, the node and the DNS."""
-    running = cluster.alive(layout)
+    running = lifecycle.alive(layout)
     checks = {"api": "not running", "node": "not running", "dns": "not running"}
     if "kube-apiserver" in running:
         checks |= _ask(layout)
     return Status(
         state_dir=str(layout.state),
-        components={name: name in running for name in components.ORDER},
+        components={name: name in running for name in commands.ORDER},
         checks=checks,
         remains=remains.find(layout),
     )

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from kotatsu_node.build import debian
+from kotatsu_node.build.debian import Source
+
+MIRROR = "http://mirror.test/debian"
+DEB822 = f"""\
+Types: deb
+# an older snapshot stood here
+URIs: {MIRROR}
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian.gpg
+
+Types: deb deb-src
+URIs: http://mirror.test/security
+Suites: bookworm-security
+Components: main contrib
+
+Types: deb
+Enabled: no
+URIs: http://off.test/debian
+Suites: bookworm
+Components: main
+"""
+
+
+def test_a_deb822_file_gives_one_source_per_address_and_skips_what_is_off() -> None:
+    assert debian.parse_deb822(DEB822) == [
+        Source(MIRROR, ("bookworm", "bookworm-updates"), ("main",)),
+        Source("http://mirror.test/security", ("bookworm-security",), ("main", "contrib")),
+    ]
+
+
+def test_a_one_line_source_is_read_with_and_without_options() -> None:
+    text = f"deb {MIRROR} bookworm main contrib # ours\ndeb [arch=amd64] http://b.test/x y main\n"
+    assert debian.parse_one_line(text) == [
+        Source(MIRROR, ("bookworm",), ("main", "contrib")),
+        Source("http://b.test/x", ("y",), ("main",)),
+    ]
+
+
+def test_source_packages_and_comments_are_no_sources() -> None:
+    assert debian.parse_one_line(f"# deb {MIRROR} bookworm main\ndeb-src {MIRROR} a main\n") == []
+
+
+def test_the_mirror_is_the_one_with_the_base_suite_not_security_or_another_vendor() -> None:
+    sources = [
+        Source("http://vendor.test/node", ("nodistro",), ("main",)),
+        Source("http://mirror.test/security", ("bookworm-security",), ("main",)),
+        Source(MIRROR, ("bookworm",), ("main",)),
+    ]
+    assert debian.mirror_of("bookworm", sources) == MIRROR
+    assert [s.uri for s in debian.archives_of("bookworm", sources)] == [
+        "http://mirror.test/security",
+        MIRROR,
+    ]
+
+
+def test_a_machine_that_names_no_such_mirror_gives_none() -> None:
+    assert debian.mirror_of("bookworm", [Source(MIRROR, ("noble",), ("main",))]) == ""
+
+
+def test_both_kinds_of_file_are_read_from_the_apt_directory(tmp_path: Path) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb http://old.test/debian bookworm main\n")
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(DEB822)
+    (tmp_path / "sources.list.d" / "x.list").write_text("deb http://x.test/ stable main\n")
+    uris = [source.uri for source in debian.read_sources(tmp_path)]
+    assert uris == [
+        "http://old.test/debian",
+        MIRROR,
+        "http://mirror.test/security",
+        "http://x.test/",
+    ]
+
+
+def test_only_packages_whose_program_or_file_is_absent_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "plugin").touch()
+    needed = {
+        "shell": "sh",
+        "plugins": str(tmp_path / "plugin"),
+        "ghost": "no-such-program",
+        "void": "/no/file",
+    }
+    assert debian.missing(needed) == ["ghost", "void"]

@@ -1,0 +1,1 @@
+"""Getting ready what a node is made from: packages, programs, images."""

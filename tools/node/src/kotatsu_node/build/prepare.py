@@ -1,0 +1,70 @@
+"""Get ready what a node is made from: packages, binaries, images. Slow once, then cached."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from kotatsu_node import mounts
+from kotatsu_node.build import base_image, debian, preflight, releases
+from kotatsu_node.build.binaries import Binaries
+from kotatsu_node.build.buildah import Buildah
+from kotatsu_node.layout import Layout
+from kotatsu_node.progress import Progress
+
+
+def packages(layout: Layout, progress: Progress) -> None:
+    """Install the Debian packages that are missing."""
+    if needed := debian.missing():
+        preflight.require_debian()
+        with progress.step(f"install {', '.join(needed)}"):
+            debian.install(needed, layout.logs / "apt.log")
+
+
+def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
+    """Make the base image unless it is there."""
+    if not base_image.is_current(buildah):
+        with progress.step(f"make the base image (Debian {base_image.RELEASE} with Python)"):
+            base_image.ensure_base(buildah, layout.logs / "base-image.log")
+
+
+def locate(layout: Layout) -> Binaries:
+    """Where the programs of the release that was asked for are, or will be."""
+    return Binaries.locate(
+        layout.binaries, preflight.go_version(), releases.choose(layout.kubernetes)
+    )
+
+
+def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
+    """Build the programs that are missing: those of these names, or all."""
+    binaries = locate(layout)
+    for name, build in binaries.missing().items():
+        if not names or name in names:
+            what = f"Kubernetes {binaries.release.minor}" if name == "kubernetes" else name
+            with progress.step(f"build {what}"):
+                build(layout.logs / f"build-{name}.log")
+    return binaries
+
+
+def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries:
+    """Packages, binaries and both images; the long builds run beside the downloads."""
+
+    def install_all() -> None:
+        packages(layout, progress)
+        base(layout, buildah, progress)
+
+    # The compiler wants both cores, packages and base image mostly the network.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        installing, building = pool.submit(install_all), pool.submit(programs, layout, progress)
+    installing.result()
+    binaries = building.result()
+    base_image.ensure_pause(buildah, binaries.pause)
+    return binaries
+
+
+def forget(layout: Layout, buildah: Buildah) -> None:
+    """Delete everything cached: binaries, images, keys, logs."""
+    mounts.unmount(buildah.root)
+    for directory in (buildah.root, buildah.runroot, layout.binaries, layout.state):
+        mounts.remove_tree(directory)
+    for parent in (layout.cache, buildah.runroot.parent):
+        mounts.remove_if_empty(parent)

@@ -1,0 +1,1 @@
+"""The network namespace that the node has to itself."""
