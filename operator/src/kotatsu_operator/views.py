@@ -1,5 +1,6 @@
 """Small values read out of Kubernetes objects, so that nobody digs through dicts elsewhere."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,9 @@ from .core.ledger import BilledPod
 from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
+"""On an activator's slice: label and annotation. A label holds 63 characters and a pool's name may
+have 253, so the label is for selecting (see `pool_label`) and the annotation names the pool."""
+
 EPOCH_ANNOTATION = "kotatsu.dev/epoch"
 FAMILIES_ANNOTATION = "kotatsu.dev/families"
 """On an activator's slice: the address families that this activator publishes the Service in."""
@@ -37,6 +41,28 @@ def without_owners(obj: Object) -> Object:
     """An object without its managedFields: half of it, and nothing that is decided on."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": meta}
+
+
+_LABEL_MOST = 63
+"""Characters that the API server admits in the value of a label."""
+
+
+def pool_label(pool: str) -> str:
+    """A pool's name as the value of a label: cut, with a hash of the whole, where it is too long."""
+    if len(pool) <= _LABEL_MOST:
+        return pool
+    mark = hashlib.sha256(pool.encode()).hexdigest()[:10]
+    return f"{pool[: _LABEL_MOST - 11].rstrip('-.')}-{mark}"
+
+
+def pool_of_slice(obj: Object) -> str:
+    """The name of the pool that an activator published a slice for; empty where none is named.
+
+    A slice of an older activator has the label alone.
+    """
+    meta = obj["metadata"]
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
 
 
 def scales(autoscaler: Object) -> Key | None:
@@ -185,7 +211,7 @@ def slice_view(obj: Object) -> SliceView:
     return SliceView(
         key=key_of(obj),
         service=meta["labels"].get(SERVICE_LABEL, ""),
-        pool=meta["labels"].get(POOL_LABEL, ""),
+        pool=pool_of_slice(obj),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
         epoch=_epoch(annotations.get(EPOCH_ANNOTATION, "0")),

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import socket
+from unittest.mock import Mock
 
+import httpx2
 import pytest
+from lightkube import ApiError
 
 from kotatsu_operator.activator.publisher import DELETED_REST, PORT_REST, Publisher
 from kotatsu_operator.activator.slices import Self, slice_name
@@ -545,6 +548,53 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
     await house.sync(pool(name="feed"), pool())
     assert [s["metadata"]["name"] for s in house.kube.all("EndpointSlice")] == [NAME]
     assert not house.publisher.complete
+
+
+def refused(code=422):
+    """What a call raises when the API server says no."""
+    answer = {"kind": "Status", "message": "no", "code": code, "reason": "Invalid"}
+    request = httpx2.Request("POST", "http://api/")
+    return ApiError(request, httpx2.Response(code, json=answer, request=request))
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(house, code):
+    house.see("Service", service("feed"))
+
+    def refuse(_, obj):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
+            raise refused(code)
+
+    house.kube.on("create", refuse)
+    await house.sync(pool(name="feed"), pool())
+    assert house.publisher.complete
+    assert len(house.kube.called("create")) == 2
+    await house.sync()
+    assert len(house.kube.called("create")) == 2, "it is not asked for again at once"
+
+
+async def test_an_activator_whose_every_slice_is_refused_is_not_ready(house):
+    house.kube.on("create", Mock(side_effect=refused(403)))
+    await house.sync(pool())
+    assert not house.publisher.complete
+
+
+async def test_an_api_server_that_fails_refuses_nothing(house):
+    house.see("Service", service("feed"))
+    house.kube.on("create", Mock(side_effect=refused(500)))
+    await house.sync(pool(name="feed"), pool())
+    assert not house.publisher.complete
+
+
+@pytest.mark.parametrize("name", ["p" * 64, "p" * 253, "a.b"])
+async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(house, make_house, name):
+    await house.sync(pool(name=name, service="voice"))
+    port = house.port(slice_name(name, ME, "IPv4"))
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    await again.sync(pool(name=name, service="voice"))
+    assert again.port(slice_name(name, ME, "IPv4")) == port
+    assert again.kube.writes == ["create"]
 
 
 # --- a restart in place ---

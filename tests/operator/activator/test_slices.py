@@ -1,6 +1,7 @@
 """When an activator stands in for a pool's pods, and what it publishes then."""
 
 import copy
+import re
 
 import pytest
 
@@ -14,6 +15,7 @@ from kotatsu_operator.activator.slices import (
     wants_slice,
 )
 from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.views import pool_label, slice_view
 from tests.operator.cluster import service, warm_pool
 
 ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
@@ -94,6 +96,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
     }
     assert made["metadata"]["namespace"] == "demo"
     assert made["metadata"]["annotations"] == {
+        "kotatsu.dev/pool": "voice",
         "kotatsu.dev/epoch": "3",
         "kotatsu.dev/families": "IPv4",
     }
@@ -200,6 +203,47 @@ def test_a_slice_name_fits_whatever_the_pool_is_called():
     longest, other = "p" * 253, "p" * 252 + "q"
     assert len(slice_name(longest, ME, "IPv4")) <= 253
     assert slice_name(longest, ME, "IPv4") != slice_name(other, ME, "IPv4")
+
+
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "voice",
+        "voice.eu-1.tokyo",
+        "p" * 63,
+        "p" * 64,
+        "p" * 253,
+        "p" * 51 + "." + "q" * 60,
+        "p" * 51 + "-" + "q" * 60,
+        "p" * 199 + "." + "q" * 53,
+        "p" * 198 + "--" + "q" * 53,
+    ],
+    ids=lambda name: f"{len(name)} characters",
+)
+def test_every_name_that_a_pool_can_have_makes_a_slice_that_the_api_server_admits(name):
+    of = pool(name=name, service="voice")
+    made = make_slice(of, service(), ME, "IPv4", {"http": 41000}, state="serving")
+    assert DNS_SUBDOMAIN.fullmatch(made["metadata"]["name"])
+    assert len(made["metadata"]["name"]) <= 253
+    for value in made["metadata"]["labels"].values():
+        assert LABEL_VALUE.fullmatch(value)
+        assert len(value) <= 63
+    assert slice_view(made).pool == name
+
+
+def test_long_names_that_begin_alike_have_labels_of_their_own():
+    longest, other = "p" * 253, "p" * 252 + "q"
+    assert pool_label(longest) != pool_label(other)
+
+
+def test_a_slice_of_an_older_activator_names_its_pool_by_the_label_alone():
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    del made["metadata"]["annotations"]["kotatsu.dev/pool"]
+    assert slice_view(made).pool == "voice"
 
 
 # --- whether it is there already ---

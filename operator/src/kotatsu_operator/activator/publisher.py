@@ -20,9 +20,10 @@ from kotatsu_operator.kube import (
     Object,
     Pod,
     Unreachable,
+    is_refusal,
     version_of,
 )
-from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
+from kotatsu_operator.views import is_ours, pool_of_slice, slice_view
 
 from .pool import Pool
 from .slices import (
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 30.0
 """Seconds after which a pool is looked at again though nothing has changed, for no reason."""
+
+REFUSED_REST = 5.0
+"""Seconds until a slice that the API server has refused is written again."""
 
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
@@ -91,6 +95,8 @@ class Publisher:
         self._has_synced = False
         self._incomplete: set[str] = set()
         """Pools that need a slice and have none yet."""
+        self._refused: set[str] = set()
+        """Pools whose slice the API server refuses: they alone do without."""
 
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports our slices still name.
@@ -101,7 +107,7 @@ class Publisher:
         for obj in list(self._view.slices.values()):
             if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
                 continue
-            name = obj["metadata"]["labels"].get(POOL_LABEL, "")
+            name = pool_of_slice(obj)
             key = (name, obj["addressType"])
             record = Published(there=obj)
             try:
@@ -142,13 +148,19 @@ class Publisher:
 
     @property
     def complete(self) -> bool:
-        """Whether every pool that needs a slice had one after the last `sync`."""
-        return self._has_synced and not self._incomplete
+        """Whether every pool that needs a slice had one after the last `sync`.
+
+        A pool whose slice is refused stays awake, since its epoch is not acknowledged; it must not
+        keep others awake. Where every slice is refused the cause is not the pool.
+        """
+        works = not self._refused or any(record.serves for record in self.published.values())
+        return self._has_synced and not self._incomplete and works
 
     async def _sync_pool(self, name: str) -> float | None:
         """Bring a pool's slices up to date; returns seconds until it is due again, if it is."""
         soonest: list[float] = []
         complete = True
+        self._refused.discard(name)
         for key in self._families_of(name):
             try:
                 soonest += await self._sync_family(key)
@@ -158,7 +170,11 @@ class Publisher:
                 soonest, complete = [*soonest, 0.05], False
             except (*Unreachable, OSError) as error:
                 log.warning("%s: cannot publish yet: %s", name, error)
-                soonest, complete = [*soonest, 0.2], False
+                if is_refusal(error):
+                    self._refused.add(name)
+                    soonest = [*soonest, REFUSED_REST]
+                else:
+                    soonest, complete = [*soonest, 0.2], False
         (self._incomplete.discard if complete else self._incomplete.add)(name)
         is_known = name in self._view.pools or bool(soonest)
         return min(soonest, default=LOOK_AGAIN) if is_known else None

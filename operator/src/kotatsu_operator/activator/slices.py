@@ -19,6 +19,7 @@ from kotatsu_operator.views import (
     MANAGED_BY_LABEL,
     POOL_LABEL,
     SERVICE_LABEL,
+    pool_label,
 )
 
 from .pool import Pool
@@ -75,7 +76,7 @@ def families(service: Object | None, me: Self) -> list[str]:
 def slice_name(pool: str, me: Self, family: str) -> str:
     """A name for each pool, activator pod and family, within the 253 characters allowed."""
     mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
-    return f"kotatsu-{pool[:200]}-{mark}"
+    return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
 
 
 def make_slice(
@@ -106,9 +107,10 @@ def make_slice(
             "labels": {
                 SERVICE_LABEL: pool.service,
                 MANAGED_BY_LABEL: MANAGED_BY,
-                POOL_LABEL: pool.name,
+                POOL_LABEL: pool_label(pool.name),
             },
             "annotations": {
+                POOL_LABEL: pool.name,
                 EPOCH_ANNOTATION: str(pool.epoch),
                 FAMILIES_ANNOTATION: ",".join(families(service, me)),
             },

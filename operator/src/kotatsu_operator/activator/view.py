@@ -8,11 +8,11 @@ from kotatsu_operator.indexed import Indexed
 from kotatsu_operator.kube import Object, Scale
 from kotatsu_operator.pods import Pods, Selectors
 from kotatsu_operator.views import (
-    POOL_LABEL,
     SERVICE_LABEL,
     PodView,
     is_ours,
     pod_view,
+    pool_of_slice,
     without_owners,
 )
 
@@ -161,7 +161,7 @@ class View:
     def _pools_of_slice(self, obj: Object) -> Iterable[str]:
         # Ours names its pool too: somebody may have taken the Service's label away.
         labels = obj["metadata"].get("labels") or {}
-        named = labels.get(POOL_LABEL, "")
+        named = pool_of_slice(obj) if is_ours(obj) else ""
         return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
