@@ -48,7 +48,7 @@ _LABEL_MOST = 63
 
 
 def pool_label(pool: str) -> str:
-    """A pool's name as the value of a label: cut, with a hash of the whole, where it is too long."""
+    """A pool's name as the value of a label; one that is too long is cut and ends in a hash."""
     if len(pool) <= _LABEL_MOST:
         return pool
     mark = hashlib.sha256(pool.encode()).hexdigest()[:10]

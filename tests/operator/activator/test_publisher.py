@@ -48,7 +48,7 @@ class House:
         self.see("Pod", activator_pod())
 
     def _new_client(self, pool, port):
-        self.clients.append((pool, port))
+        self.clients.append((pool, port.name))
         return asyncio.Protocol()
 
     def see(self, kind, obj, change="MODIFIED"):
@@ -86,8 +86,8 @@ class House:
     def crash(self):
         """End the process without a word: the kernel closes its listeners."""
         for record in self.publisher.published.values():
-            for server in record.servers.values():
-                server.close()
+            for listener in record.listeners:
+                listener.server.close()
 
 
 @pytest.fixture
@@ -208,6 +208,52 @@ async def test_a_port_that_the_service_gets_later_is_published_too(house):
     ports = {p["name"]: p["port"] for p in house.slice()["ports"]}
     assert ports["http"] == before
     assert is_listened_on(ports["admin"])
+
+
+def ports_of(obj):
+    return {p["name"]: p["port"] for p in obj["ports"]}
+
+
+async def test_a_port_that_gets_a_name_as_another_is_added_keeps_its_listener(house):
+    house.see("Service", service("voice", {"port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice())["http"] == before
+    assert len({*ports_of(house.slice()).values()}) == 2
+    _, writer = await asyncio.open_connection("127.0.0.1", before)
+    writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")]
+
+
+async def test_a_port_whose_number_changes_keeps_its_listener(house):
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 8080}))
+    await house.sync()
+    assert house.port() == before
+
+
+async def test_ports_that_swap_their_names_swap_no_listener(house):
+    house.see("Service", service("voice", {"name": "a", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync(pool())
+    before = ports_of(house.slice())
+    house.see("Service", service("voice", {"name": "b", "port": 80}, {"name": "a", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice()) == {"b": before["a"], "a": before["b"]}
+
+
+async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own(house):
+    """A kube-proxy that lags behind still sends clients of the old one to the old listener."""
+    house.see("Service", service("voice", {"name": "a", "port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "b", "port": 81}))
+    await house.sync()
+    assert house.port() != before
+    assert is_listened_on(before)
 
 
 # --- address families ---

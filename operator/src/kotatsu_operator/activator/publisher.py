@@ -26,6 +26,7 @@ from kotatsu_operator.kube import (
 from kotatsu_operator.views import is_ours, pool_of_slice, slice_view
 
 from .pool import Pool
+from .ports import Port, successors
 from .slices import (
     FAMILIES,
     PORT_REST,
@@ -51,8 +52,8 @@ REFUSED_REST = 5.0
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
 
-NewClient = Callable[[str, str], Client]
-"""Makes the protocol for a connection to (pool, port name)."""
+NewClient = Callable[[str, Port], Client]
+"""Makes the protocol for a connection to a pool, by a port of its Service."""
 
 
 PoolFamily = tuple[str, str]
@@ -60,11 +61,20 @@ PoolFamily = tuple[str, str]
 
 
 @dataclass
+class Listener:
+    """A socket that this activator listens on for one port of a Service."""
+
+    port: Port
+    number: int = 0
+    """The number that this activator listens on."""
+    server: asyncio.Server | None = None
+
+
+@dataclass
 class Published:
     """What this activator has published for one pool in one address family."""
 
-    servers: dict[str, asyncio.Server] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
     there: Object | None = None
     """The slice as last read, written or watched."""
     watched: bool = False
@@ -113,7 +123,8 @@ class Publisher:
             try:
                 for port in obj.get("ports") or ():
                     # A slice that somebody has edited may name no number, or none that there is.
-                    await self._listen(record, key, port.get("name", ""), port.get("port") or -1)
+                    was = Port(port.get("name", ""))
+                    await self._listen(record, key, was, port.get("port") or -1)
             except (OSError, OverflowError, ValueError) as error:
                 log.warning("%s: cannot listen again, the slice goes: %s", name, error)
                 await self._close(record)
@@ -249,13 +260,13 @@ class Publisher:
             return due
         if record.serves:
             await self._empty(record, now)
-        elif record.servers and record.emptied_at is None:
+        elif record.listeners and record.emptied_at is None:
             record.emptied_at = now  # somebody else has deleted or emptied the slice
         if pool is not None and pool.deleted and not self._serves(name):
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             await self._forget(key, record)
-        elif record.there is None and not record.servers:
+        elif record.there is None and not record.listeners:
             del self.published[key]
         elif record.emptied_at is not None:
             return [max(0.05, record.emptied_at + PORT_REST - now)]
@@ -283,13 +294,17 @@ class Publisher:
         return not record.serves or now - record.deleted_since >= DELETED_REST
 
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
-        service, names = self._view.services[pool.service], self._view.ports(pool.service)
-        for port in names:
-            if port not in record.servers:
+        service, ports = self._view.services[pool.service], self._view.ports(pool.service)
+        renamed = successors([listener.port for listener in record.listeners], ports)
+        for listener in record.listeners:
+            listener.port = renamed.get(listener.port, listener.port)
+        known = {listener.port for listener in record.listeners}
+        for port in ports:
+            if port not in known:
                 await self._listen(record, key, port, 0)
-        ports = {p: record.ports[p] for p in names}
+        numbers = {li.port.name: li.number for li in record.listeners if li.port in set(ports)}
         state = "leaving" if self.leaving else "serving"
-        await self._put(make_slice(pool, service, self._me, key[1], ports, state=state), record)
+        await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
         record.emptied_at = None
 
     async def _empty(self, record: Published, now: float) -> None:
@@ -330,23 +345,25 @@ class Publisher:
 
     # --- listeners ---
 
-    async def _listen(self, record: Published, key: PoolFamily, port: str, number: int) -> None:
+    async def _listen(self, record: Published, key: PoolFamily, port: Port, number: int) -> None:
         pool, family = key
-        server = await asyncio.get_running_loop().create_server(
-            lambda: self._new_client(pool, port),
+        listener = Listener(port)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: self._new_client(pool, listener.port),
             self._me.address(family),
             number,
             backlog=4096,
         )
-        for listener in server.sockets:
-            prepare(listener)
-        record.servers[port] = server
-        record.ports[port] = server.sockets[0].getsockname()[1]
+        for made in listener.server.sockets:
+            prepare(made)
+        listener.number = listener.server.sockets[0].getsockname()[1]
+        record.listeners.append(listener)
 
     async def _close(self, record: Published) -> None:
-        for server in record.servers.values():
-            server.close()
-        record.servers.clear()
+        for listener in record.listeners:
+            if listener.server is not None:
+                listener.server.close()
+        record.listeners.clear()
 
 
 def _native_for(ready: int, record: Published, now: float) -> float:

@@ -17,6 +17,7 @@ from kotatsu_operator.views import (
 )
 
 from .pool import Pool, deleted, pool_view
+from .ports import Port, ports_of
 
 Mailbox = set[str]
 """Names of pools that a change concerns; whoever reads it empties it."""
@@ -239,14 +240,9 @@ class View:
         selector = (obj or {}).get("spec", {}).get("selector")
         return {"matchLabels": selector} if selector else {}
 
-    def ports(self, service: str) -> dict[str, str | int]:
-        """TCP ports of a Service: port name → target port (name or number)."""
-        obj = self.services.get(service)
-        return {
-            port.get("name", ""): port.get("targetPort", port["port"])
-            for port in (obj or {}).get("spec", {}).get("ports") or ()
-            if port.get("protocol", "TCP") == "TCP"
-        }
+    def ports(self, service: str) -> list[Port]:
+        """TCP ports of a Service."""
+        return ports_of(self.services.get(service))
 
 
 def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
