@@ -14,6 +14,7 @@ from tests.operator.cluster import (
     pod,
     service,
     warm_pool,
+    was_ready,
 )
 from tests.operator.core.values import t
 
@@ -141,7 +142,26 @@ def test_an_activator_that_leaves_holds_nothing_up(world):
     assert world.acknowledged(VOICE) == 5
 
 
-@pytest.mark.parametrize("state", ["leaving", "empty"])
+def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(world):
+    for name in ("activator-1", "activator-2"):
+        world.keep_pod(activator_pod(name))
+        world.keep_slice(published(name, 5))
+    assert world.acknowledged(VOICE) == 5
+    world.keep_pod(was_ready(activator_pod("activator-2")))
+    assert world.acknowledged(VOICE) == 0
+    world.keep_slice(published("activator-2", 5, state="lost"))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_one_that_starts_and_has_published_already_holds_nothing_up(world):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5))
+    world.keep_pod(activator_pod("activator-2", ready=False))
+    world.keep_slice(published("activator-2", 4))
+    assert world.acknowledged(VOICE) == 5
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
 def test_only_an_endpoint_that_is_ready_acknowledges(world, state):
     world.keep_pod(activator_pod("activator-1"))
     world.keep_slice(published("activator-1", 5, state=state))
@@ -200,6 +220,44 @@ def test_an_orphan_is_a_slice_whose_pod_is_gone(world):
 def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
     world.keep_slice(published("activator-1", 1))
     assert list(world.orphans(["demo"])) == []
+
+
+# --- lost activators ---
+
+
+@pytest.fixture
+def lost(world):
+    """A warm pool with a Ready pod, whose only activator is lost."""
+    world.keep_pool(warm_pool())
+    world.keep_deployment(deployment(replicas=1))
+    world.keep_pod(pod(ready=True))
+    world.keep_pod(was_ready(activator_pod("activator-1")))
+    world.keep_slice(published("activator-1", 5))
+    return world
+
+
+def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
+    assert [s.pod_name for s in lost.lost_slices(["demo"])] == ["activator-1"]
+    assert lost.lost_slices(["elsewhere"]) == []
+    lost.keep_pod(activator_pod("activator-2"))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
+def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
+    lost.keep_pod(of)
+    assert lost.lost_slices(["demo"]) == []
+
+
+def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
+    lost.keep_pool(at(2, warm_pool(route="Always")))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
+def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
+    lost.keep_slice(published("activator-1", 5, state=state))
+    assert lost.lost_slices(["demo"]) == []
 
 
 # --- what is news ---

@@ -108,6 +108,8 @@ class PodView:
     ports: Mapping[str, int]
     probe: Mapping[str, Any] | None
     """The readiness probe of the first container that has one."""
+    lost: bool = False
+    """Whether an endpoint at it leads nowhere, or will in a moment: see `_is_lost`."""
     billed: BilledPod | None = None
     """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
     """
@@ -152,6 +154,7 @@ def pod_view(obj: Object) -> PodView:
         scheduled_at=None if over else began,
         ports=ports,
         probe=probe,
+        lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         billed=billed,
     )
 
@@ -166,6 +169,27 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
     if ready.get("status") == "True":
         return True
     return started is not None and changed is not None and changed - started > _SAME_MOMENT
+
+
+def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod that stays has ended, has crashed, or was Ready and is not.
+
+    A lost node shows as the last: what the pod's containers do is then only what was last heard. A
+    pod that starts is not lost: an activator publishes its slices before it is Ready.
+    """
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    if ready.get("status") == "True":
+        return False
+    if ready.get("status") == "Unknown" or _has_been_ready(status, ready):
+        return True
+    return any(_has_crashed(c) for c in status.get("containerStatuses") or ())
+
+
+def _has_crashed(container: Mapping[str, Any]) -> bool:
+    """Whether a container has ended and is not running again."""
+    state, before = container.get("state") or {}, container.get("lastState") or {}
+    return "running" not in state and ("terminated" in state or "terminated" in before)
 
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .contest import owners
 from .core.ledger import BilledPod
+from .core.spec import RouteMode
 from .deployment import DeploymentView, deployment_view
 from .indexed import Indexed
 from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
@@ -246,14 +247,21 @@ class World:
         return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
-        """The lowest epoch that all Ready activators have published; None without any."""
+        """The lowest epoch that all Ready activators have published; None without any.
+
+        0 while the endpoint of a lost activator is still ready: where the pool's pods go, some of
+        its clients would be led there.
+        """
         activators = self.activators(key[0])
         if not activators:
             return None
+        lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
         # One slice for each address family: a pod has acknowledged what all of them say.
         said: dict[str, dict[str, int]] = defaultdict(dict)
         promised: dict[str, set[str]] = defaultdict(set)
         for s in map(self.slices.__getitem__, self.slices.having(key)):
+            if s.ready and s.pod_uid in lost:
+                return 0
             if s.ready:
                 said[s.pod_uid][s.family] = s.epoch
                 promised[s.pod_uid].update(s.families, [s.family])
@@ -271,6 +279,30 @@ class World:
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+    def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """The slices that lead clients to lost activators where no activator is left to see to it.
+
+        Only those of Services whose own pods answer: with route Always there are none.
+        """
+        left = [n for n in namespaces if not self.activators(n)]
+        lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
+        if not lost:
+            return []
+        return [
+            s
+            for s in self.slices.values()
+            if s.ready and s.pod_uid in lost and self._answers((s.key[0], s.pool))
+        ]
+
+    def _answers(self, key: Key) -> bool:
+        """Whether a pod of a pool is an endpoint of its Service, and Ready."""
+        pool = self.pools.get(key)
+        if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
+            return False
+        deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
+        pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
+        return any(pod.ready and not pod.lost for pod in pods)
 
 
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:

@@ -18,13 +18,14 @@ from kotatsu_operator.kube import (
     Kube,
     NotFoundError,
     Object,
-    Pod,
     Unreachable,
     is_refusal,
     version_of,
 )
+from kotatsu_operator.owners import owner_of
 from kotatsu_operator.views import is_ours, pool_of_slice, slice_view
 
+from .lost import Lost
 from .pool import Pool
 from .ports import Port, successors
 from .slices import (
@@ -108,6 +109,8 @@ class Publisher:
         self._refused: set[str] = set()
         """Pools whose slice the API server refuses: they alone do without."""
 
+        self._lost = Lost(kube, view, me)
+
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports our slices still name.
 
@@ -175,6 +178,7 @@ class Publisher:
         for key in self._families_of(name):
             try:
                 soonest += await self._sync_family(key)
+                soonest += await self._take_back(key)
             except (ConflictError, NotFoundError) as error:
                 log.debug("%s: slice changed meanwhile: %s", name, error)
                 await self._reread(key)
@@ -197,22 +201,12 @@ class Publisher:
             if not is_ours(obj) or slice_view(obj).pod_uid in uids:
                 continue
             with contextlib.suppress(*Unreachable):
-                if await self._is_orphan(obj):
+                if await owner_of(self._kube, slice_view(obj)) is None:
                     log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
                     await self._kube.delete(
                         EndpointSlice, self._me.namespace, obj["metadata"]["name"]
                     )
-
-    async def _is_orphan(self, obj: Object) -> bool:
-        """Whether a slice's pod is really gone: the watch of pods may be behind that of slices."""
-        owner = slice_view(obj)
-        if not owner.pod_name:
-            return True  # somebody has edited it: it is nobody's
-        try:
-            pod = await self._kube.get(Pod, self._me.namespace, owner.pod_name)
-        except NotFoundError:
-            return True
-        return bool(pod["metadata"]["uid"] != owner.pod_uid)
+        self._lost.forget_old()
 
     async def withdraw(self) -> None:
         """Delete every slice of ours: the last thing before the process ends."""
@@ -272,6 +266,13 @@ class Publisher:
             return [max(0.05, record.emptied_at + PORT_REST - now)]
         return []
 
+    async def _take_back(self, key: PoolFamily) -> list[float]:
+        """Take back what lost activators have published for the same pool and family."""
+        pool, record = self._view.pools.get(key[0]), self.published.get(key)
+        if pool is None or self.leaving:
+            return []
+        return await self._lost.take_back(pool, key[1], None if record is None else record.there)
+
     def _serves(self, pool: str) -> bool:
         records = (self.published.get((pool, family)) for family in FAMILIES)
         return any(record.serves for record in records if record is not None)
@@ -303,7 +304,7 @@ class Publisher:
             if port not in known:
                 await self._listen(record, key, port, 0)
         numbers = {li.port.name: li.number for li in record.listeners if li.port in set(ports)}
-        state = "leaving" if self.leaving else "serving"
+        state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
         await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
         record.emptied_at = None
 

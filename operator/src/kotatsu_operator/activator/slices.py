@@ -19,6 +19,7 @@ from kotatsu_operator.views import (
     MANAGED_BY_LABEL,
     POOL_LABEL,
     SERVICE_LABEL,
+    PodView,
     pool_label,
 )
 
@@ -79,10 +80,55 @@ def slice_name(pool: str, me: Self, family: str) -> str:
     return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
 
 
+CONDITIONS: Mapping[str, Mapping[str, bool]] = {
+    "serving": {"ready": True, "serving": True, "terminating": False},
+    "leaving": {"ready": False, "serving": True, "terminating": True},
+    "lost": {"ready": False, "serving": False, "terminating": False},
+}
+"""What an endpoint says in each state: kube-proxy uses one that serves and terminates only where
+nothing is ready, and one that does not serve never."""
+
+
+def state_of_lost(pod: PodView) -> str:
+    """The state of an endpoint whose pod is lost."""
+    return "leaving" if pod.terminating and pod.ready else "lost"
+
+
+def is_ready(obj: Object | None) -> bool:
+    """Whether a slice has a ready endpoint."""
+    endpoints = (obj or {}).get("endpoints") or ()
+    return any((e.get("conditions") or {}).get("ready", True) is not False for e in endpoints)
+
+
+def may_take_back(
+    of: PodView | None, me: PodView | None, *, mine_is_ready: bool, native_ready: int
+) -> bool:
+    """Whether an activator takes another's endpoint of a pool and family back.
+
+    Only from a pod that is there and lost (one that is gone has its slices deleted), and only where
+    something else answers: a pod of the pool, or this activator, whose own endpoint is ready and
+    whose pod is Ready. Where each of two takes the other for lost, neither pod is Ready, so neither
+    takes anything and both endpoints stay.
+    """
+    if of is None or not of.lost:
+        return False
+    return native_ready > 0 or (mine_is_ready and me is not None and me.ready and not me.lost)
+
+
+def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -> bool:
+    """Whether an activator publishes its endpoint as ready.
+
+    It always does, but where its own pod is lost and others have taken its endpoint back: it waits
+    until the pod is Ready, or until nothing else answers. So no two of them undo each other's
+    writes, and the last of them serves whatever is said of its pod.
+    """
+    return mine_is_ready or me is None or not me.lost or not others_answer
+
+
 def make_slice(
     pool: Pool, service: Object, me: Self, family: str, ports: Mapping[str, int], *, state: str
 ) -> Object:
-    """One family's slice: `state` is serving, leaving (used when nothing else is ready), or empty.
+    """One family's slice: `state` is serving, leaving, lost (see CONDITIONS), or empty.
 
     Port names are exactly the Service's, each with the number this activator listens on; nodeName
     and the Pod targetRef are what cloud load balancers in IP mode ask for.
@@ -90,11 +136,7 @@ def make_slice(
     names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
     endpoint = {
         "addresses": [me.address(family)],
-        "conditions": {
-            "ready": state == "serving",
-            "serving": True,
-            "terminating": state == "leaving",
-        },
+        "conditions": dict(CONDITIONS.get(state, {})),
         "nodeName": me.node,
         "targetRef": {"kind": "Pod", "namespace": me.namespace, "name": me.pod, "uid": me.uid},
     }
@@ -132,6 +174,13 @@ def make_slice(
             for name, number in sorted(ports.items())
         ],
     }
+
+
+def taken_back(obj: Object, pod: PodView) -> Object:
+    """A slice of a lost pod with no endpoint ready; its ports stay remembered."""
+    conditions = dict(CONDITIONS[state_of_lost(pod)])
+    endpoints = [e | {"conditions": conditions} for e in obj.get("endpoints") or ()]
+    return obj | {"endpoints": endpoints}
 
 
 def same_slice(ours: Object, there: Object) -> bool:
