@@ -331,6 +331,53 @@ async def test_on_route_always_it_never_leaves(house):
     assert house.slice()["endpoints"]
 
 
+# --- pools that are refused ---
+
+
+async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_are_replaced(
+    make_house,
+):
+    old = make_house()
+    asleep = pool("Activator", accepted="False")
+    await old.sync(pool("Activator"))
+    await old.sync(asleep)
+    new = make_house(old.kube, OTHER)
+    await new.sync(asleep)
+    old.publisher.leaving = True
+    await old.publisher.sync()
+    await old.publisher.withdraw()
+    [left] = new.kube.all("EndpointSlice")
+    assert left["metadata"]["name"] == slice_name("voice", OTHER, "IPv4")
+    assert left["endpoints"][0]["conditions"]["ready"]
+
+
+async def test_a_pool_refused_for_another_service_keeps_the_one_it_had(house):
+    had = pool("Activator", accepted="False", service="others")
+    had["status"]["route"]["service"] = "voice"
+    house.see("Service", service("others"))
+    await house.sync(had)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+
+
+async def test_an_edit_leads_to_another_service_once_it_is_accepted(house):
+    house.see("Service", service("other"))
+    await house.sync(pool())
+    edited = pool(service="other")
+    edited["status"]["route"]["service"] = "voice"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+    edited["status"]["route"]["service"] = "other"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+
+
+async def test_a_pool_refused_from_the_beginning_gets_nothing(house):
+    made = pool(accepted="False")
+    del made["status"]["route"], made["status"]["phase"]
+    await house.sync(made)
+    assert house.kube.writes == []
+
+
 # --- leaving the route ---
 
 

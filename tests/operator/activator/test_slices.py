@@ -25,7 +25,6 @@ ACCEPTED = [{"type": "Accepted", "status": "True"}]
 def pool(
     route=Route.NATIVE,
     *,
-    accepted=True,
     settle="5s",
     epoch=3,
     name="voice",
@@ -37,7 +36,7 @@ def pool(
     status = {
         "phase": Phase.WARM,
         "route": {"target": route.value, "epoch": epoch},
-        "conditions": ACCEPTED if accepted else [],
+        "conditions": ACCEPTED,
     }
     return pool_view(warm_pool(name, status=status, drain={"routeSettle": settle}, **spec))
 
@@ -64,19 +63,40 @@ def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route)
 @pytest.mark.parametrize("route", list(Route))
 def test_a_pool_on_route_always_is_stood_in_for_whatever_else_there_is(route):
     assert wants_slice(pool(route, settle="0s", always=True), 3, 600.0, published=True)
-    assert not wants_slice(pool(route, accepted=False, always=True), 0, 0.0, published=False)
 
 
-def test_a_pool_that_is_not_accepted_is_never_begun_to_be_stood_in_for():
-    for route in Route:
-        for ready in (0, 1):
-            assert not wants_slice(pool(route, accepted=False), ready, 0.0, published=False)
+def refused(route=None, *, always=False, **spec):
+    """A pool that is refused: from the beginning, or after it had this route."""
+    status = {
+        "conditions": [{"type": "Accepted", "status": "False", "reason": "TwoAutoscalers"}],
+        **({} if route is None else {"phase": "Warm", "route": {"target": route.value}}),
+    }
+    if always:
+        spec["route"] = "Always"
+    return pool_view(warm_pool(status=status, **spec))
 
 
-def test_a_pool_that_is_accepted_no_more_is_not_deserted_while_it_needs_the_activator():
-    assert wants_slice(pool(accepted=False), 0, 0.0, published=True)
-    assert wants_slice(pool(Route.ACTIVATOR, accepted=False), 1, 9.0, published=True)
-    assert not wants_slice(pool(accepted=False), 1, 9.0, published=True)
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("ready", [0, 1])
+def test_a_pool_that_was_never_accepted_is_never_begun_to_be_stood_in_for(ready, always):
+    assert not wants_slice(refused(always=always), ready, 0.0, published=False)
+    unjudged = pool_view(warm_pool())
+    assert not wants_slice(unjudged, ready, 0.0, published=False)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
+    """In activators that start after the refusal, too."""
+    assert wants_slice(refused(Route.ACTIVATOR), 0, 0.0, published)
+    assert wants_slice(refused(Route.ACTIVATOR), 1, 9.0, published)
+    assert wants_slice(refused(Route.NATIVE), 0, 0.0, published)
+    assert wants_slice(refused(Route.NATIVE, always=True), 0, 0.0, published)
+    assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
+
+
+def test_a_pool_of_knative_is_never_stood_in_for_whatever_its_status_says():
+    target = {"kind": "Service", "apiVersion": "serving.knative.dev/v1", "name": "voice"}
+    assert not wants_slice(refused(Route.ACTIVATOR, targetRef=target), 0, 0.0, published=False)
 
 
 # --- what ---

@@ -60,8 +60,11 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
     Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
     probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
     is native and a pod has been ready for the settle time; with route Always, never.
+
+    A pool that is refused keeps what it had, in activators that start later too. One that has been
+    refused from the beginning gets nothing: its Service may be another pool's.
     """
-    if not pool.accepted and not published:
+    if not pool.was_accepted and not published:
         return False
     if pool.always or pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
