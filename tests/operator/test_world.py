@@ -200,9 +200,43 @@ def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(world):
     assert world.acknowledged(VOICE) == 0
 
 
-def test_slices_of_kubernetes_are_not_kept(world):
+# --- the slices of others ---
+
+
+def test_slices_of_kubernetes_are_no_activators(world):
     world.keep_pool(warm_pool())
-    assert world.keep_slice(native_slice(True)) == ()
+    assert list(world.keep_slice(native_slice(True))) == []
+    assert world.slices == {}
+    assert world.slices_in("demo") == [("demo", "voice-native-ipv4")]
+
+
+def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(world):
+    world.keep_pool(warm_pool(route="Always"))
+    world.keep_pool(warm_pool("feed"))
+    assert list(world.keep_slice(native_slice())) == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.keep_slice(native_slice(False))) == []
+    assert list(world.keep_slice(native_slice(of="feed"))) == []
+    assert list(world.keep_slice(native_slice())) == [VOICE]
+    assert world.slices_in("demo") == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
+
+
+def test_a_slice_that_leads_to_another_service_concerns_both(world):
+    for name in ("voice", "feed"):
+        world.keep_pool(warm_pool(name, route="Always"))
+    made = native_slice(True)
+    world.keep_slice(made)
+    moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
+    assert set(world.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
+
+
+def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(world):
+    made = published("activator-1", 5)
+    world.keep_slice(made)
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
+    assert list(world.keep_slice(made)) == [VOICE]
     assert world.slices == {}
 
 

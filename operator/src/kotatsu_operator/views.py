@@ -243,3 +243,22 @@ def slice_view(obj: Object) -> SliceView:
         family=family,
         families=tuple(str(annotations.get(FAMILIES_ANNOTATION, family)).split(",")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSlice:
+    """An EndpointSlice with endpoints that no activator published."""
+
+    service: Key
+    manager: str
+    """What keeps it, as it says itself; empty where it does not."""
+
+
+def foreign_slice(obj: Object) -> ForeignSlice | None:
+    """Read an EndpointSlice of another; None where it gives no Service an endpoint."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    if not obj.get("endpoints") or SERVICE_LABEL not in labels:
+        return None
+    service = meta.get("namespace", ""), labels[SERVICE_LABEL]
+    return ForeignSlice(service, labels.get(MANAGED_BY_LABEL, ""))

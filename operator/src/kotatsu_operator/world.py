@@ -22,9 +22,11 @@ from .kube import Object, version_of
 from .pods import Pods, Selectors
 from .views import (
     ACTIVATOR_LABELS,
+    ForeignSlice,
     Key,
     PodView,
     SliceView,
+    foreign_slice,
     is_ours,
     key_of,
     pod_view,
@@ -68,6 +70,10 @@ class World:
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
+    foreign_slices: Indexed[Key, ForeignSlice] = field(
+        default_factory=lambda: Indexed(lambda of: [of.service])
+    )
+    """EndpointSlices that have endpoints and that no activator published."""
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [scales(obj)])
@@ -142,19 +148,41 @@ class World:
         return self._pools_of_pod(view)
 
     def keep_slice(self, obj: Object) -> Concerned:
-        """Remember an EndpointSlice, if an activator published it."""
+        """Remember an EndpointSlice: an activator's, or one that has endpoints of others."""
+        key = key_of(obj)
+        foreign = None if is_ours(obj) else foreign_slice(obj)
+        concerned = set(self._keep_foreign(key, foreign))
         if not is_ours(obj):
-            return ()
+            return concerned.union(self._forget_published(key))
         view = slice_view(obj)
-        if self.slices.get(view.key) == view:
-            return ()
-        self.slices[view.key] = view
-        return [(view.key[0], view.pool)]
+        if self.slices.get(key) != view:
+            self.slices[key] = view
+            concerned.add((key[0], view.pool))
+        return concerned
 
     def forget_slice(self, key: Key) -> Concerned:
         """Forget an EndpointSlice that is gone."""
+        return [*self._forget_published(key), *self._keep_foreign(key, None)]
+
+    def slices_in(self, namespace: str) -> list[Key]:
+        """The EndpointSlices of a namespace that are remembered."""
+        return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
+
+    def _forget_published(self, key: Key) -> Concerned:
         view = self.slices.pop(key, None)
         return [] if view is None else [(key[0], view.pool)]
+
+    def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
+        """Remember whose endpoints a slice has; that decides only over pools on route Always."""
+        old = self.foreign_slices.pop(key, None)
+        if new is not None:
+            self.foreign_slices[key] = new
+        if old == new:
+            return ()
+        pools = {
+            p for of in (old, new) if of is not None for p in self.pools_of_service(of.service)
+        }
+        return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
         """Remember a Service."""
