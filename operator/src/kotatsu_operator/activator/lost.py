@@ -54,7 +54,8 @@ class Lost:
 
     def state(self, pool: Pool, family: str, there: Object | None) -> str:
         """The state to publish one's own endpoint in: serving, or that of a lost pod."""
-        me, others_answer = self._my_pod, self._others_answer(pool, family)
+        me = self._my_pod
+        others_answer = me is not None and me.lost and self._others_answer(pool, family)
         if may_serve(me, mine_is_ready=is_ready(there), others_answer=others_answer):
             return "serving"
         return "lost" if me is None else state_of_lost(me)
@@ -65,9 +66,9 @@ class Lost:
         `mine` is the own slice of this pool and family.
         """
         due: list[float] = []
-        for obj in self._published_by_others(pool, family):
+        for obj in self._view.published(pool.name, family):
             pod = self._view.owner(obj)
-            if pod is None or not is_ready(obj):
+            if pod is None or not pod.lost or pod.uid == self._me.uid or not is_ready(obj):
                 continue
             native = self._native_ready(pool, family)
             if may_take_back(pod, self._my_pod, mine_is_ready=is_ready(mine), native_ready=native):
@@ -90,17 +91,13 @@ class Lost:
         """Whether a client would be answered if this activator were no endpoint."""
         if self._native_ready(pool, family) > 0:
             return True
-        others = self._published_by_others(pool, family)
-        owners = (self._view.owner(obj) for obj in others if is_ready(obj))
-        return any(pod is not None and not pod.lost for pod in owners)
+        published = self._view.published(pool.name, family)
+        owners = [self._view.owner(obj) for obj in published if is_ready(obj)]
+        return any(pod and not pod.lost and pod.uid != self._me.uid for pod in owners)
 
     def _native_ready(self, pool: Pool, family: str) -> int:
         """Ready endpoints of the pool's own pods; with route Always its Service leads to none."""
         return 0 if pool.always else self._view.native_ready(pool.service, family)
-
-    def _published_by_others(self, pool: Pool, family: str) -> list[Object]:
-        published = self._view.published(pool.name, family)
-        return [obj for obj in published if slice_view(obj).pod_uid != self._me.uid]
 
     async def _take_one_back(self, pool: Pool, obj: Object, pod: PodView) -> list[float]:
         name, now = obj["metadata"]["name"], asyncio.get_running_loop().time()

@@ -296,17 +296,21 @@ class Publisher:
 
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
         service, ports = self._view.services[pool.service], self._view.ports(pool.service)
-        renamed = successors([listener.port for listener in record.listeners], ports)
-        for listener in record.listeners:
-            listener.port = renamed.get(listener.port, listener.port)
-        known = {listener.port for listener in record.listeners}
-        for port in ports:
-            if port not in known:
-                await self._listen(record, key, port, 0)
-        numbers = {li.port.name: li.number for li in record.listeners if li.port in set(ports)}
+        if ports != [listener.port for listener in record.listeners]:
+            await self._follow(ports, key, record)
+        numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
         state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
         await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
         record.emptied_at = None
+
+    async def _follow(self, ports: list[Port], key: PoolFamily, record: Published) -> None:
+        """Listen for each port of the Service: for one that was edited, as before."""
+        known = successors([listener.port for listener in record.listeners], ports)
+        for listener in record.listeners:
+            listener.port = known.get(listener.port, listener.port)
+        for port in ports:
+            if port not in known.values():
+                await self._listen(record, key, port, 0)
 
     async def _empty(self, record: Published, now: float) -> None:
         """Take our endpoint out; the slice stays as the memory of its ports."""

@@ -215,9 +215,9 @@ class View:
 
     def owner(self, obj: Object) -> PodView | None:
         """The activator's pod behind a slice, as watched; None when it is not there (any more)."""
-        of = slice_view(obj)
-        pod = self.pods.get(of.pod_name)
-        return pod if pod is not None and pod.uid == of.pod_uid else None
+        of = (obj["metadata"].get("ownerReferences") or [{}])[0]
+        pod = self.pods.get(of.get("name", ""))
+        return pod if pod is not None and pod.uid == of.get("uid") else None
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
         """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
