@@ -9,7 +9,7 @@ from lightkube import AsyncClient
 from lightkube.types import PatchType
 
 from kotatsu_operator.kube import WarmPool
-from kotatsu_operator.views import EPOCH_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL
+from kotatsu_operator.views import EPOCH_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, pool_of_slice
 
 SET = timedelta(seconds=10)
 """How far an operator's clock is from ours at least when a test has set it."""
@@ -105,7 +105,7 @@ class Ground:
         return [
             s
             for s in self.witness.objects["EndpointSlice"].values()
-            if is_ours(s) and s["metadata"]["labels"].get(POOL_LABEL) == app.name
+            if is_ours(s) and pool_of_slice(s) == app.name
         ]
 
     def activators(self) -> list[Object]:

@@ -178,6 +178,23 @@ def activator_pod(name: str = "activator-1", *, ready: bool = True, **how: Any) 
     return pod(name, labels=ACTIVATOR_LABELS, ready=ready, ports=ports, **how)
 
 
+def was_ready(obj: Object, status: str = "False") -> Object:
+    """A pod that was Ready a minute after its start, and is not any more."""
+    obj["status"]["startTime"] = "2026-11-25T09:30:00Z"
+    told = {"type": "Ready", "status": status, "lastTransitionTime": "2026-11-25T09:31:00Z"}
+    others = [c for c in obj["status"]["conditions"] if c["type"] != "Ready"]
+    obj["status"]["conditions"] = [*others, told]
+    return obj
+
+
+def crashed(obj: Object, reason: str = "CrashLoopBackOff") -> Object:
+    """A pod whose container has ended and waits to be started again."""
+    ended = {"terminated": {"exitCode": 1}}
+    container = {"state": {"waiting": {"reason": reason}}, "lastState": ended, "restartCount": 1}
+    obj["status"]["containerStatuses"] = [container]
+    return obj
+
+
 def native_slice(
     *ready: bool, of: str = "voice", terminating: bool = False, family: str = "IPv4"
 ) -> Object:

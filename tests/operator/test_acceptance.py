@@ -9,9 +9,11 @@ from tests.operator.cluster import (
     VOICE,
     deployment,
     horizontal_pod_autoscaler,
+    native_slice,
     service,
     warm_pool,
 )
+from tests.operator.test_world import published
 
 
 @pytest.fixture
@@ -146,6 +148,80 @@ def test_a_service_that_cannot_wake_is_refused_with_a_sentence(world, change, ro
 def test_a_service_that_can_wake_is_accepted(world, change, route):
     serving(world, **change)
     assert isinstance(judge(world, warm_pool(route=route)), Accepted)
+
+
+def always(world, *slices):
+    """How a pool on route Always is judged whose Service has these slices."""
+    serving(world, selector=None)
+    for obj in slices:
+        world.keep_slice(obj)
+    return judge(world, warm_pool(route="Always"))
+
+
+def mirrored(*ready):
+    """What Kubernetes makes of an Endpoints object."""
+    made = native_slice(*ready)
+    keeper = "endpointslicemirroring-controller.k8s.io"
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = keeper
+    return made
+
+
+def by_hand():
+    made = native_slice(True)
+    del made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("obj", "said"),
+    [
+        (native_slice(True), "kept by endpointslice-controller.k8s.io, so"),
+        (native_slice(False), "create the Service anew"),
+        (mirrored(True), "delete that EndpointSlice and Endpoints voice"),
+        (by_hand(), "in EndpointSlice voice-native-ipv4, so connections would bypass"),
+    ],
+    ids=["left behind by a selector", "and not ready", "mirrored", "by hand"],
+)
+def test_on_route_always_a_service_with_endpoints_of_others_is_refused(world, obj, said):
+    judged = always(world, obj)
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "ServiceHasEndpoints"
+    assert said in judged.message
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [native_slice(), native_slice(True, of="other"), published("activator-1", 5)],
+    ids=["none in it", "another Service's", "an activator's"],
+)
+def test_on_route_always_a_service_without_endpoints_of_others_is_accepted(world, obj):
+    assert isinstance(always(world, obj), Accepted)
+
+
+def test_a_pool_is_accepted_again_once_the_endpoints_of_others_are_gone(world):
+    assert isinstance(always(world, mirrored(True)), Refusal)
+    assert isinstance(always(world, mirrored()), Accepted)
+
+
+def test_on_route_auto_the_endpoints_are_kubernetes_own(world):
+    world.keep_slice(native_slice(True))
+    assert isinstance(judge(world, warm_pool()), Accepted)
+
+
+@pytest.mark.parametrize("route", ["Auto", "Always"])
+def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(world, route):
+    made, obj = warm_pool(route=route, service="kubernetes"), service("kubernetes")
+    made["metadata"]["namespace"] = obj["metadata"]["namespace"] = "default"
+    target = deployment()
+    target["metadata"]["namespace"] = "default"
+    del obj["spec"]["selector"]
+    world.keep_deployment(target)
+    world.keep_service(obj)
+    world.keep_pool(made)
+    judged = accept(("default", "voice"), made, world)
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "ServiceHasEndpoints"
+    assert "API server" in judged.message
 
 
 def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(world):

@@ -1,6 +1,7 @@
 """When the operator acts, and what it does beside looking: give back, and sweep up."""
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,12 +11,15 @@ from kotatsu_operator import restore as restore_module
 from kotatsu_operator.core.contact import LONGEST
 from kotatsu_operator.operator import Operator
 from kotatsu_operator.unseen import Unseen
+from kotatsu_operator.views import key_of
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
     activator_pod,
+    crashed,
     deployment,
     eventually,
+    pod,
     service,
     warm_pool,
 )
@@ -224,7 +228,7 @@ async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operato
 async def swept(make_operator):
     """An operator that sweeps all the time, with one live and one vanished activator."""
     slices = [published(name, 1) for name in ("activator-1", "activator-2")]
-    operator, kube = make_operator(*slices)
+    operator, kube = make_operator(*slices, activator_pod("activator-1"))
     operator.world.keep_pool(warm_pool())
     operator.world.keep_pod(activator_pod("activator-1"))
     for obj in slices:
@@ -249,11 +253,63 @@ async def test_the_slices_of_vanished_activators_are_removed(swept):
 
 async def test_a_slice_that_cannot_be_removed_is_tried_again(swept):
     operator, kube = swept
-    kube.down = True
+    kube.on("delete", Mock(side_effect=OSError("no")))
     begin(operator)
     await eventually(lambda: len(kube.called("delete")) > 1)
-    kube.down = False
+    kube.on("delete", None)
     await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
+
+
+async def test_the_slice_of_a_live_activator_stays_though_the_watch_of_pods_is_silent(swept):
+    operator, kube = swept
+    kube.put(activator_pod("activator-2"))
+    begin(operator)
+    await eventually(lambda: len(kube.called("get")) > 2)
+    assert kube.called("delete") == []
+
+
+async def test_a_slice_of_a_pod_made_again_under_its_name_is_removed(swept):
+    operator, kube = swept
+    again = activator_pod("activator-2")
+    again["metadata"]["uid"] = "another"
+    kube.put(again)
+    begin(operator)
+    await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
+
+
+async def test_while_the_api_server_is_away_no_slice_is_removed(swept):
+    operator, kube = swept
+    kube.down = True
+    begin(operator)
+    await eventually(lambda: len(kube.called("get")) > 2)
+    assert kube.called("delete") == []
+
+
+async def lose(swept, kube_says=None):
+    """Let the watch tell that the only activator is lost while the pool's pod is Ready."""
+    operator, kube = swept
+    gone = published("activator-2", 1)
+    kube.remove("EndpointSlice", gone["metadata"]["name"])
+    operator.world.forget_slice(key_of(gone))
+    kube.put(warm_pool())
+    lost = crashed(activator_pod("activator-1", ready=False))
+    kube.put(lost if kube_says is None else kube_says)
+    operator.world.keep_pod(lost)
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.world.keep_pod(pod(ready=True))
+    begin(operator)
+    return operator, kube
+
+
+async def test_where_no_activator_is_left_a_lost_ones_slice_is_removed(swept):
+    _, kube = await lose(swept)
+    await eventually(lambda: kube.all("EndpointSlice") == [])
+
+
+async def test_the_slice_of_one_that_is_back_by_then_stays(swept):
+    _, kube = await lose(swept, activator_pod("activator-1"))
+    await eventually(lambda: len(kube.called("get")) > 3)
+    assert kube.called("delete") == []
 
 
 async def test_every_pool_is_looked_at_now_and_then_whatever_the_watches_say(swept):

@@ -26,7 +26,8 @@ SOON = {"idleAfter": "1m"}
 async def test_a_sleeping_target_is_put_behind_the_activator():
     day = Day.begin(t("08:00"))
     await day.settle()
-    assert (day.phase, day.status["route"]) == ("Asleep", {"target": "Activator", "epoch": 1})
+    route = {"target": "Activator", "epoch": 1, "service": "voice"}
+    assert (day.phase, day.status["route"]) == ("Asleep", route)
     assert [day.condition(c)["status"] for c in ("Accepted", "Ready", "Warm")] == [
         "True",
         "True",

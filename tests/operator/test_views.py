@@ -10,7 +10,7 @@ from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.core.cost import parse_quantity
 from kotatsu_operator.core.edited import instant
 from kotatsu_operator.views import is_ours, key_of, pod_view, selects, slice_view
-from tests.operator.cluster import native_slice, pod, service, warm_pool
+from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
 
 # --- names and times ---
@@ -32,6 +32,48 @@ def test_the_key_of_an_object_is_its_namespace_and_name():
 )
 def test_times_are_read_as_the_api_writes_them(text, at):
     assert instant(text) == at
+
+
+# --- lost pods ---
+
+
+def started(obj, state, last=None):
+    """A pod whose container is in this state."""
+    container = {"state": {state: {}}, "lastState": {last: {}} if last else {}}
+    obj["status"]["containerStatuses"] = [container]
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("made", "lost"),
+    [
+        (pod(ready=True), False),
+        (pod(ready=True, terminating=True), True),
+        (pod(ready=False), False),
+        (pod(ready=False, phase="Pending"), False),
+        (started(pod(ready=False), "running"), False),
+        (started(pod(ready=False), "running", last="terminated"), False),
+        (started(pod(ready=False), "waiting"), False),
+        (was_ready(pod()), True),
+        (was_ready(started(pod(), "running")), True),
+        (was_ready(pod(), "Unknown"), True),
+        (was_ready(pod(), "True"), False),
+        (crashed(pod()), True),
+        (crashed(pod(), reason="RunContainerError"), True),
+        (started(pod(), "terminated"), True),
+        (was_ready(crashed(pod()), "True"), False),
+        (pod(ready=True, phase="Failed"), True),
+        (pod(phase="Succeeded"), True),
+    ],
+    ids=[
+        "Ready", "ending", "starting", "not started", "running, never Ready",
+        "running again, never Ready", "pulling its image", "Ready once", "its node is lost",
+        "unknown", "Ready again", "crash loop", "cannot be started again", "has just crashed",
+        "a status from before the crash", "evicted", "finished",
+    ],
+)  # fmt: skip
+def test_a_pod_is_lost_when_it_ends_has_crashed_or_was_ready_and_is_not(made, lost):
+    assert pod_view(made).lost is lost
 
 
 # --- selectors ---

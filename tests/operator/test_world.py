@@ -14,6 +14,7 @@ from tests.operator.cluster import (
     pod,
     service,
     warm_pool,
+    was_ready,
 )
 from tests.operator.core.values import t
 
@@ -141,7 +142,26 @@ def test_an_activator_that_leaves_holds_nothing_up(world):
     assert world.acknowledged(VOICE) == 5
 
 
-@pytest.mark.parametrize("state", ["leaving", "empty"])
+def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(world):
+    for name in ("activator-1", "activator-2"):
+        world.keep_pod(activator_pod(name))
+        world.keep_slice(published(name, 5))
+    assert world.acknowledged(VOICE) == 5
+    world.keep_pod(was_ready(activator_pod("activator-2")))
+    assert world.acknowledged(VOICE) == 0
+    world.keep_slice(published("activator-2", 5, state="lost"))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_one_that_starts_and_has_published_already_holds_nothing_up(world):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5))
+    world.keep_pod(activator_pod("activator-2", ready=False))
+    world.keep_slice(published("activator-2", 4))
+    assert world.acknowledged(VOICE) == 5
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
 def test_only_an_endpoint_that_is_ready_acknowledges(world, state):
     world.keep_pod(activator_pod("activator-1"))
     world.keep_slice(published("activator-1", 5, state=state))
@@ -180,9 +200,43 @@ def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(world):
     assert world.acknowledged(VOICE) == 0
 
 
-def test_slices_of_kubernetes_are_not_kept(world):
+# --- the slices of others ---
+
+
+def test_slices_of_kubernetes_are_no_activators(world):
     world.keep_pool(warm_pool())
-    assert world.keep_slice(native_slice(True)) == ()
+    assert list(world.keep_slice(native_slice(True))) == []
+    assert world.slices == {}
+    assert world.slices_in("demo") == [("demo", "voice-native-ipv4")]
+
+
+def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(world):
+    world.keep_pool(warm_pool(route="Always"))
+    world.keep_pool(warm_pool("feed"))
+    assert list(world.keep_slice(native_slice())) == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.keep_slice(native_slice(False))) == []
+    assert list(world.keep_slice(native_slice(of="feed"))) == []
+    assert list(world.keep_slice(native_slice())) == [VOICE]
+    assert world.slices_in("demo") == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
+
+
+def test_a_slice_that_leads_to_another_service_concerns_both(world):
+    for name in ("voice", "feed"):
+        world.keep_pool(warm_pool(name, route="Always"))
+    made = native_slice(True)
+    world.keep_slice(made)
+    moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
+    assert set(world.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
+
+
+def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(world):
+    made = published("activator-1", 5)
+    world.keep_slice(made)
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
+    assert list(world.keep_slice(made)) == [VOICE]
     assert world.slices == {}
 
 
@@ -200,6 +254,44 @@ def test_an_orphan_is_a_slice_whose_pod_is_gone(world):
 def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
     world.keep_slice(published("activator-1", 1))
     assert list(world.orphans(["demo"])) == []
+
+
+# --- lost activators ---
+
+
+@pytest.fixture
+def lost(world):
+    """A warm pool with a Ready pod, whose only activator is lost."""
+    world.keep_pool(warm_pool())
+    world.keep_deployment(deployment(replicas=1))
+    world.keep_pod(pod(ready=True))
+    world.keep_pod(was_ready(activator_pod("activator-1")))
+    world.keep_slice(published("activator-1", 5))
+    return world
+
+
+def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
+    assert [s.pod_name for s in lost.lost_slices(["demo"])] == ["activator-1"]
+    assert lost.lost_slices(["elsewhere"]) == []
+    lost.keep_pod(activator_pod("activator-2"))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
+def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
+    lost.keep_pod(of)
+    assert lost.lost_slices(["demo"]) == []
+
+
+def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
+    lost.keep_pool(at(2, warm_pool(route="Always")))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
+def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
+    lost.keep_slice(published("activator-1", 5, state=state))
+    assert lost.lost_slices(["demo"]) == []
 
 
 # --- what is news ---

@@ -59,6 +59,13 @@ class Case:
         return self.world.services.get((self.namespace, self.spec.service))
 
     @property
+    def foreign_slices(self) -> list[tuple[str, str]]:
+        """The EndpointSlices of others with endpoints of the Service: name, and what keeps it."""
+        world = self.world.foreign_slices
+        keys = sorted(world.having((self.namespace, self.spec.service)))
+        return [(key[1], world[key].manager) for key in keys]
+
+    @property
     def autoscalers(self) -> list[Object]:
         """The HorizontalPodAutoscalers on a Deployment, by name; Knative makes its own."""
         if self.spec.target.is_knative:

@@ -77,6 +77,14 @@ TooSlow = (TimeoutError, httpx2.TimeoutException)
 """Those of them that say only that no answer came in time."""
 
 
+_REFUSALS = (400, 403, 422)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the API server has read a request and says no: it will say so again."""
+    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) in _REFUSALS
+
+
 class ConflictError(Exception):
     """Somebody changed the object since it was read: read again and decide again."""
 

@@ -30,6 +30,7 @@ from .kube import (
 from .leader import Elector
 from .metrics import PoolMetrics
 from .observe import Observer
+from .owners import owner_of
 from .pacer import Pacer
 from .planner import Planner
 from .reconcile import Reconciler
@@ -38,7 +39,7 @@ from .scrape import Scraper
 from .sleep import Hook, no_hook
 from .streams import Streams, feeds_of
 from .unseen import BlindError, Unseen
-from .views import key_of
+from .views import SliceView, key_of
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -228,12 +229,21 @@ class Operator:
             for key in self.world.pools:
                 if not self.planner.knows(key):
                     self.planner.touch(key)
-            for orphan in self.world.orphans(self._namespaces):
-                log.info("removing slice %s/%s: its activator is gone", *orphan.key)
-                try:
-                    await self._kube.delete(EndpointSlice, *orphan.key)
-                except (ConflictError, *Unreachable) as error:
-                    log.warning("cannot remove slice %s/%s: %s", *orphan.key, error)
+            for of in self.world.orphans(self._namespaces):
+                await self._remove_slice(of)
+            for of in self.world.lost_slices(self._namespaces):
+                await self._remove_slice(of, though_there=True)
+
+    async def _remove_slice(self, of: SliceView, *, though_there: bool = False) -> None:
+        """Remove the slice of an activator's pod that the API server calls gone (or lost)."""
+        try:
+            pod = await owner_of(self._kube, of)
+            if pod is not None and not (though_there and pod.lost):
+                return  # the watch of pods is behind
+            log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
+            await self._kube.delete(EndpointSlice, *of.key)
+        except (ConflictError, *Unreachable) as error:
+            log.warning("cannot remove slice %s/%s: %s", *of.key, error)
 
     async def _pace(self) -> None:
         while True:

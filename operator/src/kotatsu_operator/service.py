@@ -47,6 +47,12 @@ def _claim(case: Case) -> Refusal | None:
 
 def _kind(case: Case, service: Object) -> Refusal | None:
     spec, name = service["spec"], case.spec.service
+    if (case.namespace, name) == ("default", "kubernetes"):
+        return Refusal(
+            "ServiceHasEndpoints",
+            "Service kubernetes in namespace default is the cluster's API server, which writes its "
+            "endpoints itself: name the Service of the target's pods in spec.service",
+        )
     if spec.get("type") == "ExternalName":
         return Refusal(
             "ServiceExternalName",
@@ -78,7 +84,7 @@ def _selector(case: Case, service: Object) -> Refusal | None:
     selector, name = service["spec"].get("selector"), case.spec.service
     if case.spec.route is RouteMode.ALWAYS:
         if not selector:
-            return None
+            return _endpoints(case)
         return Refusal(
             "ServiceHasSelector",
             f"Service {name} has a selector, so Kubernetes leads connections past the activator, "
@@ -101,6 +107,22 @@ def _selector(case: Case, service: Object) -> Refusal | None:
         f"Service {name} selects {asked}, which the pods of Deployment {case.spec.target.name} do "
         "not carry, so waking them would answer nobody: make the selector and the pod template's "
         "labels agree, or correct spec.service",
+    )
+
+
+def _endpoints(case: Case) -> Refusal | None:
+    """On route Always the activators are the only endpoints of a Service."""
+    name, foreign = case.spec.service, case.foreign_slices
+    if not foreign:
+        return None
+    named, keeper = foreign[0]
+    kept = f", kept by {keeper}" if keeper else ""
+    return Refusal(
+        "ServiceHasEndpoints",
+        f"Service {name} has endpoints in EndpointSlice {named}{kept}, so connections would bypass "
+        "the activator, but spec.route Always promises that every one passes it: delete that "
+        f"EndpointSlice and Endpoints {name}, create the Service anew if it had a selector, or "
+        "name another one in spec.service",
     )
 
 

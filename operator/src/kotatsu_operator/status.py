@@ -196,7 +196,12 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "phase": memory.phase.value,
         "phaseSince": stamp(memory.since),
         "reason": memory.reason.value,
-        "route": {"target": memory.route.value, "epoch": memory.epoch},
+        "route": {
+            "target": memory.route.value,
+            "epoch": memory.epoch,
+            # A refused pool keeps the Service that it had.
+            "service": None if spec.target.is_knative else spec.service,
+        },
         "lead": format_duration(memory.lead),
         "ahead": format_duration(memory.ahead) if memory.ahead else None,
         "windows": asdict(memory.windows),

@@ -48,7 +48,7 @@ def feeds_of(world: World) -> list[Feed]:
             Deployment, world.keep_deployment, world.forget_deployment, keys_of(world.deployments)
         ),
         Feed(Pod, world.keep_pod, world.forget_pod, pods_in),
-        Feed(EndpointSlice, world.keep_slice, world.forget_slice, keys_of(world.slices)),
+        Feed(EndpointSlice, world.keep_slice, world.forget_slice, world.slices_in),
         Feed(Service, world.keep_service, world.forget_service, keys_of(world.services)),
         Feed(
             HorizontalPodAutoscaler,

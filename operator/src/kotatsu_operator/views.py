@@ -1,5 +1,6 @@
 """Small values read out of Kubernetes objects, so that nobody digs through dicts elsewhere."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,9 @@ from .core.ledger import BilledPod
 from .kube import Object
 
 POOL_LABEL = "kotatsu.dev/pool"
+"""On an activator's slice: label and annotation. A label holds 63 characters and a pool's name may
+have 253, so the label is for selecting (see `pool_label`) and the annotation names the pool."""
+
 EPOCH_ANNOTATION = "kotatsu.dev/epoch"
 FAMILIES_ANNOTATION = "kotatsu.dev/families"
 """On an activator's slice: the address families that this activator publishes the Service in."""
@@ -37,6 +41,28 @@ def without_owners(obj: Object) -> Object:
     """An object without its managedFields: half of it, and nothing that is decided on."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": meta}
+
+
+_LABEL_MOST = 63
+"""Characters that the API server admits in the value of a label."""
+
+
+def pool_label(pool: str) -> str:
+    """A pool's name as the value of a label; one that is too long is cut and ends in a hash."""
+    if len(pool) <= _LABEL_MOST:
+        return pool
+    mark = hashlib.sha256(pool.encode()).hexdigest()[:10]
+    return f"{pool[: _LABEL_MOST - 11].rstrip('-.')}-{mark}"
+
+
+def pool_of_slice(obj: Object) -> str:
+    """The name of the pool that an activator published a slice for; empty where none is named.
+
+    A slice of an older activator has the label alone.
+    """
+    meta = obj["metadata"]
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
 
 
 def scales(autoscaler: Object) -> Key | None:
@@ -82,6 +108,8 @@ class PodView:
     ports: Mapping[str, int]
     probe: Mapping[str, Any] | None
     """The readiness probe of the first container that has one."""
+    lost: bool = False
+    """Whether an endpoint at it leads nowhere, or will in a moment: see `_is_lost`."""
     billed: BilledPod | None = None
     """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
     """
@@ -126,6 +154,7 @@ def pod_view(obj: Object) -> PodView:
         scheduled_at=None if over else began,
         ports=ports,
         probe=probe,
+        lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         billed=billed,
     )
 
@@ -140,6 +169,27 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
     if ready.get("status") == "True":
         return True
     return started is not None and changed is not None and changed - started > _SAME_MOMENT
+
+
+def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod that stays has ended, has crashed, or was Ready and is not.
+
+    A lost node shows as the last: what the pod's containers do is then only what was last heard. A
+    pod that starts is not lost: an activator publishes its slices before it is Ready.
+    """
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    if ready.get("status") == "True":
+        return False
+    if ready.get("status") == "Unknown" or _has_been_ready(status, ready):
+        return True
+    return any(_has_crashed(c) for c in status.get("containerStatuses") or ())
+
+
+def _has_crashed(container: Mapping[str, Any]) -> bool:
+    """Whether a container has ended and is not running again."""
+    state, before = container.get("state") or {}, container.get("lastState") or {}
+    return "running" not in state and ("terminated" in state or "terminated" in before)
 
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
@@ -185,7 +235,7 @@ def slice_view(obj: Object) -> SliceView:
     return SliceView(
         key=key_of(obj),
         service=meta["labels"].get(SERVICE_LABEL, ""),
-        pool=meta["labels"].get(POOL_LABEL, ""),
+        pool=pool_of_slice(obj),
         pod_uid=owner.get("uid", ""),
         pod_name=owner.get("name", ""),
         epoch=_epoch(annotations.get(EPOCH_ANNOTATION, "0")),
@@ -193,3 +243,22 @@ def slice_view(obj: Object) -> SliceView:
         family=family,
         families=tuple(str(annotations.get(FAMILIES_ANNOTATION, family)).split(",")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSlice:
+    """An EndpointSlice with endpoints that no activator published."""
+
+    service: Key
+    manager: str
+    """What keeps it, as it says itself; empty where it does not."""
+
+
+def foreign_slice(obj: Object) -> ForeignSlice | None:
+    """Read an EndpointSlice of another; None where it gives no Service an endpoint."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    if not obj.get("endpoints") or SERVICE_LABEL not in labels:
+        return None
+    service = meta.get("namespace", ""), labels[SERVICE_LABEL]
+    return ForeignSlice(service, labels.get(MANAGED_BY_LABEL, ""))

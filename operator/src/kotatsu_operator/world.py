@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .contest import owners
 from .core.ledger import BilledPod
+from .core.spec import RouteMode
 from .deployment import DeploymentView, deployment_view
 from .indexed import Indexed
 from .knative.view import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
@@ -21,9 +22,11 @@ from .kube import Object, version_of
 from .pods import Pods, Selectors
 from .views import (
     ACTIVATOR_LABELS,
+    ForeignSlice,
     Key,
     PodView,
     SliceView,
+    foreign_slice,
     is_ours,
     key_of,
     pod_view,
@@ -67,6 +70,10 @@ class World:
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
     )
+    foreign_slices: Indexed[Key, ForeignSlice] = field(
+        default_factory=lambda: Indexed(lambda of: [of.service])
+    )
+    """EndpointSlices that have endpoints and that no activator published."""
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [scales(obj)])
@@ -141,19 +148,41 @@ class World:
         return self._pools_of_pod(view)
 
     def keep_slice(self, obj: Object) -> Concerned:
-        """Remember an EndpointSlice, if an activator published it."""
+        """Remember an EndpointSlice: an activator's, or one that has endpoints of others."""
+        key = key_of(obj)
+        foreign = None if is_ours(obj) else foreign_slice(obj)
+        concerned = set(self._keep_foreign(key, foreign))
         if not is_ours(obj):
-            return ()
+            return concerned.union(self._forget_published(key))
         view = slice_view(obj)
-        if self.slices.get(view.key) == view:
-            return ()
-        self.slices[view.key] = view
-        return [(view.key[0], view.pool)]
+        if self.slices.get(key) != view:
+            self.slices[key] = view
+            concerned.add((key[0], view.pool))
+        return concerned
 
     def forget_slice(self, key: Key) -> Concerned:
         """Forget an EndpointSlice that is gone."""
+        return [*self._forget_published(key), *self._keep_foreign(key, None)]
+
+    def slices_in(self, namespace: str) -> list[Key]:
+        """The EndpointSlices of a namespace that are remembered."""
+        return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
+
+    def _forget_published(self, key: Key) -> Concerned:
         view = self.slices.pop(key, None)
         return [] if view is None else [(key[0], view.pool)]
+
+    def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
+        """Remember whose endpoints a slice has; that decides only over pools on route Always."""
+        old = self.foreign_slices.pop(key, None)
+        if new is not None:
+            self.foreign_slices[key] = new
+        if old == new:
+            return ()
+        pools = {
+            p for of in (old, new) if of is not None for p in self.pools_of_service(of.service)
+        }
+        return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
         """Remember a Service."""
@@ -246,14 +275,21 @@ class World:
         return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
-        """The lowest epoch that all Ready activators have published; None without any."""
+        """The lowest epoch that all Ready activators have published; None without any.
+
+        0 while the endpoint of a lost activator is still ready: where the pool's pods go, some of
+        its clients would be led there.
+        """
         activators = self.activators(key[0])
         if not activators:
             return None
+        lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
         # One slice for each address family: a pod has acknowledged what all of them say.
         said: dict[str, dict[str, int]] = defaultdict(dict)
         promised: dict[str, set[str]] = defaultdict(set)
         for s in map(self.slices.__getitem__, self.slices.having(key)):
+            if s.ready and s.pod_uid in lost:
+                return 0
             if s.ready:
                 said[s.pod_uid][s.family] = s.epoch
                 promised[s.pod_uid].update(s.families, [s.family])
@@ -271,6 +307,30 @@ class World:
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+    def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """The slices that lead clients to lost activators where no activator is left to see to it.
+
+        Only those of Services whose own pods answer: with route Always there are none.
+        """
+        left = [n for n in namespaces if not self.activators(n)]
+        lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
+        if not lost:
+            return []
+        return [
+            s
+            for s in self.slices.values()
+            if s.ready and s.pod_uid in lost and self._answers((s.key[0], s.pool))
+        ]
+
+    def _answers(self, key: Key) -> bool:
+        """Whether a pod of a pool is an endpoint of its Service, and Ready."""
+        pool = self.pools.get(key)
+        if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
+            return False
+        deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
+        pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
+        return any(pod.ready and not pod.lost for pod in pods)
 
 
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:

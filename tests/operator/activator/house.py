@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.ports import Port
 from kotatsu_operator.activator.slices import Self
 from kotatsu_operator.activator.splice import Client
 from kotatsu_operator.activator.view import View
@@ -97,7 +98,8 @@ class House:
         return server.sockets[0].getsockname()[1]
 
     def _accept(self, port="http"):
-        client = Client(self.connections, port)
+        [of] = [p for p in self.view.ports("voice") if p.name == port] or [Port(port)]
+        client = Client(self.connections, of)
         self.clients.append(client)
         return client
 

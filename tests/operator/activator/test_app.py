@@ -88,8 +88,8 @@ class House:
             self.running.cancel()
             await asyncio.gather(self.running, return_exceptions=True)
         for record in self.activator.publisher.published.values():
-            for server in record.servers.values():
-                server.close()
+            for listener in record.listeners:
+                listener.server.close()
         await asyncio.sleep(0.01)
 
 

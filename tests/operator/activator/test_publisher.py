@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import socket
+from unittest.mock import Mock
 
+import httpx2
 import pytest
+from lightkube import ApiError
 
 from kotatsu_operator.activator.publisher import DELETED_REST, PORT_REST, Publisher
 from kotatsu_operator.activator.slices import Self, slice_name
@@ -45,7 +48,7 @@ class House:
         self.see("Pod", activator_pod())
 
     def _new_client(self, pool, port):
-        self.clients.append((pool, port))
+        self.clients.append((pool, port.name))
         return asyncio.Protocol()
 
     def see(self, kind, obj, change="MODIFIED"):
@@ -83,8 +86,8 @@ class House:
     def crash(self):
         """End the process without a word: the kernel closes its listeners."""
         for record in self.publisher.published.values():
-            for server in record.servers.values():
-                server.close()
+            for listener in record.listeners:
+                listener.server.close()
 
 
 @pytest.fixture
@@ -207,6 +210,52 @@ async def test_a_port_that_the_service_gets_later_is_published_too(house):
     assert is_listened_on(ports["admin"])
 
 
+def ports_of(obj):
+    return {p["name"]: p["port"] for p in obj["ports"]}
+
+
+async def test_a_port_that_gets_a_name_as_another_is_added_keeps_its_listener(house):
+    house.see("Service", service("voice", {"port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice())["http"] == before
+    assert len({*ports_of(house.slice()).values()}) == 2
+    _, writer = await asyncio.open_connection("127.0.0.1", before)
+    writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")]
+
+
+async def test_a_port_whose_number_changes_keeps_its_listener(house):
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 8080}))
+    await house.sync()
+    assert house.port() == before
+
+
+async def test_ports_that_swap_their_names_swap_no_listener(house):
+    house.see("Service", service("voice", {"name": "a", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync(pool())
+    before = ports_of(house.slice())
+    house.see("Service", service("voice", {"name": "b", "port": 80}, {"name": "a", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice()) == {"b": before["a"], "a": before["b"]}
+
+
+async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own(house):
+    """A kube-proxy that lags behind still sends clients of the old one to the old listener."""
+    house.see("Service", service("voice", {"name": "a", "port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "b", "port": 81}))
+    await house.sync()
+    assert house.port() != before
+    assert is_listened_on(before)
+
+
 # --- address families ---
 
 
@@ -280,6 +329,53 @@ async def test_on_route_always_it_never_leaves(house):
     house.later(600)
     await house.sync()
     assert house.slice()["endpoints"]
+
+
+# --- pools that are refused ---
+
+
+async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_are_replaced(
+    make_house,
+):
+    old = make_house()
+    asleep = pool("Activator", accepted="False")
+    await old.sync(pool("Activator"))
+    await old.sync(asleep)
+    new = make_house(old.kube, OTHER)
+    await new.sync(asleep)
+    old.publisher.leaving = True
+    await old.publisher.sync()
+    await old.publisher.withdraw()
+    [left] = new.kube.all("EndpointSlice")
+    assert left["metadata"]["name"] == slice_name("voice", OTHER, "IPv4")
+    assert left["endpoints"][0]["conditions"]["ready"]
+
+
+async def test_a_pool_refused_for_another_service_keeps_the_one_it_had(house):
+    had = pool("Activator", accepted="False", service="others")
+    had["status"]["route"]["service"] = "voice"
+    house.see("Service", service("others"))
+    await house.sync(had)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+
+
+async def test_an_edit_leads_to_another_service_once_it_is_accepted(house):
+    house.see("Service", service("other"))
+    await house.sync(pool())
+    edited = pool(service="other")
+    edited["status"]["route"]["service"] = "voice"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+    edited["status"]["route"]["service"] = "other"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+
+
+async def test_a_pool_refused_from_the_beginning_gets_nothing(house):
+    made = pool(accepted="False")
+    del made["status"]["route"], made["status"]["phase"]
+    await house.sync(made)
+    assert house.kube.writes == []
 
 
 # --- leaving the route ---
@@ -545,6 +641,53 @@ async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
     await house.sync(pool(name="feed"), pool())
     assert [s["metadata"]["name"] for s in house.kube.all("EndpointSlice")] == [NAME]
     assert not house.publisher.complete
+
+
+def refused(code=422):
+    """What a call raises when the API server says no."""
+    answer = {"kind": "Status", "message": "no", "code": code, "reason": "Invalid"}
+    request = httpx2.Request("POST", "http://api/")
+    return ApiError(request, httpx2.Response(code, json=answer, request=request))
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(house, code):
+    house.see("Service", service("feed"))
+
+    def refuse(_, obj):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
+            raise refused(code)
+
+    house.kube.on("create", refuse)
+    await house.sync(pool(name="feed"), pool())
+    assert house.publisher.complete
+    assert len(house.kube.called("create")) == 2
+    await house.sync()
+    assert len(house.kube.called("create")) == 2, "it is not asked for again at once"
+
+
+async def test_an_activator_whose_every_slice_is_refused_is_not_ready(house):
+    house.kube.on("create", Mock(side_effect=refused(403)))
+    await house.sync(pool())
+    assert not house.publisher.complete
+
+
+async def test_an_api_server_that_fails_refuses_nothing(house):
+    house.see("Service", service("feed"))
+    house.kube.on("create", Mock(side_effect=refused(500)))
+    await house.sync(pool(name="feed"), pool())
+    assert not house.publisher.complete
+
+
+@pytest.mark.parametrize("name", ["p" * 64, "p" * 253, "a.b"])
+async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(house, make_house, name):
+    await house.sync(pool(name=name, service="voice"))
+    port = house.port(slice_name(name, ME, "IPv4"))
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    await again.sync(pool(name=name, service="voice"))
+    assert again.port(slice_name(name, ME, "IPv4")) == port
+    assert again.kube.writes == ["create"]
 
 
 # --- a restart in place ---

@@ -1,6 +1,7 @@
 """When an activator stands in for a pool's pods, and what it publishes then."""
 
 import copy
+import re
 
 import pytest
 
@@ -14,6 +15,7 @@ from kotatsu_operator.activator.slices import (
     wants_slice,
 )
 from kotatsu_operator.core.state import Phase, Route
+from kotatsu_operator.views import pool_label, slice_view
 from tests.operator.cluster import service, warm_pool
 
 ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
@@ -23,7 +25,6 @@ ACCEPTED = [{"type": "Accepted", "status": "True"}]
 def pool(
     route=Route.NATIVE,
     *,
-    accepted=True,
     settle="5s",
     epoch=3,
     name="voice",
@@ -35,7 +36,7 @@ def pool(
     status = {
         "phase": Phase.WARM,
         "route": {"target": route.value, "epoch": epoch},
-        "conditions": ACCEPTED if accepted else [],
+        "conditions": ACCEPTED,
     }
     return pool_view(warm_pool(name, status=status, drain={"routeSettle": settle}, **spec))
 
@@ -62,19 +63,40 @@ def test_a_service_whose_pods_all_fail_is_stood_in_for_whatever_the_route(route)
 @pytest.mark.parametrize("route", list(Route))
 def test_a_pool_on_route_always_is_stood_in_for_whatever_else_there_is(route):
     assert wants_slice(pool(route, settle="0s", always=True), 3, 600.0, published=True)
-    assert not wants_slice(pool(route, accepted=False, always=True), 0, 0.0, published=False)
 
 
-def test_a_pool_that_is_not_accepted_is_never_begun_to_be_stood_in_for():
-    for route in Route:
-        for ready in (0, 1):
-            assert not wants_slice(pool(route, accepted=False), ready, 0.0, published=False)
+def refused(route=None, *, always=False, **spec):
+    """A pool that is refused: from the beginning, or after it had this route."""
+    status = {
+        "conditions": [{"type": "Accepted", "status": "False", "reason": "TwoAutoscalers"}],
+        **({} if route is None else {"phase": "Warm", "route": {"target": route.value}}),
+    }
+    if always:
+        spec["route"] = "Always"
+    return pool_view(warm_pool(status=status, **spec))
 
 
-def test_a_pool_that_is_accepted_no_more_is_not_deserted_while_it_needs_the_activator():
-    assert wants_slice(pool(accepted=False), 0, 0.0, published=True)
-    assert wants_slice(pool(Route.ACTIVATOR, accepted=False), 1, 9.0, published=True)
-    assert not wants_slice(pool(accepted=False), 1, 9.0, published=True)
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("ready", [0, 1])
+def test_a_pool_that_was_never_accepted_is_never_begun_to_be_stood_in_for(ready, always):
+    assert not wants_slice(refused(always=always), ready, 0.0, published=False)
+    unjudged = pool_view(warm_pool())
+    assert not wants_slice(unjudged, ready, 0.0, published=False)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_pool_that_is_refused_later_keeps_what_it_had(published):
+    """In activators that start after the refusal, too."""
+    assert wants_slice(refused(Route.ACTIVATOR), 0, 0.0, published)
+    assert wants_slice(refused(Route.ACTIVATOR), 1, 9.0, published)
+    assert wants_slice(refused(Route.NATIVE), 0, 0.0, published)
+    assert wants_slice(refused(Route.NATIVE, always=True), 0, 0.0, published)
+    assert not wants_slice(refused(Route.NATIVE), 1, 9.0, published)
+
+
+def test_a_pool_of_knative_is_never_stood_in_for_whatever_its_status_says():
+    target = {"kind": "Service", "apiVersion": "serving.knative.dev/v1", "name": "voice"}
+    assert not wants_slice(refused(Route.ACTIVATOR, targetRef=target), 0, 0.0, published=False)
 
 
 # --- what ---
@@ -94,6 +116,7 @@ def test_the_slice_belongs_to_the_service_the_pool_and_the_activator():
     }
     assert made["metadata"]["namespace"] == "demo"
     assert made["metadata"]["annotations"] == {
+        "kotatsu.dev/pool": "voice",
         "kotatsu.dev/epoch": "3",
         "kotatsu.dev/families": "IPv4",
     }
@@ -200,6 +223,47 @@ def test_a_slice_name_fits_whatever_the_pool_is_called():
     longest, other = "p" * 253, "p" * 252 + "q"
     assert len(slice_name(longest, ME, "IPv4")) <= 253
     assert slice_name(longest, ME, "IPv4") != slice_name(other, ME, "IPv4")
+
+
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "voice",
+        "voice.eu-1.tokyo",
+        "p" * 63,
+        "p" * 64,
+        "p" * 253,
+        "p" * 51 + "." + "q" * 60,
+        "p" * 51 + "-" + "q" * 60,
+        "p" * 199 + "." + "q" * 53,
+        "p" * 198 + "--" + "q" * 53,
+    ],
+    ids=lambda name: f"{len(name)} characters",
+)
+def test_every_name_that_a_pool_can_have_makes_a_slice_that_the_api_server_admits(name):
+    of = pool(name=name, service="voice")
+    made = make_slice(of, service(), ME, "IPv4", {"http": 41000}, state="serving")
+    assert DNS_SUBDOMAIN.fullmatch(made["metadata"]["name"])
+    assert len(made["metadata"]["name"]) <= 253
+    for value in made["metadata"]["labels"].values():
+        assert LABEL_VALUE.fullmatch(value)
+        assert len(value) <= 63
+    assert slice_view(made).pool == name
+
+
+def test_long_names_that_begin_alike_have_labels_of_their_own():
+    longest, other = "p" * 253, "p" * 252 + "q"
+    assert pool_label(longest) != pool_label(other)
+
+
+def test_a_slice_of_an_older_activator_names_its_pool_by_the_label_alone():
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    del made["metadata"]["annotations"]["kotatsu.dev/pool"]
+    assert slice_view(made).pool == "voice"
 
 
 # --- whether it is there already ---

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kotatsu_operator.activator.pool import pool_view
+from kotatsu_operator.activator.ports import Port
 from kotatsu_operator.activator.view import View
 from kotatsu_operator.core.state import Phase, Route
 from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
@@ -296,10 +297,14 @@ def test_ports_are_the_tcp_ports_with_their_targets(view):
         {"name": "dns", "port": 53, "protocol": "UDP"},
     ]
     tell(view, "Service", service("voice", *ports))
-    assert view.ports("voice") == {"http": "web", "grpc": 9000, "same": 70}
-    assert view.ports("unknown") == {}
+    assert view.ports("voice") == [
+        Port("http", 80, "web"),
+        Port("grpc", 90, 9000),
+        Port("same", 70, 70),
+    ]
+    assert view.ports("unknown") == []
 
 
 def test_the_only_port_needs_no_name(view):
     tell(view, "Service", service("voice", {"port": 80, "targetPort": 8080}))
-    assert view.ports("voice") == {"": 8080}
+    assert view.ports("voice") == [Port("", 80, 8080)]

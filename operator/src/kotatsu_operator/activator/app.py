@@ -9,6 +9,7 @@ from kotatsu_operator.kube import KINDS, Kube, follow_forever
 from .connections import Connections
 from .farewell import PATIENCE
 from .metrics import ActivatorMetrics
+from .ports import Port
 from .publisher import Publisher
 from .room import Room
 from .slices import Self
@@ -132,7 +133,7 @@ class Activator:
         if pool in self.view.pools:
             self._connections(pool).poke()
 
-    def _new_client(self, pool: str, port: str) -> Client:
+    def _new_client(self, pool: str, port: Port) -> Client:
         return Client(self._connections(pool), port)
 
     def _count_pools(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from kotatsu_operator.views import PodView
 
+from .ports import Port, successor
 from .probe import is_ready
 from .upstream import Upstream
 from .view import View
@@ -60,7 +61,7 @@ class Backends:
 
     async def probe(self, pod: PodView) -> bool:
         """Ask a starting pod whether it is ready, oftener than the kubelet does."""
-        target = next(iter(self._target_ports().values()), None)
+        target = next((port.target for port in self._ports()), None)
         ready = await is_ready(pod, pod.port(target) if target is not None else None)
         if ready and any(pod.uid == staying.uid for staying in self.staying()):
             self._ready[pod.uid] = pod
@@ -79,10 +80,14 @@ class Backends:
         best = min(self._ready, key=lambda uid: (avoid.get(uid, 0.0), load.get(uid, 0)))
         return self._ready[best]
 
-    async def dial(self, pod: PodView, service_port: str, upstream: Upstream) -> bool:
-        """Connect to a pod's port behind a port of the Service (by name); whether it accepted."""
-        target = self._target_ports().get(service_port)
-        port = None if target is None else pod.port(target)
+    async def dial(self, pod: PodView, service_port: Port, upstream: Upstream) -> bool:
+        """Connect to a pod's port behind a port of the Service; whether it accepted.
+
+        The Service may have been edited since the client came: a port that it has no more leads
+        where it led then.
+        """
+        target = (successor(service_port, self._ports()) or service_port).target
+        port = pod.port(target)
         if port is None:
             if pod.uid not in self._portless:
                 log.warning("%s: pod %s has no port %s", self._name, pod.key[1], target)
@@ -106,7 +111,7 @@ class Backends:
         if current is None or not current.ready or current.terminating:
             self._ready.pop(pod.uid, None)
 
-    def _target_ports(self) -> dict[str, str | int]:
-        """Target port of each of the Service's ports, by name."""
+    def _ports(self) -> list[Port]:
+        """The ports of the pool's Service."""
         pool = self._view.pools.get(self._name)
-        return {} if pool is None else self._view.ports(pool.service)
+        return [] if pool is None else self._view.ports(pool.service)

@@ -22,6 +22,8 @@ class Pool:
     epoch: int
     phase: Phase
     accepted: bool
+    was_accepted: bool
+    """Whether it is accepted or once was: refused later, it keeps what it had."""
     hold_timeout: float
     max_held: int
     ignore_paths: frozenset[str]
@@ -50,17 +52,19 @@ def pool_view(obj: Object) -> Pool:
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
     route = status.get("route") or {}
+    # Knative has an activator of its own.
+    is_ours = spec["targetRef"].get("kind") != "Service"
     conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
     return Pool(
         name=obj["metadata"]["name"],
-        service=spec.get("service") or spec["targetRef"]["name"],
+        # As accepted: a refused edit leads the activators to no other Service.
+        service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
         target=spec["targetRef"]["name"],
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),
-        # Knative has an activator of its own.
-        accepted=conditions.get("Accepted") == "True"
-        and spec["targetRef"].get("kind") != "Service",
+        accepted=is_ours and conditions.get("Accepted") == "True",
+        was_accepted=is_ours and (conditions.get("Accepted") == "True" or "target" in route),
         hold_timeout=seconds_of(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(

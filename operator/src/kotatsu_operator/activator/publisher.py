@@ -18,13 +18,16 @@ from kotatsu_operator.kube import (
     Kube,
     NotFoundError,
     Object,
-    Pod,
     Unreachable,
+    is_refusal,
     version_of,
 )
-from kotatsu_operator.views import POOL_LABEL, is_ours, slice_view
+from kotatsu_operator.owners import owner_of
+from kotatsu_operator.views import is_ours, pool_of_slice, slice_view
 
+from .lost import Lost
 from .pool import Pool
+from .ports import Port, successors
 from .slices import (
     FAMILIES,
     PORT_REST,
@@ -44,11 +47,14 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 30.0
 """Seconds after which a pool is looked at again though nothing has changed, for no reason."""
 
+REFUSED_REST = 5.0
+"""Seconds until a slice that the API server has refused is written again."""
+
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
 
-NewClient = Callable[[str, str], Client]
-"""Makes the protocol for a connection to (pool, port name)."""
+NewClient = Callable[[str, Port], Client]
+"""Makes the protocol for a connection to a pool, by a port of its Service."""
 
 
 PoolFamily = tuple[str, str]
@@ -56,11 +62,20 @@ PoolFamily = tuple[str, str]
 
 
 @dataclass
+class Listener:
+    """A socket that this activator listens on for one port of a Service."""
+
+    port: Port
+    number: int = 0
+    """The number that this activator listens on."""
+    server: asyncio.Server | None = None
+
+
+@dataclass
 class Published:
     """What this activator has published for one pool in one address family."""
 
-    servers: dict[str, asyncio.Server] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
     there: Object | None = None
     """The slice as last read, written or watched."""
     watched: bool = False
@@ -91,6 +106,10 @@ class Publisher:
         self._has_synced = False
         self._incomplete: set[str] = set()
         """Pools that need a slice and have none yet."""
+        self._refused: set[str] = set()
+        """Pools whose slice the API server refuses: they alone do without."""
+
+        self._lost = Lost(kube, view, me)
 
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports our slices still name.
@@ -101,13 +120,14 @@ class Publisher:
         for obj in list(self._view.slices.values()):
             if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
                 continue
-            name = obj["metadata"]["labels"].get(POOL_LABEL, "")
+            name = pool_of_slice(obj)
             key = (name, obj["addressType"])
             record = Published(there=obj)
             try:
                 for port in obj.get("ports") or ():
                     # A slice that somebody has edited may name no number, or none that there is.
-                    await self._listen(record, key, port.get("name", ""), port.get("port") or -1)
+                    was = Port(port.get("name", ""))
+                    await self._listen(record, key, was, port.get("port") or -1)
             except (OSError, OverflowError, ValueError) as error:
                 log.warning("%s: cannot listen again, the slice goes: %s", name, error)
                 await self._close(record)
@@ -142,23 +162,34 @@ class Publisher:
 
     @property
     def complete(self) -> bool:
-        """Whether every pool that needs a slice had one after the last `sync`."""
-        return self._has_synced and not self._incomplete
+        """Whether every pool that needs a slice had one after the last `sync`.
+
+        A pool whose slice is refused stays awake, since its epoch is not acknowledged; it must not
+        keep others awake. Where every slice is refused the cause is not the pool.
+        """
+        works = not self._refused or any(record.serves for record in self.published.values())
+        return self._has_synced and not self._incomplete and works
 
     async def _sync_pool(self, name: str) -> float | None:
         """Bring a pool's slices up to date; returns seconds until it is due again, if it is."""
         soonest: list[float] = []
         complete = True
+        self._refused.discard(name)
         for key in self._families_of(name):
             try:
                 soonest += await self._sync_family(key)
+                soonest += await self._take_back(key)
             except (ConflictError, NotFoundError) as error:
                 log.debug("%s: slice changed meanwhile: %s", name, error)
                 await self._reread(key)
                 soonest, complete = [*soonest, 0.05], False
             except (*Unreachable, OSError) as error:
                 log.warning("%s: cannot publish yet: %s", name, error)
-                soonest, complete = [*soonest, 0.2], False
+                if is_refusal(error):
+                    self._refused.add(name)
+                    soonest = [*soonest, REFUSED_REST]
+                else:
+                    soonest, complete = [*soonest, 0.2], False
         (self._incomplete.discard if complete else self._incomplete.add)(name)
         is_known = name in self._view.pools or bool(soonest)
         return min(soonest, default=LOOK_AGAIN) if is_known else None
@@ -170,22 +201,12 @@ class Publisher:
             if not is_ours(obj) or slice_view(obj).pod_uid in uids:
                 continue
             with contextlib.suppress(*Unreachable):
-                if await self._is_orphan(obj):
+                if await owner_of(self._kube, slice_view(obj)) is None:
                     log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
                     await self._kube.delete(
                         EndpointSlice, self._me.namespace, obj["metadata"]["name"]
                     )
-
-    async def _is_orphan(self, obj: Object) -> bool:
-        """Whether a slice's pod is really gone: the watch of pods may be behind that of slices."""
-        owner = slice_view(obj)
-        if not owner.pod_name:
-            return True  # somebody has edited it: it is nobody's
-        try:
-            pod = await self._kube.get(Pod, self._me.namespace, owner.pod_name)
-        except NotFoundError:
-            return True
-        return bool(pod["metadata"]["uid"] != owner.pod_uid)
+        self._lost.forget_old()
 
     async def withdraw(self) -> None:
         """Delete every slice of ours: the last thing before the process ends."""
@@ -233,17 +254,24 @@ class Publisher:
             return due
         if record.serves:
             await self._empty(record, now)
-        elif record.servers and record.emptied_at is None:
+        elif record.listeners and record.emptied_at is None:
             record.emptied_at = now  # somebody else has deleted or emptied the slice
         if pool is not None and pool.deleted and not self._serves(name):
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             await self._forget(key, record)
-        elif record.there is None and not record.servers:
+        elif record.there is None and not record.listeners:
             del self.published[key]
         elif record.emptied_at is not None:
             return [max(0.05, record.emptied_at + PORT_REST - now)]
         return []
+
+    async def _take_back(self, key: PoolFamily) -> list[float]:
+        """Take back what lost activators have published for the same pool and family."""
+        pool, record = self._view.pools.get(key[0]), self.published.get(key)
+        if pool is None or self.leaving:
+            return []
+        return await self._lost.take_back(pool, key[1], None if record is None else record.there)
 
     def _serves(self, pool: str) -> bool:
         records = (self.published.get((pool, family)) for family in FAMILIES)
@@ -267,14 +295,22 @@ class Publisher:
         return not record.serves or now - record.deleted_since >= DELETED_REST
 
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
-        service, names = self._view.services[pool.service], self._view.ports(pool.service)
-        for port in names:
-            if port not in record.servers:
-                await self._listen(record, key, port, 0)
-        ports = {p: record.ports[p] for p in names}
-        state = "leaving" if self.leaving else "serving"
-        await self._put(make_slice(pool, service, self._me, key[1], ports, state=state), record)
+        service, ports = self._view.services[pool.service], self._view.ports(pool.service)
+        if ports != [listener.port for listener in record.listeners]:
+            await self._follow(ports, key, record)
+        numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
+        state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
+        await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
         record.emptied_at = None
+
+    async def _follow(self, ports: list[Port], key: PoolFamily, record: Published) -> None:
+        """Listen for each port of the Service: for one that was edited, as before."""
+        known = successors([listener.port for listener in record.listeners], ports)
+        for listener in record.listeners:
+            listener.port = known.get(listener.port, listener.port)
+        for port in ports:
+            if port not in known.values():
+                await self._listen(record, key, port, 0)
 
     async def _empty(self, record: Published, now: float) -> None:
         """Take our endpoint out; the slice stays as the memory of its ports."""
@@ -314,23 +350,25 @@ class Publisher:
 
     # --- listeners ---
 
-    async def _listen(self, record: Published, key: PoolFamily, port: str, number: int) -> None:
+    async def _listen(self, record: Published, key: PoolFamily, port: Port, number: int) -> None:
         pool, family = key
-        server = await asyncio.get_running_loop().create_server(
-            lambda: self._new_client(pool, port),
+        listener = Listener(port)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: self._new_client(pool, listener.port),
             self._me.address(family),
             number,
             backlog=4096,
         )
-        for listener in server.sockets:
-            prepare(listener)
-        record.servers[port] = server
-        record.ports[port] = server.sockets[0].getsockname()[1]
+        for made in listener.server.sockets:
+            prepare(made)
+        listener.number = listener.server.sockets[0].getsockname()[1]
+        record.listeners.append(listener)
 
     async def _close(self, record: Published) -> None:
-        for server in record.servers.values():
-            server.close()
-        record.servers.clear()
+        for listener in record.listeners:
+            if listener.server is not None:
+                listener.server.close()
+        record.listeners.clear()
 
 
 def _native_for(ready: int, record: Published, now: float) -> float:

@@ -19,6 +19,8 @@ from kotatsu_operator.views import (
     MANAGED_BY_LABEL,
     POOL_LABEL,
     SERVICE_LABEL,
+    PodView,
+    pool_label,
 )
 
 from .pool import Pool
@@ -58,8 +60,11 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
     Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
     probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
     is native and a pod has been ready for the settle time; with route Always, never.
+
+    A pool that is refused keeps what it had, in activators that start later too. One that has been
+    refused from the beginning gets nothing: its Service may be another pool's.
     """
-    if not pool.accepted and not published:
+    if not pool.was_accepted and not published:
         return False
     if pool.always or pool.route is Route.ACTIVATOR or native_ready == 0:
         return True
@@ -75,13 +80,58 @@ def families(service: Object | None, me: Self) -> list[str]:
 def slice_name(pool: str, me: Self, family: str) -> str:
     """A name for each pool, activator pod and family, within the 253 characters allowed."""
     mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
-    return f"kotatsu-{pool[:200]}-{mark}"
+    return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
+
+
+CONDITIONS: Mapping[str, Mapping[str, bool]] = {
+    "serving": {"ready": True, "serving": True, "terminating": False},
+    "leaving": {"ready": False, "serving": True, "terminating": True},
+    "lost": {"ready": False, "serving": False, "terminating": False},
+}
+"""What an endpoint says in each state: kube-proxy uses one that serves and terminates only where
+nothing is ready, and one that does not serve never."""
+
+
+def state_of_lost(pod: PodView) -> str:
+    """The state of an endpoint whose pod is lost."""
+    return "leaving" if pod.terminating and pod.ready else "lost"
+
+
+def is_ready(obj: Object | None) -> bool:
+    """Whether a slice has a ready endpoint."""
+    endpoints = (obj or {}).get("endpoints") or ()
+    return any((e.get("conditions") or {}).get("ready", True) is not False for e in endpoints)
+
+
+def may_take_back(
+    of: PodView | None, me: PodView | None, *, mine_is_ready: bool, native_ready: int
+) -> bool:
+    """Whether an activator takes another's endpoint of a pool and family back.
+
+    Only from a pod that is there and lost (one that is gone has its slices deleted), and only where
+    something else answers: a pod of the pool, or this activator, whose own endpoint is ready and
+    whose pod is Ready. Where each of two takes the other for lost, neither pod is Ready, so neither
+    takes anything and both endpoints stay.
+    """
+    if of is None or not of.lost:
+        return False
+    return native_ready > 0 or (mine_is_ready and me is not None and me.ready and not me.lost)
+
+
+def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -> bool:
+    """Whether an activator publishes its endpoint as ready.
+
+    It always does, but where its own pod is lost and others have taken its endpoint back: it waits
+    until the pod is Ready, or until nothing else answers. So no two of them undo each other's
+    writes, and the last of them serves whatever is said of its pod.
+    """
+    return mine_is_ready or me is None or not me.lost or not others_answer
 
 
 def make_slice(
     pool: Pool, service: Object, me: Self, family: str, ports: Mapping[str, int], *, state: str
 ) -> Object:
-    """One family's slice: `state` is serving, leaving (used when nothing else is ready), or empty.
+    """One family's slice: `state` is serving, leaving, lost (see CONDITIONS), or empty.
 
     Port names are exactly the Service's, each with the number this activator listens on; nodeName
     and the Pod targetRef are what cloud load balancers in IP mode ask for.
@@ -89,11 +139,7 @@ def make_slice(
     names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
     endpoint = {
         "addresses": [me.address(family)],
-        "conditions": {
-            "ready": state == "serving",
-            "serving": True,
-            "terminating": state == "leaving",
-        },
+        "conditions": dict(CONDITIONS.get(state, {})),
         "nodeName": me.node,
         "targetRef": {"kind": "Pod", "namespace": me.namespace, "name": me.pod, "uid": me.uid},
     }
@@ -106,9 +152,10 @@ def make_slice(
             "labels": {
                 SERVICE_LABEL: pool.service,
                 MANAGED_BY_LABEL: MANAGED_BY,
-                POOL_LABEL: pool.name,
+                POOL_LABEL: pool_label(pool.name),
             },
             "annotations": {
+                POOL_LABEL: pool.name,
                 EPOCH_ANNOTATION: str(pool.epoch),
                 FAMILIES_ANNOTATION: ",".join(families(service, me)),
             },
@@ -130,6 +177,13 @@ def make_slice(
             for name, number in sorted(ports.items())
         ],
     }
+
+
+def taken_back(obj: Object, pod: PodView) -> Object:
+    """A slice of a lost pod with no endpoint ready; its ports stay remembered."""
+    conditions = dict(CONDITIONS[state_of_lost(pod)])
+    endpoints = [e | {"conditions": conditions} for e in obj.get("endpoints") or ()]
+    return obj | {"endpoints": endpoints}
 
 
 def same_slice(ours: Object, there: Object) -> bool:

@@ -15,6 +15,7 @@ from . import farewell, sockets
 from .activity import ANSWER_WITHIN, Moved, Traffic
 from .http1 import Requests
 from .peek import NOTHING, Kind, ask_to_close, asks_to_upgrade, peek
+from .ports import UNKNOWN, Port
 from .upstream import Upstream
 
 BODY_KEPT = 16 * 1024
@@ -63,10 +64,10 @@ class Client(asyncio.Protocol):
         "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, port: str = "") -> None:
+    def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
         self.owner = owner
         self.port = port
-        """The port of the Service that it came in on, by name."""
+        """The port of the Service that it came in on, as it was then."""
         self.transport: asyncio.Transport | None = None
         self.upstream: Upstream | None = None
         self.seen = NOTHING

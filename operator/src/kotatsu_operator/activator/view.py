@@ -8,15 +8,17 @@ from kotatsu_operator.indexed import Indexed
 from kotatsu_operator.kube import Object, Scale
 from kotatsu_operator.pods import Pods, Selectors
 from kotatsu_operator.views import (
-    POOL_LABEL,
     SERVICE_LABEL,
     PodView,
     is_ours,
     pod_view,
+    pool_of_slice,
+    slice_view,
     without_owners,
 )
 
 from .pool import Pool, deleted, pool_view
+from .ports import Port, ports_of
 
 Mailbox = set[str]
 """Names of pools that a change concerns; whoever reads it empties it."""
@@ -38,7 +40,7 @@ class View:
     pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
     services: dict[str, Object] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
-    slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_service_of_slice))
+    slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the Deployments."""
     scales: dict[str, Scale] = field(default_factory=dict)
@@ -161,12 +163,16 @@ class View:
     def _pools_of_slice(self, obj: Object) -> Iterable[str]:
         # Ours names its pool too: somebody may have taken the Service's label away.
         labels = obj["metadata"].get("labels") or {}
-        named = labels.get(POOL_LABEL, "")
+        named = pool_of_slice(obj) if is_ours(obj) else ""
         return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
-        """The pools that a pod can serve: through their Service, or as their target's (Always)."""
-        found: dict[str, None] = {}
+        """The pools that a pod can serve: through their Service, or as their target's (Always).
+
+        An activator's pod: those that it has published.
+        """
+        published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
+        found = dict.fromkeys(map(pool_of_slice, published))
         for service in self._service_selectors.picking(pod.labels):
             found |= dict.fromkeys(self._pools_of_service(service))
         for deployment in self.selectors.picking(pod.labels):
@@ -191,7 +197,7 @@ class View:
             (endpoint.get("conditions") or {}).get("ready", True) is not False
             and not (endpoint.get("conditions") or {}).get("terminating", False)
             and self._stays(endpoint.get("targetRef") or {})
-            for obj in map(self.slices.__getitem__, self.slices.having(service))
+            for obj in map(self.slices.__getitem__, self.slices.having(("service", service)))
             if not is_ours(obj) and obj.get("addressType") == family
             for endpoint in obj.get("endpoints") or ()
         )
@@ -202,6 +208,16 @@ class View:
             return True
         pod = self.pods.get(target.get("name", ""))
         return pod is not None and pod.uid == target["uid"] and not pod.terminating
+
+    def published(self, pool: str, family: str) -> list[Object]:
+        """The slices that activators have published for a pool in an address family."""
+        return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
+
+    def owner(self, obj: Object) -> PodView | None:
+        """The activator's pod behind a slice, as watched; None when it is not there (any more)."""
+        of = (obj["metadata"].get("ownerReferences") or [{}])[0]
+        pod = self.pods.get(of.get("name", ""))
+        return pod if pod is not None and pod.uid == of.get("uid") else None
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
         """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
@@ -239,19 +255,19 @@ class View:
         selector = (obj or {}).get("spec", {}).get("selector")
         return {"matchLabels": selector} if selector else {}
 
-    def ports(self, service: str) -> dict[str, str | int]:
-        """TCP ports of a Service: port name → target port (name or number)."""
-        obj = self.services.get(service)
-        return {
-            port.get("name", ""): port.get("targetPort", port["port"])
-            for port in (obj or {}).get("spec", {}).get("ports") or ()
-            if port.get("protocol", "TCP") == "TCP"
-        }
+    def ports(self, service: str) -> list[Port]:
+        """TCP ports of a Service."""
+        return ports_of(self.services.get(service))
 
 
 def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
     return ("service", pool.service), ("target", pool.target)
 
 
-def _service_of_slice(obj: Object) -> Iterable[Hashable]:
-    return [(obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")]
+def _terms_of_slice(obj: Object) -> Iterable[Hashable]:
+    """What a slice is found by: its Service; one of ours also by its pool and its pod."""
+    found: list[Hashable] = [("service", (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL))]
+    if is_ours(obj):
+        view = slice_view(obj)
+        found += [("pool", view.pool, view.family), ("pod", view.pod_uid)]
+    return found
