@@ -15,7 +15,7 @@ from kotatsu_operator.core import forecast as forecast_module
 from kotatsu_operator.core.cost import hourly, parse_quantity
 from kotatsu_operator.core.forecast import forecast, price_of
 from kotatsu_operator.core.ledger import Ledger
-from kotatsu_operator.core.schedule import occurrences
+from kotatsu_operator.core.schedule import occurrences, spans
 from kotatsu_operator.core.spec import PoolSpec, Prices
 from kotatsu_operator.core.state import Memory, Phase
 
@@ -187,9 +187,9 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyP
 
     def counted(*args: Any) -> Any:
         walks.append(args)
-        return occurrences(*args)
+        return spans(*args)
 
-    monkeypatch.setattr(forecast_module, "occurrences", counted)
+    monkeypatch.setattr(forecast_module, "spans", counted)
     spec = pool_spec(windows=[cron("7 */2 * * *", "17m", 3, "counted")])
     for second in range(3600):
         forecast(spec, ASLEEP, ledger(), ONE, t("08:00") + second * SECOND)
