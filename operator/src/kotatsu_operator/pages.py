@@ -1,7 +1,8 @@
 """Reading metrics pages: bounded in time, size and number, and never led elsewhere."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -9,7 +10,6 @@ from http import HTTPStatus
 from math import isfinite
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
 from .views import PodView
 
@@ -17,12 +17,15 @@ TIMEOUT = 2.0
 """Seconds for a page, of which"""
 CONNECT = 1.0
 """so many for the connection."""
-_LIMIT = 2 * 2**20
+LONGEST_PAGE = 2 * 2**20
 """A metrics page bigger than this is not read to its end: it is broken or hostile."""
 _LONGEST_LINE = 4096
 _MOST_LINES = 20_000
-"""What is given to the parser, in characters and lines: it takes time with the square of a line's
-length (2 MB of escaped quotes: 88 s), and nothing else happens meanwhile."""
+MOST_WANTED = 64 * 2**10
+"""Of a pod's page, so many characters of lines that begin with a wanted name are read at most (and
+of any page so many lines, each so long): reading them takes some milliseconds."""
+_TURN = 0.002
+"""Seconds of reading after which the event loop has its turn: an activator's page may be long."""
 
 Samples = list[tuple[Mapping[str, str], float]]
 """Labels and value of each sample of one metric."""
@@ -81,9 +84,17 @@ class Pages:
         return self._session
 
     async def read(
-        self, pod: PodView, wanted: str, path: str, names: tuple[str, ...]
+        self,
+        pod: PodView,
+        wanted: str,
+        path: str,
+        names: tuple[str, ...],
+        most: int = MOST_WANTED,
     ) -> Page | Silence:
-        """The samples of some metrics on the page `path` of the port named (or numbered) so."""
+        """The samples of some metrics on the page `path` of the port named (or numbered) so.
+
+        A page with more than `most` characters of lines that begin like one of theirs is none.
+        """
         port = pod.port(wanted)
         if port is None or not 0 < port < 2**16:
             return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
@@ -94,7 +105,7 @@ class Pages:
         try:
             async with self._slots:
                 text, ahead = await self._page(f"http://{host}:{port}{path}")
-            return Page(parse_samples(text, names), ahead)
+            return Page(await _in_turns(_samples(text, names, most)), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
@@ -114,10 +125,10 @@ class Pages:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a packed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())
-            body = b""
+            body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > _LIMIT:
+                if len(body) > LONGEST_PAGE:
                     raise _UnreadableError("sends more than 2 MiB")
         return body.decode(), ahead
 
@@ -145,18 +156,89 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
 def parse_samples(text: str, names: tuple[str, ...]) -> dict[str, Samples]:
     """The samples of a few metrics out of a page in the Prometheus text format.
 
-    Only lines that begin with one of the names go to the parser: a page may be long. ValueError for
-    a page that would keep it busy.
+    ValueError for a line of theirs that cannot be read, and for a page that is too long.
     """
-    lines = [line for line in text.splitlines() if line.startswith(names)]
-    if len(lines) > _MOST_LINES or any(len(line) > _LONGEST_LINE for line in lines):
-        raise ValueError("too long")
     found: dict[str, Samples] = {}
-    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-        for sample in family.samples:
-            if sample.name in names:
-                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    for name, labels, value in filter(None, _samples(text, names, LONGEST_PAGE)):
+        found.setdefault(name, []).append((labels, value))
     return found
+
+
+_Sample = tuple[str, Mapping[str, str], float]
+"""Name, labels, value."""
+
+
+async def _in_turns(samples: Iterator[_Sample | None]) -> dict[str, Samples]:
+    """Gather samples; the event loop has its turn every few milliseconds."""
+    found: dict[str, Samples] = {}
+    clock = asyncio.get_running_loop().time
+    until = clock() + _TURN
+    for sample in samples:
+        if sample is not None:
+            found.setdefault(sample[0], []).append(sample[1:])
+        if clock() >= until:
+            await asyncio.sleep(0)
+            until = clock() + _TURN
+    return found
+
+
+def _samples(text: str, names: tuple[str, ...], most: int) -> Iterator[_Sample | None]:
+    """The samples of some metrics; None for a line that only begins like one of theirs.
+
+    The text is searched for the names, and nothing else in it is looked at. So the work grows with
+    the length of the page and of each of these lines, and no faster; that of the Prometheus
+    client's parser grows with the square of a line.
+    """
+    text = "\n" + text
+    lines = 0
+    for name in dict.fromkeys(names):
+        at = text.find("\n" + name)
+        while at >= 0:
+            begin = at + 1 + len(name)
+            end = text.find("\n", begin)
+            end = len(text) if end < 0 else end
+            lines, most = lines + 1, most - (end - at)
+            if lines > _MOST_LINES or most < 0 or end - at > _LONGEST_LINE:
+                raise ValueError("too long")
+            yield _sample(name, text[begin:end])
+            at = text.find("\n" + name, end)
+
+
+_LABEL = re.compile(
+    r"""(?<=[{,])[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"""
+    r""""([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t]*+"""
+)
+
+
+def _sample(name: str, rest: str) -> _Sample | None:
+    """What a line says after a metric's name; None if the name goes on."""
+    if rest[:1] not in ("", " ", "\t", "{", "\r"):
+        return None
+    labels: dict[str, str] = {}
+    rest = rest.strip(" \t\r")
+    if rest.startswith("{"):
+        at = 1
+        while (label := _LABEL.match(rest, at)) is not None:
+            if label[1] in labels:
+                raise ValueError(f"two labels {label[1]}")
+            labels[label[1]] = _unescaped(label[2])
+            at = label.end()
+            if not rest.startswith(",", at):
+                break
+            at += 1
+        rest = rest[at:].lstrip(" \t")
+        if not rest.startswith("}"):
+            raise ValueError("labels that do not end")
+        rest = rest[1:]
+    value = rest.split(maxsplit=1)  # a time may follow
+    if not value or "_" in value[0]:
+        raise ValueError("no value")
+    return name, labels, float(value[0])
+
+
+def _unescaped(value: str) -> str:
+    parts = value.split("\\\\")
+    return "\\".join(part.replace('\\"', '"').replace("\\n", "\n") for part in parts)
 
 
 def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:

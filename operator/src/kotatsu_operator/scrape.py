@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from .core.spec import Metrics
-from .pages import Page, Pages, Samples, Silence, count_of, numbers, unix_time
+from .pages import LONGEST_PAGE, Page, Pages, Samples, Silence, count_of, numbers, unix_time
 from .shared import Shared
 from .views import Key, PodView
 
@@ -130,7 +130,9 @@ class Scraper:
         return question
 
     async def _ask(self, pod: PodView) -> _Answer:
-        page = await self._pages.read(pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR)
+        page = await self._pages.read(
+            pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR, LONGEST_PAGE
+        )
         return page if isinstance(page, Silence) else (page, _by_pool(page))
 
 
