@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from kotatsu_operator import pages
+from kotatsu_operator import pages, scrape
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.admin import start_admin
 from kotatsu_operator.core.spec import Metrics
@@ -238,7 +239,8 @@ LABELLED = f"{IN_FLIGHT}{{" + ",".join(f'a{i}=""' for i in range(300)) + "} 0\n"
 
 
 @pytest.mark.parametrize(
-    "page", [ESCAPED * 519, LABELLED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000]
+    "page",
+    [ESCAPED * 519, LABELLED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000],
 )
 async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     scraper, serve, monkeypatch, page
@@ -415,6 +417,69 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
         answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8
     assert most == 2
+
+
+# --- silent pods ---
+
+
+async def test_a_pod_that_let_the_time_pass_is_not_asked_again_for_a_moment(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    page = Page(hangs=True)
+    view = await serve(page)
+    first, again = [await scraper.pod(view, Metrics()) for _ in range(2)]
+    assert first == again
+    assert len(page.asked) == 1
+
+
+async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_speaks(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "QUIET", 0.0)
+    page = Page(f"{IN_FLIGHT} 2\n".encode(), hangs=True)
+    view = await serve(page)
+    await scraper.pod(view, Metrics())
+    for lasting in (1.0, 2.0, 16.0, 16.0):
+        scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], lasting=lasting, until=0.0)
+        await scraper.pod(view, Metrics())
+        assert scraper._quiet[view.uid].lasting == min(2 * lasting, 16.0)
+    page.hangs = False
+    scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], until=0.0)
+    assert await scraper.pod(view, Metrics()) == PodAnswer(2, None)
+    assert scraper._quiet == {}
+
+
+async def test_a_pod_that_refuses_is_asked_each_time(scraper):
+    view = pod_view(pod(port=1))
+    await scraper.pod(view, Metrics())
+    assert scraper._quiet == {}
+
+
+async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
+    async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
+        hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
+        speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
+        waiting = asyncio.create_task(scraper.pod(hanging, Metrics()))
+        await asyncio.sleep(0)
+        assert await scraper.pod(speaking, Metrics()) == PodAnswer(1, None)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "AT_ONCE", 2)
+    page = Page(hangs=True)
+    view = await serve(page)
+    pods = [replace(view, uid=f"pod-{n}") for n in range(50)]
+    answers = await scraper.pods(pods, Metrics())
+    assert all(isinstance(answer, Silence) for answer in answers)
+    assert "was not asked" in answers[-1].why
+    assert len(page.asked) <= 4
 
 
 # --- held ---

@@ -109,7 +109,11 @@ class Operator:
             kube=self._kube,
             world=self.world,
             observer=Observer(
-                self._kube, self.world, self._scraper, lambda: self.elector.catching_up
+                self._kube,
+                self.world,
+                self._scraper,
+                catching_up=lambda: self.elector.catching_up,
+                aside=lambda key: self.planner.aside(key),
             ),
             events=Events(self._kube, name),
             displays=[metrics, self.board],

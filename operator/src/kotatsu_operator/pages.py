@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from math import isfinite
 
@@ -13,6 +15,8 @@ import aiohttp
 
 from .views import PodView
 
+PARALLEL = 256
+"""So many pages of one namespace are read at once: 256 pods that never answer are waited for."""
 TIMEOUT = 2.0
 """Seconds for a page, of which"""
 CONNECT = 1.0
@@ -36,6 +40,8 @@ class Silence:
     """Why a pod did not say what it is doing, in words that follow its name."""
 
     why: str
+    waited: bool = field(default=False, compare=False)
+    """Whether all the time there is was waited for an answer."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,18 @@ class _UnreadableError(Exception):
 
 
 class Pages:
-    """Reads metrics pages, many at once but never more than `parallel`.
+    """Reads metrics pages, many at once but never more than `parallel` of one namespace.
 
     With aiohttp, which kopf brings along: a page costs it a twentieth of the CPU that the client of
     the services takes, and a thousand awake pools are asked fifty times a second.
     """
 
     def __init__(
-        self, parallel: int = 64, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._slots = asyncio.Semaphore(parallel)
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(
+            partial(asyncio.Semaphore, parallel)
+        )
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -103,13 +111,13 @@ class Pages:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         where = f"port {port}"
         try:
-            async with self._slots:
+            async with self._slots[pod.key[0]]:
                 text, ahead = await self._page(f"http://{host}:{port}{path}")
             return Page(await _in_turns(_samples(text, names, most)), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
-            return Silence(f"does not answer on {where} within {TIMEOUT:g} s")
+            return Silence(f"does not answer on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError:
             return Silence(f"refuses connections on {where}")
         except (aiohttp.ClientError, OSError) as error:

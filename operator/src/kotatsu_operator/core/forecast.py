@@ -117,7 +117,7 @@ def _levels(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Le
 
 
 _MOST_SPANS = 2000
-"""So many separate times of warmth are laid out of a period; the rest of it is taken to be alike."""
+"""So many separate times of warmth are laid out of a period; the rest is taken to be alike."""
 
 
 def _laid_out(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Levels:
@@ -142,9 +142,7 @@ _Span = tuple[datetime, datetime, int]
 """From when to when there are how many pods."""
 
 
-def _staircase(
-    warm: list[_Span], begin: datetime, end: datetime
-) -> list[tuple[datetime, float]]:
+def _staircase(warm: list[_Span], begin: datetime, end: datetime) -> list[tuple[datetime, float]]:
     """The highest of the spans at each moment from `begin` to `end`."""
     warm = sorted((max(a, begin), min(b, end), n) for a, b, n in warm if a < end and b > begin)
     steps: list[tuple[datetime, float]] = [(begin, 0)]

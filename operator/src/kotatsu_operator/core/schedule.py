@@ -1,7 +1,7 @@
 """When windows open and close: wall-clock schedules in an IANA zone, turned into instants.
 
-A cron expression is walked over *naive* wall-clock time, day by day, and only its answers are placed
-in the zone. What happens where its clock jumps, so that no promised warmth is lost:
+A cron expression is walked over *naive* wall-clock time, and only its answers are placed in the
+zone. What happens where its clock jumps, so that no promised warmth is lost:
 
 - A start that does not exist (clocks go forward) happens at the next moment that does.
 - A start that occurs twice (clocks go back) opens once, at the first. A schedule whose minute or
@@ -99,7 +99,9 @@ def _cron(expression: str) -> CronSim:
 def _minutes(expression: str) -> tuple[int, ...]:
     """The minutes of a day at which a schedule opens on its days."""
     cron = _cron(expression)
-    return tuple(60 * hour + minute for hour in sorted(cron.hours) for minute in sorted(cron.minutes))
+    return tuple(
+        60 * hour + minute for hour in sorted(cron.hours) for minute in sorted(cron.minutes)
+    )
 
 
 def _days(window: Window, first: date, last: date) -> Iterator[date]:
@@ -254,7 +256,7 @@ def next_start(
 def _first_after(
     window: Window, zone: ZoneInfo, after: datetime, before: datetime
 ) -> datetime | None:
-    """When the first wall-clock start that opens after `after` does; None if not before `before`."""
+    """When the first wall-clock start after `after` opens; None if not before `before`."""
     first, last = (on_clock(at, zone) for at in (after, before))
     if window.start is not None:
         walls: Iterable[datetime] = (window.start,)
