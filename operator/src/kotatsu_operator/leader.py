@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -134,8 +135,9 @@ class Elector:
 
     async def _next_turn(self, turned: asyncio.Event, *others: asyncio.Future[None] | None) -> None:
         waiting = asyncio.ensure_future(turned.wait())
+        every: set[asyncio.Future[Any]] = {waiting, *filter(None, others)}
         await asyncio.wait(
-            {waiting, *filter(None, others)},
+            every,
             timeout=min(_FOLLOW_SECONDS, self._times.retry),
             return_when=asyncio.FIRST_COMPLETED,
         )

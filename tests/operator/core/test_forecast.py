@@ -196,6 +196,15 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyP
     assert len(walks) == 1
 
 
+def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -> None:
+    spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
+    lead = replace(ASLEEP, lead=timedelta())
+    levels = forecast_module._laid_out(spec, lead.lead, t("08:00"), END)
+    assert len(levels._steps) < 2 * forecast_module._MOST_SPANS + 10
+    minutes = (END - t("08:00")) // MINUTE
+    assert abs(to_come(spec, memory=lead) - minutes) < 1
+
+
 def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
     specs = [
         pool_spec(windows=[cron(f"{n % 60} {n // 60 % 24} * * 1-5", "90m", 2, f"w{n}")])
