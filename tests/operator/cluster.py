@@ -293,6 +293,9 @@ class FakeKube:
         """The same API server; that its connections are others is tested with the real client."""
         return self
 
+    async def close(self) -> None:
+        """There are no connections."""
+
     async def get(self, kind: Any, namespace: str, name: str) -> Object:
         await self._enter("get", kind.__name__, name)
         return _copied(self._find(kind.__name__, name))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.core.contact import LONGEST, PATIENCE
 from kotatsu_operator.core.lease import TIMES, Times
 from kotatsu_operator.kube import ConflictError, NotFoundError
-from kotatsu_operator.leader import LEASE_NAME, Elector
+from kotatsu_operator.leader import HUNG_AFTER, LEASE_NAME, Elector
 from tests.operator.cluster import FakeKube, eventually
 
 pytestmark = pytest.mark.timeout(20)
@@ -248,6 +249,79 @@ async def test_an_api_server_that_is_away_is_said_so(kube, contender, caplog):
     await contender().turn()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+
+
+# --- in a thread of its own ---
+
+
+def busy(seconds):
+    """Hold the event loop, as work in Python does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sum(range(1000))
+
+
+QUICK = Times(lease=10.0, renew_deadline=6.0, retry=0.05)
+
+
+async def test_work_that_holds_the_loop_does_not_cost_the_lease(kube, running):
+    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), times=QUICK)
+    work = Work()
+    running(one, work)
+    await eventually(lambda: work.begun == 1)
+    before = len(kube.called("replace"))
+    busy(2)
+    assert len(kube.called("replace")) >= before + 5
+    assert one.leads
+    await asyncio.sleep(0.1)
+    assert (work.begun, work.ended) == (1, 0)
+
+
+async def test_a_loop_that_stands_still_for_long_loses_the_lease(kube, clock, caplog):
+    late = 0.0
+    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), clock=clock, late=lambda: late)
+    two = Elector(kube, "demo", "operator-b", CollectorRegistry(), clock=clock)
+    await one.turn()
+    await two.turn()
+    late = HUNG_AFTER + 1
+    clock.now += 2
+    await one.turn()
+    assert not one.leads
+    assert "stood still for 31 s: giving up the Lease" in caplog.text
+    clock.now += TIMES.lease
+    await one.turn()
+    assert not one.leads
+    await two.turn()
+    assert two.leads
+
+
+async def test_what_was_begun_in_one_term_does_not_go_on_in_the_next(
+    kube, contender, running, clock
+):
+    """Another may have led between the two, whatever the loop has seen of that."""
+    one, work = contender(times=SOON), Work()
+    running(one, work)
+    await eventually(lambda: work.begun == 1)
+    one._terms += 1
+    await eventually(lambda: (work.begun, work.ended) == (2, 1))
+
+
+async def test_until_when_it_may_write_is_compared_with_the_clock_whatever_the_thread_does(
+    kube, contender, clock
+):
+    one = contender()
+    await one.turn()
+    clock.now += TIMES.renew_deadline
+    assert not one.leads  # and no turn has been taken since
+
+
+async def test_a_bug_in_keeping_the_lease_ends_the_operator(kube, contender, running):
+    def bug(*_):
+        raise ZeroDivisionError
+
+    kube.on("get", bug)
+    with pytest.raises(ZeroDivisionError):
+        await running(contender(times=SOON), Work())
 
 
 # --- after an outage ---

@@ -191,6 +191,32 @@ async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
         await eventually(lambda: sorted(looks.begun) == sorted(keys))
 
 
+@pytest.mark.parametrize("touched", [True, False], ids=["touched", "due"])
+async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touched):
+    silent = [("demo", f"silent-{n}") for n in range(120)]
+
+    async def look(key):
+        if key == VOICE:
+            return await looks(key)
+        with planner.aside(key):
+            return await looks(key)
+
+    planner = Planner(look, clock)
+    looks.gate.clear()
+    async with run(planner):
+        for key in [*silent, VOICE]:
+            if touched:
+                planner.touch(key)
+            else:
+                planner.by(key, clock.now)
+        await eventually(lambda: looks.running == len(silent) + 1)
+        assert planner._busy_when_due == (not touched)
+        assert planner._busy_after_touch == touched
+        looks.gate.set()
+        await eventually(lambda: not looks.running)
+    assert planner._aside == set()
+
+
 @contextlib.asynccontextmanager
 async def storm(planner, looks, clock):
     """Forty pools are due at once, and no look ends."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import unquote
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
-from kotatsu_operator import pages
+from kotatsu_operator import pages, scrape
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.admin import start_admin
 from kotatsu_operator.core.spec import Metrics
@@ -232,18 +234,70 @@ async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, ser
 
 # --- hostile pages ---
 
-ESCAPES = f'{IN_FLIGHT}{{a="' + '\\"' * 1_000_000 + '"} 0\n'
-"""Takes the parser a minute and a half."""
-LABELS = f"{IN_FLIGHT}{{" + "".join(f'a{i}="",' for i in range(100_000)) + "} 0\n"
+ESCAPED = f'{IN_FLIGHT}{{a="' + '\\"' * 1998 + '"} 0\n'
+LABELLED = f"{IN_FLIGHT}{{" + ",".join(f'a{i}=""' for i in range(300)) + "} 0\n"
 
 
-@pytest.mark.parametrize("page", [ESCAPES, LABELS, f"{IN_FLIGHT} 0\n" * 30_000])
-async def test_a_page_that_would_keep_the_parser_busy_is_none(scraper, serve, monkeypatch, page):
-    given_up = []
-    monkeypatch.setattr(pages, "text_string_to_metric_families", lambda _: given_up.append(1))
+@pytest.mark.parametrize(
+    "page",
+    [ESCAPED * 519, LABELLED * 519, f"{IN_FLIGHT} 0\n" * 30_000, f"{IN_FLIGHT}x 0\n" * 30_000],
+)
+async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
+    scraper, serve, monkeypatch, page
+):
+    read = []
+    sample = pages._sample
+    monkeypatch.setattr(pages, "_sample", lambda *line: read.append(line) or sample(*line))
     view = await serve(Page(page.encode()[: 2 * 2**20]))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)
-    assert given_up == []
+    assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED
+
+
+async def test_a_line_that_never_ends_is_not_read(scraper, serve):
+    view = await serve(Page(f'{IN_FLIGHT}{{a="{"x" * 5000}"}} 0\n'.encode()))
+    assert isinstance(await scraper.pod(view, Metrics()), Silence)
+
+
+async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, serve, monkeypatch):
+    monkeypatch.setattr(pages, "_TURN", 0.0)
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counted = asyncio.create_task(others())
+    page = "".join(held(1, name=f"pool-{n}") for n in range(15_000))
+    assert await scraper.held([await serve(Page(page.encode()), activator_pod)], VOICE) == 0
+    counted.cancel()
+    assert turns > 15_000
+
+
+_VALUES = st.text('ab\\"\n,}{= #', max_size=8)
+_LABELS = st.dictionaries(st.sampled_from(["a", "b_1", "name"]), _VALUES, max_size=3)
+
+
+def _escaped(value):
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@given(st.lists(st.tuples(_LABELS, st.floats(allow_nan=False), st.booleans()), max_size=4))
+@examples(200)
+def test_a_page_is_read_as_the_prometheus_client_reads_it(given_samples):
+    lines = []
+    for labels, value, has_time in given_samples:
+        inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        lines.append(f"{HELD}{{{inner}}} {value}{' 1700000000000' if has_time else ''}\n")
+    page = "".join(lines)
+    theirs = [
+        (sample.labels, sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    ]
+    assert parse_samples(page, (HELD,)).get(HELD, []) == theirs
+    assert theirs == [(labels, value) for labels, value, _ in given_samples]
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -363,6 +417,69 @@ async def test_never_more_are_asked_at_once_than_allowed(serve):
         answers = await asyncio.gather(*(scraper.pod(view, Metrics()) for _ in range(8)))
     assert answers == [PodAnswer(1, None)] * 8
     assert most == 2
+
+
+# --- silent pods ---
+
+
+async def test_a_pod_that_let_the_time_pass_is_not_asked_again_for_a_moment(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    page = Page(hangs=True)
+    view = await serve(page)
+    first, again = [await scraper.pod(view, Metrics()) for _ in range(2)]
+    assert first == again
+    assert len(page.asked) == 1
+
+
+async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_speaks(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "QUIET", 0.0)
+    page = Page(f"{IN_FLIGHT} 2\n".encode(), hangs=True)
+    view = await serve(page)
+    await scraper.pod(view, Metrics())
+    for lasting in (1.0, 2.0, 16.0, 16.0):
+        scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], lasting=lasting, until=0.0)
+        await scraper.pod(view, Metrics())
+        assert scraper._quiet[view.uid].lasting == min(2 * lasting, 16.0)
+    page.hangs = False
+    scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], until=0.0)
+    assert await scraper.pod(view, Metrics()) == PodAnswer(2, None)
+    assert scraper._quiet == {}
+
+
+async def test_a_pod_that_refuses_is_asked_each_time(scraper):
+    view = pod_view(pod(port=1))
+    await scraper.pod(view, Metrics())
+    assert scraper._quiet == {}
+
+
+async def test_silent_pods_of_one_namespace_keep_no_page_of_another_waiting(serve):
+    async with contextlib.aclosing(Scraper(parallel=1)) as scraper:
+        hanging = replace(await serve(Page(hangs=True)), key=("other", "voice"))
+        speaking = await serve(Page(f"{IN_FLIGHT} 1\n".encode()))
+        waiting = asyncio.create_task(scraper.pod(hanging, Metrics()))
+        await asyncio.sleep(0)
+        assert await scraper.pod(speaking, Metrics()) == PodAnswer(1, None)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_when_many_pods_of_a_pool_are_silent_the_rest_is_not_waited_for(
+    scraper, serve, monkeypatch
+):
+    monkeypatch.setattr(pages, "TIMEOUT", 0.02)
+    monkeypatch.setattr(scrape, "AT_ONCE", 2)
+    page = Page(hangs=True)
+    view = await serve(page)
+    pods = [replace(view, uid=f"pod-{n}") for n in range(50)]
+    answers = await scraper.pods(pods, Metrics())
+    assert all(isinstance(answer, Silence) for answer in answers)
+    assert "was not asked" in answers[-1].why
+    assert len(page.asked) <= 4
 
 
 # --- held ---

@@ -37,6 +37,8 @@ async def _run(settings: OperatorSettings) -> None:
     )
 
     def live() -> str:
+        if why := operator.heartbeat.why_not_alive():
+            return why
         if operator.elector.stalled > _STALLED.total_seconds():
             return "the leader election stands still"
         stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED

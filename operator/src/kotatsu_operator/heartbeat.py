@@ -23,7 +23,12 @@ class Heartbeat:
             self._beat_at = self._clock()
             await asyncio.sleep(EVERY)
 
+    @property
+    def late(self) -> float:
+        """Seconds since the last beat."""
+        return self._clock() - self._beat_at
+
     def why_not_alive(self) -> str:
         """Empty while the loop turns, else a sentence."""
-        late = self._clock() - self._beat_at
+        late = self.late
         return "" if late < LATE_AFTER else f"the event loop has stood still for {late:.0f} s"

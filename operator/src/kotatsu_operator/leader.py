@@ -1,12 +1,20 @@
-"""Leading and standing by: the Lease is read and written here, and decided on in core/lease.py."""
+"""Leading and standing by: the Lease is read and written here, and decided on in core/lease.py.
+
+The Lease is kept in a thread with an event loop and connections of its own, so work that holds the
+operator's loop does not cost it the Lease. The thread publishes until when the Lease is good; the
+loop asks that before it writes, and compares it with the clock by itself.
+"""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -19,6 +27,13 @@ from .kube import Lease as LeaseKind
 log = logging.getLogger(__name__)
 
 LEASE_NAME = "kotatsu-operator"
+
+HUNG_AFTER = 30.0
+"""Seconds for which the loop that acts may stand still before its Lease is given up: until then it
+is busy, and another leader would find the same work."""
+
+_FOLLOW_SECONDS = 1.0
+"""How often the loop looks at the Lease by itself, were the thread to stand still."""
 
 _CALL_SECONDS = 3.0
 _RELEASE_SECONDS = 3.0
@@ -36,7 +51,9 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
 class Elector:
     """One contender for the Lease of the operators in one namespace.
 
-    `me` must be a name that no two living processes have: the name of the pod.
+    `me` must be a name that no two living processes have: the name of the pod. `late` returns for
+    how many seconds the loop that acts has stood still. The connections of `kube` are this
+    elector's alone, and are closed when `run` ends.
     """
 
     def __init__(
@@ -48,9 +65,12 @@ class Elector:
         *,
         times: Times = election.TIMES,
         clock: Callable[[], float] = time.monotonic,
+        late: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._kube, self._namespace, self.me = kube, namespace, me
-        self._times, self._clock = times, clock
+        self._times, self._clock, self._late = times, clock, late
+        self._terms = 0
+        """How often the Lease has been taken: what was begun in one term ends with it."""
         self._standing = Standing()
         self._contact = Contact()
         self._metric = leader_metric(registry)
@@ -80,35 +100,69 @@ class Elector:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Contend until cancelled; `work()` runs while leading and is cancelled when that ends.
 
-        Lets go of the Lease at the end. Raises what `work` raises: the process then starts afresh.
+        Releases the Lease at the end. Raises what `work` raises: the process then starts afresh.
         """
         working: asyncio.Task[None] | None = None
+        term = 0
+        here, turned, end = asyncio.get_running_loop(), asyncio.Event(), Future[None]()
+        tell = partial(here.call_soon_threadsafe, turned.set)
+        thread = ThreadPoolExecutor(1, "lease")
+        keeping = here.run_in_executor(thread, lambda: asyncio.run(self._keep(end, tell)))
         try:
-            while True:
-                pause = await self.turn()
+            while not keeping.done():
+                turned.clear()
                 if working is not None and working.done():
                     working.result()
-                if working is not None and not self.leads:
+                leads = self.leads
+                if working is not None and not (leads and term == self._terms):
                     log.warning("not the leader any more: stopping what was under way")
                     await _cancel(working)
                     working = None
-                elif working is None and self.leads:
+                elif working is None and leads:
                     log.info("leading, as %s", self.me)
+                    term = self._terms
                     working = asyncio.create_task(_run(work), name="lead")
                 self._metric.set(working is not None)
-                if working is None:
-                    await asyncio.sleep(pause)
-                else:
-                    await asyncio.wait({working}, timeout=pause)
+                await self._next_turn(turned, keeping, working)
+            keeping.result()
         finally:
             if working is not None:
                 await _cancel(working)
             self._metric.set(0)
+            end.set_result(None)
+            await asyncio.wait({keeping})
+            thread.shutdown(wait=False)
+
+    async def _next_turn(self, turned: asyncio.Event, *others: asyncio.Future[None] | None) -> None:
+        waiting = asyncio.ensure_future(turned.wait())
+        every: set[asyncio.Future[Any]] = {waiting, *filter(None, others)}
+        await asyncio.wait(
+            every,
+            timeout=min(_FOLLOW_SECONDS, self._times.retry),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        waiting.cancel()
+
+    async def _keep(self, end: Future[None], turned: Callable[[], object]) -> None:
+        """Keep the Lease until `end`, then release it: what the thread does."""
+        ending = asyncio.wrap_future(end)
+        try:
+            while not ending.done():
+                pause = await self.turn()
+                turned()
+                await asyncio.wait({ending}, timeout=pause)
             await self.release()
+        finally:
+            await self._kube.close()
 
     async def turn(self) -> float:
         """Read the Lease and do what is to be done; returns seconds until the next turn."""
         self.beat_at = now = self._clock()
+        if (late := self._late()) > HUNG_AFTER:
+            if self._standing.renewed_at is not None:
+                log.error("the event loop has stood still for %.0f s: giving up the Lease", late)
+            self._standing = replace(self._standing, renewed_at=None)
+            return self._times.retry
         limit = _CALL_SECONDS
         if self._standing.renewed_at is not None:
             limit = self._standing.renewed_at + self._times.renew_deadline - now
@@ -165,6 +219,7 @@ class Elector:
             new = election.taken(lease, self.me, datetime.now(UTC), self._times.lease)
             sent_at = self._clock()
             await self._write(obj, new)
+            self._terms += step is Step.ACQUIRE
             self._standing = election.written(self._standing, new, sent_at)
 
     async def release(self) -> None:

@@ -1,7 +1,7 @@
 """What a look at one pool sees: the target's scale and pods, and what they are doing."""
 
-import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -28,6 +28,8 @@ class Observer:
     scraper: Scraper
     catching_up: Callable[[], float] = lambda: 0.0
     """For how many seconds more the rest of the cluster may lag behind an outage."""
+    aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Entered while a look waits for pods and activators to answer."""
 
     async def observe(
         self,
@@ -69,6 +71,10 @@ class Observer:
         (readiness can go under load, and what is in flight stays). A pod that has never been Ready
         was never sent any, and silence is all it can do while it starts.
         """
+        with self.aside(key):
+            return await self._demand(key, spec, pods)
+
+    async def _demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
         if spec.route is RouteMode.ALWAYS:
             through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
             return Demand(
@@ -84,8 +90,8 @@ class Observer:
         in_flight, last = 0, None
         metrics = spec.metrics
         if metrics is not None:
-            asked = sorted((p for p in pods if p.running and not p.terminating), key=_name)
-            answers = await asyncio.gather(*(self.scraper.pod(p, metrics) for p in asked))
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
+            answers = await self.scraper.pods(asked, metrics)
             for pod, answer in zip(asked, answers, strict=True):
                 if isinstance(answer, Silence):
                     silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
@@ -98,5 +104,5 @@ class Observer:
         return Demand(in_flight, waiting, last, known=not silent, silent=first)
 
 
-def _name(pod: PodView) -> Key:
-    return pod.key
+def _order(pod: PodView) -> tuple[bool, Key]:
+    return not pod.has_served, pod.key

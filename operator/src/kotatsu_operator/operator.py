@@ -17,6 +17,7 @@ from .console.board import Board
 from .core.cost import NO_PRICES, PriceTable
 from .core.lease import TIMES, Times
 from .events import Events
+from .heartbeat import Heartbeat
 from .knative.watch import KnativeWatch, Runtime
 from .kube import (
     ConflictError,
@@ -84,9 +85,16 @@ class Operator:
         self._namespaces = list(namespaces)
         self._name = name
         self._ready = asyncio.Event()
-        # Over connections of its own: a renewal never waits behind the calls of a thousand looks.
+        self.heartbeat = Heartbeat()
+        # In a thread and over connections of its own: a renewal waits neither behind the calls of a
+        # thousand looks nor for one that holds the loop.
         self.elector = Elector(
-            kube.apart(), lease_namespace or namespaces[0], name, registry, times=times
+            kube.apart(),
+            lease_namespace or namespaces[0],
+            name,
+            registry,
+            times=times,
+            late=lambda: self.heartbeat.late,
         )
         # Whatever acts, acts through this: nothing is written after the Lease has run out.
         self._kube = kube.guarded(lambda: self.elector.leads)
@@ -102,7 +110,11 @@ class Operator:
             kube=self._kube,
             world=self.world,
             observer=Observer(
-                self._kube, self.world, self._scraper, lambda: self.elector.catching_up
+                self._kube,
+                self.world,
+                self._scraper,
+                catching_up=lambda: self.elector.catching_up,
+                aside=lambda key: self.planner.aside(key),
             ),
             events=Events(self._kube, name),
             displays=[metrics, self.board],
@@ -141,7 +153,8 @@ class Operator:
         stopping = asyncio.create_task(_wait_for(stop), name="stop")
         streaming = asyncio.create_task(self._streams.run(), name="streams")
         knative = asyncio.create_task(self._knative.run(), name="knative")
-        tasks = (electing, watching, streaming, knative, stopping)
+        beating = asyncio.create_task(self.heartbeat.run(), name="heartbeat")
+        tasks = (electing, watching, streaming, knative, stopping, beating)
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Let go of the Lease first: kopf takes its time to end.

@@ -1,28 +1,35 @@
 """Reading metrics pages: bounded in time, size and number, and never led elsewhere."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from math import isfinite
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
 from .views import PodView
 
+PARALLEL = 256
+"""So many pages of one namespace are read at once: 256 pods that never answer are waited for."""
 TIMEOUT = 2.0
 """Seconds for a page, of which"""
 CONNECT = 1.0
 """so many for the connection."""
-_LIMIT = 2 * 2**20
+LONGEST_PAGE = 2 * 2**20
 """A metrics page bigger than this is not read to its end: it is broken or hostile."""
 _LONGEST_LINE = 4096
 _MOST_LINES = 20_000
-"""What is given to the parser, in characters and lines: it takes time with the square of a line's
-length (2 MB of escaped quotes: 88 s), and nothing else happens meanwhile."""
+MOST_WANTED = 64 * 2**10
+"""Of a pod's page, so many characters of lines that begin with a wanted name are read at most (and
+of any page so many lines, each so long): reading them takes some milliseconds."""
+_TURN = 0.002
+"""Seconds of reading after which the event loop has its turn: an activator's page may be long."""
 
 Samples = list[tuple[Mapping[str, str], float]]
 """Labels and value of each sample of one metric."""
@@ -33,6 +40,8 @@ class Silence:
     """Why a pod did not say what it is doing, in words that follow its name."""
 
     why: str
+    waited: bool = field(default=False, compare=False)
+    """Whether all the time there is was waited for an answer."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +57,18 @@ class _UnreadableError(Exception):
 
 
 class Pages:
-    """Reads metrics pages, many at once but never more than `parallel`.
+    """Reads metrics pages, many at once but never more than `parallel` of one namespace.
 
     With aiohttp, which kopf brings along: a page costs it a twentieth of the CPU that the client of
     the services takes, and a thousand awake pools are asked fifty times a second.
     """
 
     def __init__(
-        self, parallel: int = 64, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._slots = asyncio.Semaphore(parallel)
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(
+            partial(asyncio.Semaphore, parallel)
+        )
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,9 +92,17 @@ class Pages:
         return self._session
 
     async def read(
-        self, pod: PodView, wanted: str, path: str, names: tuple[str, ...]
+        self,
+        pod: PodView,
+        wanted: str,
+        path: str,
+        names: tuple[str, ...],
+        most: int = MOST_WANTED,
     ) -> Page | Silence:
-        """The samples of some metrics on the page `path` of the port named (or numbered) so."""
+        """The samples of some metrics on the page `path` of the port named (or numbered) so.
+
+        A page with more than `most` characters of lines that begin like one of theirs is none.
+        """
         port = pod.port(wanted)
         if port is None or not 0 < port < 2**16:
             return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
@@ -92,13 +111,13 @@ class Pages:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         where = f"port {port}"
         try:
-            async with self._slots:
+            async with self._slots[pod.key[0]]:
                 text, ahead = await self._page(f"http://{host}:{port}{path}")
-            return Page(parse_samples(text, names), ahead)
+            return Page(await _in_turns(_samples(text, names, most)), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
-            return Silence(f"does not answer on {where} within {TIMEOUT:g} s")
+            return Silence(f"does not answer on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError:
             return Silence(f"refuses connections on {where}")
         except (aiohttp.ClientError, OSError) as error:
@@ -114,10 +133,10 @@ class Pages:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a packed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())
-            body = b""
+            body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > _LIMIT:
+                if len(body) > LONGEST_PAGE:
                     raise _UnreadableError("sends more than 2 MiB")
         return body.decode(), ahead
 
@@ -145,18 +164,89 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
 def parse_samples(text: str, names: tuple[str, ...]) -> dict[str, Samples]:
     """The samples of a few metrics out of a page in the Prometheus text format.
 
-    Only lines that begin with one of the names go to the parser: a page may be long. ValueError for
-    a page that would keep it busy.
+    ValueError for a line of theirs that cannot be read, and for a page that is too long.
     """
-    lines = [line for line in text.splitlines() if line.startswith(names)]
-    if len(lines) > _MOST_LINES or any(len(line) > _LONGEST_LINE for line in lines):
-        raise ValueError("too long")
     found: dict[str, Samples] = {}
-    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-        for sample in family.samples:
-            if sample.name in names:
-                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    for name, labels, value in filter(None, _samples(text, names, LONGEST_PAGE)):
+        found.setdefault(name, []).append((labels, value))
     return found
+
+
+_Sample = tuple[str, Mapping[str, str], float]
+"""Name, labels, value."""
+
+
+async def _in_turns(samples: Iterator[_Sample | None]) -> dict[str, Samples]:
+    """Gather samples; the event loop has its turn every few milliseconds."""
+    found: dict[str, Samples] = {}
+    clock = asyncio.get_running_loop().time
+    until = clock() + _TURN
+    for sample in samples:
+        if sample is not None:
+            found.setdefault(sample[0], []).append(sample[1:])
+        if clock() >= until:
+            await asyncio.sleep(0)
+            until = clock() + _TURN
+    return found
+
+
+def _samples(text: str, names: tuple[str, ...], most: int) -> Iterator[_Sample | None]:
+    """The samples of some metrics; None for a line that only begins like one of theirs.
+
+    The text is searched for the names, and nothing else in it is looked at. So the work grows with
+    the length of the page and of each of these lines, and no faster; that of the Prometheus
+    client's parser grows with the square of a line.
+    """
+    text = "\n" + text
+    lines = 0
+    for name in dict.fromkeys(names):
+        at = text.find("\n" + name)
+        while at >= 0:
+            begin = at + 1 + len(name)
+            end = text.find("\n", begin)
+            end = len(text) if end < 0 else end
+            lines, most = lines + 1, most - (end - at)
+            if lines > _MOST_LINES or most < 0 or end - at > _LONGEST_LINE:
+                raise ValueError("too long")
+            yield _sample(name, text[begin:end])
+            at = text.find("\n" + name, end)
+
+
+_LABEL = re.compile(
+    r"""(?<=[{,])[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"""
+    r""""([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t]*+"""
+)
+
+
+def _sample(name: str, rest: str) -> _Sample | None:
+    """What a line says after a metric's name; None if the name goes on."""
+    if rest[:1] not in ("", " ", "\t", "{", "\r"):
+        return None
+    labels: dict[str, str] = {}
+    rest = rest.strip(" \t\r")
+    if rest.startswith("{"):
+        at = 1
+        while (label := _LABEL.match(rest, at)) is not None:
+            if label[1] in labels:
+                raise ValueError(f"two labels {label[1]}")
+            labels[label[1]] = _unescaped(label[2])
+            at = label.end()
+            if not rest.startswith(",", at):
+                break
+            at += 1
+        rest = rest[at:].lstrip(" \t")
+        if not rest.startswith("}"):
+            raise ValueError("labels that do not end")
+        rest = rest[1:]
+    value = rest.split(maxsplit=1)  # a time may follow
+    if not value or "_" in value[0]:
+        raise ValueError("no value")
+    return name, labels, float(value[0])
+
+
+def _unescaped(value: str) -> str:
+    parts = value.split("\\\\")
+    return "\\".join(part.replace('\\"', '"').replace("\\n", "\n") for part in parts)
 
 
 def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:

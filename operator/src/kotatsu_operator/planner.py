@@ -3,13 +3,15 @@
 There are two queues. What was touched has something to say: a pod is Ready, an edit, a request.
 What is due was asked for by an earlier look: the next beat, a window. Each queue has slots of its
 own, so a thousand windows that open at the same second keep no edit waiting, and no storm of events
-a window.
+a window. A look that waits for pods to answer is `aside` and has no slot: silent pods of one pool
+delay no other.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -52,6 +54,8 @@ class Planner:
         self._heap: list[tuple[datetime, Key]] = []
         self._busy: dict[Key, bool] = {}
         """What is being looked at, and whether that is after a touch."""
+        self._aside: set[Key] = set()
+        """Of those, the ones that wait for what may never answer."""
         self._again: set[Key] = set()
         self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
@@ -81,6 +85,16 @@ class Planner:
             self._by[key] = min(at, self._by.get(key, at))
         elif key not in self._touched and (key not in self._due or at < self._due[key]):
             self._put(key, max(at, self._clock()))
+
+    @contextmanager
+    def aside(self, key: Key) -> Iterator[None]:
+        """Give the slot of a look to others meanwhile; it goes on when it likes."""
+        self._aside.add(key)
+        self._wakeup.set()
+        try:
+            yield
+        finally:
+            self._aside.discard(key)
 
     async def run(self) -> None:
         """Run until cancelled; it may be run again, and begins with a look at every pool."""
@@ -142,11 +156,11 @@ class Planner:
 
     @property
     def _busy_after_touch(self) -> int:
-        return sum(self._busy.values())
+        return sum(touched for key, touched in self._busy.items() if key not in self._aside)
 
     @property
     def _busy_when_due(self) -> int:
-        return len(self._busy) - self._busy_after_touch
+        return len(self._busy.keys() - self._aside) - self._busy_after_touch
 
     def _begin(self, key: Key, since: datetime, *, touched: bool) -> None:
         self._busy[key] = touched

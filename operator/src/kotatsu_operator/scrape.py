@@ -1,13 +1,23 @@
 """Asking pods and activators what they are doing right now."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from .core.spec import Metrics
-from .pages import Page, Pages, Samples, Silence, count_of, numbers, unix_time
+from .pages import (
+    LONGEST_PAGE,
+    PARALLEL,
+    Page,
+    Pages,
+    Samples,
+    Silence,
+    count_of,
+    numbers,
+    unix_time,
+)
 from .shared import Shared
 from .views import Key, PodView
 
@@ -18,6 +28,13 @@ LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 _ASKED_FOR = (HELD, ACTIVE, LAST_ACTIVITY)
 _ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in _ASKED_FOR)
 """Of all that an activator tells, only what is asked for is made."""
+
+AT_ONCE = 64
+"""So many pods of one pool are asked at once."""
+
+QUIET, LONGEST_QUIET = 1.0, 16.0
+"""Seconds for which a silent pod is not asked again: at first, and at most."""
+_MOST_QUIET = 10_000
 
 APART = 0.05
 """Seconds between the beginnings of two questions to one activator."""
@@ -44,6 +61,15 @@ class Passing:
     """Which activator did not tell, and why; empty when all did."""
 
 
+@dataclass(frozen=True)
+class _Quiet:
+    """A pod that is not asked for a while."""
+
+    silence: Silence
+    lasting: float
+    until: float
+
+
 ByPool = Mapping[Key, Mapping[str, Samples]]
 """Samples by pool and name."""
 
@@ -57,9 +83,11 @@ class Scraper:
     """Asks pods each for itself, and each activator once for all who want to know at a time."""
 
     def __init__(
-        self, parallel: int = 64, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._pages = Pages(parallel, clock)
+        self._quiet: dict[str, _Quiet] = {}
+        """By the pod's uid."""
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
     async def aclose(self) -> None:
@@ -67,7 +95,25 @@ class Scraper:
         await self._pages.aclose()
 
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
-        """Requests in flight in a pod, and when the last one was by our clock."""
+        """Requests in flight in a pod, and when the last one was by our clock.
+
+        A pod that let the whole time pass counts as silent for a moment longer, without being
+        asked; each time that it does so again for twice as long, up to `LONGEST_QUIET`.
+        """
+        clock = asyncio.get_running_loop().time
+        quiet = self._quiet.get(pod.uid)
+        if quiet is not None and clock() < quiet.until:
+            return quiet.silence
+        answer = await self._pod(pod, metrics)
+        self._quiet.pop(pod.uid, None)
+        if isinstance(answer, Silence) and answer.waited:
+            lasting = QUIET if quiet is None else min(2 * quiet.lasting, LONGEST_QUIET)
+            while len(self._quiet) >= _MOST_QUIET:
+                del self._quiet[next(iter(self._quiet))]
+            self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting)
+        return answer
+
+    async def _pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
         names = (metrics.in_flight, metrics.last_request)
         page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
@@ -79,6 +125,25 @@ class Scraper:
         if in_flight is None:
             return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
+
+    async def pods(self, pods: Sequence[PodView], metrics: Metrics) -> list[PodAnswer | Silence]:
+        """What each of one pool's pods says of itself, in their order.
+
+        Not all of them are asked at once, and none any more after so many as that were silent:
+        what the pool serves is then unknown, and asking the others would take its time.
+        """
+        slots, silent = asyncio.Semaphore(AT_ONCE), 0
+
+        async def ask(pod: PodView) -> PodAnswer | Silence:
+            nonlocal silent
+            async with slots:
+                if silent >= AT_ONCE:
+                    return Silence(f"was not asked after {AT_ONCE} others were silent")
+                answer = await self.pod(pod, metrics)
+            silent += isinstance(answer, Silence) and answer.waited
+            return answer
+
+        return await asyncio.gather(*map(ask, pods))
 
     async def passing(self, activators: Iterable[PodView], pool: Key) -> Passing:
         """What goes through the activators for a pool whose pods are not asked (route Always).
@@ -130,7 +195,9 @@ class Scraper:
         return question
 
     async def _ask(self, pod: PodView) -> _Answer:
-        page = await self._pages.read(pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR)
+        page = await self._pages.read(
+            pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR, LONGEST_PAGE
+        )
         return page if isinstance(page, Silence) else (page, _by_pool(page))
 
 

@@ -15,7 +15,7 @@ from kotatsu_operator.core import forecast as forecast_module
 from kotatsu_operator.core.cost import hourly, parse_quantity
 from kotatsu_operator.core.forecast import forecast, price_of
 from kotatsu_operator.core.ledger import Ledger
-from kotatsu_operator.core.schedule import occurrences
+from kotatsu_operator.core.schedule import occurrences, spans
 from kotatsu_operator.core.spec import PoolSpec, Prices
 from kotatsu_operator.core.state import Memory, Phase
 
@@ -187,13 +187,22 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyP
 
     def counted(*args: Any) -> Any:
         walks.append(args)
-        return occurrences(*args)
+        return spans(*args)
 
-    monkeypatch.setattr(forecast_module, "occurrences", counted)
+    monkeypatch.setattr(forecast_module, "spans", counted)
     spec = pool_spec(windows=[cron("7 */2 * * *", "17m", 3, "counted")])
     for second in range(3600):
         forecast(spec, ASLEEP, ledger(), ONE, t("08:00") + second * SECOND)
     assert len(walks) == 1
+
+
+def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -> None:
+    spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
+    lead = replace(ASLEEP, lead=timedelta())
+    levels = forecast_module._laid_out(spec, lead.lead, t("08:00"), END)
+    assert len(levels._steps) < 2 * forecast_module._MOST_SPANS + 10
+    minutes = (END - t("08:00")) // MINUTE
+    assert abs(to_come(spec, memory=lead) - minutes) < 1
 
 
 def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:

@@ -1,11 +1,12 @@
 """When windows open and close: golden instants, worked out by hand from the zones' rules."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from kotatsu_operator.core.schedule import (
     check_cron,
     next_start,
     occurrences,
+    spans,
     to_instant,
 )
 
@@ -412,22 +414,102 @@ def test_a_dense_schedule_with_a_long_duration_is_not_walked_from_its_beginning(
     assert found[-1].start == utc("2026-11-25T10:59")
 
 
-def test_excluded_days_are_passed_over_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The wall-clock starts that have been placed in a zone."""
+    found: list[datetime] = []
+
+    def counted(window: Window, wall: datetime, zone: ZoneInfo) -> Any:
+        found.append(wall)
+        return openings(window, wall, zone)
+
+    openings = schedule._openings
+    monkeypatch.setattr(schedule, "_openings", counted)
+    return found
+
+
+def test_excluded_days_are_passed_over_as_a_whole(placed: list[datetime]) -> None:
     """Minute by minute, a year of them takes seconds in which no other pool is looked at."""
-    steps = []
-
-    class Counted(CronSim):
-        def __next__(self) -> datetime:
-            steps.append(self)
-            return super().__next__()
-
-    monkeypatch.setattr(schedule, "CronSim", Counted)
     year = frozenset(date(2026, 11, 1) + timedelta(days=n) for n in range(365))
     window = repeating("* * * * *", exclude=year)
     coming = next_start([window], ZoneInfo("UTC"), utc("2026-11-01T10:00"), timedelta(days=366))
     assert coming is not None
     assert coming.start == utc("2027-11-01T00:00")
-    assert len(steps) < 10_000
+    assert len(placed) < 2_000
+
+
+def test_a_dense_schedule_of_short_openings_is_not_walked_before_its_range(
+    placed: list[datetime],
+) -> None:
+    window = repeating("* * * * *", timedelta(seconds=30))
+    opened(window, "Europe/Berlin", "2026-11-25T10:00", "2026-11-25T11:00")
+    assert len(placed) <= 61
+
+
+# --- open at all ---
+
+
+def covered(window: Window, zone: str, after: str, before: str, apart: timedelta) -> list[str]:
+    found = spans(window, ZoneInfo(zone), utc(after), utc(before), apart)
+    return [f"{start:%dT%H:%M}–{end:%dT%H:%M}" for start, end in found]
+
+
+def test_openings_that_touch_are_one_span() -> None:
+    window = repeating("0 9-11 * * *", HOUR)
+    assert covered(window, "UTC", "2026-11-25T00:00", "2026-11-27T00:00", timedelta()) == [
+        "25T09:00–25T12:00",
+        "26T09:00–26T12:00",
+    ]
+
+
+def test_openings_that_are_little_apart_are_one_span_if_asked_for() -> None:
+    window = repeating("0 9-11 * * *", 50 * MINUTE)
+    days = "2026-11-25T00:00", "2026-11-26T00:00"
+    assert len(covered(window, "UTC", *days, 9 * MINUTE)) == 3
+    assert covered(window, "UTC", *days, 10 * MINUTE) == ["25T09:00–25T11:50"]
+
+
+def test_a_single_window_is_one_span() -> None:
+    window = single("2026-11-25T10:00", "2026-11-25T12:00")
+    found = covered(window, "Asia/Tokyo", "2026-11-24T00:00", "2026-11-27T00:00", timedelta())
+    assert found == ["25T01:00–25T03:00"]
+
+
+def test_a_month_that_is_open_all_the_time_is_one_opening_to_look_at(
+    placed: list[datetime],
+) -> None:
+    window = repeating("* * * * *", timedelta(hours=744))
+    month = "2026-10-01T00:00", "2026-11-01T00:00"
+    assert len(covered(window, "Europe/Berlin", *month, timedelta())) == 1
+    assert len(placed) < 10
+
+
+@examples(60)
+@given(
+    st.sampled_from(["* * * * *", "*/7 1-3 * * *", "0 */2 * * *", "30 2 * * *", "5 1-4/2 * * 0"]),
+    st.sampled_from([30, 60, 420, 3600, 7200, 100_000]),
+    st.sampled_from(["2026-03-28T12:00", "2026-10-24T12:00", "2026-11-25T12:00"]),
+    st.sampled_from([0, 8, 60, 4000]),
+)
+def test_spans_are_the_openings_put_together(
+    expression: str, seconds: int, at: str, apart: int
+) -> None:
+    window = repeating(expression, timedelta(seconds=seconds))
+    zone, after, before = ZoneInfo("Europe/Berlin"), utc(at), utc(at) + 2 * 24 * HOUR
+    together: list[tuple[datetime, datetime]] = []
+    gap = timedelta(seconds=apart)
+    for o in occurrences([window], zone, after - 24 * HOUR, before + 24 * HOUR):
+        if together and o.start - together[-1][1] <= gap:
+            together[-1] = together[-1][0], max(o.end, together[-1][1])
+        else:
+            together.append((o.start, o.end))
+
+    def within(found: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+        # Where one is continued beyond the range is not promised.
+        inner = ((max(a, after + gap), min(b, before - gap)) for a, b in found)
+        return [(a, b) for a, b in inner if a < b]
+
+    assert within(spans(window, zone, after, before, gap)) == within(together)
 
 
 def test_a_long_opening_is_found_though_the_later_ones_were_excluded() -> None:

@@ -8,15 +8,16 @@ and requests that nobody has made yet are left out: this is what the schedule as
 import heapq
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from .activity import idle_at, in_force, override_end
 from .ledger import Ledger, money
-from .schedule import Window, occurrences
+from .schedule import Window, spans
 from .spec import OverrideMode, PoolSpec
 from .state import Memory
 
@@ -67,7 +68,7 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
 class Levels:
     """Replicas over time as a staircase: `steps` are (from, replicas), the last one at the end."""
 
-    def __init__(self, steps: list[tuple[datetime, int]]) -> None:
+    def __init__(self, steps: list[tuple[datetime, float]]) -> None:
         self._steps = steps
         self._at = [at for at, _ in steps]
         self._sums = [_NOTHING]
@@ -111,21 +112,43 @@ def _levels(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Le
     known = shelf.get(end)
     if known is None or known.begin > now:
         shelf.clear()
-        found = occurrences(spec.windows, spec.zone, now - tail, end + lead)
-        spans = [(o.start - lead, o.end + tail, min(o.replicas, most)) for o in found]
-        shelf[end] = known = Levels(_staircase(spans, now, end))
+        shelf[end] = known = _laid_out(spec, lead, now, end)
     return known
 
 
-def _staircase(
-    spans: list[tuple[datetime, datetime, int]], begin: datetime, end: datetime
-) -> list[tuple[datetime, int]]:
+_MOST_SPANS = 2000
+"""So many separate times of warmth are laid out of a period; the rest is taken to be alike."""
+
+
+def _laid_out(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Levels:
+    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+
+    def warm(window: Window) -> Iterator[_Span]:
+        replicas = min(window.replicas, most)
+        for begin, stop in spans(window, spec.zone, now - tail, end + lead, lead + tail):
+            yield begin - lead, stop + tail, replicas
+
+    every = heapq.merge(*map(warm, spec.windows))
+    found = list(islice(every, _MOST_SPANS + 1))
+    until = min(found.pop()[0], end) if len(found) > _MOST_SPANS else end
+    steps = _staircase(found, now, until)
+    if until < end:
+        average = Levels(steps).pod_time(now, until) / (until - now)
+        steps = [*steps[:-1], (until, average), (end, 0)]
+    return Levels(steps)
+
+
+_Span = tuple[datetime, datetime, int]
+"""From when to when there are how many pods."""
+
+
+def _staircase(warm: list[_Span], begin: datetime, end: datetime) -> list[tuple[datetime, float]]:
     """The highest of the spans at each moment from `begin` to `end`."""
-    spans = sorted((max(a, begin), min(b, end), n) for a, b, n in spans if a < end and b > begin)
-    steps = [(begin, 0)]
-    coming = deque(spans)
+    warm = sorted((max(a, begin), min(b, end), n) for a, b, n in warm if a < end and b > begin)
+    steps: list[tuple[datetime, float]] = [(begin, 0)]
+    coming = deque(warm)
     running: list[tuple[int, datetime]] = []
-    for at in sorted({a for a, _, _ in spans} | {b for _, b, _ in spans}):
+    for at in sorted({a for a, _, _ in warm} | {b for _, b, _ in warm}):
         while coming and coming[0][0] <= at:
             _, last, replicas = coming.popleft()
             heapq.heappush(running, (-replicas, last))

@@ -1,9 +1,11 @@
 """What the schedule says at one moment: the floor, the window behind it, and what comes next."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import islice
+from heapq import nsmallest
+from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from .lead import LONGEST, auto_lead
@@ -134,12 +136,15 @@ def _claim(
     known: Sequence[Occurrence], current: Sequence[Occurrence], lead: timedelta
 ) -> Claim | None:
     """The first opening not yet begun that needs more pods than will be there for others."""
-    begun = set(current)
+    begun = {(o.start, o.window) for o in current}
+    # The most pods that are there until an instant: of those that end then or later.
+    ends = sorted(current, key=lambda o: o.end)
+    most = list(accumulate((o.replicas for o in reversed(ends)), max, initial=0))[::-1]
     for o in known:
-        if o in begun:
+        if (o.start, o.window) in begun:
             continue
         by = o.start - lead
-        there = max((c.replicas for c in current if c.end >= by), default=0)
+        there = most[bisect_left(ends, by, key=lambda c: c.end)]
         if o.replicas > there:
             return Claim(by, o.replicas - there)
     return None
@@ -149,11 +154,11 @@ def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> l
     """The next transitions of each kind, by time; `known` is in order of start."""
     opening = [o for o in known if o.start > now]
     warming = (o for o in opening if o.start - early > now)
-    closing = sorted(known, key=lambda o: o.end)
+    closing = nsmallest(_SHOWN, known, key=lambda o: o.end)
     found = [
         *(Transition(o.start - early, o.window, "prewarm") for o in islice(warming, _SHOWN)),
         *(Transition(o.start, o.window, "open") for o in opening[:_SHOWN]),
-        *(Transition(o.end, o.window, "close") for o in closing[:_SHOWN]),
+        *(Transition(o.end, o.window, "close") for o in closing),
     ]
     return sorted(found, key=lambda t: t.at)
 

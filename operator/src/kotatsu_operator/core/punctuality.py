@@ -1,5 +1,6 @@
 """How punctual windows are: when the replicas of each opening were Ready, and who is told."""
 
+from collections import deque
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,8 +25,10 @@ def remember_opening(
     if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
         # The window that was being warmed for has been edited: what is open already stays judged.
         opening = replace(opening, at=now)
+    floor, coming = 0, deque(plan.current)
     for o in followed:
-        floor = max(other.replicas for other in plan.current if other.start <= o.start)
+        while coming and coming[0].start <= o.start:
+            floor = max(floor, coming.popleft().replicas)
         known = opening.replicas if opening is not None and opening.at == o.start else 0
         if opening is None or o.start > opening.at:
             opening = Opening(o.window, o.start)

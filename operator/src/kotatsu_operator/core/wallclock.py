@@ -4,7 +4,8 @@ A clock that goes forward leaves times out, and one that goes back shows times t
 by asking the zone for the offset before and after its change (`fold` 0 and 1, PEP 495).
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 
@@ -41,6 +42,21 @@ def second_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
 def on_clock(instant: datetime, zone: ZoneInfo) -> datetime:
     """What a clock in the zone shows at an instant, as a naive time."""
     return instant.astimezone(zone).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=65536)
+def steady_offset(zone: ZoneInfo, day: date) -> timedelta | None:
+    """The offset from UTC that holds all day on a zone's clock; None on a day when it changes.
+
+    The zone is asked at each full hour: no zone changes its clock twice within one.
+    """
+    midnight = datetime.combine(day, time.min, tzinfo=zone)
+    offset = midnight.utcoffset()
+    for hours in range(25):
+        wall = midnight + timedelta(hours=hours)
+        if wall.utcoffset() != offset or wall.replace(fold=1).utcoffset() != offset:
+            return None
+    return offset
 
 
 def _placed(wall: datetime, zone: ZoneInfo, *, fold: int) -> datetime:
