@@ -26,6 +26,7 @@ def remember_opening(
         opening = replace(opening, at=now)
     for o in followed:
         floor = max(other.replicas for other in plan.current if other.start <= o.start)
+        floor = seen.within(floor)
         known = opening.replicas if opening is not None and opening.at == o.start else 0
         if opening is None or o.start > opening.at:
             opening = Opening(o.window, o.start)
