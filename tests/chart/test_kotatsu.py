@@ -178,6 +178,34 @@ def test_a_native_operator_may_nothing_of_knative() -> None:
     assert not [r for r in _rights(rendered, "kotatsu-operator") if r[0] == "serving.knative.dev"]
 
 
+def test_the_operator_reads_knatives_defaults_where_there_is_a_knative_and_nothing_else_there() -> (
+    None
+):
+    found = "--api-versions=serving.knative.dev/v1/Service"
+    for how in (found, "--set=runtime=knative"):
+        rendered = render("kotatsu", None, how)
+        operator = rendered.one("Deployment", "kotatsu-operator")
+        env = environment(operator["spec"]["template"])
+        assert env["KOTATSU_KNATIVE_NAMESPACE"] == "knative-serving"
+        [role] = [r for r in rendered.of("Role") if _namespace(r) == "knative-serving"]
+        assert role["rules"] == [
+            {
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "resourceNames": ["config-autoscaler"],
+                "verbs": ["get"],
+            }
+        ]
+        [binding] = [b for b in rendered.of("RoleBinding") if _namespace(b) == "knative-serving"]
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        assert [s["name"] for s in binding["subjects"]] == ["kotatsu-operator"]
+    for how in ((), (found, "--set=runtime=native"), (found, "--set=knative.namespace=")):
+        rendered = render("kotatsu", None, *how)
+        operator = rendered.one("Deployment", "kotatsu-operator")
+        assert "KOTATSU_KNATIVE_NAMESPACE" not in environment(operator["spec"]["template"])
+        assert {_namespace(r) for r in rendered.of("Role")} == {"here"}
+
+
 def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alone() -> None:
     rendered = render("kotatsu", CI / "many-namespaces.yaml")
 

@@ -26,6 +26,9 @@ from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane
 HERE, THERE = "here", "there"
 """The namespaces that one operator keeps; it runs in the first."""
 
+KNATIVE = "knative-serving"
+"""Where Knative would run, with its defaults."""
+
 OPERATOR, ACTIVATOR, UNINSTALL, CRDS = (
     f"system:serviceaccount:{HERE}:kotatsu-{part}"
     for part in ("operator", "activator", "uninstall", "crds")
@@ -40,7 +43,8 @@ Right = tuple[str, str, str, str]
 
 def chart() -> Rendered:
     """The platform as the accounts are given their rights by it."""
-    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}")
+    api = "--api-versions=serving.knative.dev/v1/Service"
+    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", api)
 
 
 def expand(rules: Iterable[Object]) -> set[Right]:
@@ -102,11 +106,14 @@ def unused(rights: set[Right], requests: Iterable[Asked]) -> set[Right]:
 
 
 def install(plane: ControlPlane) -> Kubectl:
-    """The CRD, two namespaces, and of the chart what gives rights; returns kubectl in the first."""
+    """The CRD, the namespaces, and of the chart what gives rights; returns kubectl in the first."""
     program = (str(plane.kubectl), f"--kubeconfig={plane.admin}")
     kubectl = Kubectl(HERE, *program)
     kubectl("create", "namespace", HERE)
     kubectl("create", "namespace", THERE)
+    kubectl("create", "namespace", KNATIVE)
+    defaults = ("create", "configmap", "config-autoscaler", "--from-literal=min-scale=0")
+    Kubectl(KNATIVE, *program)(*defaults)
     kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
     for obj in chart().of(*kinds):

@@ -56,7 +56,7 @@ def test_an_account_may_do_what_the_chart_says_and_nothing_else(
     kubectl: Kubectl, account: str
 ) -> None:
     rendered = rights.chart()
-    for namespace in (HERE, THERE, "default", "kube-system"):
+    for namespace in (HERE, THERE, rights.KNATIVE, "default", "kube-system"):
         anybody = rights.review(kubectl, f"system:serviceaccount:{namespace}:default", namespace)
         allowed = rights.review(kubectl, account, namespace) - anybody
         assert allowed == rights.given(rendered, account, namespace), namespace
@@ -247,6 +247,7 @@ def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.P
         pod_name="operator-1",
         port=port,
         console_port=console,
+        knative_namespace=rights.KNATIVE,
     )
 
 
@@ -287,7 +288,9 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
     for account in ACCOUNTS:
         own = [a for a in requests if a.account == account]
         rendered = rights.chart()
-        everything = rights.given(rendered, account, HERE) | rights.given(rendered, account, THERE)
+        everything = set().union(
+            *(rights.given(rendered, account, there) for there in (HERE, THERE, rights.KNATIVE))
+        )
         assert rights.unused(everything, own) == set(), account
 
 

@@ -6,6 +6,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from lightkube import ApiError
+from lightkube.models.meta_v1 import Status
+
 from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
 from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL, selects
 
@@ -217,6 +220,24 @@ def native_slice(
     }
 
 
+def knative_refuses(annotations: Mapping[str, str]) -> str:
+    """What Knative's webhook says against scale annotations; empty when it lets them pass.
+
+    As validateMinMaxScale does it in pkg/apis/autoscaling/annotation_validation.go of Serving 1.21.
+    """
+    least, most, activation = (
+        int(annotations.get(f"autoscaling.knative.dev/{name}", 0))
+        for name in ("min-scale", "max-scale", "activation-scale")
+    )
+    why = ""
+    if most and most < least:
+        why = f"max-scale={most} is less than min-scale={least}"
+    elif activation and least > activation:
+        why = f"min-scale={least} is greater than activation-scale={activation}"
+    webhook = 'admission webhook "validation.webhook.serving.knative.dev" denied the request'
+    return f"{webhook}: validation failed: {why}: metadata.annotations" if why else ""
+
+
 _WRITING = (
     "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
     "delete",
@@ -234,6 +255,8 @@ class FakeKube:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
         self.has_knative = True
+        self.refuses = knative_refuses
+        """Why an admission webhook refuses annotations; empty when it does not."""
         self._objects: dict[tuple[str, str], Object] = {}
         self._version = 100
         self._acts: dict[str, Callable[..., Any]] = {}
@@ -353,7 +376,10 @@ class FakeKube:
     ) -> Object:
         await self._enter("annotate", name, dict(annotations))
         self._check(kind.__name__, name, version)
-        return self.edit(kind.__name__, name, metadata={"annotations": annotations})
+        new = _merged(self._find(kind.__name__, name), {"metadata": {"annotations": annotations}})
+        if refusal := self.refuses(new["metadata"]["annotations"]):
+            raise ApiError(status=Status(code=400, reason="BadRequest", message=refusal))
+        return self.put(new, kind.__name__)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         await self._enter("create", kind.__name__, _copied(obj))
@@ -376,13 +402,20 @@ class FakeKube:
         self, kind: Any, namespace: str, labels: object = None
     ) -> AsyncIterator[tuple[str, Object]]:
         await self._enter("follow", kind.__name__)
+        self._serve(kind.__name__)
         changes: asyncio.Queue[tuple[str, Object]] = asyncio.Queue()
         self._watches.append((kind.__name__, changes))
         yield "LIST", {"items": self.all(kind.__name__)}
         while True:
-            yield await changes.get()
+            change, obj = await changes.get()
+            self._serve(kind.__name__)
+            yield change, obj
 
     # --- inside ---
+
+    def _serve(self, kind: str) -> None:
+        if kind == "Revision" and not self.has_knative:
+            raise NotFoundError("404 page not found")
 
     async def _enter(self, verb: str, *details: Any) -> None:
         self.calls.append((verb, *details))

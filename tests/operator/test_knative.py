@@ -4,18 +4,22 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
+import httpx2
 import pytest
+from lightkube import ApiError
+from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator import restore as restore_module
 from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import wants_slice
+from kotatsu_operator.core.knative import Defaults
 from kotatsu_operator.core.records import entry_of
 from kotatsu_operator.events import Events
 from kotatsu_operator.knative import watch as watch_module
 from kotatsu_operator.knative.view import MIN_SCALE, SERVICE_LABEL
 from kotatsu_operator.knative.watch import KnativeWatch, Runtime
-from kotatsu_operator.kube import ConflictError
+from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.metrics import PoolMetrics
 from kotatsu_operator.observe import Observer
 from kotatsu_operator.reconcile import RETRY, Reconciler
@@ -160,7 +164,7 @@ async def test_the_pods_are_ready_before_the_window_and_the_min_scale_is_back_af
     assert (day.min_scale(), day.remembered) == ("1", None)
     await day.until(t("09:59:30"))
     assert (day.phase, day.status["reason"], day.min_scale()) == ("Warm", "Window", "2")
-    assert day.remembered == [{"name": ONE, "minScale": "1"}]
+    assert day.remembered == [{"name": ONE, "minScale": "1", "written": ["2"]}]
     assert day.status["lastOpening"]["early"] > "30s"
     assert day.status["readyReplicas"] == day.status["desiredReplicas"] == 2
     await day.until(t("10:15:02"))
@@ -184,7 +188,9 @@ async def test_what_was_there_is_written_down_before_the_revision_is_touched():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     await day.look()
     assert day.kube.writes == ["patch_status", "annotate"]
-    assert day.kube.called("patch_status")[0][2]["knative"] == {"revisions": [{"name": ONE}]}
+    assert day.kube.called("patch_status")[0][2]["knative"] == {
+        "revisions": [{"name": ONE, "written": ["2"]}]
+    }
 
 
 async def test_an_operator_that_ends_before_the_patch_starts_again_where_it_was():
@@ -237,7 +243,7 @@ async def test_the_floor_moves_to_a_new_revision_with_the_traffic():
     day.route_to(**{TWO: 100})
     await day.until(t("10:12"))
     assert (day.min_scale(ONE), day.min_scale(TWO)) == (None, "2")
-    assert day.remembered == [{"name": TWO, "minScale": "0"}]
+    assert day.remembered == [{"name": TWO, "minScale": "0", "written": ["2"]}]
     assert day.phase == "Warm"
     await day.until(t("10:15:05"))
     assert (day.min_scale(ONE), day.min_scale(TWO), day.remembered) == (None, "0", None)
@@ -248,7 +254,7 @@ async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_
     await day.until(t("10:14:59"))
     day.now += SECOND
     again = await day.look()
-    assert (day.min_scale(), day.remembered) == (None, [{"name": ONE}])
+    assert (day.min_scale(), day.remembered) == (None, [{"name": ONE, "written": ["2"]}])
     assert again == day.now + RETRY
     day.now = again
     assert await day.look() > again + SECOND
@@ -275,7 +281,7 @@ async def test_a_suspended_pool_leaves_the_revisions_as_they_are():
     await day.until(t("10:11"))
     day.edit(suspend=True)
     await day.until(t("10:16"))
-    assert (day.min_scale(), day.remembered) == ("2", [{"name": ONE}])
+    assert (day.min_scale(), day.remembered) == ("2", [{"name": ONE, "written": ["2"]}])
     day.edit(suspend=False)
     await day.until(t("10:17"))
     assert (day.min_scale(), day.remembered) == (None, None)
@@ -289,6 +295,163 @@ async def test_a_pool_with_another_target_now_gives_back_what_it_had():
     await day.look()
     await day.look()
     assert (day.min_scale(), day.remembered) == (None, None)
+
+
+# --- only what is the pool's is taken back ---
+
+
+def annotate(day, value, name=ONE):
+    day.kube.edit("Revision", name, metadata={"annotations": {MIN_SCALE: value}})
+
+
+@pytest.mark.parametrize("theirs", ["1", "5", None])
+async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(theirs):
+    day = KnativeDay(t("10:10"), revision(ONE, min_scale="0"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    annotate(day, theirs)
+    await day.until(t("10:12"))
+    assert day.min_scale() == ("5" if theirs == "5" else "2")
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == (theirs, None)
+
+
+async def test_a_record_of_a_suspended_pool_takes_nothing_of_others_away_later():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.edit(suspend=True)
+    await day.until(t("10:12"))
+    annotate(day, "4")
+    await day.until(t("10:20"))
+    day.edit(suspend=False)
+    await day.until(t("10:21"))
+    assert (day.min_scale(), day.remembered) == ("4", None)
+
+
+async def test_a_revision_made_anew_keeps_the_min_scale_of_its_own_template():
+    first, second = revision(ONE), revision(ONE, min_scale="2")
+    first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
+    day = KnativeDay(t("10:10"), first, windows=[WINDOW])
+    await day.until(t("10:11"))
+    assert day.remembered == [{"name": ONE, "written": ["2"], "uid": "first"}]
+    day.kube.put(second)
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == ("2", None)
+
+
+async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    old = day.kube.stored("Revision", ONE)
+    day.edit(windows=[once("demo", "10:00", "10:15", 3)])
+    await day.until(t("10:12"))
+    day.restart()
+    day.watch()
+    day.world.knative.revisions[NAMESPACE, ONE] = old
+    day.kube.edit("WarmPool", "voice", status={"knative": {"revisions": [
+        {"name": ONE, "written": ["3"]}
+    ]}})  # fmt: skip
+    day.world.keep_pool(day.kube.stored("WarmPool", "voice"))
+    await day.reconciler.look(VOICE)
+    assert day.remembered == [{"name": ONE, "written": ["3"]}]
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == (None, None)
+
+
+# --- what Knative allows, and what it does by itself ---
+
+
+async def test_a_floor_below_the_clusters_default_lowers_nothing():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.world.knative.defaults = Defaults(min_scale=3)
+    await day.until(t("10:14"))
+    assert (day.min_scale(), day.remembered) == (None, None)
+    assert day.kube.called("annotate") == []
+
+
+async def test_defaults_that_cannot_be_read_are_said_so():
+    day = KnativeDay(t("09:00"))
+    day.world.knative.why_no_defaults = "the operator cannot read them"
+    await day.look()
+    accepted = day.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
+    assert accepted["message"] == "the spec is in force, but the operator cannot read them"
+
+
+async def test_a_warm_override_above_activation_scale_is_warm_with_what_knative_allows():
+    day = KnativeDay(
+        t("10:10"),
+        revision(ONE, activation_scale="3"),
+        override=override("Warm", t("12:00"), replicas=5),
+    )
+    await day.until(t("10:11"))
+    assert (day.min_scale(), day.phase) == ("3", "Warm")
+    assert day.condition("FloorLimited")["reason"] == "Limited"
+    assert day.kube.called("annotate") == [("annotate", ONE, {MIN_SCALE: "3"})]
+
+
+def policy(annotations):
+    """An admission webhook of the cluster's own, which the operator cannot foresee."""
+    return "no min-scale on Fridays" if annotations.get(MIN_SCALE) else ""
+
+
+async def test_what_a_webhook_refuses_is_said_in_its_words_and_tried_ever_less_often():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=2))
+    day.kube.refuses = policy
+    day.requests = 2  # enough pods for the floor, but for as long as Knative likes
+    await day.until(t("10:15"))
+    assert 5 <= len(day.kube.called("annotate")) <= 10
+    assert day.phase == "Warming"
+    for kind, reason in (("Ready", "FloorRefused"), ("Warm", "FloorRefused")):
+        told = day.condition(kind)
+        assert (told["status"], told["reason"]) == ("False", reason)
+        assert told["message"].endswith(
+            "min-scale 2 of Revision voice-00001: no min-scale on Fridays"
+        )
+    assert day.condition("FloorLimited")["reason"] == "Refused"
+    assert day.events.count("FloorLimited") == 1
+
+
+async def test_once_it_is_let_through_the_pool_is_warm_and_no_word_is_left_of_it():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=2))
+    day.kube.refuses = policy
+    await day.until(t("10:12"))
+    day.kube.refuses = lambda _: ""
+    await day.until(t("10:13:30"))
+    assert (day.min_scale(), day.phase) == ("2", "Warm")
+    assert "FloorLimited" not in [c["type"] for c in day.status["conditions"]]
+    assert day.events.count("FloorReachable") == 1
+
+
+async def test_another_floor_is_tried_at_once_though_the_last_one_was_refused():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
+    day.kube.refuses = lambda annotations: "too many" if annotations[MIN_SCALE] == "5" else ""
+    await day.until(t("10:11"))
+    day.edit(override=override("Warm", t("12:00"), replicas=4))
+    await day.until(t("10:11:02"))
+    assert day.min_scale() == "4"
+
+
+async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
+    await day.until(t("10:11"))
+    day.kube.refuses = lambda annotations: "no change today"
+    day.edit(override=override("Warm", t("12:00"), replicas=3))
+    await day.until(t("10:12"))
+    assert (day.min_scale(), day.phase, day.condition("Warm")["status"]) == ("5", "Warm", "True")
+    assert "no change today" in day.condition("FloorLimited")["message"]
+
+
+async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition():
+    for code in (401, 408, 429, 500):
+        day = KnativeDay(t("10:10"), windows=[WINDOW])
+
+        def fail(*_, code=code):
+            raise ApiError(status=ApiStatus(code=code, message="not now"))
+
+        day.kube.on("annotate", fail)
+        with pytest.raises(ApiError):
+            await day.look()
+        assert day.world.knative.refused == {}
 
 
 # --- what it costs ---
@@ -322,12 +485,50 @@ async def test_a_service_that_knative_cannot_run_is_said_so():
     assert day.kube.called("annotate") == []
 
 
-async def test_a_floor_above_max_scale_is_said_so():
+async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_both_numbers():
     day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
     await day.until(t("10:11"))
-    assert (day.min_scale(), day.phase) == ("1", "Warming")
-    assert day.condition("FloorLimited")["reason"] == "MaxScale"
+    assert (day.min_scale(), day.phase) == ("1", "Warm")
+    warm = day.condition("Warm")
+    assert warm["status"] == "True"
+    assert warm["message"] == "1 of 1 replicas are Ready; 2 are asked for, 1 can be had"
+    assert day.condition("FloorLimited")["reason"] == "Limited"
+    assert "2 pods are asked for" in day.condition("FloorLimited")["message"]
+    assert day.status["desiredReplicas"] == 1
     assert "FloorLimited" in day.events
+    assert not day.status["lastOpening"]["cold"]
+
+
+async def test_a_revision_that_cannot_run_is_said_so_though_the_service_says_nothing_yet():
+    failed = revision(ONE, ready=False)
+    failed["status"]["conditions"][0] |= {"reason": "ContainerMissing", "message": "no such image"}
+    for now in ("09:00", "10:10"):
+        day = KnativeDay(t(now), failed, windows=[WINDOW])
+        day.kube.put(knative_service(ready="Unknown", **{ONE: 100}))
+        await day.look()
+        ready = day.condition("Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
+        assert ready["message"].endswith(
+            f"Revision {ONE} is not Ready: ContainerMissing: no such image"
+        )
+
+
+async def test_a_service_that_never_became_ready_is_not_called_ready_while_asleep():
+    day = KnativeDay(t("09:00"))
+    day.kube.put(knative_service(ready="Unknown"))
+    await day.look()
+    ready = day.condition("Ready")
+    assert (day.phase, ready["status"], ready["reason"]) == ("Asleep", "False", "TargetNotReady")
+    assert ready["message"].endswith(
+        "no Revision of the Service has become Ready yet: Because: it says so"
+    )
+
+
+async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
+    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
+    day.kube.put(knative_service(ready="False", **{ONE: 100}))
+    await day.look()
+    assert day.condition("Ready")["reason"] == "TargetNotReady"
 
 
 async def test_a_knative_that_does_not_follow_is_said_so():
@@ -408,6 +609,44 @@ async def test_the_revisions_of_a_deleted_pool_get_their_min_scale_back():
     assert kube.called("put_scale") == []
 
 
+OURS = {"knative": {"revisions": [{"name": ONE, "minScale": "1", "written": ["5"]}]}}
+
+
+async def test_a_deleted_pool_takes_back_only_what_it_has_set():
+    for there, after in (("5", "1"), ("7", "7"), ("1", "1")):
+        kube = FakeKube(revision(ONE, min_scale=there))
+        await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+        assert annotation(kube) == after
+
+
+async def test_what_is_left_alone_is_named(caplog):
+    caplog.set_level("INFO")
+    kube = FakeKube(revision(ONE, min_scale="7"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+    assert f"that of {ONE} was changed by others and stays" in caplog.text
+
+
+async def test_a_deleted_pool_owes_nothing_to_a_revision_made_anew():
+    made = revision(ONE, min_scale="5")
+    made["metadata"]["uid"] = "new"
+    kube = FakeKube(made)
+    old = {"knative": {"revisions": [{"name": ONE, "written": ["5"], "uid": "old"}]}}
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=old)))
+    assert annotation(kube) == "5"
+
+
+async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    request = httpx2.Request("GET", "http://api")
+    gone = httpx2.HTTPStatusError("404", request=request, response=httpx2.Response(404))
+
+    def no_such_group(kind, _):
+        raise gone
+
+    kube.on("get", no_such_group)
+    assert await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+
+
 async def test_those_of_a_pool_that_keeps_stay_as_they_are():
     kube = FakeKube(revision(ONE, min_scale="5"))
     await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT, onDelete="Keep")))
@@ -444,10 +683,10 @@ async def watching(monkeypatch):
     monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
     tasks = []
 
-    def begin(kube, runtime=Runtime.AUTO):
+    def begin(kube, runtime=Runtime.AUTO, knative_namespace=""):
         world, touched = World(), []
         world.keep_pool(knative_pool())
-        watch = KnativeWatch(kube, world, ["demo"], touched.append, runtime)
+        watch = KnativeWatch(kube, world, ["demo"], touched.append, runtime, knative_namespace)
         tasks.append(asyncio.create_task(watch.run()))
         return world, touched
 
@@ -508,6 +747,73 @@ async def test_knative_that_is_installed_later_is_found_and_removed_later_missed
     kube.has_knative = False
     await eventually(lambda: not world.knative.synced)
     assert world.knative.services == {}
+
+
+CONFIG = {
+    "kind": "ConfigMap",
+    "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},
+    "data": {"min-scale": "2", "max-scale": "7"},
+}
+
+
+async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
+    watching, caplog, monkeypatch
+):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
+    world, _ = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: world.knative.synced)
+    kube.has_knative = False
+    kube.remove("Revision", ONE)
+    await eventually(lambda: world.knative.why_absent)
+    assert world.knative.services == {}
+    asked = len(kube.called("follow", "serves"))
+    await asyncio.sleep(0.3)
+    assert len(kube.called("follow", "serves")) == asked
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ["Knative Serving has gone; it is looked for from time to time"]
+
+
+async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def once_only(*_):
+        kube.on("follow", None)
+        raise NotFoundError("404 page not found")
+
+    kube.on("follow", once_only)
+    world, _ = watching(kube)
+    await eventually(lambda: world.knative.synced)
+    assert world.knative.why_absent == ""
+
+
+async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
+    kube = FakeKube(CONFIG)
+    world, touched = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: world.knative.synced)
+    assert (world.knative.defaults, world.knative.why_no_defaults) == (Defaults(2, 7), "")
+    touched.clear()
+    kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
+    await eventually(lambda: world.knative.defaults == Defaults(4, 7))
+    assert touched == [VOICE]
+
+
+async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(watching, caplog):
+    def forbidden(*_):
+        raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
+
+    for namespace, why in (("", "has no right to"), ("knative-serving", "may not get configmaps")):
+        caplog.clear()
+        kube = FakeKube()
+        kube.on("get", forbidden)
+        world, _ = watching(kube, knative_namespace=namespace)
+        await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
+        assert world.knative.synced
+        assert world.knative.defaults == Defaults()
+        assert why in world.knative.why_no_defaults
+        assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
+        assert bool(kube.called("get")) == bool(namespace)
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):

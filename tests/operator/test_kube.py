@@ -22,6 +22,7 @@ from kotatsu_operator.kube import (
     Unreachable,
     WarmPool,
     follow_forever,
+    is_refusal,
     version_of,
 )
 from tests.operator.cluster import eventually, pod, warm_pool
@@ -468,3 +469,54 @@ async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch,
         watched.tell("ADDED", pod("c"), 52)
         await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
     assert len(watched.lists()) == 1
+
+
+NOT_SERVED = {
+    "no such group": httpx2.Response(404, text="404 page not found\n"),
+    "no such kind": httpx2.Response(
+        404, json={"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", NOT_SERVED)
+@pytest.mark.parametrize("while_watching", [False, True])
+async def test_a_kind_that_may_go_is_not_asked_for_again_once_it_has(
+    watched, caplog, answer, while_watching
+):
+    client = AsyncClient(config=CONFIG, transport=httpx2.MockTransport(watched), trust_env=False)
+    if while_watching:
+        watched.lines.put_nowait(None)
+
+    def on_change(*_):
+        watched.failures = [NOT_SERVED[answer]]
+
+    if not while_watching:
+        on_change()
+    with pytest.raises(NotFoundError):
+        await follow_forever(Kube(client), Pod, "demo", on_change, may_go=True)
+    assert len(watched.requests) == 1 + while_watching
+    assert caplog.records == []
+    await client.close()
+
+
+@pytest.mark.parametrize("answer", NOT_SERVED)
+async def test_any_other_kind_is_waited_for(watched, answer):
+    watched.failures = [NOT_SERVED[answer]]
+    async with following(watched) as seen:
+        await eventually(lambda: seen)
+    assert seen == [("LIST", ["a"])]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [(400, True), (403, True), (422, True), (401, False), (408, False), (429, False), (500, False)],
+)
+async def test_a_write_is_refused_for_what_is_written_or_for_something_else(
+    kube, server, code, is_refused
+):
+    server.answers = [failure(code, "Because")]
+    with pytest.raises(Unreachable) as caught:
+        await kube.annotate(KnativeRevision, "demo", "voice-1", {"a": "1"}, "7")
+    assert is_refusal(caught.value) == is_refused
+    assert not is_refusal(OSError("away"))

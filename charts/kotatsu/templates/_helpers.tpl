@@ -168,3 +168,9 @@ helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{/* Not empty where the operator may read Knative's defaults: a Role needs a namespace that is there. */}}
+{{- define "kotatsu.readsKnativeDefaults" -}}
+{{- $isThere := or (eq .Values.runtime "knative") (.Capabilities.APIVersions.Has "serving.knative.dev/v1/Service") }}
+{{- if and .Values.knative.namespace (ne .Values.runtime "native") $isThere }}true{{ end }}
+{{- end }}

@@ -33,6 +33,7 @@ async def _run(settings: OperatorSettings) -> None:
         starts_per_second=settings.starts_per_second,
         lease_namespace=settings.pod_namespace,
         runtime=settings.runtime,
+        knative_namespace=settings.knative_namespace,
         prices=settings.prices,
     )
 

@@ -52,12 +52,14 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
         ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
-    floor = max(decision.floor, 1)
+    asked = max(decision.floor, 1)
+    floor = seen.within(asked)
+    had = f"; {asked} are asked for, {floor} can be had" if floor < asked else ""
     warm = condition(
         "Warm",
         phase is Phase.WARM and seen.ready >= floor,
         phase.value,
-        f"{seen.ready} of {floor} replicas are Ready",
+        f"{seen.ready} of {floor} replicas are Ready{had}",
     )
     accepted = condition("Accepted", True, "Accepted", "the spec is in force")
     if spec.suspend:

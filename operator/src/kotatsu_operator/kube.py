@@ -50,6 +50,8 @@ KINDS: Mapping[str, Any] = {
 WATCH_SECONDS = 30
 """A stream that says nothing for this long is not trusted: another takes over where it stood."""
 
+_NOT_FOUND = 404
+
 _LIST_AGAIN = 410
 """What the API server answers (Gone) when the versions to go on from are too old."""
 
@@ -77,12 +79,27 @@ TooSlow = (TimeoutError, httpx2.TimeoutException)
 """Those of them that say only that no answer came in time."""
 
 
-_REFUSALS = (400, 403, 422)
+_TEMPORARY = (401, 408, 429)
+"""Client errors that say nothing about what was written: no valid token, too late, too many calls."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the API server has read a request and says no: it will say so again."""
-    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) in _REFUSALS
+    """Whether the API server refused a request for what is in it, so that it will refuse it again.
+
+    Admission webhooks refuse with the same codes.
+    """
+    if not isinstance(error, (ApiError, httpx2.HTTPStatusError)):
+        return False
+    code = _code_of(error)
+    return 400 <= code < 500 and code not in _TEMPORARY
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the API server does not serve what it was asked for.
+
+    Of a group that it does not know at all it says so in plain text.
+    """
+    return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
 
 
 class ConflictError(Exception):
@@ -199,13 +216,8 @@ class Kube:
             with _readable():
                 async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
                     break
-        except ApiError as error:
-            if error.status.code == 404:
-                return False
-            raise
-        except httpx2.HTTPStatusError as error:
-            # An API server that knows nothing of the whole group says so in plain text.
-            if error.response.status_code == 404:
+        except Unreachable as error:
+            if is_missing(error):
                 return False
             raise
         return True
@@ -230,9 +242,15 @@ class Kube:
     ) -> AsyncIterator[tuple[str, Object]]:
         """List, then watch, until the API server has forgotten the version to go on from.
 
-        Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object).
+        Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object). Raises
+        NotFoundError when there is no such kind (any more).
         """
-        items, version = await self._list(kind, namespace, labels)
+        try:
+            items, version = await self._list(kind, namespace, labels)
+        except Unreachable as error:
+            if is_missing(error):
+                raise NotFoundError(str(error)) from None
+            raise
         yield "LIST", {"items": items}
         while True:
             watch = self._client.watch(
@@ -254,6 +272,8 @@ class Kube:
             except (ApiError, httpx2.HTTPStatusError) as error:
                 if _code_of(error) == _LIST_AGAIN:
                     return
+                if is_missing(error):
+                    raise NotFoundError(str(error)) from None
                 raise
             finally:
                 await watch.aclose()
@@ -387,15 +407,22 @@ async def follow_forever(
     namespace: str,
     on_change: Callable[[str, Object], None],
     labels: Mapping[str, str] | None = None,
+    *,
+    may_go: bool = False,
 ) -> None:
-    """Keep a view of one kind fresh: list and watch again after every end, with a short pause."""
+    """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
+
+    With `may_go`, raises NotFoundError once the API server does not serve the kind any more.
+    """
     pause = 0.2
     while True:
         try:
             async for change, obj in kube.follow(kind, namespace, labels):
                 pause = 0.2
                 on_change(change, obj)
-        except Unreachable as error:
+        except (NotFoundError, *Unreachable) as error:
+            if may_go and isinstance(error, NotFoundError):
+                raise
             log.warning(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
             )

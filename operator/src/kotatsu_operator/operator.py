@@ -79,6 +79,7 @@ class Operator:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hook: Hook = no_hook,
         runtime: Runtime = Runtime.AUTO,
+        knative_namespace: str = "",
     ) -> None:
         self.board = Board(clock)
         self.world = World(watchers=[self.board], clock=clock)
@@ -128,7 +129,9 @@ class Operator:
         self._streams = Streams(
             kube, feeds_of(self.world), namespaces, self.planner.touch, self._unsettled.add
         )
-        self._knative = KnativeWatch(kube, self.world, namespaces, self.planner.touch, runtime)
+        self._knative = KnativeWatch(
+            kube, self.world, namespaces, self.planner.touch, runtime, knative_namespace
+        )
         self._term: asyncio.TaskGroup | None = None
 
     @property

@@ -38,7 +38,7 @@ happens to them by itself (pods, edits, announcements) is seen at once all the s
 
 RETRY = timedelta(milliseconds=200)
 """How soon a look is repeated that lost a race, found a request in flight while draining, or has
-patched a Knative Revision."""
+patched a Knative Revision (or was refused to)."""
 
 WRITE_QUIET = timedelta(seconds=60)
 """How often what changes all the time (cost, last activity) is written to the status."""
@@ -159,13 +159,16 @@ class Reconciler:
         status = decided_status(spec, seen, decision, ledger)
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
-        course = knative.plan_course(
-            self.world.knative, key, spec, pool.get("status") or {}, decision.floor
+        there = self.world.knative
+        course = await knative.plan_course(
+            self.kube, there, key, spec, pool.get("status") or {}, decision.floor, now
         )
         if course is not None:
             # Written before any Revision is touched: a crash in between forgets nothing.
             status["knative"] = kept_status(course.kept)
-            conditions = knative.explain(conditions, judged.knative_service, course, decision, now)
+        if spec.target.is_knative:
+            service = judged.knative_service
+            conditions = knative.explain(conditions, there, key[0], service, course, decision, now)
         conditions += account.conditions
         told = (*decision.notes, *transitions(_conditions(pool), conditions), *account.notes)
         told += self._never_opens(pool, spec)
@@ -176,13 +179,14 @@ class Reconciler:
             display.show(key, seen, decision, ledger)
         await self.remember(pool, None)
         if course is not None:
-            await knative.apply(self.kube, self.world.knative, key[0], course.patches)
+            await knative.apply(self.kube, there, key[0], course.patches, now)
             if course.patches:
                 # Our own patch is no news when the watch tells of it, and what the pool remembers
                 # of the Revision may be done with now.
                 return now + RETRY
         if spec.target.is_knative:
-            return decision.recheck
+            tries = [] if course is None else [r.again for r in course.refused.values()]
+            return min(decision.recheck, *tries) if tries else decision.recheck
         if decision.sleep:
             return await self._sleep(key, pool, spec, decision, now)
         awake = not decision.memory.phase.is_asleep

@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Callable, Mapping
 
+from .core.knative import inherit
 from .core.records import Entry, entry_of, heir, settle, told_of
+from .knative.view import kept_status, read_kept
 from .kube import ConfigMap, ConflictError, Kube, NotFoundError, Object, WarmPool
 from .restore import restore
 from .views import Key, key_of
@@ -84,6 +86,10 @@ class Records:
             # Deleted and made anew: the newer pool inherits what it could not have seen itself.
             known = taken.get("status") or {}
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
+            if "knative" in known and "knative" in entry.owed:
+                mine, theirs = read_kept(known), read_kept(entry.owed)
+                if (both := inherit(mine, theirs)) != mine:
+                    inherited["knative"] = kept_status(both)
             if inherited:
                 name, version = taken["metadata"]["name"], taken["metadata"]["resourceVersion"]
                 try:

@@ -45,8 +45,9 @@ async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
     """Give the Revisions of a Knative Service their min-scale."""
     kept = read_kept(entry.owed)
-    await give_back_revisions(kube, KnativeWorld(), namespace, kept)
-    return f"min-scale of {', '.join(k.name for k in kept)} is as it was"
+    left = await give_back_revisions(kube, KnativeWorld(), namespace, kept)
+    came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
+    return came + (f"; that of {', '.join(left)} was changed by others and stays" if left else "")
 
 
 STEPS: Mapping[str, Step] = {

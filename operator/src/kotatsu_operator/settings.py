@@ -52,6 +52,10 @@ class OperatorSettings(ServiceSettings):
         description="targets that are kept: native (Deployments), knative (Knative Services too; "
         "expected to be there) or auto (Knative Services too where Knative is found)",
     )
+    knative_namespace: str = Field(
+        "",
+        description="namespace of Knative's ConfigMap config-autoscaler; empty: it may not be read",
+    )
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools that name none, as JSON: currency, cpuHour, memoryGiBHour, "

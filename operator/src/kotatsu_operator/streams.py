@@ -73,12 +73,15 @@ class Streams:
         namespaces: Sequence[str],
         touch: Callable[[Key], None],
         began_anew: Callable[[str], None] = lambda _: None,
+        *,
+        may_go: bool = False,
     ) -> None:
         # A stream keeps its connection: those of one namespace share a pool, and no call waits.
         self._kubes = {namespace: kube.apart() for namespace in namespaces}
         self._feeds = list(feeds)
         self._touch = touch
         self._began_anew = began_anew
+        self._may_go = may_go
         self._missing = {(n, feed.kind.__name__) for n in namespaces for feed in self._feeds}
         self._synced = asyncio.Event()
 
@@ -92,12 +95,13 @@ class Streams:
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled; kinds that may go raise NotFoundError in a group as they do."""
         async with asyncio.TaskGroup() as tasks:
             for namespace, kube in self._kubes.items():
                 for feed in self._feeds:
+                    into = self._into(feed, namespace)
                     tasks.create_task(
-                        follow_forever(kube, feed.kind, namespace, self._into(feed, namespace)),
+                        follow_forever(kube, feed.kind, namespace, into, may_go=self._may_go),
                         name=f"watch {feed.kind.__name__} in {namespace}",
                     )
 

@@ -9,12 +9,18 @@ from kotatsu_operator.core.decide import decide
 from kotatsu_operator.core.knative import (
     SCALE_DOWN,
     Course,
+    Defaults,
     Kept,
     Patch,
     Revision,
     course,
+    inherit,
+    let_go,
     observe,
+    refuse,
+    rest,
     share,
+    trouble,
 )
 from kotatsu_operator.core.spec import OnExhausted
 from kotatsu_operator.core.state import Memory, Phase, Reason, Route
@@ -37,19 +43,20 @@ def by_name(*revisions):
 
 def test_the_floor_is_the_min_scale_of_the_revision_that_has_the_traffic():
     planned = course(3, {"a": 100}, by_name(rev("a"), rev("old")), ())
-    assert planned == Course((Kept("a", None),), (Patch("a", "version-of-a", "3"),))
+    assert planned == Course((Kept("a", None, ("3",)),), (Patch("a", "version-of-a", "3"),))
 
 
 def test_what_is_in_place_is_not_patched_again_but_still_remembered():
-    planned = course(3, {"a": 100}, by_name(rev("a", "3")), (Kept("a", "1"),))
-    assert planned == Course((Kept("a", "1"),), ())
+    kept = (Kept("a", "1", ("3",)),)
+    assert course(3, {"a": 100}, by_name(rev("a", "3")), kept) == Course(kept, ())
 
 
 def test_when_the_floor_is_gone_what_was_there_before_is_put_back():
     for before in (None, "1"):
-        planned = course(0, {"a": 100}, by_name(rev("a", "3")), (Kept("a", before),))
+        kept = (Kept("a", before, ("3",)),)
+        planned = course(0, {"a": 100}, by_name(rev("a", "3")), kept)
         assert planned.patches == (Patch("a", "version-of-a", before),)
-        assert planned.kept == (Kept("a", before),), "remembered until it is seen to be back"
+        assert planned.kept == kept, "remembered until it is seen to be back"
 
 
 def test_what_is_back_is_forgotten():
@@ -63,7 +70,7 @@ def test_a_revision_that_was_never_touched_is_left_as_it_is():
 def test_when_traffic_moves_the_new_revision_gets_the_floor_and_the_old_one_its_own_back():
     planned = course(2, {"b": 100}, by_name(rev("a", "2"), rev("b", "1")), (Kept("a", None),))
     assert planned.patches == (Patch("a", "version-of-a", None), Patch("b", "version-of-b", "2"))
-    assert planned.kept == (Kept("a", None), Kept("b", "1"))
+    assert planned.kept == (Kept("a", None, ("2",)), Kept("b", "1", ("2",)))
 
 
 def test_a_revision_that_is_gone_is_forgotten():
@@ -90,7 +97,7 @@ def test_a_tag_without_traffic_gets_no_pods():
 def test_a_floor_above_max_scale_stops_there_and_says_so():
     planned = course(5, {"a": 100}, by_name(rev("a", max_scale=3)), ())
     assert [p.min_scale for p in planned.patches] == ["3"]
-    assert "at most 3 of Revision a" in planned.limited
+    assert planned.limited.startswith("5 pods are asked for of Revision a, and max-scale allows 3")
     assert not course(3, {"a": 100}, by_name(rev("a", max_scale=3)), ()).limited
 
 
@@ -99,8 +106,9 @@ def test_a_revision_that_has_not_become_ready_yet_is_not_touched():
 
 
 def test_one_that_is_not_ready_for_a_while_keeps_its_floor():
-    planned = course(2, {"a": 100}, by_name(rev("a", "2", ready=False)), (Kept("a", None),))
-    assert planned == Course((Kept("a", None),), ())
+    kept = (Kept("a", None, ("2",)),)
+    planned = course(2, {"a": 100}, by_name(rev("a", "2", ready=False)), kept)
+    assert planned == Course(kept, ())
 
 
 @pytest.mark.parametrize("floor", range(6))
@@ -120,6 +128,134 @@ def test_a_crash_between_remembering_and_patching_forgets_nothing():
     again = course(3, {"a": 100}, by_name(rev("a", "1")), planned.kept)
     assert again == planned
     assert course(0, {"a": 100}, by_name(rev("a", "1")), planned.kept) == Course()
+
+
+# --- only what is still ours is taken back ---
+
+
+def test_what_others_set_meanwhile_stays_when_the_floor_goes():
+    """Whatever was there before the pool came."""
+    for before in (None, "1"):
+        kept = (Kept("a", before, ("3",)),)
+        for theirs in ("7", "2", "0", None):
+            assert course(0, {"a": 100}, by_name(rev("a", theirs)), kept) == Course()
+
+
+def test_what_others_set_while_the_floor_holds_comes_back_after_it():
+    kept = (Kept("a", None, ("3",)),)
+    planned = course(3, {"a": 100}, by_name(rev("a", "2")), kept)
+    assert planned == Course((Kept("a", "2", ("3",)),), (Patch("a", "version-of-a", "3"),))
+    higher = course(3, {"a": 100}, by_name(rev("a", "4")), kept)
+    assert higher == Course(), "a floor only raises"
+
+
+def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen():
+    """A crash between the record and the patch leaves either of them."""
+    kept = (Kept("a", None, ("3",)),)
+    planned = course(5, {"a": 100}, by_name(rev("a", "3")), kept)
+    assert planned.kept == (Kept("a", None, ("3", "5")),)
+    for there in ("3", "5"):
+        after = course(0, {"a": 100}, by_name(rev("a", there)), planned.kept)
+        assert after.patches == (Patch("a", "version-of-a", None),)
+    seen = course(5, {"a": 100}, by_name(rev("a", "5")), planned.kept)
+    assert seen == Course((Kept("a", None, ("5",)),), ())
+
+
+def test_a_revision_made_anew_with_the_same_name_owes_nothing_to_the_record_of_the_old_one():
+    kept = (Kept("a", None, ("2",), uid="old"),)
+    assert course(0, {"a": 100}, by_name(rev("a", "2", uid="new")), kept) == Course()
+    again = course(3, {"a": 100}, by_name(rev("a", "2", uid="new")), kept)
+    assert again.kept == (Kept("a", "2", ("3",), uid="new"),)
+
+
+def test_a_record_of_an_older_version_counts_as_before_and_is_completed():
+    old = (Kept("a", "1"),)
+    assert course(3, {"a": 100}, by_name(rev("a", "3", uid="u")), old).kept == (
+        Kept("a", "1", ("3",), "u"),
+    )
+    assert course(0, {"a": 100}, by_name(rev("a", "3")), old).patches == (
+        Patch("a", "version-of-a", "1"),
+    )
+
+
+def test_what_forgets_an_original_is_named():
+    kept = (Kept("a", "1", ("3",)),)
+    assert let_go(kept, course(3, {"a": 100}, by_name(rev("a", "3")), kept)) == []
+    assert let_go(kept, course(0, {"a": 100}, by_name(rev("a", "1")), kept)) == ["a"]
+    assert let_go(kept, course(3, {"a": 100}, by_name(rev("a", "2")), kept)) == ["a"]
+
+
+def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
+    gone = (Kept("a", "1", ("2",)), Kept("b", None, ("2",)))
+    assert inherit((Kept("a", "2", ("3",)),), gone) == (
+        Kept("a", "1", ("3",)),
+        Kept("b", None, ("2",)),
+    )
+    other = (Kept("a", "5", ("6",)), Kept("b", "2", ("3",), uid="another"))
+    assert inherit(other, gone) == other
+
+
+# --- the cluster's defaults, and Knative's own limits ---
+
+
+@pytest.mark.parametrize("floor", range(5))
+@pytest.mark.parametrize("default", range(5))
+@pytest.mark.parametrize("own", [None, "0", "1", "3"])
+def test_no_floor_lowers_what_is_in_effect(floor, default, own):
+    defaults = Defaults(min_scale=default)
+    there = rev("a", own)
+    in_effect = default if own is None else int(own)
+    planned = course(floor, {"a": 100}, by_name(there), (), defaults)
+    for patch in planned.patches:
+        assert int(patch.min_scale) > in_effect
+    assert bool(planned.patches) == (floor > in_effect)
+
+
+def test_the_older_spelling_and_what_is_no_number_count_as_knative_counts_them():
+    defaults = Defaults(min_scale=2)
+    assert course(1, {"a": 100}, by_name(rev("a", other_min_scale=0)), (), defaults).patches
+    assert not course(2, {"a": 100}, by_name(rev("a", "many")), (), defaults).patches
+
+
+def test_a_floor_stops_at_the_clusters_max_scale_unless_the_revision_has_its_own():
+    defaults = Defaults(max_scale=3)
+    planned = course(5, {"a": 100}, by_name(rev("a")), (), defaults)
+    assert [p.min_scale for p in planned.patches] == ["3"]
+    assert "the cluster's default max-scale allows 3" in planned.limited
+    for own in (0, 9):
+        free = course(5, {"a": 100}, by_name(rev("a", max_scale=own)), (), defaults)
+        assert ([p.min_scale for p in free.patches], free.limited) == (["5"], "")
+
+
+def test_a_floor_stops_at_activation_scale_which_knative_refuses_a_higher_min_scale_for():
+    planned = course(5, {"a": 100}, by_name(rev("a", activation_scale=3, max_scale=9)), ())
+    assert [p.min_scale for p in planned.patches] == ["3"]
+    assert "activation-scale allows 3" in planned.limited
+
+
+# --- what is refused ---
+
+
+def test_a_refused_patch_rests_longer_each_time_and_at_most_a_minute():
+    patch, known, now, pauses = Patch("a", "1", "5"), None, t("10:00"), []
+    for _ in range(6):
+        known = refuse(known, patch, "no", now)
+        pauses.append((known.again - now).total_seconds())
+        now = known.again
+    assert pauses == [5, 10, 20, 40, 60, 60]
+    assert refuse(known, Patch("a", "2", "4"), "no", now).tries == 1
+
+
+def test_a_plan_leaves_out_what_rests_and_says_so():
+    planned = course(5, {"a": 50, "b": 50}, by_name(rev("a"), rev("b")), ())
+    known = {"a": refuse(None, planned.patches[0], "no", t("10:00"))}
+    resting = rest(planned, known, t("10:00"))
+    assert [p.name for p in resting.patches] == ["b"]
+    assert resting.refused == known
+    due = rest(planned, known, t("10:00:05"))
+    assert (due.patches, due.refused) == (planned.patches, known)
+    other = course(4, {"a": 100}, by_name(rev("a")), ())
+    assert rest(other, known, t("10:00")).patches == other.patches
 
 
 # --- what is seen ---
@@ -145,6 +281,43 @@ def test_ready_reaches_a_floor_exactly_when_all_its_shares_are_ready(floor):
 
 def test_without_traffic_nothing_is_ready():
     assert observe({}, by_name(rev("a", actual=3)), pods=3).ready == 0
+
+
+def test_the_most_a_floor_can_be_is_what_every_revision_can_have_its_share_of():
+    limited = by_name(rev("a", max_scale=3), rev("b", activation_scale=2))
+    assert observe({"a": 100}, limited, 0).most == 3
+    assert observe({"a": 50, "b": 50}, limited, 0).most == 4
+    assert observe({"a": 100}, by_name(rev("a")), 0).most is None
+    assert observe({"a": 100}, by_name(rev("a")), 0, Defaults(max_scale=2)).most == 2
+
+
+def test_pods_without_a_floor_that_was_asked_for_do_not_count_for_it():
+    refused = {"a": refuse(None, Patch("a", "1", "4"), "no", t("10:00"))}
+    seen = observe({"a": 100}, by_name(rev("a", actual=5)), 5, refused=refused)
+    assert (seen.ready, seen.running) == (0, 5)
+    for higher in (rev("a", "5", actual=5), rev("a", other_min_scale=4, actual=5)):
+        assert observe({"a": 100}, by_name(higher), 5, refused=refused).ready == 5
+
+
+# --- whether it can run ---
+
+
+@pytest.mark.parametrize(
+    ("service", "traffic", "ready", "expected"),
+    [
+        (True, {"a": 100}, True, ""),
+        (None, {"a": 100}, True, ""),
+        (False, {"a": 100}, True, "the Service is not Ready: Why: so"),
+        (True, {"a": 100}, False, "Revision a is not Ready: ContainerMissing: no image"),
+        (None, {}, True, "has become Ready yet: Why: so"),
+    ],
+    ids=["all is well", "a new Revision comes", "failed", "its Revision failed", "none ever"],
+)
+def test_a_service_is_healthy_when_what_answers_its_requests_is(service, traffic, ready, expected):
+    there = by_name(rev("a", ready=ready, trouble="ContainerMissing: no image"))
+    said = trouble(service, "Why: so", traffic, there)
+    assert said.endswith(expected)
+    assert bool(said) == bool(expected)
 
 
 # --- the phases ---
@@ -209,6 +382,21 @@ def test_how_punctual_an_opening_was_and_the_lead_are_learned_as_for_a_deploymen
     assert (took.seconds, took.replicas) == (10, 2)
     assert pool.memory.opening.early == 58 * SECOND
     assert not pool.memory.opening.cold
+
+
+def test_a_floor_that_cannot_be_had_is_warm_and_punctual_with_what_can():
+    spec = pool_spec(targetRef=TARGET, windows=[once("w", "10:00", "11:00", 5)])
+
+    def look(memory, now, actual):
+        seen = observe({"a": 100}, by_name(rev("a", max_scale=3, actual=actual)), actual)
+        return decide(spec, seen, memory, t(now))
+
+    begun = look(Memory(), "09:58", 0)
+    assert look(begun.memory, "09:59:30", 2).memory.phase is Phase.WARMING
+    warm = look(begun.memory, "09:59:30", 3)
+    assert (warm.memory.phase, warm.floor) == (Phase.WARM, 5)
+    assert warm.memory.proven
+    assert warm.memory.opening.early == 30 * SECOND
 
 
 def test_a_window_that_opens_before_knative_is_ready_is_cold_and_then_late():

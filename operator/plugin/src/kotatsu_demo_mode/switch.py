@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from kotatsu_operator.core.durations import format_duration
 from kotatsu_operator.core.plan import Plan
+from kotatsu_operator.core.spec import PoolSpec
 from kotatsu_operator.core.state import Memory
 
 from .api import Api
@@ -212,8 +213,17 @@ def _keeps(pool: Pool, now: datetime) -> str:
             f": window {plan.window} keeps {_pods(plan.floor)} until {clock(end, zone, now)} "
             f"{zone.key}; --now puts it to sleep until then"
         )
-    idle = format_duration(pool.spec.scaling.idle_after)
-    return f": no window is open, so it sleeps {idle} after its last request"
+    return f": no window is open, so {when_idle(pool.spec)}"
+
+
+def when_idle(spec: PoolSpec) -> str:
+    """What becomes of a pool's pods when nothing but requests keeps them."""
+    if spec.target.is_knative:
+        return (
+            "its floor goes, and Knative ends the pods by its own rules: after the stable window "
+            "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"
+        )
+    return f"it sleeps {format_duration(spec.scaling.idle_after)} after its last request"
 
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
@@ -265,9 +275,7 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
         if is_warm(status, wanted):
             shell.terminal.clear()
             if not quiet:
-                ready = _pods(int(status.get("readyReplicas") or 0))
-                name = f"warmpool.kotatsu.dev/{done.pool.name}"
-                shell.terminal.say(f"{name} is Warm: {ready} Ready after {about(passed)}")
+                shell.terminal.say(warm_line(done.pool.name, status, passed))
             return
         if passed > limit:
             raise DemoModeError(
@@ -281,6 +289,14 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
             f"{status.get('desiredReplicas', '?')} Ready, {about(passed)}"
         )
         shell.sleep(_EVERY)
+
+
+def warm_line(name: str, status: Object, passed: timedelta) -> str:
+    """What is said of a pool that is Warm, also where fewer pods can be had than are asked for."""
+    ready = _pods(int(status.get("readyReplicas") or 0))
+    line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
+    limited = (c for c in status.get("conditions") or () if c["type"] == "FloorLimited")
+    return next((f"{line}; {c['message']}" for c in limited if c["status"] == "True"), line)
 
 
 def is_warm(status: Object, generation: int) -> bool:

@@ -86,7 +86,7 @@ def decide(
     make_step = KnativeStep if spec.target.is_knative else Step
     step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked, allowed)
     memory, replicas, sleep, force, notes = step.take()
-    memory = remember_proof(memory, seen, floor)
+    memory = remember_proof(memory, seen, seen.within(floor))
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     # An override or a budget that asks for less also asks for no punctuality.

@@ -25,10 +25,11 @@ def remember_opening(
     if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
         # The window that was being warmed for has been edited: what is open already stays judged.
         opening = replace(opening, at=now)
-    floor, coming = 0, deque(plan.current)
+    asked, coming = 0, deque(plan.current)
     for o in followed:
         while coming and coming[0].start <= o.start:
-            floor = max(floor, coming.popleft().replicas)
+            asked = max(asked, coming.popleft().replicas)
+        floor = seen.within(asked)
         known = opening.replicas if opening is not None and opening.at == o.start else 0
         if opening is None or o.start > opening.at:
             opening = Opening(o.window, o.start)

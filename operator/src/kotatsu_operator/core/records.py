@@ -115,6 +115,9 @@ def _is_kept(value: object) -> bool:
         isinstance(r, Mapping)
         and _is_name(r.get("name"))
         and isinstance(r.get("minScale"), str | None)
+        and isinstance(r.get("uid", ""), str)
+        and isinstance(r.get("written", []), list)
+        and all(isinstance(value, str) for value in r.get("written", []))
         for r in revisions
     )
 

@@ -95,6 +95,12 @@ class Observation:
     """For how long kube-proxy and controllers may yet lag behind an outage of the API server."""
     running: int | None = None
     """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
+    most: int | None = None
+    """The highest floor that a Knative Service can have; None: there is no limit."""
+
+    def within(self, floor: int) -> int:
+        """As much of a floor as can be had."""
+        return floor if self.most is None else min(floor, self.most)
 
 
 @dataclass(frozen=True)

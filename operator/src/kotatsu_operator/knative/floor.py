@@ -7,10 +7,29 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.conditions import condition
-from kotatsu_operator.core.knative import Course, Kept, Patch, course, observe
+from kotatsu_operator.core.knative import (
+    Course,
+    Kept,
+    Patch,
+    course,
+    lacks_floor,
+    let_go,
+    observe,
+    refuse,
+    rest,
+    trouble,
+)
 from kotatsu_operator.core.spec import PoolSpec
 from kotatsu_operator.core.state import Decision, Observation, Phase
-from kotatsu_operator.kube import KnativeRevision, Kube, NotFoundError, Object
+from kotatsu_operator.kube import (
+    KnativeRevision,
+    Kube,
+    NotFoundError,
+    Object,
+    Unreachable,
+    is_missing,
+    is_refusal,
+)
 from kotatsu_operator.status import Status
 from kotatsu_operator.views import Key, PodView
 
@@ -20,6 +39,7 @@ from .view import (
     read_kept,
     ready_condition,
     revision_view,
+    said_by,
     traffic_of,
 )
 
@@ -41,11 +61,19 @@ def observe_target(
 ) -> Observation:
     """What the cluster shows of a pool with a Knative target."""
     there = sum(p.scheduled_at is not None for p in pods)
-    return observe(traffic_of(service), world.revisions_in(namespace), there)
+    revisions = world.revisions_in(namespace)
+    refused = world.refused_in(namespace)
+    return observe(traffic_of(service), revisions, there, world.defaults, refused)
 
 
-def plan_course(
-    world: KnativeWorld, key: Key, spec: PoolSpec, status: Mapping[str, Any], floor: int
+async def plan_course(
+    kube: Kube,
+    world: KnativeWorld,
+    key: Key,
+    spec: PoolSpec,
+    status: Mapping[str, Any],
+    floor: int,
+    now: datetime,
 ) -> Course | None:
     """What to write of a pool's Knative target; None when it has none, or is to be left alone.
 
@@ -54,57 +82,157 @@ def plan_course(
     kept = read_kept(status)
     if spec.suspend or not world.synced or not (spec.target.is_knative or kept):
         return None
-    service = world.services.get((key[0], spec.target.name)) if spec.target.is_knative else None
+    namespace = key[0]
+    service = world.services.get((namespace, spec.target.name)) if spec.target.is_knative else None
     traffic = traffic_of(service) if service is not None else {}
-    return course(floor, traffic, world.revisions_in(key[0]), kept)
+
+    def plan() -> Course:
+        return course(floor, traffic, world.revisions_in(namespace), kept, world.defaults)
+
+    planned = plan()
+    doubtful = let_go(kept, planned)
+    for name in doubtful:
+        await _read(kube, world, namespace, name)
+    if doubtful:
+        planned = plan()
+    refused = world.refused_in(namespace)
+    planned = rest(planned, refused, now)
+    for name in {k.name for k in kept} | traffic.keys():
+        if name in refused and name not in planned.refused:
+            del world.refused[namespace, name]
+    return planned
+
+
+async def _read(kube: Kube, world: KnativeWorld, namespace: str, name: str) -> None:
+    try:
+        world.keep_revision(await kube.get(KnativeRevision, namespace, name))
+    except NotFoundError:
+        world.revisions.pop((namespace, name), None)
 
 
 def as_shown(seen: Observation, decision: Decision) -> Observation:
     """The observation as people read it: all Ready pods, and those that the floor asks for."""
     if seen.running is None:
         return seen
-    return replace(seen, ready=seen.running, replicas=max(seen.replicas, decision.floor))
+    wanted = seen.within(decision.floor)
+    return replace(seen, ready=seen.running, replicas=max(seen.replicas, wanted))
 
 
 def explain(
-    conditions: list[Status], service: Object, plan: Course, decision: Decision, now: datetime
+    conditions: list[Status],
+    world: KnativeWorld,
+    namespace: str,
+    service: Object,
+    plan: Course | None,
+    decision: Decision,
+    now: datetime,
 ) -> list[Status]:
     """The conditions, with the reason why a Knative target is not what was asked for."""
-    said = ready_condition(service)
-    if plan.limited:
-        conditions = [*conditions, condition("FloorLimited", True, "MaxScale", plan.limited)]
+    plan = plan or Course()
+    refused = _refused(plan)
+    if limited := refused or plan.limited:
+        reason = "Refused" if refused else "Limited"
+        conditions = [*conditions, condition("FloorLimited", True, reason, limited)]
+    told: dict[str, Status] = {}
+    why = _trouble(world, namespace, service)
     memory = decision.memory
     waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
-    if said.get("status") == "False":
-        why = f"{said.get('reason', '')}: {said.get('message', '')}".strip(": ")
-        reason, text = "TargetNotReady", f"Knative says that the Service is not Ready: {why}"
+    if why:
+        told["Ready"] = condition("Ready", False, "TargetNotReady", why)
+    elif refused and _lacks_floor(world, namespace, plan):
+        told["Ready"] = condition("Ready", False, "FloorRefused", refused)
+        told["Warm"] = condition("Warm", False, "FloorRefused", refused)
     elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
-        reason, text = "Warming", _IGNORED
-    else:
-        return conditions
-    ready = condition("Ready", False, reason, text)
-    return [ready if c["type"] == "Ready" else c for c in conditions]
+        told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
+    if world.why_no_defaults:
+        text = f"the spec is in force, but {world.why_no_defaults}"
+        told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
+    return [_told(c, told) for c in conditions]
 
 
-async def apply(kube: Kube, world: KnativeWorld, namespace: str, patches: Sequence[Patch]) -> None:
-    """Patch Revisions at the versions that were decided on. Raises ConflictError."""
+def _told(known: Status, told: Mapping[str, Status]) -> Status:
+    # A sentence of its own about the spec is worth more than that of the cluster.
+    if known["type"] == "Accepted" and known["reason"] != "Accepted":
+        return known
+    return told.get(known["type"], known)
+
+
+def _refused(plan: Course) -> str:
+    for name, refused in sorted(plan.refused.items()):
+        what = f"min-scale {refused.min_scale}"
+        if refused.min_scale is None:
+            what = "to take min-scale away"
+        return f"the API server refuses {what} of Revision {name}: {refused.message}"
+    return ""
+
+
+def _lacks_floor(world: KnativeWorld, namespace: str, plan: Course) -> bool:
+    there = world.revisions_in(namespace)
+    return any(
+        name in there and lacks_floor(there[name], refused, world.defaults)
+        for name, refused in plan.refused.items()
+    )
+
+
+def _trouble(world: KnativeWorld, namespace: str, service: Object) -> str:
+    said = ready_condition(service)
+    is_ready = {"True": True, "False": False}.get(said.get("status", ""))
+    revisions = world.revisions_in(namespace)
+    return trouble(is_ready, said_by(said), traffic_of(service), revisions)
+
+
+async def apply(
+    kube: Kube, world: KnativeWorld, namespace: str, patches: Sequence[Patch], now: datetime
+) -> None:
+    """Patch Revisions at the versions that were decided on; note what is refused.
+
+    Raises ConflictError.
+    """
     for patch in patches:
+        key = (namespace, patch.name)
         try:
-            obj = await kube.annotate(
-                KnativeRevision, namespace, patch.name, {MIN_SCALE: patch.min_scale}, patch.version
-            )
+            await _patch(kube, world, namespace, patch)
         except NotFoundError:
-            continue
-        world.keep_revision(obj)
-        log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "taken away")
+            world.refused.pop(key, None)
+        except Unreachable as error:
+            if not is_refusal(error):
+                raise
+            made = refuse(world.refused.get(key), patch, str(error), now)
+            world.refused[key] = made
+            log.warning(
+                "%s/%s: min-scale %s is refused, again at %s: %s",
+                *(*key, patch.min_scale, made.again, error),
+            )
+        else:
+            world.refused.pop(key, None)
 
 
-async def give_back(kube: Kube, world: KnativeWorld, namespace: str, kept: Sequence[Kept]) -> None:
-    """Put the min-scale of each Revision back, reading each afresh. Raises ConflictError."""
+async def _patch(kube: Kube, world: KnativeWorld, namespace: str, patch: Patch) -> None:
+    values = {MIN_SCALE: patch.min_scale}
+    obj = await kube.annotate(KnativeRevision, namespace, patch.name, values, patch.version)
+    world.keep_revision(obj)
+    log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "taken away")
+
+
+async def give_back(
+    kube: Kube, world: KnativeWorld, namespace: str, kept: Sequence[Kept]
+) -> list[str]:
+    """Put the min-scale of each Revision back, reading each afresh. Raises ConflictError.
+
+    Returns the Revisions that are left alone: their min-scale is not what the pool has set.
+    """
+    left = []
     for one in kept:
         try:
             revision = revision_view(await kube.get(KnativeRevision, namespace, one.name))
+            if one.holds(revision):
+                patch = Patch(one.name, revision.version, one.min_scale)
+                await _patch(kube, world, namespace, patch)
+            elif revision.min_scale != one.min_scale:
+                left.append(one.name)
         except NotFoundError:
             continue
-        if revision.min_scale != one.min_scale:
-            await apply(kube, world, namespace, [Patch(one.name, revision.version, one.min_scale)])
+        except Unreachable as error:
+            if not is_missing(error):  # all Revisions went with Knative
+                raise
+    return left

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kotatsu_operator.core.knative import Kept, Revision, scale_number
+from kotatsu_operator.core.knative import (
+    NO_DEFAULTS,
+    Defaults,
+    Kept,
+    Refused,
+    Revision,
+    scale_number,
+)
 from kotatsu_operator.kube import Object, version_of
 from kotatsu_operator.views import Key, key_of
 
@@ -13,6 +20,10 @@ SERVICE_LABEL = "serving.knative.dev/service"
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 MAX_SCALE = "autoscaling.knative.dev/max-scale"
+ACTIVATION_SCALE = "autoscaling.knative.dev/activation-scale"
+
+AUTOSCALER_CONFIG = "config-autoscaler"
+"""Knative's ConfigMap with the defaults of the whole cluster."""
 
 _OLD_SPELLING = {
     MIN_SCALE: "autoscaling.knative.dev/minScale",
@@ -31,6 +42,11 @@ class KnativeWorld:
     """Whether everything has been listed once."""
     services: dict[Key, Object] = field(default_factory=dict)
     revisions: dict[Key, Object] = field(default_factory=dict)
+    defaults: Defaults = NO_DEFAULTS
+    why_no_defaults: str = ""
+    """A sentence while Knative's defaults cannot be read; those of Knative itself stand in."""
+    refused: dict[Key, Refused] = field(default_factory=dict)
+    """By Revision: what the API server has refused to write. A new process tries again."""
 
     @property
     def is_unknown(self) -> bool:
@@ -44,6 +60,10 @@ class KnativeWorld:
     def keep_revision(self, obj: Object) -> bool:
         """Remember a Revision unless a newer version is known already."""
         return _keep(self.revisions, obj)
+
+    def refused_in(self, namespace: str) -> dict[str, Refused]:
+        """What the API server has refused in a namespace, by Revision."""
+        return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
         """The Revisions of a namespace, by name."""
@@ -73,9 +93,12 @@ def revision_view(obj: Object) -> Revision:
         max_scale=scale_number(
             annotations.get(MAX_SCALE, annotations.get(_OLD_SPELLING[MAX_SCALE]))
         ),
+        activation_scale=scale_number(annotations.get(ACTIVATION_SCALE)),
         ready=ready_condition(obj).get("status") == "True",
+        trouble=said_by(ready_condition(obj)),
         actual=int(status.get("actualReplicas", 0)),
         desired=int(status.get("desiredReplicas", 0)),
+        uid=meta.get("uid", ""),
     )
 
 
@@ -83,6 +106,19 @@ def ready_condition(obj: Object) -> Mapping[str, Any]:
     """The condition Ready of a Knative object; empty before there is one."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return next((c for c in conditions if c.get("type") == "Ready"), {})
+
+
+def said_by(condition: Mapping[str, Any]) -> str:
+    """Reason and message of a condition."""
+    return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+
+
+def defaults_of(config: Object) -> Defaults:
+    """Read Knative's ConfigMap config-autoscaler."""
+    data = config.get("data") or {}
+    return Defaults(
+        scale_number(data.get("min-scale")) or 0, scale_number(data.get("max-scale")) or 0
+    )
 
 
 def traffic_of(service: Object) -> dict[str, int]:
@@ -98,16 +134,23 @@ def traffic_of(service: Object) -> dict[str, int]:
 def read_kept(status: Mapping[str, Any]) -> tuple[Kept, ...]:
     """What a WarmPool's status remembers of its target's Revisions."""
     revisions = (status.get("knative") or {}).get("revisions") or ()
-    return tuple(Kept(r["name"], r.get("minScale")) for r in revisions)
+    return tuple(
+        Kept(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
+        for r in revisions
+    )
 
 
 def kept_status(kept: Sequence[Kept]) -> dict[str, Any] | None:
     """The part of the status that remembers them; None when there is nothing to remember."""
     if not kept:
         return None
-    return {
-        "revisions": [
-            {"name": k.name} | ({} if k.min_scale is None else {"minScale": k.min_scale})
-            for k in kept
-        ]
-    }
+    return {"revisions": [_kept_revision(k) for k in kept]}
+
+
+def _kept_revision(kept: Kept) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": kept.name, "written": list(kept.written)}
+    if kept.min_scale is not None:
+        made["minScale"] = kept.min_scale
+    if kept.uid:
+        made["uid"] = kept.uid
+    return made

@@ -10,12 +10,21 @@ import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
-from kotatsu_operator.kube import KnativeRevision, KnativeService, Kube, Object, Unreachable
+from kotatsu_operator.core.knative import NO_DEFAULTS
+from kotatsu_operator.kube import (
+    ConfigMap,
+    KnativeRevision,
+    KnativeService,
+    Kube,
+    NotFoundError,
+    Object,
+    Unreachable,
+)
 from kotatsu_operator.streams import Feed, Streams
 from kotatsu_operator.views import Key, key_of
 from kotatsu_operator.world import Concerned, World
 
-from .view import SERVICE_LABEL
+from .view import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +35,8 @@ WAITED_FOR_EVERY = 30.0
 """The same while a pool is refused because Knative is not there."""
 
 EXPECTED_EVERY = 5.0
-"""The same where Knative is expected, and the same after the API server did not answer."""
+"""The same where Knative is expected, after the API server did not answer, and once as it has gone:
+one that has just started may not serve everything yet."""
 
 
 class Runtime(StrEnum):
@@ -47,10 +57,12 @@ class KnativeWatch:
         namespaces: Sequence[str],
         touch: Callable[[Key], None],
         runtime: Runtime,
+        knative_namespace: str = "",
     ) -> None:
         self._kube, self._world, self._touch = kube, world, touch
         self._namespaces = list(namespaces)
         self._runtime = runtime
+        self._knative_namespace = knative_namespace
         self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -71,7 +83,9 @@ class KnativeWatch:
     async def _look(self) -> float:
         """See whether the API is there; returns the seconds until the next look."""
         try:
-            is_there = await self._kube.serves(KnativeService, self._namespaces[0])
+            is_there = await self._is_served()
+            if is_there:
+                await self._read_defaults()
         except Unreachable as error:
             log.warning("cannot tell whether Knative Serving is there: %s", error)
             return EXPECTED_EVERY
@@ -85,9 +99,40 @@ class KnativeWatch:
                 "a Deployment in spec.targetRef"
             )
             if self._runtime is Runtime.KNATIVE:
-                log.warning("Knative Serving is expected here (runtime knative) but is not there")
                 return EXPECTED_EVERY
         return LOOK_EVERY
+
+    async def _is_served(self) -> bool:
+        for kind in (KnativeService, KnativeRevision):
+            if not await self._kube.serves(kind, self._namespaces[0]):
+                return False
+        return True
+
+    async def _read_defaults(self) -> None:
+        """Read what counts for Revisions that have no annotation of their own."""
+        knative, why = self._world.knative, ""
+        before = (knative.defaults, knative.why_no_defaults)
+        place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
+        if not self._knative_namespace:
+            why = "it has no right to"
+        else:
+            try:
+                config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
+                knative.defaults = defaults_of(config)
+            except (NotFoundError, *Unreachable) as error:
+                why = str(error)
+        if why:
+            knative.defaults = NO_DEFAULTS
+            why = (
+                f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
+                "min-scale there that is higher than the pool's floor is lowered while the floor "
+                "is in force; run `helm upgrade` now that Knative is there, or see docs/knative.md"
+            )
+        knative.why_no_defaults = why
+        if before != (knative.defaults, why):
+            if why:
+                log.warning("%s", why)
+            self._touch_pools()
 
     async def _rest(self, pause: float) -> None:
         """Wait until the next look, which comes sooner once a pool waits for Knative.
@@ -95,8 +140,10 @@ class KnativeWatch:
         Raises what watching has failed with.
         """
         if self._watching is not None:
-            for failed in (await asyncio.wait({self._watching}, timeout=pause))[0]:
-                failed.result()
+            for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+                self._watching = None
+                ended.result()  # it ends by itself when its kinds are not served any more
+                await asyncio.sleep(EXPECTED_EVERY)
             return
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
@@ -108,18 +155,27 @@ class KnativeWatch:
         knative = self._world.knative
         if knative.why_absent == why:
             return
+        if self._runtime is Runtime.KNATIVE:
+            log.warning("Knative Serving is expected here (runtime knative) but is not there")
+        elif knative.synced:
+            log.warning("Knative Serving has gone; it is looked for from time to time")
         knative.why_absent, knative.synced = why, False
-        knative.services.clear()
-        knative.revisions.clear()
+        for known in (knative.services, knative.revisions, knative.refused):
+            known.clear()
         self._touch_pools()
 
     async def _watch(self) -> None:
-        streams = Streams(self._kube, feeds_of(self._world), self._namespaces, self._touch)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(streams.run())
-            await streams.synced()
-            self._world.knative.synced, self._world.knative.why_absent = True, ""
-            self._touch_pools()
+        """Watch until the API server does not serve Knative's kinds any more."""
+        feeds = feeds_of(self._world)
+        streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(streams.run())
+                await streams.synced()
+                self._world.knative.synced, self._world.knative.why_absent = True, ""
+                self._touch_pools()
+        except* NotFoundError as gone:
+            log.info("Knative's objects are not served any more: %s", gone.exceptions[0])
 
     async def _stop(self) -> None:
         if self._watching is not None:
@@ -148,6 +204,7 @@ def feeds_of(world: World) -> list[Feed]:
 
     def forget_revision(key: Key) -> Concerned:
         obj = knative.revisions.pop(key, None)
+        knative.refused.pop(key, None)
         return () if obj is None else _pools_of(obj)
 
     def _pools_of(revision: Object) -> Concerned:

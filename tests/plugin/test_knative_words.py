@@ -1,0 +1,33 @@
+"""What on and off say of a pool whose target is a Knative Service."""
+
+from datetime import timedelta
+
+from plugin.kit import pool
+
+from kotatsu_demo_mode.switch import warm_line, when_idle
+
+KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "voice"}
+
+
+def test_off_names_knatives_own_rules_and_not_idle_after_which_means_nothing_there() -> None:
+    said = when_idle(pool(targetRef=KNATIVE, scaling={"idleAfter": "7m"}).spec)
+    assert "7m" not in said
+    assert "sleeps" not in said
+    assert "stable window" in said
+    assert "scale-to-zero-grace-period" in said
+
+
+def test_off_names_idle_after_for_a_deployment() -> None:
+    said = when_idle(pool(scaling={"idleAfter": "7m"}).spec)
+    assert said == "it sleeps 7m after its last request"
+
+
+def test_on_says_both_numbers_where_fewer_pods_can_be_had() -> None:
+    limited = {"type": "FloorLimited", "status": "True", "message": "5 are asked for"}
+    status = {"readyReplicas": 3, "conditions": [limited]}
+    line = warm_line("voice", status, timedelta(seconds=9))
+    assert line.startswith("warmpool.kotatsu.dev/voice is Warm: 3 pods Ready after ")
+    assert line.endswith("; 5 are asked for")
+    assert (
+        warm_line("voice", {"readyReplicas": 3}, timedelta(seconds=9)) + "; 5 are asked for" == line
+    )
