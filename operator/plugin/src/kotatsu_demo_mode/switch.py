@@ -1,14 +1,15 @@
 """kubectl demo-mode on and off."""
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from kotatsu_operator.core.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.durations import format_duration
+from kotatsu_operator.core.edited import count, table, tables
 from kotatsu_operator.core.plan import Plan
-from kotatsu_operator.core.state import Memory
 
 from .api import Api
 from .errors import DemoModeError
@@ -170,13 +171,13 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was taken away at once; try again")
     after = replace(after, memory=replace(after.memory, override_seen=None))
-    ahead = timeline(after, now, given.until)
+    ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
     zone = after.spec.zone
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
     detail += f", {_pods(most)}"
     if ahead.cost is not None:
-        detail += f", {amount(ahead.cost, after.spec.budget.currency)} until then"
+        detail += f", {amount(ahead.cost, after.currency)} until then"
     verb = "warmed" if _changed(pool.raw, raw) else "unchanged: warm"
     return Done(after, verb, detail, raw)
 
@@ -218,7 +219,7 @@ def _keeps(pool: Pool, now: datetime) -> str:
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
     """Sleep until the open windows end, or just long enough to fall asleep."""
-    without = replace(pool, spec=replace(pool.spec, override=None), memory=Memory())
+    without = replace(pool, spec=replace(pool.spec, override=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
     # One window may take over from another: what ends is the warmth, not the first of them.
@@ -260,12 +261,12 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
     wanted = int(done.raw["metadata"].get("generation") or 0)
     while True:
         raw = api.get(done.pool.path)
-        status = raw.get("status") or {}
+        status = table(raw.get("status"))
         passed = shell.clock() - begin
         if is_warm(status, wanted):
             shell.terminal.clear()
             if not quiet:
-                ready = _pods(int(status.get("readyReplicas") or 0))
+                ready = _pods(count(status.get("readyReplicas")))
                 name = f"warmpool.kotatsu.dev/{done.pool.name}"
                 shell.terminal.say(f"{name} is Warm: {ready} Ready after {about(passed)}")
             return
@@ -283,10 +284,10 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
         shell.sleep(_EVERY)
 
 
-def is_warm(status: Object, generation: int) -> bool:
+def is_warm(status: Mapping[str, Any], generation: int) -> bool:
     """Whether the operator calls the pool Warm, having seen this generation of its spec."""
-    for c in status.get("conditions") or ():
-        if c["type"] == "Warm":
-            seen = int(c.get("observedGeneration") or 0)
-            return bool(c["status"] == "True" and seen >= generation)
+    for c in tables(status.get("conditions")):
+        if c.get("type") == "Warm":
+            seen = count(c.get("observedGeneration"))
+            return bool(c.get("status") == "True" and seen >= generation)
     return False
