@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
+import pytest
 import yaml
 from fuzz.edits import edited
 from fuzz.pools import specs
@@ -56,6 +57,7 @@ def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> N
     assert type(made["scaling"]["maxReplicas"]) is int
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(edited(specs()))
 def test_what_a_json_schema_validator_refuses_is_refused(spec: Any) -> None:
