@@ -1,4 +1,4 @@
-"""Values of a schema after somebody's edit: some parts replaced by anything that JSON can hold."""
+"""Values of a schema after an edit by hand: some parts are replaced by any JSON."""
 
 from copy import deepcopy
 from typing import Any

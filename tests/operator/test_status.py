@@ -322,7 +322,7 @@ def test_a_status_from_before_has_counted_nothing():
     assert (memory.ahead, memory.windows) == (timedelta(), Tally())
 
 
-# --- edited by somebody ---
+# --- edited by hand ---
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_manifest_that_the_api_server_would_refuse_is_answered_with_what_to_ch
     assert ran.err.count("\n") == 1
 
 
-# Of these the API server knows nothing: the operator refuses them, in the condition Accepted.
+# The API server accepts these; the operator refuses them, in the condition Accepted.
 THE_OPERATORS = {"an unknown zone", "a bad schedule"}
 
 

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, Cluster, cron, demo_mode, manifest, pool
 
+from kotatsu_demo_mode.api import _object, explain
 from kotatsu_demo_mode.cli import parser
 from kotatsu_demo_mode.completion import pool_names
+from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
 from kotatsu_operator.core.plan import plan_at
 from kotatsu_operator.core.state import Memory
@@ -159,6 +161,13 @@ def test_a_pool_that_cannot_be_read_hides_no_other(command: str):
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [("on",), ("off", "--now"), ("rehearse",)])
+def test_beside_a_pool_that_cannot_be_read_the_other_has_to_be_named(command: tuple[str, ...]):
+    ran = demo_mode(*command, cluster=Cluster(manifest(), TYPO))
+    assert (ran.code, ran.out) == (1, "")
+    assert "error: which pool? voice" in ran.err
+
+
 def test_the_only_pool_that_cannot_be_read_is_an_error():
     ran = demo_mode("status", cluster=Cluster(TYPO))
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
@@ -175,6 +184,14 @@ def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
 
 
 # --- nothing ends in a traceback ---
+
+
+@pytest.mark.parametrize("answer", ["<html>a login page</html>", "", "[]", "7"])
+def test_an_answer_that_is_not_the_api_servers_is_said(answer: str):
+    with pytest.raises(DemoModeError, match="is not the API server of a cluster"):
+        _object(answer)
+    assert "the API server does not answer" in str(explain(502, answer))
+
 
 COMMANDS = [
     ["status", "-o", "wide"],

@@ -62,6 +62,12 @@ def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
     assert repr(zone) in shown["refused"]
 
 
+def test_a_pool_that_is_refused_for_something_else_keeps_its_zone():
+    shown = view_of({}, timeZone="Asia/Tokyo", drain={"timeout": "soon"})
+    assert shown["timeZone"] == "Asia/Tokyo"
+    assert "'soon' is not a duration" in shown["refused"]
+
+
 def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
     shown = view_of(
         {

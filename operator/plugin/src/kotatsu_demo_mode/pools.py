@@ -45,7 +45,7 @@ class Pool:
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """The status as the operator wrote it, or as somebody has edited it."""
+        """The status as the operator wrote it, or as it was edited since."""
         return table(self.raw.get("status"))
 
     @property
@@ -67,7 +67,7 @@ class Pool:
     def pod_price(self) -> Decimal | None:
         """What one pod costs an hour; None without prices, or without its requests.
 
-        The operator knows the prices in effect: the pool's own and those of the chart.
+        The operator writes it at the prices in effect: the pool's own, and those of the chart.
         """
         if self.ledger.currency and self.ledger.pod_hour is not None:
             return self.ledger.pod_hour

@@ -33,7 +33,7 @@ def run(options: Namespace, shell: Shell) -> int:
     limit = duration_of(options.timeout, "--timeout")
     with shell.api(options) as api:
         pools = shell.find(api, options, priced=False)
-        if len(pools) != 1:
+        if len(pools) + len(shell.refused) != 1:
             there = ", ".join(pool.name for pool in pools) or "there is none"
             raise DemoModeError(f"which pool? {there}; one is rehearsed at a time")
         pool = pools[0]

@@ -48,7 +48,7 @@ def on(options: Namespace, shell: Shell) -> int:
     """Warm the chosen pools until --until, or for --for."""
     now = shell.clock()
     with shell.api(options) as api:
-        pools = _chosen(shell.find(api, options), options, "on")
+        pools = _chosen(shell.find(api, options), options, "on", len(shell.refused))
         by = _who(api, shell.user)
         planned = [(pool, _warm(pool, options, by, now)) for pool in pools]
 
@@ -79,7 +79,7 @@ def off(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = shell.find(api, options)
         if options.now:
-            pools = _chosen(pools, options, "off --now")
+            pools = _chosen(pools, options, "off --now", len(shell.refused))
             by = _who(api, shell.user)
         elif not _is_named(options):
             pools = [pool for pool in pools if pool.spec.override is not None]
@@ -100,11 +100,11 @@ def _is_named(options: Namespace) -> bool:
     return bool(options.pools or options.selector or options.everything)
 
 
-def _chosen(pools: list[Pool], options: Namespace, command: str) -> list[Pool]:
-    """The pools, when it is clear which: named, or the only one."""
+def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
+    """The pools, when it is clear which: named, or the only one; `refused` could not be read."""
     if not pools:
         raise DemoModeError("there is no WarmPool here; see `kubectl get warmpools -A`")
-    if not _is_named(options) and len(pools) > 1:
+    if not _is_named(options) and len(pools) + refused > 1:
         there = ", ".join(pool.name for pool in pools)
         raise DemoModeError(
             f"which pool? {there}; name one, as in `kubectl demo-mode {command} {pools[0].name}`, "

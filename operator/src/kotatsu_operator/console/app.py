@@ -34,7 +34,7 @@ def create_console(
 ) -> FastAPI:
     """The console as an ASGI app. It only reads, and knows no secret.
 
-    `namespaces` are those whose pools are kept, for whoever has none yet. `hosts` are the names it
+    `namespaces` are those that the operator watches. `hosts` are the names it
     answers to beside localhost and IP addresses.
     """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)

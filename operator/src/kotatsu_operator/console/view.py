@@ -16,7 +16,7 @@ from kotatsu_operator.core.durations import parse_duration
 from kotatsu_operator.core.edited import amount, choice, count, instant, table, tables, text
 from kotatsu_operator.core.plan import floor_of, plan_at
 from kotatsu_operator.core.schedule import Window, occurrences
-from kotatsu_operator.core.spec import PoolSpec, SpecError, parse
+from kotatsu_operator.core.spec import PoolSpec, SpecError, parse, zones
 from kotatsu_operator.core.state import Memory, Phase, Reason
 from kotatsu_operator.core.status import read_memory
 from kotatsu_operator.status import stamp
@@ -82,6 +82,8 @@ def _view(entry: Entry, now: datetime) -> View:
     spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
     view = _blank(entry) | _observed(entry, status)
     view["target"] = text(table(spec.get("targetRef")).get("name"))
+    if (zone := text(spec.get("timeZone"))) in zones():
+        view["timeZone"] = zone
     try:
         parsed = parse(spec)
     except SpecError as error:
