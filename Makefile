@@ -135,6 +135,10 @@ audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (nee
 monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
 	@$(BIN)/kotatsu-monitoring
 
+.PHONY: schema
+schema: venv ## write the schema that the kubectl plugin checks manifests with, from the CRD
+	@$(BIN)/python operator/plugin/schema.py
+
 # PLUGIN_URI=address says where the archive will be found.
 PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
 .PHONY: plugin

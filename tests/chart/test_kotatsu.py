@@ -50,6 +50,15 @@ def test_the_console_is_one_value() -> None:
     assert "8081" not in str(off.objects)
 
 
+def test_the_console_answers_to_the_hosts_of_the_values() -> None:
+    operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+
+    assert settings.console_hosts == ("console.example.com",)
+    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert "KOTATSU_CONSOLE_HOSTS" not in environment(default)
+
+
 def test_the_operator_gets_the_price_table() -> None:
     operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))

@@ -14,7 +14,8 @@ from kotatsu_operator.activator.view import View
 from kotatsu_operator.core.schedule import next_start, occurrences
 from kotatsu_operator.core.spec import SpecError, parse
 from kotatsu_operator.core.state import Memory
-from kotatsu_operator.status import memory_status, read_ledger, read_memory
+from kotatsu_operator.core.status import read_ledger, read_memory
+from kotatsu_operator.status import memory_status
 
 
 @cache

@@ -26,11 +26,10 @@ from kotatsu_operator.core.state import (
     Trend,
     WarmUp,
 )
+from kotatsu_operator.core.status import read_ledger, read_memory
 from kotatsu_operator.status import (
     decided_status,
     memory_status,
-    read_ledger,
-    read_memory,
     stamp,
     worth_writing,
 )
@@ -321,3 +320,27 @@ def test_what_a_window_was_begun_with_and_how_windows_did_come_back():
 def test_a_status_from_before_has_counted_nothing():
     memory = read_memory({"phase": "Asleep"}, Memory())
     assert (memory.ahead, memory.windows) == (timedelta(), Tally())
+
+
+# --- edited by hand ---
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"route": ["Activator"], "template": 5, "override": "mine", "windows": None},
+        {"route": {"epoch": "many"}, "hpa": {"name": 7}, "contest": {"by": 1, "seenAt": "now"}},
+        {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3", "replicas": 1}, None]},
+        {"warmUps": {"seconds": 3}, "lastOpening": {"at": 0}, "lead": 11, "ahead": "-5s"},
+    ],
+)
+def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
+    status = {"phase": "Asleep", **edit}
+    assert read_memory(status, Memory()) == Memory()
+
+
+def test_the_price_of_a_pods_hour_comes_back():
+    ledger = Ledger("JPY", t("09:00"), at=t("10:00"), pod_hour=Decimal("1.84"))
+    status = stored(decided_status(SPEC, SEEN, Decision(Memory(), 2, t("10:01")), ledger))
+    assert status["cost"]["podPerHour"] == "1.840000"
+    assert read_ledger(status).pod_hour == Decimal("1.84")

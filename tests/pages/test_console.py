@@ -1,20 +1,30 @@
 """The console in a real browser, over a board that has watched a day."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
 from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visiting
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from kotatsu_operator.console.app import create_console
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.console.server import ConsoleServer
+from kotatsu_operator.core.spec import zones
 from tests.operator.console.pools import NAMES, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
 Serve = Callable[[Board], ConsoleServer]
+
+_WITHOUT_TOKYO = """
+const format = Intl.DateTimeFormat;
+Intl.DateTimeFormat = new Proxy(format, { construct(made, [locale, options]) {
+  if (options?.timeZone === "Asia/Tokyo") throw new RangeError("Invalid time zone");
+  return new format(locale, options);
+} });
+"""
 
 
 @pytest.fixture
@@ -119,6 +129,80 @@ async def test_what_needs_attention_is_found_with_one_click(visit: Visit) -> Non
 
 async def test_the_sentences_of_the_cluster_are_text_and_never_markup(visit: Visit) -> None:
     assert "<b>lost</b>" in await visit.text(f"{card('lost')} .why")
+
+
+async def test_a_pool_with_nonsense_in_it_hides_no_other(
+    serve: Serve, browser: Browser, origin: str
+) -> None:
+    board = day(Clock())
+    board.see(pool("typo", status=status("Asleep"), timeZone="Asia/Tokio"))
+    board.see(pool("local", status=status("Asleep"), timeZone="localtime"))
+    edits = {
+        "phase": "constructor",
+        "reason": "suspended",
+        "phaseSince": "soon",
+        "nextTransition": {"at": "0000-00-00", "window": "w", "kind": "explode"},
+        "lastOpening": {"window": "w", "at": "2026-11-25T09:00:00Z", "early": "a while"},
+        "lastWake": {"at": "2026-11-25T09:00:00Z"},
+        "cost": {"currency": "beads", "accrued": "12", "limit": "many"},
+    }
+    board.see(pool("edited", status=status("Warm", 2**62) | edits))
+    serve(board)
+    async with visiting(browser, origin, **DESKTOP) as visit:
+        await cards(visit, len(NAMES) + 3)
+        for name in ("typo", "local"):
+            assert "is not an IANA time zone" in await visit.text(f"{card(name)} .why")
+            assert await visit.text(f"{card(name)} .place") == "demo · UTC"
+        assert "12" in await visit.text(f"{card('edited')} .facts")
+        assert "alice" in await visit.text(f"{card('feed')} .why")
+        await visit.screenshot("console-nonsense")
+
+
+async def test_a_zone_that_only_the_browser_lacks_is_shown_in_utc_and_named(
+    board: Board, browser: Browser, origin: str
+) -> None:
+    board.see(pool("future", status=status("Asleep"), timeZone="Asia/Tokyo"))
+    context = await browser.new_context(**DESKTOP)
+    await context.add_init_script(_WITHOUT_TOKYO)
+    visit = Visit(await context.new_page(), origin)
+    visit.watch()
+    await visit.page.goto(f"{origin}/")
+    await cards(visit, len(NAMES) + 1)
+    place = await visit.text(f"{card('future')} .place")
+    assert "Asia/Tokyo, which this browser does not know: times in UTC" in place
+    assert visit.errors == []
+    await context.close()
+
+
+async def test_a_pool_that_the_page_cannot_draw_says_so_in_its_own_card(
+    board: Board, browser: Browser, origin: str
+) -> None:
+    context = await browser.new_context(**DESKTOP)
+    visit = Visit(await context.new_page(), origin)
+
+    async def spoilt(route: Route) -> None:
+        state = (await (await route.fetch(url=f"{origin}/api/pools")).json()) | {}
+        next(p for p in state["pools"] if p["name"] == "voice")["windows"] = 5
+        body = f"data: {json.dumps(state)}\n\n"
+        await route.fulfill(body=body, content_type="text/event-stream")
+
+    await visit.page.route("**/api/changes", spoilt)
+    await visit.page.goto(f"{origin}/")
+    await cards(visit, len(NAMES))
+    assert "cannot show this pool" in await visit.text(f"{card('voice')} .why")
+    assert "alice" in await visit.text(f"{card('feed')} .why")
+    await context.close()
+
+
+async def test_the_browser_knows_every_zone_that_a_pool_may_name(visit: Visit) -> None:
+    lacks: list[str] = await visit.page.evaluate(
+        """(zones) => zones.filter((timeZone) => {
+          try { new Intl.DateTimeFormat("en", { timeZone }); return false; } catch { return true; }
+        })""",
+        sorted(zones()),
+    )
+    # A zone of this year may be younger than the browser; the page then shows UTC.
+    assert len(lacks) < 10, lacks
 
 
 async def test_a_change_is_seen_without_a_reload(board: Board, visit: Visit) -> None:

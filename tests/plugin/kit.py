@@ -1,13 +1,17 @@
 """Running the plugin inside the tests: a pool out of a manifest, a terminal made of paper."""
 
 import io
+import itertools
 import json
+from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
+from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
 from kotatsu_demo_mode.pools import Pool, read_pool, requests_of
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
@@ -85,23 +89,73 @@ class Ran:
         return json.loads(self.out)
 
 
+class Cluster:
+    """An API server that holds these pools, each with a Deployment, and nothing else.
+
+    It stores what is applied and answers to no other write.
+    """
+
+    def __init__(self, *pools: dict[str, Any]) -> None:
+        self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
+        for raw in self._pools.values():
+            raw["metadata"] |= {"namespace": "demo", "generation": 1, "resourceVersion": "1"}
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def namespace(self) -> str:
+        return "demo"
+
+    def get(self, path: str, **_: str) -> dict[str, Any]:
+        folder, _, name = path.rpartition("/")
+        if name == "warmpools":
+            return {"items": deepcopy(list(self._pools.values()))}
+        if folder.endswith("/warmpools"):
+            return deepcopy(self._pools[name])
+        if folder.endswith("/deployments"):
+            return deployment(name)
+        raise NotFoundError(f"there is no {path}")
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        raise DemoModeError(f"may not create {path}")
+
+    def patch(self, path: str, body: dict[str, Any], *_: object) -> dict[str, Any]:
+        raw = self._pools[path.rpartition("/")[2]]
+        if "spec" in body and isinstance(raw["spec"], dict):
+            raw = raw | {"spec": raw["spec"] | body["spec"]}
+        return deepcopy(raw)
+
+    def shell(self, terminal: Terminal | None = None, **more: Any) -> Shell:
+        """A shell whose every session is with this cluster."""
+        nowhere = Terminal(io.StringIO(), io.StringIO())
+        shell = Shell(terminal or nowhere, io.StringIO(), **more)
+        shell.api = lambda _: cast(Api, self)  # type: ignore[method-assign]
+        return shell
+
+
 def demo_mode(
     *words: str,
     now: datetime = NOW,
     stdin: str = "",
     width: int = 100,
     kubectl: str = "kubectl",
+    cluster: Cluster | None = None,
 ) -> Ran:
-    """Run a command in this process at a given time."""
-    out, err = io.StringIO(), io.StringIO()
-    shell = Shell(
-        Terminal(out, err, width=width),
-        io.StringIO(stdin),
-        user="ann",
-        kubectl=kubectl,
-        clock=lambda: now,
-        sleep=lambda _: None,
-    )
+    """Run a command in this process; each look at the clock finds it five seconds later."""
+    out, err, looks = io.StringIO(), io.StringIO(), itertools.count()
+    terminal = Terminal(out, err, width=width)
+    more: dict[str, Any] = {
+        "user": "ann",
+        "kubectl": kubectl,
+        "clock": lambda: now + timedelta(seconds=5) * next(looks),
+        "sleep": lambda _: None,
+    }
+    shell = Shell(terminal, io.StringIO(stdin), **more)
+    if cluster is not None:
+        shell = cluster.shell(terminal, **more)
     code = run(words, shell)
     return Ran(code, out.getvalue(), err.getvalue())
 

@@ -68,7 +68,9 @@ def test_the_figures_for_programs():
 
 def test_without_prices_it_says_what_to_set():
     lines = text(figures(pool(budget={}, windows=[PITCH]), NOW))
-    assert lines[-1] == "  (set spec.budget.prices to see costs)"
+    assert lines[-1] == (
+        "  (no price is in effect: set spec.budget.prices, or the chart's prices, to see costs)"
+    )
     assert lines[1].endswith(" -")
 
 

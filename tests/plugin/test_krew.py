@@ -42,7 +42,8 @@ def test_what_krew_unpacks_runs_with_nothing_but_python(built: Path, tmp_path: P
     assert not any("activator" in name or name.endswith((".so", ".pyc")) for name in names)
     program = tmp_path / "kubectl-demo_mode"
     (tmp_path / "pool.yaml").write_text(
-        "{kind: WarmPool, metadata: {name: voice}, spec: {targetRef: {name: voice}}}"
+        "{apiVersion: kotatsu.dev/v1alpha1, kind: WarmPool, metadata: {name: voice}, "
+        "spec: {targetRef: {name: voice}}}"
     )
     # -S: without this environment's packages.
     command = [sys.executable, "-S", str(program), "plan", "-f", str(tmp_path / "pool.yaml")]

@@ -1,10 +1,12 @@
 """Manifests that are in no cluster: what may be in the file, and what is said of the rest."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin.kit import PITCH, cron, demo_mode, manifest, write_manifest
+from plugin.apiserver import Api
+from plugin.kit import PITCH, cron, demo_mode, deployment, manifest, write_manifest
 
 YAML = """\
 # A Deployment tells what one pod requests.
@@ -57,35 +59,131 @@ def windows(*raw: Any) -> dict[str, Any]:
     return manifest(windows=list(raw))
 
 
-@pytest.mark.parametrize(
-    ("raw", "sentence"),
-    [
-        (manifest(timeZone="Mars/Olympus"), "'Mars/Olympus' is not an IANA time zone"),
-        (windows(cron("w", "61 * * * *", "1h")), "is not a five-field cron schedule"),
-        (windows(cron("w", "0 9 * * *", "soon")), "'soon' is not a duration"),
-        (windows(PITCH | {"end": "2026-11-25T09:00"}), "is not after start"),
-        (windows(PITCH | {"replicas": 0}), "needs replicas, a number from 1 on"),
-        (windows(PITCH | {"replicas": 11}), "more replicas than scaling.maxReplicas (10)"),
-        (windows(PITCH | {"duration": "1h"}), "either start and end, or schedule and duration"),
-        (windows(PITCH, PITCH), "two windows have one name"),
-        (windows({"replicas": 1}), "a window has no name"),
-        (windows(cron("w", "0 9 * * *", "1h") | {"schedule": 9}), "put them in quotes"),
-        (windows("w"), "spec.windows is not a list of windows"),
-        (manifest(targetRef={}), "lacks spec.targetRef.name"),
-        ({"kind": "WarmPool", "metadata": {"name": "x"}}, "lacks metadata.name or spec"),
-        (manifest(scaling="many"), "spec.scaling is not a map"),
-        (manifest(drain=[1]), "compare it with `kubectl explain warmpool.spec`"),
-        ({"kind": "Deployment"}, "holds no WarmPool"),
-        ({"name": "voice"}, "something without a kind"),
-    ],
-)
-def test_a_manifest_that_cannot_be_is_answered_with_what_to_change(
+TEXT = cron("w", "0 9 * * *", "1h")
+REFUSED = {
+    "an unknown zone": (manifest(timeZone="Mars/Olympus"), "is not an IANA time zone"),
+    "a bad schedule": (windows(cron("w", "61 * * * *", "1h")), "not a five-field cron schedule"),
+    "a bad duration": (
+        windows(cron("w", "0 9 * * *", "soon")),
+        "spec.windows[0].duration is 'soon', not a duration like 90s",
+    ),
+    "a duration of nothing": (windows(cron("w", "0 9 * * *", "0s")), "must be above 0"),
+    "an end before the start": (
+        windows(PITCH | {"end": "2026-11-25T09:00"}),
+        "spec.windows[0]: the window ends before it starts",
+    ),
+    "no replicas": (windows(PITCH | {"replicas": 0}), "[0].replicas must be at least 1"),
+    "replicas as text": (windows(PITCH | {"replicas": "5"}), "replicas must be a whole number"),
+    "too many replicas": (
+        windows(PITCH | {"replicas": 11}),
+        "more replicas than scaling.maxReplicas: raise maxReplicas",
+    ),
+    "two kinds of window in one": (
+        windows(PITCH | {"duration": "1h"}),
+        "either start and end (once) or schedule and duration (repeating)",
+    ),
+    "two windows of one name": (windows(PITCH, PITCH), "spec.windows has 'final-pitch' twice"),
+    "a window without a name": (windows({"replicas": 1}), "spec.windows[0].name is missing"),
+    "a schedule that is a number": (windows(TEXT | {"schedule": 9}), "must be text (put it in quo"),
+    "a window that is none": (windows("w"), "spec.windows[0] must be a map"),
+    "no target": (manifest(targetRef={}), "spec.targetRef.name is missing"),
+    "another target": (manifest(targetRef={"name": "a", "kind": "Pod"}), "must name a Deployment"),
+    "scaling that is text": (manifest(scaling="many"), "spec.scaling must be a map"),
+    "drain that is a list": (manifest(drain=[1]), "spec.drain must be a map"),
+    "a mode that is none": (
+        manifest(override={"mode": "Hot", "until": "2026-11-25T12:00:00Z"}),
+        "spec.override.mode must be one of Warm, Asleep",
+    ),
+    "excludeDates beside the windows": (
+        manifest(windows=[TEXT], excludeDates=["2026-11-25"]),
+        "excludeDates belongs to a window: spec.windows[0].excludeDates",
+    ),
+    "excludeDates of a window that opens once": (
+        windows(PITCH | {"excludeDates": ["2026-11-25"]}),
+        "excludeDates belongs to a repeating window",
+    ),
+    "a field in another case": (manifest(timezone="UTC"), "did you mean spec.timeZone?"),
+    "a field of another place": (
+        manifest(idleAfter="5m"),
+        "idleAfter belongs to spec.scaling.idleAfter",
+    ),
+    "a field that is nowhere": (
+        windows(TEXT | {"colour": "red"}),
+        "spec.windows[0].colour is no field of a WarmPool; spec.windows[0] has name, replicas",
+    ),
+    "a field beside spec": (manifest() | {"windows": []}, "windows is no field of a WarmPool"),
+    "another version": (
+        manifest() | {"apiVersion": "kotatsu.dev/v2"},
+        "write kotatsu.dev/v1alpha1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("raw", "sentence"), REFUSED.values(), ids=list(REFUSED))
+def test_a_manifest_that_the_api_server_would_refuse_is_answered_with_what_to_change(
     tmp_path: Path, raw: dict[str, Any], sentence: str
 ):
     ran = demo_mode("plan", "-f", write_manifest(tmp_path / "p.json", raw))
     assert (ran.code, ran.out) == (1, "")
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
+
+
+# The API server accepts these; the operator refuses them, in the condition Accepted.
+THE_OPERATORS = {"an unknown zone", "a bad schedule"}
+
+
+def test_the_api_server_refuses_them_too(api: Api):
+    for name, (raw, _) in REFUSED.items():
+        command = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+        if name in THE_OPERATORS:
+            api.kubectl(*command, stdin=json.dumps(raw | {"metadata": {"name": "other"}}))
+            continue
+        with pytest.raises(AssertionError):
+            api.kubectl(*command, stdin=json.dumps(raw | {"metadata": {"name": "other"}}))
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ({"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}, "lacks metadata.name"),
+        (manifest() | {"spec": None}, "spec must be a map"),
+        ({"kind": "Deployment"}, "holds no WarmPool"),
+        ({"name": "voice"}, "something without a kind"),
+    ],
+)
+def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sentence: str):
+    ran = demo_mode("plan", "-f", write_manifest(tmp_path / "p.json", raw))
+    assert (ran.code, ran.out) == (1, "")
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("spec: {timeZone: UTC, timeZone: Asia/Tokyo}", "has the field timeZone twice"),
+        ('{"kind": "WarmPool", "spec": {}, "spec": {}}', "has the field spec twice"),
+        ("kind: WarmPool\nspec: !!int many", "has a value that YAML cannot read"),
+        ("[" * 5000, "p.yaml"),
+        ('{"a":' * 100000, "p.yaml"),
+    ],
+)
+def test_a_file_that_says_a_thing_twice_or_nothing_at_all_is_refused(
+    tmp_path: Path, text: str, sentence: str
+):
+    (tmp_path / "p.yaml").write_text(text)
+    ran = demo_mode("plan", "-f", str(tmp_path / "p.yaml"))
+    assert (ran.code, ran.out) == (1, "")
+    assert sentence in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_resources_that_are_none_are_named(tmp_path: Path):
+    file = write_manifest(tmp_path / "p.json", manifest(), deployment(cpu="a quarter"))
+    ran = demo_mode("plan", "-f", file)
+    assert (ran.code, ran.out) == (1, "")
+    assert "Deployment voice: its resources cannot be read" in ran.err
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path):

@@ -6,7 +6,7 @@ import pytest
 from plugin.kit import EVENINGS, PITCH, cron, demo_mode, deployment, manifest, once, write_manifest
 
 GOLDEN = """\
-voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early
+voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.prewarm.lead)
 
 AT                        POOL   KIND     WINDOW       PODS  COST       NOTE
 Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5     0.15 JPY

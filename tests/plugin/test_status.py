@@ -6,14 +6,14 @@ from typing import Any
 
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
 
-from kotatsu_demo_mode.status import table
+from kotatsu_demo_mode.status import rows_of
 from kotatsu_demo_mode.terminal import Terminal, show_table
 
 WARM: dict[str, Any] = {"phase": "Warm", "readyReplicas": 5, "desiredReplicas": 5}
 
 
 def row(status: dict[str, Any], **spec: Any) -> dict[str, str]:
-    head, only = table([pool(status=status, **spec)], NOW)
+    head, only = rows_of([pool(status=status, **spec)], NOW)
     return dict(zip(head, only, strict=True))
 
 

@@ -12,6 +12,7 @@ from kotatsu_common.settings import command
 
 from .admin import start_admin
 from .console.app import create_console
+from .console.hosts import own_names
 from .console.server import ConsoleServer
 from .kube import Kube
 from .metrics import ApiMetrics
@@ -51,7 +52,13 @@ async def _run(settings: OperatorSettings) -> None:
     start_admin(settings.host, settings.port, registry, live=live, ready=ready)
     console = None
     if settings.console_port:
-        app = create_console(operator.board, lambda: datetime.now(UTC), settings.namespaces)
+        names = own_names(settings.pod_namespace or settings.namespaces[0])
+        app = create_console(
+            operator.board,
+            lambda: datetime.now(UTC),
+            settings.namespaces,
+            names.union(settings.console_hosts),
+        )
         console = ConsoleServer(app, settings.host, settings.console_port)
         console.start()
     stop = asyncio.Event()

@@ -13,8 +13,9 @@ from .core.forecast import forecast
 from .core.ledger import BilledPod, Ledger, accrue
 from .core.spec import Budget, PoolSpec
 from .core.state import Memory, Note
+from .core.status import read_ledger
 from .kube import Object
-from .status import Status, read_ledger
+from .status import Status
 from .views import Key, PodView
 
 
@@ -39,10 +40,10 @@ class Account:
         """
         if not self.ledger.currency:
             return self.ledger
-        pods = len(self.ledger.pods)
-        pod_hour = self.ledger.rate / pods if pods else hourly(requests, self.budget.prices)
+        pods, one = len(self.ledger.pods), hourly(requests, self.budget.prices)
+        pod_hour = self.ledger.rate / pods if pods else one
         expected = forecast(spec, memory, self.ledger, pod_hour, now)
-        return replace(self.ledger, forecast=expected)
+        return replace(self.ledger, forecast=expected, pod_hour=one)
 
 
 @dataclass

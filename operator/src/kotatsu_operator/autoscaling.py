@@ -8,9 +8,10 @@ import logging
 
 from .core.autoscaler import Original
 from .core.state import Decision, Observation
+from .core.status import read_original
 from .hpa import read_autoscaler
 from .kube import HorizontalPodAutoscaler, Kube, Object
-from .status import original_status, read_original
+from .status import original_status
 from .views import Key, key_of
 from .world import World
 

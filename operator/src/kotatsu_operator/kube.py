@@ -80,7 +80,7 @@ TooSlow = (TimeoutError, httpx2.TimeoutException)
 
 
 _TEMPORARY = (401, 408, 429)
-"""Client errors that say nothing about what was written: no valid token, too late, too many calls."""
+"""Client errors that say nothing of what was written: no valid token, too late, too many."""
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
+from .core.status import read_memory
 from .events import Events
 from .knative import floor as knative
 from .knative.view import kept_status
@@ -23,7 +24,7 @@ from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .observe import Observer
 from .pacer import Pacer
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
-from .status import Status, decided_status, read_memory, worth_writing
+from .status import Status, decided_status, worth_writing
 from .views import Key
 from .world import World
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from .autoscaling import give_back as give_back_minimum
 from .core.records import Entry
 from .core.spec import OnDelete
+from .core.status import read_original
 from .knative.floor import give_back as give_back_revisions
 from .knative.view import KnativeWorld, read_kept
 from .kube import ConflictError, Kube, NotFoundError, Unreachable
-from .status import read_original
 
 log = logging.getLogger(__name__)
 

@@ -47,6 +47,11 @@ class OperatorSettings(ServiceSettings):
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
     )
+    console_hosts: CommaSeparated = Field(
+        (),
+        description="host names that the console answers to beside localhost, IP addresses and its "
+        "Service's names, comma separated",
+    )
     runtime: Runtime = Field(
         Runtime.AUTO,
         description="targets that are kept: native (Deployments), knative (Knative Services too; "

@@ -1,29 +1,17 @@
-"""WarmPool.status: the decision's memory and the ledger, written down and read again."""
+"""WarmPool.status: the decision's memory and the ledger, written down; core.status reads them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from .core.activity import override_end
 from .core.autoscaler import Original
 from .core.contest import Contest
 from .core.durations import format_duration
-from .core.edited import amount, choice, instant, lasting
-from .core.ledger import Ledger, Spent
-from .core.spec import Period, PoolSpec
-from .core.state import (
-    Decision,
-    Memory,
-    Observation,
-    Opening,
-    Phase,
-    Reason,
-    Route,
-    Tally,
-    WarmUp,
-)
+from .core.ledger import Ledger
+from .core.spec import PoolSpec
+from .core.state import Decision, Memory, Observation
 
 Status = dict[str, Any]
 
@@ -33,100 +21,11 @@ def stamp(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
-    """The memory: what the status keeps, and what only this process knows (`transient`).
-
-    The status is the truth: what only the process knew is dropped when the status has moved to a
-    route epoch or phase that this process did not write.
-    """
-    phase = choice(Phase, status.get("phase"), None)
-    if phase is None:
-        return transient
-    route = status.get("route") or {}
-    override = status.get("override") or {}
-    epoch = int(route.get("epoch", 0))
-    same = (phase, epoch) == (transient.phase, transient.epoch)
-    unknown_since = transient.unknown_since
-    if not same or transient.since is None:
-        unknown_since = instant(status.get("demandUnknownSince"))
-    demand, template = status.get("demand") or {}, status.get("template") or {}
-    return replace(
-        transient if same else Memory(last_active=transient.last_active),
-        phase=phase,
-        reason=choice(Reason, status.get("reason"), Reason.IDLE),
-        since=instant(status.get("phaseSince")),
-        route=choice(Route, route.get("target"), Route.NATIVE),
-        epoch=epoch,
-        unknown_since=unknown_since,
-        last_active=transient.last_active or instant(status.get("lastActive")),
-        warm_ups=tuple(_read_warm_ups(status.get("warmUps") or ())),
-        ticket=instant(demand.get("seen")),
-        ticket_seen=instant(demand.get("seenAt")),
-        template=template.get("hash", ""),
-        proven=bool(template.get("proven")),
-        original=read_original(status),
-        contest=_read_contest(status.get("contest") or {}),
-        override_key=override.get("key", ""),
-        override_seen=instant(override.get("seenAt")),
-        override_done=bool(override.get("done")),
-        opening=_read_opening(status.get("lastOpening") or {}),
-        lead=lasting(status.get("lead")),
-        ahead=lasting(status.get("ahead")),
-        windows=Tally(**{name: int(count) for name, count in _tally(status).items()}),
-    )
-
-
-def _read_warm_ups(written: Sequence[Mapping[str, Any]]) -> Iterator[WarmUp]:
-    for w in written:
-        if "seconds" in w and "replicas" in w:
-            yield WarmUp(float(w["seconds"]), int(w["replicas"]), w.get("template", ""))
-
-
-def _read_opening(written: Mapping[str, Any]) -> Opening | None:
-    at = instant(written.get("at"))
-    if at is None:
-        return None
-    return Opening(
-        written.get("window", ""),
-        at,
-        instant(written.get("readyAt")),
-        bool(written.get("cold")),
-        int(written.get("replicas", 0)),
-        bool(written.get("excused")),
-    )
-
-
-def _tally(status: Mapping[str, Any]) -> dict[str, Any]:
-    known = status.get("windows") or {}
-    return {name: known.get(name, 0) for name in ("ready", "cold", "late")}
-
-
-def read_original(status: Mapping[str, Any]) -> Original | None:
-    """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
-    hpa = status.get("hpa") or {}
-    if not hpa.get("name"):
-        return None
-    return Original(hpa["name"], int(hpa.get("minReplicas", 1)))
-
-
 def original_status(original: Original | None) -> Status | None:
-    """The part of the status that `read_original` reads."""
+    """The part of the status that `core.status.read_original` reads."""
     if original is None:
         return None
     return {"name": original.name, "minReplicas": original.min_replicas}
-
-
-def _read_contest(raw: Mapping[str, Any]) -> Contest | None:
-    seen_at = instant(raw.get("seenAt"))
-    if seen_at is None or not raw.get("by"):
-        return None
-    return Contest(
-        raw["by"],
-        instant(raw.get("writtenAt")),
-        seen_at,
-        int(raw.get("count", 1)),
-        bool(raw.get("applied")),
-    )
 
 
 def _contest_status(contest: Contest | None) -> Status | None:
@@ -141,27 +40,6 @@ def _contest_status(contest: Contest | None) -> Status | None:
     }
 
 
-def read_ledger(status: Mapping[str, Any]) -> Ledger:
-    """The ledger as the status keeps it."""
-    cost = status.get("cost") or {}
-    currency, before = cost.get("currency", ""), cost.get("previous") or {}
-    ended = instant(before.get("periodStart"))
-    return Ledger(
-        currency=currency,
-        period_start=instant(cost.get("periodStart")),
-        accrued=amount(cost.get("accrued")) or Decimal(0),
-        at=instant(cost.get("at")),
-        period=choice(Period, cost.get("period"), Period.MONTH),
-        period_end=instant(cost.get("periodEnd")),
-        exhausted_at=instant(cost.get("exhaustedAt")),
-        previous=None
-        if ended is None
-        else Spent(
-            before.get("currency", currency), ended, amount(before.get("accrued")) or Decimal(0)
-        ),
-    )
-
-
 def cost_status(ledger: Ledger) -> Status | None:
     """The ledger written down; None for a pool without prices."""
     if not ledger.currency:
@@ -174,6 +52,7 @@ def cost_status(ledger: Ledger) -> Status | None:
         "periodEnd": stamp(ledger.period_end),
         "accrued": f"{ledger.accrued:.6f}",
         "ratePerHour": f"{ledger.rate:.6f}",
+        "podPerHour": None if ledger.pod_hour is None else f"{ledger.pod_hour:.6f}",
         "forecast": None if expected is None else f"{expected:.2f}",
         "at": stamp(ledger.at),
         "limit": None if limit is None else str(limit),

@@ -4,6 +4,7 @@ import json
 import httpx
 import pytest
 
+from kotatsu_operator.console import view
 from kotatsu_operator.console.app import WEB, create_console
 from kotatsu_operator.console.board import Board
 from tests.operator.console.pools import NAMES, Clock, day, pool
@@ -22,8 +23,25 @@ def board(clock):
 @pytest.fixture
 async def http(board, clock):
     transport = httpx.ASGITransport(create_console(board, clock))
-    async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         yield client
+
+
+async def test_a_pool_that_cannot_be_shown_hides_no_other(board, http, monkeypatch, caplog):
+    real = view._observed
+
+    def fails_for_voice(entry, status):
+        if entry.pool["metadata"]["name"] == "voice":
+            raise RuntimeError("a bug")
+        return real(entry, status)
+
+    monkeypatch.setattr(view, "_observed", fails_for_voice)
+    state = (await http.get("/api/pools")).json()
+    refused = {p["name"]: p["refused"] for p in state["pools"]}
+    assert set(refused) == set(NAMES)
+    assert refused["voice"].startswith("the console cannot show this pool")
+    assert refused["auth"] is None
+    assert "demo/voice: the console cannot show it" in caplog.text
 
 
 async def test_all_pools_are_one_request_away(http):
@@ -60,8 +78,9 @@ async def test_changes_come_as_they_happen_and_only_those(board, clock):
     async def receive():
         await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "GET", "path": "/api/changes", "headers": [],
-             "query_string": b"", "asgi": {"version": "3.0"}, "http_version": "1.1"}  # fmt: skip
+    scope = {"type": "http", "method": "GET", "path": "/api/changes", "query_string": b"",
+             "headers": [(b"host", b"localhost")], "asgi": {"version": "3.0"},
+             "http_version": "1.1"}  # fmt: skip
     app = create_console(board, clock)
     watching = asyncio.create_task(app(scope, receive, send))
     first = await events.get()
@@ -75,6 +94,6 @@ async def test_changes_come_as_they_happen_and_only_those(board, clock):
 
 async def test_an_operator_without_pools_says_so_and_which_namespaces_it_keeps(clock):
     transport = httpx.ASGITransport(create_console(Board(clock), clock, ["demo", "pitch"]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         state = (await client.get("/api/pools")).json()
     assert (state["keys"], state["namespaces"]) == ([], ["demo", "pitch"])

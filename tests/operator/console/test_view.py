@@ -1,7 +1,14 @@
 import json
 
-from kotatsu_operator.console.view import pool_view
-from tests.operator.console.pools import NOW, Clock, day
+import pytest
+from fuzz.edits import edited
+from fuzz.pools import crd, specs
+from fuzz.schema import values
+from hypothesis import HealthCheck, given, settings
+
+from kotatsu_operator.console.board import Board
+from kotatsu_operator.console.view import _view, pool_view
+from tests.operator.console.pools import NOW, Clock, day, pool
 
 
 def views():
@@ -39,6 +46,58 @@ def test_a_pool_whose_spec_cannot_be_read_is_still_shown():
     [entry] = [e for e in board.read()[2] if e.pool["metadata"]["name"] == "voice"]
     entry.pool["spec"]["timeZone"] = "Asia/Nowhere"
     assert pool_view(entry, NOW)["windows"] == []
+
+
+def view_of(status, **spec):
+    board = Board(Clock())
+    board.see(pool("voice", status=status, **spec))
+    [entry] = board.read()[2]
+    return _view(entry, NOW)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Nowhere", "localtime", "posix/Asia/Tokyo", "Factory"])
+def test_a_zone_that_browsers_lack_is_named_and_replaced_by_utc(zone):
+    shown = view_of({}, timeZone=zone)
+    assert shown["timeZone"] == "UTC"
+    assert repr(zone) in shown["refused"]
+
+
+def test_a_pool_that_is_refused_for_something_else_keeps_its_zone():
+    shown = view_of({}, timeZone="Asia/Tokyo", drain={"timeout": "soon"})
+    assert shown["timeZone"] == "Asia/Tokyo"
+    assert "'soon' is not a duration" in shown["refused"]
+
+
+def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
+    shown = view_of(
+        {
+            "phase": "constructor",
+            "phaseSince": "soon",
+            "readyReplicas": 10**400,
+            "desiredReplicas": -1,
+            "nextTransition": {"at": "0000-99-99", "kind": "toString"},
+            "lastOpening": {"at": "2026-11-25T10:00:00Z", "early": 3, "window": {}},
+            "lastWake": {"at": "2026-11-25T10:00:00Z"},
+            "cost": {"currency": "JPY", "accrued": "NaN", "limit": "1e999999"},
+            "conditions": [{"type": "Ready", "status": ["True"]}, "nonsense"],
+        }
+    )
+    assert (shown["phase"], shown["since"], shown["next"]) == ("", None, None)
+    assert (shown["ready"], shown["desired"], shown["wakes"]) == (0, 0, [])
+    assert (shown["openings"][0]["window"], shown["openings"][0]["early"]) == ("", None)
+    assert shown["cost"] == {"currency": "JPY", "accrued": "0"}
+    assert [c["status"] for c in shown["conditions"]] == [""]
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edited(specs()), edited(values(crd()["status"])))
+def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
+    board = Board(Clock())
+    board.see(pool("voice", status=status) | {"spec": spec})
+    [entry] = board.read()[2]
+    shown = _view(entry, NOW)
+    assert json.loads(json.dumps(shown, allow_nan=False))["name"] == "voice"
 
 
 def test_nothing_of_the_object_but_what_is_named_gets_out():

@@ -104,6 +104,12 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
     [
         ({"timeZone": "Asia/Tokio"}, "spec.timeZone: 'Asia/Tokio' is not an IANA time zone"),
         ({"timeZone": "Asia"}, "spec.timeZone: 'Asia' is not an IANA time zone"),
+        ({"timeZone": "localtime"}, "spec.timeZone: 'localtime' is not an IANA time zone"),
+        ({"timeZone": "posixrules"}, "spec.timeZone: 'posixrules' is not an IANA time zone"),
+        ({"timeZone": "posix/Asia/Tokyo"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"timeZone": "right/Asia/Tokyo"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"timeZone": "Factory"}, "spec.timeZone: 'Factory' is not an IANA time zone"),
+        ({"timeZone": "/usr/share/zoneinfo/UTC"}, "spec.timeZone: .* is not an IANA time zone"),
         ({"timeZone": "../etc/passwd"}, "spec.timeZone: .* is not an IANA time zone"),
         ({"windows": [cron("0 25 * * *", "1h")]}, r"spec.windows\[w\].schedule: .*Bad hour"),
         ({"windows": [cron("0 18 * * *", "1d")]}, r"spec.windows\[w\].duration: '1d' is not a dur"),
@@ -140,6 +146,10 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ),
         (
             {"override": {"mode": "Warm", "until": "9999-12-31T23:59:59-05:00"}},
+            "spec.override.until: .* is not an instant",
+        ),
+        (
+            {"override": {"mode": "Warm", "until": "9999-12-31T23:59:59Z"}},
             "spec.override.until: .* is not an instant",
         ),
     ],

@@ -168,7 +168,14 @@ class Api:
 
 
 def _object(text: str) -> Object:
-    answer: Object = json.loads(text)
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise DemoModeError(
+            "what answered is not the API server of a cluster; check `kubectl cluster-info`"
+        )
     return answer
 
 
@@ -181,8 +188,8 @@ def _kubectl_said(text: str) -> str:
 def explain(status: int, text: str) -> DemoModeError:
     """The API server's refusal as a sentence with the next step."""
     try:
-        answer = json.loads(text)
-    except ValueError:
+        answer = _object(text)
+    except DemoModeError:
         answer = {}
     message = str(answer.get("message") or text).strip()
     match status:

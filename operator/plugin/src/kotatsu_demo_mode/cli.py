@@ -218,7 +218,7 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
     module, name = _MODULES[options.command]
     command = getattr(import_module(f".{module}", __package__), name)
     try:
-        return int(command(options, shell))
+        return int(command(options, shell)) or int(bool(shell.refused))
     except DemoModeError as error:
         shell.terminal.complain(f"error: {error}")
         return 1

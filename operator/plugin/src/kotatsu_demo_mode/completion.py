@@ -89,13 +89,12 @@ def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | No
 def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentParser) -> list[str]:
     """The pools of the namespace and cluster the words name; none when there is no answer."""
     from .errors import DemoModeError
+    from .pools import names
 
     try:
         options, _ = parser.parse_known_args([*words])
-        options.pools, options.selector = [], ""
-        options.all_namespaces = False
         with shell.api(options) as api:
-            return [pool.name for pool in shell.find(api, options, priced=False)]
+            return names(api, shell.namespace(api, options))
     except (DemoModeError, SystemExit):
         return []
 

@@ -3,11 +3,13 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Any
 
+from kotatsu_operator.core.edited import amount as read_amount
+from kotatsu_operator.core.edited import table
 from kotatsu_operator.core.period import period_at
 from kotatsu_operator.core.spec import PoolSpec
 
@@ -74,14 +76,11 @@ def _period_end(spec: PoolSpec, now: datetime) -> datetime:
 
 def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
     """Work out what a pool costs, from its status, its schedule and its prices."""
-    written = pool.status.get("cost") or {}
-    end = _moment(written.get("periodEnd")) or _period_end(pool.spec, now)
+    ledger, end = pool.ledger, _period_end(pool.spec, now)
     coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
-    spent = Decimal(written["accrued"]) if written.get("currency") else None
-    forecast = None
-    if written.get("forecast") is not None:
-        forecast = Decimal(written["forecast"])
-    elif coming.cost is not None:
+    spent = ledger.accrued if ledger.currency else None
+    forecast = read_amount(table(pool.status.get("cost")).get("forecast"))
+    if forecast is None and coming.cost is not None:
         forecast = (spent or Decimal(0)) + coming.cost
     peak = max((w.replicas for w in pool.spec.windows), default=1)
     price = pool.pod_price
@@ -89,7 +88,7 @@ def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figu
         pool=pool,
         now=now,
         spent=spent,
-        since=_moment(written.get("periodStart")),
+        since=ledger.period_start,
         period_end=end,
         forecast=forecast,
         peak=peak,
@@ -105,10 +104,6 @@ def _provisioned(stretches: Sequence[Stretch], peak: int, other: LambdaPrice) ->
         total += gb_seconds(s.replicas, other.mib, seconds)
     month = gb_seconds(peak, other.mib, Decimal(HOURS_A_MONTH * 3600))
     return LambdaBill(total, total * other.gb_second, month * other.gb_second, other.currency)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -144,7 +139,7 @@ def _other(options: Namespace, pool: Pool) -> LambdaPrice | None:
 def text(f: Figures) -> list[str]:
     """The figures for people."""
     pool, zone = f.pool, f.pool.spec.zone
-    currency = pool.spec.budget.currency
+    currency = pool.currency
     since = f" since {clock(f.since, zone, f.now)}" if f.since else ""
     limit = pool.spec.budget.limit
     of = f" of {amount(limit)}" if limit is not None else ""
@@ -176,7 +171,7 @@ def _lambda_rows(bill: LambdaBill) -> list[tuple[str, str]]:
 
 def _why_unknown(pool: Pool) -> str:
     if not pool.spec.budget.prices.per_hour:
-        return "set spec.budget.prices to see costs"
+        return "no price is in effect: set spec.budget.prices, or the chart's prices, to see costs"
     return f"the pods' requests are unknown: you may not read {pool.spec.target.name}"
 
 
@@ -185,7 +180,7 @@ def record(f: Figures) -> dict[str, Any]:
     found: dict[str, Any] = {
         "namespace": f.pool.namespace,
         "pool": f.pool.name,
-        "currency": f.pool.spec.budget.currency or None,
+        "currency": f.pool.currency or None,
         "spent": number(f.spent),
         "since": None if f.since is None else stamp(f.since),
         "limit": number(f.pool.spec.budget.limit),

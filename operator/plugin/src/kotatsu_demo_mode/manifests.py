@@ -1,14 +1,20 @@
 """WarmPools out of files, for planning without a cluster."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from kotatsu_operator.core.spec import Scaling
+from kotatsu_operator.core.edited import table
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool, requests_of
+
+API_VERSION = "kotatsu.dev/v1alpha1"
+
+Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
+"""Makes a map of its fields."""
 
 
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
@@ -25,39 +31,85 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
     workloads = {
         (o["kind"], _meta(o, "namespace"), _meta(o, "name")): requests_of(o)
         for o in objects
-        if o["kind"] in ("Deployment", "Service") and (o.get("spec") or {}).get("template")
+        if o["kind"] in ("Deployment", "Service") and table(o.get("spec")).get("template")
     }
     pools = []
     for o in objects:
         if o["kind"] != "WarmPool":
             continue
-        _check(o, filename)
-        target = o["spec"]["targetRef"]
-        key = (target.get("kind", "Deployment"), _meta(o, "namespace"), target["name"])
-        pools.append(read_pool(o, workloads.get(key)))
+        pool = _pool(o, filename)
+        key = (pool.spec.target.kind, pool.namespace, pool.spec.target.name)
+        pools.append(replace(pool, requests=workloads.get(key)))
     if not pools:
         raise DemoModeError(f"{filename} holds no WarmPool; name the manifest that has one")
     return pools
 
 
 def _meta(o: Object, name: str) -> str:
-    return str((o.get("metadata") or {}).get(name) or "")
+    return str(table(o.get("metadata")).get(name) or "")
+
+
+def _pool(o: Object, filename: str) -> Pool:
+    """A WarmPool, checked as the API server would check it."""
+    if o.get("apiVersion") != API_VERSION:
+        raise DemoModeError(
+            f"{filename}: a WarmPool has apiVersion {o.get('apiVersion')!r}; write {API_VERSION}"
+        )
+    if not isinstance(table(o.get("metadata")).get("name"), str) or not _meta(o, "name"):
+        raise DemoModeError(f"{filename}: a WarmPool lacks metadata.name; add it")
+    unknown = o.keys() - {"apiVersion", "kind", "metadata", "spec", "status"}
+    if unknown:
+        name = min(map(str, unknown))
+        raise DemoModeError(
+            f"{filename}: WarmPool {_meta(o, 'name')}: {name} is no field of a WarmPool; "
+            "its fields are in spec"
+        )
+    try:
+        return read_pool(o, strict=True)
+    except DemoModeError as error:
+        raise DemoModeError(f"{filename}: {error}") from None
 
 
 def _documents(text: str, filename: str) -> list[Any]:
+    def once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+        """A map; the API server refuses one that has a field twice."""
+        found: dict[Any, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise DemoModeError(f"{filename} has the field {name} twice in one map; remove one")
+            found[name] = value
+        return found
+
     try:
-        return [json.loads(text)]
+        return _json(text, once)
     except ValueError:
-        pass
+        return _yaml(text, once, filename)
+    except RecursionError:
+        raise DemoModeError(f"{filename} is nested too deeply; give it manifests") from None
+
+
+def _json(text: str, once: Once) -> list[Any]:
+    def no_number(name: str) -> Any:
+        raise ValueError(name)  # NaN is Python's own
+
+    return [json.loads(text, object_pairs_hook=once, parse_constant=no_number)]
+
+
+def _yaml(text: str, once: Once, filename: str) -> list[Any]:
     import yaml  # 60 ms that only YAML needs
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """Reads times as the API server does: as text."""
+        """Reads times as the API server does: as text; a field twice is an error."""
 
         yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own way)
             first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
             for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            once([(key.value, None) for key in own if isinstance(key.value, str)])
+            return super().construct_mapping(node, deep)
 
     try:
         return list(yaml.load_all(text, Loader))
@@ -65,6 +117,8 @@ def _documents(text: str, filename: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise DemoModeError(f"{filename} is not YAML{line}; correct it there") from None
+    except (AttributeError, ValueError):  # a value that is none of its own tag, as in `!!int x`
+        raise DemoModeError(f"{filename} has a value that YAML cannot read; correct it") from None
 
 
 def _flat(documents: Sequence[Any], filename: str) -> list[Object]:
@@ -75,52 +129,8 @@ def _flat(documents: Sequence[Any], filename: str) -> list[Object]:
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             raise DemoModeError(f"{filename} holds something without a kind; give it manifests")
         if document["kind"].endswith("List"):
-            found += _flat(document.get("items") or [], filename)
+            items = document.get("items") or []
+            found += _flat(items if isinstance(items, list) else [items], filename)
         else:
             found.append(document)
     return found
-
-
-def _check(o: Object, filename: str) -> None:
-    """What the API server's schema would refuse and the core takes for granted."""
-    name = _meta(o, "name")
-    where = f"{filename}: WarmPool {name or '(without a name)'}"
-    spec = o.get("spec")
-    if not name or not isinstance(spec, dict):
-        raise DemoModeError(f"{where} lacks metadata.name or spec; add them")
-    target = spec.get("targetRef")
-    if not isinstance(target, dict) or not isinstance(target.get("name"), str):
-        raise DemoModeError(f"{where} lacks spec.targetRef.name; name the Deployment there")
-    windows = spec.get("windows") or []
-    if not isinstance(windows, list) or not all(isinstance(w, dict) for w in windows):
-        raise DemoModeError(f"{where}: spec.windows is not a list of windows; write one")
-    scaling = spec.get("scaling") or {}
-    if not isinstance(scaling, dict):
-        raise DemoModeError(f"{where}: spec.scaling is not a map; write it like {{maxReplicas: 5}}")
-    most = scaling.get("maxReplicas", Scaling.max_replicas)
-    for window in windows:
-        _check_window(window, most, where)
-    names = [w["name"] for w in windows]
-    if len(set(names)) < len(names):
-        raise DemoModeError(f"{where}: two windows have one name; rename one of them")
-
-
-def _check_window(window: Mapping[str, Any], most: int, where: str) -> None:
-    name, replicas = window.get("name"), window.get("replicas")
-    if not isinstance(name, str):
-        raise DemoModeError(f"{where}: a window has no name; give it one")
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
-        raise DemoModeError(f"{where}: window {name} needs replicas, a number from 1 on")
-    if replicas > most:
-        raise DemoModeError(
-            f"{where}: window {name} asks for more replicas than scaling.maxReplicas ({most}); "
-            "raise that or ask for fewer"
-        )
-    given = {key for key in ("start", "end", "schedule", "duration") if key in window}
-    if given not in ({"start", "end"}, {"schedule", "duration"}):
-        raise DemoModeError(
-            f"{where}: window {name} has either start and end, or schedule and duration; "
-            "give it one of the two pairs"
-        )
-    if not all(isinstance(window[key], str) for key in given):
-        raise DemoModeError(f"{where}: the times of window {name} are text; put them in quotes")

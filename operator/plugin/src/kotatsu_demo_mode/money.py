@@ -20,4 +20,4 @@ def amount(value: Decimal | None, currency: str = "") -> str:
 
 def number(value: Decimal | None) -> float | None:
     """An amount for JSON, to the millionth."""
-    return None if value is None else float(round(value, 6))
+    return None if value is None else round(float(value), 6)

@@ -21,8 +21,8 @@ def other_managers(raw: Object) -> list[str]:
     found = []
     for entry in raw["metadata"].get("managedFields") or ():
         spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if "f:override" in spec and entry["manager"] != MANAGER:
-            found.append(str(entry["manager"]))
+        if "f:override" in spec and entry.get("manager") != MANAGER:
+            found.append(str(entry.get("manager") or "an unnamed manager"))
     return found
 
 

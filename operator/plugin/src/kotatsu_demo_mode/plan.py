@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.core.budget import sentence
 from kotatsu_operator.core.clock_changes import dropped
+from kotatsu_operator.core.lead import Basis, basis_of
 
 from .chart import chart
 from .errors import DemoModeError
@@ -17,6 +19,14 @@ from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
 
 _LONGEST = timedelta(days=3 * 366)
+
+_BASIS = {
+    Basis.CONFIGURED: "spec.prewarm.lead",
+    Basis.LEARNED: "learned",
+    Basis.ESTIMATED: "estimated: this pod template has not warmed up yet",
+    Basis.DEFAULT: "the default: the pool has not warmed up yet",
+}
+"""What a lead is made of, in words."""
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -110,7 +120,7 @@ def text(
                 change.kind,
                 change.window,
                 str(change.replicas),
-                amount(change.cost, t.pool.spec.budget.currency),
+                amount(change.cost, t.pool.currency),
                 _note(t, change),
             ]
         )
@@ -124,7 +134,7 @@ def text(
             hours = sum(s.pod_seconds for s in t.stretches) / 3600
             lines.append(
                 f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours, "
-                f"{amount(t.cost, t.pool.spec.budget.currency)}"
+                f"{amount(t.cost, t.pool.currency)}"
             )
     return lines
 
@@ -142,7 +152,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     name = _name(t.pool, is_wide=is_wide)
     begin = f"{t.begin.astimezone(zone):%Y-%m-%d %H:%M}"
     end = f"{t.end.astimezone(zone):%Y-%m-%d %H:%M}"
-    lines = [f"{name}: {begin} to {end} in {t.pool.zone}, pods start {_lead(t)} early"]
+    lines = [f"{name}: {begin} to {end} in {t.pool.zone}, pods start {_lead(t)}"]
     override = t.pool.override_at(t.begin)
     if override is not None:
         until = clock(override.until, zone, now)
@@ -150,15 +160,17 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     if t.first.floor:
         lines.append(f"{name}: {t.first.window} asks for {t.first.floor} pods already")
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
+    if not t.pool.allowed_at(t.begin).begins:
+        lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended, so none of this happens until spec.suspend is false")
     return lines
 
 
 def _lead(t: Timeline) -> str:
-    seconds = t.first.lead.total_seconds()
-    how = "" if t.pool.spec.lead is not None else " (learned)"
-    return f"{seconds:.0f} s{how}"
+    memory = t.pool.memory
+    basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
+    return f"{t.first.lead.total_seconds():.0f} s early ({_BASIS[basis]})"
 
 
 def _note(t: Timeline, change: Change) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kotatsu_operator.core.activity import in_force
+from kotatsu_operator.core.budget import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.cost import hourly, pod_requests
-from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.edited import table
+from kotatsu_operator.core.ledger import Ledger
 from kotatsu_operator.core.spec import Override, PoolSpec, SpecError, parse
-from kotatsu_operator.core.state import Memory, WarmUp
+from kotatsu_operator.core.state import Memory
+from kotatsu_operator.core.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
+from .schema import defaulted, faults, sentence, spec_schema
 
 if TYPE_CHECKING:
     from .api import Api  # which loads HTTP; a plan of a manifest does without
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 
 GROUP = "/apis/kotatsu.dev/v1alpha1"
-_DEFAULT_TARGET = {"apiVersion": "apps/v1", "kind": "Deployment"}
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,18 @@ class Pool:
     raw: Object
     requests: Mapping[str, Decimal] | None = None
     """None when the workload could not be read."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """What the operator has written of the pool's cost."""
 
     @property
-    def status(self) -> Object:
-        """The status as the operator wrote it."""
-        return self.raw.get("status") or {}
+    def status(self) -> Mapping[str, Any]:
+        """The status as the operator wrote it, or as it was edited since."""
+        return table(self.raw.get("status"))
+
+    @property
+    def currency(self) -> str:
+        """The currency in effect."""
+        return self.ledger.currency or self.spec.budget.currency
 
     @property
     def path(self) -> str:
@@ -55,7 +65,12 @@ class Pool:
 
     @property
     def pod_price(self) -> Decimal | None:
-        """What one pod costs an hour; None without prices, or without its requests."""
+        """What one pod costs an hour; None without prices, or without its requests.
+
+        The operator writes it at the prices in effect: the pool's own, and those of the chart.
+        """
+        if self.ledger.currency and self.ledger.pod_hour is not None:
+            return self.ledger.pod_hour
         if self.requests is None or not self.spec.budget.prices.per_hour:
             return None
         return hourly(self.requests, self.spec.budget.prices)
@@ -64,6 +79,13 @@ class Pool:
         """The override that is in force."""
         return in_force(self.spec.override, self.memory, now)
 
+    def allowed_at(self, at: datetime) -> Allowed:
+        """What the budget allows, if nothing more is spent than is now."""
+        end = self.ledger.period_end
+        if end is not None and at >= end:
+            return EVERYTHING
+        return allowed(self.ledger, self.spec.budget, at)
+
 
 def pool_path(namespace: str, name: str = "") -> str:
     """Path of a pool, or of the list of a namespace's pools ("" is every namespace)."""
@@ -71,39 +93,30 @@ def pool_path(namespace: str, name: str = "") -> str:
     return f"{place}/warmpools/{quote(name)}" if name else f"{place}/warmpools"
 
 
-def read_pool(raw: Object, requests: Mapping[str, Decimal] | None = None) -> Pool:
-    """Read a WarmPool. Raises DemoModeError when the spec asks for something that cannot be."""
+def read_pool(
+    raw: Object, requests: Mapping[str, Decimal] | None = None, *, strict: bool = False
+) -> Pool:
+    """Read a WarmPool. Raises DemoModeError when the spec asks for something that cannot be.
+
+    `strict` refuses fields that a WarmPool does not have; those of a cluster may be newer than us.
+    """
     meta = raw.get("metadata") or {}
     name = str(meta.get("name") or "")
-    spec = dict(raw.get("spec") or {})
-    spec["targetRef"] = _DEFAULT_TARGET | (spec.get("targetRef") or {"name": name})
+    spec = defaulted(raw.get("spec"), spec_schema())
+    found = faults(spec, strict=strict)
+    if found:
+        raise DemoModeError(f"WarmPool {name}: {sentence(found)}")
     try:
         parsed = parse(spec)
     except SpecError as error:
         raise DemoModeError(f"WarmPool {name}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DemoModeError(
-            f"WarmPool {name}: the spec is not one ({type(error).__name__}: {error}); "
-            "compare it with `kubectl explain warmpool.spec`"
-        ) from None
-    status = raw.get("status") or {}
-    memory = read_memory(status, parsed.override)
-    return Pool(str(meta.get("namespace") or ""), name, parsed, memory, raw, requests)
-
-
-def read_memory(status: Mapping[str, Any], override: Override | None) -> Memory:
-    """What the schedule needs of the operator's memory: the lead it has learned, the override."""
-    warm_ups = tuple(
-        WarmUp(float(w["seconds"]), int(w["replicas"])) for w in status.get("warmUps") or ()
-    )
-    seen = status.get("override") or {}
-    is_known = override is not None and seen.get("key") == override.key
-    return Memory(
-        warm_ups=warm_ups,
-        lead=parse_duration(status.get("lead") or "0s"),
-        override_key=str(seen.get("key", "")),
-        override_seen=datetime.fromisoformat(seen["seenAt"]) if is_known else None,
-    )
+    status = table(raw.get("status"))
+    memory = read_memory(status, Memory())
+    if parsed.override is None or memory.override_key != parsed.override.key:
+        # What the status says of an override is about another one.
+        memory = replace(memory, override_seen=None, override_done=False)
+    namespace = str(meta.get("namespace") or "")
+    return Pool(namespace, name, parsed, memory, raw, requests, read_ledger(status))
 
 
 @dataclass(frozen=True)
@@ -122,11 +135,41 @@ class Selection:
         return bool(self.names or self.selector or self.everything)
 
 
-def find(api: Api, namespace: str, chosen: Selection, *, priced: bool = True) -> list[Pool]:
-    """The chosen pools, by namespace and name. Raises DemoModeError when one does not exist."""
+def find(
+    api: Api,
+    namespace: str,
+    chosen: Selection,
+    *,
+    priced: bool = True,
+    refuse: Callable[[DemoModeError], None],
+) -> list[Pool]:
+    """The chosen pools, by namespace and name. Raises DemoModeError when one does not exist.
+
+    Of several, one that cannot be read is given to `refuse` and left out.
+    """
+    items = _items(api, namespace, chosen)
+    pools = []
+    for item in items:
+        try:
+            pool = read_pool(item)
+        except DemoModeError as error:
+            if len(items) == 1:
+                raise
+            refuse(error)
+        else:
+            pools.append(replace(pool, requests=_requests_of(api, pool)) if priced else pool)
+    return pools
+
+
+def names(api: Api, namespace: str) -> list[str]:
+    """The names of a namespace's pools."""
+    return [item["metadata"]["name"] for item in _items(api, namespace, Selection())]
+
+
+def _items(api: Api, namespace: str, chosen: Selection) -> list[Object]:
     place = "" if chosen.all_namespaces else namespace
     query = {"labelSelector": chosen.selector} if chosen.selector else {}
-    items = api.get(pool_path(place), **query).get("items") or []
+    items: list[Object] = api.get(pool_path(place), **query).get("items") or []
     if chosen.names:
         items = [_named(name, items, namespace) for name in chosen.names]
     elif not items and (chosen.selector or chosen.everything):
@@ -135,8 +178,7 @@ def find(api: Api, namespace: str, chosen: Selection, *, priced: bool = True) ->
             f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "
             "see `kubectl get warmpools -A --show-labels`"
         )
-    items.sort(key=lambda i: (i["metadata"]["namespace"], i["metadata"]["name"]))
-    return [read_pool(item, _requests_of(api, item) if priced else None) for item in items]
+    return sorted(items, key=lambda i: (i["metadata"]["namespace"], i["metadata"]["name"]))
 
 
 def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
@@ -151,19 +193,25 @@ def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
     raise NotFoundError(f"namespace {namespace} has no WarmPool {name}; {hint}")
 
 
-def _requests_of(api: Api, item: Object) -> Mapping[str, Decimal] | None:
+def _requests_of(api: Api, pool: Pool) -> Mapping[str, Decimal] | None:
     """What a pod of the pool's target requests, if this person may read the target."""
-    target = _DEFAULT_TARGET | item["spec"]["targetRef"]
-    version, plural = target["apiVersion"], f"{target['kind'].lower()}s"
-    namespace = quote(item["metadata"]["namespace"])
-    path = f"/apis/{version}/namespaces/{namespace}/{plural}/{quote(target['name'])}"
+    target = pool.spec.target
+    version, plural = target.api_version, f"{target.kind.lower()}s"
+    place = f"/apis/{version}/namespaces/{quote(pool.namespace)}/{plural}/{quote(target.name)}"
     try:
-        found = api.get(path)
+        return requests_of(api.get(place))
     except DemoModeError:
         return None  # costs are then left open; everything else needs no workload
-    return requests_of(found)
 
 
 def requests_of(workload: Object) -> dict[str, Decimal]:
-    """What one pod of a Deployment or Knative Service requests."""
-    return pod_requests((workload.get("spec") or {}).get("template", {}).get("spec") or {})
+    """What one pod of a Deployment or Knative Service requests. Raises DemoModeError."""
+    template = table(table(workload.get("spec")).get("template"))
+    try:
+        return pod_requests(table(template.get("spec")))
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        name = table(workload.get("metadata")).get("name")
+        raise DemoModeError(
+            f"{workload.get('kind', 'the workload')} {name}: its resources cannot be read; write "
+            "them like {requests: {cpu: 250m, memory: 320Mi}}"
+        ) from None

@@ -33,7 +33,7 @@ def run(options: Namespace, shell: Shell) -> int:
     limit = duration_of(options.timeout, "--timeout")
     with shell.api(options) as api:
         pools = shell.find(api, options, priced=False)
-        if len(pools) != 1:
+        if len(pools) + len(shell.refused) != 1:
             there = ", ".join(pool.name for pool in pools) or "there is none"
             raise DemoModeError(f"which pool? {there}; one is rehearsed at a time")
         pool = pools[0]
@@ -62,9 +62,9 @@ def refusal(pool: Pool, now: datetime) -> str:
         return f"window {plan.window} is open or warming up"
     if plan.next is not None and plan.next.at - now < _SPARE:
         return f"window {plan.next.window} begins to warm up in {about(plan.next.at - now)}"
-    active = pool.status.get("lastActive")
-    if active and pool.status.get("phase") != Phase.ASLEEP:
-        quiet = now - datetime.fromisoformat(active)
+    active = pool.memory.last_active
+    if active is not None and pool.memory.phase is not Phase.ASLEEP:
+        quiet = now - active
         if quiet < spec.scaling.idle_after:
             return f"it had a request {about(quiet)} ago"
     return ""

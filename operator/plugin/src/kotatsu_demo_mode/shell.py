@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,6 +14,7 @@ from .terminal import Terminal
 if TYPE_CHECKING:
     # Help and completion of commands want none of the core or of HTTP, and no time to load it.
     from .api import Api
+    from .errors import DemoModeError
     from .pools import Pool
 
 
@@ -31,6 +32,14 @@ class Shell:
     kubectl: str = "kubectl"
     clock: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
+    refused: set[str] = field(default_factory=set)
+    """What was said of pools that cannot be read; with any of them a command fails."""
+
+    def refuse(self, error: DemoModeError) -> None:
+        """Say once what is wrong with a pool, and go on with the others."""
+        if str(error) not in self.refused:
+            self.refused.add(str(error))
+            self.terminal.complain(f"error: {error}")
 
     def api(self, options: Namespace) -> Api:
         """A session with the cluster the flags ask for."""
@@ -58,4 +67,4 @@ class Shell:
             options.all_namespaces,
         )
         namespace = "" if options.all_namespaces else self.namespace(api, options)
-        return find(api, namespace, chosen, priced=priced)
+        return find(api, namespace, chosen, priced=priced, refuse=self.refuse)

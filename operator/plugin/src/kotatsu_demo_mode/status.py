@@ -1,12 +1,12 @@
 """kubectl demo-mode status: where every pool is, why, and until when."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.activity import override_end
+from kotatsu_operator.core.edited import count, instant, table, tables, text
 
 from .money import UNKNOWN, amount
 from .pools import Pool
@@ -34,7 +34,7 @@ def run(options: Namespace, shell: Shell) -> int:
             elif not pools:
                 shell.terminal.say("No WarmPool found; -A looks into every namespace.")
             else:
-                rows = table(pools, now, is_wide=options.output == "wide", labels=options)
+                rows = rows_of(pools, now, is_wide=options.output == "wide", labels=options)
                 changed = [row for row in rows[1:] if row not in seen]
                 if changed:
                     show_table(shell.terminal, [rows[0], *changed], rows[0].index("PHASE"))
@@ -44,7 +44,7 @@ def run(options: Namespace, shell: Shell) -> int:
             shell.sleep(_EVERY)
 
 
-def table(
+def rows_of(
     pools: Sequence[Pool], now: datetime, *, is_wide: bool = False, labels: Any = None
 ) -> list[list[str]]:
     """The head and one row a pool."""
@@ -58,11 +58,11 @@ def table(
 
 def _row(pool: Pool, now: datetime) -> list[str]:
     status = pool.status
-    ready = f"{status.get('readyReplicas', 0)}/{status.get('desiredReplicas', 0)}"
+    ready = f"{count(status.get('readyReplicas'))}/{count(status.get('desiredReplicas'))}"
     why, until = _why(pool, now)
     return [
         pool.name,
-        str(status.get("phase", UNKNOWN)),
+        text(status.get("phase"), UNKNOWN),
         ready,
         why,
         until,
@@ -74,27 +74,27 @@ def _row(pool: Pool, now: datetime) -> list[str]:
 
 def _wide(pool: Pool) -> list[str]:
     status = pool.status
-    accepted: dict[str, Any] = next(
-        (c for c in status.get("conditions") or () if c["type"] == "Accepted"), {}
+    accepted: Mapping[str, Any] = next(
+        (c for c in tables(status.get("conditions")) if c.get("type") == "Accepted"), {}
     )
     return [
         pool.zone,
-        str(status.get("lead", UNKNOWN)),
-        str((status.get("route") or {}).get("target", UNKNOWN)),
-        str(accepted.get("message", UNKNOWN)),
+        text(status.get("lead"), UNKNOWN),
+        text(table(status.get("route")).get("target"), UNKNOWN),
+        text(accepted.get("message"), UNKNOWN),
     ]
 
 
 def _why(pool: Pool, now: datetime) -> tuple[str, str]:
     """Why the pool is where it is, and until when that holds."""
-    reason = str(pool.status.get("reason", UNKNOWN))
+    reason = text(pool.status.get("reason"), UNKNOWN)
     zone = pool.spec.zone
     override = pool.override_at(now)
     if override is not None:
         by = f" by {override.by}" if override.by else ""
         said = f": {override.reason}" if override.reason else ""
         return f"{override.mode}{by}{said}", clock(override_end(override, pool.memory), zone, now)
-    window = pool.status.get("activeWindow")
+    window = text(pool.status.get("activeWindow"))
     if window:
         plan = timeline(pool, now, now + timedelta(seconds=1)).first
         ends = [o.end for o in plan.current if o.window == window]
@@ -103,27 +103,24 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
 
 
 def _next(pool: Pool, now: datetime) -> str:
-    coming = pool.status.get("nextTransition")
-    if not coming:
+    coming = table(pool.status.get("nextTransition"))
+    at = instant(coming.get("at"))
+    if at is None:
         return UNKNOWN
-    at = datetime.fromisoformat(coming["at"])
     shown = clock(at, pool.spec.zone, now)
-    return f"{coming['window']} {coming['kind']} {shown} (in {about(at - now)})"
+    what = f"{text(coming.get('window'))} {text(coming.get('kind'))}"
+    return f"{what} {shown} (in {about(at - now)})"
 
 
 def _spent(pool: Pool) -> str:
-    cost = pool.status.get("cost") or {}
-    if not cost.get("currency"):
-        return UNKNOWN
-    return amount(Decimal(cost.get("accrued", "0")), cost["currency"])
+    ledger = pool.ledger
+    return amount(ledger.accrued, ledger.currency) if ledger.currency else UNKNOWN
 
 
 def _budget(pool: Pool) -> str:
     limit = pool.spec.budget.limit
     if limit is None:
         return UNKNOWN
-    cost = pool.status.get("cost") or {}
-    spent = Decimal(cost.get("accrued", "0"))
-    share = f"{spent / limit:.0%} of " if limit else ""
-    used = " (exhausted)" if cost.get("exhausted") else ""
+    share = f"{pool.ledger.accrued / limit:.0%} of " if limit else ""
+    used = " (exhausted)" if pool.ledger.exhausted_at is not None else ""
     return f"{share}{amount(limit)} a {pool.spec.budget.period.value.lower()}{used}"

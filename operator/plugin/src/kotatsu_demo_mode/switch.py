@@ -1,15 +1,16 @@
 """kubectl demo-mode on and off."""
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from kotatsu_operator.core.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.durations import format_duration
+from kotatsu_operator.core.edited import count, table, tables
 from kotatsu_operator.core.plan import Plan
 from kotatsu_operator.core.spec import PoolSpec
-from kotatsu_operator.core.state import Memory
 
 from .api import Api
 from .errors import DemoModeError
@@ -48,7 +49,7 @@ def on(options: Namespace, shell: Shell) -> int:
     """Warm the chosen pools until --until, or for --for."""
     now = shell.clock()
     with shell.api(options) as api:
-        pools = _chosen(shell.find(api, options), options, "on")
+        pools = _chosen(shell.find(api, options), options, "on", len(shell.refused))
         by = _who(api, shell.user)
         planned = [(pool, _warm(pool, options, by, now)) for pool in pools]
 
@@ -79,7 +80,7 @@ def off(options: Namespace, shell: Shell) -> int:
     with shell.api(options) as api:
         pools = shell.find(api, options)
         if options.now:
-            pools = _chosen(pools, options, "off --now")
+            pools = _chosen(pools, options, "off --now", len(shell.refused))
             by = _who(api, shell.user)
         elif not _is_named(options):
             pools = [pool for pool in pools if pool.spec.override is not None]
@@ -100,11 +101,11 @@ def _is_named(options: Namespace) -> bool:
     return bool(options.pools or options.selector or options.everything)
 
 
-def _chosen(pools: list[Pool], options: Namespace, command: str) -> list[Pool]:
-    """The pools, when it is clear which: named, or the only one."""
+def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
+    """The pools, when it is clear which: named, or the only one; `refused` could not be read."""
     if not pools:
         raise DemoModeError("there is no WarmPool here; see `kubectl get warmpools -A`")
-    if not _is_named(options) and len(pools) > 1:
+    if not _is_named(options) and len(pools) + refused > 1:
         there = ", ".join(pool.name for pool in pools)
         raise DemoModeError(
             f"which pool? {there}; name one, as in `kubectl demo-mode {command} {pools[0].name}`, "
@@ -171,13 +172,13 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was taken away at once; try again")
     after = replace(after, memory=replace(after.memory, override_seen=None))
-    ahead = timeline(after, now, given.until)
+    ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
     zone = after.spec.zone
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
     detail += f", {_pods(most)}"
     if ahead.cost is not None:
-        detail += f", {amount(ahead.cost, after.spec.budget.currency)} until then"
+        detail += f", {amount(ahead.cost, after.currency)} until then"
     verb = "warmed" if _changed(pool.raw, raw) else "unchanged: warm"
     return Done(after, verb, detail, raw)
 
@@ -228,7 +229,7 @@ def when_idle(spec: PoolSpec) -> str:
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
     """Sleep until the open windows end, or just long enough to fall asleep."""
-    without = replace(pool, spec=replace(pool.spec, override=None), memory=Memory())
+    without = replace(pool, spec=replace(pool.spec, override=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
     # One window may take over from another: what ends is the warmth, not the first of them.
@@ -270,7 +271,7 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
     wanted = int(done.raw["metadata"].get("generation") or 0)
     while True:
         raw = api.get(done.pool.path)
-        status = raw.get("status") or {}
+        status = table(raw.get("status"))
         passed = shell.clock() - begin
         if is_warm(status, wanted):
             shell.terminal.clear()
@@ -291,18 +292,18 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
         shell.sleep(_EVERY)
 
 
-def warm_line(name: str, status: Object, passed: timedelta) -> str:
+def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
     """What is said of a pool that is Warm, also where fewer pods can be had than are asked for."""
-    ready = _pods(int(status.get("readyReplicas") or 0))
+    ready = _pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
-    limited = (c for c in status.get("conditions") or () if c["type"] == "FloorLimited")
-    return next((f"{line}; {c['message']}" for c in limited if c["status"] == "True"), line)
+    limited = (c for c in tables(status.get("conditions")) if c.get("type") == "FloorLimited")
+    return next((f"{line}; {c.get('message')}" for c in limited if c.get("status") == "True"), line)
 
 
-def is_warm(status: Object, generation: int) -> bool:
+def is_warm(status: Mapping[str, Any], generation: int) -> bool:
     """Whether the operator calls the pool Warm, having seen this generation of its spec."""
-    for c in status.get("conditions") or ():
-        if c["type"] == "Warm":
-            seen = int(c.get("observedGeneration") or 0)
-            return bool(c["status"] == "True" and seen >= generation)
+    for c in tables(status.get("conditions")):
+        if c.get("type") == "Warm":
+            seen = count(c.get("observedGeneration"))
+            return bool(c.get("status") == "True" and seen >= generation)
     return False

@@ -116,11 +116,14 @@ class _Step:
 def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
     spec, memory = pool.spec, pool.memory
     known = occurrences(spec.windows, spec.zone, begin, end + _REACH)
+    budget_renews = pool.ledger.period_end
     override = spec.override
     # Besides the changes themselves: when a window comes near enough to be weighed in the lead.
     marks = {o.start for o in known} | {o.end for o in known} | {o.start - LONGEST for o in known}
     if override is not None:
         marks.add(override_end(override, memory))
+    if budget_renews is not None:
+        marks.add(budget_renews)
     ahead = sorted(at for at in marks if begin < at < end)
     near: list[Occurrence] = []
     entered, warmed, at = 0, set[Occurrence](), begin
@@ -130,16 +133,21 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
         near = [o for o in near if o.end >= at] + known[entered:reached]
         entered = max(entered, min(reached, len(known)))
         plan = plan_among(near, spec, memory, at)
-        memory = replace(memory, lead=plan.lead)
+        memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
+        allowed = pool.allowed_at(at)
+        plan = allowed.trim(plan)
         happened: list[tuple[Occurrence, str]] = []
         if at > begin:
             warming = (o for o in plan.current if o.start >= at and o not in warmed)
             happened += [(o, "prewarm") for o in warming]
-            happened += [(o, "open") for o in near if o.start == at]
-            happened += [(o, "close") for o in near if o.end == at]
+            happened += [(o, "open") for o in plan.current if o.start == at]
+            if at == budget_renews:
+                happened += [(o, "open") for o in plan.current if o.start < at and o not in warmed]
+            happened += [(o, "close") for o in near if o.end == at and o in warmed]
         warmed |= set(plan.current)
         in_effect: Override | None = in_force(override, memory, at)
-        yield _Step(at, plan, floor_of(spec, in_effect, plan)[0], list(dict.fromkeys(happened)))
+        floor, _ = floor_of(spec, in_effect, plan, spent=allowed.sleeps)
+        yield _Step(at, plan, floor, list(dict.fromkeys(happened)))
         coming = [plan.next.at] if plan.next is not None else []
         later = bisect_right(ahead, at)
         coming += ahead[later : later + 1]

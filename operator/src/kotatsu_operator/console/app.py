@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from kotatsu_common.pages import PageFiles, page_headers
 from kotatsu_operator.status import stamp
 
 from .board import Board
+from .hosts import KnownHosts
 from .view import pool_view
 
 WEB = Path(__file__).parent / "web"
@@ -26,13 +27,18 @@ VIEWERS = 50
 
 
 def create_console(
-    board: Board, clock: Callable[[], datetime], namespaces: Sequence[str] = ()
+    board: Board,
+    clock: Callable[[], datetime],
+    namespaces: Sequence[str] = (),
+    hosts: Collection[str] = (),
 ) -> FastAPI:
     """The console as an ASGI app. It only reads, and knows no secret.
 
-    `namespaces` are those whose pools are kept, for whoever has none yet.
+    `namespaces` are those that the operator watches. `hosts` are the names it
+    answers to beside localhost and IP addresses.
     """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
+    app.add_middleware(KnownHosts, names=hosts)
     headers = page_headers()
     watching = 0
 

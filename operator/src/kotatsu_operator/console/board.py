@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from kotatsu_operator.core.edited import table
 from kotatsu_operator.core.state import Decision, Demand, Observation
 from kotatsu_operator.kube import Object
 from kotatsu_operator.views import Key, key_of
@@ -47,7 +48,7 @@ class Board:
             if entry is None or entry.pool["metadata"]["uid"] != pool["metadata"]["uid"]:
                 entry = self._entries[key_of(pool)] = Entry(pool, self._version)
             entry.pool, entry.version = pool, self._version
-            entry.history.see(pool.get("status") or {}, self._clock())
+            entry.history.see(table(pool.get("status")), self._clock())
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
         """The demand at the last look."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.core.edited import choice, count, table
+from kotatsu_operator.core.state import Phase
+
 KEPT = timedelta(hours=24)
 """How far back samples are kept."""
 
@@ -37,24 +40,24 @@ class History:
         """Note what has changed; one sample older than what is kept stays: it was in force."""
         sample = Sample(
             now,
-            int(status.get("readyReplicas", 0)),
-            int(status.get("desiredReplicas", 0)),
-            str(status.get("phase", "")),
+            count(status.get("readyReplicas")),
+            count(status.get("desiredReplicas")),
+            str(choice(Phase, status.get("phase"), "")),
         )
         last = self.samples[-1] if self.samples else None
         if last is None or _said(last) != _said(sample):
             self.samples.append(sample)
         while len(self.samples) > 1 and self.samples[1].at < now - KEPT:
             self.samples.popleft()
-        _note(self.wakes, status.get("lastWake"), "at")
-        _note(self.openings, status.get("lastOpening"), "at")
+        _note(self.wakes, table(status.get("lastWake")), "at")
+        _note(self.openings, table(status.get("lastOpening")), "at")
 
 
 def _said(sample: Sample) -> tuple[int, int, str]:
     return sample.ready, sample.desired, sample.phase
 
 
-def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any] | None, key: str) -> None:
+def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any], key: str) -> None:
     """Keep one entry a key: an entry that says more now replaces what it said before."""
     if not what:
         return

@@ -1,18 +1,29 @@
-"""One pool as the console shows it: plain values, ready for JSON. Pure."""
+"""One pool as the console shows it: plain values, ready for JSON. Pure.
 
+Spec and status may have been edited into anything. What cannot be read is left out, and a pool that
+cannot be shown at all gets a view that says so: the page never lacks the others because of it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.activity import in_force
+from kotatsu_operator.core.activity import in_force, remember_override
+from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.edited import amount, choice, count, instant, table, tables, text
 from kotatsu_operator.core.plan import floor_of, plan_at
 from kotatsu_operator.core.schedule import Window, occurrences
-from kotatsu_operator.core.spec import PoolSpec, SpecError, parse
-from kotatsu_operator.core.state import Memory
-from kotatsu_operator.status import read_memory, stamp
+from kotatsu_operator.core.spec import PoolSpec, SpecError, parse, zones
+from kotatsu_operator.core.state import Memory, Phase, Reason
+from kotatsu_operator.core.status import read_memory
+from kotatsu_operator.status import stamp
 
 from .board import Entry
+
+log = logging.getLogger(__name__)
 
 BEHIND, AHEAD = timedelta(hours=17), timedelta(hours=36)
 """How much of the schedule is shown around now."""
@@ -20,62 +31,155 @@ BEHIND, AHEAD = timedelta(hours=17), timedelta(hours=36)
 MOST = 200
 """Openings shown of one pool."""
 
+FALLBACK_ZONE = "UTC"
+"""The zone of a pool whose own is none."""
+
 View = dict[str, Any]
 
 
 def pool_view(entry: Entry, now: datetime) -> View:
     """All that the page needs of one pool. Times are RFC 3339; nothing in it is secret."""
-    pool, history = entry.pool, entry.history
-    status = pool.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
-    accepted = conditions.get("Accepted") or {}
-    view: View = {
-        "namespace": pool["metadata"]["namespace"],
-        "name": pool["metadata"]["name"],
-        "target": pool["spec"]["targetRef"]["name"],
-        "timeZone": pool["spec"].get("timeZone", "UTC"),
-        "phase": status.get("phase", ""),
-        "since": status.get("phaseSince"),
-        "reason": status.get("reason", ""),
-        "ready": status.get("readyReplicas", 0),
-        "desired": status.get("desiredReplicas", 0),
-        "window": status.get("activeWindow"),
-        "route": (status.get("route") or {}).get("target", ""),
-        "next": status.get("nextTransition"),
-        "lead": status.get("lead"),
-        "refused": None if accepted.get("status", "True") == "True" else accepted.get("message"),
-        "suspended": bool(pool["spec"].get("suspend")),
-        "demand": None
-        if entry.demand is None
-        else {
-            "inFlight": entry.demand.in_flight,
-            "held": entry.demand.held,
-            "known": entry.demand.known,
-        },
-        "cost": status.get("cost"),
+    try:
+        return _view(entry, now)
+    except Exception:
+        meta = entry.pool["metadata"]
+        log.exception("%s/%s: the console cannot show it", meta["namespace"], meta["name"])
+        why = "the console cannot show this pool; the operator's log has the error"
+        return _blank(entry) | {"refused": why}
+
+
+def _blank(entry: Entry) -> View:
+    """A pool of which nothing is known but its name."""
+    return {
+        "namespace": entry.pool["metadata"]["namespace"],
+        "name": entry.pool["metadata"]["name"],
+        "target": "",
+        "timeZone": FALLBACK_ZONE,
+        "phase": "",
+        "since": None,
+        "reason": "",
+        "ready": 0,
+        "desired": 0,
+        "window": None,
+        "route": "",
+        "next": None,
+        "lead": None,
+        "refused": None,
+        "suspended": False,
+        "demand": None,
+        "cost": None,
         "override": None,
         "floor": 0,
         "windows": [],
+        "conditions": [],
+        "wakes": [],
+        "openings": [],
+        "samples": [],
+    }
+
+
+def _view(entry: Entry, now: datetime) -> View:
+    spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
+    view = _blank(entry) | _observed(entry, status)
+    view["target"] = text(table(spec.get("targetRef")).get("name"))
+    if (zone := text(spec.get("timeZone"))) in zones():
+        view["timeZone"] = zone
+    try:
+        parsed = parse(spec)
+    except SpecError as error:
+        return view | {"refused": view["refused"] or str(error)}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        why = f"spec: a field has a value of another type than the CRD's ({error})"
+        return view | {"refused": view["refused"] or why}
+    return view | _planned(parsed, read_memory(status, Memory()), now)
+
+
+def _observed(entry: Entry, status: Mapping[str, Any]) -> View:
+    history, demand = entry.history, entry.demand
+    conditions = {text(c.get("type")): c for c in tables(status.get("conditions"))}
+    accepted = conditions.get("Accepted", {})
+    phase, reason = choice(Phase, status.get("phase"), ""), choice(Reason, status.get("reason"), "")
+    return {
+        "phase": str(phase),
+        "since": stamp(instant(status.get("phaseSince"))),
+        "reason": str(reason),
+        "ready": count(status.get("readyReplicas")),
+        "desired": count(status.get("desiredReplicas")),
+        "window": text(status.get("activeWindow")) or None,
+        "route": text(table(status.get("route")).get("target")),
+        "next": _next(table(status.get("nextTransition"))),
+        "lead": text(status.get("lead")) or None,
+        "refused": text(accepted.get("message")) if accepted.get("status") == "False" else None,
+        "demand": None
+        if demand is None
+        else {"inFlight": demand.in_flight, "held": demand.held, "known": demand.known},
+        "cost": _cost(table(status.get("cost"))),
         "conditions": [
-            {name: c.get(name) for name in ("type", "status", "reason", "message")}
+            {name: text(c.get(name)) for name in ("type", "status", "reason", "message")}
             for c in conditions.values()
         ],
-        "wakes": list(history.wakes)[::-1],
-        "openings": list(history.openings)[::-1],
+        "wakes": _newest_first(_wake(w) for w in history.wakes),
+        "openings": _newest_first(_opening(o) for o in history.openings),
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
+
+
+def _newest_first(found: Iterable[View | None]) -> list[View]:
+    return [one for one in found if one is not None][::-1]
+
+
+def _next(written: Mapping[str, Any]) -> View | None:
+    at, kind = instant(written.get("at")), written.get("kind")
+    if at is None or kind not in ("prewarm", "open", "close"):
+        return None
+    return {"at": stamp(at), "window": text(written.get("window")), "kind": kind}
+
+
+def _wake(written: Mapping[str, Any]) -> View | None:
+    at, duration = instant(written.get("at")), _duration(written.get("duration"))
+    return None if at is None or duration is None else {"at": stamp(at), "duration": duration}
+
+
+def _opening(written: Mapping[str, Any]) -> View | None:
+    at = instant(written.get("at"))
+    if at is None:
+        return None
+    return {
+        "window": text(written.get("window")),
+        "at": stamp(at),
+        "early": _duration(written.get("early")),
+        "cold": bool(written.get("cold")),
+        "excused": bool(written.get("excused")),
+    }
+
+
+def _duration(given: Any) -> str | None:
+    """A duration as the status writes it, also a negative one; None for anything else."""
     try:
-        spec = parse(pool["spec"])
-    except SpecError:
-        return view
-    return view | _planned(spec, read_memory(status, Memory()), now)
+        parse_duration(given.removeprefix("-"))
+    except (AttributeError, ValueError):
+        return None
+    return str(given)
+
+
+def _cost(written: Mapping[str, Any]) -> View | None:
+    currency = text(written.get("currency"))
+    if not currency:
+        return None
+    names = ("accrued", "ratePerHour", "limit", "forecast")
+    read = {name: amount(written.get(name)) for name in names}
+    known = {name: str(value) for name, value in read.items() if value is not None}
+    return {"currency": currency, "accrued": "0"} | known
 
 
 def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
+    memory = remember_override(spec.override, memory, now)
     override = in_force(spec.override, memory, now)
     plan = plan_at(spec, memory, now)
     hour = now.replace(minute=0, second=0, microsecond=0)
     return {
+        "timeZone": spec.zone.key,
+        "suspended": spec.suspend,
         "floor": floor_of(spec, override, plan)[0],
         "override": None
         if override is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from enum import StrEnum
 from math import ceil
 
 from .state import WarmUp
@@ -19,6 +20,27 @@ later windows a day early. Who needs more says so with a fixed lead."""
 
 KEEP = 20
 """How many warm-ups are remembered: enough for a 95th percentile, few enough to forget."""
+
+
+class Basis(StrEnum):
+    """What a lead is made of."""
+
+    CONFIGURED = "configured"
+    LEARNED = "learned"
+    """Warm-ups of the pod template that is there now."""
+    ESTIMATED = "estimated"
+    """Warm-ups of an earlier pod template alone."""
+    DEFAULT = "default"
+    """Nothing: the pool has not warmed up yet."""
+
+
+def basis_of(lead: timedelta | None, warm_ups: Sequence[WarmUp], template: str) -> Basis:
+    """What the lead of a pool is made of; `lead` is the fixed one of its spec."""
+    if lead is not None:
+        return Basis.CONFIGURED
+    if any(w.template == template for w in warm_ups):
+        return Basis.LEARNED
+    return Basis.ESTIMATED if warm_ups else Basis.DEFAULT
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -52,6 +52,8 @@ class Ledger:
     at: datetime | None = None
     rate: Decimal = Decimal(0)
     """Cost per hour of the pods there are now."""
+    pod_hour: Decimal | None = None
+    """Price of an hour of one pod of the target, at the prices in effect."""
     period: Period = Period.MONTH
     period_end: datetime | None = None
     limit: Decimal | None = None

@@ -7,14 +7,16 @@ whose sentence goes into the condition Accepted=False.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import MAXYEAR, UTC, date, datetime, timedelta
+from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from .durations import format_duration, parse_duration
+from .edited import instant
 from .schedule import Window, check_cron, openings_a_day
 
 _LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
@@ -186,14 +188,24 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
     )
 
 
+@cache
+def zones() -> frozenset[str]:
+    """The names of the IANA database, the same on every machine.
+
+    A machine's folder of zones has more files than that (localtime, posixrules, posix/, right/),
+    which browsers and other machines don't have. Factory is a placeholder, not a zone.
+    """
+    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(names) - {"Factory"}
+
+
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    if name not in zones():
         raise SpecError(
             f"spec.timeZone: {name!r} is not an IANA time zone; write it like Asia/Tokyo or UTC"
-        ) from None
+        )
+    return ZoneInfo(name)
 
 
 def _lead(text: str) -> timedelta | None:
@@ -307,11 +319,7 @@ def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
 def _override(raw: Mapping[str, Any] | None) -> Override | None:
     if not raw:
         return None
-    try:
-        given = datetime.fromisoformat(raw["until"])
-        until = None if given.tzinfo is None else given.astimezone(UTC)
-    except (KeyError, ValueError, OverflowError):
-        until = None
+    until = instant(raw.get("until"))
     if until is None:
         raise SpecError(
             f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "

@@ -2,7 +2,7 @@
 // or is looking at stays.
 
 import { badge, problems, why } from "./judge.js";
-import { lasting, locale, moment, now, seconds } from "./time.js";
+import { knownZone, lasting, locale, moment, now, seconds } from "./time.js";
 import { escape, timeline } from "./timeline.js";
 import { words } from "./words.js";
 
@@ -18,10 +18,10 @@ export function put(element, html) {
 
 /** An amount in a currency. */
 export function money(currency, amount) {
-  return new Intl.NumberFormat(locale(), {
-    style: "currency", currency: currency || "XXX", currencyDisplay: "narrowSymbol",
-    maximumSignificantDigits: Math.abs(Number(amount)) < 1 ? 2 : 4,
-  }).format(Number(amount));
+  const digits = { maximumSignificantDigits: Math.abs(Number(amount)) < 1 ? 2 : 4 };
+  const number = (style) => new Intl.NumberFormat(locale(), { ...digits, ...style }).format(Number(amount));
+  if (!/^[A-Za-z]{3}$/.test(currency)) return `${number({})} ${currency}`;
+  return number({ style: "currency", currency, currencyDisplay: "narrowSymbol" });
 }
 
 /** A new card for a pool. */
@@ -33,13 +33,25 @@ export function newCard(id) {
   return card;
 }
 
-/** Bring a card up to date. `view` says how wide the picture is and which hours it shows. */
+/** Bring a card up to date. `view` says how wide the picture is and which hours it shows.
+ *  A pool that cannot be drawn says so in its own card. */
 export function fillCard(card, pool, view) {
-  const html = { head: head(pool), picture: timeline(pool, view), facts: facts(pool), details: details(pool) };
   card.setAttribute("aria-labelledby", titleId(pool));
+  put(card.querySelector("summary"), escape(words().details));
+  try {
+    draw(card, pool, view);
+  } catch (error) {
+    card.dataset.phase = "Refused";
+    for (const part of PARTS) put(card.querySelector(`.${part}`), "");
+    put(card.querySelector(".head"), `<h2 id="${escape(titleId(pool))}">${escape(pool.name)}</h2>
+      <p class="place">${escape(pool.namespace)}</p><p class="why">${escape(words().notDrawn(String(error)))}</p>`);
+  }
+}
+
+function draw(card, pool, view) {
+  const html = { head: head(pool), picture: timeline(pool, view), facts: facts(pool), details: details(pool) };
   card.dataset.phase = badge(pool).kind;
   for (const part of PARTS) put(card.querySelector(`.${part}`), html[part]);
-  put(card.querySelector("summary"), escape(words().details));
 }
 
 const titleId = (pool) => `pool-${pool.namespace}-${pool.name}`;
@@ -52,10 +64,16 @@ function head(pool) {
   const wrong = problems(pool).map((key) => `<li>${escape(w.problems[key])}</li>`).join("");
   return `<h2 id="${escape(titleId(pool))}">${escape(pool.name)}</h2>
     <span class="phase" data-phase="${escape(kind)}">${escape(text)}</span>
-    <p class="place">${escape(pool.namespace)} · ${escape(pool.timeZone)}</p>
+    <p class="place">${escape(pool.namespace)} · ${escape(place(pool.timeZone))}</p>
     <span class="lasts"${since && ` data-since="${escape(since)}"`}></span>
     <p class="why">${escape(why(pool, clock))}</p>
     ${wrong ? `<ul class="wrong">${wrong}</ul>` : ""}`;
+}
+
+/** The zone that a card's times are in; both zones where the browser lacks the pool's own. */
+function place(zone) {
+  const shown = knownZone(zone);
+  return shown === zone ? zone : words().otherZone(zone, shown);
 }
 
 function facts(pool) {

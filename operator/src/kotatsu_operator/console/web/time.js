@@ -34,10 +34,21 @@ export function lasting(total) {
 
 const zones = new Map();
 
+/** The zone itself, or UTC where this browser's list of zones lacks it. */
+export function knownZone(zone) {
+  try {
+    new Intl.DateTimeFormat("en-GB", { timeZone: zone });
+    return zone;
+  } catch {
+    return "UTC";
+  }
+}
+
 function formats(zone) {
   const key = `${zone} ${locale()}`;
   if (!zones.has(key)) {
-    const make = (options) => new Intl.DateTimeFormat(locale(), { timeZone: zone, hourCycle: "h23", ...options });
+    const timeZone = knownZone(zone);
+    const make = (options) => new Intl.DateTimeFormat(locale(), { timeZone, hourCycle: "h23", ...options });
     const time = { hour: "2-digit", minute: "2-digit" };
     zones.set(key, {
       day: make({ dateStyle: "short" }),

@@ -31,6 +31,8 @@ const WORDS = {
     early: (time) => `${time} early`, late: (time) => `${time} late`, coldStill: "opened cold", excused: "opened at once",
     units: { s: (n) => `${n} s`, m: (n) => `${n} min`, h: (n) => `${n} h`, d: (n) => `${n} d`, joint: " " },
     refused: (why) => `Not in force: ${why}`,
+    notDrawn: (error) => `This page cannot show this pool (${error}).`,
+    otherZone: (zone, shown) => `${zone}, which this browser does not know: times in ${shown}`,
     why: {
       suspended: "Suspended: the operator leaves it alone.",
       Window: (p) => `Window ${p.window ?? ""} keeps ${p.floor} pod${s(p.floor)}.`,
@@ -81,6 +83,8 @@ const WORDS = {
     early: (time) => `${time}前に準備完了`, late: (time) => `${time}遅れて準備完了`, coldStill: "準備前に開始", excused: "すぐに開始",
     units: { s: (n) => `${n}秒`, m: (n) => `${n}分`, h: (n) => `${n}時間`, d: (n) => `${n}日`, joint: "" },
     refused: (why) => `無効：${why}`,
+    notDrawn: (error) => `このプールは表示できません（${error}）。`,
+    otherZone: (zone, shown) => `${zone}（このブラウザーにないため、時刻は${shown}）`,
     why: {
       suspended: "一時停止中：オペレーターは何もしません。",
       Window: (p) => `ウィンドウ ${p.window ?? ""} がPod ${p.floor}個を保っています。`,

@@ -1,0 +1,267 @@
+"""A WarmPool's spec against the schema of its CRD, as the API server checks it.
+
+The schema is data that is made from the CRD. Its rules (CEL) are functions here, found by their
+text.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.edited import instant
+
+Schema = dict[str, Any]
+
+_SHOWN = 3
+"""Faults that one sentence names, and places that a field may belong to."""
+
+
+@cache
+def spec_schema() -> Schema:
+    """The schema of a WarmPool's spec."""
+    text = files(__package__).joinpath("schema.json").read_text(encoding="utf-8")
+    schema: Schema = json.loads(text)
+    return schema
+
+
+def defaulted(value: Any, schema: Schema) -> Any:
+    """A value with the schema's defaults, without nulls, as the API server stores it."""
+    if isinstance(value, Mapping):
+        known, more = schema.get("properties", {}), schema.get("additionalProperties", {})
+        given = {name: inner for name, inner in value.items() if inner is not None}
+        for name, inner in known.items():
+            if name not in given and "default" in inner:
+                given[name] = deepcopy(inner["default"])
+        return {name: defaulted(inner, known.get(name, more)) for name, inner in given.items()}
+    if isinstance(value, list):
+        return [defaulted(inner, schema.get("items", {})) for inner in value]
+    if schema.get("type") == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def faults(spec: Any, *, strict: bool) -> list[str]:
+    """What the API server would refuse of a spec with its defaults, each with its place.
+
+    `strict` is its field validation Strict, which also refuses fields that the schema lacks.
+    """
+    schema = spec_schema()
+    found = list(unknown_fields(spec, schema, "spec")) if strict else []
+    found += _faults(spec, schema, "spec")
+    # Rules are about values of the right types.
+    return found or list(_broken_rules(spec, schema, "spec"))
+
+
+def sentence(found: list[str]) -> str:
+    """The first faults in one line."""
+    more = len(found) - _SHOWN
+    return "; ".join(found[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+# --- fields ---
+
+
+def unknown_fields(value: Any, schema: Schema, where: str) -> Iterator[str]:
+    """Fields that the schema does not have, and where they belong."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown_fields(item, schema.get("items", {}), f"{where}[{index}]")
+    known = schema.get("properties")
+    if not isinstance(value, Mapping) or known is None:
+        return
+    for name, inner in value.items():
+        if name in known:
+            yield from unknown_fields(inner, known[name], f"{where}.{name}")
+        else:
+            yield f"{where}.{name} is no field of a WarmPool{_hint(str(name), known, where)}"
+
+
+def _hint(name: str, siblings: Mapping[str, Any], where: str) -> str:
+    homes = [path for path in _paths(spec_schema(), "spec") if path.endswith(f".{name}")]
+    if 1 <= len(homes) <= _SHOWN:
+        return f"; {name} belongs to {' or '.join(_named(home) for home in homes)}"
+    close = get_close_matches(name, siblings, 1)
+    if close:
+        return f"; did you mean {where}.{close[0]}?"
+    return f"; {where} has {', '.join(siblings)}"
+
+
+def _named(path: str) -> str:
+    inside_window = path.startswith("spec.windows[0].")
+    return f"a window: {path}" if inside_window else path
+
+
+def _paths(schema: Schema, where: str) -> Iterator[str]:
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{where}.{name}"
+        yield from _paths(inner, f"{where}.{name}")
+    if "items" in schema:
+        yield from _paths(schema["items"], f"{where}[0]")
+
+
+# --- values ---
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "object": ("a map", lambda value: isinstance(value, Mapping)),
+    "array": ("a list", lambda value: isinstance(value, list)),
+    "string": ("text (put it in quotes)", lambda value: isinstance(value, str)),
+    "integer": ("a whole number", _is_integer),
+    "boolean": ("true or false", lambda value: isinstance(value, bool)),
+}
+
+
+def _faults(value: Any, schema: Schema, where: str) -> Iterator[str]:
+    if schema.get("x-kubernetes-int-or-string"):
+        if not isinstance(value, str) and not _is_integer(value):
+            yield f"{where} must be a whole number or text"
+        return
+    words, fits = _KINDS[schema["type"]]
+    if not fits(value):
+        yield f"{where} must be {words}"
+        return
+    yield from (f"{where} {problem}" for problem in _limits(value, schema))
+    if isinstance(value, Mapping):
+        yield from _object_faults(value, schema, where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _faults(item, schema["items"], f"{where}[{index}]")
+
+
+def _object_faults(value: Mapping[str, Any], schema: Schema, where: str) -> Iterator[str]:
+    yield from (f"{where}.{n} is missing" for n in schema.get("required", ()) if n not in value)
+    known, more = schema.get("properties", {}), schema.get("additionalProperties")
+    for name, inner in value.items():
+        if name in known:
+            yield from _faults(inner, known[name], f"{where}.{name}")
+        elif more is not None:
+            yield from _faults(inner, more, f"{where}.{name}")
+
+
+def _limits(value: Any, schema: Schema) -> Iterator[str]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"must be one of {', '.join(schema['enum'])}"
+    if isinstance(value, str):
+        yield from _text_limits(value, schema)
+    elif isinstance(value, list):
+        yield from _list_limits(value, schema)
+    elif isinstance(value, Mapping):
+        if len(value) > schema.get("maxProperties", len(value)):
+            yield f"has more than {schema['maxProperties']} entries"
+    elif value < schema.get("minimum", value):
+        yield f"must be at least {schema['minimum']}"
+    elif value > schema.get("maximum", value):
+        yield f"must be at most {schema['maximum']}"
+
+
+_FORMS = {
+    r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": "a duration like 90s, 2m or 1h30m",
+    r"^(auto|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$": "auto or a duration like 90s",
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2026-11-25T10:00",
+    r"^\d{4}-\d{2}-\d{2}$": "a date like 2026-12-31",
+    r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
+    r"^[A-Z]{3}$": "a currency's code like JPY",
+}
+"""Patterns of the schema in words."""
+
+
+def _text_limits(value: str, schema: Schema) -> Iterator[str]:
+    if len(value) < schema.get("minLength", 0):
+        yield f"must have at least {schema['minLength']} characters"
+    if len(value) > schema.get("maxLength", len(value)):
+        yield f"must have at most {schema['maxLength']} characters"
+    # Go's patterns: \d is a digit of ASCII, and $ the end of the text alone.
+    pattern = schema.get("pattern", "").replace("$", r"\Z")
+    if not re.search(pattern, value, re.ASCII):
+        wanted = _FORMS.get(schema["pattern"], f"a match of {schema['pattern']}")
+        yield f"is {value[:40]!r}, not {wanted}"
+    if schema.get("format") == "date-time" and instant(value) is None:
+        yield f"is {value[:40]!r}, not a time like 2026-11-25T12:30:00+09:00"
+
+
+def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
+    if len(value) > schema.get("maxItems", len(value)):
+        yield f"has more than {schema['maxItems']} entries"
+        return
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    unique = schema.get("x-kubernetes-list-type") in ("map", "set")
+    told: list[Any] = []
+    for item in value if unique else ():
+        mark = [item.get(key) for key in keys] if isinstance(item, Mapping) else item
+        if mark in told:
+            shown = mark[0] if isinstance(mark, list) and len(mark) == 1 else mark
+            yield f"has {shown!r} twice; each may be there once"
+        told.append(mark)
+
+
+# --- rules ---
+
+
+def _pairs(window: Any) -> bool:
+    given = {name for name in ("start", "end", "schedule", "duration") if name in window}
+    return given in ({"start", "end"}, {"schedule", "duration"})
+
+
+def _lasts(text: Any) -> bool:
+    try:
+        return timedelta() < parse_duration(text) <= timedelta(hours=744)
+    except ValueError:
+        return False
+
+
+RULES: dict[str, Callable[[Any], bool]] = {
+    "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
+        all(w["replicas"] <= s["scaling"]["maxReplicas"] for w in s.get("windows", ()))
+    ),
+    "!has(self.override) || !has(self.override.replicas) || "
+    "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
+        s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]
+    ),
+    "self.route == 'Auto' || self.targetRef.kind == 'Deployment'": lambda s: (
+        s["route"] == "Auto" or s["targetRef"]["kind"] == "Deployment"
+    ),
+    "(self.apiVersion == 'apps/v1' && self.kind == 'Deployment') || "
+    "(self.apiVersion == 'serving.knative.dev/v1' && self.kind == 'Service')": lambda s: (
+        (s["apiVersion"], s["kind"])
+        in (("apps/v1", "Deployment"), ("serving.knative.dev/v1", "Service"))
+    ),
+    "(has(self.start) && has(self.end) && !has(self.schedule) && !has(self.duration)) || "
+    "(has(self.schedule) && has(self.duration) && !has(self.start) && !has(self.end))": _pairs,
+    "!has(self.start) || !has(self.end) || self.end > self.start": lambda s: (
+        "start" not in s or "end" not in s or s["end"] > s["start"]
+    ),
+    "!has(self.excludeDates) || has(self.schedule)": lambda s: (
+        "excludeDates" not in s or "schedule" in s
+    ),
+    "duration(self) > duration('0s') && duration(self) <= duration('744h')": _lasts,
+    "self.mode == 'Warm' || !has(self.replicas)": lambda s: (
+        s["mode"] == "Warm" or "replicas" not in s
+    ),
+}
+"""The CRD's rules by their text; a rule that is not here is left to the API server."""
+
+
+def _broken_rules(value: Any, schema: Schema, where: str) -> Iterator[str]:
+    for rule in schema.get("x-kubernetes-validations", ()):
+        check = RULES.get(rule["rule"])
+        if check is not None and not check(value):
+            yield f"{where}{rule.get('fieldPath', '')}: {rule['message']}"
+    if isinstance(value, Mapping):
+        known = schema.get("properties", {})
+        for name, inner in value.items():
+            if name in known:
+                yield from _broken_rules(inner, known[name], f"{where}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _broken_rules(item, schema.get("items", {}), f"{where}[{index}]")

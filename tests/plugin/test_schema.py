@@ -1,0 +1,66 @@
+"""The schema that goes with the plugin, and how it is applied."""
+
+import runpy
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from fuzz.edits import edited
+from fuzz.pools import specs
+from hypothesis import HealthCheck, given, settings
+from plugin.apiserver import CRD, ROOT
+
+from kotatsu_demo_mode.schema import RULES, defaulted, faults, spec_schema
+
+
+def nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield schema
+    for inner in schema.get("properties", {}).values():
+        yield from nodes(inner)
+    for name in ("items", "additionalProperties"):
+        if name in schema:
+            yield from nodes(schema[name])
+
+
+def test_it_is_the_crds() -> None:
+    made = runpy.run_path(str(ROOT / "operator/plugin/schema.py"))["text"]
+    written = (ROOT / "operator/plugin/src/kotatsu_demo_mode/schema.json").read_text()
+    assert written == made(yaml.safe_load(CRD.read_text())), "run `make schema`"
+
+
+def test_every_rule_of_the_crd_is_a_function_here() -> None:
+    in_crd = {
+        rule["rule"]
+        for node in nodes(spec_schema())
+        for rule in node.get("x-kubernetes-validations", ())
+    }
+    assert in_crd == RULES.keys()
+
+
+def test_every_keyword_of_the_schema_is_looked_at() -> None:
+    assert {keyword for node in nodes(spec_schema()) for keyword in node} == {
+        *("type", "properties", "required", "items", "additionalProperties", "default", "enum"),
+        *("minimum", "maximum", "minLength", "maxLength", "maxItems", "maxProperties", "pattern"),
+        *("format", "x-kubernetes-int-or-string", "x-kubernetes-validations"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    }
+
+
+def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> None:
+    spec = {"targetRef": {"name": "a"}, "windows": None, "scaling": {"maxReplicas": 3.0}}
+    made = defaulted(spec, spec_schema())
+    assert made["targetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}
+    assert (made["timeZone"], made["route"], made["drain"]["timeout"]) == ("UTC", "Auto", "60s")
+    assert "windows" not in made
+    assert type(made["scaling"]["maxReplicas"]) is int
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(edited(specs()))
+def test_what_a_json_schema_validator_refuses_is_refused(spec: Any) -> None:
+    made = defaulted(spec, spec_schema())
+    if not jsonschema.Draft7Validator(spec_schema()).is_valid(made):
+        assert faults(made, strict=False)
