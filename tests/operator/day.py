@@ -49,6 +49,9 @@ class FakeScraper:
         self.asked += 1
         return self.passing_now
 
+    async def pods(self, views, metrics):
+        return [await self.pod(view, metrics) for view in views]
+
     async def pod(self, view, metrics):
         self.asked += 1
         if self.in_flight is None:
