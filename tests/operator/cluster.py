@@ -6,6 +6,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import httpx2
+from lightkube import ApiError
+
 from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
 from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL, selects
 
@@ -204,6 +207,12 @@ _WRITING = (
     "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
     "delete",
 )  # fmt: skip
+
+
+def forbidden() -> ApiError:
+    """What the API server answers where a Role is missing."""
+    status = {"code": 403, "message": "forbidden", "reason": "Forbidden", "status": "Failure"}
+    return ApiError(response=httpx2.Response(403, json=status))
 
 
 class FakeKube:

@@ -50,6 +50,8 @@ KINDS: Mapping[str, Any] = {
 WATCH_SECONDS = 30
 """A stream that says nothing for this long is not trusted: another takes over where it stood."""
 
+_TOO_MANY_REQUESTS = 429
+
 _LIST_AGAIN = 410
 """What the API server answers (Gone) when the versions to go on from are too old."""
 
@@ -75,6 +77,17 @@ Unreachable = (
 
 TooSlow = (TimeoutError, httpx2.TimeoutException)
 """Those of them that say only that no answer came in time."""
+
+
+def is_answer(error: Exception) -> bool:
+    """Whether the API server has answered after all, if only to refuse: it is there."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return _is_refusal(error.response.status_code)
+    return isinstance(error, ApiError) and _is_refusal(int(error.status.code or 0))
+
+
+def _is_refusal(code: int) -> bool:
+    return 400 <= code < 500 and code != _TOO_MANY_REQUESTS
 
 
 class ConflictError(Exception):
