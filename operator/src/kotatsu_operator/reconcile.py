@@ -14,6 +14,7 @@ from .conditions import condition, date_conditions, pool_conditions, target_cond
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
+from .core.records import found_replicas
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
 from .events import Events
@@ -151,12 +152,22 @@ class Reconciler:
         now: datetime,
     ) -> datetime:
         spec = judged.spec
+        found = None
+        if not spec.target.is_knative:
+            found = found_replicas(pool.get("status") or {}, seen.replicas)
+        if found is not None and (decision.replicas, decision.minimum) != (None, None):
+            # Before anything is written to the target: a crash in between forgets nothing.
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.kube.patch_status(*key, {"foundReplicas": found}, version)
+            self.world.keep_pool(pool)
         pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas)
         ledger = account.foresee(spec, decision.memory, judged.requests, now)
         seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
+        if found is not None:
+            status["foundReplicas"] = found
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
         course = knative.plan_course(
