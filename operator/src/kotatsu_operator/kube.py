@@ -392,8 +392,12 @@ async def follow_forever(
     namespace: str,
     on_change: Callable[[str, Object], None],
     labels: Mapping[str, str] | None = None,
+    on_error: Callable[[Exception], None] = lambda _: None,
 ) -> None:
-    """Keep a view of one kind fresh: list and watch again after every end, with a short pause."""
+    """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
+
+    `on_error` is told of each try that failed.
+    """
     pause = 0.2
     while True:
         try:
@@ -404,5 +408,6 @@ async def follow_forever(
             log.warning(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
             )
+            on_error(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)

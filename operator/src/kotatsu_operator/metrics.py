@@ -1,7 +1,7 @@
 """What Prometheus sees of the operator."""
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -215,6 +215,31 @@ _GAUGES = (
     ),
     _Gauge("kotatsu_cost_exhausted", "1 while the limit is reached.", _one(_exhausted)),
 )
+
+
+class NamespaceMetrics(Collector):
+    """Which of the operator's namespaces it can read."""
+
+    def __init__(self, namespaces: Sequence[str], shows: Callable[[str], bool]) -> None:
+        self._namespaces, self._shows = namespaces, shows
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metric without a value."""
+        return self._families(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One series for each namespace."""
+        return self._families(self._namespaces)
+
+    def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "kotatsu_operator_namespace_readable",
+            "0 while the API server refuses to list what is in the namespace.",
+            labels=("namespace",),
+        )
+        for namespace in namespaces:
+            family.add_metric((namespace,), self._shows(namespace))
+        yield family
 
 
 class PoolMetrics(Collector):

@@ -75,6 +75,8 @@ class Reconciler:
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
     remember: Remember = no_record
+    shows: Callable[[str], bool] = lambda _: True
+    """Whether all of a namespace has been seen: by half of it nobody is judged."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -107,6 +109,8 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
+        if not self.shows(key[0]):
+            return now + LOOK_AGAIN
         if self.world.knative.is_unknown and key in self.world.pools_of_kind("Service"):
             return now + RETRY
         judged = accept(key, pool, self.world)
