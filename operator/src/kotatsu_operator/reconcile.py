@@ -318,7 +318,7 @@ class Reconciler:
             ready=sum(p.ready and not p.terminating for p in pods),
             pods=sum(p.scheduled_at is not None for p in pods),
         )
-        decision = books_only(spec, seen, memory, now, account.allowed)
+        decision = books_only(spec, memory, now, account.allowed)
         for display in self.displays:
             display.refuse(key, seen, decision, ledger)
         self.pacer.claim(key, None)

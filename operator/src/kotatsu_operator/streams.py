@@ -64,8 +64,8 @@ class Streams:
     """Follows some kinds in some namespaces; `touch` is told of each pool that a change concerns.
 
     Where a stream begins anew, whatever it does not list is gone: nothing is counted on only
-    because nobody told of its end. `began_anew(namespace)` is called then, and `complete(namespace)`
-    once everything in a namespace has been listed for the first time.
+    because nobody told of its end. `began_anew(namespace)` is called then. `complete(namespace)` is
+    called once everything in a namespace has been listed for the first time.
     """
 
     def __init__(

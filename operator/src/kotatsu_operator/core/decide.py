@@ -119,9 +119,7 @@ def decide(
     )
 
 
-def books_only(
-    spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, allowed: Allowed
-) -> Decision:
+def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
     """What is left to decide on a refused pool that nothing may be done for.
 
     Its override comes to its end, and the pool is looked at as money or that end asks for it.
