@@ -218,7 +218,8 @@ class Day:
 
     @property
     def replicas(self):
-        return self.kube.stored("Deployment", "voice")["spec"]["replicas"]
+        found = self.kube.all("Deployment")
+        return found[0]["spec"]["replicas"] if found else 0
 
     @property
     def events(self):

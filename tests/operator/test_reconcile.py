@@ -321,11 +321,12 @@ async def test_a_refused_pool_that_is_corrected_is_acted_on():
     assert day.replicas == 2
 
 
-async def test_a_pool_that_becomes_refused_keeps_its_pods():
+async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
     day = Day.begin(t("10:00"), replicas=2, ready=True)
     await day.settle()
+    day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
-    await day.until(t("10:10"))
+    await day.until(t("10:05"))
     assert day.replicas == 2
 
 

@@ -99,7 +99,7 @@ class Step:
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
-            then = "requests wake the pool" if self.allowed.begins else "its budget is spent"
+            then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
             self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
         return None
 
@@ -187,7 +187,7 @@ class Step:
     def _name_the_budget(self) -> None:
         """A pool that the budget holds asleep says so, and no longer than that."""
         memory = self.memory
-        held = not self.allowed.begins and memory.phase.is_asleep
+        held = self.allowed.is_spent and memory.phase.is_asleep
         if held or memory.reason is Reason.BUDGET:
             kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
             self.memory = replace(memory, reason=kept)
