@@ -36,8 +36,13 @@ class Observer:
         status: Status,
         memory: Memory,
         pods: list[PodView],
+        *,
+        ask: bool = True,
     ) -> Observation:
-        """What a decision looks at. Raises NotFoundError when the target has just gone."""
+        """What a decision looks at. Raises NotFoundError when the target has just gone.
+
+        Without `ask` nothing is asked for its demand: the decision does not depend on it.
+        """
         spec = judged.spec
         if spec.target.is_knative:
             return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
@@ -47,7 +52,8 @@ class Observer:
         if replicas > 0 and memory.phase.is_asleep:
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
-        demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
+        ask = ask and not memory.phase.is_asleep
+        demand = await self.demand(key, spec, pods) if ask else Demand()
         ticket = instant((status.get("demand") or {}).get("at"))
         return Observation(
             replicas=replicas,

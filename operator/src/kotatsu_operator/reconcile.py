@@ -14,6 +14,7 @@ from .conditions import condition, date_conditions, pool_conditions, target_cond
 from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, decide
 from .core.ledger import Ledger
+from .core.phases import is_overdue
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
 from .events import Events
@@ -119,7 +120,9 @@ class Reconciler:
         departed = self.world.take_departed(key)
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
         try:
-            seen = await self.observer.observe(key, judged, status, memory, pods)
+            acknowledged = self.world.acknowledged(key)
+            overdue = is_overdue(spec, memory, account.allowed, acknowledged, now)
+            seen = await self.observer.observe(key, judged, status, memory, pods, ask=not overdue)
             known = status.get("observedGeneration")
             edited = known is not None and known != pool["metadata"]["generation"]
             seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
@@ -184,7 +187,7 @@ class Reconciler:
         if spec.target.is_knative:
             return decision.recheck
         if decision.sleep:
-            return await self._sleep(key, pool, spec, decision, now)
+            return await self._sleep(key, pool, spec, seen, decision, now)
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
@@ -214,9 +217,17 @@ class Reconciler:
             log.info("%s/%s: replicas %d → %d", *key, scale.replicas, replicas)
 
     async def _sleep(
-        self, key: Key, pool: Object, spec: PoolSpec, decision: Decision, now: datetime
+        self,
+        key: Key,
+        pool: Object,
+        spec: PoolSpec,
+        seen: Observation,
+        decision: Decision,
+        now: datetime,
     ) -> datetime:
         async def look() -> Demand:
+            if decision.force and seen.demand.known:
+                return Demand()  # overdue (see is_overdue): only unknown demand is forced too
             deployment = self.world.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
             return await self.observer.demand(key, spec, self.world.target_pods(key[0], selector))

@@ -577,11 +577,11 @@ async def test_a_client_that_leaves_makes_room_for_another(house):
     await house.held(1)
 
 
-def spent_pool(**override):
-    """A sleeping pool whose budget was spent this day."""
+def spent_pool(phase="Asleep", **override):
+    """A pool whose budget was spent this day."""
     end = datetime.now(UTC) + timedelta(hours=9)
     cost = {"currency": "JPY", "period": "Day", "limit": "50", "exhausted": True}
-    made = pool()
+    made = pool(phase)
     made["spec"] |= {"budget": {"limit": "50"}, **override}
     made["status"]["cost"] = cost | {"periodEnd": end.isoformat()}
     return made
@@ -621,6 +621,44 @@ async def test_a_pod_that_answers_serves_whatever_is_spent(house):
     await house.new_pod(ready=True)
     house.see("WarmPool", spent_pool())
     assert (await house.ask()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_held_are_told_as_soon_as_a_pool_without_money_sleeps(house):
+    house.see("WarmPool", spent_pool(phase="Draining"))
+    waiting = [house.hold(), house.hold()]
+    await house.held(2)
+    house.see("WarmPool", spent_pool(phase="Sleeping"))
+    answers = await asyncio.gather(*waiting)
+    assert all(b"the budget of the WarmPool voice is spent" in answer for answer in answers)
+    assert (house.connections.held, house.raises) == (0, 0)
+    assert house.count("kotatsu_activator_refused_total", reason="budget") == 2
+
+
+@pytest.mark.parametrize("phase", ["Warming", "Warm", "Draining"])
+async def test_the_budget_is_asked_at_the_raise_whatever_phase_the_watch_has_shown(house, phase):
+    """The watch of the target may be ahead of the pool's."""
+    house.see("WarmPool", spent_pool(phase=phase))
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
+    house.hold()
+    await house.held(1)
+    await asyncio.sleep(0.1)
+    assert house.raises == 0
+
+
+async def test_the_budget_is_asked_again_after_the_scale_has_been_read(house):
+    house.kube.on("get_scale", lambda *_: house.see("WarmPool", spent_pool()))
+    assert b"is spent" in await house.ask()
+    await eventually(lambda: house.kube.called("get_scale"))
+    await asyncio.sleep(0.05)
+    assert house.raises == 0
+
+
+async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(house):
+    house.see("WarmPool", spent_pool())
+    await house.ask()
+    house.see("WarmPool", pool())
+    await house.starts_on_raise(ready=True)
+    assert body(await house.ask()) == b"voice-1"
 
 
 async def test_a_pool_that_is_unknown_is_refused(house):

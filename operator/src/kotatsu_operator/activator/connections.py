@@ -124,9 +124,7 @@ class Connections:
         if client.is_probe and not self._serves(pool):
             client.answer(answers.PROBE_OK)
             return
-        if pool.spent is not None and (seconds := self._spent_for(pool)):
-            detail = answers.budget_spent(self.name, pool.spent.limit)
-            self._refuse(client, "budget", detail, seconds)
+        if self._refuse_for_budget(pool, client):
             return
         if len(self._held) >= pool.max_held or self._metrics.kept > KEPT_AT_MOST:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
@@ -180,6 +178,8 @@ class Connections:
         self._is_going = pool is None or pool.is_going_down
         self._tickets.changed(pool)
         self._backends.refresh()
+        if pool is not None:
+            self._refuse_for_budget(pool, *self._held)
         self._wake.changed()
         self._held.watch()
         self._release()
@@ -234,6 +234,16 @@ class Connections:
     def _hold_timeout(self) -> float:
         pool = self._view.pools.get(self.name)
         return 0.0 if pool is None else pool.hold_timeout
+
+    def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
+        """Answer clients with the budget's 503 if it keeps the pool asleep; whether it does."""
+        seconds = self._spent_for(pool)
+        if pool.spent is None or not seconds:
+            return False
+        detail = answers.budget_spent(self.name, pool.spent.limit)
+        for client in clients:
+            self._refuse(client, "budget", detail, seconds)
+        return True
 
     def _spent_for(self, pool: Pool) -> int:
         """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
