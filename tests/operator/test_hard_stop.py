@@ -141,15 +141,15 @@ def begin_spent(**spec):
 
 def announce_at_every_question(day):
     """What activators together can do while a slow pod is asked: one is never late."""
-    asked = day.scraper.held
+    asked = day.scraper.passing
 
-    async def held(activators, key, **how):
+    async def passing(activators, key, **how):
         day.now += timedelta(milliseconds=1)
         if day.phase in ("Draining", "Sleeping"):
             day.ticket()
         return await asked(activators, key, **how)
 
-    day.scraper.held = held
+    day.scraper.passing = passing
 
 
 async def live(day, until):

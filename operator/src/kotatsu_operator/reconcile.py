@@ -230,7 +230,8 @@ class Reconciler:
                 return Demand()  # overdue (see is_overdue): only unknown demand is forced too
             deployment = self.world.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            return await self.observer.demand(key, spec, self.world.target_pods(key[0], selector))
+            pods = self.world.target_pods(key[0], selector)
+            return await self.observer.demand(key, spec, pods, looks=True)
 
         attempt = await try_sleep(
             self.kube,

@@ -74,6 +74,7 @@ class Connections:
             kube,
             me,
             is_wanted=lambda: bool(self._held or self._resuming),
+            is_asked=self._is_asked,
             on_written=self._release,
             wake_other=wake_other,
         )
@@ -160,7 +161,10 @@ class Connections:
         pool = self._view.pools.get(self.name)
         if pool is None or not (pool.always and pool.is_going_down):
             return True
+        client.traffic.up_at = time.monotonic()  # first: a question from now on finds it in use
         client.ticket = self._tickets.want(pool)
+        if self._tickets.covers(client.ticket):
+            return True
         self._resuming.add(client)
         return False
 
@@ -171,6 +175,10 @@ class Connections:
         return self._spliced.get(client) not in self._backends.staying_pods
 
     # --- what the activator tells ---
+
+    def asked(self) -> None:
+        """The operator asks what this pool's connections do. May be called from any thread."""
+        self._tickets.asked()
 
     def changed(self) -> None:
         """Pods or the pool have changed."""
@@ -309,9 +317,9 @@ class Connections:
                 self._part(pod.uid)
         if not joined:
             return
-        self._held.remove(client)
         self._spliced[client] = pod.uid
         client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
+        self._held.remove(client)  # last: a question in between finds it here or in its pod
         waited = asyncio.get_running_loop().time() - client.since
         self._metrics.waited(self._me.namespace, self.name, waited)
 
@@ -323,6 +331,11 @@ class Connections:
             del self._load[uid]
 
     # --- the pool as it is now ---
+
+    def _is_asked(self) -> bool:
+        """Whether the operator's looks ask this activator: it is Ready and stays."""
+        pod = self._view.pods.get(self._me.pod)
+        return pod is not None and pod.ready and not pod.terminating and not self.leaving
 
     def _users(self) -> list[Client]:
         """Spliced connections of people: a probe keeps no pool awake."""
