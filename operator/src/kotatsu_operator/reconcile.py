@@ -22,6 +22,7 @@ from .core.clock_changes import dropped
 from .core.decide import LOOK_AGAIN, books_only, decide
 from .core.edited import instant
 from .core.ledger import Ledger
+from .core.phases import is_overdue
 from .core.records import found_replicas
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
@@ -150,7 +151,9 @@ class Reconciler:
         try:
             if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
                 return await self._keep_books(key, pool, refused, account, memory, pods, now)
-            seen = await self.observer.observe(key, judged, status, memory, pods)
+            acknowledged = self.world.acknowledged(key)
+            overdue = is_overdue(spec, memory, account.allowed, acknowledged, now)
+            seen = await self.observer.observe(key, judged, status, memory, pods, ask=not overdue)
             known = status.get("observedGeneration")
             edited = known is not None and known != pool["metadata"]["generation"]
             seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
@@ -240,7 +243,7 @@ class Reconciler:
             tries = [] if course is None else [r.again for r in course.refused.values()]
             return min(decision.recheck, *tries) if tries else decision.recheck
         if decision.sleep:
-            return await self._sleep(key, pool, spec, decision, now)
+            return await self._sleep(key, pool, spec, seen, decision, now)
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
@@ -272,12 +275,21 @@ class Reconciler:
             log.info("%s/%s: replicas %d → %d", *key, scale.replicas, replicas)
 
     async def _sleep(
-        self, key: Key, pool: Object, spec: PoolSpec, decision: Decision, now: datetime
+        self,
+        key: Key,
+        pool: Object,
+        spec: PoolSpec,
+        seen: Observation,
+        decision: Decision,
+        now: datetime,
     ) -> datetime:
         async def look() -> Demand:
+            if decision.force and seen.demand.known:
+                return Demand()  # overdue (see is_overdue): only unknown demand is forced too
             deployment = self.world.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            return await self.observer.demand(key, spec, self.world.target_pods(key[0], selector))
+            pods = self.world.target_pods(key[0], selector)
+            return await self.observer.demand(key, spec, pods, looks=True)
 
         attempt = await try_sleep(
             self.kube,

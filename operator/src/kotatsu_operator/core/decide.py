@@ -20,15 +20,15 @@ from .activity import (
     remember_ticket,
 )
 from .autoscaler import own_steps, remember_original, wanted_minimum
-from .budget import EVERYTHING, Allowed, Ends
+from .budget import EVERYTHING, Allowed
 from .contest import remember_write
 from .demand import recommend
 from .knative import KnativeStep
-from .phases import Step, first_sight, keep_route
+from .phases import Step, asks_for_sleep, first_sight, keep_route
 from .plan import floor_of, plan_at
 from .proof import remember_proof, remember_template
 from .punctuality import remember_opening
-from .spec import Override, OverrideMode, PoolSpec
+from .spec import Override, PoolSpec
 from .state import Decision, Memory, Observation, Phase, Reason, Transition
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -73,10 +73,7 @@ def decide(
     floor = allowed.floor(floor, seen.replicas)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
-    asleep_asked = allowed.sleeps or (
-        override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
-    )
-    asleep_asked = asleep_asked and allowed.ends is Ends.SLEEP
+    asleep_asked = asks_for_sleep(spec, memory, allowed, now)
     wanted, trend = recommend(
         seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .activity import Idle, in_force, is_announced, is_interrupted
-from .budget import Allowed
+from .budget import Allowed, Ends
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec, RouteMode
 from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
@@ -205,6 +205,31 @@ class Step:
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now
         self.memory = replace(self.memory, phase=phase, reason=reason, since=since)
+
+
+def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
+    """Whether the budget or an Asleep override puts the pool to sleep, whatever its demand."""
+    override = in_force(spec.override, memory, now)
+    is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
+    is_asked = allowed.sleeps or (is_asleep and not memory.override_done)
+    return is_asked and allowed.ends is Ends.SLEEP
+
+
+def is_overdue(
+    spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
+) -> bool:
+    """Whether the pool sleeps now whatever its demand: `drain.timeout` has passed.
+
+    Its demand need not be asked for. A question takes up to seconds, and an announcement in that
+    time would make the next write fail: enough of them would keep the pool awake for good.
+    """
+    return (
+        memory.phase is Phase.DRAINING
+        and memory.since is not None
+        and now >= memory.since + spec.drain.timeout
+        and (acknowledged or 0) >= memory.epoch
+        and asks_for_sleep(spec, memory, allowed, now)
+    )
 
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
