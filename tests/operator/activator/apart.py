@@ -81,12 +81,13 @@ class Process:
 
 
 class AloneActivator(Process):
-    """An activator with one pool: see alone.py."""
+    """An activator with two pools: see alone.py."""
 
     def __init__(self, *options: str, cpu: int | None = None) -> None:
         super().__init__(str(HERE / "alone.py"), *options, cpu=cpu)
         ports = json.loads(self.told)
         self.port: int = ports["port"]
+        self.feed: int = ports["feed"]
         self.metrics: int = ports["metrics"]
 
     def metric(self, name: str) -> float:
@@ -112,6 +113,16 @@ def pod(cpu: int | None = None) -> Iterator[int]:
     made = Process(str(HERE / "tireless.py"), cpu=cpu)
     try:
         yield int(made.told)
+    finally:
+        made.end()
+
+
+@contextlib.contextmanager
+def flood(port: int, clients: int, kind: str, cpu: int | None = None) -> Iterator[None]:
+    """Clients that mean no good (see flood.py)."""
+    made = Process(str(HERE / "flood.py"), str(port), str(clients), kind, cpu=cpu)
+    try:
+        yield
     finally:
         made.end()
 

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.timeout(20)
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+UPLOAD = b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"
+UPLOAD_AND_CLOSE = UPLOAD.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")
 MEGABYTE = 2**20
 TCP_REPAIR = 19  # of linux/tcp.h
 MOST_IN_SOCKETS = 16 * MEGABYTE
@@ -110,7 +112,7 @@ class House:
         client.splice(upstream)
         return await self.pods.get()
 
-    async def spliced(self, first=GET):
+    async def spliced(self, first=UPLOAD):
         """A connection joined to the pod, its first bytes already read there."""
         reader, writer = await self.connect()
         writer.write(first)
@@ -351,9 +353,9 @@ async def test_a_client_that_has_vanished_is_noticed(house, monkeypatch):
 
 async def test_the_pod_is_asked_to_close_after_an_http1_request(house):
     _, writer = await house.connect()
-    writer.write(GET + b"body")
+    writer.write(GET)
     pod, _ = await house.let_through(await house.door.client())
-    assert await pod.readexactly(len(GET_AND_CLOSE) + 4) == GET_AND_CLOSE + b"body"
+    assert await pod.readexactly(len(GET_AND_CLOSE)) == GET_AND_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -386,21 +388,38 @@ async def test_headers_of_megabytes_are_kept_to_a_bound_and_pass_unchanged(house
     assert await pod.readexactly(len(giant)) == giant
 
 
-async def test_only_the_first_request_of_a_connection_is_rewritten(house):
-    _, writer, pod, _ = await house.spliced()
+async def test_a_request_after_the_last_one_reaches_no_pod(house):
+    reader, writer, pod, pod_writer = await house.spliced(GET)
     writer.write(GET)
-    assert await pod.readexactly(len(GET)) == GET
+    await asyncio.sleep(0.02)
+    pod_writer.write(b"answer")
+    pod_writer.close()
+    assert await reader.read() == b"answer"
+    assert await pod.read() == b""
+
+
+async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(house, monkeypatch):
+    """The pod was asked to, and its client believes that the connection stays."""
+    monkeypatch.setattr(splice, "ANSWERED_FOR", 0.1)
+    reader, writer, pod, pod_writer = await house.spliced(GET)
+    writer.write(GET)
+    await asyncio.sleep(0.2)
+    assert house.door.gone == []  # it has no answer yet
+    pod_writer.write(b"answer")
+    assert await reader.read() == b"answer"
+    await house.door.until(lambda: house.door.gone)
 
 
 async def test_the_first_bytes_are_written_once(house):
     _, writer = await house.connect()
     body = bytes(range(256)) * 1024
-    writer.write(b"POST / HTTP/1.1\r\n\r\n" + body)
+    head = b"POST / HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
+    writer.write(head % (b"", len(body)) + body)
     client = await house.door.client()
     await asyncio.sleep(0.01)
     pod, _ = await house.let_through(client)
     writer.write_eof()
-    assert await pod.read() == b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n" + body
+    assert await pod.read() == head % (b"Connection: close\r\n", len(body)) + body
 
 
 # --- spliced ---
@@ -435,7 +454,7 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(house)
     )
     assert got_up == up
     assert got_down == down
-    assert house.door.moved == Moved(len(GET_AND_CLOSE) + len(up), len(down))
+    assert house.door.moved == Moved(len(UPLOAD_AND_CLOSE) + len(up), len(down))
 
 
 async def fill(writer):

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from . import farewell, sockets
 from .activity import ANSWER_WITHIN, Moved, Traffic
 from .http1 import Requests
-from .peek import NOTHING, Kind, ask_to_close, asks_to_upgrade, peek
+from .peek import NOTHING, Kind, asks_to_upgrade, peek
 from .upstream import Upstream
 
 BODY_KEPT = 16 * 1024
@@ -115,16 +115,38 @@ class Client(asyncio.Protocol):
             return
         self._send(upstream, data, now)
 
-    def _send(self, upstream: Upstream, data: bytes, now: float) -> None:
-        self.traffic.up_at = now
+    def _send(self, upstream: Upstream, data: bytes, now: float, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
-            if requests.is_between and self.owner.is_ending(self):
+            if requests.begins_in(data) and (ends or self.owner.is_ending(self)):
                 data = requests.ending(data)
             else:
-                requests.follow(data)
+                data = requests.follow(data)
+            if not data:
+                self._close_when_quiet()
+                return
+        self.traffic.up_at = now
         self._moved.up += len(data)
         upstream.write(data)
+
+    def _close_when_quiet(self) -> None:
+        """The client has sent more than its last request: that goes to no pod, and gets no answer.
+
+        A pod that does not close, though it was asked to, would let the client wait for ever.
+        """
+        if self.deadline is None:
+            self.deadline = asyncio.get_running_loop().call_later(
+                ANSWERED_FOR, self._close_if_quiet
+            )
+
+    def _close_if_quiet(self) -> None:
+        self.deadline = None
+        traffic = self.traffic
+        quiet_for = time.monotonic() - traffic.down_at
+        if traffic.down_at > traffic.up_at and quiet_for >= ANSWERED_FOR:
+            self.close()
+        else:
+            self._close_when_quiet()
 
     def _look(self, data: bytes) -> None:
         """Keep what a client says that has no pod yet, and see what it wants."""
@@ -236,16 +258,12 @@ class Client(asyncio.Protocol):
         self.upstream = upstream
         first = self._let_go()
         if self.seen.kind is Kind.HTTP1:
-            end = self.seen.head_end
-            if not asks_to_upgrade(first[:end]):
+            self._requests = Requests()
+            if not asks_to_upgrade(first[: self.seen.head_end]):
                 self.traffic.patience = ANSWER_WITHIN
-            if asks_to_close:
-                first = ask_to_close(first[:end]) + first[end:]
-            else:
-                self._requests = Requests()
         # Resumed before the write, which may pause it again.
         self._go_on()
-        self._send(upstream, first, time.monotonic())
+        self._send(upstream, first, time.monotonic(), ends=asks_to_close)
         upstream.join()
 
     def resume(self) -> None:
