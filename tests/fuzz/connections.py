@@ -62,6 +62,9 @@ class _Owner:
     def is_ending(self, _: Client) -> bool:
         return self.ends
 
+    def wrote(self, _: Client) -> None:
+        pass
+
 
 CLOSE = b"Connection: close\r\n"
 

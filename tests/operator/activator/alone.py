@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.room import Room, raise_file_limit
+from kotatsu_operator.activator.room import MOST_MEMORY, Room, raise_file_limit
 from kotatsu_operator.activator.slices import Self, slice_name
 from kotatsu_operator.admin import start_admin
 
@@ -93,10 +93,10 @@ class _Turns:
         asyncio.get_running_loop().call_later(self.EVERY, self._begin)
 
 
-async def _run(kube: FakeKube, files: int) -> None:
+async def _run(kube: FakeKube, files: int, memory: int) -> None:
     registry = CollectorRegistry()
     _Turns(registry)
-    room = Room(min(raise_file_limit(), files))
+    room = Room(min(raise_file_limit(), files), memory=memory)
     activator = Activator(kube, ME, ActivatorMetrics(registry), room)  # type: ignore[arg-type]
     admin = start_admin("127.0.0.1", 0, registry, live=str, ready=activator.why_not_ready)
     stop = asyncio.Event()
@@ -126,12 +126,13 @@ def main() -> None:
     parser.add_argument("phase", choices=["Asleep", "Warm"])
     parser.add_argument("--max-held", type=int, default=20_000)
     parser.add_argument("--files", type=int, default=2**20)
+    parser.add_argument("--memory", type=int, default=MOST_MEMORY)
     parser.add_argument("--hold", default="5m")
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     kube = _cluster(options.route, options.phase, options.max_held, options.hold)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(kube, options.files))
+        runner.run(_run(kube, options.files, options.memory))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ until its input ends.
 import argparse
 import contextlib
 import os
+import resource
 import select
 import socket
 import sys
@@ -26,21 +27,30 @@ KINDS = {
     "dripping": b"a",
     # One body without an end.
     "upload": bytes(_READ),
+    # What is said once; then they wait, and some of them take no answer.
+    "heads": b"",
+    "bodies": b"",
+    "unread": b"",
 }
 _BEGIN = {
     "dripping": b"GET / HTTP/1.1\r\nA: ",
     "upload": b"POST / HTTP/1.1\r\nContent-Length: 999999999999999\r\n\r\n",
+    "heads": b"GET / HTTP/1.1\r\nA: " + b"a" * 65_000,
+    "bodies": b"POST / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n" + bytes(2**17),
+    "unread": b"GET /bytes/100000000 HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
 
 def _flood(port: int, clients: int, kind: str) -> None:
     waiting, data, left = select.epoll(), memoryview(KINDS[kind]), {}
     sockets = {}
+    events = (kind != "unread" and select.EPOLLIN) | (bool(data) and select.EPOLLOUT)
     for _ in range(clients):
         made = socket.create_connection(("127.0.0.1", port))
-        made.sendall(_BEGIN.get(kind, b""))
         made.setblocking(False)
-        waiting.register(made, select.EPOLLIN | select.EPOLLOUT)
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            made.send(_BEGIN.get(kind, b""))
+        waiting.register(made, events)
         sockets[made.fileno()], left[made.fileno()] = made, data
     waiting.register(sys.stdin, select.EPOLLIN)
     print(clients, flush=True)  # noqa: T201
@@ -70,6 +80,8 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     options = parser.parse_args()
     os.nice(5)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _flood(options.port, options.clients, options.kind)
 
 

@@ -1,5 +1,6 @@
 """What the clients of one pool cost those of another one of the same activator."""
 
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -50,3 +51,44 @@ def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
             f"another pool's client waits {took[len(took) // 2]:.1f} ms, {took[-2]:.1f} at p99, "
             f"{quiet:.1f} without it (activator {busy:.0%} of a core, load {load})"
         )
+
+
+LIMIT = 256 * 2**20
+"""The memory that the chart gives an activator."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "attack",
+    [["heads"], ["bodies"], ["unread"], ["heads", "bodies", "unread"]],
+    ids=lambda kinds: "+".join(kinds),
+)
+def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory(attack):
+    """In a cgroup with the chart's limit, the sockets' memory counted with the rest."""
+    with apart.memory_limit(LIMIT) as limit:
+        if limit is None:
+            pytest.skip("a memory cgroup (version 1) can be made by root on Linux alone")
+        with (
+            apart.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
+            apart.pod() as victim,
+            apart.pod() as good,
+            contextlib.ExitStack() as attacks,
+        ):
+            limit.add(warm.pid)
+            warm.say(f"pod {victim}")
+            warm.say(f"feed {good}")
+            for port in (warm.port, warm.feed):
+                apart.until(lambda port=port: round_trips(port, 1))
+            for kind in attack:
+                attacks.enter_context(apart.flood(warm.port, 6000, kind))
+            took = round_trips(warm.feed, 20, pause=0.2)
+            ours, sockets = limit.peak_mib
+            apart.figure(
+                f"{' + '.join(attack)}: {ours:.0f} MiB at the most and {sockets:.0f} of sockets, "
+                f"{warm.mib('VmHWM'):.0f} resident; held {warm.metric('kotatsu_activator_held'):.0f}, "
+                f"spliced {warm.metric('kotatsu_activator_spliced'):.0f}, refused "
+                f"{warm.metric('kotatsu_activator_refused_total'):.0f}; another pool's client waits "
+                f"{took[len(took) // 2]:.0f} ms, {took[-1]:.0f} at the most"
+            )
+            attacks.close()
+        assert ours + sockets < LIMIT / 2**20

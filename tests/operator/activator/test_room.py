@@ -83,7 +83,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
         assert not room.enter(Guest("late"))
     text = (
         "no room: 6 clients and 0 connections to pods are open, and this process may have "
-        f"{FILES} files (RLIMIT_NOFILE): new clients are closed"
+        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
     )
     assert [record.getMessage() for record in caplog.records] == [text, text]
 

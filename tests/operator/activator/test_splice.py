@@ -11,6 +11,7 @@ import pytest
 from kotatsu_operator.activator import farewell, sockets, splice, upstream
 from kotatsu_operator.activator.activity import Moved
 from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator.kept import Kept
 from kotatsu_operator.activator.peek import Kind
 from kotatsu_operator.activator.splice import BODY_KEPT, Client
 from kotatsu_operator.activator.upstream import Upstream
@@ -35,6 +36,13 @@ class Door:
         self.came_in, self.arrivals, self.gone, self.moved = [], [], [], Moved()
         self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
+        self.kept = Kept(2**40)
+
+    def keeps(self, client, number):
+        self.kept.keep(client, number)
+
+    def wrote(self, client):
+        pass
 
     def came(self, client):
         self.came_in.append(client)
@@ -401,7 +409,7 @@ async def test_a_request_after_the_last_one_reaches_no_pod(house):
 async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(house, monkeypatch):
     """The pod was asked to, and its client believes that the connection stays."""
     monkeypatch.setattr(splice, "ANSWERED_FOR", 0.1)
-    reader, writer, pod, pod_writer = await house.spliced(GET)
+    reader, writer, _, pod_writer = await house.spliced(GET)
     writer.write(GET)
     await asyncio.sleep(0.2)
     assert house.door.gone == []  # it has no answer yet
@@ -554,7 +562,7 @@ async def test_what_a_pod_says_first_waits_until_it_is_joined(house):
     _, pod_writer = await house.pods.get()
     pod_writer.write(b"220 welcome\r\n")
     pod_writer.close()
-    await eventually(lambda: upstream.has_finished)
+    await eventually(lambda: upstream._early)
     assert upstream.is_there
     client.splice(upstream)
     assert await reader.read() == b"220 welcome\r\n"

@@ -15,6 +15,14 @@ def left(transport: asyncio.Transport) -> int:
     )
 
 
+def weight(transport: asyncio.Transport) -> int:
+    """Bytes of memory that a connection takes: those it has yet to take, and those not yet read."""
+    if transport.is_closing():
+        return transport.get_write_buffer_size()
+    unread = 0 if transport.is_reading() else sockets.unread(transport.get_extra_info("socket"))
+    return left(transport) + unread
+
+
 def close(transport: asyncio.Transport) -> None:
     """Close once everything written has been sent, or when nothing of it is taken any more.
 

@@ -44,6 +44,15 @@ class Owner(Protocol):
     def arrived(self, client: "Client") -> None:
         """Called once, when the first request line (or anything not HTTP/1) has been read."""
 
+    def keeps(self, client: "Client", number: int) -> None:
+        """Called when the bytes that are kept for it have changed."""
+
+    def wrote(self, client: "Client") -> None:
+        """Called when a side was written to, once until the client has settled."""
+
+    def evicted(self, client: "Client") -> None:
+        """Called when there is no memory left for what is kept for it; ends it."""
+
     def left(self, client: "Client") -> None:
         """Called once, when the connection is over; `client.upstream` tells how far it got."""
 
@@ -58,9 +67,9 @@ class Client(asyncio.Protocol):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_held_back", "_is_full", "_moved", "_paused",
-        "_progress", "_requests", "deadline", "has_finished", "is_probe", "on_head", "owner",
-        "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
+        "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
+        "_progress", "_requests", "deadline", "has_finished", "is_full", "is_probe", "on_head",
+        "owner", "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: str = "") -> None:
@@ -88,8 +97,10 @@ class Client(asyncio.Protocol):
         """Follows the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether what the client has said since the splice waits for an announcement."""
-        self._is_full = False
+        self.is_full = False
         """Whether the client takes no more for now."""
+        self._is_settled = True
+        """Whether all that was written to a side has been taken, as far as that was looked at."""
         self._progress = (0, 0.0)
         """What it had yet to take when that was last looked at, and when it was given the last."""
 
@@ -98,6 +109,8 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; until its first byte nothing happens."""
         self.transport = cast(asyncio.Transport, transport)
+        # Its protocol is paused as soon as the kernel does not take everything.
+        self.transport.set_write_buffer_limits(0)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
 
@@ -110,8 +123,8 @@ class Client(asyncio.Protocol):
         now = time.monotonic()
         if self._held_back or not (self.traffic.is_busy(now) or self.owner.may_resume(self)):
             self._held_back = True
-            self._keep(data)
             self._pause()
+            self._keep(data)
             return
         self._send(upstream, data, now)
 
@@ -128,6 +141,7 @@ class Client(asyncio.Protocol):
         self.traffic.up_at = now
         self._moved.up += len(data)
         upstream.write(data)
+        self._wrote()
 
     def _close_when_quiet(self) -> None:
         """The client has sent more than its last request: that goes to no pod, and gets no answer.
@@ -154,6 +168,8 @@ class Client(asyncio.Protocol):
             return
         known = len(self._buffer)
         self._keep(data)
+        if self._answered or not self.is_open:
+            return  # it was too much
         self.seen = peek(self._buffer, self.seen, known)
         if not self._announced and (self.seen.kind is Kind.OTHER or self.seen.path):
             self._announced = True
@@ -166,15 +182,42 @@ class Client(asyncio.Protocol):
             waiting()
         if self.is_complete and len(self._buffer) > self.seen.head_end + BODY_KEPT:
             self._pause()
+            self.weigh()
 
     def _keep(self, data: bytes) -> None:
         self._buffer += data
-        self._moved.keep(len(data))
+        self.weigh()
 
     def _let_go(self) -> bytes:
         kept, self._buffer = bytes(self._buffer), bytearray()
-        self._moved.keep(-len(kept))
         return kept
+
+    def _wrote(self) -> None:
+        if self._is_settled:
+            self._is_settled = False
+            self.owner.wrote(self)
+
+    def weigh(self) -> int:
+        """Count the bytes that are kept for it; returns those that the two sides have yet to take.
+
+        Of a side that is not read, what the kernel may take of it is among them.
+        """
+        kept = 0
+        if self.transport is not None and (self.upstream is not None or self._paused):
+            kept += farewell.weight(self.transport)
+        if self.upstream is not None:
+            kept += self.upstream.weight
+        self.owner.keeps(self, kept + len(self._buffer))
+        return kept
+
+    def settle(self) -> bool:
+        """Count again what was written; whether it has been taken."""
+        self._is_settled = not self.weigh()
+        return self._is_settled
+
+    def evict(self) -> None:
+        """Let go of what is kept: there is no more memory."""
+        self.owner.evicted(self)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -207,19 +250,22 @@ class Client(asyncio.Protocol):
         self.on_head = None
         if self.upstream is not None:
             self.upstream.close()
+        self.weigh()
         self.owner.left(self)
 
     def pause_writing(self) -> None:
         """The client reads slowly: stop reading from the pod."""
-        self._is_full = True
+        self.is_full = True
         if self.upstream is not None:
             self.upstream.pause_reading()
+            self.weigh()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._is_full = False
+        self.is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
+            self.weigh()
 
     # --- what the pool calls ---
 
@@ -247,7 +293,8 @@ class Client(asyncio.Protocol):
         self.transport.write(data)
         self.finish()
         self._close_after(ANSWERED_FOR)
-        self.resume_reading()
+        self._go_on()
+        self.weigh()
 
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
         """Send what was kept to the pod and join the two sides.
@@ -261,10 +308,13 @@ class Client(asyncio.Protocol):
             self._requests = Requests()
             if not asks_to_upgrade(first[: self.seen.head_end]):
                 self.traffic.patience = ANSWER_WITHIN
+        if self.transport is not None:
+            sockets.bound(self.transport.get_extra_info("socket"))
         # Resumed before the write, which may pause it again.
         self._go_on()
         self._send(upstream, first, time.monotonic(), ends=asks_to_close)
         upstream.join()
+        self.weigh()
 
     def resume(self) -> None:
         """Pass on what was held back since the splice."""
@@ -274,6 +324,7 @@ class Client(asyncio.Protocol):
         kept = self._let_go()
         self._go_on()
         self._send(self.upstream, kept, time.monotonic())
+        self.weigh()
         if self.has_finished:
             self.upstream.finish()
 
@@ -283,6 +334,7 @@ class Client(asyncio.Protocol):
         if self.transport is not None:
             self._moved.down += len(data)
             self.transport.write(data)
+            self._wrote()
 
     def finish(self) -> None:
         """The pod has said all: pass that on."""
@@ -307,7 +359,7 @@ class Client(asyncio.Protocol):
         """
         if self.transport is None or self.upstream is None:
             return
-        if self._is_full:
+        if self.is_full:
             before = self._progress
             self._progress = (farewell.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:
