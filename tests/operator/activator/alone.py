@@ -1,17 +1,16 @@
 """An activator in a process of its own, with an API server in memory and the pools voice and feed.
 
 It prints one line of JSON when it is ready: `port` and `feed`, where clients of each pool come in,
-and `metrics`, where its pages are. What happens in the cluster is said to it on standard input, one
-word and its number a line: `pod 8080` lets a Ready pod of voice appear at that port, `feed 8080` one
-of feed, `gone 8080` takes voice's away, `files 100` lets the process have no more open files than
-that. It ends when its input does.
+and `metrics`, where its pages are. What happens in the cluster is said to it on standard input, a
+word and its number a line: `pod 8080` lets a Ready pod of voice appear at that port, `feed 8080`
+one of feed, `gone 8080` takes voice's away, `files 100` lets the process have no more open files
+than that. It ends when its input does.
 
     python tests/operator/activator/alone.py Always Warm
 """
 
 import argparse
 import asyncio
-import itertools
 import json
 import logging
 import resource
@@ -44,12 +43,9 @@ def _cluster(route: str, phase: str, max_held: int, hold: str) -> FakeKube:
         "conditions": [{"type": "Accepted", "status": "True"}],
     }
     wake = {"maxHeld": max_held, "holdTimeout": hold}
-    pools = [
-        (warm_pool(name, status=status, route=route, wake=wake), service(name))
-        + (deployment(name, replicas=int(phase == "Warm")),)
-        for name in ("voice", "feed")
-    ]
-    return FakeKube(*itertools.chain(*pools), activator_pod())
+    pools = [warm_pool(name, status=status, route=route, wake=wake) for name in ("voice", "feed")]
+    targets = [deployment(name, replicas=int(phase == "Warm")) for name in ("voice", "feed")]
+    return FakeKube(*pools, *targets, service(), service("feed"), activator_pod())
 
 
 def _obey(kube: FakeKube, line: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.activator import room as rooms
 from kotatsu_operator.activator.kept import Kept
 from kotatsu_operator.activator.room import Room
-from tests.operator.activator.house import GET, House
+from tests.operator.activator.house import House
 from tests.operator.cluster import eventually
 
 

@@ -83,12 +83,14 @@ def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory
                 attacks.enter_context(apart.flood(warm.port, 6000, kind))
             took = round_trips(warm.feed, 20, pause=0.2)
             ours, sockets = limit.peak_mib
+            held, spliced, refused = (
+                warm.metric(f"kotatsu_activator_{name}")
+                for name in ("held", "spliced", "refused_total")
+            )
             apart.figure(
-                f"{' + '.join(attack)}: {ours:.0f} MiB at the most and {sockets:.0f} of sockets, "
-                f"{warm.mib('VmHWM'):.0f} resident; held {warm.metric('kotatsu_activator_held'):.0f}, "
-                f"spliced {warm.metric('kotatsu_activator_spliced'):.0f}, refused "
-                f"{warm.metric('kotatsu_activator_refused_total'):.0f}; another pool's client waits "
-                f"{took[len(took) // 2]:.0f} ms, {took[-1]:.0f} at the most"
+                f"{' + '.join(attack)}: {ours:.0f} MiB at the most and {sockets:.0f} of sockets; "
+                f"held {held:.0f}, spliced {spliced:.0f}, refused {refused:.0f}; another pool's "
+                f"client waits {took[len(took) // 2]:.0f} ms, {took[-1]:.0f} at the most"
             )
             attacks.close()
         assert ours + sockets < LIMIT / 2**20

@@ -101,7 +101,7 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection has been accepted; it may never say a word."""
-        if not self._room.enter(client):
+        if not self._room.enter(client, self.name):
             self._metrics.refused(self._me.namespace, self.name, "room")
             client.abort()
             return
@@ -282,11 +282,11 @@ class Connections:
             pod = self._backends.choose(self._load)
             if pod is None:
                 return
-            if not self._room.has_place:
+            if not self._room.has_place(self.name):
                 self._room.when_free(self._release)
                 return
             client, _ = self._next.popitem(last=False)
-            self._room.join()
+            self._room.join(self.name)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(client, pod))
             self._connecting.add(task)
@@ -321,7 +321,7 @@ class Connections:
 
     def _part(self, uid: str) -> None:
         """A connection to a pod has gone."""
-        self._room.part()
+        self._room.part(self.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import resource
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -57,6 +57,11 @@ def raise_file_limit() -> int:
     return wanted
 
 
+def _for_one(places: int) -> int:
+    """Of so many places, those that one pool may have: the rest is for others."""
+    return places - places // 16
+
+
 class Written(Keeper, Protocol):
     """A connection that was written to."""
 
@@ -85,27 +90,34 @@ class Room:
         self._written: deque[Written] = deque()
         self._settling: asyncio.TimerHandle | None = None
         self._silent = Doorway()
-        self._clients: set[Guest] = set()
+        self._clients: dict[Guest, str] = {}
+        """Those that are in, and the pool they came for."""
+        self._clients_of: Counter[str] = Counter()
+        self._joined_of: Counter[str] = Counter()
         self._joined = 0
         self._clock = clock
         self._told_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, guest: Guest) -> bool:
-        """Let one in; whether there was room.
+    def enter(self, guest: Guest, pool: str) -> bool:
+        """Let a client of a pool in; whether there was room.
 
         Where there is none, the one that has been silent for longest makes it; and if everybody has
-        said what they want, the newest has to go.
+        said what they want, the newest has to go. A pool that has all it may have gets no room from
+        another.
         """
-        full = len(self._clients) >= self._most * CLIENTS_SHARE or not self.has_place
-        if full:
+        clients = int(self._most * CLIENTS_SHARE)
+        has_enough = self._clients_of[pool] >= _for_one(clients)
+        if has_enough or len(self._clients) >= clients or not self.has_place(pool):
             self._tell()
-            if not len(self._silent):
+            oldest = self._silent.oldest
+            if oldest is None or (has_enough and self._clients[oldest] != pool):
                 return False
             self._silent.enter(guest, len(self._silent))
         else:
             self._silent.enter(guest, self._most)
-        self._clients.add(guest)
+        self._clients[guest] = pool
+        self._clients_of[pool] += 1
         return True
 
     def spoke(self, guest: Guest) -> None:
@@ -115,21 +127,25 @@ class Room:
     def leave(self, guest: Guest) -> None:
         """It has gone."""
         self._silent.leave(guest)
-        self._clients.discard(guest)
+        pool = self._clients.pop(guest, None)
+        if pool is not None:
+            self._clients_of[pool] -= 1
         self._freed()
 
-    @property
-    def has_place(self) -> bool:
-        """Whether one more file can be opened: for a client, or for its pod."""
-        return len(self._clients) + self._joined < self._most
+    def has_place(self, pool: str) -> bool:
+        """Whether one more connection of a pool can be opened: of a client, or to its pod."""
+        taken = self._clients_of[pool] + self._joined_of[pool]
+        return taken < _for_one(self._most) and len(self._clients) + self._joined < self._most
 
-    def join(self) -> None:
-        """A connection to a pod is opened."""
+    def join(self, pool: str) -> None:
+        """A connection to a pool's pod is opened."""
         self._joined += 1
+        self._joined_of[pool] += 1
 
-    def part(self) -> None:
-        """A connection to a pod has gone."""
+    def part(self, pool: str) -> None:
+        """A connection to a pool's pod has gone."""
         self._joined -= 1
+        self._joined_of[pool] -= 1
         self._freed()
 
     def when_free(self, act: Callable[[], None]) -> None:
