@@ -508,6 +508,25 @@ async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
         assert upstream._transport.get_write_buffer_size() < MEGABYTE
 
 
+async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing(house):
+    _, writer, pod_reader, _ = await house.spliced()
+    writer.write(b"all")
+    writer.write_eof()
+    assert await pod_reader.read() == b"all"
+    client = await house.door.client()
+    await eventually(lambda: client.has_finished and client.settle())
+    assert house.door.kept.total == 0
+
+
+async def test_what_a_client_does_not_take_is_counted_until_it_has_gone(house):
+    _, writer, _, pod_writer = await house.spliced()
+    sent = await fill(pod_writer)
+    assert 0 < house.door.kept.total <= sent + MEGABYTE
+    reset(writer)
+    pod_writer.transport.abort()
+    await eventually(lambda: house.door.kept.total == 0)
+
+
 async def test_a_client_that_has_finished_still_gets_its_answer(house):
     reader, writer, pod_reader, pod_writer = await house.spliced()
     writer.write(b"all")

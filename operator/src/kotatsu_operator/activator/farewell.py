@@ -15,12 +15,15 @@ def left(transport: asyncio.Transport) -> int:
     )
 
 
-def weight(transport: asyncio.Transport) -> int:
-    """Bytes of memory that a connection takes: those it has yet to take, and those not yet read."""
+def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
+    """Bytes of memory that a connection takes: those it has yet to take, and those not yet read.
+
+    Of a side that has finished nothing more comes.
+    """
     if transport.is_closing():
         return transport.get_write_buffer_size()
-    unread = 0 if transport.is_reading() else sockets.unread(transport.get_extra_info("socket"))
-    return left(transport) + unread
+    is_read = has_finished or transport.is_reading()
+    return left(transport) + (0 if is_read else sockets.unread(transport.get_extra_info("socket")))
 
 
 def close(transport: asyncio.Transport) -> None:

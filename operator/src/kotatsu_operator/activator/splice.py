@@ -204,7 +204,7 @@ class Client(asyncio.Protocol):
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
-            kept += farewell.weight(self.transport)
+            kept += farewell.weight(self.transport, has_finished=self.has_finished)
         if self.upstream is not None:
             kept += self.upstream.weight
         self.owner.keeps(self, kept + len(self._buffer))

@@ -82,7 +82,9 @@ class Upstream(asyncio.Protocol):
     @property
     def weight(self) -> int:
         """Bytes of memory that the connection takes."""
-        return 0 if self._transport is None else farewell.weight(self._transport)
+        if self._transport is None:
+            return 0
+        return farewell.weight(self._transport, has_finished=self.has_finished)
 
     @property
     def is_there(self) -> bool:
