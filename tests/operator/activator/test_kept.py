@@ -81,7 +81,7 @@ def test_evicting_looks_at_nobody_else(gone):
 
 def test_a_room_has_as_many_connections_as_its_memory_allows():
     assert Room(memory=256 * 2**20)._most == 7509
-    assert Room(memory=256 * 2**20).kept.most == 88 * 2**20
+    assert Room(memory=256 * 2**20).kept.most == 44 * 2**20
     assert Room(memory=16 * 2**20)._most > 100, "too little is no reason to serve nobody"
     assert Room(memory=2**40).kept.most < 2**29, "a node's memory is not this process's"
 

@@ -58,6 +58,7 @@ LIMIT = 256 * 2**20
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "attack",
     [["heads"], ["bodies"], ["unread"], ["heads", "bodies", "unread"]],

@@ -72,8 +72,9 @@ class Written(Keeper, Protocol):
 class Room:
     """Counts the connections of an activator against the open files and the memory it may have.
 
-    Of the memory (in bytes) beyond its own, one half is for connections as such, and one for what
-    is kept for them.
+    Of the memory (in bytes) beyond its own, one half is for connections as such, and a quarter for
+    what is kept for them. The last quarter is for what is not counted yet: what has come and was
+    not read, and what was written since the kernel was asked.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Room:
         half = max(memory - OWN, memory // 4) // 2
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
-        self.kept = Kept(half)
+        self.kept = Kept(half // 2)
         self._written: deque[Written] = deque()
         self._settling: asyncio.TimerHandle | None = None
         self._silent = Doorway()
