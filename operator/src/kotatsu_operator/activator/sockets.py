@@ -10,9 +10,10 @@ _UNSENT = 64 * 1024
 """Bytes that the kernel takes of us ahead of what it can send: for a side that does not read it
 would keep megabytes, of each connection, and count them as memory of this pod."""
 
-_UNREAD = 128 * 1024
-"""Bytes that the kernel may take of a side of a joined connection ahead of what we read, which is
-nothing while the other side is slow. Left alone it takes megabytes."""
+UNREAD_CLIENT, UNREAD_POD = 128 * 1024, 32 * 1024
+"""Bytes that the kernel may take of a client and of a pod ahead of what we read, which is nothing
+while the other side is slow. Left alone it takes megabytes. A pod is in the same cluster, where a
+round trip takes a millisecond at most; a client may be far away."""
 
 _OPTIONS = (
     # A side that has vanished without a word (a dead node, a cut cable) is noticed after two
@@ -39,9 +40,9 @@ def prepare(given: Any) -> None:
         real.detach()
 
 
-def bound(given: Any) -> None:
-    """Bound what the kernel takes of a connection that is joined to another one."""
-    given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD)
+def bound(given: Any, unread: int) -> None:
+    """Bound what the kernel takes of a side of a joined connection, in bytes."""
+    given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)
 
 
 # States of a TCP connection, as the kernel numbers them.

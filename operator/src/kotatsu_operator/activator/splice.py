@@ -309,7 +309,7 @@ class Client(asyncio.Protocol):
             if not asks_to_upgrade(first[: self.seen.head_end]):
                 self.traffic.patience = ANSWER_WITHIN
         if self.transport is not None:
-            sockets.bound(self.transport.get_extra_info("socket"))
+            sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         # Resumed before the write, which may pause it again.
         self._go_on()
         self._send(upstream, first, time.monotonic(), ends=asks_to_close)

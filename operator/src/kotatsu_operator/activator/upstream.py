@@ -36,7 +36,7 @@ class Upstream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(0)
         sockets.prepare(transport.get_extra_info("socket"))
-        sockets.bound(transport.get_extra_info("socket"))
+        sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the pod."""
