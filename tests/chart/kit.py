@@ -119,9 +119,14 @@ def containers(template: Object) -> list[Object]:
 
 
 def environment(template: Object) -> dict[str, str]:
-    """Variables of the first container; "placeholder" for a value that is referred to."""
+    """Variables of the first container; "placeholder" (or a number) for what is referred to."""
     given = containers(template)[0].get("env", ())
-    return {entry["name"]: entry.get("value", "placeholder") for entry in given}
+    return {
+        entry["name"]: "268435456"
+        if "resourceFieldRef" in entry.get("valueFrom", {})
+        else entry.get("value", "placeholder")
+        for entry in given
+    }
 
 
 @functools.cache

@@ -105,6 +105,7 @@ def test_the_activator_reads_its_environment() -> None:
     settings = load(ActivatorSettings, env)
 
     assert settings.drain_timeout == 60
+    assert settings.memory == 256 * 2**20
     assert _known(env, ActivatorSettings)
 
 

@@ -62,24 +62,33 @@ class _Owner:
     def is_ending(self, _: Client) -> bool:
         return self.ends
 
+    def wrote(self, _: Client) -> None:
+        pass
+
 
 CLOSE = b"Connection: close\r\n"
 
 
 def spliced(given: list[Any]) -> None:
-    """What passes an open connection is what was sent, with at most one line more a request."""
+    """What passes an open connection is what was sent, up to a request that has one line more."""
     cuts, text = given
     data = text.replace("Connection: ", "Other: ").encode("latin-1")
     owner, pipe = _Owner(), _Pipe()
     client = Client(owner)  # type: ignore[arg-type]
     client.transport, client.upstream = pipe, pipe  # type: ignore[assignment]
     client._requests = Requests()
+    client.deadline = pipe  # type: ignore[assignment]  # no timer: there is no event loop
     ends = sorted({min(cut, len(data)) for cut in cuts} | {len(data)})
     for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
         owner.ends = number >= len(ends) // 2
         if end > start:
             client.data_received(data[start:end])
-    assert bytes(pipe.sent).replace(CLOSE, b"") == data.replace(CLOSE, b"")
+    sent = bytes(pipe.sent)
+    assert sent.count(CLOSE) <= data.count(CLOSE) + 1
+    if CLOSE in sent:
+        assert data.replace(CLOSE, b"").startswith(sent.replace(CLOSE, b""))
+    else:
+        assert sent == data
     assert owner.moved.up == len(pipe.sent)
 
 

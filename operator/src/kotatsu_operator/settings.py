@@ -88,6 +88,9 @@ class ActivatorSettings(ServiceSettings):
         min_length=1, description="addresses of this pod, one a family, put into its slices"
     )
     node_name: str = Field(description="node of this pod, put into its slices")
+    memory: int = Field(
+        256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
+    )
     drain_timeout: float = Field(
         60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"
     )

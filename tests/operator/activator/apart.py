@@ -81,12 +81,13 @@ class Process:
 
 
 class AloneActivator(Process):
-    """An activator with one pool: see alone.py."""
+    """An activator with two pools: see alone.py."""
 
     def __init__(self, *options: str, cpu: int | None = None) -> None:
         super().__init__(str(HERE / "alone.py"), *options, cpu=cpu)
         ports = json.loads(self.told)
         self.port: int = ports["port"]
+        self.feed: int = ports["feed"]
         self.metrics: int = ports["metrics"]
 
     def metric(self, name: str) -> float:
@@ -112,6 +113,63 @@ def pod(cpu: int | None = None) -> Iterator[int]:
     made = Process(str(HERE / "tireless.py"), cpu=cpu)
     try:
         yield int(made.told)
+    finally:
+        made.end()
+
+
+@contextlib.contextmanager
+def flood(port: int, clients: int, kind: str, cpu: int | None = None) -> Iterator[None]:
+    """Clients that mean no good (see flood.py)."""
+    made = Process(str(HERE / "flood.py"), str(port), str(clients), kind, cpu=cpu)
+    try:
+        yield
+    finally:
+        made.end()
+
+
+class MemoryLimit:
+    """A memory cgroup of this machine's (version 1), and what its processes take of it."""
+
+    def __init__(self, bytes_: int) -> None:
+        self._folder = Path(f"/sys/fs/cgroup/memory/kotatsu-test-{os.getpid()}")
+        self._folder.mkdir()
+        self._write("memory.limit_in_bytes", bytes_)
+        # From now on what sockets take is counted too.
+        self._write("memory.kmem.tcp.limit_in_bytes", 2**40)
+
+    def _write(self, name: str, value: int) -> None:
+        (self._folder / name).write_text(str(value))
+
+    def _read(self, name: str) -> int:
+        return int((self._folder / name).read_text())
+
+    def add(self, pid: int) -> None:
+        """Count a process from now on: what it takes, and the sockets that it accepts."""
+        self._write("cgroup.procs", pid)
+
+    @property
+    def peak_mib(self) -> tuple[float, float]:
+        """The most that was ever taken: by processes and the kernel for them, and by sockets."""
+        peaks = ("memory.max_usage_in_bytes", "memory.kmem.tcp.max_usage_in_bytes")
+        first, second = (self._read(name) / 2**20 for name in peaks)
+        return first, second
+
+    def end(self) -> None:
+        """Remove it; its processes must have ended."""
+        until(lambda: not (self._folder / "cgroup.procs").read_text())
+        self._folder.rmdir()
+
+
+@contextlib.contextmanager
+def memory_limit(bytes_: int) -> Iterator[MemoryLimit | None]:
+    """A memory cgroup; None where none can be made."""
+    try:
+        made = MemoryLimit(bytes_)
+    except OSError:
+        yield None
+        return
+    try:
+        yield made
     finally:
         made.end()
 

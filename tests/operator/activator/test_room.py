@@ -29,7 +29,7 @@ def room():
 def guests(room, number, *, speaking=True):
     made = [Guest(n) for n in range(number)]
     for guest in made:
-        assert room.enter(guest)
+        assert room.enter(guest, "voice")
         if speaking:
             room.spoke(guest)
     return made
@@ -37,33 +37,33 @@ def guests(room, number, *, speaking=True):
 
 def test_clients_never_take_the_files_that_their_pods_need(room):
     guests(room, 6)
-    assert not room.enter(Guest("late"))
-    assert room.has_place
+    assert not room.enter(Guest("late"), "voice")
+    assert room.has_place("voice")
 
 
 def test_whoever_has_gone_makes_room(room):
     first, *_ = guests(room, 6)
     room.leave(first)
-    assert room.enter(Guest("late"))
+    assert room.enter(Guest("late"), "voice")
 
 
 def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(room):
     silent = guests(room, 6, speaking=False)
     room.spoke(silent[0])
     late = Guest("late")
-    assert room.enter(late)
+    assert room.enter(late, "voice")
     assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
 
 
 def test_a_connection_to_a_pod_takes_a_file_too(room):
     guests(room, 4)
     for _ in range(4):
-        assert room.has_place
-        room.join()
-    assert not room.has_place
-    assert not room.enter(Guest("late"))
-    room.part()
-    assert room.has_place
+        assert room.has_place("voice")
+        room.join("voice")
+    assert not room.has_place("voice")
+    assert not room.enter(Guest("late"), "voice")
+    room.part("voice")
+    assert room.has_place("voice")
 
 
 def test_who_waits_for_a_place_is_told_of_it_once(room):
@@ -75,15 +75,25 @@ def test_who_waits_for_a_place_is_told_of_it_once(room):
     assert told == ["free"]
 
 
+def test_one_pool_never_takes_all_the_room_from_another():
+    room = Room(1000, clock=lambda: 0.0)
+    guests(room, 614)
+    assert not room.enter(Guest("late"), "voice")
+    while room.has_place("voice"):
+        room.join("voice")
+    assert room.enter(Guest("another"), "feed")
+    assert room.has_place("feed")
+
+
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     now = [0.0]
     room = Room(FILES, clock=lambda: now[0])
     guests(room, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not room.enter(Guest("late"))
+        assert not room.enter(Guest("late"), "voice")
     text = (
         "no room: 6 clients and 0 connections to pods are open, and this process may have "
-        f"{FILES} files (RLIMIT_NOFILE): new clients are closed"
+        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
     )
     assert [record.getMessage() for record in caplog.records] == [text, text]
 
@@ -92,7 +102,7 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 def test_however_few_files_there_are_some_may_come_in(files):
     room = Room(files)
     came = 0
-    while room.enter(guest := Guest(came)):
+    while room.enter(guest := Guest(came), "voice"):
         room.spoke(guest)
         came += 1
     assert files / 4 < came <= files * 3 / 4

@@ -65,7 +65,6 @@ PLAIN = {
     "a long request line": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n",
     "a fragment": b"GET /a#b HTTP/1.1\r\n\r\n",
     "bytes of no text": b"GET /\xff\xfe HTTP/1.1\r\nA: \x80\x01\xff\r\n\r\n",
-    "pipelined": b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n",
     "a body that looks like a request": (
         b"POST / HTTP/1.1\r\nContent-Length: 49\r\n\r\n"
         b"GET /x HTTP/1.1\r\nConnection: keep-alive\r\nA: b\r\n\r\n"
@@ -75,6 +74,23 @@ PLAIN = {
     ),
 }
 """Each line of these heads is a header: only `Connection: close` is added."""
+
+PIPELINED = {
+    "three": (b"", b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", b"GET /3 HTTP/1.1\r\n\r\n"),
+    "three with bodies": (
+        b"",
+        b"POST /1 HTTP/1.1\r\nContent-Length: 2\r\n\r\n12" * 2,
+        b"POST /3 HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /",
+    ),
+    "no request after it": (b"body", b"", b"GET / HTTP/1.1\r\n\r\n"),
+    "a part of one after it": (b"POST /2 HTTP/1.1\r\nContent-", b"", b"GET / HTTP/1.1\r\n\r\n"),
+    "one after it that is read differently": (
+        b"POST /2 HTTP/1.1\r\nContent-Length : 5\r\n\r\n12345",
+        b"GET /0 HTTP/1.1\r\n\r\n",
+        b"GET /1 HTTP/1.1\r\n\r\n",
+    ),
+}
+"""What is sent in one go, from the end: what reaches no pod, what passes, and what is the last."""
 
 NAMED = {
     "keep-alive": (b"Connection: keep-alive\r\n", CLOSE),
@@ -213,11 +229,28 @@ async def test_a_plain_request_gets_one_line_more_and_keeps_every_byte(house, re
     assert await heard(house, recorder, sent, expected=expected) == expected
 
 
+@pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
+async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_after_it(
+    house, recorder, beyond, first, last
+):
+    expected = first + closing(last)
+    assert await heard(house, recorder, first + last + beyond, expected=expected) == expected
+
+
+@pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
+async def test_so_it_does_on_a_connection_of_route_always_that_ends(
+    always, recorder, beyond, first, last
+):
+    always.see("WarmPool", pool("Draining", "Always"))
+    expected = first + closing(last)
+    assert await heard(always, recorder, first + last + beyond, expected=expected) == expected
+
+
 @pytest.mark.parametrize(("has", "gets"), NAMED.values(), ids=NAMED.keys())
 async def test_of_a_request_that_names_it_only_that_header_changes(house, recorder, has, gets):
-    sent = b"GET / HTTP/1.1\r\nHost: a\r\n" + has + b"B: c\r\n\r\nbody"
+    sent = b"GET / HTTP/1.1\r\nHost: a\r\n" + has + b"B: c\r\n\r\n"
     connection, rest = gets.split(b"\r\n", 1)
-    expected = b"GET / HTTP/1.1\r\n" + connection + b"\r\nHost: a\r\n" + rest + b"B: c\r\n\r\nbody"
+    expected = b"GET / HTTP/1.1\r\n" + connection + b"\r\nHost: a\r\n" + rest + b"B: c\r\n\r\n"
     assert await heard(house, recorder, sent, expected=expected) == expected
 
 
@@ -255,7 +288,7 @@ FOLLOWED = {
     name: PLAIN[name]
     for name in (
         "no body", "HTTP/1.0", "a length", "a body of a GET", "two hosts", "absolute form",
-        "asterisk form", "a long request line", "pipelined", "headers that resemble it",
+        "asterisk form", "a long request line", "headers that resemble it",
         "bytes of no text", "a fragment", "a body that looks like a request",
     )
 }  # fmt: skip

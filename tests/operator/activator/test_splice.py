@@ -11,6 +11,7 @@ import pytest
 from kotatsu_operator.activator import farewell, sockets, splice, upstream
 from kotatsu_operator.activator.activity import Moved
 from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator.kept import Kept
 from kotatsu_operator.activator.peek import Kind
 from kotatsu_operator.activator.splice import BODY_KEPT, Client
 from kotatsu_operator.activator.upstream import Upstream
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.timeout(20)
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_AND_CLOSE = b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+UPLOAD = b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"
+UPLOAD_AND_CLOSE = UPLOAD.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")
 MEGABYTE = 2**20
 TCP_REPAIR = 19  # of linux/tcp.h
 MOST_IN_SOCKETS = 16 * MEGABYTE
@@ -33,6 +36,13 @@ class Door:
         self.came_in, self.arrivals, self.gone, self.moved = [], [], [], Moved()
         self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
+        self.kept = Kept(2**40)
+
+    def keeps(self, client, number):
+        self.kept.keep(client, number)
+
+    def wrote(self, client):
+        pass
 
     def came(self, client):
         self.came_in.append(client)
@@ -110,7 +120,7 @@ class House:
         client.splice(upstream)
         return await self.pods.get()
 
-    async def spliced(self, first=GET):
+    async def spliced(self, first=UPLOAD):
         """A connection joined to the pod, its first bytes already read there."""
         reader, writer = await self.connect()
         writer.write(first)
@@ -351,9 +361,9 @@ async def test_a_client_that_has_vanished_is_noticed(house, monkeypatch):
 
 async def test_the_pod_is_asked_to_close_after_an_http1_request(house):
     _, writer = await house.connect()
-    writer.write(GET + b"body")
+    writer.write(GET)
     pod, _ = await house.let_through(await house.door.client())
-    assert await pod.readexactly(len(GET_AND_CLOSE) + 4) == GET_AND_CLOSE + b"body"
+    assert await pod.readexactly(len(GET_AND_CLOSE)) == GET_AND_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -386,21 +396,38 @@ async def test_headers_of_megabytes_are_kept_to_a_bound_and_pass_unchanged(house
     assert await pod.readexactly(len(giant)) == giant
 
 
-async def test_only_the_first_request_of_a_connection_is_rewritten(house):
-    _, writer, pod, _ = await house.spliced()
+async def test_a_request_after_the_last_one_reaches_no_pod(house):
+    reader, writer, pod, pod_writer = await house.spliced(GET)
     writer.write(GET)
-    assert await pod.readexactly(len(GET)) == GET
+    await asyncio.sleep(0.02)
+    pod_writer.write(b"answer")
+    pod_writer.close()
+    assert await reader.read() == b"answer"
+    assert await pod.read() == b""
+
+
+async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(house, monkeypatch):
+    """The pod was asked to, and its client believes that the connection stays."""
+    monkeypatch.setattr(splice, "ANSWERED_FOR", 0.1)
+    reader, writer, _, pod_writer = await house.spliced(GET)
+    writer.write(GET)
+    await asyncio.sleep(0.2)
+    assert house.door.gone == []  # it has no answer yet
+    pod_writer.write(b"answer")
+    assert await reader.read() == b"answer"
+    await house.door.until(lambda: house.door.gone)
 
 
 async def test_the_first_bytes_are_written_once(house):
     _, writer = await house.connect()
     body = bytes(range(256)) * 1024
-    writer.write(b"POST / HTTP/1.1\r\n\r\n" + body)
+    head = b"POST / HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
+    writer.write(head % (b"", len(body)) + body)
     client = await house.door.client()
     await asyncio.sleep(0.01)
     pod, _ = await house.let_through(client)
     writer.write_eof()
-    assert await pod.read() == b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n" + body
+    assert await pod.read() == head % (b"Connection: close\r\n", len(body)) + body
 
 
 # --- spliced ---
@@ -435,7 +462,7 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(house)
     )
     assert got_up == up
     assert got_down == down
-    assert house.door.moved == Moved(len(GET_AND_CLOSE) + len(up), len(down))
+    assert house.door.moved == Moved(len(UPLOAD_AND_CLOSE) + len(up), len(down))
 
 
 async def fill(writer):
@@ -479,6 +506,25 @@ async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
         client.splice(upstream)
         await asyncio.sleep(0.1)
         assert upstream._transport.get_write_buffer_size() < MEGABYTE
+
+
+async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing(house):
+    _, writer, pod_reader, _ = await house.spliced()
+    writer.write(b"all")
+    writer.write_eof()
+    assert await pod_reader.read() == b"all"
+    client = await house.door.client()
+    await eventually(lambda: client.has_finished and client.settle())
+    assert house.door.kept.total == 0
+
+
+async def test_what_a_client_does_not_take_is_counted_until_it_has_gone(house):
+    _, writer, _, pod_writer = await house.spliced()
+    sent = await fill(pod_writer)
+    assert 0 < house.door.kept.total <= sent + MEGABYTE
+    reset(writer)
+    pod_writer.transport.abort()
+    await eventually(lambda: house.door.kept.total == 0)
 
 
 async def test_a_client_that_has_finished_still_gets_its_answer(house):
@@ -535,7 +581,7 @@ async def test_what_a_pod_says_first_waits_until_it_is_joined(house):
     _, pod_writer = await house.pods.get()
     pod_writer.write(b"220 welcome\r\n")
     pod_writer.close()
-    await eventually(lambda: upstream.has_finished)
+    await eventually(lambda: upstream._early)
     assert upstream.is_there
     client.splice(upstream)
     assert await reader.read() == b"220 welcome\r\n"

@@ -31,7 +31,7 @@ async def _run(settings: ActivatorSettings) -> None:
         ips=settings.pod_ips,
         node=settings.node_name,
     )
-    room = Room(raise_file_limit())
+    room = Room(raise_file_limit(), memory=settings.memory)
     activator = Activator(kube, me, ActivatorMetrics(registry), room)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

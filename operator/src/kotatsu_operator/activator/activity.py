@@ -47,13 +47,3 @@ class Moved:
 
     up: int = 0
     down: int = 0
-    kept: int = 0
-    """Of connections that are held, in memory right now."""
-    together: "Moved | None" = None
-    """Where what is kept of all pools is counted."""
-
-    def keep(self, number: int) -> None:
-        """So many more bytes are kept; fewer, when it is negative."""
-        self.kept += number
-        if self.together is not None:
-            self.together.kept += number

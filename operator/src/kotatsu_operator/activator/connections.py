@@ -33,10 +33,6 @@ CONNECT_AT_ONCE = 256
 
 RETRY_EVERY = 0.02
 
-KEPT_AT_MOST = 128 * 2**20
-"""Bytes that held connections of all pools may have sent: more would not fit into the activator's
-memory, so that who comes then is told to come back."""
-
 
 class Connections:
     """The connections of one pool, and the tasks that join them to its pods."""
@@ -106,7 +102,7 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection has been accepted; it may never say a word."""
-        if not self._room.enter(client):
+        if not self._room.enter(client, self.name):
             self._metrics.refused(self._me.namespace, self.name, "room")
             client.abort()
             return
@@ -127,7 +123,7 @@ class Connections:
             return
         if self._refuse_for_budget(pool, client):
             return
-        if len(self._held) >= pool.max_held or self._metrics.kept > KEPT_AT_MOST:
+        if len(self._held) >= pool.max_held:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
             return
         self._held.add(client)
@@ -137,6 +133,24 @@ class Connections:
             self._start(client)
         else:
             client.on_head = lambda: self._start(client)
+
+    def keeps(self, client: Client, number: int) -> None:
+        """The bytes that are kept for a connection have changed."""
+        self._room.kept.keep(client, number)
+
+    def wrote(self, client: Client) -> None:
+        """A side of a connection was written to."""
+        self._room.wrote(client)
+
+    def evicted(self, client: Client) -> None:
+        """There is no memory left for what is kept for a connection."""
+        if client in self._held:
+            self._refuse(client, "full", "too much is waiting for a pool of this namespace", 1)
+        else:
+            self._metrics.refused(self._me.namespace, self.name, "room")
+            client.abort()
+            if client.upstream is not None:
+                client.upstream.abort()
 
     def left(self, client: Client) -> None:
         """A connection is over."""
@@ -286,11 +300,11 @@ class Connections:
             pod = self._backends.choose(self._load)
             if pod is None:
                 return
-            if not self._room.has_place:
+            if not self._room.has_place(self.name):
                 self._room.when_free(self._release)
                 return
             client, _ = self._next.popitem(last=False)
-            self._room.join()
+            self._room.join(self.name)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(client, pod))
             self._connecting.add(task)
@@ -325,7 +339,7 @@ class Connections:
 
     def _part(self, uid: str) -> None:
         """A connection to a pod has gone."""
-        self._room.part()
+        self._room.part(self.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]

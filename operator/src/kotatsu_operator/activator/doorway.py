@@ -26,6 +26,11 @@ class Doorway:
     def __len__(self) -> int:
         return len(self._guests)
 
+    @property
+    def oldest(self) -> Guest | None:
+        """The one that has waited longest."""
+        return next(iter(self._guests), None)
+
     def enter(self, guest: Guest, limit: int) -> None:
         """Take one in; the oldest leave when there are more than `limit`."""
         self._guests[guest] = None

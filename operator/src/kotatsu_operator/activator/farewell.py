@@ -15,6 +15,17 @@ def left(transport: asyncio.Transport) -> int:
     )
 
 
+def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
+    """Bytes of memory that a connection takes: those it has yet to take, and those not yet read.
+
+    Of a side that has finished nothing more comes.
+    """
+    if transport.is_closing():
+        return transport.get_write_buffer_size()
+    is_read = has_finished or transport.is_reading()
+    return left(transport) + (0 if is_read else sockets.unread(transport.get_extra_info("socket")))
+
+
 def close(transport: asyncio.Transport) -> None:
     """Close once everything written has been sent, or when nothing of it is taken any more.
 

@@ -76,7 +76,6 @@ class ActivatorMetrics:
         )
         self._moved: dict[tuple[str, str], tuple[Moved, Moved]] = {}
         """By pool, what has been moved, and what of that has been counted."""
-        self._kept = Moved()
         self._counting = threading.Lock()  # two may scrape at once
 
     def know(self, namespace: str, name: str) -> None:
@@ -86,14 +85,9 @@ class ActivatorMetrics:
         for reason in get_args(Reason):
             self._refused.labels(namespace, name, reason)
 
-    @property
-    def kept(self) -> int:
-        """Bytes of held connections in memory right now, of all pools."""
-        return self._kept.kept
-
     def moved(self, namespace: str, name: str) -> Moved:
         """For whoever moves a pool's bytes to add to; counted at each scrape."""
-        made = Moved(together=self._kept)
+        made = Moved()
         with self._counting:
             self._moved[namespace, name] = (made, Moved())
         return made

@@ -15,7 +15,7 @@ HEAD_LIMIT = 64 * 1024
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _METHOD = re.compile(rb"[A-Z]{1,20}(?: |$)")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^? \r\n][^ \r\n]{0,65535}) HTTP/1\.[01]\r?\n")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+HEAD_END = re.compile(rb"\r?\n\r?\n")
 # Nothing in it can be matched in two ways, so it never needs to go back.
 _PLAIN = re.compile(
     rb"[A-Z]{1,20}+ [^\0-\x20\x7f]++ HTTP/1\.[01]\r\n"
@@ -82,7 +82,7 @@ def peek(data: bytes | bytearray, before: Peek = NOTHING, known: int = 0) -> Pee
 
 
 def _to_the_end(data: bytes | bytearray, seen: Peek, start: int) -> Peek:
-    end = _HEAD_END.search(data, start, HEAD_LIMIT + 1)
+    end = HEAD_END.search(data, start, HEAD_LIMIT + 1)
     if end is not None:
         return Peek(Kind.HTTP1, seen.path, end.end(), seen.is_head)
     if len(data) > HEAD_LIMIT:

@@ -6,9 +6,14 @@ import socket
 import termios
 from typing import Any
 
-_UNSENT = 128 * 1024
+_UNSENT = 64 * 1024
 """Bytes that the kernel takes of us ahead of what it can send: for a side that does not read it
 would keep megabytes, of each connection, and count them as memory of this pod."""
+
+UNREAD_CLIENT, UNREAD_POD = 128 * 1024, 32 * 1024
+"""Bytes that the kernel may take of a client and of a pod ahead of what we read, which is nothing
+while the other side is slow. Left alone it takes megabytes. A pod is in the same cluster, where a
+round trip takes a millisecond at most; a client may be far away."""
 
 _OPTIONS = (
     # A side that has vanished without a word (a dead node, a cut cable) is noticed after two
@@ -35,6 +40,11 @@ def prepare(given: Any) -> None:
         real.detach()
 
 
+def bound(given: Any, unread: int) -> None:
+    """Bound what the kernel takes of a side of a joined connection, in bytes."""
+    given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)
+
+
 # States of a TCP connection, as the kernel numbers them.
 _ESTABLISHED, _FIN_WAIT1, _FIN_WAIT2, _CLOSE = 1, 4, 5, 7
 
@@ -52,6 +62,11 @@ def is_broken(given: Any) -> bool:
 def _state(given: Any) -> int:
     info: bytes = given.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     return info[0]
+
+
+def unread(given: Any) -> int:
+    """Bytes of memory that the kernel may take while a connection is not read."""
+    return int(given.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
 
 
 def unacknowledged(given: Any) -> int:

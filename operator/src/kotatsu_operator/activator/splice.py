@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from . import farewell, sockets
 from .activity import ANSWER_WITHIN, Moved, Traffic
 from .http1 import Requests
-from .peek import NOTHING, Kind, ask_to_close, asks_to_upgrade, peek
+from .peek import NOTHING, Kind, asks_to_upgrade, peek
 from .ports import UNKNOWN, Port
 from .upstream import Upstream
 
@@ -45,6 +45,15 @@ class Owner(Protocol):
     def arrived(self, client: "Client") -> None:
         """Called once, when the first request line (or anything not HTTP/1) has been read."""
 
+    def keeps(self, client: "Client", number: int) -> None:
+        """Called when the bytes that are kept for it have changed."""
+
+    def wrote(self, client: "Client") -> None:
+        """Called when a side was written to, once until the client has settled."""
+
+    def evicted(self, client: "Client") -> None:
+        """Called when there is no memory left for what is kept for it; ends it."""
+
     def left(self, client: "Client") -> None:
         """Called once, when the connection is over; `client.upstream` tells how far it got."""
 
@@ -59,9 +68,9 @@ class Client(asyncio.Protocol):
     """The side that faces the client."""
 
     __slots__ = (
-        "_announced", "_answered", "_buffer", "_held_back", "_is_full", "_moved", "_paused",
-        "_progress", "_requests", "deadline", "has_finished", "is_probe", "on_head", "owner",
-        "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
+        "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
+        "_progress", "_requests", "deadline", "has_finished", "is_full", "is_probe", "on_head",
+        "owner", "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
@@ -89,8 +98,10 @@ class Client(asyncio.Protocol):
         """Follows the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether what the client has said since the splice waits for an announcement."""
-        self._is_full = False
+        self.is_full = False
         """Whether the client takes no more for now."""
+        self._is_settled = True
+        """Whether all that was written to a side has been taken, as far as that was looked at."""
         self._progress = (0, 0.0)
         """What it had yet to take when that was last looked at, and when it was given the last."""
 
@@ -99,6 +110,8 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; until its first byte nothing happens."""
         self.transport = cast(asyncio.Transport, transport)
+        # Its protocol is paused as soon as the kernel does not take everything.
+        self.transport.set_write_buffer_limits(0)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
 
@@ -111,21 +124,44 @@ class Client(asyncio.Protocol):
         now = time.monotonic()
         if self._held_back or not (self.traffic.is_busy(now) or self.owner.may_resume(self)):
             self._held_back = True
-            self._keep(data)
             self._pause()
+            self._keep(data)
             return
         self._send(upstream, data, now)
 
-    def _send(self, upstream: Upstream, data: bytes, now: float) -> None:
-        self.traffic.up_at = now
+    def _send(self, upstream: Upstream, data: bytes, now: float, *, ends: bool = False) -> None:
         requests = self._requests
         if requests is not None:
-            if requests.is_between and self.owner.is_ending(self):
+            if requests.begins_in(data) and (ends or self.owner.is_ending(self)):
                 data = requests.ending(data)
             else:
-                requests.follow(data)
+                data = requests.follow(data)
+            if not data:
+                self._close_when_quiet()
+                return
+        self.traffic.up_at = now
         self._moved.up += len(data)
         upstream.write(data)
+        self._wrote()
+
+    def _close_when_quiet(self) -> None:
+        """The client has sent more than its last request: that goes to no pod, and gets no answer.
+
+        A pod that does not close, though it was asked to, would let the client wait for ever.
+        """
+        if self.deadline is None:
+            self.deadline = asyncio.get_running_loop().call_later(
+                ANSWERED_FOR, self._close_if_quiet
+            )
+
+    def _close_if_quiet(self) -> None:
+        self.deadline = None
+        traffic = self.traffic
+        quiet_for = time.monotonic() - traffic.down_at
+        if traffic.down_at > traffic.up_at and quiet_for >= ANSWERED_FOR:
+            self.close()
+        else:
+            self._close_when_quiet()
 
     def _look(self, data: bytes) -> None:
         """Keep what a client says that has no pod yet, and see what it wants."""
@@ -133,6 +169,8 @@ class Client(asyncio.Protocol):
             return
         known = len(self._buffer)
         self._keep(data)
+        if self._answered or not self.is_open:
+            return  # it was too much
         self.seen = peek(self._buffer, self.seen, known)
         if not self._announced and (self.seen.kind is Kind.OTHER or self.seen.path):
             self._announced = True
@@ -145,15 +183,42 @@ class Client(asyncio.Protocol):
             waiting()
         if self.is_complete and len(self._buffer) > self.seen.head_end + BODY_KEPT:
             self._pause()
+            self.weigh()
 
     def _keep(self, data: bytes) -> None:
         self._buffer += data
-        self._moved.keep(len(data))
+        self.weigh()
 
     def _let_go(self) -> bytes:
         kept, self._buffer = bytes(self._buffer), bytearray()
-        self._moved.keep(-len(kept))
         return kept
+
+    def _wrote(self) -> None:
+        if self._is_settled:
+            self._is_settled = False
+            self.owner.wrote(self)
+
+    def weigh(self) -> int:
+        """Count the bytes that are kept for it; returns those that the two sides have yet to take.
+
+        Of a side that is not read, what the kernel may take of it is among them.
+        """
+        kept = 0
+        if self.transport is not None and (self.upstream is not None or self._paused):
+            kept += farewell.weight(self.transport, has_finished=self.has_finished)
+        if self.upstream is not None:
+            kept += self.upstream.weight
+        self.owner.keeps(self, kept + len(self._buffer))
+        return kept
+
+    def settle(self) -> bool:
+        """Count again what was written; whether it has been taken."""
+        self._is_settled = not self.weigh()
+        return self._is_settled
+
+    def evict(self) -> None:
+        """Let go of what is kept: there is no more memory."""
+        self.owner.evicted(self)
 
     def _pause(self) -> None:
         if self.transport is not None and not self._paused:
@@ -186,19 +251,22 @@ class Client(asyncio.Protocol):
         self.on_head = None
         if self.upstream is not None:
             self.upstream.close()
+        self.weigh()
         self.owner.left(self)
 
     def pause_writing(self) -> None:
         """The client reads slowly: stop reading from the pod."""
-        self._is_full = True
+        self.is_full = True
         if self.upstream is not None:
             self.upstream.pause_reading()
+            self.weigh()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._is_full = False
+        self.is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
+            self.weigh()
 
     # --- what the pool calls ---
 
@@ -226,7 +294,8 @@ class Client(asyncio.Protocol):
         self.transport.write(data)
         self.finish()
         self._close_after(ANSWERED_FOR)
-        self.resume_reading()
+        self._go_on()
+        self.weigh()
 
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
         """Send what was kept to the pod and join the two sides.
@@ -237,17 +306,16 @@ class Client(asyncio.Protocol):
         self.upstream = upstream
         first = self._let_go()
         if self.seen.kind is Kind.HTTP1:
-            end = self.seen.head_end
-            if not asks_to_upgrade(first[:end]):
+            self._requests = Requests()
+            if not asks_to_upgrade(first[: self.seen.head_end]):
                 self.traffic.patience = ANSWER_WITHIN
-            if asks_to_close:
-                first = ask_to_close(first[:end]) + first[end:]
-            else:
-                self._requests = Requests()
+        if self.transport is not None:
+            sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
         # Resumed before the write, which may pause it again.
         self._go_on()
-        self._send(upstream, first, time.monotonic())
+        self._send(upstream, first, time.monotonic(), ends=asks_to_close)
         upstream.join()
+        self.weigh()
 
     def resume(self) -> None:
         """Pass on what was held back since the splice."""
@@ -257,6 +325,7 @@ class Client(asyncio.Protocol):
         kept = self._let_go()
         self._go_on()
         self._send(self.upstream, kept, time.monotonic())
+        self.weigh()
         if self.has_finished:
             self.upstream.finish()
 
@@ -266,6 +335,7 @@ class Client(asyncio.Protocol):
         if self.transport is not None:
             self._moved.down += len(data)
             self.transport.write(data)
+            self._wrote()
 
     def finish(self) -> None:
         """The pod has said all: pass that on."""
@@ -290,7 +360,7 @@ class Client(asyncio.Protocol):
         """
         if self.transport is None or self.upstream is None:
             return
-        if self._is_full:
+        if self.is_full:
             before = self._progress
             self._progress = (farewell.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:

@@ -34,7 +34,9 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The pod has accepted."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)
         sockets.prepare(transport.get_extra_info("socket"))
+        sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the pod."""
@@ -42,6 +44,7 @@ class Upstream(asyncio.Protocol):
             self._client.write(data)
         else:
             self._early += data
+            self.pause_reading()  # until it is joined: one read is enough to know that it speaks
 
     def eof_received(self) -> bool:
         """The pod has finished its side; a client that does not follow is not waited for long."""
@@ -62,16 +65,26 @@ class Upstream(asyncio.Protocol):
             self._linger.cancel()
         if self._is_joined:
             self._client.close()
+            self._client.weigh()
 
     def pause_writing(self) -> None:
         """The pod reads slowly."""
         self.is_full = True
         self._client.pause_reading()
+        self._client.weigh()
 
     def resume_writing(self) -> None:
         """The pod has caught up."""
         self.is_full = False
         self._client.resume_reading()
+        self._client.weigh()
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that the connection takes."""
+        if self._transport is None:
+            return 0
+        return farewell.weight(self._transport, has_finished=self.has_finished)
 
     @property
     def is_there(self) -> bool:
@@ -93,6 +106,8 @@ class Upstream(asyncio.Protocol):
         early, self._early = self._early, b""
         if early:
             self._client.write(early)
+            if not self._client.is_full:
+                self.resume_reading()
         if self.has_finished and not self.eof_received():
             self.close()
 
@@ -110,6 +125,11 @@ class Upstream(asyncio.Protocol):
         """End the connection to the pod."""
         if self._transport is not None:
             farewell.close(self._transport)
+
+    def abort(self) -> None:
+        """End the connection to the pod at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_reading(self) -> None:
         """The client reads slowly."""

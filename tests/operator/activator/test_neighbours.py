@@ -1,0 +1,97 @@
+"""What the clients of one pool cost those of another one of the same activator."""
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.operator.activator import apart
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+ASK = b"GET / HTTP/1.1\r\nHost: feed\r\n\r\n"
+
+
+def round_trips(port, number, pause=0.005):
+    """Milliseconds of each of so many requests that a client makes one after the other."""
+    took = []
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
+        for _ in range(number):
+            began = time.monotonic()
+            made.sendall(ASK)
+            assert made.recv(2**16).endswith(b"ok")
+            took.append(1000 * (time.monotonic() - began))
+            time.sleep(pause)
+    return sorted(took)
+
+
+@pytest.mark.parametrize("kind", ["pipelined", "few", "dripping", "upload"])
+def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
+    """Counted in CPU of the activator's event loop: others use this machine too."""
+    with (
+        apart.activator("Always", "Warm") as warm,
+        apart.pod() as victim,
+        apart.pod() as good,
+    ):
+        warm.say(f"pod {victim}")
+        warm.say(f"feed {good}")
+        for port in (warm.port, warm.feed):
+            apart.until(lambda port=port: round_trips(port, 1))
+        quiet = round_trips(warm.feed, 50)[-1]
+        with apart.flood(warm.port, 120, kind):
+            time.sleep(0.5)
+            cpu, began = warm.cpu, time.monotonic()
+            took = round_trips(warm.feed, 100)
+            busy = (warm.cpu - cpu) / (time.monotonic() - began)
+        p99, most = (1000 * warm.metric(f"alone_turn_{n}_seconds") for n in ("p99", "most"))
+        load = Path("/proc/loadavg").read_text().split()[0]
+        apart.figure(
+            f"{kind}: a turn of the loop takes {p99:.1f} ms of CPU at p99, {most:.1f} at the most; "
+            f"another pool's client waits {took[len(took) // 2]:.1f} ms, {took[-2]:.1f} at p99, "
+            f"{quiet:.1f} without it (activator {busy:.0%} of a core, load {load})"
+        )
+
+
+LIMIT = 256 * 2**20
+"""The memory that the chart gives an activator."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "attack",
+    [["heads"], ["bodies"], ["unread"], ["heads", "bodies", "unread"]],
+    ids=lambda kinds: "+".join(kinds),
+)
+def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory(attack):
+    """In a cgroup with the chart's limit, the sockets' memory counted with the rest."""
+    with apart.memory_limit(LIMIT) as limit:
+        if limit is None:
+            pytest.skip("a memory cgroup (version 1) can be made by root on Linux alone")
+        with (
+            apart.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
+            apart.pod() as victim,
+            apart.pod() as good,
+            contextlib.ExitStack() as attacks,
+        ):
+            limit.add(warm.pid)
+            warm.say(f"pod {victim}")
+            warm.say(f"feed {good}")
+            for port in (warm.port, warm.feed):
+                apart.until(lambda port=port: round_trips(port, 1))
+            for kind in attack:
+                attacks.enter_context(apart.flood(warm.port, 6000, kind))
+            took = round_trips(warm.feed, 20, pause=0.2)
+            ours, sockets = limit.peak_mib
+            held, spliced, refused = (
+                warm.metric(f"kotatsu_activator_{name}")
+                for name in ("held", "spliced", "refused_total")
+            )
+            apart.figure(
+                f"{' + '.join(attack)}: {ours:.0f} MiB at the most and {sockets:.0f} of sockets; "
+                f"held {held:.0f}, spliced {spliced:.0f}, refused {refused:.0f}; another pool's "
+                f"client waits {took[len(took) // 2]:.0f} ms, {took[-1]:.0f} at the most"
+            )
+            attacks.close()
+        assert ours + sockets < LIMIT / 2**20
