@@ -48,6 +48,17 @@ def test_every_keyword_of_the_schema_is_looked_at() -> None:
     }
 
 
+def test_no_pattern_is_asked_of_a_long_text() -> None:
+    patterns = [node for node in nodes(spec_schema()) if "pattern" in node]
+    assert all(
+        node.get("maxLength", 0) in range(1, 257) for node in patterns if "{3}" not in str(node)
+    )
+    long = {"targetRef": {"name": "a"}, "scaling": {"idleAfter": "1" * 10**6}}
+    assert faults(defaulted(long, spec_schema()), strict=True) == [
+        "spec.scaling.idleAfter must have at most 16 characters"
+    ]
+
+
 def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> None:
     spec = {"targetRef": {"name": "a"}, "windows": None, "scaling": {"maxReplicas": 3.0}}
     made = defaulted(spec, spec_schema())
