@@ -36,7 +36,7 @@ def load_yaml(text: str) -> list[Object]:
 def find_helm() -> str | None:
     """helm from PATH, or the one that tools/node built; None without either."""
     layout = Layout.from_environment()
-    built = [layout.bin / "helm", *sorted(layout.binaries.glob("helm-*/helm"))]
+    built = [layout.bin / "helm", *sorted(layout.binaries.glob("kubernetes-*/helm"))]
     return shutil.which("helm") or next((str(path) for path in built if path.exists()), None)
 
 

@@ -22,8 +22,7 @@ from e2e.rights import ACCOUNTS, ACTIVATOR, CRDS, HERE, OPERATOR, THERE, UNINSTA
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.build import preflight
-from kotatsu_node.build.binaries import Binaries
+from kotatsu_node.build import prepare
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
@@ -38,7 +37,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     layout = Layout.from_environment()
-    if "kubernetes" in Binaries.locate(layout.binaries, preflight.go_version()).missing():
+    if "kubernetes" in prepare.locate(layout).missing():
         pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node prepare` builds one)")
     with control_plane(layout, rights.USERS) as plane:
         yield plane

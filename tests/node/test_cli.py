@@ -75,16 +75,29 @@ def test_off_linux_it_says_so_before_anything_else(
 
 def test_without_go_it_names_the_version_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UnsupportedError, match=r"needs Go 1\.24"):
+    with pytest.raises(UnsupportedError, match=r"needs Go 1\.\d+\.\d+"):
         preflight.go_version()
 
 
 @pytest.mark.parametrize(
     ("version", "enough"),
-    [("go1.24.0", True), ("go1.26.8", True), ("go1.9", False), ("devel go1.30-abc", True)],
+    [
+        ("go1.26.8", True),
+        ("go1.26.11", True),
+        ("go1.27.0", True),
+        ("go1.27rc1", True),
+        ("devel go1.30-abc", True),
+        ("go1.26.7", False),
+        ("go1.26", False),
+        ("go1.9.9", False),
+    ],
 )
 def test_an_old_go_is_not_enough(version: str, enough: bool) -> None:
-    assert preflight.is_new_enough(version) is enough
+    assert preflight.is_new_enough(version, "1.26.8") is enough
+
+
+def test_the_go_that_is_needed_is_the_one_that_the_module_asks_for() -> None:
+    assert preflight.needed_go("module kube\n\ngo 1.26.8\n\nrequire x v1.0.0\n") == "1.26.8"
 
 
 def test_a_state_directory_that_never_had_a_node_is_not_healthy(

@@ -30,9 +30,14 @@ def test_the_cache_is_outside_the_checkout(environ: dict[str, str], cache: str) 
     assert Layout.from_environment(environ).cache == Path(cache)
 
 
+@pytest.mark.parametrize("environ", [{}, {"KOTATSU_NODE_KUBERNETES": "1.34"}])
+def test_another_kubernetes_is_chosen_by_one_variable(environ: dict[str, str]) -> None:
+    assert Layout.from_environment(environ).kubernetes == environ.get("KOTATSU_NODE_KUBERNETES", "")
+
+
 def test_a_state_directory_too_long_for_a_socket_is_refused_with_advice() -> None:
     with pytest.raises(NodeError, match="too long") as caught:
-        Layout.from_environment({}, state_dir="/" + "x" * 100)
+        Layout.from_environment({}, state_dir="/" + "x" * 36)
     assert "--state-dir" in caught.value.report()
 
 

@@ -24,7 +24,7 @@ USERS = {"admin": ADMINISTRATORS, "ann": "", "reader": ""}
 
 def is_built() -> bool:
     """Whether tools/node has built the Kubernetes binary."""
-    return any(Layout.from_environment().binaries.glob("kube-*/kube-apiserver"))
+    return any(Layout.from_environment().binaries.glob("kubernetes-*/kube-apiserver"))
 
 
 @dataclass

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from kotatsu_node import mounts
 from kotatsu_node.build import binaries
 from kotatsu_node.cluster import volumes
 from kotatsu_node.components import containers
-from kotatsu_node.layout import Layout
 
 SOCKET = "/state/run/containerd/containerd.sock"
 MOUNTINFO = r"""
@@ -49,42 +47,6 @@ def test_a_process_belongs_to_the_container_that_its_cgroup_names() -> None:
     cgroup = f"4:memory:/kubepods/besteffort/pod1/{one}\n3:cpu:/kubepods/pod1/{one}\n0::/\n"
     assert containers.cgroup_ids(cgroup) == {one}
     assert not containers.cgroup_ids(cgroup) & {other}
-
-
-class Shim:
-    """A shim whose containerd still runs: it deletes the bundle as soon as the shim is gone."""
-
-    pid = 1
-
-    def __init__(self, bundle: Path) -> None:
-        self.bundle = bundle
-
-    def signal(self, number: int) -> None:
-        assert number == signal.SIGKILL
-        mounts.remove_tree(self.bundle)
-
-    def is_alive(self) -> bool:
-        return self.bundle.exists()
-
-
-def test_a_killed_shims_socket_goes_even_when_containerd_was_quicker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout = Layout(tmp_path / "state", tmp_path / "cache")
-    bundle = layout.run / "containerd/io.containerd.runtime.v2.task/k8s.io" / ("ab" * 32)
-    bundle.mkdir(parents=True)
-    socket, foreign = tmp_path / "s" / "abc", tmp_path / "s" / "another"
-    socket.parent.mkdir()
-    socket.touch()
-    foreign.touch()
-    (bundle / "address").write_text(f"unix://{socket}")
-    monkeypatch.setattr(containers, "_SHIM_SOCKETS", socket.parent)
-    monkeypatch.setattr(containers, "shims", lambda _: [Shim(bundle)])
-
-    assert containers.kill(layout) == [Shim.pid]
-
-    assert not socket.exists()
-    assert foreign.exists()
 
 
 def test_a_tree_without_mounts_is_deleted_whole(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +14,7 @@ from kotatsu_node.cluster import manifests, second
 from kotatsu_node.components import certs, commands, configuration, containerd
 from kotatsu_node.components.commands import Setting
 from kotatsu_node.layout import DNS_IP, PAUSE_IMAGE, Layout
-from kotatsu_node.network import netns
+from kotatsu_node.network import cni, netns
 
 LAYOUT = Layout(state=Path("/state"), cache=Path("/cache"))
 SETTING = Setting(LAYOUT, kube=Path("/cache/bin/kube"))
@@ -19,7 +23,7 @@ SETTING = Setting(LAYOUT, kube=Path("/cache/bin/kube"))
 @pytest.mark.parametrize("name", commands.ORDER)
 def test_each_component_writes_only_below_the_state_directory(name: str) -> None:
     command = commands.command(name, SETTING)
-    assert command[0] in ("containerd", f"/cache/bin/kube/{name}")
+    assert command[0] == f"/cache/bin/kube/{name}"
     values = [argument.partition("=")[2] or argument for argument in command[1:]]
     paths = [value for value in values if value.startswith("/")]
     assert all(path.startswith("/state/") for path in paths)
@@ -66,25 +70,55 @@ def test_the_kubelet_never_collects_an_image_that_cannot_be_pulled_again() -> No
 
 
 def test_containerd_keeps_all_it_has_below_the_state_directory() -> None:
-    text = containerd.configuration(LAYOUT)
-    for line in text.splitlines():
-        key, _, value = line.strip().partition(" = ")
-        if value.startswith('"/') and key != "bin_dir":
-            assert value.startswith('"/state/'), line
-    assert f'sandbox_image = "{PAUSE_IMAGE}"' in text
+    settings = tomllib.loads(containerd.configuration(LAYOUT, SETTING.kube))
+    for place, value in leaves(settings):
+        if isinstance(value, str) and value.startswith("/"):
+            assert value.startswith(("/state/", "/cache/bin/kube")), place
+    plugins = settings["plugins"]
+    # Each of these has a default outside the state directory.
+    assert plugins["io.containerd.shim.v1.manager"]["socket_dir"] == "/state/run/s"
+    assert plugins["io.containerd.internal.v1.opt"]["path"]
+    assert plugins["io.containerd.image-verifier.v1.bindir"]["bin_dir"]
+    assert plugins["io.containerd.nri.v1.nri"] == {"disable": True}
+    assert plugins["io.containerd.cri.v1.runtime"]["netns_mounts_under_state_dir"] is True
+    assert settings["imports"] == plugins["io.containerd.cri.v1.runtime"]["cdi_spec_dirs"] == []
+    pinned = plugins["io.containerd.cri.v1.images"]["pinned_images"]
+    assert pinned == {"sandbox": PAUSE_IMAGE}
+
+
+def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}/{key}")
+        else:
+            found = value if isinstance(value, list) else [value]
+            yield from ((f"{path}/{key}", one) for one in found)
 
 
 def test_the_pod_network_is_routed_and_not_masqueraded() -> None:
-    network = json.loads(containerd.cni_configuration(LAYOUT, ["10.244.0.0/16"]))
+    network = json.loads(cni.configuration(LAYOUT, ["10.244.0.0/16"]))
     assert network["plugins"][0]["type"] == "ptp"
     assert network["plugins"][0]["ipMasq"] is False
 
 
 @pytest.mark.parametrize("subnets", [["10.244.0.0/16"], ["10.244.0.0/16", "fd0a:244::/64"]])
 def test_a_pod_has_an_address_and_a_route_in_each_family(subnets: list[str]) -> None:
-    ipam = json.loads(containerd.cni_configuration(LAYOUT, subnets))["plugins"][0]["ipam"]
+    ipam = json.loads(cni.configuration(LAYOUT, subnets))["plugins"][0]["ipam"]
     assert [r["subnet"] for (r,) in ipam["ranges"]] == subnets
     assert [r["dst"] for r in ipam["routes"]] == ["0.0.0.0/0", "::/0"][: len(subnets)]
+
+
+def test_a_pod_with_two_families_does_not_wait_for_duplicate_address_detection(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(state=tmp_path / "state", cache=tmp_path)
+    cni.write(layout, Path("/programs"))
+    network = json.loads(cni.configuration(layout, ["10.244.0.0/16", "fd0a:244::/64"]))
+    plugin = layout.cni_plugins / network["plugins"][0]["type"]
+    assert os.access(plugin, os.X_OK)
+    before, after = plugin.read_text().split("accept_dad")
+    assert "ADD" in before
+    assert after.endswith("exec /programs/ptp\n")
 
 
 @pytest.mark.parametrize(("has_ipv6", "addresses"), [(True, 2), (False, 1)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kotatsu_demo.errors import MissingError
+from kotatsu_node.build import preflight
 
 NODE_CONTEXT = "kotatsu-node"
 KIND_CLUSTER = "kotatsu-demo"
@@ -98,7 +99,8 @@ def _node(facts: Facts, why: str) -> Choice:
         )
     missing = [name for name in ("go", "apt-get") if name not in facts.programs]
     if missing:
-        needs = {"go": "Go 1.24 or newer (to build Kubernetes)", "apt-get": "Debian's apt-get"}
+        go = f"Go {preflight.go_minimum()} or newer (to build Kubernetes)"
+        needs = {"go": go, "apt-get": "Debian's apt-get"}
         raise MissingError(
             f"there is no cluster to use: {_no_kind(facts)}, and the node without Docker"
             f" needs {' and '.join(needs[name] for name in missing)}",

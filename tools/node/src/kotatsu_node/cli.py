@@ -12,7 +12,7 @@ from pathlib import Path
 from kotatsu_node.components.commands import ORDER
 from kotatsu_node.components.configuration import PROXY_MODES
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import DEFAULT_STATE
+from kotatsu_node.layout import DEFAULT_STATE, KUBERNETES
 from kotatsu_node.node import Node
 from kotatsu_node.status import Status
 
@@ -27,6 +27,8 @@ environment:
   KOTATSU_NODE_DIR       state directory (default {DEFAULT_STATE}), like --state-dir
   KOTATSU_CACHE          built binaries and images (default ~/.cache/kotatsu)
   KOTATSU_DEBIAN_MIRROR  mirror for the base image (default: the machine's own)
+  {KUBERNETES}
+                         release of Kubernetes to run, such as 1.34 (default: the newest here)
 
 exit codes: 0 done or healthy, 1 failed or unhealthy, 2 not possible on this machine
 """
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "prepare",
         "build the programs that a node runs",
-        "Kubernetes, helm and the pause container, unless they are built already.",
+        "Kubernetes, containerd, helm and the pause container, unless they are built already.",
     )
     up = add(
         "up",

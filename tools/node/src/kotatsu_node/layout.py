@@ -29,29 +29,36 @@ BASE_IMAGE = "localhost/kotatsu-base:bookworm"
 PAUSE_IMAGE = "localhost/kotatsu-pause:1"
 
 DEFAULT_STATE = Path("/var/lib/kotatsu-node")
-# A unix socket's path holds 107 bytes; the longest below the state directory is containerd's.
-_LONGEST_SOCKET = "run/containerd/containerd.sock.ttrpc"
-_SOCKET_LIMIT = 107
+KUBERNETES = "KOTATSU_NODE_KUBERNETES"
+"""The variable that chooses another release of Kubernetes than the newest, such as 1.34."""
+
+# A unix socket's path holds 107 bytes, and containerd wants 65 of them for the name of a shim's.
+_SHIM_SOCKETS = "run/s"
+_SHIM_SOCKETS_LIMIT = 42
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one node. `state` goes with the cluster, `cache` outlives it."""
+    """Paths of one node. `state` goes with the cluster, `cache` outlives it.
+
+    `kubernetes` is the release that was asked for, such as 1.34; empty when none was.
+    """
 
     state: Path
     cache: Path
+    kubernetes: str = ""
 
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str] = os.environ, state_dir: str | None = None
     ) -> Layout:
-        """Layout from --state-dir, KOTATSU_NODE_DIR and KOTATSU_CACHE, or the defaults.
+        """Layout from --state-dir, KOTATSU_NODE_DIR, KOTATSU_CACHE, or the defaults.
 
         Raises NodeError when the state directory's name is too long for the sockets in it.
         """
         chosen = state_dir or environ.get("KOTATSU_NODE_DIR") or str(DEFAULT_STATE)
         state = Path(chosen).expanduser().absolute()
-        if len(str(state / _LONGEST_SOCKET)) > _SOCKET_LIMIT:
+        if len(str(state / _SHIM_SOCKETS)) > _SHIM_SOCKETS_LIMIT:
             raise NodeError(
                 f"the state directory {state} is too long for the unix sockets kept in it",
                 hint="choose a shorter one with --state-dir or KOTATSU_NODE_DIR",
@@ -61,7 +68,7 @@ class Layout:
         else:
             home = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
             cache = Path(home) / "kotatsu"
-        return cls(state=state, cache=cache.expanduser().absolute())
+        return cls(state, cache.expanduser().absolute(), environ.get(KUBERNETES, ""))
 
     # --- state: what belongs to the running cluster ---
     @property
@@ -96,7 +103,7 @@ class Layout:
 
     @property
     def bin(self) -> Path:
-        """Links to what a user calls (kubectl, helm); goes first in PATH."""
+        """Links to what a user calls (kubectl, helm, ctr); goes first in PATH."""
         return self.state / "bin"
 
     @property
@@ -116,8 +123,11 @@ class Layout:
 
     @property
     def containerd(self) -> Path:
-        """The root of containerd: loaded images; kept over `down`."""
-        return self.state / "containerd"
+        """The root of containerd: loaded images; kept over `down`.
+
+        Each major version has its own: the next one upgrades it, and there is no way back.
+        """
+        return self.state / "containerd-2"
 
     @property
     def containerd_socket(self) -> Path:
@@ -125,9 +135,24 @@ class Layout:
         return self.run / "containerd" / "containerd.sock"
 
     @property
+    def cni_configuration(self) -> Path:
+        """The description of the pod network."""
+        return self.config / "cni"
+
+    @property
+    def cni_plugins(self) -> Path:
+        """Our own CNI plugins; the others are with the built programs."""
+        return self.config / "cni-plugins"
+
+    @property
+    def shim_sockets(self) -> Path:
+        """Where the shims listen; containerd's own default is shared by all of a machine."""
+        return self.state / _SHIM_SOCKETS
+
+    @property
     def loaded(self) -> Path:
         """Which images were loaded, so that the same one is not loaded twice."""
-        return self.state / "loaded.json"
+        return self.containerd / "loaded.json"
 
     @property
     def lock(self) -> Path:

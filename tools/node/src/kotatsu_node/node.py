@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from kotatsu_node import status
@@ -17,7 +18,7 @@ from kotatsu_node.cluster.api import Api
 from kotatsu_node.components import certs, cgroups, commands, configuration, containers
 from kotatsu_node.components.commands import Setting
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import BASE_IMAGE, NODE_NAME, PAUSE_IMAGE, Layout
+from kotatsu_node.layout import BASE_IMAGE, KUBERNETES, NODE_NAME, PAUSE_IMAGE, Layout
 from kotatsu_node.network import netns
 from kotatsu_node.progress import Progress
 from kotatsu_node.status import Status
@@ -48,16 +49,17 @@ class Node:
         preflight.require_root_on_linux()
         with self._locked():
             found = self.status()
+            # While anything runs, the cluster's data is worth keeping; once nothing does, its
+            # pods are gone as well, and a new start is quicker and surer than a repair.
+            is_repair = netns.exists() and any(found.components.values())
+            layout = self._of_running_release() if is_repair else self.layout
             if found.is_healthy:
                 volumes.recycle(Api(self.layout.pki), self.layout.volumes)
                 self._change_proxy_mode(proxy_mode)
                 self.progress.say("the node is already up and healthy")
                 return
             self._refuse_foreign_namespace()
-            made = prepare.everything(self.layout, self.buildah, self.progress)
-            # While anything runs, the cluster's data is worth keeping; once nothing does, its
-            # pods are gone as well, and a new start is quicker and surer than a repair.
-            is_repair = netns.exists() and any(found.components.values())
+            made = prepare.everything(layout, self.buildah, self.progress)
             if is_repair:
                 self.progress.say("the node is half up; starting what is missing")
             else:
@@ -66,7 +68,7 @@ class Node:
                 configuration.proxy_mode(self.layout) if is_repair else "iptables"
             )
             configuration.write(self.layout, made.kube, mode)
-            links = [made.kube / "kubectl", made.helm / "helm"]
+            links = [made.kube / name for name in ("kubectl", "helm", "ctr")]
             binaries.link(self.layout.bin, links)
             self._start_everything(made.kube, is_repair=is_repair)
 
@@ -167,6 +169,18 @@ class Node:
             remains.clean(self.layout)
         certs.ensure(self.layout.pki)
         netns.create()
+
+    def _of_running_release(self) -> Layout:
+        """The layout, with the release that runs; NodeError when another one was asked for."""
+        link = self.layout.bin / "kubectl"
+        runs = binaries.release_of(link.readlink().parent) if link.is_symlink() else ""
+        if self.layout.kubernetes not in ("", runs):
+            raise NodeError(
+                f"the node that is up does not run Kubernetes {self.layout.kubernetes}, which"
+                f" {KUBERNETES} asks for" + (f", but {runs}" if runs else ""),
+                hint="run `kotatsu-node down` first; the cluster's data is gone then",
+            )
+        return replace(self.layout, kubernetes=runs)
 
     def _change_proxy_mode(self, mode: str | None) -> None:
         if mode is None or mode == configuration.proxy_mode(self.layout):

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from kotatsu_node import shell
+from kotatsu_node.build.releases import Release
 from kotatsu_node.layout import sources
 
-KUBERNETES_VERSION = "v1.34.4"
-HELM = "helm.sh/helm/v3/cmd/helm@v3.22.0"
-# Without these a helm built by `go install` takes every cluster it does not ask for a v1.20.
-_HELM_FLAGS = " ".join(
-    f"-X helm.sh/helm/v3/pkg/chartutil.k8sVersion{part}={number}"
-    for part, number in (("Major", 1), ("Minor", 34))
-)
 PARTS = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -30,30 +26,38 @@ PARTS = (
     "etcd",
     "coredns",
 )
-
 STRIP = "-s -w"
-_STATIC = {"CGO_ENABLED": "0"}
+# Nobody debugs these programs: without DWARF a third less is compiled.
+_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
+# containerd's snapshotters for file systems that a node has no use for.
+_TAGS = "no_devmapper,no_zfs"
+_STATIC = {"CGO_ENABLED": "0", "GOWORK": "off"}
 _HINT = "check that the Go module proxy is reachable (`go env GOPROXY`) and run the same again"
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Binaries:
     """Directories of finished binaries in the cache."""
 
+    release: Release
     kube: Path
     pause: Path
-    helm: Path
 
     @classmethod
-    def locate(cls, cache: Path, go_version: str) -> Binaries:
+    def locate(cls, cache: Path, go_version: str, release: Release) -> Binaries:
         """Where the binaries for these sources and this Go are, or will be."""
         root = sources()
-        kube = [root / "kube" / name for name in ("go.mod", "go.sum", "main.go")]
+        kube = [release.modfile, root / "kube" / "go.mod"]
+        kube = [file for mod in dict.fromkeys(kube) for file in (mod, mod.with_suffix(".sum"))]
         pause = [root / "pause" / name for name in ("go.mod", "main.go")]
+        made_from = key(
+            [root / "kube" / "main.go", *kube], go_version, stamps(release), _TAGS, *_FLAGS
+        )
         return cls(
-            kube=cache / f"kube-{key(kube, go_version, version_stamp())}",
+            release,
+            kube=cache / f"kubernetes-{release.version}-{made_from}",
             pause=cache / f"pause-{key(pause, go_version)}",
-            helm=cache / f"helm-{key([], go_version, HELM, _HELM_FLAGS)}",
         )
 
     def missing(self) -> dict[str, Callable[[Path], None]]:
@@ -61,37 +65,49 @@ class Binaries:
         builds = {
             "kubernetes": (self.kube, self._build_kube),
             "pause": (self.pause, self._build_pause),
-            "helm": (self.helm, self._build_helm),
         }
         return {name: build for name, (made, build) in builds.items() if not made.is_dir()}
 
     def _build_kube(self, log: Path) -> None:
+        """Kubernetes, and what the module names as its tools: containerd, CNI plugins, helm."""
+        source = sources() / "kube"
+        modfile = ("-modfile", self.release.modfile.name)
+        is_default = self.release.modfile.name == "go.mod"
+        fetch_and_build_std(source, log, *modfile)
         with publish(self.kube) as work:
-            go_build(sources() / "kube", work.path / "kube", f"{STRIP} {version_stamp()}", log)
+            output, flags = f"{work.path}/", ("-ldflags", f"{STRIP} {stamps(self.release)}")
+            what = [".", "tool"] if is_default else ["."]
+            go_build(source, output, log, *modfile, "-tags", _TAGS, *flags, *what)
+            if not is_default:
+                # The tools are the newest release's, whichever Kubernetes they run.
+                tools_log = log.with_suffix(".tools.log")
+                go_build(source, output, tools_log, "-tags", _TAGS, *flags, "tool")
             for part in PARTS:
                 (work.path / part).symlink_to("kube")
 
     def _build_pause(self, log: Path) -> None:
         with publish(self.pause) as work:
-            go_build(sources() / "pause", work.path / "pause", STRIP, log)
-
-    def _build_helm(self, log: Path) -> None:
-        with publish(self.helm) as work:
-            command = ["go", "install", "-trimpath", "-ldflags", f"{STRIP} {_HELM_FLAGS}", HELM]
-            env = {**_STATIC, "GOBIN": str(work.path), "GOFLAGS": "-buildvcs=false"}
-            shell.call_logged(command, log, env=env, hint=_HINT)
+            go_build(sources() / "pause", work.path / "pause", log, "-ldflags", STRIP, ".")
 
 
-def version_stamp() -> str:
-    """Linker flags that tell the parts their version.
+def release_of(programs: Path) -> str:
+    """The release in a directory of programs, such as 1.37; empty when its name does not say."""
+    found = re.match(r"kubernetes-v(\d+\.\d+)\.", programs.name)
+    return found[1] if found else ""
 
-    Without it they call themselves v0.0.0, which some controllers refuse.
+
+def stamps(release: Release) -> str:
+    """Linker flags that give the programs their version.
+
+    Without them the parts of Kubernetes call themselves v0.0.0, which some controllers refuse, and
+    helm takes every cluster that it does not ask for a v1.20.
     """
-    version = "k8s.io/component-base/version"
-    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    kubernetes, helm = "k8s.io/component-base/version", "helm.sh/helm/v3/pkg/chartutil"
+    major, minor = release.minor.split(".")
     return (
-        f"-X {version}.gitVersion={KUBERNETES_VERSION}"
-        f" -X {version}.gitMajor={major} -X {version}.gitMinor={minor}"
+        f"-X {kubernetes}.gitVersion={release.version}"
+        f" -X {kubernetes}.gitMajor={major} -X {kubernetes}.gitMinor={minor}"
+        f" -X {helm}.k8sVersionMajor={major} -X {helm}.k8sVersionMinor={minor}"
     )
 
 
@@ -124,18 +140,50 @@ class publish:  # noqa: N801 - reads as a verb where it is used
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _go_flags() -> str:
+def go_build(source: Path, output: Path | str, log: Path, *arguments: str) -> None:
+    """Build packages of the module in `source`, statically; `arguments` are flags and packages."""
+    _go(source, log, "build", *_FLAGS, "-o", str(output), *arguments)
+
+
+def fetch_and_build_std(source: Path, log: Path, *flags: str) -> None:
+    """Download the modules that the packages need, and meanwhile compile the standard library.
+
+    `go build` compiles nothing before every module is there, and the standard library needs none.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        downloads = log.with_suffix(".modules.log")
+        jobs = [
+            pool.submit(_go, source, downloads, "list", "-deps", *flags, ".", "tool"),
+            pool.submit(_go, source, log.with_suffix(".std.log"), "build", *_FLAGS, "std"),
+        ]
+    for job in jobs:
+        job.result()
+
+
+def _go(source: Path, log: Path, *arguments: str) -> None:
     # A user's -mod=vendor or -tags must not reach a build of ours; -buildvcs would look for git.
-    return "-mod=readonly -buildvcs=false"
+    env = {**_STATIC, "GOFLAGS": "-mod=readonly -buildvcs=false", **memory(available())}
+    shell.call_logged(["go", *arguments], log, env=env, cwd=source, hint=_HINT)
 
 
-def go_build(
-    source: Path, output: Path, ldflags: str, log: Path, what: str = ".", *flags: str
-) -> None:
-    """Build a package (`what`, with more `flags`) of the module in `source`, statically."""
-    command: list[str | Path] = ["go", "build", "-trimpath", "-ldflags", ldflags, *flags]
-    env = {**_STATIC, "GOFLAGS": _go_flags(), "GOWORK": "off"}
-    shell.call_logged([*command, "-o", output, what], log, env=env, cwd=source, hint=_HINT)
+def memory(free: int) -> dict[str, str]:
+    """Settings for the compiler on a machine with so many bytes free.
+
+    It ends before its garbage is worth collecting, where there is the memory: the linker takes
+    more than 3 GB then, and there is a compiler for each CPU.
+    """
+    share = free // ((os.cpu_count() or 1) + 1)
+    limit = max(share, min(3 * _GIB, free // 2))
+    return {"GOGC": "off", "GOMEMLIMIT": f"{limit // 2**20}MiB"}
+
+
+def available(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Bytes of memory that new programs can have on this machine; 2 GiB where it does not say."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return 2 * _GIB
 
 
 def link(directory: Path, targets: Iterable[Path]) -> None:

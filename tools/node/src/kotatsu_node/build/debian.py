@@ -12,11 +12,9 @@ from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 
 # What each package is needed for, named by a file or program that shows it is there already
-# (a machine may have containerd from elsewhere).
+# (a machine may have runc from elsewhere).
 NEEDED: Mapping[str, str] = {
-    "containerd": "containerd",
     "runc": "runc",
-    "containernetworking-plugins": "/usr/lib/cni/ptp",
     "buildah": "buildah",
     "netavark": "/usr/lib/podman/netavark",
     "debootstrap": "debootstrap",

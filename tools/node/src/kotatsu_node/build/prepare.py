@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from kotatsu_node import mounts
-from kotatsu_node.build import base_image, debian, preflight
+from kotatsu_node.build import base_image, debian, preflight, releases
 from kotatsu_node.build.binaries import Binaries
 from kotatsu_node.build.buildah import Buildah
 from kotatsu_node.layout import Layout
@@ -27,12 +27,20 @@ def base(layout: Layout, buildah: Buildah, progress: Progress) -> None:
             base_image.ensure_base(buildah, layout.logs / "base-image.log")
 
 
+def locate(layout: Layout) -> Binaries:
+    """Where the programs of the release that was asked for are, or will be."""
+    return Binaries.locate(
+        layout.binaries, preflight.go_version(), releases.choose(layout.kubernetes)
+    )
+
+
 def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
     """Build the programs that are missing: those of these names, or all."""
-    binaries = Binaries.locate(layout.binaries, preflight.go_version())
+    binaries = locate(layout)
     for name, build in binaries.missing().items():
         if not names or name in names:
-            with progress.step(f"build {name}"):
+            what = f"Kubernetes {binaries.release.minor}" if name == "kubernetes" else name
+            with progress.step(f"build {what}"):
                 build(layout.logs / f"build-{name}.log")
     return binaries
 

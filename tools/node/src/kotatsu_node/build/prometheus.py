@@ -20,5 +20,6 @@ def prometheus(layout: Layout, log: Path) -> Path:
     made = layout.binaries / f"prometheus-{key(files, go_version(), _TAGS)}"
     if not made.is_dir():
         with publish(made) as work:
-            go_build(source, work.path / "prometheus", STRIP, log, _PACKAGE, "-tags", _TAGS)
+            output, flags = work.path / "prometheus", ("-ldflags", STRIP, "-tags", _TAGS)
+            go_build(source, output, log, *flags, _PACKAGE)
     return made / "prometheus"

@@ -9,7 +9,7 @@ from kotatsu_node import mounts
 from kotatsu_node.cluster import second
 from kotatsu_node.components import cgroups, containers
 from kotatsu_node.layout import LINK_HOST, Layout
-from kotatsu_node.network import netns
+from kotatsu_node.network import cni, netns
 
 _CONTAINER_LOG_LINKS = Path("/var/log/containers")
 
@@ -50,5 +50,5 @@ def clean(layout: Layout) -> None:
     netns.delete()
     cgroups.remove()
     remove_log_links(layout)
-    containers.remove_cni_results()
+    cni.remove_results()
     remove_cluster_data(layout)

@@ -39,7 +39,7 @@ def both_families(v4: str, v6: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the command lines are made from: where things are, and the kube binaries."""
+    """What the command lines are made from: where things are, and the directory of programs."""
 
     layout: Layout
     kube: Path
@@ -55,8 +55,7 @@ class Setting:
 
 def command(name: str, setting: Setting) -> list[str]:
     """The program and its arguments for a component; KeyError for an unknown name."""
-    program = "containerd" if name == "containerd" else str(setting.kube / name)
-    return [program, *_ARGUMENTS[name](setting)]
+    return [str(setting.kube / name), *_ARGUMENTS[name](setting)]
 
 
 def _etcd(setting: Setting) -> list[str]:

@@ -18,6 +18,7 @@ from kotatsu_node.layout import (
     POD_CIDR_V6,
     Layout,
 )
+from kotatsu_node.network import cni
 
 CONTEXT = "kotatsu-node"
 PROXY_MODES = ("iptables", "nftables")
@@ -37,7 +38,8 @@ def write(layout: Layout, kube: Path, proxy_mode: str = PROXY_MODES[0]) -> None:
     write_proxy(setting, "kube-proxy", NODE_NAME, proxy_mode)
     kubelet = json.dumps(kubelet_configuration(setting), indent=2)
     (layout.config / "kubelet.json").write_text(kubelet)
-    containerd.write_configuration(layout)
+    (layout.config / "containerd.toml").write_text(containerd.configuration(layout, kube))
+    cni.write(layout, kube)
 
 
 def kubeconfig(pki: Path, client: str, server: str = API_URL) -> dict[str, object]:
@@ -123,6 +125,8 @@ def kubelet_configuration(setting: Setting) -> dict[str, object]:
         "tlsPrivateKeyFile": setting.pki("kubelet.key"),
         "containerRuntimeEndpoint": f"unix://{setting.layout.containerd_socket}",
         "cgroupDriver": "cgroupfs",
+        # Without this it ends on a machine with cgroup v1.
+        "failCgroupV1": False,
         "cgroupRoot": cgroups.ROOT,
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,

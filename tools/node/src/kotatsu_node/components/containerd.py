@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import NETNS, PAUSE_IMAGE, POD_CIDR, POD_CIDR_V6, Layout
-from kotatsu_node.network import netns
+from kotatsu_node.layout import PAUSE_IMAGE, Layout
 
 NAMESPACE = "k8s.io"
-_CNI_BIN = "/usr/lib/cni"
 
 
-def configuration(layout: Layout) -> str:
-    """The text of config.toml."""
+def configuration(layout: Layout, programs: Path) -> str:
+    """The text of config.toml. `programs` holds the shim and the CNI plugins."""
     return f"""\
-version = 2
+version = 3
 root = "{layout.containerd}"
 state = "{layout.run / "containerd"}"
+imports = []
 # No lowering of OOM scores where the machine itself runs in a sandbox.
 oom_score = 0
 
@@ -31,64 +29,51 @@ oom_score = 0
 [plugins."io.containerd.internal.v1.opt"]
   path = "{layout.containerd / "opt"}"
 
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE_IMAGE}"
+[plugins."io.containerd.image-verifier.v1.bindir"]
+  bin_dir = "{layout.containerd / "image-verifiers"}"
+
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+
+[plugins."io.containerd.metadata.v1.bolt"]
+  # What it holds can be made again, so it need not survive a power cut.
+  no_sync = true
+
+[plugins."io.containerd.shim.v1.manager"]
+  socket_dir = "{layout.shim_sockets}"
+
+[plugins."io.containerd.cri.v1.images"]
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{PAUSE_IMAGE}"
+
+[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
-  stream_server_address = "127.0.0.1"
+  cdi_spec_dirs = []
 
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{_CNI_BIN}"
-    conf_dir = "{layout.config / "cni"}"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{layout.cni_plugins}", "{programs}"]
+    conf_dir = "{layout.cni_configuration}"
+    use_internal_loopback = true
 
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    runtime_path = "{programs / "containerd-shim-runc-v2"}"
 
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
       Root = "{layout.run / "runc"}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  stream_server_address = "127.0.0.1"
 """
-
-
-def cni_configuration(layout: Layout, subnets: Sequence[str]) -> str:
-    """A routed (ptp) pod network: no bridge, so services work without br_netfilter.
-
-    A pod gets one address of each subnet: IPv4's, and IPv6's where there is one.
-    """
-    network = {
-        "cniVersion": "0.4.0",
-        "name": NETNS,
-        "plugins": [
-            {
-                "type": "ptp",
-                "ipMasq": False,  # the machine has a route to every pod
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": str(layout.run / "cni"),
-                    "ranges": [[{"subnet": subnet}] for subnet in subnets],
-                    "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}][: len(subnets)],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": True}},
-        ],
-    }
-    return json.dumps(network, indent=2)
-
-
-def write_configuration(layout: Layout) -> Path:
-    """Write both files; the path of config.toml."""
-    cni = layout.config / "cni" / "10-kotatsu.conflist"
-    cni.parent.mkdir(parents=True, exist_ok=True)
-    subnets = (POD_CIDR, POD_CIDR_V6) if netns.has_ipv6() else (POD_CIDR,)
-    cni.write_text(cni_configuration(layout, subnets))
-    file = layout.config / "containerd.toml"
-    file.write_text(configuration(layout))
-    return file
 
 
 def ctr(layout: Layout, *arguments: str | Path, check: bool = True) -> str:
     """Run `ctr` in the Kubernetes namespace and return what it printed."""
     command = ["ctr", "--address", layout.containerd_socket, "--namespace", NAMESPACE, *arguments]
-    return shell.call(command, check=check, timeout=300).stdout
+    # The one that came with the containerd that runs.
+    path = os.pathsep.join([str(layout.bin), os.environ.get("PATH", os.defpath)])
+    return shell.call(command, check=check, timeout=300, env={"PATH": path}).stdout
 
 
 def is_answering(layout: Layout) -> bool:

@@ -9,29 +9,25 @@ from pathlib import Path
 
 from kotatsu_node.components import containerd, processes
 from kotatsu_node.components.processes import Process
-from kotatsu_node.layout import NETNS, Layout
-
-# go-cni keeps its results here whatever the configuration says.
-_CNI_RESULTS = Path("/var/lib/cni/results")
-# The same for the shims of every containerd, and their sockets outlive them when they are killed.
-_SHIM_SOCKETS = Path("/run/containerd/s")
+from kotatsu_node.layout import Layout
 
 
 def forget(layout: Layout) -> bool:
-    """Delete what containerd remembers of containers; true if there was something."""
+    """Delete what containerd remembers of containers and sandboxes; true if there was something."""
     ids = containerd.ctr(layout, "containers", "ls", "-q").split()
-    if not ids:
-        return False
-    containerd.ctr(layout, "tasks", "delete", "--force", *ids, check=False)
-    containerd.ctr(layout, "containers", "delete", *ids, check=False)
-    return True
+    if ids:
+        containerd.ctr(layout, "tasks", "delete", "--force", *ids, check=False)
+        containerd.ctr(layout, "containers", "delete", *ids, check=False)
+    rows = containerd.ctr(layout, "sandboxes", "ls", check=False).splitlines()[1:]
+    sandboxes = [row.split()[0] for row in rows if row.split()]
+    if sandboxes:
+        containerd.ctr(layout, "sandboxes", "rm", "--force", *sandboxes, check=False)
+    return bool(ids or sandboxes)
 
 
 def kill(layout: Layout) -> list[int]:
     """KILL the shims of this containerd and every process in its containers; their ids."""
     ids = running_ids(layout)
-    # Read first: a containerd that still runs deletes what it knew of a shim that is gone.
-    sockets = _shim_sockets(layout)
     victims = [*shims(layout), *_members(ids)]
     for victim in victims:
         victim.signal(signal.SIGKILL)
@@ -41,8 +37,6 @@ def kill(layout: Layout) -> list[int]:
     for victim in late:
         victim.signal(signal.SIGKILL)
     processes.wait_gone(late, 5.0)
-    for socket in sockets:
-        socket.unlink(missing_ok=True)
     return [victim.pid for victim in victims]
 
 
@@ -102,17 +96,3 @@ def _read(path: str) -> str:
         return Path(path).read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _shim_sockets(layout: Layout) -> list[Path]:
-    addresses = [_read(str(file)).strip() for file in _bundles(layout).glob("*/address")]
-    sockets = [Path(address.removeprefix("unix://")) for address in addresses]
-    return [socket for socket in sockets if socket.parent == _SHIM_SOCKETS]
-
-
-def remove_cni_results() -> None:
-    """Forget the network results of our pods, which go-cni keeps in a shared directory."""
-    for file in _CNI_RESULTS.glob(f"{NETNS}-*-eth0"):
-        pod = file.name.removeprefix(f"{NETNS}-").removesuffix("-eth0")
-        for name in (file.name, f"cni-loopback-{pod}-lo"):
-            (_CNI_RESULTS / name).unlink(missing_ok=True)
