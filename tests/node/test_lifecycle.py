@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kotatsu_node import Node, NodeError, mounts
 from kotatsu_node.cluster import images, lifecycle, second
-from kotatsu_node.components import commands, configuration, containers, processes
+from kotatsu_node.components import commands, configuration, containerd, containers, processes
 from kotatsu_node.layout import BASE_IMAGE, DNS_IP
 from kotatsu_node.network import netns
 
@@ -69,6 +70,12 @@ def kill_everything(node: Node) -> None:
     for victim in victims:
         victim.signal(signal.SIGKILL)
     assert processes.wait_gone(victims, 10) == []
+
+
+def sandboxes(node: Node) -> set[str]:
+    """Ids of the pods' sandboxes that containerd knows."""
+    rows = containerd.ctr(node.layout, "sandboxes", "ls").splitlines()[1:]
+    return {row.split()[0] for row in rows}
 
 
 def processes_of(container: str) -> list[str]:
@@ -188,6 +195,8 @@ def test_the_mode_of_kube_proxy_changes_while_the_node_is_up(node: Node, mode: s
 def test_after_everything_was_killed_up_cleans_up_and_starts(node: Node) -> None:
     node.up()
     container = run_a_pod(node)
+    before = sandboxes(node)
+    assert before
     kill_everything(node)
     assert processes_of(container) != []
     assert mounts.of(node.layout.state) != []
@@ -196,8 +205,18 @@ def test_after_everything_was_killed_up_cleans_up_and_starts(node: Node) -> None
 
     assert node.status().is_healthy
     assert processes_of(container) == []
+    assert not before & sandboxes(node)
     with pytest.raises(NodeError, match="exit code 1"):
         kubectl(node, "get", "pod", "sleeper")
+
+
+def test_a_node_that_is_up_is_not_taken_for_one_of_another_release(node: Node) -> None:
+    node.up()
+    before = pids(node)
+    other = Node(replace(node.layout, kubernetes="1.20"))
+    with pytest.raises(NodeError, match=r"does not run Kubernetes 1\.20"):
+        other.up()
+    assert pids(node) == before
 
 
 def test_down_leaves_nothing_on_the_machine(node: Node) -> None:

@@ -62,6 +62,11 @@ def test_each_release_is_pinned_by_a_file_of_its_own() -> None:
     assert "gitMajor=1 -X k8s.io/component-base/version.gitMinor=34" in binaries.stamps(oldest)
 
 
+def test_the_release_of_programs_is_read_from_the_name_of_their_directory(layout: Layout) -> None:
+    assert binaries.release_of(prepare.locate(replace(layout, kubernetes="1.34")).kube) == "1.34"
+    assert binaries.release_of(Path("/cache/bin/kube-cb6ad5e1490cd175")) == ""
+
+
 GIB = 2**30
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kotatsu_node import status
-from kotatsu_node.build import binaries, from_dockerfile, preflight, prepare, releases
+from kotatsu_node.build import binaries, from_dockerfile, preflight, prepare
 from kotatsu_node.build.buildah import Buildah
 from kotatsu_node.cluster import images, lifecycle, remains, second, volumes
 from kotatsu_node.cluster.api import Api
@@ -172,14 +172,15 @@ class Node:
 
     def _of_running_release(self) -> Layout:
         """The layout, with the release that runs; NodeError when another one was asked for."""
-        runs = releases.minor_of(self._kube().name.removeprefix("kubernetes-"))
-        if self.layout.kubernetes in ("", runs):
-            return replace(self.layout, kubernetes=runs)
-        raise NodeError(
-            f"the node that is up runs Kubernetes {runs}, and {KUBERNETES} asks for"
-            f" {self.layout.kubernetes}",
-            hint="run `kotatsu-node down` first; the cluster's data is gone then",
-        )
+        link = self.layout.bin / "kubectl"
+        runs = binaries.release_of(link.readlink().parent) if link.is_symlink() else ""
+        if self.layout.kubernetes not in ("", runs):
+            raise NodeError(
+                f"the node that is up does not run Kubernetes {self.layout.kubernetes}, which"
+                f" {KUBERNETES} asks for" + (f", but {runs}" if runs else ""),
+                hint="run `kotatsu-node down` first; the cluster's data is gone then",
+            )
+        return replace(self.layout, kubernetes=runs)
 
     def _change_proxy_mode(self, mode: str | None) -> None:
         if mode is None or mode == configuration.proxy_mode(self.layout):

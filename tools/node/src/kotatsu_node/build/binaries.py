@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -87,6 +88,12 @@ class Binaries:
     def _build_pause(self, log: Path) -> None:
         with publish(self.pause) as work:
             go_build(sources() / "pause", work.path / "pause", log, "-ldflags", STRIP, ".")
+
+
+def release_of(programs: Path) -> str:
+    """The release in a directory of programs, such as 1.37; empty when its name does not say."""
+    found = re.match(r"kubernetes-v(\d+\.\d+)\.", programs.name)
+    return found[1] if found else ""
 
 
 def stamps(release: Release) -> str:

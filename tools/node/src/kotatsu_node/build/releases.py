@@ -20,12 +20,7 @@ class Release:
     @property
     def minor(self) -> str:
         """The release as it is asked for: 1.37."""
-        return minor_of(self.version)
-
-
-def minor_of(version: str) -> str:
-    """1.37 of v1.37.2."""
-    return ".".join(version.removeprefix("v").split(".")[:2])
+        return ".".join(self.version.removeprefix("v").split(".")[:2])
 
 
 def default() -> Release:
