@@ -301,11 +301,10 @@ async def test_only_a_pool_that_may_sleep_on_the_answer_is_named_to_the_activato
     assert (day.phase, day.scraper.looks) == ("Asleep", 1)
 
 
-@pytest.mark.parametrize("spec", [{"suspend": True}, {"timeZone": "Venus/Base"}])
-async def test_a_pool_that_is_suspended_or_refused_on_its_way_down_is_not_looked_at(spec):
+async def test_a_pool_that_is_suspended_on_its_way_down_is_not_looked_at():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     await day.until(t("10:01:58"))
-    day.edit(**spec)
+    day.edit(suspend=True)
     for _ in range(5):
         day.now += MINUTE
         day.ticket()
