@@ -37,6 +37,8 @@ ACCOUNTS = (OPERATOR, ACTIVATOR, UNINSTALL, CRDS)
 KUBELET = "kubelet"
 USERS = {KUBELET: ADMINISTRATORS} | dict.fromkeys(ACCOUNTS, "system:serviceaccounts")
 
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
 Right = tuple[str, str, str, str]
 """API group, resource (with its subresource), name of the object or empty for any, verb."""
 
@@ -106,7 +108,10 @@ def unused(rights: set[Right], requests: Iterable[Asked]) -> set[Right]:
 
 
 def install(plane: ControlPlane) -> Kubectl:
-    """The CRD, the namespaces, and of the chart what gives rights; returns kubectl in the first."""
+    """The CRD, the namespaces, and of the chart what gives rights, and what limits them.
+
+    Returns kubectl in the first namespace.
+    """
     program = (str(plane.kubectl), f"--kubeconfig={plane.admin}")
     kubectl = Kubectl(HERE, *program)
     kubectl("create", "namespace", HERE)
@@ -116,7 +121,7 @@ def install(plane: ControlPlane) -> Kubectl:
     Kubectl(KNATIVE, *program)(*defaults)
     kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
-    for obj in chart().of(*kinds):
+    for obj in chart().of(*kinds, *POLICIES):
         there = Kubectl(obj["metadata"].get("namespace", HERE), *program)
         there("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
     return kubectl
