@@ -39,6 +39,8 @@ USERS = {KUBELET: ADMINISTRATORS} | dict.fromkeys(ACCOUNTS, "system:serviceaccou
 
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
+_DENIED_BY_A_POLICY = 422
+
 Right = tuple[str, str, str, str]
 """API group, resource (with its subresource), name of the object or empty for any, verb."""
 
@@ -82,6 +84,7 @@ class Asked:
     right: Right
     namespace: str
     allowed: bool
+    """Whether RBAC and the admission policies let it pass."""
 
 
 def asked(log: Path) -> list[Asked]:
@@ -96,7 +99,9 @@ def asked(log: Path) -> list[Asked]:
         right = (ref.get("apiGroup", ""), resource, ref.get("name", ""), event["verb"])
         decision = (event.get("annotations") or {}).get("authorization.k8s.io/decision")
         namespace = ref.get("namespace", "")
-        found.append(Asked(event["user"]["username"], right, namespace, decision == "allow"))
+        is_denied = (event.get("responseStatus") or {}).get("code") == _DENIED_BY_A_POLICY
+        allowed = decision == "allow" and not is_denied
+        found.append(Asked(event["user"]["username"], right, namespace, allowed))
     return found
 
 

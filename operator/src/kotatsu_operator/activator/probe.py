@@ -43,14 +43,16 @@ async def _accepts(ip: str, port: int) -> bool:
 
 
 async def _answers(ip: str, port: int, http: Mapping[str, Any]) -> bool:
-    headers = {"Host": http.get("host") or ip, "User-Agent": "kotatsu-activator"}
+    if (http.get("host") or ip) != ip:
+        return False  # another host is the kubelet's to ask: here it would be asked from this pod
+    headers = {"Host": ip, "User-Agent": "kotatsu-activator"}
     headers |= {h["name"].title(): h["value"] for h in http.get("httpHeaders") or ()}
     lines = [f"{name}: {value}" for name, value in (headers | {"Connection": "close"}).items()]
     request = "\r\n".join([f"GET {http.get('path', '/')} HTTP/1.1", *lines, "", ""])
     writer = None
     try:
         async with asyncio.timeout(TIMEOUT):
-            reader, writer = await asyncio.open_connection(http.get("host") or ip, port)
+            reader, writer = await asyncio.open_connection(ip, port)
             writer.write(request.encode("latin-1", "replace"))
             return (await reader.readline()).startswith(_OK)
     except (OSError, TimeoutError, ValueError):
