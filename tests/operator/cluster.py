@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
@@ -242,6 +243,12 @@ _WRITING = (
     "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
     "delete",
 )  # fmt: skip
+
+
+def forbidden() -> ApiError:
+    """What the API server answers where a Role is missing."""
+    status = {"code": 403, "message": "forbidden", "reason": "Forbidden", "status": "Failure"}
+    return ApiError(response=httpx2.Response(403, json=status))
 
 
 class FakeKube:

@@ -1,6 +1,6 @@
 """A day of one pool: a reconciler in front of an API server in memory, pods that come and go."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
@@ -43,23 +43,25 @@ class FakeScraper:
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
+    looks: int = 0
+    """Questions of step 4, on which a pool may be put to sleep."""
     passing_now: Passing = field(default_factory=lambda: Passing(0, 0, None))
 
-    async def passing(self, activators, key):
+    async def passing(self, activators, key, *, looks=False):
         self.asked += 1
-        return self.passing_now
+        self.looks += looks
+        if self.held_now is None:
+            return Passing(0, 0, None, "activator activator-1 is silent")
+        return replace(self.passing_now, held=self.passing_now.held + self.held_now)
+
+    async def pods(self, views, metrics):
+        return [await self.pod(view, metrics) for view in views]
 
     async def pod(self, view, metrics):
         self.asked += 1
         if self.in_flight is None:
             return Silence("refuses connections on port 8080")
         return PodAnswer(self.in_flight, self.last_request)
-
-    async def held(self, activators, key):
-        self.asked += 1
-        return (
-            Silence("activator activator-1 is silent") if self.held_now is None else self.held_now
-        )
 
 
 @dataclass
@@ -215,7 +217,8 @@ class Day:
 
     @property
     def replicas(self):
-        return self.kube.stored("Deployment", "voice")["spec"]["replicas"]
+        found = self.kube.all("Deployment")
+        return found[0]["spec"]["replicas"] if found else 0
 
     @property
     def events(self):

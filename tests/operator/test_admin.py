@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kotatsu_operator.admin import start_admin
 
@@ -35,6 +35,17 @@ def served():
         yield program, client
     server.shutdown()
     server.server_close()
+
+
+def test_a_question_is_noted_before_it_is_answered():
+    registry, seen = CollectorRegistry(), []
+    Gauge("kotatsu_test", "A gauge.", registry=registry).set_function(lambda: len(seen))
+    server = start_admin("127.0.0.1", 0, registry, live=str, ready=str, asked=seen.append)
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        page = client.get(f"http://127.0.0.1:{server.server_port}/metrics?looks=voice")
+    server.shutdown()
+    server.server_close()
+    assert (seen, "kotatsu_test 1.0" in page.text) == (["looks=voice"], True)
 
 
 @pytest.fixture

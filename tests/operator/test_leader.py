@@ -11,7 +11,7 @@ from kotatsu_operator.core.contact import LONGEST, PATIENCE
 from kotatsu_operator.core.lease import TIMES, Times
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from kotatsu_operator.leader import HUNG_AFTER, LEASE_NAME, Elector
-from tests.operator.cluster import FakeKube, eventually
+from tests.operator.cluster import FakeKube, eventually, forbidden
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -385,3 +385,60 @@ async def test_one_slow_answer_of_the_api_server_is_no_outage(kube, contender, c
     clock.now += PATIENCE
     await one.turn()
     assert one.catching_up == LONGEST
+
+
+def failing(kind, error):
+    """Calls about one kind fail, and no others."""
+
+    def act(asked, *_):
+        if asked == kind:
+            raise error
+
+    return act
+
+
+async def test_one_call_that_is_reset_every_119_seconds_is_no_outage(kube, contender, clock):
+    one, waiting, turns = contender(), 0, 5 * 60
+    for turn in range(turns):
+        kube.on("get", failing("Lease", OSError("reset")) if turn % 59 == 0 else None)
+        await one.turn()
+        waiting += one.catching_up > 0
+        clock.now += 2
+    assert waiting == 0
+
+
+async def test_one_endpoint_that_is_broken_is_no_outage(kube, contender, clock):
+    one = contender()
+    await one.turn()
+    kube.on("get", failing("Lease", OSError("reset")))
+    for _ in range(60):
+        clock.now += 1
+        await one.turn()
+        assert one.catching_up == 0
+
+
+async def test_a_right_that_is_missing_is_no_outage(kube, contender, clock):
+    one = contender()
+    await one.turn()
+    kube.on("get", failing("Lease", forbidden()))
+    clock.now += 2
+    await one.turn()
+    assert one.catching_up == 0
+    assert [call[1] for call in kube.called("get")[1:]] == ["Lease"]
+
+
+async def test_a_second_question_does_not_outlast_the_lease(kube, contender, clock, monkeypatch):
+    monkeypatch.setattr("kotatsu_operator.leader._OTHER_CALL_SECONDS", 0.01)
+    one = contender()
+    await one.turn()
+    hung = asyncio.Event()
+
+    async def hang(kind, *_):
+        if kind == "Lease":
+            raise OSError("reset")
+        await hung.wait()
+
+    kube.on("get", hang)
+    clock.now += 2
+    await one.turn()
+    assert one.leads

@@ -19,6 +19,7 @@ from tests.operator.cluster import (
     crashed,
     deployment,
     eventually,
+    forbidden,
     pod,
     service,
     warm_pool,
@@ -35,10 +36,10 @@ async def make_operator(monkeypatch):
     monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.005)
     made = []
 
-    def make(*objects):
+    def make(*objects, namespaces=("demo",)):
         kube = FakeKube(*objects)
         registry = CollectorRegistry()
-        made.append(Operator(kube, ["demo"], registry))
+        made.append(Operator(kube, namespaces, registry))
         made[-1].registry = registry
         return made[-1], kube
 
@@ -91,6 +92,8 @@ async def leading(make_operator):
     terms = []
 
     async def lead(operator):
+        operator._unlisted.clear()
+        operator._streams._missing.clear()
         operator._shown |= {pool["metadata"]["uid"] for pool in operator.world.pools.values()}
         terms.append(asyncio.create_task(operator._lead()))
         await eventually(lambda: operator._term is not None)
@@ -137,6 +140,7 @@ async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operat
     """An older one that claims the same target must not come after the younger was judged."""
     monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
     operator, kube = make_operator(config_map(), warm_pool(), warm_pool("feed"))
+    operator._streams._missing.clear()
     operator._streams._synced.set()
     known = []
 
@@ -316,3 +320,55 @@ async def test_every_pool_is_looked_at_now_and_then_whatever_the_watches_say(swe
     operator, _ = swept
     begin(operator)
     await eventually(lambda: VOICE in operator.planner._waiting)
+
+
+# --- a namespace that cannot be read ---
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Calls about one namespace are refused for as long as it is in the set."""
+    refused, find, follow = {"gone"}, FakeKube.find, FakeKube.follow
+
+    async def find_unless(self, kind, namespace, labels=None):
+        if namespace in refused:
+            raise forbidden()
+        return await find(self, kind, namespace, labels) if namespace == "demo" else []
+
+    async def follow_unless(self, kind, namespace, labels=None):
+        if namespace in refused:
+            raise forbidden()
+        async for change, obj in follow(self, kind, namespace, labels):
+            yield change, obj if namespace == "demo" else {"items": []}
+
+    monkeypatch.setattr(FakeKube, "find", find_unless)
+    monkeypatch.setattr(FakeKube, "follow", follow_unless)
+    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(operator_module, "LONGEST_PAUSE_SECONDS", 0.01)
+    return refused
+
+
+async def test_one_namespace_that_is_refused_keeps_the_operator_from_no_other(
+    make_operator, refusing
+):
+    operator, kube = make_operator(config_map(), warm_pool(), namespaces=["gone", "demo"])
+    operator._shown.add("pool-voice")
+    running = [asyncio.create_task(part) for part in (operator._streams.run(), operator._elect())]
+    await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
+    readable = "kotatsu_operator_namespace_readable"
+    assert operator.elector.leads
+    assert "WarmPool in gone" in operator.left_out
+    assert operator.registry.get_sample_value(readable, {"namespace": "gone"}) == 0
+    assert operator.registry.get_sample_value(readable, {"namespace": "demo"}) == 1
+    refusing.clear()
+    await eventually(lambda: not operator.left_out)
+    assert operator.registry.get_sample_value(readable, {"namespace": "gone"}) == 1
+    await end(*running)
+
+
+async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
+    operator, kube = make_operator(config_map(), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator._unlisted.clear()
+    await operator._reconciler.look(VOICE)
+    assert kube.writes == []

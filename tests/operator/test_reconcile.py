@@ -276,19 +276,41 @@ async def test_activators_are_asked_before_pods():
     """A request on its way from the one to the other is then seen at least once."""
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     order = []
-    pod, held = day.scraper.pod, day.scraper.held
+    pod, passing = day.scraper.pod, day.scraper.passing
 
     async def ask_pod(*args):
         order.append("pod")
         return await pod(*args)
 
-    async def ask_held(*args):
-        order.append("held")
-        return await held(*args)
+    async def ask_activators(*args, **how):
+        order.append("activators")
+        return await passing(*args, **how)
 
-    day.scraper.pod, day.scraper.held = ask_pod, ask_held
+    day.scraper.pod, day.scraper.passing = ask_pod, ask_activators
     await demand(day)
-    assert order == ["held", "pod"]
+    assert order == ["activators", "pod"]
+
+
+async def test_only_a_pool_that_may_sleep_on_the_answer_is_named_to_the_activators():
+    """What an activator is asked about, it announces afterwards: see docs/protocol.md, step 5."""
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    await day.until(t("10:01:58"))
+    assert (day.phase, day.scraper.looks) == ("Draining", 0)
+    assert day.scraper.asked
+    await day.until(t("10:02:10"))
+    assert (day.phase, day.scraper.looks) == ("Asleep", 1)
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"timeZone": "Venus/Base"}])
+async def test_a_pool_that_is_suspended_or_refused_on_its_way_down_is_not_looked_at(spec):
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    await day.until(t("10:01:58"))
+    day.edit(**spec)
+    for _ in range(5):
+        day.now += MINUTE
+        day.ticket()
+        await day.settle()
+    assert (day.phase, day.replicas, day.scraper.looks) == ("Draining", 1, 0)
 
 
 # --- a refused pool ---
@@ -321,11 +343,12 @@ async def test_a_refused_pool_that_is_corrected_is_acted_on():
     assert day.replicas == 2
 
 
-async def test_a_pool_that_becomes_refused_keeps_its_pods():
+async def test_a_pool_that_becomes_refused_keeps_the_pods_that_serve():
     day = Day.begin(t("10:00"), replicas=2, ready=True)
     await day.settle()
+    day.scraper.in_flight = 2
     day.edit(timeZone="Mars/Base")
-    await day.until(t("10:10"))
+    await day.until(t("10:05"))
     assert day.replicas == 2
 
 

@@ -6,7 +6,7 @@ import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from hypothesis import given
@@ -493,7 +493,7 @@ async def test_what_all_activators_hold_for_a_pool_is_summed(scraper, serve):
     mine_and_others = held(2) + held(9, name="feed") + held(9, namespace="other")
     pages = [mine_and_others, held(3), ""]
     views = [await serve(Page(page.encode()), activator_pod) for page in pages]
-    assert await scraper.held(views, VOICE) == 5
+    assert (await scraper.passing(views, VOICE)).held == 5
 
 
 async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothing_else(
@@ -501,10 +501,26 @@ async def test_all_pools_of_a_namespace_ask_an_activator_together_and_for_nothin
 ):
     page = Page((held(2) + held(9, name="feed")).encode())
     views = [await serve(page, activator_pod)]
-    asked = [scraper.held(views, ("demo", name)) for name in ("voice", "feed", "other") * 10]
-    assert await asyncio.gather(*asked) == [2, 9, 0] * 10
+    asked = [scraper.passing(views, ("demo", name)) for name in ("voice", "feed", "other") * 10]
+    assert [said.held for said in await asyncio.gather(*asked)] == [2, 9, 0] * 10
     (path,) = map(unquote, page.asked)
     assert path.startswith("/metrics?name[]=kotatsu_activator_held&name[]=")
+
+
+async def test_a_question_names_the_pools_that_may_be_put_to_sleep_on_its_answer(scraper, serve):
+    page = Page(held(2).encode())
+    views = [await serve(page, activator_pod)]
+
+    async def ask(*names, looks):
+        asked = [scraper.passing(views, ("demo", name), looks=looks) for name in names]
+        await asyncio.gather(*asked, scraper.passing(views, ("demo", "web")))
+        return [value for key, value in parse_qsl(page.asked[-1], True) if key == "looks"]
+
+    assert await ask("voice", looks=False) == [""]
+    assert await ask("voice", "feed", looks=True) == ["feed", "voice"]
+    assert await ask("voice", looks=False) == [""]
+    # More than fit into a question: it is about every pool.
+    assert await ask(*(f"pool-{number}" for number in range(300)), looks=True) == []
 
 
 async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
@@ -526,7 +542,7 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
 
 
 async def test_without_activators_nothing_is_held(scraper):
-    assert await scraper.held([], VOICE) == 0
+    assert (await scraper.passing([], VOICE)).held == 0
 
 
 async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serve):
@@ -534,12 +550,13 @@ async def test_one_activator_that_does_not_answer_makes_it_unknown(scraper, serv
         await serve(Page(held(2).encode()), activator_pod),
         await serve(Page(status=503), activator_pod),
     ]
-    found = await scraper.held(views, VOICE)
-    assert found.why.startswith("activator activator-1 answers 503")
+    found = await scraper.passing(views, VOICE)
+    assert found.silent.startswith("activator activator-1 answers 503")
 
 
 async def test_an_activator_without_the_metrics_port_makes_it_unknown(scraper):
-    assert "has no port named metrics" in (await scraper.held([pod_view(pod())], VOICE)).why
+    view = pod_view(pod(ready=True))
+    assert "has no port named metrics" in (await scraper.passing([view], VOICE)).silent
 
 
 # --- what passes through them ---

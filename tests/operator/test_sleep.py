@@ -112,7 +112,8 @@ async def test_what_it_returns_is_what_it_has_written(attempt):
     assert ended.memory.epoch == 4
 
 
-async def test_the_replicas_to_give_back_are_noted_the_first_time_only(attempt):
+async def test_the_replicas_to_give_back_are_noted_the_first_time_only():
+    attempt = Attempted(foundReplicas=2)
     await attempt()
     assert attempt.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 2
     again = Attempted(replicas=1, restoreReplicas=5)
@@ -120,7 +121,8 @@ async def test_the_replicas_to_give_back_are_noted_the_first_time_only(attempt):
     assert again.kube.stored("WarmPool", "voice")["status"]["restoreReplicas"] == 5
 
 
-async def test_what_it_gives_back_is_written_down_before_anything_is_changed(attempt):
+async def test_what_it_gives_back_is_written_down_before_anything_is_changed():
+    attempt = Attempted(foundReplicas=2)
     await attempt()
     assert attempt.remembered == [("voice", 2, ["get", "get_scale"])]
     again = Attempted(replicas=1, restoreReplicas=5)

@@ -126,7 +126,8 @@ def test_a_pod_that_was_just_made_has_nothing_yet():
     made = pod()
     made["status"], made["spec"] = {"phase": "Pending"}, {"containers": [{"name": "a"}]}
     view = pod_view(made)
-    assert (view.ip, view.node, view.ports, view.probe) == ("", "", {}, None)
+    assert (view.ip, view.node, view.ports) == ("", "", {})
+    assert [c.readiness for c in view.containers] == [None]
     assert (view.ready, view.running, view.billed) == (False, False, None)
     del made["status"]
     assert pod_view(made) == view
@@ -185,11 +186,35 @@ def test_ports_are_found_by_name_or_number():
     assert view.port("grpc") is None
 
 
-def test_the_probe_is_that_of_the_first_container_that_has_one():
-    probe = {"httpGet": {"path": "/r", "port": 1}}
+def test_each_container_and_sidecar_has_probes_ports_and_the_kubelets_word():
+    probe = {"httpGet": {"path": "/r", "port": "http"}}
     made = pod()
-    made["spec"]["containers"] += [{"readinessProbe": probe}, {"readinessProbe": {"exec": {}}}]
-    assert pod_view(made).probe == probe
+    made["spec"]["containers"] += [
+        {"name": "app", "readinessProbe": probe, "ports": [{"name": "http", "containerPort": 1}]}
+    ]
+    made["spec"]["initContainers"] = [
+        {"name": "proxy", "restartPolicy": "Always", "startupProbe": probe},
+        {"name": "migrate", "readinessProbe": None},
+    ]
+    made["status"]["containerStatuses"] = [{"name": "app", "state": {"waiting": {}}}]
+    made["status"]["initContainerStatuses"] = [
+        {"name": "proxy", "ready": True, "started": True, "state": {"running": {}}}
+    ]
+    bare, app, proxy = pod_view(made).containers
+    assert (bare.running, bare.started, bare.ready) == (True, True, False)
+    assert (app.running, app.readiness, app.ports) == (False, probe, {"http": 1})
+    assert (proxy.running, proxy.started, proxy.ready, proxy.startup) == (True, True, True, probe)
+
+
+@pytest.mark.parametrize(
+    ("told", "is_open"), [({}, False), ({"status": "False"}, False), ({"status": "True"}, True)]
+)
+def test_a_readiness_gate_is_open_when_its_condition_is_true(told, is_open):
+    made = pod()
+    made["spec"]["readinessGates"] = [{"conditionType": "example.org/ready"}]
+    if told:
+        made["status"]["conditions"].append({"type": "example.org/ready", **told})
+    assert pod_view(made).gates_open is is_open
 
 
 # --- quantities ---

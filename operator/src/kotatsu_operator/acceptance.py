@@ -11,8 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from .case import Case, Refusal
+from .core.budget import Ends
 from .core.cost import pod_requests
-from .core.spec import PoolSpec, SpecError, parse
+from .core.spec import PoolSpec, SpecError, parse, salvage
 from .deployment import DeploymentView
 from .hpa import judge_autoscaler
 from .knative.view import SERVICE_LABEL
@@ -21,7 +22,10 @@ from .service import judge_service
 from .views import ACTIVATOR, OPERATOR, Key
 from .world import World
 
-__all__ = ["Accepted", "Refusal", "accept"]
+__all__ = ["Accepted", "Refusal", "Refused", "accept"]
+
+
+_NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,16 @@ class Accepted:
     autoscaler: Object | None = None
     knative_service: Object = field(default_factory=dict)
     """The Knative Service; empty for another kind of target."""
+    last_selector: Mapping[str, Any] = field(default_factory=lambda: _NO_POD)
+    """The selector of a Deployment that is gone."""
 
     @property
     def selector(self) -> Mapping[str, Any]:
         """What the target's pods are selected by."""
-        if self.deployment is None:
+        if self.spec.target.is_knative:
             return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
-        return self.deployment.selector
+        # A Deployment that is gone is remembered by its selector, as long as it has pods.
+        return self.last_selector if self.deployment is None else self.deployment.selector
 
     @property
     def requests(self) -> Mapping[str, Decimal]:
@@ -51,19 +58,54 @@ class Accepted:
         return pod_requests(template.get("spec") or {})
 
 
-def accept(key: Key, pool: Object, world: World) -> Accepted | Refusal:
-    """Judge a pool by what the schema cannot see: names, zones, and what else there is."""
+@dataclass(frozen=True)
+class Refused(Refusal):
+    """A refusal, and what may be done for the pool all the same: nothing begins, but things end."""
+
+    judged: Accepted
+    """The spec as far as it can be read, and what there is of the target."""
+    ends: Ends
+    counts: bool
+    """Whether the target's pods are this pool's to pay for."""
+    hands: str = ""
+    """Why the pods are left alone, where the refusal does not say it."""
+
+
+def accept(
+    key: Key, pool: Object, world: World, last: PoolSpec | None = None
+) -> Accepted | Refused:
+    """Judge a pool by what the schema cannot see: names, zones, and what else there is.
+
+    What cannot be read of its spec is taken from the `last` one that was in force, if it is known.
+    """
+    objections: list[tuple[Refusal, Ends]] = []
     try:
-        case = Case(key, parse(pool["spec"]), world)
+        spec = parse(pool["spec"])
     except SpecError as error:
-        return Refusal("InvalidSpec", str(error))
-    for judge in _JUDGES:
+        spec = salvage(pool["spec"], last)
+        objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
+    case = Case(key, spec, world)
+    for judge, ends in _JUDGES:
         refusal = judge(case)
         if refusal is not None:
-            return refusal
-    if case.spec.target.is_knative:
-        return Accepted(case.spec, knative_service=case.knative_service or {})
-    return Accepted(case.spec, case.deployment, next(iter(case.autoscalers), None))
+            objections.append((refusal, ends))
+    if spec.target.is_knative:
+        judged = Accepted(spec, knative_service=case.knative_service or {})
+    else:
+        selector = world.selector_of((key[0], spec.target.name)) or _NO_POD
+        autoscaler = next(iter(case.autoscalers), None)
+        judged = Accepted(spec, case.deployment, autoscaler, last_selector=selector)
+    return _refused(judged, objections) if objections else judged
+
+
+def _refused(judged: Accepted, objections: list[tuple[Refusal, Ends]]) -> Refused:
+    first, ends, hands = objections[0][0], min(ends for _, ends in objections), ""
+    write = judged.deployment.write if judged.deployment is not None else None
+    if write is not None and ends is not Ends.NOTHING:
+        # The last to write the replicas was not Kotatsu: they are not Kotatsu's to lower.
+        ends, hands = Ends.NOTHING, f"{write.by} has set the replicas"
+    counts = all(refusal.reason != "TargetClaimed" for refusal, _ in objections)
+    return Refused(first.reason, first.message, judged, ends, counts, hands)
 
 
 def judge_runtime(case: Case) -> Refusal | None:
@@ -109,11 +151,12 @@ def judge_target(case: Case) -> Refusal | None:
     )
 
 
-_JUDGES: tuple[Callable[[Case], Refusal | None], ...] = (
-    judge_runtime,
-    judge_own,
-    judge_claim,
-    judge_target,
-    judge_service,
-    judge_autoscaler,
+_JUDGES: tuple[tuple[Callable[[Case], Refusal | None], Ends], ...] = (
+    (judge_runtime, Ends.NOTHING),
+    (judge_own, Ends.NOTHING),
+    (judge_claim, Ends.NOTHING),
+    (judge_target, Ends.NOTHING),
+    (judge_service, Ends.LOWER),
+    (judge_autoscaler, Ends.NOTHING),
 )
+"""The judges, and how far a pool that one of them refuses may still be lowered."""

@@ -42,9 +42,17 @@ class _Server(ThreadingWSGIServer):
 
 
 def start_admin(
-    host: str, port: int, registry: CollectorRegistry, *, live: Check, ready: Check
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    *,
+    live: Check,
+    ready: Check,
+    asked: Callable[[str], None] = lambda _: None,
 ) -> WSGIServer:
     """Serve the three pages until the process ends (or `.shutdown()`).
+
+    `asked` is called with the query of each question for /metrics, before any value is read.
 
     The library's `_created` series, a third of a page, are left out: nobody asks for them.
     """
@@ -55,6 +63,7 @@ def start_admin(
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
+            asked(environ.get("QUERY_STRING", ""))
             page: Iterable[bytes] = metrics(environ, start_response)
             return page
         check = checks.get(path)

@@ -4,13 +4,15 @@ A condition that people may wait for is always there; one that only warns is the
 something to warn of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from .acceptance import Refused
 from .core.activity import UNKNOWN_LIMIT
-from .core.budget import Standing
+from .core.budget import Ends, Standing
 from .core.clock_changes import dropped
+from .core.ledger import Ledger
 from .core.spec import PoolSpec
 from .core.state import Decision, Note, Observation, Phase, Reason
 from .status import Status, stamp
@@ -68,6 +70,30 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         text = "the spec is in force, but " + "; ".join(d.message for d in never)
         accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
+
+
+def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Status]:
+    """Accepted, Ready and Warm for a refused pool: why, and what still runs and costs."""
+    text = refused.message + "".join(f"; {said}" for said in _still(refused, ledger, pods))
+    return [condition(kind, False, refused.reason, text) for kind in ("Accepted", "Ready", "Warm")]
+
+
+def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
+    if not refused.counts:
+        return
+    if refused.reason == "InvalidSpec" and not ledger.currency:
+        yield "what its pods cost is not counted until spec.budget can be read and has prices"
+    if pods == 0:
+        return
+    cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""
+    running = f"{pods} of its pods run meanwhile{cost}"
+    if refused.ends is Ends.SLEEP:
+        yield f"{running}, until nothing needs them; then they sleep"
+    elif refused.ends is Ends.LOWER:
+        yield f"{running}, until nothing needs them; one stays, since no request could wake it"
+    else:
+        why = f" ({refused.hands})" if refused.hands else ""
+        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale them by hand"
 
 
 _NO_ACTIVATOR = (

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -52,6 +52,8 @@ WATCH_SECONDS = 30
 
 _NOT_FOUND = 404
 
+_TOO_MANY_REQUESTS = 429
+
 _LIST_AGAIN = 410
 """What the API server answers (Gone) when the versions to go on from are too old."""
 
@@ -88,10 +90,12 @@ def is_refusal(error: BaseException) -> bool:
 
     Admission webhooks refuse with the same codes.
     """
-    if not isinstance(error, (ApiError, httpx2.HTTPStatusError)):
-        return False
-    code = _code_of(error)
-    return 400 <= code < 500 and code not in _TEMPORARY
+    return _is_client_error(error, but=_TEMPORARY)
+
+
+def is_answer(error: Exception) -> bool:
+    """Whether the API server has answered after all, if only to refuse: it is there."""
+    return isinstance(error, NotFoundError) or _is_client_error(error, but=(_TOO_MANY_REQUESTS,))
 
 
 def is_missing(error: Exception) -> bool:
@@ -100,6 +104,13 @@ def is_missing(error: Exception) -> bool:
     Of a group that it does not know at all it says so in plain text.
     """
     return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
+
+
+def _is_client_error(error: BaseException, but: Collection[int]) -> bool:
+    if not isinstance(error, (ApiError, httpx2.HTTPStatusError)):
+        return False
+    code = _code_of(error)
+    return 400 <= code < 500 and code not in but
 
 
 class ConflictError(Exception):
@@ -408,11 +419,13 @@ async def follow_forever(
     on_change: Callable[[str, Object], None],
     labels: Mapping[str, str] | None = None,
     *,
+    on_error: Callable[[Exception], None] = lambda _: None,
     may_go: bool = False,
 ) -> None:
     """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
 
-    With `may_go`, raises NotFoundError once the API server does not serve the kind any more.
+    `on_error` is told of each try that failed. With `may_go`, raises NotFoundError once the API
+    server does not serve the kind any more.
     """
     pause = 0.2
     while True:
@@ -426,5 +439,6 @@ async def follow_forever(
             log.warning(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
             )
+            on_error(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)

@@ -21,8 +21,18 @@ from prometheus_client import CollectorRegistry, Gauge
 from .core import lease as election
 from .core.contact import Contact
 from .core.lease import Lease, Standing, Step, Times
-from .kube import ConflictError, Kube, NotFoundError, Object, TooSlow, Unreachable
+from .kube import (
+    ConfigMap,
+    ConflictError,
+    Kube,
+    NotFoundError,
+    Object,
+    TooSlow,
+    Unreachable,
+    is_answer,
+)
 from .kube import Lease as LeaseKind
+from .records import RECORD
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +46,7 @@ _FOLLOW_SECONDS = 1.0
 """How often the loop looks at the Lease by itself, were the thread to stand still."""
 
 _CALL_SECONDS = 3.0
+_OTHER_CALL_SECONDS = 1.0
 _RELEASE_SECONDS = 3.0
 
 
@@ -179,11 +190,34 @@ class Elector:
             log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         except Unreachable as error:
-            slow = isinstance(error, TooSlow)
-            self._contact = self._contact.silent(self._clock(), slow=slow)
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            self._note(error)
+            if not is_answer(error):
+                await self._ask_elsewhere()
             return self._after_silence()
         return election.pause(self.me, self._standing, self._clock(), self._times)
+
+    async def _ask_elsewhere(self) -> None:
+        """Ask another endpoint: whether the API server is away, or only this call has failed."""
+        limit = _OTHER_CALL_SECONDS
+        if self._standing.renewed_at is not None:
+            left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
+            limit = max(min(limit, left), 0)
+        try:
+            async with asyncio.timeout(limit):
+                await self._kube.get(ConfigMap, self._namespace, RECORD)
+            self._note_answer()
+        except (ConflictError, NotFoundError):
+            self._note_answer()
+        except Unreachable as error:
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        if is_answer(error):
+            self._note_answer()
+        else:
+            slow = isinstance(error, TooSlow)
+            self._contact = self._contact.silent(self._clock(), slow=slow)
 
     def _note_answer(self) -> None:
         before = self._contact.outage

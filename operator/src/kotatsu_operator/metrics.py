@@ -1,7 +1,7 @@
 """What Prometheus sees of the operator."""
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -217,6 +217,35 @@ _GAUGES = (
 )
 
 
+_GOES_ON = ("kotatsu_cost_", "kotatsu_pool_override_end_")
+"""What of a refused pool is shown all the same."""
+
+
+class NamespaceMetrics(Collector):
+    """Which of the operator's namespaces it can read."""
+
+    def __init__(self, namespaces: Sequence[str], shows: Callable[[str], bool]) -> None:
+        self._namespaces, self._shows = namespaces, shows
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metric without a value."""
+        return self._families(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One series for each namespace."""
+        return self._families(self._namespaces)
+
+    def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "kotatsu_operator_namespace_readable",
+            "0 while the API server refuses to list what is in the namespace.",
+            labels=("namespace",),
+        )
+        for namespace in namespaces:
+            family.add_metric((namespace,), self._shows(namespace))
+        yield family
+
+
 class PoolMetrics(Collector):
     """One set of series per pool.
 
@@ -226,7 +255,7 @@ class PoolMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shown: dict[Key, _Shown] = {}
-        self._refused: set[Key] = set()
+        self._refused: dict[Key, _Shown] = {}
         self._decisions: Count[Key] = Count()
         self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
@@ -239,15 +268,15 @@ class PoolMetrics(Collector):
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
-        self._refused.discard(key)
+        self._refused.pop(key, None)
         self._shown[key] = _Shown(seen, decision, ledger)
         self._decisions[key] += 1
         self._windows.update((key, outcome) for outcome in decision.outcomes)
 
-    def refuse(self, key: Key) -> None:
-        """Show that nothing is decided on a pool: what was decided before holds no longer."""
+    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
+        """Show that a pool is not in force: only what it costs, and when its override ends."""
         self._shown.pop(key, None)
-        self._refused.add(key)
+        self._refused[key] = _Shown(seen, decision, ledger)
 
     def rest(self, key: Key) -> None:
         """Drop the series of a pool that another operator decides on."""
@@ -256,21 +285,21 @@ class PoolMetrics(Collector):
     def forget(self, key: Key) -> None:
         """Drop the series of a deleted pool."""
         self._shown.pop(key, None)
-        self._refused.discard(key)
+        self._refused.pop(key, None)
         self._decisions.pop(key, None)
         for outcome in Outcome:
             self._windows.pop((key, outcome), None)
 
     def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The metrics without a value."""
-        return self._families({}, set())
+        return self._families({}, {})
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The metrics of all pools; asked for by another thread than the one that decides."""
         return self._families(self._shown.copy(), self._refused.copy())
 
     def _families(
-        self, shown: dict[Key, _Shown], refused: set[Key]
+        self, shown: dict[Key, _Shown], refused: dict[Key, _Shown]
     ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         accepted = GaugeMetricFamily(
             "kotatsu_pool_accepted",
@@ -284,7 +313,8 @@ class PoolMetrics(Collector):
         yield accepted
         for gauge in _GAUGES:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=(*_LABELS, *gauge.labels))
-            for key, what in shown.items():
+            entries = shown | refused if gauge.name.startswith(_GOES_ON) else shown
+            for key, what in entries.items():
                 for labels, value in gauge.values(what):
                     family.add_metric((*key, *labels), value)
             yield family

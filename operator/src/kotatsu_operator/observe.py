@@ -38,8 +38,13 @@ class Observer:
         status: Status,
         memory: Memory,
         pods: list[PodView],
+        *,
+        ask: bool = True,
     ) -> Observation:
-        """What a decision looks at. Raises NotFoundError when the target has just gone."""
+        """What a decision looks at. Raises NotFoundError when the target has just gone.
+
+        Without `ask` nothing is asked for its demand: the decision does not depend on it.
+        """
         spec = judged.spec
         if spec.target.is_knative:
             return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
@@ -49,7 +54,8 @@ class Observer:
         if replicas > 0 and memory.phase.is_asleep:
             # The watch may be a moment behind our own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
-        demand = Demand() if memory.phase.is_asleep else await self.demand(key, spec, pods)
+        ask = ask and not memory.phase.is_asleep
+        demand = await self.demand(key, spec, pods) if ask else Demand()
         ticket = instant((status.get("demand") or {}).get("at"))
         return Observation(
             replicas=replicas,
@@ -64,19 +70,24 @@ class Observer:
             catching_up=timedelta(seconds=self.catching_up()),
         )
 
-    async def demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
-        """Ask every staying pod and every activator.
+    async def demand(
+        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
+    ) -> Demand:
+        """Ask every staying pod and every activator; `looks` for step 4 of the way down.
 
         Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
         (readiness can go under load, and what is in flight stays). A pod that has never been Ready
         was never sent any, and silence is all it can do while it starts.
         """
         with self.aside(key):
-            return await self._demand(key, spec, pods)
+            return await self._demand(key, spec, pods, looks=looks)
 
-    async def _demand(self, key: Key, spec: PoolSpec, pods: list[PodView]) -> Demand:
+    async def _demand(
+        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool
+    ) -> Demand:
+        # Activators first: a request that leaves one meanwhile is then seen in its pod.
+        through = await self.scraper.passing(self.world.activator_pods(key[0]), key, looks=looks)
         if spec.route is RouteMode.ALWAYS:
-            through = await self.scraper.passing(self.world.activator_pods(key[0]), key)
             return Demand(
                 through.active,
                 through.held,
@@ -84,9 +95,7 @@ class Observer:
                 known=not through.silent,
                 silent=through.silent,
             )
-        # Held first: a request that leaves the activator meanwhile is then seen in its pod.
-        held = await self.scraper.held(self.world.activators(key[0]), key)
-        silent = [held.why] if isinstance(held, Silence) else []
+        silent = [through.silent] if through.silent else []
         in_flight, last = 0, None
         metrics = spec.metrics
         if metrics is not None:
@@ -99,9 +108,8 @@ class Observer:
                 in_flight += answer.in_flight
                 if answer.last_request is not None:
                     last = max(last or answer.last_request, answer.last_request)
-        waiting = 0 if isinstance(held, Silence) else held
         first = silent[0] if silent else ""
-        return Demand(in_flight, waiting, last, known=not silent, silent=first)
+        return Demand(in_flight, through.held, last, known=not silent, silent=first)
 
 
 def _order(pod: PodView) -> tuple[bool, Key]:

@@ -27,9 +27,10 @@ from .kube import (
     Object,
     Unreachable,
     WarmPool,
+    is_answer,
 )
 from .leader import Elector
-from .metrics import PoolMetrics
+from .metrics import NamespaceMetrics, PoolMetrics
 from .observe import Observer
 from .owners import owner_of
 from .pacer import Pacer
@@ -50,6 +51,9 @@ SWEEP_SECONDS = 10.0
 
 LIST_AGAIN_SECONDS = 1.0
 """How soon pools are listed again that could not be."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""How long after a refusal at most they are listed again."""
 
 PACE_SECONDS = 1.0
 """How often the turns of coming warm-ups are worked out anew, if any has changed."""
@@ -124,11 +128,20 @@ class Operator:
             hook=hook,
             accounts=Accounts(prices, time.monotonic),
             remember=self.records.remember,
+            shows=self._shows,
         )
         self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
         self._streams = Streams(
-            kube, feeds_of(self.world), namespaces, self.planner.touch, self._unsettled.add
+            kube,
+            feeds_of(self.world),
+            namespaces,
+            self.planner.touch,
+            self._unsettled.add,
+            self._complete,
         )
+        self._unlisted = dict.fromkeys(namespaces, "WarmPools are not listed yet")
+        """Namespaces whose pools have not been listed yet, and why not."""
+        registry.register(NamespaceMetrics(namespaces, self._shows))
         self._knative = KnativeWatch(
             kube, self.world, namespaces, self.planner.touch, runtime, knative_namespace
         )
@@ -137,9 +150,29 @@ class Operator:
     @property
     def why_not_ready(self) -> str:
         """What is still waited for, in a sentence; empty for one that stands by, too."""
-        if self._streams.missing:
-            return f"not listed yet: {', '.join(self._streams.missing)}"
+        if self._streams.awaited:
+            return f"not listed yet: {', '.join(self._streams.awaited)}"
         return "" if self._ready.is_set() else "the watch of WarmPools has not begun"
+
+    @property
+    def left_out(self) -> str:
+        """What the API server refuses to list, in a sentence; empty for nothing."""
+        refused = [f"WarmPool in {namespace}" for namespace in self._unlisted]
+        refused += self._streams.missing
+        if not refused:
+            return ""
+        return (
+            f"left out, since the API server refuses to list it: {', '.join(sorted(refused))}; "
+            "the pools there stay as they are until it can be listed"
+        )
+
+    def _shows(self, namespace: str) -> bool:
+        return namespace not in self._unlisted and self._streams.shows(namespace)
+
+    def _complete(self, namespace: str) -> None:
+        if self._shows(namespace):
+            for key in self.world.pools.having(("namespace", namespace)):
+                self.planner.touch(key)
 
     async def watching(self) -> None:
         """Wait until kopf has begun."""
@@ -189,21 +222,43 @@ class Operator:
     async def _elect(self) -> None:
         # Nobody is judged by half a world, so nobody leads who has not seen the whole of it: an
         # older pool that claims the same target, for one.
+        # A namespace that the API server refuses to show is left out until it does.
         await self._streams.synced()
-        for namespace in self._namespaces:
-            await self._list_pools(namespace)
-        await self.elector.run(self._lead)
+        answers = {namespace: asyncio.Event() for namespace in self._namespaces}
+        listing = [asyncio.create_task(self._list_pools(*entry)) for entry in answers.items()]
+        try:
+            for answer in answers.values():
+                await answer.wait()
+            if self.left_out:
+                log.warning("%s", self.left_out)
+            await self.elector.run(self._lead)
+        finally:
+            for task in listing:
+                task.cancel()
+            await asyncio.gather(*listing, return_exceptions=True)
 
-    async def _list_pools(self, namespace: str) -> None:
-        """Know every pool there is. From then on kopf shows what changes."""
+    async def _list_pools(self, namespace: str, answer: asyncio.Event) -> None:
+        """Know every pool there is. From then on kopf shows what changes.
+
+        `answer` is set once the API server has listed them, or has refused to.
+        """
+        pause = LIST_AGAIN_SECONDS
         while True:
             try:
                 for pool in await self._kube.find(WarmPool, namespace):
                     self.world.keep_pool(pool)
-                return
+                break
             except (NotFoundError, *Unreachable) as error:
-                log.warning("cannot list the WarmPools of namespace %s: %s", namespace, error)
-                await asyncio.sleep(LIST_AGAIN_SECONDS)
+                if str(error) != self._unlisted[namespace]:
+                    log.warning("cannot list the WarmPools of namespace %s: %s", namespace, error)
+                    self._unlisted[namespace] = str(error)
+                if isinstance(error, NotFoundError) or is_answer(error):
+                    answer.set()
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+        del self._unlisted[namespace]
+        answer.set()
+        self._complete(namespace)
 
     async def _lead(self) -> None:
         """Act, until cancelled. Nothing remembered from before still holds: others have led."""
@@ -271,7 +326,7 @@ class Operator:
         known = {k: p["metadata"]["uid"] for k, p in self.world.pools.items() if k[0] == namespace}
         try:
             there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
-        except (ConflictError, *Unreachable) as error:
+        except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("cannot settle the record of namespace %s: %s", namespace, error)
             self._unsettled.add(namespace)
             return

@@ -7,13 +7,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from .acceptance import Accepted, Refusal, accept
+from .acceptance import Accepted, Refused, accept
 from .accounts import Account, Accounts
 from .autoscaling import set_minimum
-from .conditions import condition, date_conditions, pool_conditions, target_conditions, transitions
+from .conditions import (
+    date_conditions,
+    pool_conditions,
+    refused_conditions,
+    target_conditions,
+    transitions,
+)
+from .core.budget import Ends
 from .core.clock_changes import dropped
-from .core.decide import LOOK_AGAIN, decide
+from .core.decide import LOOK_AGAIN, books_only, decide
+from .core.edited import instant
 from .core.ledger import Ledger
+from .core.phases import is_overdue
+from .core.records import found_replicas
 from .core.spec import PoolSpec
 from .core.state import Decision, Demand, Memory, Note, Observation
 from .core.status import read_memory
@@ -24,8 +34,14 @@ from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
 from .observe import Observer
 from .pacer import Pacer
 from .sleep import Hook, Remember, no_hook, no_record, try_sleep
-from .status import Status, decided_status, worth_writing
-from .views import Key
+from .status import (
+    Status,
+    books_status,
+    decided_status,
+    without_unread_cost,
+    worth_writing,
+)
+from .views import Key, PodView
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -51,8 +67,8 @@ class Display(Protocol):
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Show one decision."""
 
-    def refuse(self, key: Key) -> None:
-        """Nothing is decided on this pool: it is not in force."""
+    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
+        """This pool is not in force: nothing begins, and what has begun comes to its end."""
 
     def forget(self, key: Key) -> None:
         """Forget a pool that is gone."""
@@ -75,15 +91,20 @@ class Reconciler:
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
     remember: Remember = no_record
+    shows: Callable[[str], bool] = lambda _: True
+    """Whether all of a namespace has been seen: by half of it nobody is judged."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
+    _specs: dict[Key, PoolSpec] = field(default_factory=dict)
+    """The last spec of each pool that was in force."""
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a deleted pool."""
         self._memory.pop(key, None)
         self.accounts.forget(key)
         self._written.pop(key, None)
+        self._specs.pop(key, None)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -107,26 +128,38 @@ class Reconciler:
             self.forget(key)
             return None
         now = self.clock()
+        if not self.shows(key[0]):
+            return now + LOOK_AGAIN
         if self.world.knative.is_unknown and key in self.world.pools_of_kind("Service"):
             return now + RETRY
-        judged = accept(key, pool, self.world)
-        if isinstance(judged, Refusal):
-            await self._refuse(key, pool, judged, now)
-            return now + LOOK_AGAIN
+        judged = accept(key, pool, self.world, self._specs.get(key))
+        refused = judged if isinstance(judged, Refused) else None
+        judged = judged.judged if isinstance(judged, Refused) else judged
         spec = judged.spec
+        if refused is None:
+            self._specs[key] = spec
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
         pods = self.world.target_pods(key[0], judged.selector)
         departed = self.world.take_departed(key)
+        if refused is not None and not refused.counts:
+            pods, departed = [], []  # another pool pays for them
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
+        if refused is not None:
+            since = _refused_since(pool) or now
+            account = replace(account, allowed=account.allowed.refused(since, refused.ends))
         try:
-            seen = await self.observer.observe(key, judged, status, memory, pods)
+            if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
+                return await self._keep_books(key, pool, refused, account, memory, pods, now)
+            acknowledged = self.world.acknowledged(key)
+            overdue = is_overdue(spec, memory, account.allowed, acknowledged, now)
+            seen = await self.observer.observe(key, judged, status, memory, pods, ask=not overdue)
             known = status.get("observedGeneration")
             edited = known is not None and known != pool["metadata"]["generation"]
             seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
             decision = decide(spec, seen, memory, now, account.allowed)
             self.pacer.claim(key, decision.claim)
-            return await self._act(key, pool, judged, seen, decision, account, now)
+            return await self._act(key, pool, judged, seen, decision, account, now, refused)
         except ConflictError:
             log.debug("%s/%s changed while being looked at; again", *key)
             await self._reread(key)
@@ -150,14 +183,29 @@ class Reconciler:
         decision: Decision,
         account: Account,
         now: datetime,
+        refused: Refused | None = None,
     ) -> datetime:
         spec = judged.spec
+        found = None
+        if refused is None and not spec.target.is_knative:
+            found = found_replicas(pool.get("status") or {}, seen.replicas)
+        writes = decision.replicas not in (None, seen.replicas) or decision.minimum is not None
+        if found is not None and writes:
+            # Before anything is written to the target: a crash in between forgets nothing.
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.kube.patch_status(*key, {"foundReplicas": found}, version)
+            self.world.keep_pool(pool)
         pool = await set_minimum(self.kube, self.world, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
-            await self._scale(key, spec, decision.replicas)
-        ledger = account.foresee(spec, decision.memory, judged.requests, now)
+            await self._scale(key, spec, decision.replicas, only_down=refused is not None)
+        # What a refused pool will have cost is not known: its schedule is not in force.
+        ledger = account.ledger
+        if refused is None:
+            ledger = account.foresee(spec, decision.memory, judged.requests, now)
         seen = knative.as_shown(seen, decision)
         status = decided_status(spec, seen, decision, ledger)
+        if found is not None:
+            status["foundReplicas"] = found
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
         there = self.world.knative
@@ -170,14 +218,20 @@ class Reconciler:
         if spec.target.is_knative:
             service = judged.knative_service
             conditions = knative.explain(conditions, there, key[0], service, course, decision, now)
+        if refused is not None:
+            status = without_unread_cost(status)
+            conditions = refused_conditions(refused, ledger, seen.pods)
         conditions += account.conditions
-        told = (*decision.notes, *transitions(_conditions(pool), conditions), *account.notes)
-        told += self._never_opens(pool, spec)
+        told: tuple[Note, ...] = (*decision.notes, *account.notes)
+        if refused is None:
+            told += (*transitions(_conditions(pool), conditions), *self._never_opens(pool, spec))
+        else:
+            told += _refusal_note(pool, refused)
         pool = await self._put_status(key, pool, status, conditions, now)
         self._memory[key] = decision.memory
         await self._tell(key, pool, told)
         for display in self.displays:
-            display.show(key, seen, decision, ledger)
+            (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.remember(pool, None)
         if course is not None:
             await knative.apply(self.kube, there, key[0], course.patches, now)
@@ -189,7 +243,7 @@ class Reconciler:
             tries = [] if course is None else [r.again for r in course.refused.values()]
             return min(decision.recheck, *tries) if tries else decision.recheck
         if decision.sleep:
-            return await self._sleep(key, pool, spec, decision, now)
+            return await self._sleep(key, pool, spec, seen, decision, now)
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
@@ -211,20 +265,31 @@ class Reconciler:
             if d.message not in told
         )
 
-    async def _scale(self, key: Key, spec: PoolSpec, replicas: int) -> None:
+    async def _scale(
+        self, key: Key, spec: PoolSpec, replicas: int, *, only_down: bool = False
+    ) -> None:
         """Set the target's replicas at the version read; never to 0, which is try_sleep's."""
         scale = await self.kube.get_scale(key[0], spec.target.name)
-        if scale.replicas != replicas:
+        if scale.replicas > replicas or (scale.replicas < replicas and not only_down):
             await self.kube.put_scale(key[0], spec.target.name, replicas, scale.version)
             log.info("%s/%s: replicas %d → %d", *key, scale.replicas, replicas)
 
     async def _sleep(
-        self, key: Key, pool: Object, spec: PoolSpec, decision: Decision, now: datetime
+        self,
+        key: Key,
+        pool: Object,
+        spec: PoolSpec,
+        seen: Observation,
+        decision: Decision,
+        now: datetime,
     ) -> datetime:
         async def look() -> Demand:
+            if decision.force and seen.demand.known:
+                return Demand()  # overdue (see is_overdue): only unknown demand is forced too
             deployment = self.world.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            return await self.observer.demand(key, spec, self.world.target_pods(key[0], selector))
+            pods = self.world.target_pods(key[0], selector)
+            return await self.observer.demand(key, spec, pods, looks=True)
 
         attempt = await try_sleep(
             self.kube,
@@ -252,22 +317,34 @@ class Reconciler:
 
     # --- write down ---
 
-    async def _refuse(self, key: Key, pool: Object, refusal: Refusal, now: datetime) -> None:
-        conditions = [
-            condition("Accepted", False, refusal.reason, refusal.message),
-            condition("Ready", False, refusal.reason, refusal.message),
-            condition("Warm", False, refusal.reason, refusal.message),
-        ]
+    async def _keep_books(
+        self,
+        key: Key,
+        pool: Object,
+        refused: Refused,
+        account: Account,
+        memory: Memory,
+        pods: list[PodView],
+        now: datetime,
+    ) -> datetime:
+        """All that may be done for a refused pool: count, end its override, and say what runs."""
+        spec, deployment, ledger = refused.judged.spec, refused.judged.deployment, account.ledger
+        seen = Observation(
+            replicas=0 if deployment is None else deployment.replicas,
+            ready=sum(p.ready and not p.terminating for p in pods),
+            pods=sum(p.scheduled_at is not None for p in pods),
+        )
+        decision = books_only(spec, memory, now, account.allowed)
         for display in self.displays:
-            display.refuse(key)
-        try:
-            before = [c for c in _conditions(pool) if c["type"] == "Accepted"]
-            await self._put_status(key, pool, {}, conditions, now)
-        except (ConflictError, NotFoundError):
-            return
-        if not before or before[0]["message"] != refusal.message:
-            note = Note("NotAccepted", refusal.message, warning=True)
-            await self._tell(key, pool, (note,))
+            display.refuse(key, seen, decision, ledger)
+        self.pacer.claim(key, None)
+        self._awake.discard(key)
+        status = books_status(spec, seen, decision.memory, ledger)
+        conditions = [*refused_conditions(refused, ledger, seen.pods), *account.conditions]
+        told = (*_refusal_note(pool, refused), *account.notes)
+        pool = await self._put_status(key, pool, status, conditions, now)
+        await self._tell(key, pool, told)
+        return decision.recheck
 
     async def _put_status(
         self, key: Key, pool: Object, status: Status, conditions: list[Status], now: datetime
@@ -292,6 +369,22 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key, note.reason, note.message)
             await self.events.post(pool, note, self.clock())
+
+
+def _refused_since(pool: Object) -> datetime | None:
+    """Since when the status says that the pool is refused."""
+    for c in _conditions(pool):
+        if c["type"] == "Accepted" and c["status"] == "False":
+            return instant(c.get("lastTransitionTime"))
+    return None
+
+
+def _refusal_note(pool: Object, refused: Refused) -> tuple[Note, ...]:
+    """The event of a refusal, unless the status tells of this one already."""
+    told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
+    if told.startswith(refused.message):
+        return ()
+    return (Note("NotAccepted", refused.message, warning=True),)
 
 
 def _conditions(pool: Object) -> list[Status]:

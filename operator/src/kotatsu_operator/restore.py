@@ -32,6 +32,8 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
     if scale.replicas > 0:
         return f"Deployment {entry.target} runs ({scale.replicas} replicas) and stays as it is"
     replicas = int(entry.owed["restoreReplicas"])
+    if replicas == 0:
+        return f"Deployment {entry.target} stays at 0 replicas, as the pool found it"
     await kube.put_scale(namespace, entry.target, replicas, scale.version)
     return f"Deployment {entry.target} has {replicas} replicas again"
 

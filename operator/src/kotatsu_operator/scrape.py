@@ -35,6 +35,8 @@ AT_ONCE = 64
 QUIET, LONGEST_QUIET = 1.0, 16.0
 """Seconds for which a silent pod is not asked again: at first, and at most."""
 _MOST_QUIET = 10_000
+_MOST_NAMED = 200
+"""Pools that one question names at most; one about more is about all."""
 
 APART = 0.05
 """Seconds between the beginnings of two questions to one activator."""
@@ -75,7 +77,16 @@ ByPool = Mapping[Key, Mapping[str, Samples]]
 
 
 _Answer = tuple[Page, ByPool] | Silence
-_Question = Shared[_Answer]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What one activator is asked, and the pools that the next question is about (step 4)."""
+
+    ask: Shared[_Answer]
+    looks: set[str]
+
+
 _MOST_ACTIVATORS = 1000
 
 
@@ -145,14 +156,17 @@ class Scraper:
 
         return await asyncio.gather(*map(ask, pods))
 
-    async def passing(self, activators: Iterable[PodView], pool: Key) -> Passing:
+    async def passing(
+        self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
+    ) -> Passing:
         """What goes through the activators for a pool whose pods are not asked (route Always).
 
         One that is ending still carries connections, so every running one is asked; only the
-        silence of a Ready one makes the answer unknown.
+        silence of a Ready one makes the answer unknown. `looks` says that the pool may be put to
+        sleep on the answer (step 4), so that the activators announce what comes after the question.
         """
         asked = [pod for pod in activators if pod.running]
-        answers = await asyncio.gather(*(self._passing(pod, pool) for pod in asked))
+        answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))
         said = [a for a in answers if isinstance(a, Passing)]
         silent = [
             answer.why
@@ -166,14 +180,11 @@ class Scraper:
             silent=silent[0] if silent else "",
         )
 
-    async def held(self, activators: Iterable[PodView], pool: Key) -> int | Silence:
-        """Requests that the activators hold for a pool, all together."""
-        answers = await asyncio.gather(*(self._passing(pod, pool) for pod in activators))
-        silent = [a for a in answers if isinstance(a, Silence)]
-        return silent[0] if silent else sum(a.held for a in answers if isinstance(a, Passing))
-
-    async def _passing(self, pod: PodView, pool: Key) -> Passing | Silence:
-        said = await self._activator(pod)()
+    async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
+        question = self._activator(pod)
+        if looks:
+            question.looks.add(pool[1])
+        said = await question.ask()
         if isinstance(said, Silence):
             return Silence(f"activator {pod.key[1]} {said.why}")
         page, by_pool = said
@@ -190,14 +201,18 @@ class Scraper:
             return known[1]
         while len(self._activators) >= _MOST_ACTIVATORS:
             del self._activators[next(iter(self._activators))]  # of long ago
-        question = Shared(partial(self._ask, pod), APART)
+        looks: set[str] = set()
+        question = _Question(Shared(partial(self._ask, pod, looks), APART), looks)
         self._activators[pod.key] = (pod, question)
         return question
 
-    async def _ask(self, pod: PodView) -> _Answer:
-        page = await self._pages.read(
-            pod, ACTIVATOR_PORT, _ACTIVATOR_PAGE, _ASKED_FOR, LONGEST_PAGE
-        )
+    async def _ask(self, pod: PodView, looks: set[str]) -> _Answer:
+        names = sorted(looks)
+        looks.clear()
+        path = _ACTIVATOR_PAGE
+        if len(names) <= _MOST_NAMED:
+            path += "".join(f"&looks={name}" for name in names or [""])
+        page = await self._pages.read(pod, ACTIVATOR_PORT, path, _ASKED_FOR, LONGEST_PAGE)
         return page if isinstance(page, Silence) else (page, _by_pool(page))
 
 

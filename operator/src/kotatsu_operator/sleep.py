@@ -14,6 +14,7 @@ from datetime import datetime
 
 from .core.edited import instant
 from .core.phases import asleep_after
+from .core.records import replicas_to_restore
 from .core.spec import PoolSpec
 from .core.state import Demand, Memory, Phase
 from .kube import ConflictError, Kube, NotFoundError, Object, WarmPool
@@ -82,7 +83,8 @@ async def try_sleep(
     stale = _changed(pool, memory, generation)
     if stale:
         return Attempt(False, stale, pool)
-    restore = int((pool.get("status") or {}).get("restoreReplicas", max(scale.replicas, 1)))
+    minimum = None if memory.original is None else memory.original.min_replicas
+    restore = replicas_to_restore(pool.get("status") or {}, minimum)
     await remember(pool, restore)
 
     demand = await look()

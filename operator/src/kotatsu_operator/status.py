@@ -121,6 +121,21 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     }
 
 
+def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledger) -> Status:
+    """What is written of a refused pool that nothing may be done for."""
+    status = {
+        "override": memory_status(memory, spec)["override"],
+        "desiredReplicas": seen.replicas,
+        "readyReplicas": seen.ready,
+    }
+    return status | without_unread_cost({"cost": cost_status(ledger)})
+
+
+def without_unread_cost(status: Status) -> Status:
+    """The status of a refused pool: a budget that cannot be read takes nothing of the ledger."""
+    return {name: value for name, value in status.items() if (name, value) != ("cost", None)}
+
+
 def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger: Ledger) -> Status:
     """The whole status after a decision, without its conditions."""
     coming = decision.next

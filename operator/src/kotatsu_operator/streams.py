@@ -15,6 +15,7 @@ from .kube import (
     Pod,
     Service,
     follow_forever,
+    is_answer,
 )
 from .views import Key, key_of
 from .world import Concerned, World
@@ -63,7 +64,8 @@ class Streams:
     """Follows some kinds in some namespaces; `touch` is told of each pool that a change concerns.
 
     Where a stream begins anew, whatever it does not list is gone: nothing is counted on only
-    because nobody told of its end. `began_anew(namespace)` is called then.
+    because nobody told of its end. `began_anew(namespace)` is called then. `complete(namespace)` is
+    called once everything in a namespace has been listed for the first time.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Streams:
         namespaces: Sequence[str],
         touch: Callable[[Key], None],
         began_anew: Callable[[str], None] = lambda _: None,
+        complete: Callable[[str], None] = lambda _: None,
         *,
         may_go: bool = False,
     ) -> None:
@@ -82,7 +85,10 @@ class Streams:
         self._touch = touch
         self._began_anew = began_anew
         self._may_go = may_go
+        self._complete = complete
         self._missing = {(n, feed.kind.__name__) for n in namespaces for feed in self._feeds}
+        self._refused: set[tuple[str, str]] = set()
+        """Those of the missing that the API server has refused to list."""
         self._synced = asyncio.Event()
 
     @property
@@ -90,8 +96,21 @@ class Streams:
         """What has not been listed yet, for people: "Pod in demo"."""
         return [f"{kind} in {namespace}" for namespace, kind in sorted(self._missing)]
 
+    @property
+    def awaited(self) -> list[str]:
+        """Of what is missing, that which the API server has not refused either."""
+        waiting = sorted(self._missing - self._refused)
+        return [f"{kind} in {namespace}" for namespace, kind in waiting]
+
+    def shows(self, namespace: str) -> bool:
+        """Whether everything in a namespace has been listed once."""
+        return all(n != namespace for n, _ in self._missing)
+
     async def synced(self) -> None:
-        """Wait until everything has been listed once."""
+        """Wait until everything has been listed once, or was refused.
+
+        One namespace that is gone, or one Role that is missing, must not stop the others.
+        """
         await self._synced.wait()
 
     async def run(self) -> None:
@@ -101,9 +120,30 @@ class Streams:
                 for feed in self._feeds:
                     into = self._into(feed, namespace)
                     tasks.create_task(
-                        follow_forever(kube, feed.kind, namespace, into, may_go=self._may_go),
+                        follow_forever(
+                            kube,
+                            feed.kind,
+                            namespace,
+                            into,
+                            on_error=self._refusals(feed, namespace),
+                            may_go=self._may_go,
+                        ),
                         name=f"watch {feed.kind.__name__} in {namespace}",
                     )
+
+    def _refusals(self, feed: Feed, namespace: str) -> Callable[[Exception], None]:
+        entry = (namespace, feed.kind.__name__)
+
+        def note(error: Exception) -> None:
+            if is_answer(error) and entry in self._missing:
+                self._refused.add(entry)
+                self._note_sync()
+
+        return note
+
+    def _note_sync(self) -> None:
+        if self._missing <= self._refused:
+            self._synced.set()
 
     def _into(self, feed: Feed, namespace: str) -> Callable[[str, Object], None]:
         def apply(change: str, obj: Object) -> None:
@@ -127,8 +167,10 @@ class Streams:
             self._began_anew(namespace)
             return
         self._missing.discard(entry)
-        if not self._missing:
-            self._synced.set()
+        self._refused.discard(entry)
+        self._note_sync()
+        if self.shows(namespace):
+            self._complete(namespace)
 
     def _keep(self, feed: Feed, obj: Object) -> None:
         try:

@@ -153,8 +153,8 @@ class Uninstall:
             scale = await self.kube.get_scale(key[0], name)
             if scale.replicas == 0:
                 known = None if entry is None else entry.owed.get("restoreReplicas")
-                if entry is None or known is None or entry.on_delete is OnDelete.KEEP:
-                    why = "it was at 0 before Kotatsu came" if known is None else "onDelete is Keep"
+                if entry is None or not known or entry.on_delete is OnDelete.KEEP:
+                    why = "it was at 0 before Kotatsu came" if not known else "onDelete is Keep"
                     self._tell(
                         key,
                         f"Deployment {name} stays at 0, since {why}: its Service will have no "
@@ -203,7 +203,7 @@ class Uninstall:
             "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
             "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
             "lastActive": now,
-            **dict.fromkeys(OWED),
+            **dict.fromkeys((*OWED, "foundReplicas")),
             "nextTransition": None,
             "activeWindow": None,
             "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs by itself"),

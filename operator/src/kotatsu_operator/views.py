@@ -90,6 +90,29 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return True
 
 
+def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
+    """The number of a port given by name or number; None for a name that is not there."""
+    if isinstance(wanted, int) or wanted.isdigit():
+        return int(wanted)
+    return ports.get(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """What matters of a container, or of a sidecar, for its pod to be ready."""
+
+    ready: bool
+    """The kubelet's word."""
+    running: bool
+    started: bool
+    """Whether its startup probe has passed, by the kubelet's word; true without such a probe."""
+    startup: Mapping[str, Any] | None
+    """Its startup probe."""
+    readiness: Mapping[str, Any] | None
+    """Its readiness probe."""
+    ports: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class PodView:
     """What matters of a pod."""
@@ -106,8 +129,10 @@ class PodView:
     """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
     scheduled_at: datetime | None
     ports: Mapping[str, int]
-    probe: Mapping[str, Any] | None
-    """The readiness probe of the first container that has one."""
+    containers: tuple[ContainerView, ...]
+    """With the sidecars; without the init containers that end before they start."""
+    gates_open: bool
+    """Whether the condition of each of its readiness gates is True."""
     lost: bool = False
     """Whether an endpoint at it leads nowhere, or will in a moment: see `_is_lost`."""
     billed: BilledPod | None = None
@@ -116,9 +141,7 @@ class PodView:
 
     def port(self, wanted: str | int) -> int | None:
         """Number of a container port given by name or number."""
-        if isinstance(wanted, int) or wanted.isdigit():
-            return int(wanted)
-        return self.ports.get(wanted)
+        return port_number(self.ports, wanted)
 
 
 def pod_view(obj: Object) -> PodView:
@@ -127,14 +150,19 @@ def pod_view(obj: Object) -> PodView:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     running = status.get("phase") == "Running"
-    ports: dict[str, int] = {}
-    probe = None
     # A sidecar is an init container that stays; it requests and serves like any other.
     sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
-    for container in [*(spec.get("containers") or ()), *sidecars]:
-        for port in container.get("ports") or ():
-            ports.setdefault(port.get("name", str(port["containerPort"])), port["containerPort"])
-        probe = probe or container.get("readinessProbe")
+    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    by_name = {c.get("name", ""): c for c in told}
+    containers = tuple(
+        _container_view(c, by_name.get(c.get("name", "")))
+        for c in [*(spec.get("containers") or ()), *sidecars]
+    )
+    ports: dict[str, int] = {}
+    for container in containers:
+        for name, number in container.ports.items():
+            ports.setdefault(name, number)
+    gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
     over = status.get("phase") in ("Succeeded", "Failed")
     began = instant(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
     ended = _ended(status) if over else None
@@ -153,9 +181,27 @@ def pod_view(obj: Object) -> PodView:
         has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
         scheduled_at=None if over else began,
         ports=ports,
-        probe=probe,
+        containers=containers,
+        gates_open=all(conditions.get(gate, {}).get("status") == "True" for gate in gates),
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         billed=billed,
+    )
+
+
+def _container_view(container: Object, told: Object | None) -> ContainerView:
+    """Read a container and its status. One without a status runs: its pod does, as is asked too."""
+    startup = container.get("startupProbe")
+    told = told or {}
+    return ContainerView(
+        ready=bool(told.get("ready")),
+        running=not told or "running" in (told.get("state") or {}),
+        started=startup is None or bool(told.get("started")),
+        startup=startup,
+        readiness=container.get("readinessProbe"),
+        ports={
+            port.get("name", str(port["containerPort"])): port["containerPort"]
+            for port in container.get("ports") or ()
+        },
     )
 
 

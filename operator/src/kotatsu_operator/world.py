@@ -82,6 +82,8 @@ class World:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """Those of the Deployments, by namespace."""
+    _ended: set[Key] = field(default_factory=set)
+    """Deployments that are gone and may have pods yet."""
     _departed: dict[Key, deque[BilledPod]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
@@ -115,14 +117,28 @@ class World:
         if self.deployments.get(view.key) == view:
             return ()
         self.deployments[view.key] = view
+        self._ended.discard(view.key)
         self._selectors[view.key[0]][view.key] = view.selector
         return self.pools_of_deployment(view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
         """Forget a Deployment that is gone."""
         self.deployments.pop(key, None)
-        self._selectors[key[0]].pop(key, None)
+        self._ended.add(key)
+        self._forget_selectors()
         return self.pools_of_deployment(key)
+
+    def selector_of(self, key: Key) -> Mapping[str, Any] | None:
+        """A Deployment's selector; of one that is gone as long as it has pods."""
+        return self._selectors[key[0]].get(key)
+
+    def _forget_selectors(self) -> None:
+        """Forget those of Deployments that are gone, once the last of their pods is."""
+        for key in list(self._ended):
+            selector = self._selectors[key[0]].get(key)
+            if selector is None or not self.target_pods(key[0], selector):
+                self._selectors[key[0]].pop(key, None)
+                self._ended.discard(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
         """Remember a Pod."""
@@ -145,7 +161,9 @@ class World:
             bill = replace(view.billed, gone_at=self.clock())
             for pool in self._pools_served_by(view):
                 self._departed[pool].append(bill)
-        return self._pools_of_pod(view)
+        concerned = self._pools_of_pod(view)
+        self._forget_selectors()
+        return concerned
 
     def keep_slice(self, obj: Object) -> Concerned:
         """Remember an EndpointSlice: an activator's, or one that has endpoints of others."""

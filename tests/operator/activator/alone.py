@@ -65,7 +65,14 @@ async def _run(kube: FakeKube, files: int) -> None:
     registry = CollectorRegistry()
     room = Room(min(raise_file_limit(), files))
     activator = Activator(kube, ME, ActivatorMetrics(registry), room)  # type: ignore[arg-type]
-    admin = start_admin("127.0.0.1", 0, registry, live=str, ready=activator.why_not_ready)
+    admin = start_admin(
+        "127.0.0.1",
+        0,
+        registry,
+        live=str,
+        ready=activator.why_not_ready,
+        asked=activator.asked,
+    )
     stop = asyncio.Event()
     running = asyncio.create_task(activator.run(stop, 0.0))
     while activator.why_not_ready():

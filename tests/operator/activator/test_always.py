@@ -11,7 +11,7 @@ import uvicorn
 from kotatsu_operator.activator import activity, connections, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from tests.operator.activator.house import House, Pod
-from tests.operator.cluster import eventually, service, warm_pool
+from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -179,6 +179,27 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(h
     gate.set()
     await reader.readuntil(b"ok")
     assert len(made.requests) == 2
+
+
+async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_what_it_says(
+    house, monkeypatch
+):
+    """Nothing is announced that a question from now on finds."""
+    monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
+    house.see("Pod", activator_pod())
+    made = await keeper(house)
+    reader, writer = await house.send(b"")
+    await one(reader, writer)
+    house.see("WarmPool", pool("Draining"))
+    await house.ask()
+    await asyncio.sleep(0.05)
+    active = []
+    is_asked = house.connections._tickets._is_asked
+    house.connections._tickets._is_asked = lambda: (
+        active.append(house.count("kotatsu_activator_active")) or is_asked()
+    )
+    await one(reader, writer)
+    assert (active, len(house.tickets), len(made.requests)) == ([1], 1, 3)
 
 
 async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_after_it(

@@ -246,6 +246,24 @@ async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
     waiting.cancel()
 
 
+@pytest.mark.parametrize(
+    ("query", "noted"),
+    [
+        ("name[]=kotatsu_activator_held&looks=", set()),
+        ("looks=voice&looks=web", {"voice"}),
+        ("looks=web", set()),
+        ("name[]=kotatsu_activator_held", {"voice", "feed"}),
+        ("", {"voice", "feed"}),
+    ],
+    ids=["about none", "about this", "about another", "an older operator", "Prometheus"],
+)
+async def test_a_question_counts_for_the_pools_it_names_or_for_all(house, query, noted):
+    for name in ("voice", "feed"):
+        house.activator._connections(name)._tickets._asked = False
+    house.activator.asked(query)
+    assert noted == {n for n, c in house.activator.connections.items() if c._tickets._asked}
+
+
 async def test_connections_are_looked_after_once_in_a_while(house, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0.0)
     looked = asyncio.Event()

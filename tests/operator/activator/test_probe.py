@@ -143,6 +143,98 @@ async def test_what_only_the_kubelet_can_run_is_the_kubelets_to_judge(server, re
     assert server.asked == []
 
 
+# --- several containers, and what else a pod waits for ---
+
+
+def several(server, *containers, sidecars=(), statuses=(), gates=()):
+    """A pod with these containers; the port http of each is the server's."""
+    made = pod(port=server.port)
+    ports = {"ports": made["spec"]["containers"][0]["ports"]}
+    made["spec"]["containers"] = [ports | c for c in containers]
+    made["spec"]["initContainers"] = [ports | {"restartPolicy": "Always"} | c for c in sidecars]
+    made["spec"]["readinessGates"] = [{"conditionType": gate} for gate in gates]
+    made["status"]["containerStatuses"] = list(statuses)
+    return made
+
+
+CLOSED = {"tcpSocket": {"port": 1}}
+EXEC = {"exec": {"command": ["true"]}}
+OPEN = {"tcpSocket": {"port": "http"}}
+
+
+def named(name, **probes):
+    return {"name": name, **probes}
+
+
+@pytest.mark.parametrize("last", [CLOSED, http(port=1), EXEC])
+async def test_every_container_has_to_be_ready_not_only_the_first(server, last):
+    first, app = named("proxy", readinessProbe=http()), named("app", readinessProbe=last)
+    assert not await is_ready(pod_view(several(server, first, app)), server.port)
+    assert not await is_ready(pod_view(several(server, app, first)), server.port)
+    assert not await is_ready(pod_view(several(server, first, sidecars=[app])), server.port)
+    both = several(server, first, named("app", readinessProbe=OPEN))
+    assert await is_ready(pod_view(both), None)
+
+
+@pytest.mark.parametrize("probe_of_app", [EXEC, {"grpc": {"port": 1}}, http(scheme="HTTPS")])
+async def test_of_a_container_that_only_the_kubelet_can_ask_its_word_is_enough(
+    server, probe_of_app
+):
+    containers = named("web", readinessProbe=http()), named("app", readinessProbe=probe_of_app)
+    for ready in (False, True):
+        status = {"name": "app", "ready": ready, "state": {"running": {}}}
+        made = several(server, *containers, statuses=[status])
+        assert await is_ready(pod_view(made), None) is ready
+
+
+async def test_a_container_without_a_readiness_probe_has_to_run(server):
+    containers = named("web", readinessProbe=http()), named("app")
+    for state, ready in (("waiting", False), ("terminated", False), ("running", True)):
+        status = {"name": "app", "ready": False, "state": {state: {}}}
+        made = several(server, *containers, statuses=[status])
+        assert await is_ready(pod_view(made), None) is ready
+
+
+@pytest.mark.parametrize(("startup", "ready"), [(OPEN, True), (CLOSED, False), (EXEC, False)])
+async def test_a_startup_probe_comes_before_the_readiness_probe(server, startup, ready):
+    app = named("app", startupProbe=startup, readinessProbe=http())
+    assert await is_ready(pod_view(several(server, app)), None) is ready
+    assert bool(server.asked) is ready
+    started = {"name": "app", "started": True, "state": {"running": {}}}
+    assert await is_ready(pod_view(several(server, app, statuses=[started])), None)
+
+
+async def test_a_startup_probe_of_a_container_without_any_other_has_to_pass(server):
+    app = named("app", startupProbe=CLOSED)
+    assert not await is_ready(pod_view(several(server, app)), server.port)
+    started = {"name": "app", "started": True, "state": {"running": {}}}
+    assert await is_ready(pod_view(several(server, app, statuses=[started])), server.port)
+
+
+async def test_a_pod_waits_for_its_readiness_gates(server):
+    made = several(server, named("app", readinessProbe=http()), gates=["example.org/ready"])
+    assert not await is_ready(pod_view(made), None)
+    assert server.asked == []
+    made["status"]["conditions"].append({"type": "example.org/ready", "status": "True"})
+    assert await is_ready(pod_view(made), None)
+
+
+async def test_several_answers_over_time_are_the_kubelets_to_wait_for(server):
+    patient = http() | {"successThreshold": 2}
+    assert not await is_ready(view(server, patient), None)
+    assert server.asked == []
+
+
+async def test_an_initial_delay_is_not_waited_for(server):
+    assert await is_ready(view(server, http() | {"initialDelaySeconds": 30}), None)
+
+
+async def test_a_named_port_is_the_containers_own(server):
+    web = {"name": "web", "ports": [{"name": "http", "containerPort": 1}], "readinessProbe": OPEN}
+    app = named("app", readinessProbe=http())
+    assert not await is_ready(pod_view(several(server, app, web)), None)
+
+
 async def test_a_pod_the_kubelet_calls_ready_is_not_asked(server):
     assert await is_ready(view(server, http(), ready=True), None)
     assert server.asked == []

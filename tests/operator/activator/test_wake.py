@@ -12,8 +12,8 @@ from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_operator.activator import probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
-from tests.operator.activator.house import House, Pod, pool
-from tests.operator.cluster import eventually, pod, service
+from tests.operator.activator.house import READYZ, House, Pod, pool
+from tests.operator.cluster import activator_pod, eventually, pod, service
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -301,9 +301,11 @@ async def test_announcements_leave_the_operator_ever_more_room(house):
     """It decides by versions: where requests come faster than it looks, it would never get on."""
     written, loop = [], asyncio.get_running_loop()
     house.kube.on("patch_status", lambda *_: written.append(loop.time()))
+    house.see("Pod", activator_pod())
     house.see("WarmPool", pool("Draining", epoch=1))
     await house.new_pod(ready=True)
     while len(written) < 4:
+        house.connections.asked()
         await house.ask()
     gaps = [later - earlier for earlier, later in pairwise(written)]
     assert all(gap > least for gap, least in zip(gaps, (0.04, 0.09, 0.19), strict=True)), gaps
@@ -311,6 +313,95 @@ async def test_announcements_leave_the_operator_ever_more_room(house):
     house.see("WarmPool", pool("Draining", epoch=2))
     await house.ask()
     assert house.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
+
+
+@pytest.fixture
+async def draining(house):
+    """A house whose activator is Ready, with a pool that stays in Draining and has a pod."""
+    house.see("Pod", activator_pod())
+    house.see("WarmPool", pool("Draining"))
+    await house.new_pod(ready=True)
+    return house
+
+
+async def test_while_no_operator_looks_one_announcement_serves_every_connection(draining):
+    answers = [body(await draining.ask()) for _ in range(20)]
+    assert (answers, len(draining.tickets)) == ([b"voice-1"] * 20, 1)
+
+
+async def test_what_comes_after_the_operator_has_asked_is_announced_before_it_is_passed_on(
+    draining,
+):
+    await draining.ask()
+    draining.connections.asked()
+    gate = Gate()
+    draining.kube.on("patch_status", gate)
+    waiting = draining.hold()
+    await eventually(lambda: gate.waiting)
+    await asyncio.sleep(0.05)
+    assert len(draining.pods[0].requests) == 1
+    gate.open.release()
+    assert body(await waiting) == b"voice-1"
+    await draining.ask()
+    assert len(draining.tickets) == 2
+
+
+async def test_a_question_during_the_announcement_counts_as_one_after_it(draining):
+    """The operator may have read the version that the announcement has just made."""
+    draining.kube.on("patch_status", lambda *_: draining.connections.asked())
+    for number in range(1, 4):
+        await draining.ask()
+        assert len(draining.tickets) == number
+
+
+async def test_an_announcement_that_failed_covers_nobody(draining):
+    failing = iter([OSError("away")])
+
+    def fail(*_):
+        for error in failing:
+            raise error
+
+    draining.kube.on("patch_status", fail)
+    first, second = draining.hold(), draining.hold()
+    await asyncio.gather(first, second)
+    assert len(draining.tickets) == 2
+
+
+@pytest.mark.parametrize("how", [{"ready": False}, {"terminating": True}])
+async def test_an_activator_that_looks_may_leave_out_announces_each_connection(draining, how):
+    draining.see("Pod", activator_pod(**how))
+    for number in range(1, 4):
+        await draining.ask()
+        assert len(draining.tickets) == number
+
+
+async def test_an_announcement_covers_nobody_for_ever(draining, monkeypatch):
+    monkeypatch.setattr(tickets, "COVERS_FOR", 0.0)
+    await draining.ask()
+    await draining.ask()
+    assert len(draining.tickets) == 2
+
+
+async def test_each_phase_of_a_way_down_is_announced_once(draining):
+    await draining.ask()
+    draining.see("WarmPool", pool("Sleeping"))
+    await draining.ask()
+    await draining.ask()
+    draining.see("WarmPool", pool("Draining", epoch=2))
+    await draining.ask()
+    await draining.ask()
+    assert len(draining.tickets) == 3
+
+
+async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, monkeypatch):
+    """A Prometheus that scrapes is taken for an operator that looks."""
+    monkeypatch.setattr(tickets, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(tickets, "FIRST_PAUSE", 0.01)
+    for _ in range(4):
+        await draining.ask()
+        draining.connections.asked()
+        await asyncio.sleep(0.15)
+    assert draining.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
 
 
 async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
@@ -375,6 +466,22 @@ async def test_it_asks_the_readiness_probe_itself_and_does_not_wait_for_the_kube
     await eventually(lambda: made.probes > 3)
     assert made.requests == []
     made.ready = True
+    assert body(await waiting) == b"voice-1"
+
+
+async def test_a_request_does_not_reach_an_app_whose_own_probe_has_not_passed(house):
+    """The container of a proxy is ready long before it."""
+    app, proxy = await house.new_pod("voice-1"), await house.new_pod("proxy")
+    app.ready = False
+    obj = pod("voice-1", port=app.port, readinessProbe=READYZ)
+    sidecar = {"ports": [{"name": "admin", "containerPort": proxy.port}]}
+    sidecar["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": "admin"}}
+    obj["spec"]["containers"].insert(0, sidecar)
+    house.see("Pod", obj)
+    waiting = house.hold(b"POST / HTTP/1.1\r\n\r\n")
+    await eventually(lambda: app.probes > 3 and proxy.probes > 3)
+    assert app.requests == []
+    app.ready = True
     assert body(await waiting) == b"voice-1"
 
 
@@ -577,11 +684,11 @@ async def test_a_client_that_leaves_makes_room_for_another(house):
     await house.held(1)
 
 
-def spent_pool(**override):
-    """A sleeping pool whose budget was spent this day."""
+def spent_pool(phase="Asleep", **override):
+    """A pool whose budget was spent this day."""
     end = datetime.now(UTC) + timedelta(hours=9)
     cost = {"currency": "JPY", "period": "Day", "limit": "50", "exhausted": True}
-    made = pool()
+    made = pool(phase)
     made["spec"] |= {"budget": {"limit": "50"}, **override}
     made["status"]["cost"] = cost | {"periodEnd": end.isoformat()}
     return made
@@ -621,6 +728,44 @@ async def test_a_pod_that_answers_serves_whatever_is_spent(house):
     await house.new_pod(ready=True)
     house.see("WarmPool", spent_pool())
     assert (await house.ask()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_held_are_told_as_soon_as_a_pool_without_money_sleeps(house):
+    house.see("WarmPool", spent_pool(phase="Draining"))
+    waiting = [house.hold(), house.hold()]
+    await house.held(2)
+    house.see("WarmPool", spent_pool(phase="Sleeping"))
+    answers = await asyncio.gather(*waiting)
+    assert all(b"the budget of the WarmPool voice is spent" in answer for answer in answers)
+    assert (house.connections.held, house.raises) == (0, 0)
+    assert house.count("kotatsu_activator_refused_total", reason="budget") == 2
+
+
+@pytest.mark.parametrize("phase", ["Warming", "Warm", "Draining"])
+async def test_the_budget_is_asked_at_the_raise_whatever_phase_the_watch_has_shown(house, phase):
+    """The watch of the target may be ahead of the pool's."""
+    house.see("WarmPool", spent_pool(phase=phase))
+    house.see("Deployment", house.kube.stored("Deployment", "voice"))
+    house.hold()
+    await house.held(1)
+    await asyncio.sleep(0.1)
+    assert house.raises == 0
+
+
+async def test_the_budget_is_asked_again_after_the_scale_has_been_read(house):
+    house.kube.on("get_scale", lambda *_: house.see("WarmPool", spent_pool()))
+    assert b"is spent" in await house.ask()
+    await eventually(lambda: house.kube.called("get_scale"))
+    await asyncio.sleep(0.05)
+    assert house.raises == 0
+
+
+async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(house):
+    house.see("WarmPool", spent_pool())
+    await house.ask()
+    house.see("WarmPool", pool())
+    await house.starts_on_raise(ready=True)
+    assert body(await house.ask()) == b"voice-1"
 
 
 async def test_a_pool_that_is_unknown_is_refused(house):

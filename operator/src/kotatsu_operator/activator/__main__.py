@@ -45,6 +45,7 @@ async def _run(settings: ActivatorSettings) -> None:
         registry,
         live=heartbeat.why_not_alive,
         ready=activator.why_not_ready,
+        asked=activator.asked,
     )
     try:
         await activator.run(stop, settings.drain_timeout)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from urllib.parse import parse_qs
 
 from kotatsu_operator.kube import KINDS, Kube, follow_forever
 
@@ -47,6 +48,17 @@ class Activator:
         if self.publisher.leaving:
             return "ending"
         return "" if self.publisher.complete else "some slices are not published yet"
+
+    def asked(self, query: str) -> None:
+        """Note a question to the metrics page, before it is answered. Called from any thread.
+
+        `looks` names the pools that the operator is about to put to sleep (step 4). A question
+        without it, by Prometheus or by another version of the operator, may be about any pool.
+        """
+        looks = parse_qs(query, keep_blank_values=True).get("looks")
+        for name, connections in list(self.connections.items()):
+            if looks is None or name in looks:
+                connections.asked()
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
         """Work until `stop` is set, then finish what is held and leave."""

@@ -23,12 +23,20 @@ class SpentBudget:
     warm_until: datetime | None = None
     """Until when a person has asked for warmth, whatever is spent."""
 
+    def forbids_raise(self, now: datetime) -> bool:
+        """Whether the scale must not be raised from 0, whatever phase the watch has shown last.
+
+        The watch of the pool may be behind that of its target. A pod that the schedule or a person
+        wants is the operator's to start.
+        """
+        return now < self.until and (self.warm_until is None or now >= self.warm_until)
+
     def retry_after(self, phase: Phase, now: datetime) -> int:
-        """Seconds after which to ask again; 0 when the pool may be woken now."""
-        if not phase.is_asleep or (self.warm_until is not None and now < self.warm_until):
+        """Seconds after which a client asks again; 0 unless the pool sleeps and must not wake."""
+        if not (phase.is_asleep and self.forbids_raise(now)):
             return 0
         left = -((now - self.until) // timedelta(seconds=1))  # rounded up
-        return min(max(left, 0), _LONGEST_RETRY)
+        return min(left, _LONGEST_RETRY)
 
 
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:

@@ -74,6 +74,7 @@ class Connections:
             kube,
             me,
             is_wanted=lambda: bool(self._held or self._resuming),
+            is_asked=self._is_asked,
             on_written=self._release,
             wake_other=wake_other,
         )
@@ -124,9 +125,7 @@ class Connections:
         if client.is_probe and not self._serves(pool):
             client.answer(answers.PROBE_OK)
             return
-        if pool.spent is not None and (seconds := self._spent_for(pool)):
-            detail = answers.budget_spent(self.name, pool.spent.limit)
-            self._refuse(client, "budget", detail, seconds)
+        if self._refuse_for_budget(pool, client):
             return
         if len(self._held) >= pool.max_held or self._metrics.kept > KEPT_AT_MOST:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
@@ -162,7 +161,10 @@ class Connections:
         pool = self._view.pools.get(self.name)
         if pool is None or not (pool.always and pool.is_going_down):
             return True
+        client.traffic.up_at = time.monotonic()  # first: a question from now on finds it in use
         client.ticket = self._tickets.want(pool)
+        if self._tickets.covers(client.ticket):
+            return True
         self._resuming.add(client)
         return False
 
@@ -174,12 +176,18 @@ class Connections:
 
     # --- what the activator tells ---
 
+    def asked(self) -> None:
+        """The operator asks what this pool's connections do. May be called from any thread."""
+        self._tickets.asked()
+
     def changed(self) -> None:
         """Pods or the pool have changed."""
         pool = self._view.pools.get(self.name)
         self._is_going = pool is None or pool.is_going_down
         self._tickets.changed(pool)
         self._backends.refresh()
+        if pool is not None:
+            self._refuse_for_budget(pool, *self._held)
         self._wake.changed()
         self._held.watch()
         self._release()
@@ -234,6 +242,16 @@ class Connections:
     def _hold_timeout(self) -> float:
         pool = self._view.pools.get(self.name)
         return 0.0 if pool is None else pool.hold_timeout
+
+    def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
+        """Answer clients with the budget's 503 if it keeps the pool asleep; whether it does."""
+        seconds = self._spent_for(pool)
+        if pool.spent is None or not seconds:
+            return False
+        detail = answers.budget_spent(self.name, pool.spent.limit)
+        for client in clients:
+            self._refuse(client, "budget", detail, seconds)
+        return True
 
     def _spent_for(self, pool: Pool) -> int:
         """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
@@ -299,9 +317,9 @@ class Connections:
                 self._part(pod.uid)
         if not joined:
             return
-        self._held.remove(client)
         self._spliced[client] = pod.uid
         client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
+        self._held.remove(client)  # last: a question in between finds it here or in its pod
         waited = asyncio.get_running_loop().time() - client.since
         self._metrics.waited(self._me.namespace, self.name, waited)
 
@@ -313,6 +331,11 @@ class Connections:
             del self._load[uid]
 
     # --- the pool as it is now ---
+
+    def _is_asked(self) -> bool:
+        """Whether the operator's looks ask this activator: it is Ready and stays."""
+        pod = self._view.pods.get(self._me.pod)
+        return pod is not None and pod.ready and not pod.terminating and not self.leaving
 
     def _users(self) -> list[Client]:
         """Spliced connections of people: a probe keeps no pool awake."""

@@ -1,7 +1,7 @@
 """The connections that are held for one pool, and for how long: one timer for all of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .splice import Client
 
@@ -22,6 +22,9 @@ class Hold:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients)
 
     def __contains__(self, client: Client) -> bool:
         return client in self._clients

@@ -148,15 +148,24 @@ class Wake:
         """Raise at the version that the watch has shown; read only if that is not the last."""
         namespace = self._me.namespace
         seen = self._view.scales.get(target)
+        if not self._may_raise():
+            return False
         if seen is not None and seen.replicas == 0:
             with contextlib.suppress(ConflictError):
                 await self._kube.raise_scale(namespace, target, seen.version)
                 return True
         scale = await self._kube.get_scale(namespace, target)
-        if scale.replicas > 0:
+        if scale.replicas > 0 or not self._may_raise():
             return False
         await self._kube.raise_scale(namespace, target, scale.version)
         return True
+
+    def _may_raise(self) -> bool:
+        """Whether the budget allows it, by the pool as the watch shows it at this moment."""
+        pool = self._view.pools.get(self.name)
+        if pool is None:
+            return False
+        return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
 
     async def _list_pods(self) -> None:
         pool = self._view.pools.get(self.name)

@@ -61,8 +61,8 @@ class Board:
                 self._version += 1
                 entry.version = self._version
 
-    def refuse(self, key: Key) -> None:
-        """Nobody looks any more: the demand is not known."""
+    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
+        """The demand of a pool that is not in force is not shown."""
         self.rest(key)
 
     def rest(self, key: Key) -> None:

@@ -6,10 +6,10 @@ before the limit was reached and a person's override run to their end, pods that
 become idle, and nothing else opens or wakes the pool.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from .ledger import Ledger
 from .plan import Plan
@@ -33,6 +33,17 @@ class Standing(StrEnum):
     """There is a limit, and nothing to measure it with."""
 
 
+class Ends(IntEnum):
+    """How far the pods of a refused pool may be lowered, as what they are there for ends."""
+
+    NOTHING = 0
+    """Not at all: something else scales them, or nothing is known of them."""
+    LOWER = 1
+    """To the last one: a request could not wake the pool."""
+    SLEEP = 2
+    """To 0, by the sleep protocol."""
+
+
 @dataclass(frozen=True)
 class Allowed:
     """What may be done now, and when to ask again."""
@@ -45,28 +56,52 @@ class Allowed:
     recheck: datetime | None = None
     """When the answer may change without anything happening."""
 
+    refused_since: datetime | None = None
+    """Since when the pool is refused: nothing begins then, and what has begun comes to its end."""
+    ends: Ends = Ends.SLEEP
+
     @property
     def begins(self) -> bool:
         """Whether anything new may begin: a window, a wake, one more pod for demand."""
-        return self.exhausted_at is None or self.policy is OnExhausted.WARN
+        return not self.is_spent and self.refused_since is None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the budget lets nothing new begin."""
+        return self.exhausted_at is not None and self.policy is not OnExhausted.WARN
 
     @property
     def sleeps(self) -> bool:
         """Whether the pool has to go to sleep now, whatever asks for it."""
-        return not self.begins and self.policy is OnExhausted.SLEEP
+        return self.is_spent and self.policy is OnExhausted.SLEEP
 
     def opens(self, occurrence: Occurrence) -> bool:
         """Whether this opening of a window may have its pods."""
-        if self.begins:
+        if not self.is_spent:
             return True
         began = self.exhausted_at is not None and occurrence.start <= self.exhausted_at
         return began and not self.sleeps
+
+    def refused(self, since: datetime, ends: Ends) -> "Allowed":
+        """The same for a pool that is refused."""
+        return replace(self, refused_since=since, ends=ends)
+
+    def floor(self, asked: int, replicas: int) -> int:
+        """As much of a floor as may be held: a refused pool never gets more than it has."""
+        if self.refused_since is None:
+            return asked
+        return min(asked if self.ends is Ends.SLEEP else max(asked, 1), replicas)
 
     def trim(self, plan: Plan) -> Plan:
         """The plan without the windows that will not open before the period ends."""
         if self.begins:
             return plan
-        open_ = [o for o in plan.current if self.opens(o)]
+        since = self.refused_since
+        open_ = [
+            o
+            for o in plan.current
+            if self.opens(o) and (since is None or plan.starts_at(o) <= since)
+        ]
         ends = {(o.window, o.end) for o in open_}
         coming = [
             transition

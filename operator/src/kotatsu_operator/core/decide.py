@@ -24,11 +24,11 @@ from .budget import EVERYTHING, Allowed
 from .contest import remember_write
 from .demand import recommend
 from .knative import KnativeStep
-from .phases import Step, first_sight, keep_route
+from .phases import Step, asks_for_sleep, first_sight, keep_route
 from .plan import floor_of, plan_at
 from .proof import remember_proof, remember_template
 from .punctuality import remember_opening
-from .spec import Override, OverrideMode, PoolSpec
+from .spec import Override, PoolSpec
 from .state import Decision, Memory, Observation, Phase, Reason, Transition
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -69,11 +69,11 @@ def decide(
         memory = replace(memory, reason=Reason.IDLE)
     kept = allowed.trim(plan)
     floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
+    is_refused = allowed.refused_since is not None
+    floor = allowed.floor(floor, seen.replicas)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
-    asleep_asked = allowed.sleeps or (
-        override is not None and override.mode is OverrideMode.ASLEEP and not memory.override_done
-    )
+    asleep_asked = asks_for_sleep(spec, memory, allowed, now)
     wanted, trend = recommend(
         seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )
@@ -89,8 +89,10 @@ def decide(
     memory = remember_proof(memory, seen, seen.within(floor))
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
+    if is_refused and replicas is not None:
+        replicas = min(replicas, seen.replicas)
     # An override or a budget that asks for less also asks for no punctuality.
-    excused = is_new or resumed or floor < plan.floor
+    excused = is_new or resumed or is_refused or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
     others = (allowed.recheck, now + seen.catching_up)
@@ -104,13 +106,30 @@ def decide(
         next=kept.next,
         sleep=sleep,
         force=force,
-        minimum=_minimum(seen, memory, floor, released=False),
+        minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
         notes=(*notes, *opening_notes),
         outcomes=outcomes,
-        claim=plan.claim,
+        claim=None if is_refused else plan.claim,
         override=None
         if override is None
         else (override.mode.value, override_end(override, memory)),
+    )
+
+
+def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
+    """What is left to decide on a refused pool that nothing may be done for.
+
+    Its override comes to its end, and the pool is looked at as money or that end asks for it.
+    """
+    memory = remember_override(spec.override, memory, now)
+    override = in_force(spec.override, memory, now)
+    end = None if override is None else override_end(override, memory)
+    times = [now + LOOK_AGAIN, *(at for at in (end, allowed.recheck) if at is not None)]
+    return Decision(
+        memory=memory,
+        replicas=None,
+        recheck=min((at for at in times if at > now), default=now + LOOK_AGAIN),
+        override=None if override is None or end is None else (override.mode.value, end),
     )
 
 

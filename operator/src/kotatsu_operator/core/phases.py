@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .activity import Idle, in_force, is_announced, is_interrupted
-from .budget import Allowed
+from .budget import Allowed, Ends
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec, RouteMode
 from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
@@ -99,7 +99,7 @@ class Step:
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
         if memory.phase is Phase.SLEEPING and seen.pods == 0:
             self._enter(Phase.ASLEEP, memory.reason)
-            then = "requests wake the pool" if self.allowed.begins else "its budget is spent"
+            then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
             self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
         return None
 
@@ -187,7 +187,7 @@ class Step:
     def _name_the_budget(self) -> None:
         """A pool that the budget holds asleep says so, and no longer than that."""
         memory = self.memory
-        held = not self.allowed.begins and memory.phase.is_asleep
+        held = self.allowed.is_spent and memory.phase.is_asleep
         if held or memory.reason is Reason.BUDGET:
             kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
             self.memory = replace(memory, reason=kept)
@@ -205,6 +205,31 @@ class Step:
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now
         self.memory = replace(self.memory, phase=phase, reason=reason, since=since)
+
+
+def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
+    """Whether the budget or an Asleep override puts the pool to sleep, whatever its demand."""
+    override = in_force(spec.override, memory, now)
+    is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
+    is_asked = allowed.sleeps or (is_asleep and not memory.override_done)
+    return is_asked and allowed.ends is Ends.SLEEP
+
+
+def is_overdue(
+    spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
+) -> bool:
+    """Whether the pool sleeps now whatever its demand: `drain.timeout` has passed.
+
+    Its demand need not be asked for. A question takes up to seconds, and an announcement in that
+    time would make the next write fail: enough of them would keep the pool awake for good.
+    """
+    return (
+        memory.phase is Phase.DRAINING
+        and memory.since is not None
+        and now >= memory.since + spec.drain.timeout
+        and (acknowledged or 0) >= memory.epoch
+        and asks_for_sleep(spec, memory, allowed, now)
+    )
 
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:

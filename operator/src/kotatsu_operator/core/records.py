@@ -42,6 +42,32 @@ class Entry:
         return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
+def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
+    """What to note of a target that runs `now` replicas, as long as nothing was written to it yet.
+
+    None when that is noted already, or when it is too late: what runs now may be what a window, an
+    override or demand has asked for. An uninstalled pool's target has run by itself meanwhile.
+    """
+    conditions = status.get("conditions") or ()
+    is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
+    return now if is_new and not _OWN_REPLICAS & status.keys() else None
+
+
+def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
+    """What a target that is about to sleep gets back when its pool is deleted.
+
+    Never more than it had when the pool first took it. `minimum` is what its autoscaler's
+    minReplicas is without the pool: from there the autoscaler goes on. Where what it had has been
+    lost, it gets the one replica that a Deployment has by default.
+    """
+    known = [status[name] for name in ("restoreReplicas", "foundReplicas") if name in status]
+    found = next((value for value in known if _is_count(value)), 1)
+    return found if minimum is None else min(found, max(minimum, 1))
+
+
+_OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
+
+
 @dataclass(frozen=True)
 class Settlement:
     """What the record should say, and whose pool is gone."""

@@ -6,7 +6,7 @@ whose sentence goes into the condition Accepted=False.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -197,6 +197,40 @@ def zones() -> frozenset[str]:
     """
     names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     return frozenset(names) - {"Factory"}
+
+
+_PARTS = {
+    "timeZone": "zone",
+    "windows": "windows",
+    "prewarm": "lead",
+    "scaling": "scaling",
+    "metrics": "metrics",
+    "drain": "drain",
+    "budget": "budget",
+    "override": "override",
+}
+"""The parts of a spec that `parse` may object to, and what they become."""
+
+
+def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
+    """What can be read of a spec that `parse` objects to.
+
+    A part that cannot be read is as in the `last` spec that could be, or else left out. Windows
+    without a time zone mean nothing.
+    """
+    rest = {name: value for name, value in spec.items() if name not in _PARTS}
+    broken = []
+    for name in _PARTS.keys() & spec.keys():
+        try:
+            parse({"targetRef": spec["targetRef"], name: spec[name]})
+            rest[name] = spec[name]
+        except SpecError:
+            broken.append(name)
+    if last is None:
+        if "timeZone" in broken:
+            rest.pop("windows", None)
+        return parse(rest)
+    return replace(parse(rest), **{_PARTS[name]: getattr(last, _PARTS[name]) for name in broken})
 
 
 @lru_cache(maxsize=1024)
