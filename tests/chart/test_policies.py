@@ -7,6 +7,7 @@ tests/e2e/test_rights.py, which runs them under the same policies.
 
 import base64
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from chart.kit import Object, crd, render
+from chart.kit import ROOT, Object, crd, render
 from e2e import rights
 from e2e.rights import ACTIVATOR, HERE, OPERATOR
 from plugin.apiserver import is_built
@@ -209,17 +210,15 @@ def test_an_activator_scales_nothing_else(activator: Api, name: str, replicas: i
     activator.refuses(sentence, "PATCH", SCALE.format(name), _replicas(replicas))
 
 
-def test_the_operator_scales_up_and_down(admin: Api, operator: Api) -> None:
-    path = SCALE.format("busy")
+def test_the_operator_scales_up_and_down(operator: Api) -> None:
     for replicas in (0, 5):
-        scale = admin.accepts("GET", path)
-        operator.accepts("PUT", path, scale | {"spec": {"replicas": replicas}})
+        operator.accepts("PUT", SCALE.format("busy"), _scale("busy", replicas))
 
 
-def test_nothing_of_kotatsu_is_scaled_by_itself(admin: Api, operator: Api, activator: Api) -> None:
+def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api) -> None:
     path = SCALE.format("kotatsu-operator")
     sentence = "Kotatsu may not scale its own Deployments"
-    operator.refuses(sentence, "PUT", path, admin.accepts("GET", path) | _replicas(1))
+    operator.refuses(sentence, "PUT", path, _scale("kotatsu-operator", 1))
     activator.refuses(sentence, "PATCH", path, _replicas(1))
 
 
@@ -412,7 +411,13 @@ def test_other_users_are_not_concerned(admin: Api, name: str) -> None:
     admin.accepts("PATCH", f"{POOLS}/web/status", _status(reason="Edited"))
 
 
-# --- the chart ---
+# --- the chart and its page ---
+
+
+def test_the_page_of_rights_has_each_policy() -> None:
+    page = (ROOT / "docs/rights.md").read_text()
+    rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
+    assert [f"{name}-here" for name in sorted(rows)] == render("kotatsu").names(rights.POLICIES[0])
 
 
 def test_each_policy_is_bound_and_denies() -> None:
@@ -443,6 +448,13 @@ def test_where_knative_is_not_kept_no_policy_names_it() -> None:
 
 def _replicas(count: int) -> Object:
     return {"spec": {"replicas": count}}
+
+
+def _scale(name: str, replicas: int) -> Object:
+    """A whole Scale, of no version: controllers write to the Deployment at the same time."""
+    metadata = {"namespace": HERE, "name": name}
+    kind = {"apiVersion": "autoscaling/v1", "kind": "Scale"}
+    return kind | {"metadata": metadata} | _replicas(replicas)
 
 
 def _status(**fields: Any) -> Object:
