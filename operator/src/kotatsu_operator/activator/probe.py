@@ -44,13 +44,16 @@ async def _is_container_ready(ip: str, container: ContainerView) -> bool:
 async def _passes(ip: str, container: ContainerView, probe: Mapping[str, Any] | None) -> bool:
     """Whether a probe that the activator can run passes; False for one that only the kubelet can.
 
-    That is exec, gRPC, HTTPS, and one with a successThreshold above 1: it asks for several answers
+    That is exec, gRPC, HTTPS, one that names another host than the pod (asked from here it would be
+    a request of this pod's), and one with a successThreshold above 1: it asks for several answers
     over time, and answers a few milliseconds apart are none. An initialDelaySeconds is not waited
     for: it is a guess of how long the start takes, and the answer itself is what counts.
     """
     if probe is None or probe.get("successThreshold", 1) > 1:
         return False
     http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
+    if ((http or tcp or {}).get("host") or ip) != ip:
+        return False
     if http is not None and http.get("scheme", "HTTP") == "HTTP":
         port = port_number(container.ports, http["port"])
         return port is not None and await _answers(ip, port, http)
@@ -71,8 +74,6 @@ async def _accepts(ip: str, port: int) -> bool:
 
 
 async def _answers(ip: str, port: int, http: Mapping[str, Any]) -> bool:
-    if (http.get("host") or ip) != ip:
-        return False  # another host is the kubelet's to ask: here it would be asked from this pod
     headers = {"Host": ip, "User-Agent": "kotatsu-activator"}
     headers |= {h["name"].title(): h["value"] for h in http.get("httpHeaders") or ()}
     lines = [f"{name}: {value}" for name, value in (headers | {"Connection": "close"}).items()]
