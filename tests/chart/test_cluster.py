@@ -7,6 +7,7 @@ import pytest
 import yaml
 from chart.kit import CHARTS, helm, kind_of, load_yaml, render, template
 from chart.test_pods import ALL, Case, name_of
+from e2e import rights
 from e2e.conftest import install_platform
 from e2e.kit import Kubectl
 
@@ -113,3 +114,5 @@ def test_uninstalling_leaves_the_crd_and_nothing_else(kubectl: Kubectl) -> None:
     )
     assert json.loads(kubectl("get", kinds, "-o", "json"))["items"] == []
     assert "warmpools.kotatsu.dev" in kubectl("get", "crd", "-o", "name")
+    for kind in rights.POLICIES:
+        assert f"-{kubectl.namespace}\n" not in kubectl("get", kind, "-o", "name")

@@ -112,11 +112,14 @@ def test_the_activator_reads_its_environment() -> None:
 def test_it_keeps_its_own_namespace_unless_told_otherwise() -> None:
     kept = render("kotatsu").kept()
 
-    assert {obj["metadata"]["namespace"] for obj in kept.objects} == {"here"}
+    spaces = {obj["metadata"].get("namespace", "") for obj in kept.objects}
+    assert spaces == {"here", ""}
+    assert set(_kept_by_policies(kept)) == {"here"}
 
 
 def test_each_namespace_gets_an_activator_and_the_operator_a_role_in_it() -> None:
     rendered = render("kotatsu", CI / "many-namespaces.yaml").kept()
+    assert set(_kept_by_policies(rendered)) == {"team-a", "team-b", "team-c"}
 
     for namespace in ("team-a", "team-b", "team-c"):
         assert rendered.one("Deployment", "kotatsu-activator", namespace)["spec"]["replicas"] == 3
@@ -283,16 +286,20 @@ def test_the_hooks_policies_go_with_the_policies() -> None:
 
 
 def test_without_the_crd_job_nothing_cluster_wide_is_rendered() -> None:
-    assert render("kotatsu", CI / "small.yaml").of("ClusterRole", "Job") == []
+    rendered = render("kotatsu", CI / "small.yaml")
+    assert rendered.of("ClusterRole", "Job") == []
+    assert all("namespace" in obj["metadata"] for obj in rendered.objects)
 
 
-def test_two_platforms_in_a_cluster_have_crd_jobs_of_different_names() -> None:
+@pytest.mark.parametrize("kind", ["ClusterRole", "ValidatingAdmissionPolicy"])
+def test_two_platforms_in_a_cluster_have_no_cluster_scoped_object_in_common(kind: str) -> None:
     one, other = (
-        render("kotatsu", None, "--namespace", namespace).names("ClusterRole")
+        render("kotatsu", None, "--namespace", namespace).names(kind)
         for namespace in ("one", "two")
     )
 
-    assert one != other
+    assert one
+    assert not set(one) & set(other)
 
 
 def test_a_prometheus_operator_is_noticed() -> None:
@@ -348,3 +355,14 @@ def _namespace(obj: Object) -> str:
 def _known(env: dict[str, str], settings: type[ServiceSettings]) -> bool:
     known = {f"KOTATSU_{field.upper()}" for field in settings.model_fields}
     return {name for name in env if re.match("KOTATSU_", name)} <= known
+
+
+def _kept_by_policies(rendered: Rendered) -> list[str]:
+    """The namespaces that the admission policies are about."""
+    found: list[str] = []
+    for policy in rendered.of("ValidatingAdmissionPolicy"):
+        selector = policy["spec"]["matchConstraints"]["namespaceSelector"]
+        [only] = selector["matchExpressions"]
+        assert (only["key"], only["operator"]) == ("kubernetes.io/metadata.name", "In")
+        found += only["values"]
+    return found

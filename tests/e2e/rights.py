@@ -37,6 +37,10 @@ ACCOUNTS = (OPERATOR, ACTIVATOR, UNINSTALL, CRDS)
 KUBELET = "kubelet"
 USERS = {KUBELET: ADMINISTRATORS} | dict.fromkeys(ACCOUNTS, "system:serviceaccounts")
 
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+_DENIED_BY_A_POLICY = 422
+
 Right = tuple[str, str, str, str]
 """API group, resource (with its subresource), name of the object or empty for any, verb."""
 
@@ -80,6 +84,7 @@ class Asked:
     right: Right
     namespace: str
     allowed: bool
+    """Whether RBAC and the admission policies let it pass."""
 
 
 def asked(log: Path) -> list[Asked]:
@@ -94,7 +99,9 @@ def asked(log: Path) -> list[Asked]:
         right = (ref.get("apiGroup", ""), resource, ref.get("name", ""), event["verb"])
         decision = (event.get("annotations") or {}).get("authorization.k8s.io/decision")
         namespace = ref.get("namespace", "")
-        found.append(Asked(event["user"]["username"], right, namespace, decision == "allow"))
+        is_denied = (event.get("responseStatus") or {}).get("code") == _DENIED_BY_A_POLICY
+        allowed = decision == "allow" and not is_denied
+        found.append(Asked(event["user"]["username"], right, namespace, allowed))
     return found
 
 
@@ -106,7 +113,10 @@ def unused(rights: set[Right], requests: Iterable[Asked]) -> set[Right]:
 
 
 def install(plane: ControlPlane) -> Kubectl:
-    """The CRD, the namespaces, and of the chart what gives rights; returns kubectl in the first."""
+    """The CRD, the namespaces, and of the chart what gives rights, and what limits them.
+
+    Returns kubectl in the first namespace.
+    """
     program = (str(plane.kubectl), f"--kubeconfig={plane.admin}")
     kubectl = Kubectl(HERE, *program)
     kubectl("create", "namespace", HERE)
@@ -116,7 +126,7 @@ def install(plane: ControlPlane) -> Kubectl:
     Kubectl(KNATIVE, *program)(*defaults)
     kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
-    for obj in chart().of(*kinds):
+    for obj in chart().of(*kinds, *POLICIES):
         there = Kubectl(obj["metadata"].get("namespace", HERE), *program)
         there("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
     return kubectl

@@ -251,6 +251,15 @@ def forbidden() -> ApiError:
     return ApiError(response=httpx2.Response(403, json=status))
 
 
+DENIED = "ValidatingAdmissionPolicy 'kotatsu-scales' denied request: An activator may not"
+
+
+def denied() -> ApiError:
+    """What the API server answers where an admission policy refuses a write."""
+    status = {"code": 422, "message": DENIED, "reason": "Invalid", "status": "Failure"}
+    return ApiError(response=httpx2.Response(422, json=status))
+
+
 class FakeKube:
     """An API server in memory: versions grow, a stale write conflicts, every call is recorded.
 

@@ -68,6 +68,15 @@ def test_a_missing_target_is_named_with_its_namespace(world):
     assert "Deployment voice in namespace demo" in judged.message
 
 
+@pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
+def test_kotatsu_itself_is_no_target(world, name):
+    world.keep_deployment(deployment(name))
+    judged = judge(world, warm_pool(name))
+    assert isinstance(judged, Refusal)
+    assert judged.reason == "TargetIsKotatsu"
+    assert f"Deployment {name} is Kotatsu itself" in judged.message
+
+
 def test_of_two_pools_with_one_target_the_older_has_it(world):
     old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
     world.keep_pool(old)

@@ -9,7 +9,7 @@ import pytest
 
 from kotatsu_operator import planner as planner_module
 from kotatsu_operator.planner import Planner
-from tests.operator.cluster import eventually
+from tests.operator.cluster import DENIED, denied, eventually
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -290,6 +290,22 @@ async def test_a_look_that_fails_is_repeated_a_second_later(planner, looks, cloc
     await eventually(lambda: looks.count(VOICE) == 2)
     (record,) = caplog.records
     assert record.levelno == (logging.ERROR if isinstance(error, ValueError) else logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (denied(), f"the API server refused a request: {DENIED}"),
+        (OSError("away"), "the API server did not answer: away"),
+    ],
+)
+async def test_a_write_that_is_refused_is_told_with_the_sentence_of_the_api_server(
+    planner, looks, caplog, error, said
+):
+    looks.error = error
+    planner.touch(VOICE)
+    await eventually(lambda: caplog.messages)
+    assert caplog.messages == [f"demo/voice: {said}"]
 
 
 async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(planner, looks):

@@ -174,3 +174,38 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- $isThere := or (eq .Values.runtime "knative") (.Capabilities.APIVersions.Has "serving.knative.dev/v1/Service") }}
 {{- if and .Values.knative.namespace (ne .Values.runtime "native") $isThere }}true{{ end }}
 {{- end }}
+
+{{/* The names of the admission policies, as a JSON list. */}}
+{{- define "kotatsu.policies" -}}
+{{- $policies := list "autoscalers" "scales" "endpointslices" "statuses" }}
+{{- if ne .Values.runtime "native" }}{{ $policies = append $policies "revisions" }}{{ end }}
+{{- toJson $policies }}
+{{- end }}
+
+{{/* Metadata of an admission policy and of its binding: they are cluster-scoped, so their names end with the
+release's namespace. */}}
+{{- define "kotatsu.policyMetadata" }}
+metadata:
+  name: kotatsu-{{ .what }}-{{ .root.Release.Namespace }}
+  labels:
+    {{- include "kotatsu.labels" (dict "root" .root "component" "policy") | nindent 4 }}
+{{- end }}
+
+{{/* The namespaces that an admission policy is about. */}}
+{{- define "kotatsu.policyNamespaces" -}}
+namespaceSelector:
+  matchExpressions:
+    - {key: kubernetes.io/metadata.name, operator: In, values: {{ include "kotatsu.namespaces" . }}}
+{{- end }}
+
+{{/* CEL: two objects have the same fields with the same values, but for those in a list. No list of the
+others has to follow the API. */}}
+{{- define "kotatsu.sameBut" -}}
+{{- $new := index . 0 }}{{ $old := index . 1 }}{{ $but := index . 2 -}}
+dyn({{ $new }}).all(k, k in {{ $but }} || k in dyn({{ $old }}) && dyn({{ $new }})[k] == dyn({{ $old }})[k]) && dyn({{ $old }}).all(k, k in {{ $but }} || k in dyn({{ $new }}))
+{{- end }}
+
+{{/* CEL: these fields of metadata are the same before and after. */}}
+{{- define "kotatsu.sameMetadata" -}}
+{{ . }}.all(k, dyn(object.metadata)[?k] == dyn(oldObject.metadata)[?k])
+{{- end }}

@@ -19,7 +19,7 @@ from .hpa import judge_autoscaler
 from .knative.view import SERVICE_LABEL
 from .kube import Object
 from .service import judge_service
-from .views import Key
+from .views import ACTIVATOR, OPERATOR, Key
 from .world import World
 
 __all__ = ["Accepted", "Refusal", "Refused", "accept"]
@@ -127,6 +127,17 @@ def judge_claim(case: Case) -> Refusal | None:
     )
 
 
+def judge_own(case: Case) -> Refusal | None:
+    """Kotatsu does not scale itself: at 0 the operator could wake nothing, itself included."""
+    if case.spec.target.is_knative or case.spec.target.name not in (OPERATOR, ACTIVATOR):
+        return None
+    return Refusal(
+        "TargetIsKotatsu",
+        f"Deployment {case.spec.target.name} is Kotatsu itself, which has to run while others "
+        "sleep: name another Deployment in spec.targetRef.name",
+    )
+
+
 def judge_target(case: Case) -> Refusal | None:
     """The target must be there."""
     is_knative = case.spec.target.is_knative
@@ -142,6 +153,7 @@ def judge_target(case: Case) -> Refusal | None:
 
 _JUDGES: tuple[tuple[Callable[[Case], Refusal | None], Ends], ...] = (
     (judge_runtime, Ends.NOTHING),
+    (judge_own, Ends.NOTHING),
     (judge_claim, Ends.NOTHING),
     (judge_target, Ends.NOTHING),
     (judge_service, Ends.LOWER),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 
-from .kube import Unreachable
+from .kube import Unreachable, is_refusal
 from .views import Key
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,8 @@ class Planner:
         try:
             again = await self._look(key)
         except Unreachable as error:
-            log.warning("%s/%s: the API server did not answer: %s", *key, error)
+            came = "refused a request" if is_refusal(error) else "did not answer"
+            log.warning("%s/%s: the API server %s: %s", *key, came, error)
             again = self._clock() + _AFTER_ERROR
         except Exception:
             log.exception("%s/%s: a look failed; the pool stays as it is", *key)

@@ -87,6 +87,22 @@ async def test_a_host_of_the_probes_own_is_the_only_one(server, name):
     assert hosts == ["Host: voice.example"]
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "metadata.example"])
+async def test_no_other_host_than_the_pod_is_asked(server, monkeypatch, host):
+    asked = []
+
+    async def connect(ip, port):
+        asked.append((ip, port))
+        raise OSError
+
+    monkeypatch.setattr(probe.asyncio, "open_connection", connect)
+    assert not await is_ready(view(server, http(host=host)), None)
+    assert not await is_ready(view(server, {"tcpSocket": {"port": "http", "host": host}}), None)
+    assert asked == []
+    assert not await is_ready(view(server, http(host="127.0.0.1")), None)
+    assert asked == [("127.0.0.1", server.port)]
+
+
 async def test_the_port_may_be_a_number(server):
     assert await is_ready(view(server, http(port=server.port)), None)
 

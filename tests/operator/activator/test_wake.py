@@ -13,7 +13,7 @@ from kotatsu_operator.activator import probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from tests.operator.activator.house import READYZ, House, Pod, pool
-from tests.operator.cluster import activator_pod, eventually, pod, service
+from tests.operator.cluster import DENIED, activator_pod, denied, eventually, pod, service
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -758,6 +758,24 @@ async def test_the_budget_is_asked_again_after_the_scale_has_been_read(house):
     await eventually(lambda: house.kube.called("get_scale"))
     await asyncio.sleep(0.05)
     assert house.raises == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (denied(), f"the API server refuses it: {DENIED}"),
+        (OSError("away"), "the API server does not answer: away"),
+    ],
+)
+async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_server(
+    house, caplog, error, said
+):
+    def refuse(*_):
+        raise error
+
+    house.kube.on("raise_scale", refuse)
+    house.hold()
+    await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
 
 
 async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(house):

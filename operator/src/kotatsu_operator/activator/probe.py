@@ -44,13 +44,16 @@ async def _is_container_ready(ip: str, container: ContainerView) -> bool:
 async def _passes(ip: str, container: ContainerView, probe: Mapping[str, Any] | None) -> bool:
     """Whether a probe that the activator can run passes; False for one that only the kubelet can.
 
-    That is exec, gRPC, HTTPS, and one with a successThreshold above 1: it asks for several answers
+    That is exec, gRPC, HTTPS, one that names another host than the pod (asked from here it would be
+    a request of this pod's), and one with a successThreshold above 1: it asks for several answers
     over time, and answers a few milliseconds apart are none. An initialDelaySeconds is not waited
     for: it is a guess of how long the start takes, and the answer itself is what counts.
     """
     if probe is None or probe.get("successThreshold", 1) > 1:
         return False
     http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
+    if ((http or tcp or {}).get("host") or ip) != ip:
+        return False
     if http is not None and http.get("scheme", "HTTP") == "HTTP":
         port = port_number(container.ports, http["port"])
         return port is not None and await _answers(ip, port, http)
@@ -71,14 +74,14 @@ async def _accepts(ip: str, port: int) -> bool:
 
 
 async def _answers(ip: str, port: int, http: Mapping[str, Any]) -> bool:
-    headers = {"Host": http.get("host") or ip, "User-Agent": "kotatsu-activator"}
+    headers = {"Host": ip, "User-Agent": "kotatsu-activator"}
     headers |= {h["name"].title(): h["value"] for h in http.get("httpHeaders") or ()}
     lines = [f"{name}: {value}" for name, value in (headers | {"Connection": "close"}).items()]
     request = "\r\n".join([f"GET {http.get('path', '/')} HTTP/1.1", *lines, "", ""])
     writer = None
     try:
         async with asyncio.timeout(TIMEOUT):
-            reader, writer = await asyncio.open_connection(http.get("host") or ip, port)
+            reader, writer = await asyncio.open_connection(ip, port)
             writer.write(request.encode("latin-1", "replace"))
             return (await reader.readline()).startswith(_OK)
     except (OSError, TimeoutError, ValueError):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable
+from kotatsu_operator.kube import ConflictError, Kube, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube import Pod as KubePod
 from kotatsu_operator.status import stamp
 from kotatsu_operator.views import PodView
@@ -137,7 +137,8 @@ class Wake:
             log.warning("%s: cannot wake: %s", self.name, error)
             return
         except Unreachable as error:
-            log.warning("%s: cannot wake yet, the API server does not answer: %s", self.name, error)
+            came = "refuses it" if is_refusal(error) else "does not answer"
+            log.warning("%s: cannot wake yet, the API server %s: %s", self.name, came, error)
             return
         log.info("%s: waking for %d requests", self.name, self._waiting())
         self._metrics.raised(self._me.namespace, self.name)

@@ -1,0 +1,586 @@
+"""What the admission policies refuse to the operator's and the activators' accounts, and what not.
+
+On a real API server without nodes: the requests are made in the accounts' names, with the
+permissions of the chart. That the programs themselves need nothing else is shown by
+tests/e2e/test_rights.py, which runs them under the same policies.
+"""
+
+import base64
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from chart.kit import ROOT, Object, crd, render
+from e2e import rights
+from e2e.rights import ACTIVATOR, HERE, OPERATOR
+from plugin.apiserver import is_built
+
+from kotatsu_node.cluster.control_plane import control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.activator.pool import pool_view
+from kotatsu_operator.activator.slices import Self, make_slice, taken_back
+from kotatsu_operator.views import PodView, pod_view
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
+HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
+SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
+POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
+REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+UIDS: dict[int, str] = {}
+"""Of the activators' pods: an EndpointSlice without a living owner is garbage."""
+
+
+class Api:
+    """The API server, asked as an account; `extra` is what its token says beside the name."""
+
+    def __init__(self, client: httpx.Client, user: str = "", extra: Object | None = None) -> None:
+        self._client = client
+        self._headers = {"Impersonate-User": user} if user else {}
+        for key, value in (extra or {}).items():
+            self._headers[f"Impersonate-Extra-{key.replace('/', '%2f')}"] = value
+
+    def __call__(self, method: str, path: str, body: Object | None = None) -> httpx.Response:
+        headers = self._headers | (MERGE if method == "PATCH" else {})
+        return self._client.request(
+            method,
+            f"/{path}",
+            content=None if body is None else json.dumps(body),
+            headers={"Content-Type": "application/json"} | headers,
+        )
+
+    def accepts(self, method: str, path: str, body: Object | None = None) -> Object:
+        """The answer to a request that has to pass."""
+        answer = self(method, path, body)
+        assert answer.is_success, answer.text
+        found: Object = answer.json()
+        return found
+
+    def refuses(self, sentence: str, method: str, path: str, body: Object | None = None) -> None:
+        """Make a request that a policy has to refuse with this sentence."""
+        answer = self(method, path, body)
+        assert answer.status_code == 422, answer.text
+        assert f"denied request: {sentence}" in answer.json()["message"]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    if not is_built():
+        pytest.skip("no Kubernetes that tools/node built (`kotatsu-node prepare` builds one)")
+    with control_plane(Layout.from_environment(), rights.USERS) as plane:
+        rights.install(plane)
+        config = json.loads(plane.users[rights.KUBELET].read_text())
+        cluster = config["clusters"][0]["cluster"]
+        with httpx.Client(
+            base_url=cluster["server"],
+            headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
+            verify=ssl.create_default_context(
+                cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+            ),
+            trust_env=False,
+            timeout=60,
+        ) as client:
+            _prepare(Api(client))
+            _wait_for_the_policies(Api(client), Api(client, OPERATOR), Api(client, ACTIVATOR))
+            yield client
+
+
+def _prepare(admin: Api) -> None:
+    admin.accepts("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", _revisions())
+    for name, replicas in (("web", 0), ("busy", 5), ("kotatsu-operator", 0)):
+        admin.accepts(
+            "POST", "apis/apps/v1/namespaces/here/deployments", _deployment(name, replicas)
+        )
+    for number in (1, 2):
+        made = admin.accepts("POST", "api/v1/namespaces/here/pods", _pod(f"activator-{number}"))
+        UIDS[number] = made["metadata"]["uid"]
+    admin.accepts("POST", HPAS, _autoscaler("auto"))
+    admin.accepts("POST", POOLS, _pool("web"))
+
+
+def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
+    """The API server reads policies from a watch of its own: wait until each one refuses."""
+    made = admin.accepts("POST", SLICES, _slice_of_a_controller("early"))
+    tries: list[Callable[[], httpx.Response]] = [
+        lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
+        lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", _replicas(1)),
+        lambda: activator("PUT", f"{SLICES}/early?dryRun=All", made),
+        lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", _status(phase="Warm")),
+        lambda: operator("PATCH", f"{REVISIONS}/early?dryRun=All", {"spec": {"image": "other"}}),
+    ]
+    for _ in range(300):
+        if admin("POST", REVISIONS, _revision("early")).status_code in (201, 409):
+            break
+        time.sleep(0.2)
+    for attempt in tries:
+        for _ in range(300):
+            answer = attempt()
+            if answer.status_code == 422:
+                break
+            time.sleep(0.2)
+        assert answer.status_code == 422, answer.text
+
+
+@pytest.fixture
+def admin(client: httpx.Client) -> Api:
+    return Api(client)
+
+
+@pytest.fixture
+def operator(client: httpx.Client) -> Api:
+    return Api(client, OPERATOR)
+
+
+@pytest.fixture
+def activator(client: httpx.Client) -> Api:
+    """An activator in the pod activator-1, with the token that the kubelet gives it."""
+    extra = {"pod-name": "activator-1", "pod-uid": UIDS[1]}
+    return Api(
+        client, ACTIVATOR, {f"authentication.kubernetes.io/{k}": v for k, v in extra.items()}
+    )
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A name of the test's own."""
+    return str(request.node.name)[5:50].replace("_", "-").rstrip("-")
+
+
+# --- autoscalers ---
+
+
+def test_the_operator_sets_the_minimum_of_an_autoscaler(admin: Api, operator: Api) -> None:
+    there = admin.accepts("GET", f"{HPAS}/auto")
+    version = {"resourceVersion": there["metadata"]["resourceVersion"]}
+
+    after = operator.accepts(
+        "PATCH", f"{HPAS}/auto", {"metadata": version, "spec": {"minReplicas": 3}}
+    )
+
+    assert after["spec"] == there["spec"] | {"minReplicas": 3}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scaleTargetRef": {"kind": "StatefulSet", "name": "database"}},
+        {"maxReplicas": 1000},
+        {"metrics": None},
+        {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_operator_cannot_change_what_an_autoscaler_scales_or_how(
+    operator: Api, change: Object
+) -> None:
+    sentence = "The operator may change nothing but minReplicas in the spec"
+    operator.refuses(sentence, "PATCH", f"{HPAS}/auto", {"spec": change})
+
+
+def test_the_older_api_of_autoscalers_is_no_way_around(operator: Api) -> None:
+    sentence = "The operator may change nothing but minReplicas in the spec"
+    older = HPAS.replace("/v2/", "/v1/") + "/auto"
+    operator.refuses(sentence, "PATCH", older, {"spec": {"maxReplicas": 1000}})
+
+
+def test_the_operator_cannot_change_the_metadata_of_an_autoscaler(operator: Api) -> None:
+    sentence = "The operator may not change the labels, annotations, owners or finalizers"
+    for change in ({"labels": {"a": "b"}}, {"annotations": {"a": "b"}}, {"finalizers": ["a/b"]}):
+        operator.refuses(sentence, "PATCH", f"{HPAS}/auto", {"metadata": change})
+
+
+# --- scales ---
+
+
+def test_an_activator_raises_0_to_1(activator: Api) -> None:
+    path = SCALE.format("web") + "?dryRun=All"
+    assert activator.accepts("PATCH", path, _replicas(1))["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(("name", "replicas"), [("web", 2), ("busy", 1), ("busy", 0), ("busy", 6)])
+def test_an_activator_scales_nothing_else(activator: Api, name: str, replicas: int) -> None:
+    sentence = "An activator may only scale a Deployment from 0 to 1"
+    activator.refuses(sentence, "PATCH", SCALE.format(name), _replicas(replicas))
+
+
+def test_the_operator_scales_up_and_down(operator: Api) -> None:
+    for replicas in (0, 5):
+        operator.accepts("PUT", SCALE.format("busy"), _scale("busy", replicas))
+
+
+def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api) -> None:
+    path = SCALE.format("kotatsu-operator")
+    sentence = "Kotatsu may not scale its own Deployments"
+    operator.refuses(sentence, "PUT", path, _scale("kotatsu-operator", 1))
+    activator.refuses(sentence, "PATCH", path, _replicas(1))
+
+
+# --- EndpointSlices ---
+
+
+def test_an_activator_publishes_its_pod_says_that_it_leaves_and_withdraws(
+    activator: Api, name: str
+) -> None:
+    made = activator.accepts("POST", SLICES, _slice(name))
+    path = f"{SLICES}/{made['metadata']['name']}"
+    for state in ("leaving", "lost", "empty", "serving"):
+        activator.accepts("PUT", path, _slice(name, state=state))
+    activator.accepts("DELETE", path)
+
+
+def test_an_activator_may_serve_a_pool_whose_service_is_another_now(
+    activator: Api, name: str
+) -> None:
+    made = activator.accepts("POST", SLICES, _slice(name))
+    activator.accepts("PUT", f"{SLICES}/{made['metadata']['name']}", _slice(name, "other"))
+
+
+def test_an_activator_takes_a_lost_pods_endpoint_back_and_removes_a_gone_pods_slice(
+    admin: Api, activator: Api, name: str
+) -> None:
+    made = admin.accepts("POST", SLICES, _slice(name, number=2))
+    path = f"{SLICES}/{made['metadata']['name']}"
+    for terminating in (False, True):
+        made = activator.accepts("PUT", path, taken_back(made, _lost(terminating=terminating)))
+    activator.accepts("PUT", path, made | {"endpoints": []})
+    activator.accepts("DELETE", path)
+
+
+@pytest.mark.parametrize("what", ["addresses", "ports", "owner", "ready"])
+def test_an_activator_cannot_put_anything_into_the_slice_of_another(
+    admin: Api, activator: Api, name: str, what: str
+) -> None:
+    name = f"{name[:30]}-{what}"
+    made = admin.accepts("POST", SLICES, _slice(name, number=2))
+    back = taken_back(made, _lost(terminating=False))
+    [endpoint] = back["endpoints"]
+    changed = {
+        "addresses": back | {"endpoints": [endpoint | {"addresses": ["10.9.9.9"]}]},
+        "ports": back | {"ports": [{"name": "", "port": 22, "protocol": "TCP"}]},
+        "owner": back
+        | {
+            "metadata": back["metadata"]
+            | {"ownerReferences": _slice(name)["metadata"]["ownerReferences"]}
+        },
+        "ready": back | {"endpoints": [endpoint | {"conditions": {"ready": True}}]},
+    }[what]
+    sentence = "In the EndpointSlice of another pod an activator may only mark the endpoint"
+    activator.refuses(sentence, "PUT", f"{SLICES}/{made['metadata']['name']}", changed)
+
+
+def test_an_activator_cannot_publish_another_pod(activator: Api, name: str) -> None:
+    sentence = "An activator may only publish its own pod"
+    activator.refuses(sentence, "POST", SLICES, _slice(name, number=2))
+    other = _slice(name)
+    other["endpoints"][0]["targetRef"]["uid"] = UIDS[2]
+    activator.refuses(sentence, "POST", SLICES, other)
+
+
+@pytest.mark.parametrize("what", ["namespace", "none", "node", "two endpoints", "two addresses"])
+def test_a_slice_of_an_activator_has_one_pod_of_its_namespace(
+    activator: Api, name: str, what: str
+) -> None:
+    made = _slice(f"{name[:30]}-{what}".replace(" ", "-"))
+    [endpoint] = made["endpoints"]
+    ref = endpoint["targetRef"]
+    made["endpoints"] = {
+        "namespace": [endpoint | {"targetRef": ref | {"namespace": "there"}}],
+        "none": [{k: v for k, v in endpoint.items() if k != "targetRef"}],
+        "node": [endpoint | {"targetRef": {"kind": "Node", "name": "node"}}],
+        "two endpoints": [endpoint, endpoint | {"addresses": ["10.9.9.9"]}],
+        "two addresses": [endpoint | {"addresses": ["10.0.0.1", "10.9.9.9"]}],
+    }[what]
+    sentence = (
+        "An EndpointSlice of an activator has at most one endpoint, with one address, of a pod"
+    )
+    activator.refuses(sentence, "POST", SLICES, made)
+
+
+def test_the_slices_of_others_are_no_business_of_either_program(
+    admin: Api, operator: Api, activator: Api, name: str
+) -> None:
+    sentence = "Kotatsu may only write EndpointSlices that are labelled"
+    theirs = admin.accepts("POST", SLICES, _slice_of_a_controller(name))
+    path = f"{SLICES}/{name}"
+    adopted = {
+        **theirs,
+        "metadata": theirs["metadata"] | {"labels": _slice(name)["metadata"]["labels"]},
+    }
+
+    activator.refuses(sentence, "POST", SLICES, _slice_of_a_controller(f"{name}-2"))
+    activator.refuses(sentence, "PUT", path, adopted)
+    activator.refuses(sentence, "DELETE", path)
+    operator.refuses(sentence, "DELETE", path)
+
+
+def test_the_operator_removes_an_activators_slice(admin: Api, operator: Api, name: str) -> None:
+    made = admin.accepts("POST", SLICES, _slice(name))
+    operator.accepts("DELETE", f"{SLICES}/{made['metadata']['name']}")
+
+
+# --- statuses ---
+
+
+def test_an_activator_announces_requests_and_writes_its_wakes_down(
+    admin: Api, activator: Api
+) -> None:
+    path = f"{POOLS}/web/status"
+    admin.accepts("PATCH", path, {"status": _example(STATUS)})
+    for status in (
+        _status(demand={"at": "2026-01-01T00:00:00Z", "by": "activator-1"}),
+        _status(lastWake={"at": "2026-01-01T00:00:00Z", "duration": "0.5s"}),
+    ):
+        activator.accepts("PATCH", path, status)
+    admin.accepts("PATCH", path, {"status": None})
+    activator.accepts("PATCH", path, _status(demand={"at": "2026-01-01T00:00:00Z", "by": "a"}))
+
+
+STATUS: Object = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+
+@pytest.mark.parametrize("field", sorted(STATUS["properties"].keys() - {"demand", "lastWake"}))
+def test_an_activator_cannot_write_what_the_operator_decides(
+    admin: Api, activator: Api, field: str
+) -> None:
+    path, sentence = (
+        f"{POOLS}/web/status",
+        "An activator may change nothing but demand and lastWake",
+    )
+    value = _example(STATUS["properties"][field])
+    admin.accepts("PATCH", path, {"status": None})
+    activator.refuses(sentence, "PATCH", path, _status(**{field: value}))
+    admin.accepts("PATCH", path, _status(**{field: value}))
+    activator.refuses(sentence, "PATCH", path, _status(**{field: None}))
+    activator.refuses(sentence, "PATCH", path, {"status": None})
+
+
+@pytest.mark.parametrize(
+    "field", sorted(STATUS["properties"]["demand"]["properties"].keys() - {"at", "by"})
+)
+def test_an_activator_cannot_say_what_the_operator_has_seen(activator: Api, field: str) -> None:
+    sentence = "An activator may change nothing but at and by in the demand"
+    status = _status(demand={field: "2026-02-02T00:00:00Z"})
+    activator.refuses(sentence, "PATCH", f"{POOLS}/web/status", status)
+
+
+def test_the_operator_writes_the_whole_status(operator: Api) -> None:
+    operator.accepts("PATCH", f"{POOLS}/web/status", {"status": _example(STATUS)})
+
+
+# --- Knative's Revisions ---
+
+
+def test_the_operator_sets_min_scale_of_a_revision(admin: Api, operator: Api) -> None:
+    for value in ("2", None):
+        change = {"autoscaling.knative.dev/min-scale": value}
+        operator.accepts("PATCH", f"{REVISIONS}/early", {"metadata": {"annotations": change}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"image": "other"}},
+        {"metadata": {"annotations": {"autoscaling.knative.dev/max-scale": "1"}}},
+        {"metadata": {"labels": {"serving.knative.dev/service": "other"}}},
+        {"metadata": {"finalizers": ["example.com/never"]}},
+    ],
+    ids=str,
+)
+def test_the_operator_changes_nothing_else_of_a_revision(operator: Api, change: Object) -> None:
+    sentence = (
+        "The operator may change nothing but the annotation autoscaling.knative.dev/min-scale"
+    )
+    operator.refuses(sentence, "PATCH", f"{REVISIONS}/early", change)
+
+
+# --- everybody else ---
+
+
+def test_other_users_are_not_concerned(admin: Api, name: str) -> None:
+    admin.accepts("PATCH", f"{HPAS}/auto", {"spec": {"maxReplicas": 11}})
+    admin.accepts("PATCH", SCALE.format("busy"), _replicas(4))
+    admin.accepts("POST", SLICES, _slice_of_a_controller(name))
+    admin.accepts("DELETE", f"{SLICES}/{name}")
+    admin.accepts("PATCH", f"{POOLS}/web/status", _status(reason="Edited"))
+
+
+# --- the chart and its page ---
+
+
+def test_the_page_of_rights_has_each_policy() -> None:
+    page = (ROOT / "docs/rights.md").read_text()
+    rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
+    assert [f"{name}-here" for name in sorted(rows)] == render("kotatsu").names(rights.POLICIES[0])
+
+
+def test_each_policy_is_bound_and_denies() -> None:
+    chart = render("kotatsu")
+    names = chart.names("ValidatingAdmissionPolicy")
+    assert len(names) == 5
+    assert all(name.endswith("-here") for name in names)
+    bindings = chart.of("ValidatingAdmissionPolicyBinding")
+    assert sorted(binding["spec"]["policyName"] for binding in bindings) == names
+    assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
+    for policy in chart.of("ValidatingAdmissionPolicy"):
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        assert policy["spec"]["matchConditions"]
+
+
+def test_without_permission_to_create_them_the_policies_can_be_left_out() -> None:
+    chart = render("kotatsu", None, "--set=admissionPolicies.enabled=false")
+    assert chart.of(*rights.POLICIES) == []
+
+
+def test_where_knative_is_not_kept_no_policy_names_it() -> None:
+    names = render("kotatsu", None, "--set=runtime=native").names("ValidatingAdmissionPolicy")
+    assert "kotatsu-revisions-here" not in names
+
+
+# --- objects ---
+
+
+def _replicas(count: int) -> Object:
+    return {"spec": {"replicas": count}}
+
+
+def _scale(name: str, replicas: int) -> Object:
+    """A whole Scale, of no version: controllers write to the Deployment at the same time."""
+    metadata = {"namespace": HERE, "name": name}
+    kind = {"apiVersion": "autoscaling/v1", "kind": "Scale"}
+    return kind | {"metadata": metadata} | _replicas(replicas)
+
+
+def _status(**fields: Any) -> Object:
+    return {"status": fields}
+
+
+def _example(schema: Object) -> Any:
+    """A value that a schema of the CRD admits."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema["type"] == "object":
+        return {name: _example(inner) for name, inner in schema.get("properties", {}).items()}
+    if schema["type"] == "array":
+        return [_example(schema["items"])]
+    if schema.get("format") == "date-time":
+        return "2026-01-01T00:00:00Z"
+    return {"string": "1", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
+
+
+def _deployment(name: str, replicas: int) -> Object:
+    labels = {"app": name}
+    container = {"name": "app", "image": "localhost/none:1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def _pod(name: str) -> Object:
+    spec = {"containers": [{"name": "activator", "image": "localhost/none:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def _autoscaler(name: str) -> Object:
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
+            "minReplicas": 1,
+            "maxReplicas": 10,
+            "metrics": [{"type": "Resource", "resource": cpu}],
+        },
+    }
+
+
+def _pool(name: str, service: str = "web") -> Object:
+    spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
+    kind = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _me(number: int) -> Self:
+    return Self(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
+
+
+def _slice(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:
+    """A slice as the activator of this number makes it."""
+    return make_slice(
+        pool_view(_pool(pool, service)),
+        {"spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]}},
+        _me(number),
+        "IPv4",
+        {"http": 32000},
+        state=state,
+    )
+
+
+def _lost(*, terminating: bool) -> PodView:
+    """Another activator's pod that is lost: its node, or that it ends."""
+    ready = {"type": "Ready", "status": "True" if terminating else "Unknown"}
+    meta = {"namespace": HERE, "name": "activator-2", "uid": UIDS[2]}
+    if terminating:
+        meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    status = {"phase": "Running", "conditions": [ready]}
+    return pod_view({"metadata": meta, "spec": {"containers": []}, "status": status})
+
+
+def _slice_of_a_controller(name: str) -> Object:
+    labels = {"kubernetes.io/service-name": "web"}
+    labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io"
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.9"]}],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+
+
+def _revision(name: str) -> Object:
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {"name": name, "labels": {"serving.knative.dev/service": "kn"}},
+        "spec": {"image": "one"},
+    }
+
+
+def _revisions() -> Object:
+    """A kind of this name, with as much of a schema as the policy reads."""
+    names = {
+        "kind": "Revision",
+        "listKind": "RevisionList",
+        "plural": "revisions",
+        "singular": "revision",
+    }
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "revisions.serving.knative.dev"},
+        "spec": {
+            "group": "serving.knative.dev",
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
