@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 from protocol.explore import Explored, explore
 from protocol.sleep_model import (
+    FAILED,
     Activator,
     Request,
     Rules,
@@ -150,15 +151,22 @@ def test_an_activator_that_leaves_before_kube_proxy_has_the_pod_leaves_nobody() 
     assert seen.broken.rule.startswith("R1")
 
 
+WITH_A_FAILED_POD = State(pod="failed", proxy=FAILED)
+
+
 @pytest.mark.slow
 def test_without_publishing_for_a_failed_pod_the_service_stays_without_an_endpoint() -> None:
-    seen = explored(Rules(publishes_without_pods=False), faults=1)
-    assert seen.stuck(lambda state: not has_endpoint(state), is_no_fault)
+    def stuck(rules: Rules) -> list[State]:
+        seen = explored(rules, start=WITH_A_FAILED_POD)
+        return seen.stuck(lambda state: not has_endpoint(state), is_no_fault)
+
+    assert not stuck(Rules())
+    assert stuck(Rules(publishes_without_pods=False))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_settle_time_protects_nothing_that_pre_stop_does_not() -> None:
-    """It shortens what pre-stop has to cover: requests reach the activators sooner."""
+    """It is there so that requests reach the activators before the pods go."""
     assert_holds(explored(Rules(settles=False), faults=1))
 
 
