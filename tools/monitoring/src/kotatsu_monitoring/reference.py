@@ -13,7 +13,7 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.leader import leader_metric
-from kotatsu_operator.metrics import ApiMetrics, PoolMetrics
+from kotatsu_operator.metrics import ApiMetrics, NamespaceMetrics, PoolMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\
@@ -29,6 +29,7 @@ a user or a token.
 def _registries() -> Mapping[str, CollectorRegistry]:
     operator, activator, every, auth, feed, voice = (CollectorRegistry() for _ in range(6))
     PoolMetrics(operator)
+    operator.register(NamespaceMetrics((), lambda _: True))
     leader_metric(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
