@@ -9,7 +9,7 @@ from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import Self, make_slice
 from kotatsu_operator.core.cost import parse_quantity
 from kotatsu_operator.core.edited import instant
-from kotatsu_operator.views import is_ours, key_of, pod_view, selects, slice_view
+from kotatsu_operator.views import is_ours, key_of, pod_view, selector_view, selects, slice_view
 from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready
 from tests.operator.core.values import t
 
@@ -109,6 +109,29 @@ def expression(operator, *values, key="tier"):
 )
 def test_a_selector_picks_what_kubernetes_would(selector, labels, matches):
     assert selects(selector, labels) is matches
+    assert selects(selector_view(selector), labels) is matches
+
+
+class Compared(str):
+    """A value that counts how often it is compared."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other):
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_selector_with_thousands_of_values_costs_a_pod_no_more_than_one_with_a_few():
+    values = [Compared(f"v{n}") for n in range(3000)]
+    term = {"key": "tier", "operator": "NotIn", "values": values}
+    selector = selector_view({"matchExpressions": [term]})
+    Compared.times = 0
+    assert selects(selector, {"tier": "web"})
+    assert Compared.times <= 4
 
 
 # --- pods ---

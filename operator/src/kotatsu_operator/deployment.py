@@ -10,7 +10,7 @@ from .core.contest import Write
 from .core.cost import pod_requests
 from .kube import Object
 from .rollout import ready_of_template, template_hash
-from .views import Key, key_of
+from .views import Key, key_of, selector_view
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def deployment_view(obj: Object) -> DeploymentView:
     return DeploymentView(
         key=key_of(obj),
         replicas=int(spec.get("replicas", 1)),
-        selector=spec["selector"],
+        selector=selector_view(spec["selector"]),
         labels=(template.get("metadata") or {}).get("labels") or {},
         template=template_hash(obj),
         updated=ready_of_template(obj),

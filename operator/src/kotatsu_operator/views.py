@@ -73,6 +73,15 @@ def scales(autoscaler: Object) -> Key | None:
     return autoscaler["metadata"].get("namespace", ""), target["name"]
 
 
+def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A label selector whose values are looked up, not searched: it may name thousands of them."""
+    terms = [
+        term | {"values": frozenset(term.get("values") or ())}
+        for term in selector.get("matchExpressions") or ()
+    ]
+    return {**selector, "matchExpressions": terms} if terms else selector
+
+
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector (matchLabels and matchExpressions) matches."""
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):

@@ -13,6 +13,7 @@ from kotatsu_operator.views import (
     is_ours,
     pod_view,
     pool_of_slice,
+    selector_view,
     slice_view,
     without_owners,
 )
@@ -144,7 +145,7 @@ class View:
         return () if obj is None else self._pools_of_slice(obj)
 
     def _keep_deployment(self, obj: Object) -> Iterable[str]:
-        name, selector = obj["metadata"]["name"], obj["spec"]["selector"]
+        name, selector = obj["metadata"]["name"], selector_view(obj["spec"]["selector"])
         version = obj["metadata"].get("resourceVersion", "")
         self.scales[name] = Scale(obj["spec"].get("replicas", 1), version)
         if self.selectors.get(name) == selector:
