@@ -1,6 +1,7 @@
 """The pet's page in a real browser, in front of the three services in one process."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -132,16 +133,18 @@ async def test_a_sleeping_voice_is_waited_for_with_the_seconds_shown(
     browser: Browser, origin: str
 ) -> None:
     async with visiting(browser, origin, **DESKTOP) as visit:
+        was_seen = asyncio.Event()
 
         async def late(route):
-            await asyncio.sleep(1.2)
+            await was_seen.wait()
             await route.continue_()
 
         await visit.page.route("**/voice?stream=true", late)
         await visit.page.click("#demo")
         await visit.page.click("#speak")
         await visit.page.wait_for_selector("#scene svg[data-mood=waking]")
-        assert "Waking up… 0." in await visit.text("#status")
+        assert re.fullmatch(r"Waking up… \d+\.\d s", await visit.text("#status"))
+        was_seen.set()
         await visit.until("document.querySelector('#audio').duration > 1")
         assert "Awake after" in await visit.text("#status")
 
