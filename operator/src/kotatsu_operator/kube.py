@@ -424,8 +424,8 @@ async def follow_forever(
 ) -> None:
     """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
 
-    `on_error` is told of each try that failed. With `may_go`, raises NotFoundError once the API
-    server does not serve the kind any more.
+    `on_error` is called with the error of each try that failed. With `may_go`, raises NotFoundError
+    once the API server does not serve the kind any more.
     """
     pause = 0.2
     while True:

@@ -159,7 +159,7 @@ class Scraper:
     async def passing(
         self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
     ) -> Passing:
-        """What goes through the activators for a pool whose pods are not asked (route Always).
+        """What the activators hold and carry for a pool.
 
         One that is ending still carries connections, so every running one is asked; only the
         silence of a Ready one makes the answer unknown. `looks` says that the pool may be put to
