@@ -15,7 +15,7 @@ import pytest
 import yaml
 from e2e.kit import Kubectl, Object
 
-from kotatsu_node.build.prometheus import prometheus
+from kotatsu_node.build import peers
 from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
@@ -83,7 +83,7 @@ def running(folder: Path, config: Object) -> Iterator[Prometheus]:
     """Run Prometheus over a configuration, on a port of its own."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     try:
-        program = prometheus(Layout.from_environment(), folder / "build.log")
+        program = peers.build("prometheus", Layout.from_environment(), folder / "build.log")
     except NodeError as error:
         pytest.skip(f"no Prometheus: {error}")
     (port,) = free_ports(1)

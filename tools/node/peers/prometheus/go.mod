@@ -1,4 +1,4 @@
-module kotatsu/tools/node/prometheus
+module kotatsu/tools/node/peers/prometheus
 
 go 1.25.0
 

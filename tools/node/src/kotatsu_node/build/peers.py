@@ -1,0 +1,42 @@
+"""Programs of other projects that tests run beside Kotatsu, from their published Go modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kotatsu_node.build.binaries import STRIP, go_build, key, publish
+from kotatsu_node.build.preflight import go_version
+from kotatsu_node.layout import Layout, sources
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What is built from the module in `peers/<name>`."""
+
+    package: str
+    tags: str = ""
+    stamps: str = ""
+    """Linker flags that give the program its version, where it needs one."""
+
+
+PEERS = {
+    "prometheus": Peer(
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        # Debian's cannot discover anything in Kubernetes. Every other kind of discovery brings the
+        # libraries of a cloud: most of the time a build takes.
+        tags="remove_all_sd,enable_kubernetes_sd",
+    ),
+}
+
+
+def build(name: str, layout: Layout, log: Path) -> Path:
+    """Path of a peer's program; the first call builds it (some minutes). Raises NodeError."""
+    peer, source = PEERS[name], sources() / "peers" / name
+    files = [source / file for file in ("go.mod", "go.sum")]
+    made = layout.binaries / f"{name}-{key(files, go_version(), peer.tags, peer.stamps)}"
+    if not made.is_dir():
+        with publish(made) as work:
+            flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
+            go_build(source, work.path / name, log, *flags, peer.package)
+    return made / name
