@@ -379,7 +379,7 @@ class FakeKube:
         return _copied(found) if new == found else self.put(new, "WarmPool")
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        await self._enter("serves", kind.__name__)
+        await self._enter("serves", kind.__name__, namespace)
         return self.has_knative
 
     async def annotate(
