@@ -7,6 +7,7 @@ whether the loop still turns is what /livez asks.
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -18,6 +19,16 @@ _NO_FILES_FOR = 0.2
 
 Check = Callable[[], str]
 """Returns an empty string when all is well, else a sentence."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a program says of itself."""
+
+    live: Check
+    ready: Check
+    remark: Check = lambda: ""
+    """What is not well although the program is ready: one more line of /readyz."""
 
 
 class _Quiet(WSGIRequestHandler):
@@ -45,9 +56,8 @@ def start_admin(
     host: str,
     port: int,
     registry: CollectorRegistry,
+    checks: Checks,
     *,
-    live: Check,
-    ready: Check,
     asked: Callable[[str], None] = lambda _: None,
 ) -> WSGIServer:
     """Serve the three pages until the process ends (or `.shutdown()`).
@@ -58,7 +68,7 @@ def start_admin(
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = make_wsgi_app(registry)
-    checks = {"/livez": live, "/healthz": live, "/readyz": ready}
+    pages = {"/livez": checks.live, "/healthz": checks.live, "/readyz": checks.ready}
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -66,13 +76,14 @@ def start_admin(
             asked(environ.get("QUERY_STRING", ""))
             page: Iterable[bytes] = metrics(environ, start_response)
             return page
-        check = checks.get(path)
+        check = pages.get(path)
         why = "no such page: there are /livez, /readyz and /metrics" if check is None else check()
         status = (
             "404 Not Found" if check is None else "503 Service Unavailable" if why else "200 OK"
         )
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [(why or "ok").encode() + b"\n"]
+        remark = checks.remark() if path == "/readyz" and not why else ""
+        return [line.encode() + b"\n" for line in (why or "ok", remark) if line]
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
