@@ -1,5 +1,6 @@
 """The pages beside the work: probes and metrics, answered by a thread of their own."""
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.admin import Checks, start_admin
+from kotatsu_operator.admin import MOST, Checks, _Quiet, start_admin
 
 
 class Program:
@@ -135,3 +136,32 @@ def test_it_answers_while_the_program_is_busy(admin):
         sum(range(10_000))  # holds the main thread, as a busy event loop does
     asking.join(1)
     assert done.is_set()
+
+
+@pytest.fixture
+def address(served):
+    url = served[1].base_url
+    return url.host, url.port
+
+
+def test_clients_that_never_end_their_request_are_few_and_keep_no_probe_waiting(
+    admin, address, monkeypatch
+):
+    monkeypatch.setattr(_Quiet, "timeout", 60.0)
+    before = threading.active_count()
+    silent = [socket.create_connection(address, timeout=20) for _ in range(MOST + 20)]
+    for client in silent:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+    assert admin.get("/livez").text == "ok\n"
+    assert silent[0].recv(1) == b""  # the oldest made room
+    assert threading.active_count() - before <= MOST + 8
+    for client in silent:
+        client.close()
+
+
+def test_a_client_that_says_nothing_is_no_traceback(address, monkeypatch, capsys):
+    monkeypatch.setattr(_Quiet, "timeout", 0.05)
+    with socket.create_connection(address, timeout=20) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        assert client.recv(1) == b""
+    assert capsys.readouterr().err == ""

@@ -4,6 +4,9 @@ A thread, since a probe must be answered while the event loop is busy with ten t
 whether the loop still turns is what /livez asks.
 """
 
+import contextlib
+import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +16,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, disable_created_metrics, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+log = logging.getLogger(__name__)
+
+MOST = 64
+"""Clients at a time: kubelet, Prometheus and the operator are three."""
 
 _NO_FILES_FOR = 0.2
 """Seconds until it is tried again, when no file could be opened for a connection."""
@@ -42,9 +50,44 @@ class _Quiet(WSGIRequestHandler):
 
 
 class _Server(ThreadingWSGIServer):
-    """Waits a moment where it can accept nobody: the one who asks is still there to be seen."""
+    """Answers each client in a thread, at most `MOST` at a time: the oldest makes room.
+
+    Anybody who reaches the pod may connect, and each connection costs a thread and an open file of
+    a process that has others to open. A probe is answered within milliseconds, so the oldest of so
+    many is none.
+    """
+
+    request_queue_size = 2 * MOST
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open: dict[socket.socket, None] = {}
+        self._opening = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin to answer a client."""
+        with self._opening:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > MOST else None
+            if oldest is not None:
+                del self._open[oldest]
+        if oldest is not None:
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and goes
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A client has its answer, or gets none."""
+        with self._opening:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A client that goes, or says nothing, is no error of ours."""
+        log.debug("the admin page of %s", client_address, exc_info=True)
 
     def get_request(self) -> Any:
+        """Wait a moment where nobody can be accepted: the client is still there to be seen."""
         try:
             return super().get_request()
         except OSError:
