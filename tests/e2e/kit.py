@@ -1,6 +1,7 @@
 """What the end-to-end tests are made of: kubectl, waiting, an app."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -310,8 +311,8 @@ async def acted_once(app: App, recorder: str) -> None:
     assert not wrong, f"{len(wrong)} of {len(app.sent)} not acted on exactly once: {wrong}"
 
 
-def kill_containers(pod: Object) -> int:
-    """kill -9 the processes of a pod from outside, as a crash would; returns how many.
+def kill_containers(pod: Object, number: signal.Signals = signal.SIGKILL) -> int:
+    """Send the processes of a pod a signal from outside; returns how many. SIGKILL is a crash.
 
     Only possible where the pods' processes are this machine's own (tools/node).
     """
@@ -326,8 +327,9 @@ def kill_containers(pod: Object) -> int:
         except OSError:
             continue
         if f"pod{uid}" in cgroup and b"python" in command:
-            os.kill(int(entry.name), signal.SIGKILL)
-            killed += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(entry.name), number)
+                killed += 1
     return killed
 
 

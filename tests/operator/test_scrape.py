@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kotatsu_operator import pages, scrape
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.admin import start_admin
+from kotatsu_operator.admin import Checks, start_admin
 from kotatsu_operator.core.spec import Metrics
 from kotatsu_operator.pages import Silence, clock_skew, count_of, parse_samples, unix_time
 from kotatsu_operator.scrape import Passing, PodAnswer, Scraper
@@ -534,7 +534,7 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
         "last_activity": lambda: 0,
     }
     ActivatorMetrics(registry).follow(*VOICE, **told)
-    server = start_admin("127.0.0.1", 0, registry, live=str, ready=str)
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str))
     try:
         view = pod_view(activator_pod(port=server.server_port))
         assert await scraper.passing([view], VOICE) == Passing(3, 2, None)

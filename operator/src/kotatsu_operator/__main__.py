@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import logs
 from kotatsu_common.settings import command
 
-from .admin import start_admin
+from .admin import Checks, start_admin
 from .console.app import create_console
 from .console.hosts import own_names
 from .console.server import ConsoleServer
@@ -49,7 +49,8 @@ async def _run(settings: OperatorSettings) -> None:
     def ready() -> str:
         return live() or operator.why_not_ready
 
-    start_admin(settings.host, settings.port, registry, live=live, ready=ready)
+    checks = Checks(live, ready, remark=lambda: operator.left_out)
+    start_admin(settings.host, settings.port, registry, checks)
     console = None
     if settings.console_port:
         names = own_names(settings.pod_namespace or settings.namespaces[0])

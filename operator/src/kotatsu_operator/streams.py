@@ -104,7 +104,7 @@ class Streams:
 
     def shows(self, namespace: str) -> bool:
         """Whether everything in a namespace has been listed once."""
-        return all(n != namespace for n, _ in self._missing)
+        return all(n != namespace for n, _ in list(self._missing))
 
     async def synced(self) -> None:
         """Wait until everything has been listed once, or was refused.

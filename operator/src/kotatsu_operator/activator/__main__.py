@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import logs
 from kotatsu_common.settings import command
-from kotatsu_operator.admin import start_admin
+from kotatsu_operator.admin import Checks, start_admin
 from kotatsu_operator.heartbeat import Heartbeat
 from kotatsu_operator.kube import Kube
 from kotatsu_operator.metrics import ApiMetrics
@@ -43,8 +43,7 @@ async def _run(settings: ActivatorSettings) -> None:
         settings.host,
         settings.port,
         registry,
-        live=heartbeat.why_not_alive,
-        ready=activator.why_not_ready,
+        Checks(heartbeat.why_not_alive, activator.why_not_ready),
         asked=activator.asked,
     )
     try:
