@@ -416,7 +416,7 @@ async def follow_forever(
     kube: Kube,
     kind: Any,
     namespace: str,
-    on_change: Callable[[str, Object], None],
+    on_change: Callable[[str, Object], Awaitable[None] | None],
     labels: Mapping[str, str] | None = None,
     *,
     on_error: Callable[[Exception], None] = lambda _: None,
@@ -424,15 +424,17 @@ async def follow_forever(
 ) -> None:
     """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
 
-    `on_error` is called with the error of each try that failed. With `may_go`, raises NotFoundError
-    once the API server does not serve the kind any more.
+    What `on_change` returns is waited for before the next change. `on_error` is called with the
+    error of each try that failed. With `may_go`, raises NotFoundError once the API server does not
+    serve the kind any more.
     """
     pause = 0.2
     while True:
         try:
             async for change, obj in kube.follow(kind, namespace, labels):
                 pause = 0.2
-                on_change(change, obj)
+                if (told := on_change(change, obj)) is not None:
+                    await told
         except (NotFoundError, *Unreachable) as error:
             if may_go and isinstance(error, NotFoundError):
                 raise
