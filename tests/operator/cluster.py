@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import marshal
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -284,7 +285,7 @@ class FakeKube:
 
     def put(self, obj: Object, kind: str = "") -> Object:
         """Store an object as somebody else's write would; returns it at its new version."""
-        stored = _copied(obj)
+        stored = _written(obj)
         self._version += 1
         stored["metadata"]["resourceVersion"] = str(self._version)
         self._objects[kind or obj["kind"], obj["metadata"]["name"]] = stored
@@ -312,6 +313,14 @@ class FakeKube:
     def all(self, kind: str) -> list[Object]:
         """All objects of a kind."""
         return [_copied(o) for (k, _), o in self._objects.items() if k == kind]
+
+    def versions(self, *kinds: str) -> dict[tuple[str, str], str]:
+        """The version of every object of some kinds, by kind and name."""
+        return {
+            key: obj["metadata"]["resourceVersion"]
+            for key, obj in self._objects.items()
+            if key[0] in kinds
+        }
 
     def called(self, *verbs: str) -> list[tuple[Any, ...]]:
         """The calls of some verbs so far."""
@@ -371,7 +380,7 @@ class FakeKube:
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
-        await self._enter("patch_status", name, _copied(status))
+        await self._enter("patch_status", name, _written(status))
         found = self._find("WarmPool", name)
         if version is not None:
             self._check("WarmPool", name, version)
@@ -398,14 +407,14 @@ class FakeKube:
         return self.put(new, kind.__name__)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
-        await self._enter("create", kind.__name__, _copied(obj))
+        await self._enter("create", kind.__name__, _written(obj))
         name = obj["metadata"].get("name", f"generated-{self._version}")
         if (kind.__name__, name) in self._objects:
             raise ConflictError(f"{name} already exists")
         return self.put(obj | {"metadata": obj["metadata"] | {"name": name}}, kind.__name__)
 
     async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
-        await self._enter("replace", kind.__name__, _copied(obj))
+        await self._enter("replace", kind.__name__, _written(obj))
         self._check(kind.__name__, obj["metadata"]["name"], obj["metadata"]["resourceVersion"])
         return self.put(obj, kind.__name__)
 
@@ -472,5 +481,11 @@ def _merged(old: Any, patch: Any) -> Any:
     return merged
 
 
-def _copied(value: Any) -> Any:
+def _written(value: Any) -> Any:
+    """What comes of a value on its way through JSON; it must be one that JSON has."""
     return json.loads(json.dumps(value))
+
+
+def _copied(value: Any) -> Any:
+    """A copy of what has come through JSON: in a third of the time that JSON takes."""
+    return marshal.loads(marshal.dumps(value))  # noqa: S302  (nothing comes from outside)

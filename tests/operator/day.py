@@ -18,7 +18,6 @@ from kotatsu_operator.reconcile import Reconciler
 from kotatsu_operator.scrape import Passing, PodAnswer
 from kotatsu_operator.sleep import no_hook
 from kotatsu_operator.status import stamp
-from kotatsu_operator.views import key_of
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
     VOICE,
@@ -31,6 +30,7 @@ from tests.operator.cluster import (
 )
 
 ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
+WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
 
@@ -72,8 +72,11 @@ class DayPod:
     born: datetime
     ended: datetime | None = None
 
+    def is_ready(self, now):
+        return self.ended is None and now >= self.born + READY_AFTER
+
     def seen(self, now, **container):
-        ready = self.ended is None and now >= self.born + READY_AFTER
+        ready = self.is_ready(now)
         made = pod(self.name, ready=ready, terminating=self.ended is not None, **container)
         for c in made["status"]["conditions"]:
             c["lastTransitionTime"] = stamp(self.born)
@@ -103,6 +106,8 @@ class Day:
     history: list = field(default_factory=list)
     """(time, phase, replicas) after each look that changed one of them."""
     _born: int = 0
+    _shown: dict = field(default_factory=dict)
+    """What the watches have told of each object, by kind and name."""
 
     # --- what tests do ---
 
@@ -124,6 +129,7 @@ class Day:
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
         self.world = World(clock=lambda: self.now)
+        self._shown = {}
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
         self.observer = Observer(self.kube, self.world, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
@@ -183,27 +189,13 @@ class Day:
     def watch(self):
         """Let the watches catch up with the API server and the pods with their scale."""
         self._pods_follow()
-        for obj in self.kube.all("WarmPool"):
-            self.world.keep_pool(obj)
-        if not self.kube.all("WarmPool"):
-            self.world.pools.clear()
-        self.world.deployments.clear()
-        for obj in self.kube.all("Deployment"):
-            self.world.keep_deployment(obj | {"status": self._rollout(obj)})
-        for kept, kind in (
-            (self.world.services, "Service"),
-            (self.world.autoscalers, "HorizontalPodAutoscaler"),
-        ):
-            kept.clear()
-            kept.update({key_of(obj): obj for obj in self.kube.all(kind)})
-        gone = set(self.world.pods["demo"]) - {made.name for made in self.pods}
-        for name in gone:
-            self.world.forget_pod(("demo", name))
-        for made in self.pods:
-            self.world.keep_pod(made.seen(self.now, **self.container))
-        if self.activator:
-            self.world.keep_pod(activator_pod())
-            self._acknowledge()
+        there = self._there()
+        for kind, name in self._shown.keys() - there.keys():
+            self._forget(kind, name)
+        for (kind, name), said in there.items():
+            if self._shown.get((kind, name)) != said:
+                self._keep(kind, name)
+        self._shown = there
 
     # --- what tests ask ---
 
@@ -244,19 +236,65 @@ class Day:
     async def _hook(self, key, step):
         await self.hook(key, step)
 
-    def _acknowledge(self):
-        for obj in self.kube.all("WarmPool"):
-            made = make_slice(
-                pool_view(obj), service(), ACTIVATOR, "IPv4", {"http": 41000}, state="serving"
-            )
-            self.world.keep_slice(made)
+    def _there(self):
+        """What there is, by kind and name: what is new of it when the watches tell of it again."""
+        versions = self.kube.versions(*WATCHED)
+        there = dict(versions)
+        for kind, name in versions:
+            if kind == "Deployment":
+                there[kind, name] = versions[kind, name], self._rollout()
+            if kind == "WarmPool" and self.activator:
+                there["EndpointSlice", name] = versions[kind, name]
+        for made in self.pods:
+            has_ended = made.ended is not None
+            said = made.born, made.is_ready(self.now), has_ended, dict(self.container)
+            there["Pod", made.name] = said
+        if self.activator:
+            there["Pod", "activator-1"] = True
+        return there
 
-    def _rollout(self, obj):
+    def _keep(self, kind, name):
+        """Let a watch tell of an object."""
+        if kind == "WarmPool":
+            self.world.keep_pool(self.kube.stored(kind, name))
+        elif kind == "Deployment":
+            obj = self.kube.stored(kind, name)
+            status = {"observedGeneration": obj["metadata"].get("generation", 0)}
+            self.world.keep_deployment(obj | {"status": status | self._rollout()})
+        elif kind == "Service":
+            self.world.keep_service(self.kube.stored(kind, name))
+        elif kind == "HorizontalPodAutoscaler":
+            self.world.keep_autoscaler(self.kube.stored(kind, name))
+        elif kind == "EndpointSlice":
+            view, ports = pool_view(self.kube.stored("WarmPool", name)), {"http": 41000}
+            self.world.keep_slice(
+                make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
+            )
+        elif name == "activator-1":
+            self.world.keep_pod(activator_pod())
+        else:
+            (made,) = [p for p in self.pods if p.name == name]
+            self.world.keep_pod(made.seen(self.now, **self.container))
+
+    def _forget(self, kind, name):
+        """Let a watch tell that an object is gone; slices outlive their activator."""
+        key = "demo", name
+        if kind == "WarmPool":
+            self.world.forget_pool(key)
+        elif kind == "Deployment":
+            self.world.forget_deployment(key)
+        elif kind == "Service":
+            self.world.forget_service(key)
+        elif kind == "HorizontalPodAutoscaler":
+            self.world.forget_autoscaler(key)
+        elif kind == "Pod":
+            self.world.forget_pod(key)
+
+    def _rollout(self):
         """What the Deployment's controller says; every pod is of the template in force."""
         staying = [p for p in self.pods if p.ended is None]
-        ready = sum(self.now >= p.born + READY_AFTER for p in staying)
+        ready = sum(p.is_ready(self.now) for p in staying)
         return {
-            "observedGeneration": obj["metadata"].get("generation", 0),
             "replicas": len(staying),
             "updatedReplicas": len(staying),
             "readyReplicas": ready,
