@@ -7,13 +7,12 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
 from python_multipart.multipart import parse_options_header
 
 from kotatsu_common.problems import Problem, problem_responses
 from kotatsu_voice.accept import choose
-from kotatsu_voice.connection import while_connected
+from kotatsu_voice.connection import Stream, while_connected
 from kotatsu_voice.engine import Style
 from kotatsu_voice.speaker import MP3, WAV, Speaker
 
@@ -147,7 +146,7 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
         headers = credit_headers(utterance.style)
         if stream:
             chunks = await while_connected(request, speaker.stream(utterance))
-            return StreamingResponse(chunks, media_type=MP3, headers=headers)
+            return Stream(chunks, media_type=MP3, headers=headers)
         sound = speaker.kept(utterance)
         if sound is None:
             sound = await while_connected(request, speaker.say(utterance))
