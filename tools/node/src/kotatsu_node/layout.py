@@ -25,6 +25,9 @@ SERVICE_CIDR_V6, POD_CIDR_V6 = "fd0a:96::/112", "fd0a:244::/64"
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 
+REGISTRY = f"{HOST_IP}:5000"
+"""An image registry on the machine, from which the node pulls over plain HTTP where one runs."""
+
 BASE_IMAGE = "localhost/kotatsu-base:bookworm"
 PAUSE_IMAGE = "localhost/kotatsu-pause:1"
 
@@ -143,6 +146,11 @@ class Layout:
     def cni_plugins(self) -> Path:
         """Our own CNI plugins; the others are with the built programs."""
         return self.config / "cni-plugins"
+
+    @property
+    def registries(self) -> Path:
+        """How containerd reaches image registries."""
+        return self.config / "registries"
 
     @property
     def shim_sockets(self) -> Path:
