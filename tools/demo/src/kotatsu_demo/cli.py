@@ -18,7 +18,8 @@ from kotatsu_demo.install import Installation
 from kotatsu_demo.screen import Screen, Style
 from kotatsu_demo.show import Show, now
 from kotatsu_node.errors import NodeError
-from kotatsu_node.progress import Progress, duration
+from kotatsu_node.layout import Layout
+from kotatsu_node.progress import Progress, Times, duration
 
 NAMESPACE = "kotatsu-demo"
 
@@ -64,11 +65,11 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
     options = parser().parse_args(arguments)
-    progress = Progress()
     try:
         if options.command == "images" and options.list:
             _list()
             return 0
+        progress = Progress(times=Times(Layout.from_environment().times))
         found = facts.look()
         choice = choose(found)
         progress.say(f"cluster: {choice.why}")

@@ -20,7 +20,7 @@ from kotatsu_node.components.commands import Setting
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import BASE_IMAGE, KUBERNETES, NODE_NAME, PAUSE_IMAGE, Layout
 from kotatsu_node.network import netns
-from kotatsu_node.progress import Progress
+from kotatsu_node.progress import Progress, Times
 from kotatsu_node.status import Status
 
 
@@ -29,7 +29,7 @@ class Node:
 
     def __init__(self, layout: Layout, progress: Progress | None = None) -> None:
         self.layout = layout
-        self.progress = progress or Progress()
+        self.progress = progress or Progress(times=Times(layout.times))
         self.buildah = Buildah(layout.buildah)
 
     @classmethod

@@ -64,6 +64,7 @@ def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries
 def forget(layout: Layout, buildah: Buildah) -> None:
     """Delete everything cached: binaries, images, keys, logs."""
     mounts.unmount(buildah.root)
+    layout.times.unlink(missing_ok=True)
     for directory in (buildah.root, buildah.runroot, layout.binaries, layout.state):
         mounts.remove_tree(directory)
     for parent in (layout.cache, buildah.runroot.parent):
