@@ -11,7 +11,8 @@ import pytest
 
 from kotatsu_demo.beside import Beside
 from kotatsu_demo.errors import DemoError
-from kotatsu_demo.screen import Screen, Style
+from kotatsu_demo.screen import Screen, Style, row
+from kotatsu_demo.snapshot import Snapshot
 from kotatsu_node import progress
 from kotatsu_node.progress import Times
 
@@ -46,8 +47,10 @@ def test_it_is_one_line_at_each_end_of_the_timeline(screen, out, monkeypatch):
     with Beside("build auth", [wait, wait], screen, Times()) as beside:
         beside.results()
     begin, end = out.getvalue().splitlines()
-    assert begin == "· build auth"
-    assert end.startswith("✓ build auth (")
+    assert begin.strip() == "· build auth"
+    assert end.strip().startswith("✓ build auth (")
+    column = row(0.0, Snapshot(), "· build auth").index("·")
+    assert begin.index("·") == end.index("✓") == column
 
 
 def test_with_nothing_to_do_nothing_is_said(screen, out):

@@ -67,12 +67,12 @@ class Beside(Generic[Made]):
 
 
 class _Lines(io.StringIO):
-    """Whole lines, said on a screen."""
+    """Whole lines, said on a screen below what happens."""
 
     def __init__(self, screen: Screen) -> None:
         super().__init__()
         self._screen = screen
 
     def write(self, text: str) -> int:
-        self._screen.say(text.rstrip("\n"))
+        self._screen.aside(text.rstrip("\n"))
         return len(text)

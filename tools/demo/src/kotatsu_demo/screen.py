@@ -89,6 +89,10 @@ class Screen:
             self._line(row(elapsed, seen, text, "· "))
             self._last = now
 
+    def aside(self, text: str) -> None:
+        """Print a line about something else, in the column of what happens."""
+        self.say(f"{'':26}{text}")
+
     def say(self, text: str = "") -> None:
         """Print a line for people; nothing in JSON."""
         if self.style is not Style.JSON:
