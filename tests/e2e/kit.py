@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import yaml
+from e2e import api
 
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
@@ -25,7 +26,10 @@ Object = dict[str, Any]
 
 
 class Kubectl:
-    """kubectl in one namespace, as JSON; `program` is it with what else it needs."""
+    """kubectl in one namespace, as JSON; `program` is it with what else it needs.
+
+    What is looked at all the time is read without it.
+    """
 
     def __init__(self, namespace: str, *program: str) -> None:
         self.namespace = namespace
@@ -44,11 +48,16 @@ class Kubectl:
         return done.stdout if check else done.stdout + done.stderr
 
     def get(self, kind: str, name: str = "", **labels: str) -> Object:
-        selector = ["-l", ",".join(f"{k}={v}" for k, v in labels.items())] if labels else []
-        return json.loads(self("get", kind, *([name] if name else []), *selector, "-o", "json"))
+        selector = ",".join(f"{k}={v}" for k, v in labels.items())
+        if path := api.path_of(kind, self.namespace):
+            options = (option for option in self._program if option.startswith("--kubeconfig="))
+            server = api.connect(next(options, "").removeprefix("--kubeconfig="))
+            return dict(server.get(f"{path}/{name}" if name else path, selector))
+        more = [*([name] if name else []), *(["-l", selector] if selector else [])]
+        return dict(json.loads(self("get", kind, *more, "-o", "json")))
 
     def items(self, kind: str, **labels: str) -> list[Object]:
-        return self.get(kind, "", **labels)["items"]
+        return list(self.get(kind, "", **labels)["items"])
 
     def apply(self, *objects: Object) -> None:
         self("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))

@@ -178,6 +178,11 @@ class Layout:
         """Image storage of buildah, apart from the machine's own."""
         return self.cache / "buildah"
 
+    @property
+    def times(self) -> Path:
+        """How long each step took the last time."""
+        return self.cache / "times.json"
+
 
 def sources() -> Path:
     """The directory with the Go sources (kube/, pause/): the checkout's, or the installed copy."""
