@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .spec import Override, OverrideMode, PoolSpec
-from .state import Memory, Observation, Phase
+from .state import Memory, Observation, Phase, changed
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at the latest this long after it was first seen: none is forgotten."""
@@ -99,7 +99,7 @@ def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memor
     last = _latest(
         memory.last_active, demand.last_request, memory.ticket_seen, now if busy else None
     )
-    return replace(
+    return changed(
         memory,
         unknown_since=unknown_since,
         last_active=None if last is None else min(last, now),

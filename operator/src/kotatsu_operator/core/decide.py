@@ -29,7 +29,7 @@ from .plan import floor_of, plan_at
 from .proof import remember_proof, remember_template
 from .punctuality import remember_opening
 from .spec import Override, PoolSpec
-from .state import Decision, Memory, Observation, Phase, Reason, Transition
+from .state import Decision, Memory, Observation, Phase, Reason, Transition, changed
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The slow beat: without any event or deadline a pool is looked at this often."""
@@ -51,14 +51,14 @@ def decide(
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
     memory = remember_template(memory, seen)
-    memory = replace(
+    memory = changed(
         memory,
         original=remember_original(seen.autoscaler, memory.original),
         contest=remember_write(memory.contest, seen.write, now),
     )
     override = in_force(spec.override, memory, now)
     plan = plan_at(spec, memory, now, seen.ahead)
-    memory = replace(memory, lead=plan.lead, ahead=plan.kept_ahead)
+    memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
         minimum = _minimum(seen, held, 0, released=True)
@@ -79,7 +79,7 @@ def decide(
     )
     if seen.autoscaler is not None:
         wanted = 0  # following demand above the floor is the autoscaler's work
-    memory = replace(memory, trend=trend)
+    memory = changed(memory, trend=trend)
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
@@ -154,7 +154,7 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
     def clamped(moment: datetime | None) -> datetime | None:
         return moment if moment is None else min(moment, now)
 
-    return replace(
+    return changed(
         memory,
         since=clamped(memory.since),
         acknowledged_at=clamped(memory.acknowledged_at),

@@ -88,15 +88,15 @@ def accrue(
     """
     known = list(pods)
     staying = {pod.uid: hourly(pod.requests, budget.prices) for pod in known if not pod.gone_at}
-    current = replace(
-        _brought_up(ledger, known, budget, zone, now, elapsed),
+    current = _brought_up(ledger, known, budget, zone, now, elapsed)
+    reached = budget.limit is not None and current.accrued >= budget.limit
+    return replace(
+        current,
         rate=sum(staying.values(), Decimal(0)),
         pods=staying,
         limit=budget.limit,
+        exhausted_at=min(current.exhausted_at or now, now) if reached else None,
     )
-    reached = budget.limit is not None and current.accrued >= budget.limit
-    since = min(current.exhausted_at or now, now) if reached else None
-    return replace(current, exhausted_at=since)
 
 
 def _brought_up(
@@ -162,7 +162,8 @@ def _beside_the_clock(ledger: Ledger, zone: ZoneInfo, now: datetime) -> Ledger:
     if ledger.period_end is None:  # written before there were periods
         end = period_at(ledger.period, zone, ledger.period_start)[1]
         return replace(ledger, period_end=end)
-    return replace(ledger, period_end=end) if now < ledger.period_end else ledger
+    has_moved = now < ledger.period_end != end
+    return replace(ledger, period_end=end) if has_moved else ledger
 
 
 Stretch = tuple[datetime, datetime, Decimal]

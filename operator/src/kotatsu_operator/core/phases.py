@@ -19,7 +19,7 @@ from .activity import Idle, in_force, is_announced, is_interrupted
 from .budget import Allowed, Ends
 from .lead import KEEP
 from .spec import OverrideMode, PoolSpec, RouteMode
-from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp
+from .state import Memory, Note, Observation, Phase, Reason, Route, Trend, WarmUp, changed
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -146,7 +146,7 @@ class Step:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
         if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
-            self.memory = replace(self.memory, route=Route.NATIVE)
+            self.memory = changed(self.memory, route=Route.NATIVE)
         return goal
 
     def _why(self) -> Reason:
@@ -204,7 +204,7 @@ class Step:
 
     def _enter(self, phase: Phase, reason: Reason) -> None:
         since = self.memory.since if phase is self.memory.phase else self.now
-        self.memory = replace(self.memory, phase=phase, reason=reason, since=since)
+        self.memory = changed(self.memory, phase=phase, reason=reason, since=since)
 
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:

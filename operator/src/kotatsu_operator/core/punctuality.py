@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .plan import Plan
-from .state import Memory, Note, Observation, Opening, Outcome
+from .state import Memory, Note, Observation, Opening, Outcome, changed
 
 
 def remember_opening(
@@ -48,7 +48,7 @@ def remember_opening(
     tally = memory.windows
     for outcome in outcomes:
         tally = tally.plus(outcome)
-    return replace(memory, opening=opening, windows=tally), tuple(notes), tuple(outcomes)
+    return changed(memory, opening=opening, windows=tally), tuple(notes), tuple(outcomes)
 
 
 def _judge(

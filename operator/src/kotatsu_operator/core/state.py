@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from .autoscaler import Autoscaler, Original
 from .contest import Contest, Write
@@ -212,6 +213,14 @@ class Memory:
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None
+
+
+def changed(memory: Memory, **values: Any) -> Memory:
+    """The memory with these values; the same object when it has them already, as in most looks."""
+    for name, value in values.items():
+        if getattr(memory, name) != value:
+            return replace(memory, **values)
+    return memory
 
 
 @dataclass(frozen=True)
