@@ -59,13 +59,24 @@ async def test_work_of_many_is_done_a_piece_each_and_the_loop_turns_in_between()
         return step
 
     loops, turns = 0, Turns(lambda: now)
-    turns.add(work("a", 3))
-    turns.add(work("b", 2))
+    turns.add("demo", work("a", 3))
+    turns.add("demo", work("b", 2))
     while len(done) < 5:
         await asyncio.sleep(0)
         loops += 1
     assert done == ["a", "b", "a", "b", "a"]
     assert len(set(turned)) == 5
+
+
+async def test_much_work_of_one_namespace_keeps_that_of_another_waiting_for_one_piece():
+    done, turns = [], Turns()
+    for name in ("a", "b", "c", "d"):
+        left = iter([True, True, False])
+        turns.add("demo", lambda name=name, left=left: done.append(name) or next(left))
+    turns.add("other", lambda: done.append("other"))
+    while len(done) < 13:
+        await asyncio.sleep(0)
+    assert done == ["a", "other", *"bcdabcdabcd"]
 
 
 async def test_a_pod_that_answers_with_nothing_but_interim_answers_is_not_listened_to(ask):

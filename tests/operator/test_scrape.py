@@ -253,6 +253,29 @@ async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED
 
 
+async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scraper, monkeypatch):
+    """Beside a turn for each of theirs, that is."""
+    come, read = asyncio.Event(), []
+
+    async def arrive(self, *_):
+        await come.wait()
+        return f"{IN_FLIGHT} 0\n" * 20, timedelta()
+
+    async def ask(namespace, name):
+        view = replace(pod_view(pod(name, ready=True)), key=(namespace, name))
+        assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
+        read.append(namespace)
+
+    monkeypatch.setattr(pages.Pages, "_page", arrive)
+    monkeypatch.setattr(pages, "_TURN", 0.0)
+    asking = [asyncio.create_task(ask("demo", f"voice-{i}")) for i in range(8)]
+    asking.append(asyncio.create_task(ask("other", "voice")))
+    await asyncio.sleep(0)
+    come.set()
+    await asyncio.gather(*asking)
+    assert "other" in read[:2]
+
+
 async def test_a_line_that_never_ends_is_not_read(scraper, serve):
     view = await serve(Page(f'{IN_FLIGHT}{{a="{"x" * 5000}"}} 0\n'.encode()))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)

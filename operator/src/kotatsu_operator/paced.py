@@ -28,16 +28,21 @@ Step = Callable[[], bool]
 
 
 class Turns:
-    """Does the work of many, a piece each in turn, and for `TURN` at most between two turns."""
+    """Does the work of many, a piece each in turn, and for `TURN` at most between two turns.
+
+    Each namespace has a piece done in turn, so much work of one delays that of another by as many
+    pieces as there are namespaces.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._waiting: deque[Step] = deque()
+        self._waiting: dict[str, deque[Step]] = {}
+        """By namespace; the first is next."""
         self._is_running = False
 
-    def add(self, step: Step) -> None:
+    def add(self, namespace: str, step: Step) -> None:
         """Call this until there is no more of it."""
-        self._waiting.append(step)
+        self._waiting.setdefault(namespace, deque()).append(step)
         if not self._is_running:
             self._is_running = True
             asyncio.get_running_loop().call_soon(self._run)
@@ -45,9 +50,13 @@ class Turns:
     def _run(self) -> None:
         until = self._clock() + TURN
         while self._waiting:
-            step = self._waiting.popleft()
+            namespace = next(iter(self._waiting))
+            steps = self._waiting[namespace] = self._waiting.pop(namespace)  # the last from now on
+            step = steps.popleft()
             if step():
-                self._waiting.append(step)
+                steps.append(step)
+            if not steps:
+                del self._waiting[namespace]
             if self._clock() >= until:
                 break
         self._is_running = bool(self._waiting)
@@ -58,9 +67,11 @@ class Turns:
 class _Handler(ResponseHandler):
     """Hands what has come to the parser in pieces; an answer longer than `most` bytes is ended."""
 
-    def __init__(self, turns: Turns, most: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, add: Callable[[Step], None], most: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__(loop)
-        self._turns, self._most = turns, most
+        self._add, self._most = add, most
         self._pieces = bytearray()
         self._is_waiting = False
         self._end: Callable[[], None] | None = None
@@ -88,7 +99,7 @@ class _Handler(ResponseHandler):
             return
         self._is_waiting = True
         self.transport.pause_reading()
-        self._turns.add(self._step)
+        self._add(self._step)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The pod has gone; what it has said before is read first."""
@@ -123,9 +134,13 @@ class _Handler(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """Connections whose answers share the turns of one loop and are at most `most` bytes long."""
+    """Connections to the pods of a namespace; an answer is at most `most` bytes long.
 
-    def __init__(self, most: int) -> None:
+    All answers, of all namespaces, share the `turns` of one loop.
+    """
+
+    def __init__(self, turns: Turns, namespace: str, most: int) -> None:
         super().__init__(limit=0, keepalive_timeout=30)
-        make = partial(_Handler, Turns(), most, loop=asyncio.get_running_loop())
+        add = partial(turns.add, namespace)
+        make = partial(_Handler, add, most, loop=asyncio.get_running_loop())
         self._factory = make  # type: ignore[assignment]

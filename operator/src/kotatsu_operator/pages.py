@@ -13,7 +13,7 @@ from math import isfinite
 
 import aiohttp
 
-from .paced import Connector
+from .paced import Connector, Turns
 from .views import PodView
 
 PARALLEL = 256
@@ -71,27 +71,29 @@ class Pages:
             partial(asyncio.Semaphore, parallel)
         )
         self._turn = asyncio.Lock()
+        self._next: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held by the one page of a namespace that takes turns with those of other namespaces."""
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._turns = Turns()
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        """By namespace."""
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
-    @property
-    def _http(self) -> aiohttp.ClientSession:
+    def _http(self, namespace: str) -> aiohttp.ClientSession:
         # Made where there is a loop to make it on.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=Connector(2 * LONGEST_PAGE),
+        if namespace not in self._sessions:
+            self._sessions[namespace] = aiohttp.ClientSession(
+                connector=Connector(self._turns, namespace, 2 * LONGEST_PAGE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 trust_env=False,
             )
-        return self._session
+        return self._sessions[namespace]
 
     async def read(
         self,
@@ -114,8 +116,9 @@ class Pages:
         where = f"port {port}"
         try:
             async with self._slots[pod.key[0]]:
-                text, ahead = await self._page(f"http://{host}:{port}{path}")
-            return Page(await _in_turns(_samples(text, names, most), self._turn), ahead)
+                text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
+            async with self._next[pod.key[0]]:
+                return Page(await _in_turns(_samples(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
@@ -127,9 +130,10 @@ class Pages:
         except ValueError:
             return Silence(f"answers for {path} on {where} with what is not a metrics page")
 
-    async def _page(self, url: str) -> tuple[str, timedelta]:
+    async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
-        async with self._http.get(url, timeout=limit, allow_redirects=False) as response:
+        http = self._http(namespace)
+        async with http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 raise _UnreadableError(f"answers {response.status}")
             if response.headers.get("content-encoding", "identity") != "identity":

@@ -6,7 +6,7 @@ import signal
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from kotatsu_common import logs
+from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
 from kotatsu_operator.admin import Checks, start_admin
 from kotatsu_operator.heartbeat import Heartbeat
@@ -55,11 +55,12 @@ async def _run(settings: ActivatorSettings) -> None:
 
 def main() -> None:
     """Read the environment and run until a signal."""
-    settings = command(
-        ActivatorSettings, "kotatsu-activator", "Holds requests of sleeping pools and wakes them."
-    )
-    logs.configure(settings.log_level)
-    quiet_libraries()
+    # Without it a full garbage collection stops every client for as long as the libraries take.
+    with startup.quickly():
+        what = "Holds requests of sleeping pools and wakes them."
+        settings = command(ActivatorSettings, "kotatsu-activator", what)
+        logs.configure(settings.log_level)
+        quiet_libraries()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 
