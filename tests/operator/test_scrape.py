@@ -355,7 +355,12 @@ async def test_a_redirect_is_not_followed(scraper, serve):
 
 
 @pytest.mark.parametrize(
-    "metrics", [Metrics(port="99999"), Metrics(path="/\n"), Metrics(path="/" + "a" * 70_000)]
+    "metrics",
+    [
+        *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
+        Metrics(path="/\n"),
+        Metrics(path="/" + "a" * 70_000),
+    ],
 )
 async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics):
     assert isinstance(await scraper.pod(await serve(Page()), metrics), Silence)
