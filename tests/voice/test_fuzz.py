@@ -30,7 +30,7 @@ async def _schema() -> dict[str, object]:
 schema = schemathesis.openapi.from_dict(asyncio.run(_schema()))
 # By intention: a string may still be nothing that can be spoken.
 NOT_OURS = [positive_data_acceptance]
-fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
