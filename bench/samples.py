@@ -1,6 +1,6 @@
 """Measured values and what is said of them; nothing measured is ever left out of the spread."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -64,6 +64,22 @@ def amount(value: float, unit: str = "s") -> str:
             if abs(value) * factor >= 1 or name == "µs":
                 return f"{digits(value * factor)} {name}"
     return f"{digits(value)} {unit}".rstrip()
+
+
+def parts(runs: Iterable[Mapping[str, float]], stages: Sequence[str]) -> str:
+    """How long each stage took, medians of all runs. A run has the second when each stage ended.
+
+    A stage that a run does not have is part of its next one.
+    """
+    took: dict[str, list[float]] = {stage: [] for stage in stages}
+    for ends in runs:
+        reached = [stage for stage in stages if stage in ends]
+        begins = [0.0, *(ends[stage] for stage in reached)]
+        for stage, began in zip(reached, begins, strict=False):
+            took[stage].append(ends[stage] - began)
+    return ", ".join(
+        f"{stage} {Samples.of(all_of).text}" for stage, all_of in took.items() if all_of
+    )
 
 
 def digits(value: float) -> str:

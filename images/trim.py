@@ -4,8 +4,13 @@ Packages go with their files and with their entry in dpkg's list, so that a scan
 there. Their scripts are not run: they would put into order what goes as well. What stays: Python,
 its libraries, certificates, time zones, a shell, and coreutils for preStop hooks and for looking
 around.
+
+Docker's images of Python have no bytecode of Python's own library, and the root of our pods is
+read-only: each start would compile it, which takes 0.3 s. So it is compiled here.
 """
 
+import compileall
+import py_compile
 import re
 import shutil
 import sys
@@ -80,6 +85,19 @@ def trim(root: Path) -> None:
     _remove_dangling(root.glob("usr/bin/*"))
 
 
+def compile_library(root: Path) -> None:
+    """Compile what of Python's own library in the tree at `root` has no bytecode yet."""
+    for folder in (*root.glob("usr/lib/python3.*"), *root.glob("usr/local/lib/python3.*")):
+        compileall.compile_dir(
+            folder,
+            quiet=2,
+            workers=0,
+            stripdir=str(root),
+            prependdir="/",
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+
+
 def _name(stanza: str) -> str:
     return stanza.partition("\n")[0].removeprefix("Package: ")
 
@@ -108,4 +126,6 @@ def _remove_dangling(links: Iterable[Path]) -> None:
 
 
 if __name__ == "__main__":
-    trim(Path(sys.argv[1] if len(sys.argv) > 1 else "/"))
+    TREE = Path(sys.argv[1] if len(sys.argv) > 1 else "/")
+    trim(TREE)
+    compile_library(TREE)

@@ -46,6 +46,14 @@ def test_every_long_running_pod_is_probed(rendered: Rendered) -> None:
                 assert container[probe]["httpGet"]["port"] in ports, deployment["metadata"]["name"]
 
 
+def test_operator_and_activator_may_take_five_minutes_to_start(rendered: Rendered) -> None:
+    for deployment in rendered.of("Deployment"):
+        if deployment["metadata"]["name"] in ("kotatsu-operator", "kotatsu-activator"):
+            (container,) = containers(deployment["spec"]["template"])
+            probe = container["startupProbe"]
+            assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
+
+
 def test_the_grace_period_covers_the_end_of_the_longest_request(rendered: Rendered) -> None:
     for deployment in rendered.of("Deployment"):
         spec = deployment["spec"]["template"]["spec"]

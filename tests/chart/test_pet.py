@@ -40,7 +40,7 @@ def test_each_service_reads_its_environment(
     loaded = load(settings, env)
 
     known = {f"KOTATSU_{field.upper()}" for field in settings.model_fields}
-    assert set(env) <= known
+    assert set(env) - {"TMPDIR"} <= known
     assert loaded.port == 8080
 
 
@@ -109,6 +109,16 @@ def test_sqlite_has_one_writer_and_a_volume_that_outlives_the_release() -> None:
     assert annotations(render("pet", DEMO).one("PersistentVolumeClaim", "feed")) == {}
 
 
+def test_what_wakes_waits_for_no_volume_but_the_one_with_the_pets() -> None:
+    rendered = render("pet")
+    pods = {name: _pod(rendered, name) for name in ("voice", "auth", "feed")}
+
+    volumes = {name: pod["spec"].get("volumes", []) for name, pod in pods.items()}
+    assert [v["name"] for v in volumes.pop("feed")] == ["data"]
+    assert volumes == {"voice": [], "auth": []}
+    assert {environment(pod)["TMPDIR"] for pod in pods.values()} == {"/dev/shm"}  # noqa: S108
+
+
 def test_postgresql_comes_by_a_secret_and_lets_feed_grow() -> None:
     rendered = render("pet", POSTGRES)
     feed = rendered.one("Deployment", "feed")
@@ -117,6 +127,7 @@ def test_postgresql_comes_by_a_secret_and_lets_feed_grow() -> None:
 
     assert url["valueFrom"] == {"secretKeyRef": {"name": "feed-database", "key": "url"}}
     assert rendered.of("PersistentVolumeClaim") == []
+    assert "volumes" not in feed["spec"]["template"]["spec"]
     assert "strategy" not in feed["spec"]
     assert rendered.one("WarmPool", "feed")["spec"]["scaling"]["maxReplicas"] == 8
 

@@ -99,7 +99,8 @@ def test_nothing_is_written_but_to_its_own_volumes(rendered: Rendered) -> None:
             assert kind != "emptyDir" or "sizeLimit" in volume["emptyDir"], where
         for container in containers(template):
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, where
-            writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+            mounts = container.get("volumeMounts", ())
+            writable = {m["mountPath"] for m in mounts if not m.get("readOnly")}
             assert writable <= VOLUMES, where
 
 

@@ -415,7 +415,7 @@ def test_other_users_are_not_concerned(admin: Api, name: str) -> None:
 
 
 def test_the_page_of_rights_has_each_policy() -> None:
-    page = (ROOT / "docs/rights.md").read_text()
+    page = (ROOT / "docs/rbac.md").read_text()
     rows = re.findall(r"^\| (kotatsu-[a-z]+) \|", page, re.MULTILINE)
     assert [f"{name}-here" for name in sorted(rows)] == render("kotatsu").names(rights.POLICIES[0])
 

@@ -4,11 +4,13 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from kotatsu_common.limits import BodyLimit
 from kotatsu_common.protocol import BoundedProtocol
@@ -20,6 +22,7 @@ class Quick(BoundedProtocol):
     """The same, with less patience."""
 
     head_seconds = 0.3
+    taken_within = 0.3
 
 
 app = FastAPI()
@@ -43,6 +46,24 @@ async def slow() -> str:
 async def ignore() -> str:
     """Don't."""
     return "ok"
+
+
+given_up = threading.Event()
+
+
+@app.get("/endless")
+async def endless() -> StreamingResponse:
+    """An answer without an end, until its client is given up."""
+
+    async def zeros() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(2**16)
+                await asyncio.sleep(0)
+        finally:
+            given_up.set()
+
+    return StreamingResponse(zeros())
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +218,26 @@ async def test_the_time_of_a_body_is_not_the_time_of_its_answer() -> None:
     scope = {"type": "http", "headers": []}
     await BodyLimit(slow, limit=10, seconds=0.01)(scope, receive, None)  # type: ignore[arg-type]
     assert heard == ["http.request", "http.disconnect"]
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_given_up(port: int) -> None:
+    """A request that never ends counts as one in flight, and keeps its pool awake."""
+    given_up.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert await asyncio.to_thread(given_up.wait, 20)
+    writer.close()
+
+
+async def test_a_client_that_takes_its_answer_slowly_is_not_given_up() -> None:
+    left = [300, 200, 100, 100]
+    transport = Mock(get_write_buffer_size=lambda: left.pop(0))
+    made = Mock(spec=BoundedProtocol, transport=transport, taken_within=0.0)
+    made.loop = asyncio.get_running_loop()
+    made._watch = lambda: BoundedProtocol._watch(made)
+    made._see_what_is_taken = lambda before: BoundedProtocol._see_what_is_taken(made, before)
+    made._watch()
+    while left:
+        transport.abort.assert_not_called()
+        await asyncio.sleep(0)
+    transport.abort.assert_called_once()

@@ -27,6 +27,24 @@ def test_a_start_that_fails_leaves_everything_as_it_was() -> None:
     assert gc.get_freeze_count() == frozen
 
 
+OPENAPI = """
+from kotatsu_common.startup import import_fastapi
+import_fastapi()
+from fastapi import FastAPI
+from fastapi.openapi.models import OpenAPI
+from pydantic import BaseModel
+class Ours(BaseModel):
+    name: str
+print(OpenAPI.__pydantic_complete__, Ours.__pydantic_complete__)
+print(FastAPI(title="t").openapi()["info"]["title"])
+"""
+
+
+def test_validators_of_openapi_are_built_when_they_are_used() -> None:
+    told = subprocess.run([sys.executable, "-c", OPENAPI], capture_output=True, check=True).stdout
+    assert told.split() == [b"False", b"True", b"t"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
 def test_a_process_knows_its_age() -> None:
     began = time.monotonic()

@@ -1,6 +1,7 @@
 """The clusters made of Docker and kind: which commands they run. Nothing is really made here."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_a_cluster_elsewhere_is_given_the_names_of_pushed_images(programs, progr
     assert isinstance(cluster, GivenCluster)
     assert cluster.provide(VOICE).reference == "registry.example/me/kotatsu-voice:dev"
     assert (cluster.pull_policy, programs.calls) == ("Always", [])
+
+
+def test_a_first_node_builds_images_while_its_programs_are_compiled(progress, monkeypatch):
+    calls = []
+
+    class Node:
+        buildah = SimpleNamespace(image_id=lambda _: "sha256:abc")
+
+        def up(self, *, meanwhile):
+            calls.append("compile")
+            meanwhile()
+            calls.append("up")
+
+        def build(self, tag, *_, load):
+            calls.append(f"build {tag}{' and load' if load else ''}")
+
+        def load(self, tag):
+            calls.append(f"load {tag}")
+
+        def environment(self):
+            return {}
+
+    monkeypatch.setattr(clusters.Node, "open", lambda **_: Node())
+    monkeypatch.setattr(clusters, "context_digest", lambda *_: "unchanged")
+    cluster = cluster_of(Choice(Where.NODE, "", "kotatsu-node"), "demo", "", progress)
+    cluster.start([VOICE])
+    cluster.provide(VOICE)
+    tag = "localhost/kotatsu-voice:dev"
+    assert calls == ["compile", f"build {tag}", "up", f"load {tag}"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import IMAGES, Built, local_name
 from kotatsu_demo.install import Installation, pet_values
 from kotatsu_demo.kube import Kube
 from kotatsu_demo.windows import IDLE_AFTER, window_from
@@ -83,3 +84,20 @@ def test_a_window_goes_beside_the_images():
     assert values["voice"]["pool"]["windows"][0]["name"] == "demo"
     assert values["voice"]["pool"]["lead"] == "20s"
     assert "pool" not in images["voice"]
+
+
+def test_what_was_left_out_comes_later_and_the_voice_keeps_its_window(installation, monkeypatch):
+    given = []
+    monkeypatch.setattr(Kube, "helm", lambda self, *_, values: given.append(values))
+    window = window_from(NOW, {})
+    voice, auth = (
+        Built(image, local_name(image), f"sha256:{image.name}")
+        for image in IMAGES
+        if image.name in ("voice", "auth")
+    )
+    installation.open_window([voice], window)
+    installation.complete([voice, auth])
+    first, second = given
+    assert (first["auth"], second["auth"]["image"]["tag"]) == ({"enabled": False}, "dev")
+    assert first["voice"] == second["voice"]
+    assert second["voice"]["pool"]["windows"] == [window.as_value()]

@@ -8,21 +8,21 @@ from kotatsu_operator.core.spec import parse
 NOW = datetime(2026, 11, 24, 17, 40, 12, 345678, UTC)
 
 
-def test_it_opens_one_minute_from_now_on_a_whole_second():
+def test_it_opens_forty_seconds_from_now_on_a_whole_second():
     window = window_from(NOW, {})
-    assert window.start == datetime(2026, 11, 24, 17, 41, 13, tzinfo=UTC)
+    assert window.start == datetime(2026, 11, 24, 17, 40, 53, tzinfo=UTC)
     assert window.end == window.start + OPEN
 
 
-def test_a_time_on_a_whole_second_gets_exactly_a_minute():
+def test_a_time_on_a_whole_second_gets_exactly_forty():
     whole = NOW.replace(microsecond=0)
-    assert window_from(whole, {}).start == whole + timedelta(minutes=1)
+    assert window_from(whole, {}).start == whole + timedelta(seconds=40)
 
 
 def test_its_times_are_wall_clock_times_in_tokyo():
     value = window_from(NOW, {}).as_value()
-    assert value["start"] == "2026-11-25T02:41:13"
-    assert value["end"] == "2026-11-25T02:41:33"
+    assert value["start"] == "2026-11-25T02:40:53"
+    assert value["end"] == "2026-11-25T02:41:13"
 
 
 def test_the_operator_reads_the_same_instants():

@@ -95,7 +95,13 @@ def make_namespace(context: str) -> Iterator[Callable[[str], Kubectl]]:
 
     yield make
     for name in made:
-        _run("kubectl", "delete", "namespace", name, "--wait=false")
+        remove_namespace(name)
+
+
+def remove_namespace(name: str) -> None:
+    """Delete a namespace, and what the platform in it has that is cluster-wide."""
+    _run("helm", "uninstall", "kotatsu", "-n", name, "--no-hooks", "--ignore-not-found")
+    _run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
 def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wait: bool) -> None:

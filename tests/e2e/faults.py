@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 
 import httpx
 from e2e.arena import Arena
-from e2e.ground import is_ending, is_ready
+from e2e.ground import is_ending, is_ours, is_ready, owner, serves
 from e2e.kit import APP_IMAGE, Object, eventually, kill_containers
 from e2e.operators import killed
 
@@ -29,6 +30,8 @@ class Fault:
     """Seconds, at least and at most."""
     kills: bool = False
     """Whether requests go with what is killed, until it is back."""
+    hangs: bool = False
+    """Whether those that it has go only in the end: they count by when they began."""
     alone: bool = False
     """Whether others on the same node would feel it."""
     within: float = 120.0
@@ -96,8 +99,52 @@ async def activator_killed(arena: Arena, chance: random.Random) -> AsyncIterator
 
     await arena.witness.sees("the activator again", is_back, 60)
     arena.recovered = datetime.now(UTC)
-    # Another one in its place: Kubernetes would let this one wait after the next kill.
-    await asyncio.to_thread(arena.kubectl, "delete", "pod", name, "--wait=false")
+    await put_another_in_its_place(arena, name)
+
+
+@asynccontextmanager
+async def activator_lost(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+    """It stands still, and then goes on or dies; or it crashes as often as it starts.
+
+    Its Pod object stays. From when its endpoints are not ready any more, nothing may go there.
+    """
+    number = chance.choice((signal.SIGSTOP, signal.SIGKILL))
+    ends = chance.choice((signal.SIGCONT, signal.SIGKILL))
+    pod = chance.choice(arena.activators())
+    name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+    assert kill_containers(pod, number)
+
+    async def insist() -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            kill_containers(pod, number)
+
+    def is_back() -> bool:
+        return is_ready(arena.witness.objects["Pod"][name])
+
+    def is_taken_back() -> bool:
+        slices = arena.witness.objects["EndpointSlice"].values()
+        return not is_back() and not any(
+            is_ours(s) and owner(s) == uid and serves(s) for s in slices
+        )
+
+    insisting = asyncio.create_task(insist())
+    try:
+        await arena.witness.sees("its endpoints taken back", is_taken_back, 30)
+        arena.recovered = datetime.now(UTC)
+        yield
+    finally:
+        insisting.cancel()
+        await asyncio.gather(insisting, return_exceptions=True)
+        kill_containers(pod, ends if number == signal.SIGSTOP else signal.SIGCONT)
+    await arena.witness.sees("the activator again", is_back, 90)
+    if restarts(arena.witness.objects["Pod"][name]) > restarts(pod):
+        await put_another_in_its_place(arena, name)
+
+
+async def put_another_in_its_place(arena: Arena, activator: str) -> None:
+    """Replace an activator that was killed: Kubernetes would let it wait after the next kill."""
+    await asyncio.to_thread(arena.kubectl, "delete", "pod", activator, "--wait=false")
     await arena.witness.sees("two activators", lambda: len(arena.activators()) == 2, 60)
 
 
@@ -286,6 +333,7 @@ FAULTS = [
     Fault("two operators at once", two_operators, lasts=(3, 8)),
     Fault("operator's clock jumps an hour", clock_jumps),
     Fault("activator killed", activator_killed, kills=True),
+    Fault("activator lost", activator_lost, lasts=(3, 10), kills=True, hangs=True),
     Fault("app's pods killed", pods_killed, kills=True),
     Fault("WarmPools edited every 100 ms", pool_edited, lasts=(2, 8)),
     Fault("pods that never get Ready", never_ready, lasts=(2, 8)),

@@ -1,6 +1,7 @@
 """What the end-to-end tests are made of: kubectl, waiting, an app."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 import yaml
+from e2e import api
 
 HERE = Path(__file__).parent
 APP_IMAGE = os.environ.get("KOTATSU_E2E_APP_IMAGE", "localhost/kotatsu-operator:dev")
@@ -24,7 +26,10 @@ Object = dict[str, Any]
 
 
 class Kubectl:
-    """kubectl in one namespace, as JSON; `program` is it with what else it needs."""
+    """kubectl in one namespace, as JSON; `program` is it with what else it needs.
+
+    What is looked at all the time is read without it.
+    """
 
     def __init__(self, namespace: str, *program: str) -> None:
         self.namespace = namespace
@@ -43,11 +48,16 @@ class Kubectl:
         return done.stdout if check else done.stdout + done.stderr
 
     def get(self, kind: str, name: str = "", **labels: str) -> Object:
-        selector = ["-l", ",".join(f"{k}={v}" for k, v in labels.items())] if labels else []
-        return json.loads(self("get", kind, *([name] if name else []), *selector, "-o", "json"))
+        selector = ",".join(f"{k}={v}" for k, v in labels.items())
+        if path := api.path_of(kind, self.namespace):
+            options = (option for option in self._program if option.startswith("--kubeconfig="))
+            server = api.connect(next(options, "").removeprefix("--kubeconfig="))
+            return dict(server.get(f"{path}/{name}" if name else path, selector))
+        more = [*([name] if name else []), *(["-l", selector] if selector else [])]
+        return dict(json.loads(self("get", kind, *more, "-o", "json")))
 
     def items(self, kind: str, **labels: str) -> list[Object]:
-        return self.get(kind, "", **labels)["items"]
+        return list(self.get(kind, "", **labels)["items"])
 
     def apply(self, *objects: Object) -> None:
         self("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
@@ -310,8 +320,8 @@ async def acted_once(app: App, recorder: str) -> None:
     assert not wrong, f"{len(wrong)} of {len(app.sent)} not acted on exactly once: {wrong}"
 
 
-def kill_containers(pod: Object) -> int:
-    """kill -9 the processes of a pod from outside, as a crash would; returns how many.
+def kill_containers(pod: Object, number: signal.Signals = signal.SIGKILL) -> int:
+    """Send the processes of a pod a signal from outside; returns how many. SIGKILL is a crash.
 
     Only possible where the pods' processes are this machine's own (tools/node).
     """
@@ -326,8 +336,9 @@ def kill_containers(pod: Object) -> int:
         except OSError:
             continue
         if f"pod{uid}" in cgroup and b"python" in command:
-            os.kill(int(entry.name), signal.SIGKILL)
-            killed += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(entry.name), number)
+                killed += 1
     return killed
 
 

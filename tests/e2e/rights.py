@@ -21,7 +21,8 @@ import yaml
 from chart.kit import Rendered, crd, render
 from e2e.kit import Kubectl, Object
 
-from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane
+from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, free_ports
+from kotatsu_operator.views import ACTIVATOR_LABELS
 
 HERE, THERE = "here", "there"
 """The namespaces that one operator keeps; it runs in the first."""
@@ -161,6 +162,38 @@ def process(
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+@contextlib.contextmanager
+def activator(
+    plane: ControlPlane, kubectl: Kubectl, address: str, log: Path, node: str | None = None
+) -> Iterator[str]:
+    """Run an activator at an address, and make the pod that it takes itself for.
+
+    The address of its metrics.
+    """
+    [port] = free_ports(1)
+    container = {"name": "activator", "image": "none"}
+    container |= {"ports": [{"name": "metrics", "containerPort": port}]}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "activator-1", "labels": ACTIVATOR_LABELS},
+            "spec": {"containers": [container], "nodeName": node, "hostNetwork": True},
+        }
+    )
+    variables = {
+        "namespace": kubectl.namespace,
+        "pod_name": "activator-1",
+        "pod_uid": kubectl.get("pod", "activator-1")["metadata"]["uid"],
+        "pod_ips": address,
+        "node_name": node or "node",
+        "port": port,
+        "drain_timeout": 5,
+    }
+    with process(plane, ACTIVATOR, "kotatsu-activator", log=log, **variables):
+        yield f"http://127.0.0.1:{port}/metrics"
 
 
 def own_address() -> str | None:

@@ -2,9 +2,9 @@
 
 Both forms are the same tests; the environment says how often and how long:
 
-KOTATSU_SOAK_REPEATS   repetitions of each fault (default 1)
-KOTATSU_SOAK_ARENAS    namespaces with a fault, and pools that sleep and wake, at the same time
-                       (default 1)
+KOTATSU_SOAK_REPEATS   repetitions of each fault, and of the upgrade (default 1)
+KOTATSU_SOAK_ARENAS    namespaces with a fault or an upgrade, and pools that sleep and wake, at the
+                       same time (default 1)
 KOTATSU_SOAK_CYCLES    sleeps and wakes under the stream of every protocol (default 10)
 KOTATSU_SOAK_MINUTES   when the whole run begins nothing new any more (default: when it is done)
 KOTATSU_SOAK_SEED      what the random moments are made from (default: another one each time)

@@ -68,10 +68,10 @@ class Scene:
             await self.arena.witness.sees("nothing left", lambda: not self.arena.remains(), REMAINS)
         self.wrong += [self.arena.remains()] if self.arena.remains() else []
 
-    async def outcome(self, struck: datetime, *, kills: bool) -> Outcome:
+    async def outcome(self, struck: datetime, *, kills: bool, hangs: bool) -> Outcome:
         """What has come of it, once the streams have ended."""
         streams = list(self.streams.values())
-        forgiven, lost = judge(streams, struck, self.arena.recovered, kills=kills)
+        forgiven, lost = judge(streams, struck, self.arena.recovered, kills=kills, hangs=hangs)
         wrong = [*self.wrong, *(f"{stream.app.name}: {failure}" for stream, failure in lost[:5])]
         twice, unheard = await count(self.arena.apps, self.arena.recorder)
         wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
@@ -123,7 +123,8 @@ async def _strike(arenas: list[Arena], fault: Fault, chance: random.Random) -> l
         await asyncio.gather(*(scene.settle(fault.within) for scene in scenes))
     # What is killed is the first one's: nothing of the others may go with it.
     return [
-        await scene.outcome(struck, kills=fault.kills and scene is scenes[0]) for scene in scenes
+        await scene.outcome(struck, kills=fault.kills and scene is scenes[0], hangs=fault.hangs)
+        for scene in scenes
     ]
 
 
@@ -135,19 +136,26 @@ async def converge(arena: Arena, courses: list[Course], within: float) -> list[s
 
 
 def judge(
-    streams: list[Stream], struck: datetime, recovered: datetime | None, *, kills: bool
+    streams: list[Stream],
+    struck: datetime,
+    recovered: datetime | None,
+    *,
+    kills: bool,
+    hangs: bool = False,
 ) -> tuple[int, list[tuple[Stream, object]]]:
     """Which failures went with what was killed (how many), and which are lost.
 
     Who tries to connect to a pod that is gone may do so for much longer than it takes another to
-    come: the kernel repeats what nobody answers for two minutes.
+    come: the kernel repeats what nobody answers for two minutes. So may a request that what hangs
+    has got.
     """
     lost: list[tuple[Stream, object]] = []
     forgiven = 0
     for stream in streams:
         for failure in stream.failures:
             end = (recovered or datetime.now(UTC)) + AFTERMATH
-            met = failure.began if failure.steps[-1:] == UNCONNECTED else failure.ended
+            unconnected = failure.steps[-1:] == UNCONNECTED
+            met = failure.began if hangs or unconnected else failure.ended
             if kills and struck <= failure.ended and met <= end:
                 forgiven += 1
             else:

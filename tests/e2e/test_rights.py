@@ -27,7 +27,7 @@ from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
 from kotatsu_operator.records import RECORD
-from kotatsu_operator.views import ACTIVATOR_LABELS, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from kotatsu_operator.views import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.run import deployment, service
 
@@ -206,33 +206,12 @@ def warm(replicas: int) -> Object:
 
 
 @contextlib.contextmanager
-def an_activator(world: World, address: str) -> Iterator[subprocess.Popen[bytes]]:
+def an_activator(world: World, address: str) -> Iterator[None]:
     """An activator's pod, and its process."""
-    [port] = free_ports(1)
-    container = {"name": "activator", "image": "none"}
-    container |= {"ports": [{"name": "metrics", "containerPort": port}]}
-    world.kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "activator-1", "labels": ACTIVATOR_LABELS},
-            "spec": {"containers": [container]},
-        }
-    )
-    uid = world.kubectl.get("pod", "activator-1")["metadata"]["uid"]
-    world.pages.append(f"http://127.0.0.1:{port}/metrics")
-    with rights.process(
-        *(world.plane, ACTIVATOR, "kotatsu-activator"),
-        log=world.logs / "activator.log",
-        namespace=HERE,
-        pod_name="activator-1",
-        pod_uid=uid,
-        pod_ips=address,
-        node_name="node",
-        port=port,
-        drain_timeout=5,
-    ) as child:
-        yield child
+    log = world.logs / "activator.log"
+    with rights.activator(world.plane, world.kubectl, address, log) as page:
+        world.pages.append(page)
+        yield
 
 
 def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":

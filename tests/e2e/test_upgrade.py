@@ -1,7 +1,9 @@
 """Upgrade, rollback, uninstall and reinstall under traffic; the CRD on its way to a newer one.
 
 `make test` does it once, with two releases of this checkout; `make soak` comes from an earlier
-commit, several times (see soak.py and previous.py).
+commit, many times and in several namespaces side by side (see soak.py and previous.py). Those share
+the CRD alone: what else of a release is cluster-wide (admission policies, the ClusterRole of the
+Job that upgrades the CRD) has its namespace in its name.
 """
 
 import asyncio
@@ -17,11 +19,11 @@ import httpx
 import pytest
 import yaml
 from chart.kit import helm
-from e2e.conftest import ROOT, add_recorder, cluster_ip, start_app
+from e2e.conftest import ROOT, add_recorder, cluster_ip, remove_namespace, start_app
 from e2e.ground import Ground
 from e2e.kit import Kubectl, eventually
 from e2e.previous import another_of_this, previous_release, this_release
-from e2e.soak import REPEATS, Outcome
+from e2e.soak import ARENAS, REPEATS, Outcome
 from e2e.stream import Stream
 from e2e.strike import count
 from e2e.witness import Witness
@@ -42,6 +44,8 @@ SPEC = {
     "drain": {"routeSettle": "1s"},
     "wake": {"holdTimeout": "120s"},
 }
+PAUSE = 0.1 * ARENAS
+"""Seconds between two requests of a client: all namespaces together ask no more often than one."""
 
 
 async def on(release, verb, kubectl):
@@ -83,18 +87,33 @@ async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothi
         before = previous_release(tmp_path)
     row = f"upgrade from {before.name}, rollback, uninstall, reinstall"
     wrong = []
-    for number, _ in enumerate(soak.chances(row, max(1, REPEATS // 10))):
+    for _ in soak.chances(row, REPEATS):
         async with soak.turn():
-            kubectl = make_namespace(f"up{number}")
-            outcome = await come_and_go(kubectl, before, this_release())
-            kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
-        soak.add(row, outcome)
-        wrong += outcome.wrong
+            namespaces = [make_namespace("up") for _ in range(ARENAS)]
+            outcomes = await asyncio.gather(
+                *(
+                    asyncio.to_thread(once, kubectl, before, this_release())
+                    for kubectl in namespaces
+                )
+            )
+        for outcome in outcomes:
+            soak.add(row, outcome)
+            wrong += outcome.wrong
     assert not wrong, wrong
 
 
+def once(kubectl, before, after):
+    """All of it in one namespace, in a loop of its own: kubectl stops no stream of the others."""
+    try:
+        return asyncio.run(come_and_go(kubectl, before, after))
+    except Exception as error:
+        return Outcome(wrong=(f"{kubectl.namespace}: {error!r}",))
+    finally:
+        remove_namespace(kubectl.namespace)
+
+
 async def come_and_go(kubectl, before, after):
-    """All of it once."""
+    """All of it once, up to a request after the reinstall."""
     wrong = [await on(before, "install", kubectl)]
     add_recorder(kubectl)
     recorder = cluster_ip(kubectl, "recorder")
@@ -110,11 +129,11 @@ async def come_and_go(kubectl, before, after):
     client = AsyncClient(field_manager="e2e-upgrade")
     async with Witness(Kube(client), kubectl.namespace) as witness:
         ground = Ground(kubectl, client, witness)
-        await witness.sees("asleep", lambda: not ground.not_asleep(quiet), 60)
+        await witness.sees("asleep", lambda: not ground.not_asleep(quiet), 180)
         record = kubectl.get("configmap", "kotatsu-targets")["data"]
         revision, began = crd_revision(kubectl), time.monotonic()
-        async with Stream(busy, pause=0.1, timeout=180) as stream:
-            async with Stream(cycling, pause=0.1, timeout=180) as woken:
+        async with Stream(busy, pause=PAUSE, timeout=180) as stream:
+            async with Stream(cycling, pause=PAUSE, timeout=180) as woken:
                 stopped = asyncio.Event()
                 cycles = asyncio.create_task(keep_cycling(ground, cycling, stopped))
                 wrong.append(await on(after, "upgrade", kubectl))
@@ -131,8 +150,8 @@ async def come_and_go(kubectl, before, after):
             leaving = asyncio.create_task(
                 run_helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
             )
-            await witness.sees("restored", lambda: ground.replicas(quiet) >= 1, 90)
-            async with Stream(quiet, pause=0.1, timeout=180) as other:
+            await witness.sees("restored", lambda: ground.replicas(quiet) >= 1, 180)
+            async with Stream(quiet, pause=PAUSE, timeout=180) as other:
                 wrong.append(await leaving)
                 await asyncio.sleep(8)
         wrong += left_behind(kubectl, ground, [busy, quiet])
@@ -140,7 +159,7 @@ async def come_and_go(kubectl, before, after):
             await witness.sees("no slice", lambda: not our_slices(ground, [busy, quiet]), 60)
         wrong += [f"slices of ours: {left}"] if (left := our_slices(ground, [busy, quiet])) else []
         wrong.append(await on(after, "install", kubectl))
-        await witness.sees("adopted", lambda: not ground.not_asleep(quiet), 90)
+        await witness.sees("adopted", lambda: not ground.not_asleep(quiet), 180)
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             await quiet.send(http)
     await client.close()

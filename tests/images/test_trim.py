@@ -1,5 +1,6 @@
 """The base of the images loses whole packages, and dpkg's list says so."""
 
+import marshal
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,15 @@ def test_a_tree_without_dpkg_is_no_error(tmp_path):
 )
 def test_what_a_service_needs_stays(name):
     assert trim.PACKAGES.fullmatch(name) is None
+
+
+def test_pythons_own_library_is_compiled_where_it_is_not_yet(tmp_path):
+    library = tmp_path / "usr/local/lib/python3.13"
+    (library / "json").mkdir(parents=True)
+    (library / "json/tool.py").write_text("where = __file__\n")
+
+    trim.compile_library(tmp_path)
+
+    [compiled] = (library / "json/__pycache__").iterdir()
+    code = marshal.loads(compiled.read_bytes()[16:])  # noqa: S302
+    assert code.co_filename == "/usr/local/lib/python3.13/json/tool.py"

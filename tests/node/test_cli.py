@@ -14,7 +14,7 @@ from kotatsu_node import cli, shell
 from kotatsu_node.build import preflight
 from kotatsu_node.components.commands import ORDER
 from kotatsu_node.errors import NodeError, UnsupportedError
-from kotatsu_node.progress import Progress, duration
+from kotatsu_node.progress import Progress, Times, duration
 from kotatsu_node.status import Status
 
 HEALTHY = Status("/state", dict.fromkeys(ORDER, True), {"api": "", "node": "", "dns": ""})
@@ -178,6 +178,67 @@ def test_a_slow_step_is_one_line_at_each_end(monkeypatch: pytest.MonkeyPatch) ->
     begin, end = out.getvalue().splitlines()
     assert begin == "· compile"
     assert end.startswith("✓ compile (")
+
+
+def a_step_that_lasts(progress: Progress, out: io.StringIO, mark: str) -> None:
+    with progress.step("compile"):
+        deadline = time.monotonic() + 10
+        while mark not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("live", "mark"), [(False, "\n"), (True, "last time")])
+def test_a_step_says_how_long_it_took_the_last_time(
+    live: bool, mark: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("kotatsu_node.progress._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("kotatsu_node.progress._QUIET_SECONDS", 0.1)
+    monkeypatch.setenv("COLUMNS", "80")
+    out, file = io.StringIO(), tmp_path / "cache" / "times.json"
+    Times(file).note("compile", 391.2)
+    a_step_that_lasts(Progress(out, live=live, times=Times(file)), out, mark)
+    assert "· compile (" in out.getvalue()
+    assert "last time 6 min 31 s)" in out.getvalue()
+
+
+def test_what_failed_or_was_quick_is_no_time_to_go_by(tmp_path: Path) -> None:
+    file = tmp_path / "times.json"
+    progress = Progress(io.StringIO(), live=False, times=Times(file))
+    with pytest.raises(NodeError), progress.step("compile"):
+        raise NodeError("no")
+    with progress.step("blink"):
+        pass
+    assert not file.exists()
+
+
+def test_a_step_found_done_leaves_the_time_that_doing_it_takes(tmp_path: Path) -> None:
+    file = tmp_path / "times.json"
+    Times(file).note("build image", 24.0)
+    Times(file).note("build image", 0.4)
+    assert Times(file).last("build image") == 24.0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{broken", '{"compile": null}'])
+def test_a_file_of_times_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "times.json"
+    file.write_text(text)
+    times = Times(file)
+    assert times.last("compile") is None
+    times.note("compile", 3.0)
+    assert Times(file).last("compile") == 3.0
+
+
+def test_the_live_line_is_never_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kotatsu_node.progress._TICK_SECONDS", 0.01)
+    monkeypatch.setenv("COLUMNS", "20")
+    out = io.StringIO()
+    progress = Progress(out, live=True)
+    with progress.step("install " + "a, " * 40):
+        deadline = time.monotonic() + 10
+        while not out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    drawn = out.getvalue().split("\r\x1b[K")[1]
+    assert len(drawn) == 19
 
 
 @pytest.mark.parametrize(

@@ -351,7 +351,7 @@ class FakeKube:
     async def find(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        await self._enter("find", kind.__name__)
+        await self._enter("find", kind.__name__, namespace)
         wanted = {"matchLabels": labels or {}}
         found = self.all(kind.__name__)
         return [o for o in found if selects(wanted, o["metadata"].get("labels") or {})]
@@ -388,7 +388,7 @@ class FakeKube:
         return _copied(found) if new == found else self.put(new, "WarmPool")
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        await self._enter("serves", kind.__name__)
+        await self._enter("serves", kind.__name__, namespace)
         return self.has_knative
 
     async def annotate(

@@ -32,6 +32,7 @@ from tests.operator.cluster import (
     FakeKube,
     deployment,
     eventually,
+    forbidden,
     knative_service,
     pod,
     revision,
@@ -683,10 +684,10 @@ async def watching(monkeypatch):
     monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
     tasks = []
 
-    def begin(kube, runtime=Runtime.AUTO, knative_namespace=""):
+    def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
         world, touched = World(), []
         world.keep_pool(knative_pool())
-        watch = KnativeWatch(kube, world, ["demo"], touched.append, runtime, knative_namespace)
+        watch = KnativeWatch(kube, world, namespaces, touched.append, runtime, knative_namespace)
         tasks.append(asyncio.create_task(watch.run()))
         return world, touched
 
@@ -814,6 +815,18 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
         assert why in world.knative.why_no_defaults
         assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
         assert bool(kube.called("get")) == bool(namespace)
+
+
+async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def closed(_, namespace):
+        if namespace == "closed":
+            raise forbidden()
+
+    kube.on("serves", closed)
+    world, _ = watching(kube, namespaces=["closed", NAMESPACE])
+    await eventually(lambda: world.knative.synced)
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):

@@ -345,6 +345,8 @@ class Watched:
         self.requests = []
         self.lines = asyncio.Queue()
         self.failures = []
+        self.stream = []
+        """What the first watch says, whatever it is."""
 
     async def __call__(self, request):
         self.requests.append(dict(request.url.params))
@@ -359,6 +361,9 @@ class Watched:
         return httpx2.Response(200, content=self._stream())
 
     async def _stream(self):
+        for line in self.stream:
+            self.stream = []
+            yield json.dumps(line).encode() + b"\n"
         while (line := await self.lines.get()) is not None:
             yield json.dumps(line).encode() + b"\n"
 
@@ -437,6 +442,33 @@ async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
     watched.lines.put_nowait({"type": "ERROR", "object": expired})
     await eventually(lambda: len(watched.lists()) == 2)
     await eventually(lambda: [change for change, _ in seen] == ["LIST", "LIST"])
+
+
+async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_without_an_end(
+    watched, monkeypatch
+):
+    monkeypatch.setattr(kube_module, "FIRST_PAUSE", 3600.0)
+    async with following(watched) as seen:
+        await eventually(lambda: len(watched.requests) == 2)
+        expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+        watched.lines.put_nowait({"type": "ERROR", "object": expired})
+        await eventually(watched.lines.empty)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert seen == [("LIST", ["a"])]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [None, [], "x", 7, {}, {"type": "ADDED"}]
+    + [{"type": "ADDED", "object": obj} for obj in (None, [], "x", {}, {"metadata": None})],
+)
+async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, line):
+    """A proxy in front of the API server may say anything."""
+    watched.stream = [line]
+    async with following(watched) as seen:
+        await eventually(lambda: len(seen) == 2)
+    assert [change for change, _ in seen] == ["LIST", "LIST"]
 
 
 @pytest.mark.parametrize(

@@ -452,3 +452,24 @@ async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock
     looks.begun.clear()
     async with run(planner):
         await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])
+
+
+# --- namespaces ---
+
+
+@pytest.mark.parametrize("touched", [True, False])
+async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
+    clock, looks, touched
+):
+    planner = Planner(looks, clock)
+    crowd = [("crowd", f"pool-{number}") for number in range(1000)]
+    async with run(planner):
+        await asyncio.sleep(0)  # it looks from now on
+        for key in [*crowd, VOICE, FEED]:
+            if touched:
+                planner.touch(key)
+            else:
+                planner.by(key, clock())
+        await eventually(lambda: len(looks.done) == 1002)
+    assert looks.begun.index(VOICE) < 24
+    assert looks.begun.index(FEED) < 24

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kotatsu_operator import pages, scrape
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.admin import start_admin
+from kotatsu_operator.admin import Checks, start_admin
 from kotatsu_operator.core.spec import Metrics
 from kotatsu_operator.pages import Silence, clock_skew, count_of, parse_samples, unix_time
 from kotatsu_operator.scrape import Passing, PodAnswer, Scraper
@@ -253,6 +253,29 @@ async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED
 
 
+async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scraper, monkeypatch):
+    """Beside a turn for each of theirs, that is."""
+    come, read = asyncio.Event(), []
+
+    async def arrive(self, *_):
+        await come.wait()
+        return f"{IN_FLIGHT} 0\n" * 20, timedelta()
+
+    async def ask(namespace, name):
+        view = replace(pod_view(pod(name, ready=True)), key=(namespace, name))
+        assert await scraper.pod(view, Metrics()) == PodAnswer(0, None)
+        read.append(namespace)
+
+    monkeypatch.setattr(pages.Pages, "_page", arrive)
+    monkeypatch.setattr(pages, "_TURN", 0.0)
+    asking = [asyncio.create_task(ask("demo", f"voice-{i}")) for i in range(8)]
+    asking.append(asyncio.create_task(ask("other", "voice")))
+    await asyncio.sleep(0)
+    come.set()
+    await asyncio.gather(*asking)
+    assert "other" in read[:2]
+
+
 async def test_a_line_that_never_ends_is_not_read(scraper, serve):
     view = await serve(Page(f'{IN_FLIGHT}{{a="{"x" * 5000}"}} 0\n'.encode()))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)
@@ -332,7 +355,12 @@ async def test_a_redirect_is_not_followed(scraper, serve):
 
 
 @pytest.mark.parametrize(
-    "metrics", [Metrics(port="99999"), Metrics(path="/\n"), Metrics(path="/" + "a" * 70_000)]
+    "metrics",
+    [
+        *(Metrics(port=port) for port in ("99999", "²", "٣", "9" * 5000)),
+        Metrics(path="/\n"),
+        Metrics(path="/" + "a" * 70_000),
+    ],
 )
 async def test_an_address_that_can_be_none_says_nothing(scraper, serve, metrics):
     assert isinstance(await scraper.pod(await serve(Page()), metrics), Silence)
@@ -534,7 +562,7 @@ async def test_a_real_activators_page_tells_what_is_asked_for(scraper):
         "last_activity": lambda: 0,
     }
     ActivatorMetrics(registry).follow(*VOICE, **told)
-    server = start_admin("127.0.0.1", 0, registry, live=str, ready=str)
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str))
     try:
         view = pod_view(activator_pod(port=server.server_port))
         assert await scraper.passing([view], VOICE) == Passing(3, 2, None)

@@ -344,3 +344,9 @@ def test_the_price_of_a_pods_hour_comes_back():
     status = stored(decided_status(SPEC, SEEN, Decision(Memory(), 2, t("10:01")), ledger))
     assert status["cost"]["podPerHour"] == "1.840000"
     assert read_ledger(status).pod_hour == Decimal("1.84")
+
+
+def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
+    written = [{"seconds": n, "replicas": 1} for n in range(1000)]
+    read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
+    assert [w.seconds for w in read] == list(range(980, 1000))

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from kotatsu_operator import streams
 from kotatsu_operator.kube import Pod
 from kotatsu_operator.streams import Feed, Streams, feeds_of
 from kotatsu_operator.world import World
@@ -160,3 +161,25 @@ def test_what_is_still_waited_for_has_a_name():
     feed = Feed(Pod, lambda _: (), lambda _: (), lambda _: ())
     streams = Streams(FakeKube(), [feed], ["demo", "other"], lambda _: None)
     assert streams.missing == ["Pod in demo", "Pod in other"]
+
+
+async def test_a_long_list_leaves_others_their_turns(monkeypatch):
+    monkeypatch.setattr(streams, "TURN", 0.0)
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    kube, world = FakeKube(*(pod(f"voice-{n}") for n in range(300))), World()
+    (feed,) = (feed for feed in feeds_of(world) if feed.kind is Pod)
+    made = Streams(kube, [feed], ["demo"], lambda _: None)
+    running, counted = asyncio.create_task(made.run()), asyncio.create_task(others())
+    await made.synced()
+    for task in (running, counted):
+        task.cancel()
+    await asyncio.gather(running, counted, return_exceptions=True)
+    assert len(world.pods["demo"]) == 300
+    assert turns > 250

@@ -182,10 +182,21 @@ async def test_an_autoscaler_that_is_pointed_elsewhere_gets_its_minimum_back():
     assert "hpa" not in day.status
 
 
+async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allows():
+    day = shared("09:50", most=3, **PITCH)
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas, minimum(day)) == ("Warm", 3, 3)
+    assert day.condition("Warm")["status"] == "True"
+    assert (
+        "3 of 3 replicas are Ready; 4 are asked for, 3 can be had"
+        in (day.condition("Warm")["message"])
+    )
+    assert "WindowCold" not in day.events
+
+
 async def test_an_autoscaler_that_allows_too_few_is_named():
     day = shared("10:00", most=3, **PITCH)
     await day.until(t("10:05"))
-    assert (day.replicas, minimum(day)) == (3, 3)
     found = day.condition("FloorLimited")
     assert (found["status"], found["reason"]) == ("True", "AutoscalerMaximum")
     assert "allows at most 3 replicas, and 4 are asked for" in found["message"]

@@ -15,6 +15,7 @@ from tests.operator.cluster import (
     FakeKube,
     deployment,
     eventually,
+    forbidden,
     horizontal_pod_autoscaler,
     owned,
     revision,
@@ -38,8 +39,15 @@ class Cluster:
         self.kube = FakeKube(config_map(), *objects)
         self.said = []
         self.pods_come = self.activators_leave = True
+        self.refused, self.refusals = "", 0
         self.kube.on("get", self._time_passes)
-        self.kube.on("find", self._time_passes)
+        self.kube.on("find", self._find)
+
+    def _find(self, kind, namespace, *_):
+        if namespace == self.refused:
+            self.refusals += 1
+            raise forbidden()
+        self._time_passes()
 
     def _time_passes(self, *_):
         if self.pods_come:
@@ -53,9 +61,9 @@ class Cluster:
                     for obj in self.kube.all("EndpointSlice"):
                         self.kube.edit("EndpointSlice", obj["metadata"]["name"], endpoints=[])
 
-    async def uninstall(self, within=5.0):
+    async def uninstall(self, within=5.0, namespaces=(NAMESPACE,)):
         await Uninstall(
-            self.kube, [NAMESPACE], NAMESPACE, within, self.said.append, poll=0.002, handover=0.0
+            self.kube, namespaces, NAMESPACE, within, self.said.append, poll=0.002, handover=0.0
         ).run()
 
     def pool(self):
@@ -231,6 +239,31 @@ async def test_an_api_server_that_is_away_is_waited_for(cluster):
 
 def operator(kube, name="operator-a"):
     return Elector(kube, NAMESPACE, name, CollectorRegistry())
+
+
+async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(
+    cluster, monkeypatch
+):
+    monkeypatch.setattr(module, "REFUSED_FOR", 0.01)
+    cluster.refused = "closed"
+    await cluster.uninstall(namespaces=("closed", NAMESPACE))
+    assert replicas(cluster.kube) == 3
+    assert any("closed: cannot be read" in s and "forbidden" in s for s in cluster.said)
+    assert cluster.said[-1] == (
+        "done: no Service needs Kotatsu any more, but for those in closed; WarmPools and their CRD "
+        "stay"
+    )
+
+
+async def test_a_namespace_whose_role_is_a_moment_late_is_tried_again(cluster):
+    cluster.refused = NAMESPACE
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: cluster.refusals > 2)
+    assert replicas(cluster.kube) == 0
+    cluster.refused = ""
+    await running
+    assert replicas(cluster.kube) == 3
+    assert "cannot be read" not in " ".join(cluster.said)
 
 
 async def test_a_leader_loses_its_lease_first_and_one_installed_later_leads_at_once(cluster):

@@ -2,8 +2,10 @@
 
 import pytest
 
+from kotatsu_operator import pods
 from kotatsu_operator.activator.pool import pool_view
 from kotatsu_operator.activator.slices import Self, make_slice
+from kotatsu_operator.views import selects
 from kotatsu_operator.world import World
 from tests.operator.cluster import (
     VOICE,
@@ -426,3 +428,40 @@ def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
         pools.keep_pod(pod(f"voice-{n}"))
         pools.forget_pod(("demo", f"voice-{n}"))
     assert len(pools.take_departed(VOICE)) == 1000
+
+
+def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(world, monkeypatch):
+    """They are remembered for as long as they have pods, which may be for ever."""
+    asked = 0
+
+    def count(selector, labels):
+        nonlocal asked
+        asked += 1
+        return selects(selector, labels)
+
+    for number in range(30):
+        made = deployment(f"gone-{number}")
+        made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+        world.keep_deployment(made)
+        world.keep_pod(pod(f"left-{number}", app="any"))
+    monkeypatch.setattr(pods, "selects", count)
+    for number in range(30):
+        world.forget_deployment(("demo", f"gone-{number}"))
+    assert asked <= 30  # each finds one of its pods at once
+    other = pod("web-1")
+    other["metadata"]["namespace"] = "other"
+    world.keep_pod(other)
+    asked = 0
+    world.forget_pod(("other", "web-1"))
+    assert asked == 0
+
+
+def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(world):
+    world.keep_deployment(deployment())
+    for name in ("voice-1", "voice-2"):
+        world.keep_pod(pod(name))
+    world.forget_deployment(VOICE)
+    world.forget_pod(("demo", "voice-1"))
+    assert world.selector_of(VOICE) == SELECTOR
+    world.forget_pod(("demo", "voice-2"))
+    assert world.selector_of(VOICE) is None

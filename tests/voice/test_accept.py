@@ -22,6 +22,9 @@ FORM = ("text/plain", "audio/mpeg", "audio/wav")
         ("text/plain, */*;q=0.1", JSON, "text/plain"),
         ("application/json", JSON, "audio/mpeg"),
         ("audio/wav;q=loud", JSON, "audio/mpeg"),
+        ("audio/wav;q=nan", JSON, "audio/mpeg"),
+        ("audio/mpeg;q=nan, audio/wav;q=0.5", JSON, "audio/wav"),
+        ("audio/wav;q=inf, audio/mpeg;q=0.5", JSON, "audio/mpeg"),
         (",;=,", JSON, "audio/mpeg"),
     ],
 )

@@ -85,6 +85,36 @@ def test_a_wrong_environment_stops_the_start_with_one_line(
     assert said in line
 
 
+FIRST_SOUND = """
+import asyncio, sys
+from kotatsu_voice.app import create_app
+from kotatsu_voice.settings import VoiceSettings
+
+async def main():
+    app = create_app(VoiceSettings(voice_anonymous=True))
+    body = asyncio.Queue()
+    body.put_nowait({"type": "http.request", "body": b'{"text": "\\u3042"}'})
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/voice", "query_string": b"stream=1"}
+    sent = []
+    async def send(message):
+        sent.append(message)
+    async with app.router.lifespan_context(app):
+        await app(scope | {"headers": headers, "http_version": "1.1"}, body.get, send)
+    print(sent[0]["status"], len(sent[1]["body"]) > 0)
+    print(*({"anyio._backends._asyncio", "httpx"} & sys.modules.keys()))
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_is_imported_that_the_first_sound_does_not_need() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_SOUND], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines() == ["200 True", ""]
+
+
 class Voice:
     def __init__(self) -> None:
         environ = {"KOTATSU_HOST": "127.0.0.1", "KOTATSU_PORT": "0"}

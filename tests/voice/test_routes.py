@@ -119,6 +119,28 @@ async def test_another_kind_of_body_is_415(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (415, PROBLEM)
 
 
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", "PUNYCODE", '"punycode"', "none"])
+async def test_no_client_chooses_how_a_form_is_decoded(
+    client: httpx.AsyncClient, charset: str
+) -> None:
+    """A mebibyte of punycode would take a minute of the event loop."""
+    body = b'--b\r\nContent-Disposition: form-data; name="text-"\r\n\r\na-aaaa\r\n--b--\r\n'
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = await client.post("/voice", content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.headers["content-type"]) == (415, PROBLEM)
+    assert "UTF-8" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"'])
+async def test_a_multipart_form_may_say_that_it_is_utf_8(
+    client: httpx.AsyncClient, engine: FakeEngine, charset: str
+) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n%s\r\n--b--\r\n'
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    await client.post("/voice", content=body % BIRD.encode(), headers={"Content-Type": kind})
+    assert engine.spoken[-1][0] == BIRD
+
+
 async def test_a_form_with_too_many_fields_is_refused(client: httpx.AsyncClient) -> None:
     fields = {f"f{n}": "x" for n in range(50)}
     assert (await client.post("/voice", data=fields)).status_code == 422

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from kotatsu_common import logs
+from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
 
-from .admin import start_admin
+from .admin import Checks, start_admin
 from .console.app import create_console
 from .console.hosts import own_names
 from .console.server import ConsoleServer
@@ -49,7 +49,8 @@ async def _run(settings: OperatorSettings) -> None:
     def ready() -> str:
         return live() or operator.why_not_ready
 
-    start_admin(settings.host, settings.port, registry, live=live, ready=ready)
+    checks = Checks(live, ready, remark=lambda: operator.left_out)
+    start_admin(settings.host, settings.port, registry, checks)
     console = None
     if settings.console_port:
         names = own_names(settings.pod_namespace or settings.namespaces[0])
@@ -82,9 +83,12 @@ async def _stop_on_signal(operator: Operator, stop: asyncio.Event) -> None:
 
 def main() -> None:
     """Read the environment and run until a signal."""
-    settings = command(OperatorSettings, "kotatsu-operator", "Keeps the warm pools of namespaces.")
-    logs.configure(settings.log_level)
-    quiet_libraries()
+    # Without it a full garbage collection stops every pool for as long as the libraries take.
+    with startup.quickly():
+        what = "Keeps the warm pools of namespaces."
+        settings = command(OperatorSettings, "kotatsu-operator", what)
+        logs.configure(settings.log_level)
+        quiet_libraries()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

@@ -50,6 +50,9 @@ KINDS: Mapping[str, Any] = {
 WATCH_SECONDS = 30
 """A stream that says nothing for this long is not trusted: another takes over where it stood."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds before a kind is listed again: twice as many each time, until a watch lasts longer."""
+
 _NOT_FOUND = 404
 
 _TOO_MANY_REQUESTS = 429
@@ -276,7 +279,7 @@ class Kube:
                     async with asyncio.timeout(WATCH_SECONDS):
                         with _readable():
                             change, obj = await anext(watch)
-                    version = obj["metadata"]["resourceVersion"]
+                            version = obj["metadata"]["resourceVersion"]
                     yield change, cast(Object, obj)
             except TimeoutError:
                 continue
@@ -408,7 +411,7 @@ def _readable() -> Iterator[None]:
     """Turn what the library raises over an answer that it cannot read into an UnreadableError."""
     try:
         yield
-    except (KeyError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UnreadableError(f"not an answer of an API server: {error!r}") from None
 
 
@@ -416,7 +419,7 @@ async def follow_forever(
     kube: Kube,
     kind: Any,
     namespace: str,
-    on_change: Callable[[str, Object], None],
+    on_change: Callable[[str, Object], Awaitable[None] | None],
     labels: Mapping[str, str] | None = None,
     *,
     on_error: Callable[[Exception], None] = lambda _: None,
@@ -424,15 +427,17 @@ async def follow_forever(
 ) -> None:
     """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
 
-    `on_error` is called with the error of each try that failed. With `may_go`, raises NotFoundError
-    once the API server does not serve the kind any more.
+    What `on_change` returns is waited for before the next change. `on_error` is called with the
+    error of each try that failed. With `may_go`, raises NotFoundError once the API server does not
+    serve the kind any more.
     """
-    pause = 0.2
+    clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
     while True:
+        began = clock()
         try:
             async for change, obj in kube.follow(kind, namespace, labels):
-                pause = 0.2
-                on_change(change, obj)
+                if (told := on_change(change, obj)) is not None:
+                    await told
         except (NotFoundError, *Unreachable) as error:
             if may_go and isinstance(error, NotFoundError):
                 raise
@@ -440,5 +445,9 @@ async def follow_forever(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
             )
             on_error(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        # Also where it only has to be listed again: an API server that calls each version too old
+        # would be asked for lists without an end.
+        if clock() - began > LONGEST_PAUSE:
+            pause = FIRST_PAUSE
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)

@@ -157,7 +157,8 @@ class Operator:
     @property
     def left_out(self) -> str:
         """What the API server refuses to list, in a sentence; empty for nothing."""
-        refused = [f"WarmPool in {namespace}" for namespace in self._unlisted]
+        # Copied at once: the thread that answers probes asks for it too.
+        refused = [f"WarmPool in {namespace}" for namespace in list(self._unlisted)]
         refused += self._streams.missing
         if not refused:
             return ""

@@ -13,6 +13,7 @@ from math import isfinite
 
 import aiohttp
 
+from .paced import Connector, Turns
 from .views import PodView
 
 PARALLEL = 256
@@ -29,7 +30,7 @@ MOST_WANTED = 64 * 2**10
 """Of a pod's page, so many characters of lines that begin with a wanted name are read at most (and
 of any page so many lines, each so long): reading them takes some milliseconds."""
 _TURN = 0.002
-"""Seconds of reading after which the event loop has its turn: an activator's page may be long."""
+"""Seconds of reading, of all pages together, after which the event loop has its turn."""
 
 Samples = list[tuple[Mapping[str, str], float]]
 """Labels and value of each sample of one metric."""
@@ -69,27 +70,30 @@ class Pages:
         self._slots: dict[str, asyncio.Semaphore] = defaultdict(
             partial(asyncio.Semaphore, parallel)
         )
+        self._turn = asyncio.Lock()
+        self._next: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held by the one page of a namespace that takes turns with those of other namespaces."""
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._turns = Turns()
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        """By namespace."""
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
-    @property
-    def _http(self) -> aiohttp.ClientSession:
+    def _http(self, namespace: str) -> aiohttp.ClientSession:
         # Made where there is a loop to make it on.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        if namespace not in self._sessions:
+            self._sessions[namespace] = aiohttp.ClientSession(
+                connector=Connector(self._turns, namespace, 2 * LONGEST_PAGE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,
                 trust_env=False,
             )
-        return self._session
+        return self._sessions[namespace]
 
     async def read(
         self,
@@ -112,8 +116,9 @@ class Pages:
         where = f"port {port}"
         try:
             async with self._slots[pod.key[0]]:
-                text, ahead = await self._page(f"http://{host}:{port}{path}")
-            return Page(await _in_turns(_samples(text, names, most)), ahead)
+                text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
+            async with self._next[pod.key[0]]:
+                return Page(await _in_turns(_samples(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
@@ -125,9 +130,10 @@ class Pages:
         except ValueError:
             return Silence(f"answers for {path} on {where} with what is not a metrics page")
 
-    async def _page(self, url: str) -> tuple[str, timedelta]:
+    async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
-        async with self._http.get(url, timeout=limit, allow_redirects=False) as response:
+        http = self._http(namespace)
+        async with http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 raise _UnreadableError(f"answers {response.status}")
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -176,18 +182,25 @@ _Sample = tuple[str, Mapping[str, str], float]
 """Name, labels, value."""
 
 
-async def _in_turns(samples: Iterator[_Sample | None]) -> dict[str, Samples]:
-    """Gather samples; the event loop has its turn every few milliseconds."""
+async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
+    """Gather samples; the event loop has its turn every few milliseconds.
+
+    However many pages there are: only one is read at a time, by whoever has the `turn`.
+    """
     found: dict[str, Samples] = {}
     clock = asyncio.get_running_loop().time
-    until = clock() + _TURN
-    for sample in samples:
-        if sample is not None:
-            found.setdefault(sample[0], []).append(sample[1:])
-        if clock() >= until:
-            await asyncio.sleep(0)
+    while True:
+        async with turn:
             until = clock() + _TURN
-    return found
+            for sample in samples:
+                if sample is not None:
+                    found.setdefault(sample[0], []).append(sample[1:])
+                if clock() >= until:
+                    break
+            else:
+                return found
+            # Within the turn, or the next page would be read in the same turn of the loop.
+            await asyncio.sleep(0)
 
 
 def _samples(text: str, names: tuple[str, ...], most: int) -> Iterator[_Sample | None]:

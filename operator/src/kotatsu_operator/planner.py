@@ -3,8 +3,8 @@
 There are two queues. What was touched has something to say: a pod is Ready, an edit, a request.
 What is due was asked for by an earlier look: the next beat, a window. Each queue has slots of its
 own, so a thousand windows that open at the same second keep no edit waiting, and no storm of events
-a window. A look that waits for pods to answer is `aside` and has no slot: silent pods of one pool
-delay no other.
+a window. In each queue namespaces take turns. A look that waits for pods to answer is `aside` and
+has no slot: silent pods of one pool delay no other.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from itertools import islice
 
 from .kube import Unreachable, is_refusal
 from .views import Key
@@ -27,6 +26,50 @@ _LONGEST_NAP = 1.0
 """Seconds. The wall clock may jump: nobody sleeps longer than this on an old idea of the time."""
 _PUT_BACK = timedelta(seconds=1)
 """By so much at least a clock has to be put back for anybody to be looked at because of that."""
+
+
+class _Line:
+    """Who waits, and since when: namespaces take turns, and within one the first is the first.
+
+    Thousands of pools of one namespace, touched by one event there, keep none of another waiting.
+    """
+
+    def __init__(self) -> None:
+        self._by_namespace: dict[str, dict[Key, datetime]] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._by_namespace.get(key[0], ())
+
+    def __bool__(self) -> bool:
+        return bool(self._by_namespace)
+
+    def __iter__(self) -> Iterator[Key]:
+        return (key for waiting in self._by_namespace.values() for key in waiting)
+
+    def add(self, key: Key, since: datetime) -> None:
+        """Wait, unless it does already."""
+        self._by_namespace.setdefault(key[0], {}).setdefault(key, since)
+
+    def leave(self, key: Key) -> None:
+        """Wait no more."""
+        waiting = self._by_namespace.get(key[0], {})
+        waiting.pop(key, None)
+        if not waiting:
+            self._by_namespace.pop(key[0], None)
+
+    def next(self) -> tuple[Key, datetime]:
+        """The next one, which leaves; its namespace has its next turn after all others."""
+        namespace = next(iter(self._by_namespace))
+        waiting = self._by_namespace.pop(namespace)
+        key = next(iter(waiting))
+        since = waiting.pop(key)
+        if waiting:
+            self._by_namespace[namespace] = waiting
+        return key, since
+
+    def clear(self) -> None:
+        """Nobody waits."""
+        self._by_namespace.clear()
 
 
 class Planner:
@@ -48,8 +91,9 @@ class Planner:
         self._clock = clock
         self._took = took
         self._for_touched, self._for_due = for_touched, for_due
-        self._touched: dict[Key, datetime] = {}
-        """Since when; the first touched is the first served."""
+        self._touched = _Line()
+        self._late = _Line()
+        """Who is due by now, and since when."""
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._busy: dict[Key, bool] = {}
@@ -77,13 +121,16 @@ class Planner:
 
     def knows(self, key: Key) -> bool:
         """Whether a look at a pool is planned or under way."""
-        return key in self._due or key in self._touched or key in self._busy
+        known = (self._due, self._late, self._touched, self._busy)
+        return any(key in some for some in known)
 
     def by(self, key: Key, at: datetime) -> None:
         """Look at a pool at this moment at the latest."""
         if key in self._busy:
             self._by[key] = min(at, self._by.get(key, at))
-        elif key not in self._touched and (key not in self._due or at < self._due[key]):
+        elif key in self._touched or key in self._late:
+            pass  # sooner than that
+        elif key not in self._due or at < self._due[key]:
             self._put(key, max(at, self._clock()))
 
     @contextmanager
@@ -117,13 +164,16 @@ class Planner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._running = False
-            self._waiting |= self._touched.keys() | self._due.keys()
-            for noted in (self._touched, self._due, self._heap, self._busy, self._again, self._by):
+            self._waiting.update(self._touched, self._late, self._due)
+            for line in (self._touched, self._late):
+                line.clear()
+            for noted in (self._due, self._heap, self._busy, self._again, self._by):
                 noted.clear()
 
     def _queue(self, key: Key) -> None:
         self._due.pop(key, None)
-        self._touched.setdefault(key, self._clock())
+        self._late.leave(key)
+        self._touched.add(key, self._clock())
         self._wakeup.set()
 
     def _put(self, key: Key, at: datetime) -> None:
@@ -143,16 +193,19 @@ class Planner:
     def _start(self) -> None:
         """Begin as many looks as there are slots for."""
         now = self._clock()
-        for key in list(islice(self._touched, self._for_touched - self._busy_after_touch)):
-            self._begin(key, self._touched.pop(key), touched=True)
-        free = self._for_due - self._busy_when_due
-        while free > 0 and self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
-            if self._due.get(key) != at:
-                continue  # a touch or a later look has replaced this entry
-            del self._due[key]
-            self._begin(key, at, touched=False)
-            free -= 1
+            if self._due.get(key) == at:  # or a touch or a later look has replaced this entry
+                del self._due[key]
+                self._late.add(key, at)
+        for line, free, touched in (
+            (self._touched, self._for_touched - self._busy_after_touch, True),
+            (self._late, self._for_due - self._busy_when_due, False),
+        ):
+            for _ in range(free):
+                if line:
+                    key, since = line.next()
+                    self._begin(key, since, touched=touched)
 
     @property
     def _busy_after_touch(self) -> int:

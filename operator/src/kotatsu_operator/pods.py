@@ -1,6 +1,6 @@
 """Pods found by their labels, and selectors found by the labels they pick."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .indexed import Indexed
@@ -23,10 +23,17 @@ class Pods(Indexed[str, PodView]):
 
     def selected_by(self, selector: Selector) -> list[PodView]:
         """The pods that a selector picks."""
+        return list(self._selected_by(selector))
+
+    def any_selected_by(self, selector: Selector) -> bool:
+        """Whether a selector picks any pod."""
+        return next(self._selected_by(selector), None) is not None
+
+    def _selected_by(self, selector: Selector) -> Iterator[PodView]:
         labels = list((selector.get("matchLabels") or {}).items())
         # The rarest of its labels leads to few pods; without any there are only expressions.
         names = self.having(min(labels, key=self.count)) if labels else list(self)
-        return [self[name] for name in names if selects(selector, self[name].labels)]
+        return (self[name] for name in names if selects(selector, self[name].labels))
 
 
 class Selectors(Indexed[K, Selector]):

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .kube import (
     Deployment,
@@ -21,6 +21,12 @@ from .views import Key, key_of
 from .world import Concerned, World
 
 log = logging.getLogger(__name__)
+
+TURN = 0.002
+"""Seconds of reading a list after which the event loop has its turn: it may have thousands of
+objects, and what each of them costs depends on how many others there are."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,17 @@ def feeds_of(world: World) -> list[Feed]:
             keys_of(world.autoscalers),
         ),
     ]
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """One after the other; the event loop has its turn every few milliseconds."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + TURN
+    for item in items:
+        yield item
+        if clock() >= until:
+            await asyncio.sleep(0)
+            until = clock() + TURN
 
 
 class Streams:
@@ -104,7 +121,7 @@ class Streams:
 
     def shows(self, namespace: str) -> bool:
         """Whether everything in a namespace has been listed once."""
-        return all(n != namespace for n, _ in self._missing)
+        return all(n != namespace for n, _ in list(self._missing))
 
     async def synced(self) -> None:
         """Wait until everything has been listed once, or was refused.
@@ -145,22 +162,25 @@ class Streams:
         if self._missing <= self._refused:
             self._synced.set()
 
-    def _into(self, feed: Feed, namespace: str) -> Callable[[str, Object], None]:
-        def apply(change: str, obj: Object) -> None:
+    def _into(
+        self, feed: Feed, namespace: str
+    ) -> Callable[[str, Object], Coroutine[Any, Any, None] | None]:
+        def apply(change: str, obj: Object) -> Coroutine[Any, Any, None] | None:
             if change == "LIST":
-                self._take_list(feed, namespace, obj["items"])
-            elif change == "DELETED":
+                return self._take_list(feed, namespace, obj["items"])
+            if change == "DELETED":
                 self._tell(feed.forget(key_of(obj)))
             else:
                 self._keep(feed, obj)
+            return None
 
         return apply
 
-    def _take_list(self, feed: Feed, namespace: str, items: list[Object]) -> None:
+    async def _take_list(self, feed: Feed, namespace: str, items: list[Object]) -> None:
         there = {key_of(item) for item in items}
-        for key in set(feed.known(namespace)) - there:
+        async for key in in_turns(set(feed.known(namespace)) - there):
             self._tell(feed.forget(key))
-        for item in items:
+        async for item in in_turns(items):
             self._keep(feed, item)
         entry = (namespace, feed.kind.__name__)
         if entry not in self._missing:

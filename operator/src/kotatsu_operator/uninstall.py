@@ -31,6 +31,7 @@ from .kube import (
     Object,
     Unreachable,
     WarmPool,
+    is_refusal,
 )
 from .kube import Lease as LeaseKind
 from .leader import LEASE_NAME, let_go
@@ -43,6 +44,10 @@ from .views import OPERATOR, Key, is_ours, key_of, slice_view
 HOLDER = "uninstall"
 LEASE_SECONDS = 60.0
 """If this Job is killed, the operators stand by for as long as this, and then go on."""
+
+REFUSED_FOR = 10.0
+"""Seconds for which a namespace is tried again that the API server refuses to show: the Role for it
+was made a moment ago."""
 
 SKIP = "`helm uninstall … --no-hooks` leaves this step out, and what sleeps then stays asleep"
 
@@ -66,6 +71,8 @@ class Uninstall:
     handover: float = election.TIMES.renew_deadline + 1.0
     """A leader that cannot read its Lease has stopped acting after so long."""
     _trouble: str = ""
+    _left: list[str] = field(default_factory=list)
+    """Namespaces that could not be read."""
     _awake: dict[Key, Object] = field(default_factory=dict)
     """Pools whose targets run, or will; they must not need an activator any more."""
     _restored: dict[Key, int] = field(default_factory=dict)
@@ -79,8 +86,7 @@ class Uninstall:
                     renewing = asyncio.create_task(self._renew())
                     self.say("the operators stop acting")
                     await asyncio.sleep(self.handover)
-                for namespace in self.namespaces:
-                    await self._give_back(namespace)
+                await self._give_back_all()
                 await self._until(self._unready, "waiting for pods")
                 for key in self._awake:
                     with contextlib.suppress(NotFoundError):  # deleted meanwhile
@@ -97,7 +103,8 @@ class Uninstall:
             await _end(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.lease_namespace, HOLDER)
-        self.say("done: no Service needs Kotatsu any more; WarmPools and their CRD stay")
+        but = f", but for those in {', '.join(self._left)}" if self._left else ""
+        self.say(f"done: no Service needs Kotatsu any more{but}; WarmPools and their CRD stay")
 
     # --- the Lease ---
 
@@ -125,14 +132,38 @@ class Uninstall:
 
     # --- the targets ---
 
-    async def _give_back(self, namespace: str) -> None:
+    async def _give_back_all(self) -> None:
+        """Give back what can be; a namespace that stays closed keeps no other one waiting."""
+        end = asyncio.get_running_loop().time() + REFUSED_FOR
+        refused = dict.fromkeys(self.namespaces, "")
+        while True:
+            for namespace in list(refused):
+                if why := await self._give_back(namespace):
+                    refused[namespace] = why
+                else:
+                    del refused[namespace]
+            if not refused or asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(self.poll)
+        self._left = list(refused)
+        for namespace, why in refused.items():
+            self.say(
+                f"{namespace}: cannot be read, so what sleeps there stays at 0, and its Services "
+                f"will have no endpoint ({why}): scale it up by hand"
+            )
+
+    async def _give_back(self, namespace: str) -> str:
+        """Returns why the API server refuses to show the namespace; empty once it is done."""
         try:
-            pools = await self._trying(lambda: Records(self.kube).settle(namespace))
+            pools = await self._trying(lambda: Records(self.kube).settle(namespace), refusals=False)
         except NotFoundError:
             self.say(f"{namespace}: there are no WarmPools")
-            return
+            return ""
+        except Unreachable as error:
+            return str(error)
         for pool in pools:
             await self._trying(partial(self._give_back_one, pool))
+        return ""
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry = key_of(pool), entry_of(pool)
@@ -247,14 +278,19 @@ class Uninstall:
                 self.say(f"{what}: {told}")
             await asyncio.sleep(self.poll)
 
-    async def _trying(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Do something again until the API server lets it happen."""
+    async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
+        """Do something again until the API server lets it happen.
+
+        Without `refusals`, what it refuses is raised and not tried again.
+        """
         while True:
             try:
                 return await act()
             except ConflictError:
                 continue
             except Unreachable as error:
+                if is_refusal(error) and not refusals:
+                    raise
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
                 await asyncio.sleep(self.poll * 2)

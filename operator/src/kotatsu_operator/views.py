@@ -1,6 +1,7 @@
 """Small values read out of Kubernetes objects, so that nobody digs through dicts elsewhere."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -99,9 +100,15 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return True
 
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
 def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
-    """The number of a port given by name or number; None for a name that is not there."""
-    if isinstance(wanted, int) or wanted.isdigit():
+    """The number of a port given by name or number; None for a name that is not there.
+
+    A spec may name a port by any text: not all digits are numbers (²), and not all numbers short.
+    """
+    if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
         return int(wanted)
     return ports.get(wanted)
 

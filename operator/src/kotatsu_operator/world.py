@@ -125,18 +125,18 @@ class World:
         """Forget a Deployment that is gone."""
         self.deployments.pop(key, None)
         self._ended.add(key)
-        self._forget_selectors()
+        self._forget_selectors([key])
         return self.pools_of_deployment(key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """A Deployment's selector; of one that is gone as long as it has pods."""
         return self._selectors[key[0]].get(key)
 
-    def _forget_selectors(self) -> None:
+    def _forget_selectors(self, keys: Iterable[Key]) -> None:
         """Forget those of Deployments that are gone, once the last of their pods is."""
-        for key in list(self._ended):
+        for key in self._ended.intersection(keys):
             selector = self._selectors[key[0]].get(key)
-            if selector is None or not self.target_pods(key[0], selector):
+            if selector is None or not self.pods[key[0]].any_selected_by(selector):
                 self._selectors[key[0]].pop(key, None)
                 self._ended.discard(key)
 
@@ -162,7 +162,8 @@ class World:
             for pool in self._pools_served_by(view):
                 self._departed[pool].append(bill)
         concerned = self._pools_of_pod(view)
-        self._forget_selectors()
+        if self._ended:
+            self._forget_selectors(self._selectors[key[0]].picking(view.labels))
         return concerned
 
     def keep_slice(self, obj: Object) -> Concerned:

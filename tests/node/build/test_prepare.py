@@ -1,5 +1,6 @@
 """Programs are built once, and only those that are wanted."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from kotatsu_node.build import binaries, prepare, releases
 from kotatsu_node.build.binaries import Binaries
+from kotatsu_node.build.buildah import Buildah
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import KUBERNETES, Layout
 from kotatsu_node.progress import Progress
@@ -39,6 +41,27 @@ def test_the_others_are_left_for_later(layout: Layout) -> None:
 def test_what_is_there_is_not_built_again(layout: Layout) -> None:
     prepare.programs(layout, Progress(), "kubernetes")
     made = prepare.programs(layout, Progress())
+    assert made.missing() == {}
+
+
+def test_images_are_built_once_there_is_a_base_while_programs_are_compiled(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    based, compiled = threading.Event(), threading.Event()
+
+    def build(self: Binaries, log: Path) -> None:
+        assert compiled.wait(10), "nothing was done meanwhile"
+        self.kube.mkdir(parents=True)
+
+    def meanwhile() -> None:
+        assert based.is_set()
+        compiled.set()
+
+    monkeypatch.setattr(Binaries, "_build_kube", build)
+    monkeypatch.setattr(prepare, "packages", lambda *_: None)
+    monkeypatch.setattr(prepare, "base", lambda *_: based.set())
+    monkeypatch.setattr(prepare.base_image, "ensure_pause", lambda *_: None)
+    made = prepare.everything(layout, Buildah(layout.buildah), Progress(), meanwhile)
     assert made.missing() == {}
 
 

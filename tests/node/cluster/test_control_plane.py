@@ -23,7 +23,8 @@ def test_every_program_listens_on_loopback_only(tmp_path: Path) -> None:
     ]
     assert len(listening) == 3
     assert all("127.0.0.1" in a for a in listening)
-    assert "--secure-port=0" in control_plane._controller_manager(KUBE, tmp_path)
+    for program in (control_plane._controller_manager, control_plane._scheduler):
+        assert "--secure-port=0" in program(KUBE, tmp_path)
 
 
 def test_it_writes_below_its_own_directory_only(tmp_path: Path) -> None:
@@ -31,6 +32,7 @@ def test_it_writes_below_its_own_directory_only(tmp_path: Path) -> None:
         *control_plane._etcd(KUBE, tmp_path, 1001, 1002),
         *control_plane._apiserver(KUBE, tmp_path, 1001, 1003),
         *control_plane._controller_manager(KUBE, tmp_path),
+        *control_plane._scheduler(KUBE, tmp_path),
     ]
     values = [a.partition("=")[2] for a in commands if a.startswith("--")]
     paths = [value for value in values if value.startswith("/")]

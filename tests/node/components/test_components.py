@@ -86,6 +86,20 @@ def test_containerd_keeps_all_it_has_below_the_state_directory() -> None:
     assert pinned == {"sandbox": PAUSE_IMAGE}
 
 
+def test_only_the_registry_on_this_machine_is_asked_over_plain_http(tmp_path: Path) -> None:
+    layout = Layout(state=tmp_path / "state", cache=tmp_path)
+    layout.config.mkdir(parents=True)
+    containerd.write(layout, Path("/programs"))
+    settings = tomllib.loads((layout.config / "containerd.toml").read_text())
+    images = settings["plugins"]["io.containerd.cri.v1.images"]
+    found = {
+        file.parent.name: tomllib.loads(file.read_text())
+        for file in Path(images["registry"]["config_path"]).rglob("*")
+        if file.is_file()
+    }
+    assert found == {"10.243.255.1:5000": {"server": "http://10.243.255.1:5000"}}
+
+
 def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -26,7 +26,7 @@ from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.room import MOST_MEMORY, Room, raise_file_limit
 from kotatsu_operator.activator.slices import Self, slice_name
-from kotatsu_operator.admin import start_admin
+from kotatsu_operator.admin import Checks, start_admin
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -98,8 +98,7 @@ async def _run(kube: FakeKube, files: int, memory: int) -> None:
         "127.0.0.1",
         0,
         registry,
-        live=str,
-        ready=activator.why_not_ready,
+        Checks(str, activator.why_not_ready),
         asked=activator.asked,
     )
     stop = asyncio.Event()

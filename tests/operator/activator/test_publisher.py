@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from lightkube import ApiError
 
+from kotatsu_operator.activator import publisher
 from kotatsu_operator.activator.publisher import DELETED_REST, PORT_REST, Publisher
 from kotatsu_operator.activator.slices import Self, slice_name
 from kotatsu_operator.activator.view import View
@@ -738,6 +739,42 @@ async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(house, 
         again.watch()
         await again.sync(pool())
         assert again.port() != port
+
+
+async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others_serve(
+    house, make_house, monkeypatch
+):
+    monkeypatch.setattr(publisher, "DELETE_AGAIN", 0.0)
+    house.see("Service", service("feed"))
+    await house.sync(pool(), pool(name="feed"))
+    port, other = house.port(), house.port(slice_name("feed", ME, "IPv4"))
+    again = await restart(house, make_house)
+    served = []
+
+    def delete(*_):
+        served.append(is_listened_on(other))
+        if len(served) < 3:
+            raise OSError("away")
+
+    again.kube.on("delete", delete)
+    with socket.create_server(("127.0.0.1", port)):
+        await again.publisher.adopt()
+    assert served == [True] * 3
+    assert [s["metadata"]["name"] for s in again.kube.all("EndpointSlice")] == [
+        slice_name("feed", ME, "IPv4")
+    ]
+
+
+async def test_a_slice_that_may_not_be_deleted_is_published_anew(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    again = await restart(house, make_house)
+    again.kube.on("delete", Mock(side_effect=refused(403)))
+    with socket.create_server(("127.0.0.1", port)):
+        await again.publisher.adopt()
+        await again.sync(pool())
+        assert again.port() != port
+    assert is_listened_on(again.port())
 
 
 async def test_of_a_slice_with_one_port_taken_no_other_is_kept(house, make_house):

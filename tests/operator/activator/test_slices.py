@@ -292,6 +292,13 @@ def test_an_unnamed_port_that_the_api_server_leaves_out_is_the_same():
     assert same_slice(made, there)
 
 
+def test_a_slice_whose_port_somebody_has_taken_the_number_from_is_another():
+    made = make_slice(pool(), service(), ME, "IPv4", {"http": 41000}, state="serving")
+    there = stored(made)
+    del there["ports"][0]["port"]
+    assert not same_slice(made, there)
+
+
 H2C = {"name": "http", "port": 80, "appProtocol": "kubernetes.io/h2c"}
 
 

@@ -352,7 +352,8 @@ async def test_a_client_that_has_vanished_is_noticed(house, monkeypatch):
     await house.start()
     _, writer, pod_reader, _ = await house.spliced()
     vanish(writer)
-    assert await pod_reader.read() == b""
+    with pytest.raises(ConnectionResetError):
+        await pod_reader.read()
     await house.door.until(lambda: house.door.gone)
 
 
@@ -694,19 +695,45 @@ async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone
     assert await reader.read() == b""
 
 
-async def test_a_pod_that_is_gone_closes_the_client(house):
+async def test_an_answer_that_is_cut_off_does_not_look_complete(house):
+    """Without a length it would: its end is the end of the connection."""
     reader, _, _, pod_writer = await house.spliced()
-    pod_writer.write(b"half an ans")
-    await asyncio.sleep(0.01)
+    pod_writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf an ans")
+    assert (await reader.readuntil(b"half an ans")).endswith(b"half an ans")
     reset(pod_writer)
-    assert await reader.read() == b"half an ans"
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
     await house.door.until(lambda: house.door.gone)
 
 
-async def test_a_client_that_is_gone_closes_the_pods_side(house):
+async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(house):
+    reader, _, _, pod_writer = await house.spliced()
+    sent = await fill(pod_writer)
+    reset(pod_writer)
+    got = 0
+    with contextlib.suppress(ConnectionResetError):
+        while data := await reader.read(2**16):
+            got += len(data)
+    assert 0 < got <= sent
+    assert isinstance(reader.exception(), ConnectionResetError)
+
+
+async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
+    house, monkeypatch
+):
+    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    _, _, _, pod_writer = await house.spliced()
+    await fill(pod_writer)
+    client = await house.door.client()
+    client.reset()
+    await house.door.until(lambda: house.door.gone)
+
+
+async def test_a_pod_sees_that_its_client_was_cut_off(house):
     _, writer, pod_reader, _ = await house.spliced()
     reset(writer)
-    assert await pod_reader.read() == b""
+    with pytest.raises(ConnectionResetError):
+        await pod_reader.read()
     await house.door.until(lambda: house.door.gone)
 
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from kotatsu_node.cluster.control_plane import free_ports
-from kotatsu_operator.activator import probe, tickets, wake
+from kotatsu_operator.activator import backends, probe, tickets, wake
 from kotatsu_operator.activator.answers import PROBE_OK
 from kotatsu_operator.kube import ConflictError, NotFoundError
 from tests.operator.activator.house import READYZ, House, Pod, pool
@@ -489,6 +489,30 @@ async def test_a_pod_that_is_ready_is_not_probed(house):
     made = await house.new_pod(ready=True)
     await house.ask()
     assert made.probes == 0
+
+
+async def test_of_many_pods_that_are_not_ready_few_are_probed_at_a_time_and_all_in_turn(
+    house, monkeypatch
+):
+    """A Deployment may lose the readiness of a thousand pods; their files are this process's."""
+    probed, at_once, most = set(), 0, 0
+
+    async def probe_of(backends, view):
+        nonlocal at_once, most
+        probed.add(view.key[1])
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return False
+
+    monkeypatch.setattr(backends.Backends, "probe", probe_of)
+    for number in range(200):
+        house.see("Pod", pod(f"voice-{number}", readinessProbe=READYZ))
+    waiting = house.hold()
+    await eventually(lambda: len(probed) == 200)
+    assert most == wake.PROBED_AT_ONCE
+    waiting.cancel()
 
 
 async def test_a_pod_without_a_probe_is_ready_when_it_accepts(house):

@@ -151,7 +151,7 @@ def test_a_floor_above_its_maximum_is_reached_as_far_as_it_goes() -> None:
     decision = decided(ASLEEP, "10:00", spec, replicas=0, ready=0)
     assert (decision.floor, decision.minimum, decision.replicas) == (9, 6, 6)
     full = decided(decision.memory, "10:01", spec, replicas=6, ready=6)
-    assert full.memory.phase is Phase.WARMING
+    assert full.memory.phase is Phase.WARM
 
 
 def test_without_an_autoscaler_there_is_nothing_to_set() -> None:

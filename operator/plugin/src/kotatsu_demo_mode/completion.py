@@ -43,7 +43,7 @@ _WITH_POOLS = ("on", "off", "status", "plan", "cost", "rehearse")
 
 def run(options: Namespace, shell: Shell) -> int:
     """Print the script of one shell."""
-    shell.terminal.say(_SCRIPTS[options.shell].rstrip())
+    shell.terminal.say_as_is(_SCRIPTS[options.shell].rstrip())
     return 0
 
 

@@ -1,12 +1,39 @@
 """Where the words go: a terminal with colours and one line kept up to date, or a plain pipe."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 _COLORS = {"Warm": "32", "Warming": "33", "Draining": "33", "Sleeping": "36", "Asleep": "36"}
 _GAP = "  "
+
+
+_LINES = "\n"
+_NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that tell a terminal what to do, or where a text goes on."""
+
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Those that turn the direction of what stands around them."""
+
+
+def plain(text: str, keep: str = "") -> str:
+    """A text without any say over the terminal: names and reasons come from whoever wrote a pool.
+
+    An escape sequence could rewrite the other lines, or put something into the clipboard.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or _is_plain(c) else _escaped(c) for c in text)
+
+
+def _is_plain(character: str) -> bool:
+    return unicodedata.category(character) not in _NOT_PLAIN and character not in _DIRECTION
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"  # as in JSON
 
 
 @dataclass
@@ -24,25 +51,30 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """A line of the answer."""
-        self.out.write(f"{text}\n")
-        self.out.flush()
+        self._write(f"{plain(text)}\n")
+
+    def say_as_is(self, text: str) -> None:
+        """What is plain already, in lines or in colours of our own."""
+        self._write(f"{text}\n")
 
     def complain(self, text: str) -> None:
         """A line on stderr, which carries nothing but what went wrong."""
         self.clear()
-        self.err.write(f"{text}\n")
+        self.err.write(f"{plain(text)}\n")
+
+    def _write(self, text: str) -> None:
+        self.out.write(text)
+        self.out.flush()
 
     def progress(self, text: str) -> None:
         """Keep one line up to date; a pipe gets nothing."""
         if self.is_live:
-            self.out.write(f"\r\x1b[K{text[: self.width - 1]}")
-            self.out.flush()
+            self._write(f"\r\x1b[K{plain(text)[: self.width - 1]}")
 
     def clear(self) -> None:
         """Take the progress line away."""
         if self.is_live:
-            self.out.write("\r\x1b[K")
-            self.out.flush()
+            self._write("\r\x1b[K")
 
     def phase(self, text: str) -> str:
         """A phase in its colour."""
@@ -51,12 +83,15 @@ class Terminal:
 
     def dump(self, value: Any, form: str) -> None:
         """Print a value as JSON or YAML."""
+        written = json.dumps(value, indent=2, ensure_ascii=False)
+        said = plain(written, keep=_LINES)
         if form == "yaml":
             import yaml  # only who asks for YAML waits for it
 
-            self.out.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+            unicode = said == written
+            self._write(yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode))
         else:
-            self.say(json.dumps(value, indent=2, ensure_ascii=False))
+            self.say_as_is(said)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -70,7 +105,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None) -> None:
     """Print rows as a table, the first as its head; `phase` is the column to colour."""
-    for i, row in enumerate(columns(rows)):
+    for i, row in enumerate(columns([[plain(cell) for cell in row] for row in rows])):
         line = _GAP.join(row).rstrip()
         if terminal.is_live:
             line = line[: terminal.width]
@@ -78,4 +113,4 @@ def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | N
             begin = sum(len(cell) + len(_GAP) for cell in row[:phase])
             end = begin + len(row[phase])
             line = line[:begin] + terminal.phase(line[begin:end]) + line[end:]
-        terminal.say(line)
+        terminal.say_as_is(line)

@@ -6,9 +6,9 @@ import signal
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from kotatsu_common import logs
+from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
-from kotatsu_operator.admin import start_admin
+from kotatsu_operator.admin import Checks, start_admin
 from kotatsu_operator.heartbeat import Heartbeat
 from kotatsu_operator.kube import Kube
 from kotatsu_operator.metrics import ApiMetrics
@@ -43,8 +43,7 @@ async def _run(settings: ActivatorSettings) -> None:
         settings.host,
         settings.port,
         registry,
-        live=heartbeat.why_not_alive,
-        ready=activator.why_not_ready,
+        Checks(heartbeat.why_not_alive, activator.why_not_ready),
         asked=activator.asked,
     )
     try:
@@ -56,11 +55,12 @@ async def _run(settings: ActivatorSettings) -> None:
 
 def main() -> None:
     """Read the environment and run until a signal."""
-    settings = command(
-        ActivatorSettings, "kotatsu-activator", "Holds requests of sleeping pools and wakes them."
-    )
-    logs.configure(settings.log_level)
-    quiet_libraries()
+    # Without it a full garbage collection stops every client for as long as the libraries take.
+    with startup.quickly():
+        what = "Holds requests of sleeping pools and wakes them."
+        settings = command(ActivatorSettings, "kotatsu-activator", what)
+        logs.configure(settings.log_level)
+        quiet_libraries()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

@@ -7,6 +7,9 @@ from . import sockets
 PATIENCE = 60.0
 """Seconds without a single byte taken after which the rest is given up."""
 
+LOOK_EVERY = 0.05
+"""Seconds between two looks at what is left, before a connection is broken off."""
+
 
 def left(transport: asyncio.Transport) -> int:
     """Bytes that the other side has yet to take: ours, and those the kernel has."""
@@ -34,6 +37,28 @@ def close(transport: asyncio.Transport) -> None:
     transport.close()
     if transport.get_write_buffer_size():
         _look_later(transport, left(transport))
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Break a connection off, once the other side has taken what was written before.
+
+    The other side of a splice was reset, or vanished. An end like any other would say that this was
+    all: an answer without a length would count as complete.
+    """
+    _look_again(transport, left(transport), 0)
+
+
+def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
+    if transport.is_closing():
+        return
+    now = left(transport)
+    quiet = 0 if now < before else quiet + 1
+    if now and quiet * LOOK_EVERY < PATIENCE:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOOK_EVERY, _look_again, transport, now, quiet)
+        return
+    sockets.break_off(transport.get_extra_info("socket"))
+    transport.abort()
 
 
 def _look_later(transport: asyncio.Transport, before: int) -> None:

@@ -50,6 +50,9 @@ LOOK_AGAIN = 30.0
 REFUSED_REST = 5.0
 """Seconds until a slice that the API server has refused is written again."""
 
+DELETE_AGAIN = 1.0
+"""Seconds until the API server is asked again to delete a slice, after a restart."""
+
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
 
@@ -117,6 +120,7 @@ class Publisher:
         Until that is done nothing new is bound, so no other pool's listener can get such a port. A
         port that cannot be bound again makes its slice go, before anything else happens.
         """
+        unheard: list[tuple[PoolFamily, Published]] = []
         for obj in list(self._view.slices.values()):
             if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
                 continue
@@ -131,11 +135,32 @@ class Publisher:
             except (OSError, OverflowError, ValueError) as error:
                 log.warning("%s: cannot listen again, the slice goes: %s", name, error)
                 await self._close(record)
-                await self._kube.delete(EndpointSlice, self._me.namespace, obj["metadata"]["name"])
+                unheard.append((key, record))
                 continue
-            if not record.serves:
-                record.emptied_at = asyncio.get_running_loop().time()
-            self.published[key] = record
+            self._adopt_one(key, record)
+        for key, record in unheard:
+            if not await self._discard(record):
+                self._adopt_one(key, record)
+
+    def _adopt_one(self, key: PoolFamily, record: Published) -> None:
+        if not record.serves:
+            record.emptied_at = asyncio.get_running_loop().time()
+        self.published[key] = record
+
+    async def _discard(self, record: Published) -> bool:
+        """Delete a slice, however long that takes; False if the API server refuses to."""
+        assert record.there is not None  # noqa: S101  (it is adopted)
+        name = record.there["metadata"]["name"]
+        while True:
+            try:
+                await self._kube.delete(EndpointSlice, self._me.namespace, name)
+            except (ConflictError, *Unreachable) as error:
+                log.warning("cannot delete the slice %s: %s", name, error)
+                if is_refusal(error):
+                    return False
+                await asyncio.sleep(DELETE_AGAIN)
+            else:
+                return True
 
     async def sync(self) -> float:
         """Bring up to date the slices of every pool that has changed or whose time has come.

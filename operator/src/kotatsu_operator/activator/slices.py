@@ -196,6 +196,6 @@ def _said(obj: Object) -> tuple[Any, ...]:
     return (
         (meta.get("labels") or {}).get(SERVICE_LABEL),
         [(meta.get("annotations") or {}).get(a) for a in (EPOCH_ANNOTATION, FAMILIES_ANNOTATION)],
-        [(p.get("name", ""), p["port"], p.get("appProtocol")) for p in obj.get("ports") or ()],
+        [(p.get("name", ""), p.get("port"), p.get("appProtocol")) for p in obj.get("ports") or ()],
         [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
     )

@@ -3,6 +3,7 @@
 import array
 import fcntl
 import socket
+import struct
 import termios
 from typing import Any
 
@@ -43,6 +44,11 @@ def prepare(given: Any) -> None:
 def bound(given: Any, unread: int) -> None:
     """Bound what the kernel takes of a side of a joined connection, in bytes."""
     given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)
+
+
+def break_off(given: Any) -> None:
+    """Let the end of a connection be a reset: its other side sees that it was cut off."""
+    given.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 # States of a TCP connection, as the kernel numbers them.

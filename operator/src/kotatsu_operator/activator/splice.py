@@ -243,14 +243,17 @@ class Client(asyncio.Protocol):
             self.upstream.finish()
         return not self.upstream.has_finished
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Release the hold, or end the other side."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release the hold, or end the other side, in the way that this one has ended."""
         self._forget_deadline()
         self.transport = None
         self._let_go()
         self.on_head = None
         if self.upstream is not None:
-            self.upstream.close()
+            if exc is None or self.has_finished:
+                self.upstream.close()
+            else:
+                self.upstream.reset()
         self.weigh()
         self.owner.left(self)
 
@@ -346,6 +349,11 @@ class Client(asyncio.Protocol):
         """End the connection once everything written has been sent."""
         if self.transport is not None:
             farewell.close(self.transport)
+
+    def reset(self) -> None:
+        """Break the connection off: its pod was cut off."""
+        if self.transport is not None:
+            farewell.reset(self.transport)
 
     def abort(self) -> None:
         """End the connection at once."""

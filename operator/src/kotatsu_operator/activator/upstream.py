@@ -58,13 +58,16 @@ class Upstream(asyncio.Protocol):
         self._linger = asyncio.get_running_loop().call_later(LINGER, self.close)
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The pod has gone: so does the client."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The pod has gone: so does the client. Cut off, it sees that it was."""
         self._transport = None
         if self._linger is not None:
             self._linger.cancel()
         if self._is_joined:
-            self._client.close()
+            if exc is None or self.has_finished:
+                self._client.close()
+            else:
+                self._client.reset()
             self._client.weigh()
 
     def pause_writing(self) -> None:
@@ -125,6 +128,11 @@ class Upstream(asyncio.Protocol):
         """End the connection to the pod."""
         if self._transport is not None:
             farewell.close(self._transport)
+
+    def reset(self) -> None:
+        """Break the connection to the pod off: its client was cut off."""
+        if self._transport is not None:
+            farewell.reset(self._transport)
 
     def abort(self) -> None:
         """End the connection to the pod at once."""

@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 PROBE_EVERY = 0.005
 """Seconds between readiness probes of a starting pod; the kubelet's own come once a second."""
 
+PROBED_AT_ONCE = 32
+"""Starting pods of a pool that are probed at a time: each takes an open file, and a moment in which
+no other pool is served. A wake starts one; a Deployment that lost its readiness may have thousands,
+and is in no state to be asked by all means. They take turns, and the kubelet asks them too."""
+
 LOOK_EVERY = 0.5
 """Seconds after which the scale is read again while somebody waits and no pod has come."""
 
@@ -71,6 +76,8 @@ class Wake:
         self._change = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
+        self._probed = 0
+        """Whose turn it is to be probed."""
         self._unanswered: Began | None = None
         """When the wake began whose pod has not answered yet."""
 
@@ -190,7 +197,10 @@ class Wake:
                 self._on_ready()
             return ready
 
-        if not any(await asyncio.gather(*(ask(pod) for pod in pods))):
+        first = self._probed % len(pods)
+        self._probed = first + PROBED_AT_ONCE
+        some = (pods[first:] + pods[:first])[:PROBED_AT_ONCE]
+        if not any(await asyncio.gather(*(ask(pod) for pod in some))):
             await self._sleep_until_change(PROBE_EVERY)
 
     def _note_answer(self) -> None:

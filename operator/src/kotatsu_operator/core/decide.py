@@ -84,9 +84,11 @@ def decide(
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
     make_step = KnativeStep if spec.target.is_knative else Step
-    step = make_step(spec, seen, memory, now, floor, reason, wanted, idle, asleep_asked, allowed)
+    # What cannot be had is not waited for: see the condition FloorLimited.
+    least = seen.within(floor)
+    step = make_step(spec, seen, memory, now, least, reason, wanted, idle, asleep_asked, allowed)
     memory, replicas, sleep, force, notes = step.take()
-    memory = remember_proof(memory, seen, seen.within(floor))
+    memory = remember_proof(memory, seen, least)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:

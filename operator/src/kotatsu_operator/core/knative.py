@@ -308,8 +308,6 @@ class KnativeStep(Step):
         """Return (memory, replicas, sleep, force, notes); never replicas or a sleep of ours."""
         # Nothing of ours is ever in the way to a Knative Service.
         self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
-        # What Knative cannot do is not waited for: see the condition FloorLimited.
-        self.floor = self.seen.within(self.floor)
         if self.floor > 0:
             self.wanted = 0
             self._hold()

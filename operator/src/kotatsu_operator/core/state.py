@@ -100,8 +100,9 @@ class Observation:
     """The highest floor that a Knative Service can have; None: there is no limit."""
 
     def within(self, floor: int) -> int:
-        """As much of a floor as can be had."""
-        return floor if self.most is None else min(floor, self.most)
+        """As much of a floor as can be had: the target's own limits may be lower."""
+        most = self.autoscaler.max_replicas if self.autoscaler is not None else self.most
+        return floor if most is None else min(floor, most)
 
 
 @dataclass(frozen=True)

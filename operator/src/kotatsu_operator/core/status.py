@@ -11,6 +11,7 @@ from typing import Any
 from .autoscaler import Original
 from .contest import Contest
 from .edited import amount, choice, count, instant, lasting, seconds, table, tables, text
+from .lead import KEEP
 from .ledger import Ledger, Spent
 from .spec import Period
 from .state import Memory, Opening, Phase, Reason, Route, Tally, WarmUp
@@ -59,7 +60,8 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
 
 
 def _read_warm_ups(written: Any) -> Iterator[WarmUp]:
-    for w in tables(written):
+    # Of more than are ever written, the newest.
+    for w in tables(written[-KEEP:] if isinstance(written, list) else ()):
         took, replicas = seconds(w.get("seconds")), count(w.get("replicas"))
         if took is not None and replicas:
             yield WarmUp(took, replicas, text(w.get("template")))

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from typing import Any
 
 from kotatsu_operator.core.knative import NO_DEFAULTS
 from kotatsu_operator.kube import (
@@ -19,6 +20,7 @@ from kotatsu_operator.kube import (
     NotFoundError,
     Object,
     Unreachable,
+    is_refusal,
 )
 from kotatsu_operator.streams import Feed, Streams
 from kotatsu_operator.views import Key, key_of
@@ -103,10 +105,18 @@ class KnativeWatch:
         return LOOK_EVERY
 
     async def _is_served(self) -> bool:
-        for kind in (KnativeService, KnativeRevision):
-            if not await self._kube.serves(kind, self._namespaces[0]):
-                return False
-        return True
+        return await self._serves(KnativeService) and await self._serves(KnativeRevision)
+
+    async def _serves(self, kind: Any) -> bool:
+        """Whether there is such a kind, from the first namespace in which it may be listed."""
+        *others, last = self._namespaces
+        for namespace in others:
+            try:
+                return await self._kube.serves(kind, namespace)
+            except Unreachable as error:
+                if not is_refusal(error):
+                    raise
+        return await self._kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
         """Read what counts for Revisions that have no annotation of their own."""

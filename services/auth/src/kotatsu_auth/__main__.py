@@ -8,6 +8,7 @@ SUMMARY = "GitHub identity for Kotatsu's pet: GET /token?code=, and /authorize f
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM."""
     with startup.quickly():
+        startup.import_fastapi()
         from kotatsu_auth.app import create_app
         from kotatsu_auth.settings import AuthSettings
         from kotatsu_common import logs

@@ -1,7 +1,9 @@
-"""uvicorn's HTTP protocol with the bounds it lacks: on a request's head, in bytes and in time.
+"""uvicorn's HTTP protocol with the bounds it lacks: on a request's head and an unread answer.
 
 Without them a hundred megabytes of header lines, which anybody may send, make two gigabytes of
-memory; and a connection that never sends its request stays open for good.
+memory; and a connection that never sends its request, or never reads its answer, stays open for
+good. Such an answer is kept in memory, and one that is streamed counts as a request in flight: it
+would keep its pool awake.
 """
 
 import asyncio
@@ -15,14 +17,19 @@ HEAD_BYTES = 65_536
 HEAD_SECONDS = 20.0
 """From the connection, or from the first byte of a later request, to the end of its headers."""
 
+TAKEN_WITHIN = 60.0
+"""Seconds in which a client may take nothing of what is left of its answer."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 or 408 and closes, where uvicorn would wait and collect."""
 
     head_bytes = HEAD_BYTES
     head_seconds = HEAD_SECONDS
+    taken_within = TAKEN_WITHIN
     _unparsed = 0
     _timer: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The client has connected; its request is awaited."""
@@ -32,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,6 +71,31 @@ class BoundedProtocol(HttpToolsProtocol):
         """The whole request is there."""
         self._unparsed = 0
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client is slower than its answer."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._taking = self.loop.call_later(self.taken_within, self._see_what_is_taken, left)
+
+    def _see_what_is_taken(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _await_head(self) -> None:
         if self._timer is None:

@@ -12,6 +12,7 @@ SUMMARY = "The pet: home, food, feeding, ranking, clothes, background"
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM."""
     with startup.quickly():
+        startup.import_fastapi()
         from kotatsu_common import logs
         from kotatsu_common.server import serve
         from kotatsu_common.settings import command

@@ -8,6 +8,7 @@ from kotatsu_common import startup
 def main() -> None:
     """Serve until SIGTERM. With -h, explain the environment."""
     with startup.quickly():
+        startup.import_fastapi()
         from kotatsu_common import logs
         from kotatsu_common.settings import EXIT_USAGE, command
         from kotatsu_voice.engine import EngineError

@@ -1,6 +1,9 @@
 """Which form of an answer a client wants (RFC 9110, section 12.5.1)."""
 
+import re
 from collections.abc import Sequence
+
+_WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
 
 
 def choose(accept: str | None, offered: Sequence[str]) -> str:
@@ -22,10 +25,7 @@ def _wish(part: str) -> tuple[str, float]:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return media, float(value)
-            except ValueError:
-                return media, 0.0
+            return media, float(value) if _WEIGHT.fullmatch(value.strip()) else 0.0
     return media, 1.0
 
 

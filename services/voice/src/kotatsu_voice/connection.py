@@ -1,10 +1,13 @@
 """Working only for as long as somebody waits for it."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
@@ -25,6 +28,19 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         for future in (task, gone):
             future.cancel()
+
+
+class Stream(StreamingResponse):
+    """A stream that ends when its client goes.
+
+    Starlette's own does the same with a task group of anyio, whose import would delay the first
+    sound of a pod that has just woken.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the chunks as they are made."""
+        with contextlib.suppress(ClientGoneError):
+            await while_connected(Request(scope, receive), self.stream_response(send))
 
 
 async def _gone(request: Request) -> None:

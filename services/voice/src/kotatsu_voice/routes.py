@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
+from python_multipart.multipart import parse_options_header
 
 from kotatsu_common.problems import Problem, problem_responses
 from kotatsu_voice.accept import choose
-from kotatsu_voice.connection import while_connected
+from kotatsu_voice.connection import Stream, while_connected
 from kotatsu_voice.engine import Style
 from kotatsu_voice.speaker import MP3, WAV, Speaker
 
@@ -67,12 +67,24 @@ async def words_of(request: Request) -> tuple[Words, bool]:
     if kind == FORM_TYPES[0]:
         return _words_of_form(_pairs(await request.body())), False
     if kind == FORM_TYPES[1]:
+        _check_charset(request.headers["content-type"])
         async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
             return _words_of_form({k: v for k, v in form.items() if isinstance(v, str)}), False
     if not await request.body():
         return Words(text=None, style=None), False
     accepted = ", ".join((JSON_TYPE, *FORM_TYPES))
     raise Problem(415, "Unknown kind of body", f"Send one of: {accepted}.")
+
+
+def _check_charset(content_type: str) -> None:
+    """A form in anything but UTF-8 is refused.
+
+    It would be decoded by whichever of Python's codecs the client names, and to decode a mebibyte
+    of punycode takes a minute.
+    """
+    _, parameters = parse_options_header(content_type)
+    if parameters.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise Problem(415, "Unknown kind of body", "charset: send the form as UTF-8.")
 
 
 def _pairs(body: bytes) -> dict[str, str]:
@@ -134,7 +146,7 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
         headers = credit_headers(utterance.style)
         if stream:
             chunks = await while_connected(request, speaker.stream(utterance))
-            return StreamingResponse(chunks, media_type=MP3, headers=headers)
+            return Stream(chunks, media_type=MP3, headers=headers)
         sound = speaker.kept(utterance)
         if sound is None:
             sound = await while_connected(request, speaker.say(utterance))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from kotatsu_demo import facts
+from kotatsu_demo.beside import Beside
 from kotatsu_demo.choice import Where, choose
 from kotatsu_demo.closing import figures, next_commands
 from kotatsu_demo.clusters import WORK, Cluster, cluster_of
 from kotatsu_demo.errors import DemoError
-from kotatsu_demo.images import IMAGES, Built, present
-from kotatsu_demo.install import Installation
+from kotatsu_demo.images import IMAGES, Image, present
+from kotatsu_demo.install import Installation, has_gateway
 from kotatsu_demo.screen import Screen, Style
 from kotatsu_demo.show import Show, now
 from kotatsu_node.errors import NodeError
-from kotatsu_node.progress import Progress, duration
+from kotatsu_node.layout import Layout
+from kotatsu_node.progress import Progress, Times, duration
 
 NAMESPACE = "kotatsu-demo"
 
@@ -64,22 +68,28 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
     options = parser().parse_args(arguments)
-    progress = Progress()
     try:
         if options.command == "images" and options.list:
             _list()
             return 0
+        times = Times(Layout.from_environment().times)
+        progress = Progress(times=times)
         found = facts.look()
         choice = choose(found)
         progress.say(f"cluster: {choice.why}")
         cluster = cluster_of(choice, options.namespace, found.image_prefix, progress)
+        silent = Progress(io.StringIO(), live=False)
         match options.command:
             case "show":
-                style = _style(as_json=options.json)
-                _show(cluster, style, progress, is_node=choice.where is Where.NODE)
+                screen = Screen(sys.stdout, _style(as_json=options.json), now)
+                aside = cluster_of(choice, options.namespace, found.image_prefix, silent)
+                _show(cluster, aside, screen, progress, times)
+                _say_what_is_next(cluster, screen, is_node=choice.where is Where.NODE)
             case "images":
-                cluster.start()
-                _provide(cluster, progress)
+                images = _images(progress)
+                cluster.start(images)
+                for image in images:
+                    cluster.provide(image)
             case "down":
                 _down(cluster, progress, keep_cluster=options.keep_cluster)
     except NodeError as error:
@@ -98,27 +108,42 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _show(cluster: Cluster, style: Style, progress: Progress, *, is_node: bool) -> None:
+def _show(
+    cluster: Cluster, aside: Cluster, screen: Screen, progress: Progress, times: Times
+) -> None:
+    """Install, show, sum up. `aside` is the same cluster, for what is built beside the show."""
     began = time.monotonic()
-    cluster.start()
-    built = _provide(cluster, progress)
+    images = _images(progress)
+    first = [image for image in images if image.is_needed]
+    cluster.start(first)
     installation = Installation(cluster.kube, cluster.pull_policy, progress)
+    if not cluster.builds or has_gateway(cluster.kube):
+        first = images  # all of it is there, or soon will be
+    later = [image for image in images if image not in first]
+    built = [cluster.provide(image) for image in first]
     installation.install(built)
-    screen = Screen(sys.stdout, style, now)
-    events = Show(cluster.kube, installation, built, screen, WORK / "kotatsu.mp3").run()
-    lines = figures(events)
+    what = f"build and load {', '.join(image.name for image in later)}"
+    todo = [partial(aside.provide, image) for image in later]
+    with Beside(what, todo, screen, times) as beside:
+        events = Show(cluster.kube, installation, built, screen, WORK / "kotatsu.mp3").run()
+    if later:
+        installation.complete([*built, *beside.results()])
     spent = duration(time.monotonic() - began)
     screen.say(f"\nIn figures (all of it took {spent}):")
-    for line in lines:
+    for line in figures(events):
         screen.say(line)
+
+
+def _say_what_is_next(cluster: Cluster, screen: Screen, *, is_node: bool) -> None:
     screen.say("\nAll of it is left running. Try next:")
-    gateway = installation.has_gateway()
+    gateway = has_gateway(cluster.kube)
     namespace = cluster.kube.namespace
     for line in next_commands(cluster.shell_line, namespace, has_gateway=gateway, is_node=is_node):
         screen.say(line)
 
 
-def _provide(cluster: Cluster, progress: Progress) -> list[Built]:
+def _images(progress: Progress) -> list[Image]:
+    """Those that this checkout has a Dockerfile for, the needed ones first."""
     there, missing = present()
     for image in missing:
         if image.is_needed:
@@ -126,7 +151,7 @@ def _provide(cluster: Cluster, progress: Progress) -> list[Built]:
     if missing:
         names = ", ".join(image.name for image in missing)
         progress.say(f"images left out, since their Dockerfiles are not there: {names}")
-    return [cluster.provide(image) for image in there]
+    return sorted(there, key=lambda image: not image.is_needed)
 
 
 def _down(cluster: Cluster, progress: Progress, *, keep_cluster: bool) -> None:

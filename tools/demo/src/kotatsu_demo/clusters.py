@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,9 +27,11 @@ class Cluster(Protocol):
     """What to type so that kubectl finds this cluster."""
     is_ours: bool
     """Whether `remove` takes the whole cluster away."""
+    builds: bool
+    """Whether images are built here, which takes its time."""
 
-    def start(self) -> None:
-        """Make it run; quick when it does."""
+    def start(self, images: Sequence[Image] = ()) -> None:
+        """Make it run; quick when it does. These images may be built while it is made."""
 
     def provide(self, image: Image) -> Built:
         """Build an image and load it; quick when nothing has changed."""
@@ -43,26 +46,31 @@ class NodeCluster:
     pull_policy = "IfNotPresent"
     shell_line = 'eval "$(.venv/bin/kotatsu-node env)"'
     is_ours = True
+    builds = True
 
     def __init__(self, context: str, namespace: str, progress: Progress) -> None:
         self._node = Node.open(progress=progress)
         self._memory = Memory(WORK / "images.json")
         self.kube = Kube(context, self._node.environment(), namespace)
 
-    def start(self) -> None:
-        """Bring the node up."""
-        self._node.up()
+    def start(self, images: Sequence[Image] = ()) -> None:
+        """Bring the node up; the compiler leaves time for images."""
+        self._node.up(meanwhile=lambda: [self._build(image) for image in images])
 
     def provide(self, image: Image) -> Built:
         """Build with buildah, unless nothing has changed, and load into containerd."""
+        built = self._build(image)
+        self._node.load(built.reference)
+        return built
+
+    def _build(self, image: Image) -> Built:
         name = local_name(image)
         tag, buildah = f"{name}:{TAG}", self._node.buildah
         made_from = f"{context_digest(ROOT, image.dockerfile)} on {buildah.image_id(BASE_IMAGE)}"
         found = buildah.image_id(tag)
         if self._memory.knows(tag, made_from, found):
-            self._node.load(tag)
             return Built(image, name, found)
-        self._node.build(tag, ROOT / image.dockerfile, ROOT)
+        self._node.build(tag, ROOT / image.dockerfile, ROOT, load=False)
         built = buildah.image_id(tag)
         self._memory.remember(tag, made_from, built)
         return Built(image, name, built)
@@ -76,6 +84,7 @@ class DockerCluster:
     """A kind cluster: one of ours (made and deleted here), or one whose context was named."""
 
     pull_policy = "IfNotPresent"
+    builds = True
 
     def __init__(self, choice: Choice, namespace: str, progress: Progress) -> None:
         self._name = choice.kind_cluster
@@ -90,7 +99,7 @@ class DockerCluster:
             else f"kubectl config use-context {choice.context}"
         )
 
-    def start(self) -> None:
+    def start(self, images: Sequence[Image] = ()) -> None:  # noqa: ARG002 - Docker has both cores
         """Make our cluster, unless it is there; its kubeconfig stays apart from the user's."""
         if not self.is_ours:
             return
@@ -131,13 +140,14 @@ class GivenCluster:
 
     pull_policy = "Always"
     is_ours = False
+    builds = False
 
     def __init__(self, context: str, namespace: str, image_prefix: str) -> None:
         self._prefix = image_prefix
         self.kube = Kube(context, {}, namespace)
         self.shell_line = f"kubectl config use-context {context}"
 
-    def start(self) -> None:
+    def start(self, images: Sequence[Image] = ()) -> None:
         """Nothing: it runs."""
 
     def provide(self, image: Image) -> Built:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ class Installation:
 
     def __init__(self, kube: Kube, pull_policy: str, progress: Progress) -> None:
         self._kube, self._pull_policy, self._progress = kube, pull_policy, progress
+        self._window: Window | None = None
 
-    def install(self, built: list[Built]) -> None:
+    def install(self, built: Sequence[Built]) -> None:
         """Install or upgrade both, with no window, and wait until they run."""
         self._namespace()
         with self._progress.step(f"helm upgrade --install {PLATFORM} charts/{PLATFORM}"):
@@ -40,13 +41,15 @@ class Installation:
         with self._progress.step(f"helm upgrade --install {PET} charts/{PET}"):
             self._upgrade(PET, pet_values(self._values(PET, built), None))
 
-    def open_window(self, built: list[Built], window: Window) -> None:
+    def open_window(self, built: Sequence[Built], window: Window) -> None:
         """Give the voice's pool its window."""
+        self._window = window
         self._upgrade(PET, pet_values(self._values(PET, built), window))
 
-    def has_gateway(self) -> bool:
-        """Whether the pet has one base URL for its services."""
-        return self._kube.get("service", "gateway") is not None
+    def complete(self, built: Sequence[Built]) -> None:
+        """Install what of the pet was left out so far; the voice stays as it is."""
+        with self._progress.step(f"helm upgrade {PET}: the rest of the app"):
+            self._upgrade(PET, pet_values(self._values(PET, built), self._window))
 
     def remove(self) -> None:
         """Uninstall what the demo installed: releases, namespace, and the CRD if it brought it."""
@@ -92,9 +95,14 @@ class Installation:
             values=values,
         )
 
-    def _values(self, chart: str, built: list[Built]) -> dict[str, Any]:
+    def _values(self, chart: str, built: Sequence[Built]) -> dict[str, Any]:
         defaults = yaml.safe_load((_chart(chart) / "values.yaml").read_text())
         return image_values(chart, defaults, built, self._pull_policy)
+
+
+def has_gateway(kube: Kube) -> bool:
+    """Whether the pet has one base URL for its services, which comes last."""
+    return kube.get("service", "gateway") is not None
 
 
 def pet_values(images: Mapping[str, Any], window: Window | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kotatsu_demo.snapshot import Snapshot
 from kotatsu_demo.story import Event
 
 _HEAD = f"{'elapsed':>8}  {'ready':<6}{'phase':<9} what happens"
-_LEGEND = "Now the show, about 100 seconds. ready: pods Ready / pods wanted."
+_LEGEND = "Now the show, about 80 seconds. ready: pods Ready / pods wanted."
 _SILENCE_SECONDS = 10.0
 """In a pipe, the longest time without a line."""
 
@@ -88,6 +88,10 @@ class Screen:
         if self.style is Style.PLAIN and is_silent:
             self._line(row(elapsed, seen, text, "· "))
             self._last = now
+
+    def aside(self, text: str) -> None:
+        """Print a line about something else, in the column of what happens."""
+        self.say(f"{'':26}{text}")
 
     def say(self, text: str = "") -> None:
         """Print a line for people; nothing in JSON."""

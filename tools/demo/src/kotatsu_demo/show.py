@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +37,12 @@ class Show:
     """One run of the demo on a cluster where everything is installed."""
 
     def __init__(
-        self, kube: Kube, installation: Installation, built: list[Built], screen: Screen, mp3: Path
+        self,
+        kube: Kube,
+        installation: Installation,
+        built: Sequence[Built],
+        screen: Screen,
+        mp3: Path,
     ) -> None:
         self._kube, self._installation, self._built = kube, installation, built
         self._screen, self._mp3 = screen, mp3

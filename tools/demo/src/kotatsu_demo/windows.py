@@ -12,7 +12,8 @@ ZONE_NAME = "Asia/Tokyo"
 ZONE = ZoneInfo(ZONE_NAME)
 NAME = "demo"
 REPLICAS = 2
-AHEAD = timedelta(seconds=60)
+AHEAD = timedelta(seconds=40)
+"""Long enough to see the pool asleep before its pods start, FIRST_LEAD ahead of the window."""
 OPEN = timedelta(seconds=20)
 IDLE_AFTER = timedelta(seconds=10)
 """Shorter than OPEN: nothing but the window keeps the pods at its end, so they go at once."""

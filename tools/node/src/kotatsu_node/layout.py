@@ -25,6 +25,9 @@ SERVICE_CIDR_V6, POD_CIDR_V6 = "fd0a:96::/112", "fd0a:244::/64"
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 
+REGISTRY = f"{HOST_IP}:5000"
+"""An image registry on the machine, from which the node pulls over plain HTTP where one runs."""
+
 BASE_IMAGE = "localhost/kotatsu-base:bookworm"
 PAUSE_IMAGE = "localhost/kotatsu-pause:1"
 
@@ -145,6 +148,11 @@ class Layout:
         return self.config / "cni-plugins"
 
     @property
+    def registries(self) -> Path:
+        """How containerd reaches image registries."""
+        return self.config / "registries"
+
+    @property
     def shim_sockets(self) -> Path:
         """Where the shims listen; containerd's own default is shared by all of a machine."""
         return self.state / _SHIM_SOCKETS
@@ -169,6 +177,11 @@ class Layout:
     def buildah(self) -> Path:
         """Image storage of buildah, apart from the machine's own."""
         return self.cache / "buildah"
+
+    @property
+    def times(self) -> Path:
+        """How long each step took the last time."""
+        return self.cache / "times.json"
 
 
 def sources() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from kotatsu_node.components.commands import Setting
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import BASE_IMAGE, KUBERNETES, NODE_NAME, PAUSE_IMAGE, Layout
 from kotatsu_node.network import netns
-from kotatsu_node.progress import Progress
+from kotatsu_node.progress import Progress, Times
 from kotatsu_node.status import Status
 
 
@@ -29,7 +29,7 @@ class Node:
 
     def __init__(self, layout: Layout, progress: Progress | None = None) -> None:
         self.layout = layout
-        self.progress = progress or Progress()
+        self.progress = progress or Progress(times=Times(layout.times))
         self.buildah = Buildah(layout.buildah)
 
     @classmethod
@@ -41,10 +41,13 @@ class Node:
         """Build the programs that a node is made from, without starting any."""
         prepare.programs(self.layout, self.progress)
 
-    def up(self, *, proxy_mode: str | None = None) -> None:
+    def up(
+        self, *, proxy_mode: str | None = None, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """Make the node run, whatever state it is in; quick when it does already.
 
         `proxy_mode` is one of configuration.PROXY_MODES; without one it stays as it is.
+        `meanwhile` is called unless the node runs: it may build images, while programs are built.
         """
         preflight.require_root_on_linux()
         with self._locked():
@@ -59,7 +62,7 @@ class Node:
                 self.progress.say("the node is already up and healthy")
                 return
             self._refuse_foreign_namespace()
-            made = prepare.everything(layout, self.buildah, self.progress)
+            made = prepare.everything(layout, self.buildah, self.progress, meanwhile)
             if is_repair:
                 self.progress.say("the node is half up; starting what is missing")
             else:
@@ -131,6 +134,8 @@ class Node:
         dockerfile: Path,
         context: Path | None = None,
         build_args: Sequence[str] = (),
+        *,
+        load: bool = True,
     ) -> None:
         """Build an image, and load it when the node is up. `build_args` are KEY=VALUE."""
         preflight.require_root_on_linux()
@@ -140,7 +145,7 @@ class Node:
         log = self.layout.logs / f"image-{tag.replace('/', '_').replace(':', '_')}.log"
         with self.progress.step(f"build image {tag}"):
             from_dockerfile.build(self.buildah, tag, dockerfile, where, build_args, log)
-        if "containerd" in lifecycle.alive(self.layout):
+        if load and "containerd" in lifecycle.alive(self.layout):
             self.load(tag)
 
     def load(self, image: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from kotatsu_node.errors import NodeError
@@ -24,16 +29,51 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+class Times:
+    """How long each step took the last time, in a JSON file; without a file nothing is kept."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known = self._read()
+
+    def last(self, name: str) -> float | None:
+        """Seconds that a step took when it last ended well; None when that is not known."""
+        return self._known.get(name)
+
+    def note(self, name: str, seconds: float) -> None:
+        """Remember how long a step has taken; where nothing can be written, that is all."""
+        self._known[name] = round(seconds, 1)
+        if self._file is None or seconds < _QUIET_SECONDS:
+            return
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+            # Read again: another program may have finished steps of its own meanwhile.
+            draft.write_text(json.dumps({**self._read(), name: self._known[name]}, indent=2))
+            draft.rename(self._file)
+
+    def _read(self) -> dict[str, float]:
+        try:
+            known = json.loads(self._file.read_text()) if self._file else {}
+            return {str(name): float(seconds) for name, seconds in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
 class Progress:
     """Prints steps to `stream` (standard error); several may run at once, from any thread.
 
     On a terminal the running steps share one live line with elapsed times. In a pipe a step that
-    lasts over a second is one line at its beginning and one at its end.
+    lasts over a second is one line at its beginning and one at its end. Both say how long the step
+    took the last time, where `times` knows it.
     """
 
-    def __init__(self, stream: TextIO | None = None, live: bool | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, live: bool | None = None, times: Times | None = None
+    ) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._live = self._stream.isatty() if live is None else live
+        self._times = times or Times()
         self._lock = threading.Lock()
         self._running: dict[str, float] = {}
         self._announced: set[str] = set()
@@ -72,6 +112,8 @@ class Progress:
                 self._wake.set()
             was_announced = name in self._announced
             self._announced.discard(name)
+            if not verb:
+                self._times.note(name, elapsed)
             if self._live or was_announced or verb:
                 mark = "✗" if verb else "✓"
                 spent = f"{verb} {duration(elapsed)}".strip()
@@ -82,16 +124,27 @@ class Progress:
             with self._lock:
                 now = time.monotonic()
                 if self._live:
-                    steps = ", ".join(
-                        f"{name} ({duration(now - since)})" for name, since in self._running.items()
-                    )
-                    self._stream.write(f"\r\x1b[K· {steps}")
-                    self._stream.flush()
+                    self._draw(now)
                     continue
                 for name, since in self._running.items():
                     if name not in self._announced and now - since >= _QUIET_SECONDS - 0.1:
                         self._announced.add(name)
-                        self._line(f"· {name}")
+                        last = self._last(name)
+                        self._line(f"· {name} ({last})" if last else f"· {name}")
+
+    def _draw(self, now: float) -> None:
+        """The live line: as long as the terminal is wide, or it could not be drawn over."""
+        steps = []
+        for name, since in self._running.items():
+            spent = ", ".join(filter(None, (duration(now - since), self._last(name))))
+            steps.append(f"{name} ({spent})")
+        line = f"· {', '.join(steps)}"
+        self._stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
+        self._stream.flush()
+
+    def _last(self, name: str) -> str:
+        last = self._times.last(name)
+        return f"last time {duration(last)}" if last else ""
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._live else ""

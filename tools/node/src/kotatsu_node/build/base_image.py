@@ -16,6 +16,8 @@ from kotatsu_node.layout import BASE_IMAGE, PAUSE_IMAGE
 RELEASE = "bookworm"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INCLUDE = ("python3", "python3-venv", "ca-certificates")
+# What Debian's own installer makes of /bin and /lib; otherwise a package with all of Perl does it.
+_MERGED_USR = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
 _LABEL = "kotatsu.recipe"
 # Raise this when the recipe below changes, so that caches notice.
 _RECIPE = "1"
@@ -49,7 +51,16 @@ def ensure_base(buildah: Buildah, log: Path) -> None:
         mirror = _mirror()
         include = f"--include={','.join(_INCLUDE)}"
         shell.call_logged(
-            ["debootstrap", "--variant=minbase", include, RELEASE, str(rootfs), *mirror],
+            [
+                "mmdebstrap",
+                "--mode=root",
+                "--variant=minbase",
+                _MERGED_USR,
+                include,
+                RELEASE,
+                str(rootfs),
+                *mirror,
+            ],
             log,
             hint="check that the machine's Debian mirror is reachable (`apt-get update`), or name"
             " another in KOTATSU_DEBIAN_MIRROR",
@@ -76,7 +87,7 @@ def ensure_pause(buildah: Buildah, pause: Path) -> None:
 def _mirror() -> list[str]:
     named = os.environ.get("KOTATSU_DEBIAN_MIRROR")
     mirror = named or debian.mirror_of(RELEASE, debian.read_sources())
-    return [mirror] if mirror else []  # debootstrap knows a mirror itself
+    return [mirror] if mirror else []  # mmdebstrap knows a mirror itself
 
 
 def recipe() -> str:

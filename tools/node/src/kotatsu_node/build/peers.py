@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotatsu_node import shell
 from kotatsu_node.build.binaries import STRIP, go_build, key, publish
 from kotatsu_node.build.preflight import go_version
 from kotatsu_node.layout import Layout, sources
@@ -27,6 +28,7 @@ PEERS = {
         # libraries of a cloud: most of the time a build takes.
         tags="remove_all_sd,enable_kubernetes_sd",
     ),
+    "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
 }
 
 
@@ -40,3 +42,11 @@ def build(name: str, layout: Layout, log: Path) -> Path:
             flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
             go_build(source, work.path / name, log, *flags, peer.package)
     return made / name
+
+
+def module(name: str) -> Path:
+    """The folder of a peer's module as it was published, in Go's own cache. Raises NodeError."""
+    where = ("list", "-mod=readonly", "-f", "{{.Module.Dir}}", PEERS[name].package)
+    return Path(
+        shell.call(["go", "-C", sources() / "peers" / name, *where], timeout=300).stdout.strip()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from kotatsu_node import mounts
@@ -45,12 +46,18 @@ def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
     return binaries
 
 
-def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries:
-    """Packages, binaries and both images; the long builds run beside the downloads."""
+def everything(
+    layout: Layout, buildah: Buildah, progress: Progress, meanwhile: Callable[[], object]
+) -> Binaries:
+    """Packages, binaries and both images; the long builds run beside the downloads.
+
+    `meanwhile` is called once images can be built, while the programs may still be compiled.
+    """
 
     def install_all() -> None:
         packages(layout, progress)
         base(layout, buildah, progress)
+        meanwhile()
 
     # The compiler wants both cores, packages and base image mostly the network.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -64,6 +71,7 @@ def everything(layout: Layout, buildah: Buildah, progress: Progress) -> Binaries
 def forget(layout: Layout, buildah: Buildah) -> None:
     """Delete everything cached: binaries, images, keys, logs."""
     mounts.unmount(buildah.root)
+    layout.times.unlink(missing_ok=True)
     for directory in (buildah.root, buildah.runroot, layout.binaries, layout.state):
         mounts.remove_tree(directory)
     for parent in (layout.cache, buildah.runroot.parent):

@@ -1,7 +1,7 @@
 """A Kubernetes API without a node: etcd, API server and controllers on loopback, for load tests.
 
-Nothing schedules or runs pods here; whoever uses it plays the kubelets. It shares nothing with the
-node but the binaries: its ports, keys and data are its own, need no root, and go when it ends.
+Nothing runs pods here; whoever uses it plays the kubelets. It shares nothing with the node but the
+binaries: its ports, keys and data are its own, need no root, and go when it ends.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")
+_OF_NODES = ("node-lifecycle-controller",)
 _HOST = "127.0.0.1"
 ADMINISTRATORS = "system:masters"
 """The group that may do everything."""
@@ -55,11 +56,16 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def control_plane(
-    layout: Layout, users: Mapping[str, str] | None = None, progress: Progress | None = None
+    layout: Layout,
+    users: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    *,
+    schedules: bool = False,
 ) -> Iterator[ControlPlane]:
     """Run a control plane for as long as the context lasts. Raises NodeError.
 
     `users` has the group of each user by name; empty for one without any right.
+    With `schedules` a pod waits for a node that has room for it; else nothing binds pods to nodes.
 
     Its processes end with the one that started them, however that ends.
     """
@@ -78,8 +84,12 @@ def control_plane(
         kubectl = [str(kube / "kubectl"), f"--kubeconfig={admin}"]
         _wait_ready(state, kubectl, children)
         children["kube-controller-manager"] = _spawn(
-            state, "kube-controller-manager", _controller_manager(kube, state)
+            state,
+            "kube-controller-manager",
+            _controller_manager(kube, state, _CONTROLLERS + (_OF_NODES if schedules else ())),
         )
+        if schedules:
+            children["kube-scheduler"] = _spawn(state, "kube-scheduler", _scheduler(kube, state))
         pids = {name: child.pid for name, child in children.items()}
         yield ControlPlane(kube / "kubectl", admin, known, state / _AUDIT_LOG, pids)
     finally:
@@ -212,16 +222,28 @@ def _apiserver(kube: Path, state: Path, etcd: int, port: int) -> list[str]:
     ]
 
 
-def _controller_manager(kube: Path, state: Path) -> list[str]:
+def _controller_manager(
+    kube: Path, state: Path, controllers: Sequence[str] = _CONTROLLERS
+) -> list[str]:
     return [
         str(kube / "kube-controller-manager"),
         # As an administrator: the accounts of the single controllers are made by one that is left
         # out here.
         f"--kubeconfig={state / 'admin.kubeconfig'}",
-        f"--controllers={','.join(_CONTROLLERS)}",
+        f"--controllers={','.join(controllers)}",
         "--secure-port=0",
         "--leader-elect=false",
         "--kube-api-qps=500",
         "--kube-api-burst=1000",
+        "--profiling=false",
+    ]
+
+
+def _scheduler(kube: Path, state: Path) -> list[str]:
+    return [
+        str(kube / "kube-scheduler"),
+        f"--kubeconfig={state / 'admin.kubeconfig'}",
+        "--secure-port=0",
+        "--leader-elect=false",
         "--profiling=false",
     ]

@@ -38,7 +38,7 @@ def write(layout: Layout, kube: Path, proxy_mode: str = PROXY_MODES[0]) -> None:
     write_proxy(setting, "kube-proxy", NODE_NAME, proxy_mode)
     kubelet = json.dumps(kubelet_configuration(setting), indent=2)
     (layout.config / "kubelet.json").write_text(kubelet)
-    (layout.config / "containerd.toml").write_text(containerd.configuration(layout, kube))
+    containerd.write(layout, kube)
     cni.write(layout, kube)
 
 

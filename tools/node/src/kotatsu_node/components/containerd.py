@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import PAUSE_IMAGE, Layout
+from kotatsu_node.layout import PAUSE_IMAGE, REGISTRY, Layout
 
 NAMESPACE = "k8s.io"
 
@@ -45,6 +45,8 @@ oom_score = 0
 [plugins."io.containerd.cri.v1.images"]
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{PAUSE_IMAGE}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{layout.registries}"
 
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
@@ -66,6 +68,14 @@ oom_score = 0
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_address = "127.0.0.1"
 """
+
+
+def write(layout: Layout, programs: Path) -> None:
+    """Write config.toml, and how to reach the one registry that it may ask over plain HTTP."""
+    (layout.config / "containerd.toml").write_text(configuration(layout, programs))
+    registry = layout.registries / REGISTRY
+    registry.mkdir(parents=True, exist_ok=True)
+    (registry / "hosts.toml").write_text(f'server = "http://{REGISTRY}"\n')
 
 
 def ctr(layout: Layout, *arguments: str | Path, check: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""docs/rights.md lists every rule of every Role, with the reason that the chart gives above it."""
+"""docs/rbac.md lists every rule of every Role, with the reason that the chart gives above it."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import yaml
 from chart.kit import CHARTS, ROOT, Object, render
 
 POLICIES = CHARTS / "kotatsu/templates/policies.yaml"  # its rules give no right
-PAGE = (ROOT / "docs/rights.md").read_text()
+PAGE = (ROOT / "docs/rbac.md").read_text()
 TEMPLATES = sorted(set((CHARTS / "kotatsu/templates").glob("*.yaml")) - {POLICIES})
 ROLES = [
     ("Role", "kotatsu-operator"),

@@ -1,0 +1,111 @@
+"""Lists and figures in the pages that would grow old: each is compared with the code."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docs.pages import ROOT, code, files, name
+
+from kotatsu_operator.activator.view import View
+from kotatsu_operator.core.lead import MARGIN, START
+from kotatsu_operator.core.lease import TIMES
+
+OPERATOR = sorted((ROOT / "operator/src/kotatsu_operator").rglob("*.py"))
+FAR = 2030
+"""No example holds a date before this year, so none of them asks for warmth in the past."""
+
+
+def _rows(page: str) -> list[list[str]]:
+    lines = (ROOT / page).read_text().splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+
+
+def test_the_table_of_alerts_has_each_alert_with_its_severity() -> None:
+    groups = yaml.safe_load((ROOT / "charts/kotatsu/rules/kotatsu.yaml").read_text())["groups"]
+    alerts: list[dict[str, Any]] = [rule for group in groups for rule in group["rules"]]
+    rows = [row for row in _rows("docs/monitoring.md") if row[0].startswith("[Kotatsu")]
+
+    assert sorted((alert["alert"], alert["labels"]["severity"]) for alert in alerts) == sorted(
+        (row[0][1:].split("]")[0], row[1]) for row in rows
+    )
+
+
+def test_no_page_gives_a_number_of_alerts() -> None:
+    for page in ("README.md", "docs/monitoring.md", "charts/kotatsu/README.md"):
+        text = (ROOT / page).read_text()
+        assert not re.search(r"\b(\d+|\w+teen|ten|eleven|twelve|twenty)\s+alerts", text), page
+
+
+def _in_code(pattern: str) -> set[str]:
+    return {reason for path in OPERATOR for reason in re.findall(pattern, path.read_text())}
+
+
+def test_the_table_of_refusals_has_each_reason_of_the_code_and_no_other() -> None:
+    rows = [row for row in _rows("docs/workloads.md") if len(row) == 4]
+    told = [reason for row in rows for reason in re.findall(r"^`(\w+)`$", row[0])]
+
+    assert len(told) > 10
+    assert sorted(told) == sorted(_in_code(r'\bRefusal\(\s*"(\w+)"'))
+
+
+def test_the_page_names_each_reason_of_an_accepted_pool() -> None:
+    known = _in_code(r'condition\("Accepted", True, "(\w+)"') - {"Accepted"}
+    page = (ROOT / "docs/workloads.md").read_text()
+
+    assert len(known) > 1
+    assert all(f"`{reason}`" in page for reason in known), known
+
+
+def test_the_pages_say_how_long_a_takeover_takes() -> None:
+    seconds = f"{TIMES.lease + TIMES.retry:.0f} s"
+    for page in (
+        "docs/operations.md",
+        "docs/protocol.md",
+        "docs/decisions/0015-lease-without-comparing-clocks.md",
+        "charts/kotatsu/README.md",
+        "charts/kotatsu/values.yaml",
+    ):
+        assert f"within {seconds}" in (ROOT / page).read_text(), page
+
+
+def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
+    settle = 5  # spec.drain.routeSettle by default
+    lead = START.total_seconds() + MARGIN.total_seconds() + settle
+    assert f"{lead:.0f} s" in (ROOT / "docs/workloads.md").read_text()
+
+
+def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:
+    kinds = {"WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"}
+    view = View()
+    for kind in kinds:
+        view.on_change(kind)("LIST", {"items": []})
+    assert view.is_synced
+    words = {4: "four", 5: "five", 6: "six"}
+    for page in ("docs/scale.md", "docs/decisions/0001-lightkube-beside-kopf.md"):
+        assert words[len(kinds)] in (ROOT / page).read_text(), page
+
+
+def _with_examples() -> list[Path]:
+    """What people copy from: pages, examples, values and notes; not what was measured and when."""
+    past = ("docs/benchmarks/", "docs/decisions/", "tests/")
+    shown = [path for path in files() if not name(path).startswith(past)]
+    charts = [p for p in shown if p.parts[len(ROOT.parts)] == "charts" and "crds" not in p.parts]
+    return [
+        path
+        for path in shown
+        if path.suffix == ".md"
+        or name(path).startswith("examples/")
+        or (path in charts and path.suffix in (".yaml", ".txt"))
+    ]
+
+
+@pytest.mark.parametrize("path", _with_examples(), ids=name)
+def test_no_example_lies_in_the_past(path: Path) -> None:
+    text = path.read_text()
+    shown = "\n".join(code(text)) if path.suffix == ".md" else text
+    years = re.findall(r"\b(20\d\d)-\d\d-\d\d", shown)
+    assert all(int(year) >= FAR for year in years), years

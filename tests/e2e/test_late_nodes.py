@@ -1,0 +1,146 @@
+"""Pods that wait for a node: the time it takes to join is part of the lead that a pool learns.
+
+On a control plane without a node (tools/node): kwok pretends those that join.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from e2e import late_nodes, rights
+from e2e.kit import Kubectl, Object, eventually, parse, pool, wall
+from e2e.late_nodes import Autoscaler, Node
+from lightkube import AsyncClient, KubeConfig
+
+from kotatsu_node.build import prepare
+from kotatsu_node.cluster.control_plane import control_plane, free_ports
+from kotatsu_node.layout import Layout
+from kotatsu_operator.core.durations import parse_duration
+from kotatsu_operator.core.lead import auto_lead
+from kotatsu_operator.core.state import WarmUp
+from kotatsu_operator.views import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from simulation.kubelet import serve_metrics
+from simulation.run import deployment, service
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+DELAY = 5.0
+"""Seconds; a cloud takes ninety, and nothing here depends on it but how long the test lasts."""
+
+SETTLE = timedelta(seconds=5)
+"""spec.drain.routeSettle, where nothing is said."""
+
+
+@dataclass
+class World:
+    """A cluster whose nodes come when pods wait for them, and go when their pods do."""
+
+    kubectl: Kubectl
+    nodes: Autoscaler
+    address: str
+    """Where the activator listens."""
+
+    def status(self) -> Object:
+        return dict(self.kubectl.get("warmpool", "web").get("status") or {})
+
+    def is_asleep(self) -> bool:
+        return self.status().get("phase") == "Asleep" and not self.nodes.present
+
+    async def wake(self) -> httpx.Response:
+        """One request through the activator."""
+        labels = {SERVICE_LABEL: "web", MANAGED_BY_LABEL: MANAGED_BY}
+        [mine] = await eventually(
+            "the activator's slice", lambda: self.kubectl.items("endpointslices", **labels)
+        )
+        port = mine["ports"][0]["port"]
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            return await http.get(f"http://{self.address}:{port}/")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Operator and activator as processes, with the rights that the chart gives them."""
+    layout = Layout.from_environment()
+    if "kubernetes" in prepare.locate(layout).missing():
+        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node prepare` builds one)")
+    address = rights.own_address()
+    if address is None:
+        pytest.skip("this machine has no address but loopback, and EndpointSlices take none")
+    async with AsyncExitStack() as stack:
+        plane = stack.enter_context(control_plane(layout, rights.USERS, schedules=True))
+        kubectl = rights.install(plane)
+        stack.enter_context(late_nodes.kwok(plane, rights.KUBELET, tmp_path))
+        client: Any = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
+        stack.push_async_callback(client.close)
+        await client.create(Node(late_nodes.node("always")))
+        server, port = await serve_metrics()
+        stack.callback(server.close)
+        _add_app(kubectl, port)
+        log = tmp_path / "activator.log"
+        stack.enter_context(rights.activator(plane, kubectl, address, log, node="always"))
+        stack.enter_context(
+            rights.process(
+                *(plane, rights.OPERATOR, "kotatsu-operator"),
+                log=tmp_path / "operator.log",
+                namespaces=rights.HERE,
+                pod_namespace=rights.HERE,
+                pod_name="operator-1",
+                port=free_ports(1)[0],
+            )
+        )
+        autoscaler = Autoscaler(client, rights.HERE, delay=DELAY)
+        running = asyncio.create_task(autoscaler.run())
+        stack.callback(running.cancel)
+        yield World(kubectl, autoscaler, address)
+        assert not running.done(), running.exception()
+
+
+def _add_app(kubectl: Kubectl, port: int) -> None:
+    """A pool asleep; the page of its pods is served by the test."""
+    made, in_front = deployment("web", port), service("web")
+    made["spec"]["template"]["spec"]["hostNetwork"] = True
+    for obj in (made, in_front):
+        obj["metadata"]["namespace"] = kubectl.namespace
+    kubectl.apply(
+        {"apiVersion": "apps/v1", "kind": "Deployment", **made},
+        {"apiVersion": "v1", "kind": "Service", **in_front},
+        # The pretended page knows of no request: idleness counts from the wake, and the pod comes
+        # only a node later.
+        pool("web", scaling={"idleAfter": "12s"}),
+    )
+
+
+async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node(
+    world: World,
+) -> None:
+    await eventually("asleep", world.is_asleep)
+    answer = await world.wake()
+    assert answer.status_code == 200
+    assert world.nodes.nodes == ["late-0"]
+    await eventually("asleep, and its node gone", world.is_asleep)
+
+    status = world.status()
+    [warm_up] = status["warmUps"]
+    assert warm_up["seconds"] >= DELAY
+    lead = parse_duration(status["lead"])
+    learned = WarmUp(float(warm_up["seconds"]), 1)
+    assert lead == auto_lead([learned], 1, SETTLE) > timedelta(seconds=DELAY)
+    opens = datetime.now(UTC).replace(microsecond=0) + lead + timedelta(seconds=3)
+    window = {"name": "demo", "start": wall(opens), "replicas": 1}
+    window["end"] = wall(opens + timedelta(hours=1))
+    world.kubectl.patch("warmpool", "web", {"spec": {"windows": [window]}})
+
+    opening = await eventually(
+        "the opening",
+        lambda: (found := world.status().get("lastOpening") or {}).get("readyAt") and found,
+        within=lead.total_seconds() + 60,
+    )
+    assert parse(opening["at"]) == opens
+    assert parse(opening["readyAt"]) < opens
+    assert world.nodes.nodes == ["late-0", "late-1"], "it did not wait for a node"
