@@ -151,7 +151,7 @@ def seconds_for(workers: int, work: Callable[[str], object]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a second core")
 def test_two_workers_do_at_least_one_and_a_half_times_the_work(engine: OpenJTalkEngine) -> None:
     """At least 1.5 times the work of one, where two threads can do twice the work of one.
 
