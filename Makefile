@@ -59,7 +59,7 @@ format: venv ## rewrite the sources in the house style
 # Requests made from the OpenAPI descriptions are slow, all of them, and what makes them takes a second
 # of each process that has it.
 FAST := -m "not e2e and not node and not postgres and not slow and not soak" \
-        -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --ignore=tests/e2e
+        -p no:schemathesis --ignore-glob='*_openapi_fuzz.py'
 
 .PHONY: check
 check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
