@@ -93,7 +93,7 @@ async def test_repeated_kana_is_short_speech_and_no_noise(speaker: Speaker, text
 
 async def test_what_still_explodes_is_refused(engine: OpenJTalkEngine) -> None:
     with pytest.raises(UnspeakableError, match="repeats"):
-        await engine.synthesize("あ" * 500, 0)
+        await engine.synthesize("あ" * 60, 0)
 
 
 @pytest.mark.parametrize("text", ["한국어", "สวัสดี", "ー", "。"])
