@@ -56,19 +56,32 @@ format: venv ## rewrite the sources in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Requests made from the OpenAPI descriptions are slow, all of them, and what makes them takes a second
+# of each process that has it.
+FAST := -m "not e2e and not node and not postgres and not slow and not soak" \
+        -p no:schemathesis --ignore-glob='*_openapi_fuzz.py'
+
 .PHONY: check
 check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -n auto --dist worksteal -m "not e2e and not node and not postgres and not slow and not soak"
+	@# Types and import contracts beside the tests; what is wrong with them is said afterwards.
+	@said=$$(mktemp); \
+	{ $(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache; } > $$said 2>&1 & beside=$$!; \
+	trap 'kill $$beside 2> /dev/null || true; rm -f $$said' EXIT; \
+	tests=0 types=0; \
+	$(BIN)/pytest -q -n auto --dist worksteal $(FAST) || tests=$$?; \
+	if wait $$beside; then echo "types and import contracts: passed"; else types=$$?; cat $$said; fi; \
+	exit $$((tests ? tests : types))
 
 # Kubernetes and helm, which tests of every kind need; nothing where this machine cannot build them.
 .PHONY: programs
 programs: venv
-	@$(BIN)/kotatsu-node prepare || [ $$? = 2 ]
+	@mkdir -p .cache && rm -f .cache/has-programs
+	@$(BIN)/kotatsu-node prepare && echo 1 > .cache/has-programs || [ $$? = 2 ]
 
+# A machine that has built them can have whatever else the tests need: there, none is skipped.
+test: export KOTATSU_SKIP_NOTHING ?= $(shell cat .cache/has-programs 2>/dev/null)
 # Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
 test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster

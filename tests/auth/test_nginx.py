@@ -1,8 +1,6 @@
 """The README's nginx snippet, run by a real nginx. Skipped where there is none."""
 
-import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import packages
 import pytest
 from serving import serving
 from starlette.requests import Request
@@ -24,11 +23,7 @@ from kotatsu_github_stub.state import State
 from kotatsu_node.cluster.control_plane import free_ports
 
 README = Path(__file__).parents[2] / "services/auth/README.md"
-NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(NGINX is None, reason="no nginx here (NGINX=path names one)"),
-]
+pytestmark = pytest.mark.slow
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,8 +73,7 @@ def gateway(state: State, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         with serving(create_app(settings)) as auth:
             conf = folder / "nginx.conf"
             conf.write_text(configuration(folder, port, auth, app))
-            assert NGINX is not None
-            nginx = subprocess.Popen([NGINX, "-c", conf, "-p", folder])
+            nginx = subprocess.Popen([packages.nginx(), "-c", conf, "-p", folder])
             try:
                 url = f"http://127.0.0.1:{port}"
                 _wait(url, nginx)

@@ -1,5 +1,6 @@
-"""The charts are rendered with a real helm; without one these tests are skipped."""
+"""The charts are rendered with a real helm."""
 
+import needs
 import pytest
 from chart.kit import SCENARIOS, Rendered, Scenario, find_helm, render
 
@@ -10,9 +11,7 @@ from e2e.conftest import context, make_namespace  # noqa: F401
 @pytest.fixture(autouse=True, scope="session")
 def _needs_helm() -> None:
     if find_helm() is None:
-        pytest.skip(
-            "no helm in PATH and none built by tools/node (`kotatsu-node prepare` builds one)"
-        )
+        needs.missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
 
 
 @pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)

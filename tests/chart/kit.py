@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -34,17 +35,24 @@ def load_yaml(text: str) -> list[Object]:
 
 @functools.cache
 def find_helm() -> str | None:
-    """helm from PATH, or the one that tools/node built; None without either."""
-    layout = Layout.from_environment()
-    built = [layout.bin / "helm", *sorted(layout.binaries.glob("kubernetes-*/helm"))]
-    return shutil.which("helm") or next((str(path) for path in built if path.exists()), None)
+    """The helm that tools/node built last, or one in PATH; None without either.
+
+    Never the node's own link to it: a node that ends looks for what still runs from its folder.
+    """
+    built = Layout.from_environment().binaries.glob("kubernetes-*/helm")
+    newest = max(built, key=lambda path: path.stat().st_mtime, default=None)
+    return shutil.which("helm") if newest is None else str(newest)
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run helm; its failure is for the caller to judge."""
     program = find_helm()
     assert program is not None
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    # It ends before its garbage is worth collecting.
+    environment = os.environ | {"GOGC": "off"}
+    return subprocess.run(
+        [program, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ at the same byte, and nobody gets to say who they are.
 """
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -17,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import h11
+import packages
 import pytest
 from chart.kit import CHARTS, render
-from packages import CannotInstallError, install
 
 from kotatsu_node.cluster.control_plane import free_ports
 
@@ -27,20 +25,6 @@ pytestmark = pytest.mark.slow
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 SECRET = {b"x-user-id", b"x-user-login", b"x-user-avatar"}
-
-
-def find_nginx() -> str:
-    """nginx as the gateway's image has it; it is installed where that is possible."""
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    found = os.environ.get("NGINX") or shutil.which("nginx", path=path)
-    if found is None:
-        try:
-            install("nginx-light")
-        except CannotInstallError as error:
-            pytest.skip(f"no nginx here (NGINX=path names one), and {error}")
-        found = shutil.which("nginx", path=path)
-    assert found is not None
-    return found
 
 
 class Recorder(socketserver.ThreadingTCPServer):
@@ -130,7 +114,7 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    nginx, folder = find_nginx(), tmp_path_factory.mktemp("nginx")
+    nginx, folder = packages.nginx(), tmp_path_factory.mktemp("nginx")
     service = Recorder()
     port, probes = free_ports(2)
     rendered = render("pet", CHARTS / "pet" / "ci" / "demo.yaml")

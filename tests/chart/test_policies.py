@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import needs
 import pytest
 from chart.kit import ROOT, Object, crd, render
 from e2e import rights
 from e2e.rights import ACTIVATOR, HERE, OPERATOR
-from plugin.apiserver import is_built
 
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
@@ -72,8 +72,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    if not is_built():
-        pytest.skip("no Kubernetes that tools/node built (`kotatsu-node prepare` builds one)")
+    needs.kubernetes()
     with control_plane(Layout.from_environment(), rights.USERS) as plane:
         rights.install(plane)
         config = json.loads(plane.users[rights.KUBELET].read_text())

@@ -45,7 +45,7 @@ def test_validators_of_openapi_are_built_when_they_are_used() -> None:
     assert told.split() == [b"False", b"True", b"t"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: it tells when a process began")
 def test_a_process_knows_its_age() -> None:
     began = time.monotonic()
     program = "from kotatsu_common.startup import age; print(age())"

@@ -87,7 +87,7 @@ def test_after_an_error_of_the_show_nothing_new_is_begun(screen):
     assert beside.results() == [None]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own there")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 def test_it_gives_way_and_nothing_else_does(screen):
     before = os.getpriority(os.PRIO_PROCESS, 0)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import needs
 import pytest
 from e2e.kit import APP_IMAGE, App, Kubectl, config_map, eventually, pool, workload
 from e2e.soak import Soak
@@ -65,12 +66,12 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
 def context() -> str:
     """Name of the cluster's context; skips where there is no cluster of ours."""
     if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl: run this through `make test`, which brings a cluster up")
+        needs.missing("a cluster", "no kubectl; `make test` brings a cluster up")
     found = _run("kubectl", "config", "current-context").stdout.strip()
     if found != "kotatsu-node" and not found.startswith("kind-"):
-        pytest.skip(f"context {found!r} is not a throwaway cluster of ours (kotatsu-node, kind-*)")
+        needs.missing("a cluster", f"{found!r} is no throwaway one of ours (kotatsu-node, kind-*)")
     if _run("kubectl", "get", "nodes").returncode != 0:
-        pytest.skip(f"the cluster of context {found} does not answer")
+        needs.missing("a cluster", f"{found} does not answer")
     return found
 
 

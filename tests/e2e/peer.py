@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
+import needs
 
 from kotatsu_node.build import peers
 from kotatsu_node.errors import NodeError
@@ -23,7 +23,7 @@ def built(name: str, folder: Path) -> Path:
     try:
         return peers.build(name, Layout.from_environment(), folder / f"build-{name}.log")
     except NodeError as error:
-        pytest.skip(f"no {name}: {error}")
+        needs.missing(name, str(error))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import needs
 import pytest
 import pytest_asyncio
 import yaml
@@ -64,7 +65,7 @@ def kubectl(make_namespace: Callable[[str], Kubectl]) -> Iterator[Kubectl]:
     """A namespace with the platform, on a cluster without Knative so far; it goes again."""
     files = crd_files()
     if isinstance(files, str):
-        pytest.skip(files)
+        needs.missing("Knative's CRDs", files)
     if _run("kubectl", "get", "crd", CRDS[0]).returncode == 0:
         pytest.skip("this cluster has a Knative of its own, whose controllers would answer")
     kubectl = make_namespace("knative")
@@ -190,7 +191,7 @@ async def test_a_deleted_pool_gives_back_or_keeps_as_it_says(
 
 async def test_the_apps_services_fit_knatives_api(knative: Kubectl) -> None:
     if find_helm() is None:
-        pytest.skip("no helm")
+        needs.missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
     services = render("pet", CHARTS / "pet" / "ci" / "knative.yaml").of("KnativeService")
     for obj in services:
         obj["metadata"]["namespace"] = knative.namespace

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import needs
 import pytest
 from e2e import late_nodes, rights
 from e2e.kit import Kubectl, Object, eventually, parse, pool, wall
 from e2e.late_nodes import Autoscaler, Node
 from lightkube import AsyncClient, KubeConfig
 
-from kotatsu_node.build import prepare
 from kotatsu_node.cluster.control_plane import control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.durations import parse_duration
@@ -67,8 +67,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Operator and activator as processes, with the rights that the chart gives them."""
     layout = Layout.from_environment()
-    if "kubernetes" in prepare.locate(layout).missing():
-        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node prepare` builds one)")
+    needs.kubernetes()
     address = rights.own_address()
     if address is None:
         pytest.skip("this machine has no address but loopback, and EndpointSlices take none")

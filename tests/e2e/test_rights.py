@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import needs
 import pytest
 from e2e import knative, rights
 from e2e.kit import Kubectl, Object, eventually, pool, stamp
@@ -22,7 +23,6 @@ from e2e.rights import ACCOUNTS, ACTIVATOR, CRDS, HERE, OPERATOR, THERE, UNINSTA
 from lightkube import AsyncClient, KubeConfig
 from lightkube.types import PatchType
 
-from kotatsu_node.build import prepare
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.kube import Deployment, EndpointSlice, WarmPool
@@ -37,8 +37,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     layout = Layout.from_environment()
-    if "kubernetes" in prepare.locate(layout).missing():
-        pytest.skip("no Kubernetes that tools/node built here (`kotatsu-node prepare` builds one)")
+    needs.kubernetes()
     with control_plane(layout, rights.USERS) as plane:
         yield plane
 
@@ -186,7 +185,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
     """A cluster in which every pod becomes Ready at once."""
     crds = knative.crd_files()
     if isinstance(crds, str):
-        pytest.skip(crds)
+        needs.missing("Knative's CRDs", crds)
     for file in crds:
         kubectl("apply", "--server-side", "-f", str(file))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *knative.CRDS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import needs
 import pytest
 from fastapi import FastAPI
 from feed.postgres import ROLE, NoPostgresError, postgres_server
@@ -57,7 +58,7 @@ def postgres() -> Iterator[str]:
             asyncio.run(migrate(parsed(_url(folder, "template"))))
             yield folder
     except NoPostgresError as error:
-        pytest.skip(f"no PostgreSQL: {error}")
+        needs.missing("PostgreSQL", str(error))
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_storage_and_domain_agree(
     migrated: Path, tmp_path: Path, steps: list[tuple[int, int, str | None]]
 ) -> None:

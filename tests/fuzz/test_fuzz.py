@@ -69,9 +69,6 @@ def test_nothing_is_found_in_a_moment(target: Target) -> None:
     """The same inputs in every run."""
     few = settings(
         max_examples=target.examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
@@ -83,9 +80,7 @@ def test_nothing_is_found_in_a_moment(target: Target) -> None:
 @EACH
 def test_nothing_is_found_in_ten_minutes(target: Target) -> None:
     """Other inputs each time."""
-    many = settings(
-        max_examples=5000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    many = settings(max_examples=5000, derandomize=False, suppress_health_check=list(HealthCheck))
     end = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "600"))
     while time.monotonic() < end:
         many(given(target.inputs)(checked(target)))()

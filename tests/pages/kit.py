@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import needs
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
@@ -74,7 +75,7 @@ async def browser() -> AsyncIterator[Browser]:
         async with launched() as made:
             yield made
     except NoBrowserError as error:
-        pytest.skip(str(error))
+        needs.missing("a browser", str(error))
 
 
 IN_BROWSER = pytest.mark.asyncio(loop_scope="session")

@@ -22,11 +22,6 @@ CRD = ROOT / "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
 USERS = {"admin": ADMINISTRATORS, "ann": "", "reader": ""}
 
 
-def is_built() -> bool:
-    """Whether tools/node has built the Kubernetes binary."""
-    return any(Layout.from_environment().binaries.glob("kubernetes-*/kube-apiserver"))
-
-
 @dataclass
 class Api:
     """The server, as somebody of a kubeconfig sees it."""
@@ -59,9 +54,11 @@ class Api:
             "HOME": str(self.home),
         }
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, user: str = "admin") -> str:
-        """Run kubectl; an AssertionError with its words when it fails."""
-        done = subprocess.run(
+    def run(
+        self, *arguments: str, stdin: str | None = None, user: str = "admin"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl, whatever comes of it."""
+        return subprocess.run(
             [str(self.plane.kubectl), *arguments],
             input=stdin,
             env=self.environment(user),
@@ -69,6 +66,10 @@ class Api:
             text=True,
             check=False,
         )
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, user: str = "admin") -> str:
+        """Run kubectl; an AssertionError with its words when it fails."""
+        done = self.run(*arguments, stdin=stdin, user=user)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 

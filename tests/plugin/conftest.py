@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import needs
 import pytest
-from plugin.apiserver import ROOT, Api, is_built, serve
+from plugin.apiserver import ROOT, Api, serve
 from plugin.kit import cron, deployment, manifest, once, write_manifest
 
 
@@ -25,9 +26,8 @@ def far_windows() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Api]:
-    """The API server; skips where `make test` has not built the Kubernetes binary yet."""
-    if not is_built():
-        pytest.skip("no Kubernetes binary: tools/node builds one (make test)")
+    """The API server."""
+    needs.kubernetes()
     with serve() as api:
         yield api
 

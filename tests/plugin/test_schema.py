@@ -69,7 +69,7 @@ def test_defaults_are_filled_in_and_nulls_left_out_as_the_api_server_does() -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(edited(specs()))
 def test_what_a_json_schema_validator_refuses_is_refused(spec: Any) -> None:
     made = defaulted(spec, spec_schema())

@@ -213,7 +213,7 @@ RICH = manifest(
     budget=PRICES | {"limit": "500"},
     override={"mode": "Warm", "until": "2026-11-25T20:00:00Z", "by": "ann"},
 )
-FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 def aimed(spec: dict[str, Any]) -> dict[str, Any]:

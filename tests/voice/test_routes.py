@@ -354,3 +354,12 @@ async def test_auth_is_asked_over_http_by_default(engine: FakeEngine) -> None:
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://voice")
+
+
+async def test_every_route_is_described(app: FastAPI) -> None:
+    paths = app.openapi()["paths"]
+    assert set(paths) == {"/voice", "/voices", "/talk", "/livez", "/readyz", "/metrics"}
+    body = paths["/voice"]["post"]["requestBody"]["content"]
+    assert "application/json" in body
+    assert "application/x-www-form-urlencoded" in body
+    assert set(body["application/json"]["schema"]["properties"]) == {"text", "style"}

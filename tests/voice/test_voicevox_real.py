@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_voice.engines.voicevox import VoicevoxEngine
 
-pytest.importorskip("voicevox_core", reason="voicevox_core is not installed")
+pytest.importorskip("voicevox_core", reason="needs voicevox_core")
 NAMES = ("KOTATSU_VOICEVOX_ONNXRUNTIME", "KOTATSU_VOICEVOX_DICT_DIR", "KOTATSU_VOICEVOX_MODEL")
 
 
@@ -14,7 +14,7 @@ NAMES = ("KOTATSU_VOICEVOX_ONNXRUNTIME", "KOTATSU_VOICEVOX_DICT_DIR", "KOTATSU_V
 async def test_zundamon_speaks() -> None:
     paths = [os.environ.get(name, "") for name in NAMES]
     if not all(paths):
-        pytest.skip(f"{', '.join(NAMES)} are not set")
+        pytest.skip(f"needs voicevox_core: {', '.join(NAMES)} are not set")
     engine = VoicevoxEngine(*paths)
     await engine.start()
     assert engine.styles

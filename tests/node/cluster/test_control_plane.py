@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+import needs
 import pytest
 
 from kotatsu_node import shell
@@ -45,8 +45,8 @@ def test_free_ports_are_different_ones() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="builds Kubernetes where the node's cache is")
 def test_it_answers_its_users_logs_them_and_leaves_nothing() -> None:
+    needs.kubernetes()
     users = {"somebody": control_plane.ADMINISTRATORS}
     with control_plane.control_plane(Layout.from_environment(), users) as plane:
         kubectl = [plane.kubectl, f"--kubeconfig={plane.users['somebody']}"]

@@ -71,7 +71,7 @@ def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory
     """In a cgroup with the chart's limit, the sockets' memory counted with the rest."""
     with apart.memory_limit(LIMIT) as limit:
         if limit is None:
-            pytest.skip("a memory cgroup (version 1) can be made by root on Linux alone")
+            pytest.skip("needs cgroup version 1, and root: this limits a process with its sockets")
         with (
             apart.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
             apart.pod() as victim,

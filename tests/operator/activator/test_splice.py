@@ -6,6 +6,7 @@ import socket
 import struct
 from collections import Counter
 
+import needs
 import pytest
 
 from kotatsu_operator.activator import farewell, sockets, splice, upstream
@@ -341,7 +342,7 @@ def vanish(writer):
     try:
         asked.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     except PermissionError:
-        pytest.skip("only root may take a connection out of the kernel: run this as root")
+        needs.missing("root", "nobody else may take a connection out of the kernel")
     writer.transport.abort()
 
 

@@ -90,7 +90,7 @@ def test_the_parts_of_a_status_that_cannot_be_read_are_left_out():
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(edited(specs()), edited(values(crd()["status"])))
 def test_no_edit_of_spec_or_status_keeps_a_pool_from_being_shown(spec, status):
     board = Board(Clock())

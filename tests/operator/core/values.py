@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import Phase, settings
+from hypothesis import settings
 
 from kotatsu_operator.core.spec import PoolSpec, parse
 from kotatsu_operator.core.state import Memory, Trend
@@ -16,9 +16,8 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 def examples(count: int) -> settings:
-    """Settings of a property: the same examples in every run, and no deadline on a busy machine."""
-    phases = (Phase.explicit, Phase.generate, Phase.shrink)
-    return settings(max_examples=count, deadline=None, derandomize=True, phases=phases)
+    """Settings of a property that is tried on so many examples."""
+    return settings(max_examples=count)
 
 
 def utc(text: str) -> datetime:

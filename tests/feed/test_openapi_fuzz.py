@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 schema = schemathesis.openapi.from_dict(create_app(FeedSettings()).openapi())
 # By intention: not every string is an item or a name, and a pet may be out of food.
 NOT_OURS = [positive_data_acceptance]
-fuzz = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 schema = schemathesis.openapi.from_dict(create_app(AuthSettings(**NAMES)).openapi())
 # By intention: a well-formed code may still be worth nothing, and /authorize takes any method.
 NOT_OURS = [positive_data_acceptance, unsupported_method]
-fuzz = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=50, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

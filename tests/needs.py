@@ -1,0 +1,35 @@
+"""What tests need of this machine beside Python.
+
+A test that cannot have it is skipped, with a reason that begins with "needs": the summary of a run
+has one line for each thing that is missing. Where KOTATSU_SKIP_NOTHING is set, such a test fails
+instead: CI sets it, and so does `make test` on a machine that can have all of it.
+"""
+
+import os
+from typing import NoReturn
+
+import pytest
+
+from kotatsu_node.build import prepare
+from kotatsu_node.errors import NodeError
+from kotatsu_node.layout import Layout
+
+SKIP_NOTHING = "KOTATSU_SKIP_NOTHING"
+
+
+def missing(what: str, why: str) -> NoReturn:
+    """End a test that needs something which is not there."""
+    reason = f"needs {what}: {why}"
+    if os.environ.get(SKIP_NOTHING):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def kubernetes() -> None:
+    """For tests with an API server of their own: the programs that tools/node builds."""
+    try:
+        unbuilt = prepare.locate(Layout.from_environment()).missing()
+    except NodeError as error:
+        missing("Kubernetes", error.what)
+    if "kubernetes" in unbuilt:
+        missing("Kubernetes", "`kotatsu-node prepare` builds it")
