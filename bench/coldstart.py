@@ -15,8 +15,9 @@ from pathlib import Path
 
 from cluster import Kubectl, Object, asleep_override, built, eventually, pool
 from http1 import Client
-from kotatsu_operator.kube import Deployment, Kube, Pod, follow_forever
-from kotatsu_operator.views import PodView, pod_view
+from kotatsu_operator.kube.client import Kube, follow_forever
+from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.resources import Deployment, Pod
 
 ASK_EVERY = 0.005
 SETTLE = 2.0

@@ -8,8 +8,9 @@ from typing import Any
 from lightkube import ApiError, AsyncClient
 from lightkube.types import PatchType
 
-from kotatsu_operator.kube import Kube, Object, Pod, follow_forever
-from kotatsu_operator.status import stamp
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.kube.client import Kube, follow_forever
+from kotatsu_operator.kube.resources import Object, Pod
 
 PAGE = b"kotatsu_requests_in_flight 0\nkotatsu_last_request_timestamp_seconds 0\n"
 

@@ -23,8 +23,8 @@ from kotatsu_node.cluster.control_plane import (
     free_ports,
 )
 from kotatsu_node.layout import Layout
-from kotatsu_operator.kube import ConfigMap, Deployment, Service, WarmPool
-from kotatsu_operator.records import RECORD
+from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.kube.resources import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
     answers,

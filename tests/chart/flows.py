@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chart.kit import Object
 
-from kotatsu_operator.views import selects
+from kotatsu_operator.kube.objects import selects
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 

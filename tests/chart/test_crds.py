@@ -10,7 +10,7 @@ import pytest
 from chart.kit import Object, crd
 from lightkube import ApiError
 
-from kotatsu_operator import crds
+from kotatsu_operator.jobs import crds
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from chart.kit import ROOT, crd, load_yaml
 
-from kotatsu_operator.core.spec import RouteMode, parse
+from kotatsu_operator.core.pool.spec import RouteMode, parse
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 BY_NAME = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -17,11 +17,10 @@ from chart.kit import (
 )
 
 from kotatsu_common.settings import ServiceSettings, load
-from kotatsu_operator.core.cost import NO_PRICES
-from kotatsu_operator.leader import LEASE_NAME
-from kotatsu_operator.records import RECORD
-from kotatsu_operator.settings import ActivatorSettings, OperatorSettings, UninstallSettings
-from kotatsu_operator.views import ACTIVATOR_LABELS
+from kotatsu_operator.controller.leader.elector import LEASE_NAME
+from kotatsu_operator.core.budget.prices import NO_PRICES
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
+from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, UninstallSettings
 
 CI = CHARTS / "kotatsu" / "ci"
 Right = tuple[str, str, str]

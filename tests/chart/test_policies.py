@@ -22,9 +22,10 @@ from e2e.rights import ACTIVATOR, HERE, OPERATOR
 
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.activator.pool import pool_view
-from kotatsu_operator.activator.slices import Self, make_slice, taken_back
-from kotatsu_operator.views import PodView, pod_view
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.endpoints.slices import make_slice, taken_back
+from kotatsu_operator.kube.pod import PodView, pod_view
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

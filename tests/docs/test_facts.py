@@ -8,9 +8,9 @@ import pytest
 import yaml
 from docs.pages import ROOT, code, files, name
 
-from kotatsu_operator.activator.view import View
-from kotatsu_operator.core.lead import MARGIN, START
-from kotatsu_operator.core.lease import TIMES
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.controller.leader.election import TIMES
+from kotatsu_operator.core.plan.lead import MARGIN, START
 
 OPERATOR = sorted((ROOT / "operator/src/kotatsu_operator").rglob("*.py"))
 FAR = 2030

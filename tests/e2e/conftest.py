@@ -25,8 +25,8 @@ from e2e.soak import Soak
 from pages.kit import browser
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.kube import Kube
-from kotatsu_operator.operator import Operator
+from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
 

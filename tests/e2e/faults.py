@@ -17,7 +17,7 @@ from e2e.kit import APP_IMAGE, Object, eventually, kill_containers
 from e2e.operators import killed
 
 from kotatsu_node import Node
-from kotatsu_operator.views import key_of
+from kotatsu_operator.kube.objects import key_of
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.kube import Kube, Object
-from kotatsu_operator.operator import Operator
+from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.resources import Object
 
 
 class Doomed(Kube):

@@ -22,7 +22,7 @@ from chart.kit import Rendered, crd, render
 from e2e.kit import Kubectl, Object
 
 from kotatsu_node.cluster.control_plane import ADMINISTRATORS, ControlPlane, free_ports
-from kotatsu_operator.views import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 
 HERE, THERE = "here", "there"
 """The namespaces that one operator keeps; it runs in the first."""

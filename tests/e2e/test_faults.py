@@ -23,7 +23,7 @@ from e2e.operators import Operators, killed
 from e2e.stream import Stream
 
 from kotatsu_node import Node
-from kotatsu_operator.core.contact import GROWTH, LONGEST
+from kotatsu_operator.controller.leader.outage import GROWTH, LONGEST
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
 

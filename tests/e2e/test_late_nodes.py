@@ -21,10 +21,10 @@ from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_node.cluster.control_plane import control_plane, free_ports
 from kotatsu_node.layout import Layout
-from kotatsu_operator.core.durations import parse_duration
-from kotatsu_operator.core.lead import auto_lead
-from kotatsu_operator.core.state import WarmUp
-from kotatsu_operator.views import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from kotatsu_operator.core.formats import parse_duration
+from kotatsu_operator.core.plan.lead import auto_lead
+from kotatsu_operator.core.pool.memory import WarmUp
+from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from simulation.kubelet import serve_metrics
 from simulation.run import deployment, service
 

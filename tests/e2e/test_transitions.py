@@ -18,7 +18,7 @@ from e2e.witness import Witness
 from lightkube import AsyncClient
 
 from kotatsu_node import Node
-from kotatsu_operator.kube import Kube
+from kotatsu_operator.kube.client import Kube
 
 pytestmark = [
     pytest.mark.e2e,

@@ -29,8 +29,8 @@ from e2e.strike import count
 from e2e.witness import Witness
 from lightkube import AsyncClient
 
-from kotatsu_operator import crds
-from kotatsu_operator.kube import Kube
+from kotatsu_operator.jobs import crds
+from kotatsu_operator.kube.client import Kube
 
 pytestmark = [
     pytest.mark.e2e,
@@ -209,7 +209,7 @@ async def test_a_newer_crd_replaces_an_older_one_and_keeps_its_objects_but_never
     def upgrade_to(crd):
         (tmp_path / "crd.json").write_text(json.dumps(crd))
         return subprocess.run(
-            [sys.executable, "-m", "kotatsu_operator.crds", str(tmp_path)],
+            [sys.executable, "-m", "kotatsu_operator.jobs.crds", str(tmp_path)],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from e2e.kit import Object, parse
 
-from kotatsu_operator.kube import KINDS, Kube, Unreachable
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import Unreachable
+from kotatsu_operator.kube.resources import KINDS
 
 log = logging.getLogger(__name__)
 

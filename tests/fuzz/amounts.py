@@ -6,9 +6,9 @@ from typing import Any
 from fuzz.kit import NOW, WORDS, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.cost import hourly, parse_quantity, parse_table
-from kotatsu_operator.core.spec import SpecError
-from kotatsu_operator.pages import clock_skew, count_of, parse_samples, unix_time
+from kotatsu_operator.controller.observe.pages import clock_skew, count_of, parse_samples, unix_time
+from kotatsu_operator.core.budget.prices import hourly, parse_quantity, parse_table
+from kotatsu_operator.core.pool.spec import SpecError
 
 _DIGITS = st.from_regex(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", fullmatch=True)
 _SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]

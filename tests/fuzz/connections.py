@@ -6,10 +6,10 @@ from typing import Any
 from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.activity import Moved
-from kotatsu_operator.activator.http1 import Requests
-from kotatsu_operator.activator.peek import NOTHING, Kind, ask_to_close, peek
-from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.activator.http.http1 import Requests
+from kotatsu_operator.activator.http.peek import NOTHING, Kind, ask_to_close, peek
+from kotatsu_operator.activator.proxy.activity import Moved
+from kotatsu_operator.activator.proxy.splice import Client
 
 HTTP = mixed(
     "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",

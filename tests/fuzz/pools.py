@@ -10,12 +10,12 @@ from fuzz.kit import NOW, ROOT, SOON, WORDS, Target, attempt
 from fuzz.schema import values
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.view import View
-from kotatsu_operator.core.schedule import next_start, occurrences
-from kotatsu_operator.core.spec import SpecError, parse
-from kotatsu_operator.core.state import Memory
-from kotatsu_operator.core.status import read_ledger, read_memory
-from kotatsu_operator.status import memory_status
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.core.calendar.schedule import next_start, occurrences
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import SpecError, parse
+from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
+from kotatsu_operator.core.report.status_writer import memory_status
 
 
 @cache

@@ -11,8 +11,11 @@ import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
-from kotatsu_operator.kube import ConflictError, NotFoundError, Object, Scale
-from kotatsu_operator.views import ACTIVATOR_LABELS, SERVICE_LABEL, selects
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
+from kotatsu_operator.kube.client import Scale
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.objects import selects
+from kotatsu_operator.kube.resources import Object
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")

@@ -5,20 +5,21 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.accounts import Accounts
-from kotatsu_operator.activator.pool import pool_view
-from kotatsu_operator.activator.slices import Self, make_slice
-from kotatsu_operator.core.cost import NO_PRICES, PriceTable
-from kotatsu_operator.events import Events
-from kotatsu_operator.metrics import PoolMetrics
-from kotatsu_operator.observe import Observer
-from kotatsu_operator.pacer import Pacer
-from kotatsu_operator.pages import Silence
-from kotatsu_operator.reconcile import Reconciler
-from kotatsu_operator.scrape import Passing, PodAnswer
-from kotatsu_operator.sleep import no_hook
-from kotatsu_operator.status import stamp
-from kotatsu_operator.world import World
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.scale_down import no_hook
+from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.controller.observe.pages import Silence
+from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
+from kotatsu_operator.controller.pacer import Pacer
+from kotatsu_operator.controller.reconciler import Reconciler
+from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.controller.report.metrics import PoolMetrics
+from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
+from kotatsu_operator.core.formats import stamp
 from tests.operator.cluster import (
     VOICE,
     FakeKube,

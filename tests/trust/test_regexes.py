@@ -29,12 +29,15 @@ INLINE = {"sub", "match", "search", "fullmatch", "findall", "finditer", "split"}
 
 BOUNDED: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {
     # A cron expression: the CRD's maxLength.
-    ("kotatsu_operator.core.schedule", r"(\w+)-(\w+)/(\d+)"): (128, ("a", "a-", "a-a", "a-a/")),
+    ("kotatsu_operator.core.calendar.schedule", r"(\w+)-(\w+)/(\d+)"): (
+        128,
+        ("a", "a-", "a-a", "a-a/"),
+    ),
     # A duration: the CRD's maxLength.
-    ("kotatsu_operator.core.durations", "_PART"): (16, ("0", "1.5", "1h", "0.")),
-    ("kotatsu_operator.core.durations", "_WHOLE"): (16, ("0", "1.5", "1h", "0.")),
+    ("kotatsu_operator.core.formats", "_PART"): (16, ("0", "1.5", "1h", "0.")),
+    ("kotatsu_operator.core.formats", "_WHOLE"): (16, ("0", "1.5", "1h", "0.")),
     # The first bytes of a connection: peek cuts them off.
-    ("kotatsu_operator.activator.peek", "_METHOD"): (21, ("A", "A ", "GET ")),
+    ("kotatsu_operator.activator.http.peek", "_METHOD"): (21, ("A", "A ", "GET ")),
     # A visitor's message: LONGEST_MESSAGE.
     ("kotatsu_voice.talk.guard", "_INJECTION"): (
         500,

@@ -9,16 +9,15 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
-
-from .admin import Checks, start_admin
-from .console.app import create_console
-from .console.hosts import own_names
-from .console.server import ConsoleServer
-from .kube import Kube
-from .metrics import ApiMetrics
-from .operator import Operator
-from .settings import OperatorSettings, quiet_libraries
-from .views import OPERATOR
+from kotatsu_operator.console.app import create_console
+from kotatsu_operator.console.hosts import own_names
+from kotatsu_operator.console.server import ConsoleServer
+from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.runtime.api_metrics import ApiMetrics
+from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.settings import OperatorSettings, quiet_libraries
 
 _STALLED = timedelta(seconds=30)
 

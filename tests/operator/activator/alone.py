@@ -23,10 +23,11 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.room import MOST_MEMORY, Room, raise_file_limit
-from kotatsu_operator.activator.slices import Self, slice_name
-from kotatsu_operator.admin import Checks, start_admin
+from kotatsu_operator.activator.proxy.connection_limit import MOST_MEMORY, Room, raise_file_limit
+from kotatsu_operator.runtime.health import Checks, start_admin
 
 sys.path.append(str(Path(__file__).parents[1]))
 

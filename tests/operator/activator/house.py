@@ -4,12 +4,12 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.ports import Port
-from kotatsu_operator.activator.slices import Self
-from kotatsu_operator.activator.splice import Client
-from kotatsu_operator.activator.view import View
+from kotatsu_operator.activator.proxy.splice import Client
 from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
 
 ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")

@@ -8,8 +8,10 @@ import httpx
 import pytest
 import uvicorn
 
-from kotatsu_operator.activator import activity, connections, wake
-from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator import connections
+from kotatsu_operator.activator.http.answers import PROBE_OK
+from kotatsu_operator.activator.proxy import activity
+from kotatsu_operator.activator.wake import waker as wake
 from tests.operator.activator.house import House, Pod
 from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 

@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator import app
 from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.identity import Self
 from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.slices import Self, slice_name
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,

@@ -13,7 +13,7 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
-from kotatsu_operator.activator import wake
+from kotatsu_operator.activator.wake import waker as wake
 from tests.e2e.h2server import H2Server
 from tests.operator.activator.house import House
 from tests.operator.cluster import eventually, service

@@ -11,8 +11,8 @@ import itertools
 
 import pytest
 
-from kotatsu_operator.activator import wake
-from kotatsu_operator.activator.answers import PROBE_OK
+from kotatsu_operator.activator.http.answers import PROBE_OK
+from kotatsu_operator.activator.wake import waker as wake
 from tests.operator.activator.house import House
 from tests.operator.cluster import deployment, eventually, service, warm_pool
 

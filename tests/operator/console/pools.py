@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.core.state import Decision, Demand, Memory, Observation
-from kotatsu_operator.kube import Object
-from kotatsu_operator.status import stamp
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.kube.resources import Object
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")
 NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)

@@ -2,7 +2,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.core.state import Decision, Demand, Memory, Observation
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.observation import Demand, Observation
 from tests.operator.console.pools import NOW, Clock, pool, status
 
 VOICE = ("demo", "voice")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.durations import format_duration, parse_duration
+from kotatsu_operator.core.formats import format_duration, parse_duration
 
 from .values import examples
 

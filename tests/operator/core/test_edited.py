@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.core.edited import amount, choice, instant
-from kotatsu_operator.core.state import Phase
+from kotatsu_operator.core.formats import amount, choice, instant
+from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import utc
 
 

@@ -12,21 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from kotatsu_operator.core.budget import EVERYTHING, Allowed, allowed, standing, told
-from kotatsu_operator.core.decide import decide
-from kotatsu_operator.core.ledger import BilledPod, Ledger, accrue
-from kotatsu_operator.core.phases import asleep_after
-from kotatsu_operator.core.spec import PoolSpec
-from kotatsu_operator.core.state import (
-    Decision,
-    Demand,
-    Memory,
-    Note,
-    Observation,
-    Phase,
-    Reason,
-    Route,
-)
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
+from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, standing, told
+from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.decide.phases import asleep_after
+from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .values import kept_in_status
 

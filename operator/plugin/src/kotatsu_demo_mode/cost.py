@@ -8,10 +8,10 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from kotatsu_operator.core.edited import amount as read_amount
-from kotatsu_operator.core.edited import table
-from kotatsu_operator.core.period import period_at
-from kotatsu_operator.core.spec import PoolSpec
+from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.formats import amount as read_amount
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .errors import DemoModeError
 from .money import amount, number

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from kotatsu_operator.core.edited import table
+from kotatsu_operator.core.formats import table
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool, requests_of

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.budget import sentence
-from kotatsu_operator.core.clock_changes import dropped
-from kotatsu_operator.core.lead import Basis, basis_of
+from kotatsu_operator.core.budget.limit import sentence
+from kotatsu_operator.core.calendar.clock_changes import dropped
+from kotatsu_operator.core.plan.lead import Basis, basis_of
 
 from .chart import chart
 from .errors import DemoModeError

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kotatsu_operator.core.activity import in_force
-from kotatsu_operator.core.budget import EVERYTHING, Allowed, allowed
-from kotatsu_operator.core.cost import hourly, pod_requests
-from kotatsu_operator.core.edited import table
-from kotatsu_operator.core.ledger import Ledger
-from kotatsu_operator.core.spec import Override, PoolSpec, SpecError, parse
-from kotatsu_operator.core.state import Memory
-from kotatsu_operator.core.status import read_ledger, read_memory
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
+from kotatsu_operator.core.budget.prices import hourly, pod_requests
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.plan.activity import in_force
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
+from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
 from .schema import defaulted, faults, sentence, spec_schema

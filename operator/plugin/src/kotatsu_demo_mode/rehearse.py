@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from kotatsu_operator.core.durations import parse_duration
-from kotatsu_operator.core.plan import plan_at
-from kotatsu_operator.core.schedule import Occurrence, next_start
-from kotatsu_operator.core.state import Phase
+from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
+from kotatsu_operator.core.formats import parse_duration
+from kotatsu_operator.core.plan.floor import plan_at
+from kotatsu_operator.core.pool.memory import Phase
 
 from .api import Api
 from .client import Client, Here, Inside, Job

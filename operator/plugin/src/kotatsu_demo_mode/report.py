@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from kotatsu_operator.core.lead import percentile
+from kotatsu_operator.core.plan.lead import percentile
 
 
 @dataclass(frozen=True)

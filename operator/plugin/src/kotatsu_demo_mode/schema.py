@@ -14,8 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from kotatsu_operator.core.durations import parse_duration
-from kotatsu_operator.core.edited import instant
+from kotatsu_operator.core.formats import instant, parse_duration
 
 Schema = dict[str, Any]
 

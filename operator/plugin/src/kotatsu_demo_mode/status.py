@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.activity import override_end
-from kotatsu_operator.core.edited import count, instant, table, tables, text
+from kotatsu_operator.core.formats import count, instant, table, tables, text
+from kotatsu_operator.core.plan.activity import override_end
 
 from .money import UNKNOWN, amount
 from .pools import Pool

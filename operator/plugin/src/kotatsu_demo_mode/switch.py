@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from kotatsu_operator.core.activity import OVERRIDE_LIMIT
-from kotatsu_operator.core.durations import format_duration
-from kotatsu_operator.core.edited import count, table, tables
-from kotatsu_operator.core.plan import Plan
-from kotatsu_operator.core.spec import PoolSpec
+from kotatsu_operator.core.formats import count, format_duration, table, tables
+from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
+from kotatsu_operator.core.plan.floor import Plan
+from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .api import Api
 from .errors import DemoModeError

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.activity import in_force, override_end
-from kotatsu_operator.core.lead import LONGEST
-from kotatsu_operator.core.plan import Plan, floor_of, plan_among
-from kotatsu_operator.core.schedule import Occurrence, occurrences
-from kotatsu_operator.core.spec import Override
+from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
+from kotatsu_operator.core.plan.activity import in_force, override_end
+from kotatsu_operator.core.plan.floor import Plan, floor_of, plan_among
+from kotatsu_operator.core.plan.lead import LONGEST
+from kotatsu_operator.core.pool.spec import Override
 
 from .pools import Pool
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.activity import OVERRIDE_LIMIT
-from kotatsu_operator.core.durations import format_duration, parse_duration
-from kotatsu_operator.core.wallclock import to_instant
+from kotatsu_operator.core.calendar.wallclock import to_instant
+from kotatsu_operator.core.formats import format_duration, parse_duration
+from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 
 from .errors import DemoModeError
 

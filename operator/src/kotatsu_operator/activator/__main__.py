@@ -8,17 +8,16 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
-from kotatsu_operator.admin import Checks, start_admin
-from kotatsu_operator.heartbeat import Heartbeat
-from kotatsu_operator.kube import Kube
-from kotatsu_operator.metrics import ApiMetrics
-from kotatsu_operator.settings import ActivatorSettings, quiet_libraries
-from kotatsu_operator.views import ACTIVATOR
-
-from .app import Activator
-from .metrics import ActivatorMetrics
-from .room import Room, raise_file_limit
-from .slices import Self
+from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.proxy.connection_limit import Room, raise_file_limit
+from kotatsu_operator.core.protocol import ACTIVATOR
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.runtime.api_metrics import ApiMetrics
+from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.heartbeat import Heartbeat
+from kotatsu_operator.runtime.settings import ActivatorSettings, quiet_libraries
 
 
 async def _run(settings: ActivatorSettings) -> None:

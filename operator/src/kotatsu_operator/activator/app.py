@@ -5,17 +5,17 @@ import contextlib
 import logging
 from urllib.parse import parse_qs
 
-from kotatsu_operator.kube import KINDS, Kube, follow_forever
-
-from .connections import Connections
-from .farewell import PATIENCE
-from .metrics import ActivatorMetrics
-from .ports import Port
-from .publisher import Publisher
-from .room import Room
-from .slices import Self
-from .splice import Client
-from .view import View
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.endpoints.publisher import Publisher
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.proxy.closing import PATIENCE
+from kotatsu_operator.activator.proxy.connection_limit import Room
+from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.kube.client import Kube, follow_forever
+from kotatsu_operator.kube.resources import KINDS
 
 log = logging.getLogger(__name__)
 

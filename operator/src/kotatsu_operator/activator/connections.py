@@ -6,23 +6,22 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kotatsu_operator.core.state import Phase
-from kotatsu_operator.kube import Kube
-from kotatsu_operator.views import PodView
-
-from . import answers
-from .backends import Backends
-from .doorway import Doorway
-from .hold import Hold
-from .metrics import ActivatorMetrics, Reason
-from .pool import Pool
-from .room import Room
-from .slices import Self
-from .splice import Client
-from .tickets import Tickets
-from .upstream import Upstream
-from .view import View
-from .wake import Wake
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.http import answers
+from kotatsu_operator.activator.metrics import ActivatorMetrics, Reason
+from kotatsu_operator.activator.proxy.connection_limit import Room
+from kotatsu_operator.activator.proxy.hold import Hold
+from kotatsu_operator.activator.proxy.silent_connections import Doorway
+from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.activator.proxy.upstream import Upstream
+from kotatsu_operator.activator.wake.announcements import Tickets
+from kotatsu_operator.activator.wake.backends import Backends
+from kotatsu_operator.activator.wake.waker import Wake
+from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.pod import PodView
 
 AT_THE_DOOR = 4096
 """Connections of a pool that may have said nothing yet (or twice maxHeld, if that is more): as many

@@ -11,11 +11,10 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from kotatsu_common.pages import PageFiles, page_headers
-from kotatsu_operator.status import stamp
-
-from .board import Board
-from .hosts import KnownHosts
-from .view import pool_view
+from kotatsu_operator.console.board import Board
+from kotatsu_operator.console.hosts import KnownHosts
+from kotatsu_operator.console.view import pool_view
+from kotatsu_operator.core.formats import stamp
 
 WEB = Path(__file__).parent / "web"
 LOOK_EVERY = 0.5

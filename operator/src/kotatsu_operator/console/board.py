@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kotatsu_operator.core.edited import table
-from kotatsu_operator.core.state import Decision, Demand, Observation
-from kotatsu_operator.kube import Object
-from kotatsu_operator.views import Key, key_of
-
-from .history import History
+from kotatsu_operator.console.history import History
+from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.resources import Object
 
 
 @dataclass

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.edited import choice, count, table
-from kotatsu_operator.core.state import Phase
+from kotatsu_operator.core.formats import choice, count, table
+from kotatsu_operator.core.pool.memory import Phase
 
 KEPT = timedelta(hours=24)
 """How far back samples are kept."""

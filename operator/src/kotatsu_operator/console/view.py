@@ -11,17 +11,24 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.activity import in_force, remember_override
-from kotatsu_operator.core.durations import parse_duration
-from kotatsu_operator.core.edited import amount, choice, count, instant, table, tables, text
-from kotatsu_operator.core.plan import floor_of, plan_at
-from kotatsu_operator.core.schedule import Window, occurrences
-from kotatsu_operator.core.spec import PoolSpec, SpecError, parse, zones
-from kotatsu_operator.core.state import Memory, Phase, Reason
-from kotatsu_operator.core.status import read_memory
-from kotatsu_operator.status import stamp
-
-from .board import Entry
+from kotatsu_operator.console.board import Entry
+from kotatsu_operator.core.calendar.schedule import Window, occurrences
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    count,
+    instant,
+    parse_duration,
+    stamp,
+    table,
+    tables,
+    text,
+)
+from kotatsu_operator.core.plan.activity import in_force, remember_override
+from kotatsu_operator.core.plan.floor import floor_of, plan_at
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
+from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, zones
+from kotatsu_operator.core.report.status_reader import read_memory
 
 log = logging.getLogger(__name__)
 

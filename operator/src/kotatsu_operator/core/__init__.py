@@ -1,1 +1,1 @@
-"""Pure decisions: values in, values out, `now` passed in; no I/O, no clock, no framework."""
+"""Pure functions and values: no I/O, no clock. The kubectl plugin uses them too."""

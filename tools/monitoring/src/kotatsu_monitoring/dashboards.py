@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from kotatsu_operator.core.state import Phase
+from kotatsu_operator.core.pool.memory import Phase
 
 from .panels import NAMESPACE, POOL, Panel, Query, build
 

@@ -12,8 +12,9 @@ from kotatsu_common.github import GitHubMetrics
 from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.leader import leader_metric
-from kotatsu_operator.metrics import ApiMetrics, NamespaceMetrics, PoolMetrics
+from kotatsu_operator.controller.leader.elector import leader_metric
+from kotatsu_operator.controller.report.metrics import NamespaceMetrics, PoolMetrics
+from kotatsu_operator.runtime.api_metrics import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\

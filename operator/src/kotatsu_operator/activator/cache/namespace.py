@@ -1,0 +1,268 @@
+"""What an activator has seen of its namespace."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
+from kotatsu_operator.activator.cache.ports import Port, ports_of
+from kotatsu_operator.core.protocol import SERVICE_LABEL
+from kotatsu_operator.kube.client import Scale
+from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.objects import selector_view, without_owners
+from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.pod_index import Pods, Selectors
+from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
+
+Mailbox = set[str]
+"""Names of pools that a change concerns; whoever reads it empties it."""
+
+
+_Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]], Iterable[str]]
+"""How objects of a kind are kept and forgotten, and the names of those that are known."""
+
+
+@dataclass
+class View:
+    """The namespace as watched; `changed` is called after every change that concerns a pool.
+
+    With a thousand pools a change must not make anybody go through all of them: what is looked for
+    is indexed, and each change says whom it concerns (see `mailbox`).
+    """
+
+    changed: Callable[[], None] = lambda: None
+    pools: Indexed[str, Pool] = field(default_factory=lambda: Indexed(_terms_of_pool))
+    services: dict[str, Object] = field(default_factory=dict)
+    pods: Pods = field(default_factory=Pods)
+    slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
+    selectors: Selectors[str] = field(default_factory=Selectors)
+    """Label selectors of the Deployments."""
+    scales: dict[str, Scale] = field(default_factory=dict)
+    """Replicas and version of the Deployments, as the watch last showed them."""
+    synced: set[str] = field(default_factory=set)
+    _service_selectors: Selectors[str] = field(default_factory=Selectors)
+    _mailboxes: list[Mailbox] = field(default_factory=list)
+
+    def mailbox(self) -> Mailbox:
+        """Where from now on the names of pools go that a change concerns."""
+        made: Mailbox = set()
+        self._mailboxes.append(made)
+        return made
+
+    def on_change(self, kind: str) -> Callable[[str, Object], None]:
+        """The callback for a watch of one kind."""
+        kinds: dict[str, _Kind] = {
+            "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
+            "Service": (self._keep_service, self._forget_service, self.services),
+            "Pod": (self._keep_pod, self._forget_pod, self.pods),
+            "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
+            "Deployment": (self._keep_deployment, self._forget_deployment, self.selectors),
+        }
+        keep, forget, store = kinds[kind]
+
+        def apply(change: str, obj: Object) -> None:
+            concerned: set[str] = set()
+            if change == "LIST":
+                there = {item["metadata"]["name"] for item in obj["items"]}
+                for name in [name for name in store if name not in there]:
+                    concerned.update(forget(name))
+                for item in obj["items"]:
+                    concerned.update(keep(item))
+                self.synced.add(kind)
+            elif change == "DELETED":
+                concerned.update(forget(obj["metadata"]["name"]))
+            elif change in ("ADDED", "MODIFIED"):
+                concerned.update(keep(obj))
+            self._tell(concerned)
+            if change == "LIST":
+                self.changed()  # perhaps the last that was waited for
+
+        return apply
+
+    def _tell(self, concerned: Iterable[str]) -> None:
+        names = set(concerned)
+        for mailbox in self._mailboxes:
+            mailbox |= names
+        if names:
+            self.changed()
+
+    # --- what each kind's changes mean; all return the pools concerned ---
+
+    def _keep_pool(self, obj: Object) -> Iterable[str]:
+        pool = pool_view(obj)
+        if self.pools.get(pool.name) == pool:
+            return ()
+        self.pools[pool.name] = pool
+        return (pool.name,)
+
+    def _forget_pool(self, name: str) -> Iterable[str]:
+        known = self.pools.get(name)
+        if known is None or known.deleted:
+            return ()
+        self.pools[name] = deleted(known)
+        return (name,)
+
+    def _keep_service(self, obj: Object) -> Iterable[str]:
+        name = obj["metadata"]["name"]
+        before = self.services.get(name)
+        if before is not None and before["spec"] == obj["spec"]:
+            return ()
+        self.services[name] = without_owners(obj)
+        self._service_selectors.pop(name, None)
+        if selector := obj["spec"].get("selector"):
+            self._service_selectors[name] = {"matchLabels": selector}
+        return self._pools_of_service(name)
+
+    def _forget_service(self, name: str) -> Iterable[str]:
+        self.services.pop(name, None)
+        self._service_selectors.pop(name, None)
+        return self._pools_of_service(name)
+
+    def _keep_pod(self, obj: Object) -> Iterable[str]:
+        pod = pod_view(obj)
+        if self.pods.get(pod.key[1]) == pod:
+            return ()
+        self.pods[pod.key[1]] = pod
+        return self._pools_of_pod(pod)
+
+    def _forget_pod(self, name: str) -> Iterable[str]:
+        pod = self.pods.pop(name, None)
+        return () if pod is None else self._pools_of_pod(pod)
+
+    def _keep_slice(self, obj: Object) -> Iterable[str]:
+        self.slices[obj["metadata"]["name"]] = obj
+        return self._pools_of_slice(obj)
+
+    def _forget_slice(self, name: str) -> Iterable[str]:
+        obj = self.slices.pop(name, None)
+        return () if obj is None else self._pools_of_slice(obj)
+
+    def _keep_deployment(self, obj: Object) -> Iterable[str]:
+        name, selector = obj["metadata"]["name"], selector_view(obj["spec"]["selector"])
+        version = obj["metadata"].get("resourceVersion", "")
+        self.scales[name] = Scale(obj["spec"].get("replicas", 1), version)
+        if self.selectors.get(name) == selector:
+            return ()
+        self.selectors[name] = selector
+        return self.pools.having(("target", name))
+
+    def _forget_deployment(self, name: str) -> Iterable[str]:
+        self.selectors.pop(name, None)
+        self.scales.pop(name, None)
+        return self.pools.having(("target", name))
+
+    def _pools_of_service(self, name: str) -> Iterable[str]:
+        return self.pools.having(("service", name))
+
+    def _pools_of_slice(self, obj: Object) -> Iterable[str]:
+        # Ours names its pool too: somebody may have taken the Service's label away.
+        labels = obj["metadata"].get("labels") or {}
+        named = pool_of_slice(obj) if is_ours(obj) else ""
+        return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
+
+    def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
+        """The pools that a pod can serve: through their Service, or as their target's (Always).
+
+        An activator's pod: those that it has published.
+        """
+        published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
+        found = dict.fromkeys(map(pool_of_slice, published))
+        for service in self._service_selectors.picking(pod.labels):
+            found |= dict.fromkeys(self._pools_of_service(service))
+        for deployment in self.selectors.picking(pod.labels):
+            found |= dict.fromkeys(self.pools.having(("target", deployment)))
+        return found
+
+    # --- what is asked ---
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every kind has been listed once."""
+        return len(self.synced) == 5
+
+    def native_ready(self, service: str, family: str) -> int:
+        """Ready, staying endpoints of a Service in an address family that are not ours.
+
+        By family: the slices of one can be there a second before those of the other. The word of a
+        slice on a pod that has gone or is going is an old one: its controller may be a minute late
+        when the API server was away, and who counted on that pod would be the only one.
+        """
+        return sum(
+            (endpoint.get("conditions") or {}).get("ready", True) is not False
+            and not (endpoint.get("conditions") or {}).get("terminating", False)
+            and self._stays(endpoint.get("targetRef") or {})
+            for obj in map(self.slices.__getitem__, self.slices.having(("service", service)))
+            if not is_ours(obj) and obj.get("addressType") == family
+            for endpoint in obj.get("endpoints") or ()
+        )
+
+    def _stays(self, target: Object) -> bool:
+        """Whether what is behind an endpoint stays; of all but pods it is taken for granted."""
+        if target.get("kind") != "Pod" or "uid" not in target:
+            return True
+        pod = self.pods.get(target.get("name", ""))
+        return pod is not None and pod.uid == target["uid"] and not pod.terminating
+
+    def published(self, pool: str, family: str) -> list[Object]:
+        """The slices that activators have published for a pool in an address family."""
+        return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
+
+    def owner(self, obj: Object) -> PodView | None:
+        """The activator's pod behind a slice, as watched; None when it is not there (any more)."""
+        of = (obj["metadata"].get("ownerReferences") or [{}])[0]
+        pod = self.pods.get(of.get("name", ""))
+        return pod if pod is not None and pod.uid == of.get("uid") else None
+
+    def labels(self, pool: Pool) -> Mapping[str, str]:
+        """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
+        return self._selector(pool).get("matchLabels") or {}
+
+    def replace_pods(self, labels: Mapping[str, str], listed: list[Object]) -> None:
+        """Take a list of the pods with these labels for the truth, whatever the watch says."""
+        there = {obj["metadata"]["name"] for obj in listed}
+        concerned: set[str] = set()
+        for pod in self.pods.selected_by({"matchLabels": labels}):
+            if pod.key[1] not in there:
+                concerned.update(self._forget_pod(pod.key[1]))
+        for obj in listed:
+            concerned.update(self._keep_pod(obj))
+        self._tell(concerned)
+
+    def backends(self, pool: Pool) -> list[PodView]:
+        """The staying pods of a pool that have an address, Ready or not.
+
+        Those its Service selects; with route Always, those of the target.
+        """
+        wanted = self._selector(pool)
+        if not wanted:
+            return []
+        return [
+            pod
+            for pod in self.pods.selected_by(wanted)
+            if pod.ip and pod.running and not pod.terminating
+        ]
+
+    def _selector(self, pool: Pool) -> Mapping[str, Any]:
+        if pool.always:
+            return self.selectors.get(pool.target, {})
+        obj = self.services.get(pool.service)
+        selector = (obj or {}).get("spec", {}).get("selector")
+        return {"matchLabels": selector} if selector else {}
+
+    def ports(self, service: str) -> list[Port]:
+        """TCP ports of a Service."""
+        return ports_of(self.services.get(service))
+
+
+def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
+    return ("service", pool.service), ("target", pool.target)
+
+
+def _terms_of_slice(obj: Object) -> Iterable[Hashable]:
+    """What a slice is found by: its Service; one of ours also by its pool and its pod."""
+    found: list[Hashable] = [("service", (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL))]
+    if is_ours(obj):
+        view = slice_view(obj)
+        found += [("pool", view.pool, view.family), ("pod", view.pod_uid)]
+    return found

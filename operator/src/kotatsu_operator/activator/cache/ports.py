@@ -1,0 +1,48 @@
+"""The TCP ports of a Service, and what becomes of one when the Service is edited. Pure.
+
+A name does not last: a Service with one port need not name it, and must as soon as it gets another.
+What clients connect to is the number.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kotatsu_operator.kube.resources import Object
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a Service: its name (may be empty), its number, and the pods' port behind it."""
+
+    name: str = ""
+    number: int = 0
+    """0 where only the name is known."""
+    target: str | int = ""
+
+
+UNKNOWN = Port()
+
+
+def ports_of(service: Object | None) -> list[Port]:
+    """The TCP ports of a Service."""
+    return [
+        Port(port.get("name", ""), port["port"], port.get("targetPort", port["port"]))
+        for port in (service or {}).get("spec", {}).get("ports") or ()
+        if port.get("protocol", "TCP") == "TCP"
+    ]
+
+
+def successor(port: Port, ports: Iterable[Port]) -> Port | None:
+    """What a port has become: that with its number, else that with its name; None when gone."""
+    found = list(ports)
+    numbered = (p for p in found if p.number == port.number)
+    return next(numbered, None) or next((p for p in found if p.name == port.name), None)
+
+
+def successors(known: Sequence[Port], ports: Sequence[Port]) -> Mapping[Port, Port]:
+    """Which of the known ports goes on as which of the present ones, each of them once."""
+    by_number = {p.number: p for p in known if p.number}
+    found = {by_number[p.number]: p for p in ports if p.number in by_number}
+    taken = set(found.values())
+    by_name = {p.name: p for p in known if p not in found}
+    return found | {by_name[p.name]: p for p in ports if p not in taken and p.name in by_name}

@@ -1,0 +1,1 @@
+"""EndpointSlices and the listeners behind them."""

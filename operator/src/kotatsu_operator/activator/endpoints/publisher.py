@@ -1,0 +1,396 @@
+"""Publishing slices and keeping their listeners: the impure half of slices.py.
+
+A listener lives at least as long as its slice, and 60 s longer than its last endpoint; so a port
+that any kube-proxy may still know always leads to the pool it was published for.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+
+from kotatsu_operator.activator.cache.identity import FAMILIES, Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import Port, successors
+from kotatsu_operator.activator.endpoints.lost import Lost
+from kotatsu_operator.activator.endpoints.slices import (
+    PORT_REST,
+    families,
+    make_slice,
+    same_slice,
+    slice_name,
+    wants_slice,
+)
+from kotatsu_operator.activator.proxy.sockets import prepare
+from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.kube.client import Kube, version_of
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.owners import owner_of
+from kotatsu_operator.kube.resources import EndpointSlice, Object
+from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 30.0
+"""Seconds after which a pool is looked at again though nothing has changed, for no reason."""
+
+REFUSED_REST = 5.0
+"""Seconds until a slice that the API server has refused is written again."""
+
+DELETE_AGAIN = 1.0
+"""Seconds until the API server is asked again to delete a slice, after a restart."""
+
+DELETED_REST = 60.0
+"""Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
+
+NewClient = Callable[[str, Port], Client]
+"""Makes the protocol for a connection to a pool, by a port of its Service."""
+
+
+PoolFamily = tuple[str, str]
+"""Name of a pool, and an address family: what one slice is for."""
+
+
+@dataclass
+class Listener:
+    """A socket that this activator listens on for one port of a Service."""
+
+    port: Port
+    number: int = 0
+    """The number that this activator listens on."""
+    server: asyncio.Server | None = None
+
+
+@dataclass
+class Published:
+    """What this activator has published for one pool in one address family."""
+
+    listeners: list[Listener] = field(default_factory=list)
+    there: Object | None = None
+    """The slice as last read, written or watched."""
+    watched: bool = False
+    """Whether the watch has shown it."""
+    emptied_at: float | None = None
+    deleted_since: float | None = None
+    native_since: float | None = None
+    """Since when a native endpoint has been ready, in loop time."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether the slice has an endpoint."""
+        return bool(self.there and self.there.get("endpoints"))
+
+
+class Publisher:
+    """Keeps the slices of one activator in step with the view."""
+
+    def __init__(self, kube: Kube, view: View, me: Self, new_client: NewClient) -> None:
+        self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
+        self.published: dict[PoolFamily, Published] = {}
+        self.leaving = False
+        self._said_leaving = False
+        self._withdrawn = False
+        self._news = view.mailbox()
+        self._due: dict[str, float] = {}
+        """When a pool is to be looked at though nothing has changed, in loop time."""
+        self._has_synced = False
+        self._incomplete: set[str] = set()
+        """Pools that need a slice and have none yet."""
+        self._refused: set[str] = set()
+        """Pools whose slice the API server refuses: they alone do without."""
+
+        self._lost = Lost(kube, view, me)
+
+    async def adopt(self) -> None:
+        """After a restart in place: listen again on the ports our slices still name.
+
+        Until that is done nothing new is bound, so no other pool's listener can get such a port. A
+        port that cannot be bound again makes its slice go, before anything else happens.
+        """
+        unheard: list[tuple[PoolFamily, Published]] = []
+        for obj in list(self._view.slices.values()):
+            if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
+                continue
+            name = pool_of_slice(obj)
+            key = (name, obj["addressType"])
+            record = Published(there=obj)
+            try:
+                for port in obj.get("ports") or ():
+                    # A slice that somebody has edited may name no number, or none that there is.
+                    was = Port(port.get("name", ""))
+                    await self._listen(record, key, was, port.get("port") or -1)
+            except (OSError, OverflowError, ValueError) as error:
+                log.warning("%s: cannot listen again, the slice goes: %s", name, error)
+                await self._close(record)
+                unheard.append((key, record))
+                continue
+            self._adopt_one(key, record)
+        for key, record in unheard:
+            if not await self._discard(record):
+                self._adopt_one(key, record)
+
+    def _adopt_one(self, key: PoolFamily, record: Published) -> None:
+        if not record.serves:
+            record.emptied_at = asyncio.get_running_loop().time()
+        self.published[key] = record
+
+    async def _discard(self, record: Published) -> bool:
+        """Delete a slice, however long that takes; False if the API server refuses to."""
+        assert record.there is not None  # noqa: S101  (it is adopted)
+        name = record.there["metadata"]["name"]
+        while True:
+            try:
+                await self._kube.delete(EndpointSlice, self._me.namespace, name)
+            except (ConflictError, *Unreachable) as error:
+                log.warning("cannot delete the slice %s: %s", name, error)
+                if is_refusal(error):
+                    return False
+                await asyncio.sleep(DELETE_AGAIN)
+            else:
+                return True
+
+    async def sync(self) -> float:
+        """Bring up to date the slices of every pool that has changed or whose time has come.
+
+        Returns seconds until something is due again, at most one.
+        """
+        loop = asyncio.get_running_loop()
+        if self.leaving and not self._said_leaving:
+            self._said_leaving = True
+            self._news |= {name for name, _ in self.published}
+        due = {name for name, at in self._due.items() if at <= loop.time()}
+        due |= self._news | self._incomplete
+        self._news.clear()
+        for name in sorted(due):
+            if self._withdrawn:
+                break
+            soonest = await self._sync_pool(name)
+            if soonest is None:
+                self._due.pop(name, None)
+            else:
+                self._due[name] = loop.time() + soonest
+        self._has_synced = True
+        return max(0.0, min(min(self._due.values(), default=inf) - loop.time(), 1.0))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pool that needs a slice had one after the last `sync`.
+
+        A pool whose slice is refused stays awake, since its epoch is not acknowledged; it must not
+        keep others awake. Where every slice is refused the cause is not the pool.
+        """
+        works = not self._refused or any(record.serves for record in self.published.values())
+        return self._has_synced and not self._incomplete and works
+
+    async def _sync_pool(self, name: str) -> float | None:
+        """Bring a pool's slices up to date; returns seconds until it is due again, if it is."""
+        soonest: list[float] = []
+        complete = True
+        self._refused.discard(name)
+        for key in self._families_of(name):
+            try:
+                soonest += await self._sync_family(key)
+                soonest += await self._take_back(key)
+            except (ConflictError, NotFoundError) as error:
+                log.debug("%s: slice changed meanwhile: %s", name, error)
+                await self._reread(key)
+                soonest, complete = [*soonest, 0.05], False
+            except (*Unreachable, OSError) as error:
+                log.warning("%s: cannot publish yet: %s", name, error)
+                if is_refusal(error):
+                    self._refused.add(name)
+                    soonest = [*soonest, REFUSED_REST]
+                else:
+                    soonest, complete = [*soonest, 0.2], False
+        (self._incomplete.discard if complete else self._incomplete.add)(name)
+        is_known = name in self._view.pools or bool(soonest)
+        return min(soonest, default=LOOK_AGAIN) if is_known else None
+
+    async def sweep(self) -> None:
+        """Remove slices of activators whose pod is gone."""
+        uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
+        for obj in list(self._view.slices.values()):
+            if not is_ours(obj) or slice_view(obj).pod_uid in uids:
+                continue
+            with contextlib.suppress(*Unreachable):
+                if await owner_of(self._kube, slice_view(obj)) is None:
+                    log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
+                    await self._kube.delete(
+                        EndpointSlice, self._me.namespace, obj["metadata"]["name"]
+                    )
+        self._lost.forget_old()
+
+    async def withdraw(self) -> None:
+        """Delete every slice of ours: the last thing before the process ends."""
+        self._withdrawn = True
+        for record in list(self.published.values()):
+            if record.there is not None:
+                with contextlib.suppress(*Unreachable):
+                    await self._kube.delete(
+                        EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
+                    )
+
+    # --- one pool ---
+
+    def _families_of(self, name: str) -> list[PoolFamily]:
+        """A pool with each family that has a slice, or that its Service and this pod both have."""
+        pool = self._view.pools.get(name)
+        wanted = self._families(pool) if pool is not None else []
+        return [(name, f) for f in FAMILIES if f in wanted or (name, f) in self.published]
+
+    def _families(self, pool: Pool) -> list[str]:
+        return families(self._view.services.get(pool.service), self._me)
+
+    async def _sync_family(self, key: PoolFamily) -> list[float]:
+        """Bring one slice up to date; returns what is due when, in seconds from now."""
+        now = asyncio.get_running_loop().time()
+        name = key[0]
+        pool = self._view.pools.get(name)
+        record = self.published.setdefault(key, Published())
+        self._catch_up(key, record)
+        ready = 0 if pool is None else self._view.native_ready(pool.service, key[1])
+        native_for = _native_for(ready, record, now)
+        wanted = (
+            pool is not None
+            and key[1] in self._families(pool)
+            and wants_slice(pool, ready, native_for, record.serves)
+            and not self._is_abandoned(pool, record, now)
+        )
+        wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
+        if pool is not None and wanted and self._view.ports(pool.service):
+            await self._publish(pool, key, record)
+            leaves = record.native_since is not None and pool.route is Route.NATIVE
+            due = [max(0.05, pool.settle - native_for)] if leaves else []
+            if record.deleted_since is not None:
+                due.append(max(0.05, record.deleted_since + DELETED_REST - now))
+            return due
+        if record.serves:
+            await self._empty(record, now)
+        elif record.listeners and record.emptied_at is None:
+            record.emptied_at = now  # somebody else has deleted or emptied the slice
+        if pool is not None and pool.deleted and not self._serves(name):
+            self._view.pools.pop(name, None)
+        if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
+            await self._forget(key, record)
+        elif record.there is None and not record.listeners:
+            del self.published[key]
+        elif record.emptied_at is not None:
+            return [max(0.05, record.emptied_at + PORT_REST - now)]
+        return []
+
+    async def _take_back(self, key: PoolFamily) -> list[float]:
+        """Take back what lost activators have published for the same pool and family."""
+        pool, record = self._view.pools.get(key[0]), self.published.get(key)
+        if pool is None or self.leaving:
+            return []
+        return await self._lost.take_back(pool, key[1], None if record is None else record.there)
+
+    def _serves(self, pool: str) -> bool:
+        records = (self.published.get((pool, family)) for family in FAMILIES)
+        return any(record.serves for record in records if record is not None)
+
+    def _catch_up(self, key: PoolFamily, record: Published) -> None:
+        """Follow what somebody else did to our slice: changed or deleted, it is published again."""
+        seen = self._view.slices.get(slice_name(key[0], self._me, key[1]))
+        if seen is None and record.watched:
+            record.there = None
+        elif seen is not None and record.there is not None:
+            record.there = max(record.there, seen, key=version_of)
+        record.watched = seen is not None
+
+    def _is_abandoned(self, pool: Pool, record: Published, now: float) -> bool:
+        """Whether a deleted pool's target has had its time to come back (or never was ours)."""
+        if not pool.deleted:
+            record.deleted_since = None
+            return False
+        record.deleted_since = record.deleted_since or now
+        return not record.serves or now - record.deleted_since >= DELETED_REST
+
+    async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
+        service, ports = self._view.services[pool.service], self._view.ports(pool.service)
+        if ports != [listener.port for listener in record.listeners]:
+            await self._follow(ports, key, record)
+        numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
+        state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
+        await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
+        record.emptied_at = None
+
+    async def _follow(self, ports: list[Port], key: PoolFamily, record: Published) -> None:
+        """Listen for each port of the Service: for one that was edited, as before."""
+        known = successors([listener.port for listener in record.listeners], ports)
+        for listener in record.listeners:
+            listener.port = known.get(listener.port, listener.port)
+        for port in ports:
+            if port not in known.values():
+                await self._listen(record, key, port, 0)
+
+    async def _empty(self, record: Published, now: float) -> None:
+        """Take our endpoint out; the slice stays as the memory of its ports."""
+        assert record.there is not None  # noqa: S101  (it serves)
+        record.there = await self._kube.replace(
+            EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
+        )
+        record.emptied_at = now
+
+    async def _forget(self, key: PoolFamily, record: Published) -> None:
+        if record.there is not None:
+            await self._kube.delete(
+                EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
+            )
+        await self._close(record)
+        self.published.pop(key, None)
+
+    async def _put(self, obj: Object, record: Published) -> None:
+        there = record.there
+        if there is None:
+            record.there = await self._kube.create(EndpointSlice, self._me.namespace, obj)
+        elif not same_slice(obj, there):
+            obj["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            record.there = await self._kube.replace(EndpointSlice, self._me.namespace, obj)
+
+    async def _reread(self, key: PoolFamily) -> None:
+        record = self.published.get(key)
+        if record is None:
+            return
+        name = slice_name(key[0], self._me, key[1])
+        try:
+            record.there = await self._kube.get(EndpointSlice, self._me.namespace, name)
+        except NotFoundError:
+            record.there = None
+        except Unreachable as error:
+            log.warning("%s: cannot read the slice: %s", key[0], error)
+
+    # --- listeners ---
+
+    async def _listen(self, record: Published, key: PoolFamily, port: Port, number: int) -> None:
+        pool, family = key
+        listener = Listener(port)
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: self._new_client(pool, listener.port),
+            self._me.address(family),
+            number,
+            backlog=4096,
+        )
+        for made in listener.server.sockets:
+            prepare(made)
+        listener.number = listener.server.sockets[0].getsockname()[1]
+        record.listeners.append(listener)
+
+    async def _close(self, record: Published) -> None:
+        for listener in record.listeners:
+            if listener.server is not None:
+                listener.server.close()
+        record.listeners.clear()
+
+
+def _native_for(ready: int, record: Published, now: float) -> float:
+    """For how many seconds a native endpoint has been ready by now."""
+    if ready == 0:
+        record.native_since = None
+        return 0.0
+    record.native_since = record.native_since or now
+    return now - record.native_since

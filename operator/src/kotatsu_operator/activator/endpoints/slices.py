@@ -1,0 +1,176 @@
+"""The EndpointSlices an activator publishes: when, and what stands in them. Pure.
+
+One slice per pool, activator pod and address family. It is published while the pool's own pods
+cannot answer (or are about to leave) and emptied when they can. Emptied, not deleted: the empty
+slice remembers which port belonged to which pool until no kube-proxy can still send anyone there.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from kotatsu_operator.activator.cache.identity import Self, family_of
+from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.core.pool.memory import Route
+from kotatsu_operator.core.protocol import (
+    EPOCH_ANNOTATION,
+    FAMILIES_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POOL_LABEL,
+    SERVICE_LABEL,
+    pool_label,
+)
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import Object
+
+PORT_REST = 150.0
+"""Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port, and a
+kube-proxy that lags behind an outage of the API server (up to two minutes) still finds somebody."""
+
+
+def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
+    """Whether the pool's slice should have this activator in it.
+
+    Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
+    probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
+    is native and a pod has been ready for the settle time; with route Always, never.
+
+    A pool that is refused keeps what it had, in activators that start later too. One that has been
+    refused from the beginning gets nothing: its Service may be another pool's.
+    """
+    if not pool.was_accepted and not published:
+        return False
+    if pool.always or pool.route is Route.ACTIVATOR or native_ready == 0:
+        return True
+    return published and native_ready_for < pool.settle
+
+
+def families(service: Object | None, me: Self) -> list[str]:
+    """The address families to publish a Service in: those that both it and this pod have."""
+    wanted = (service or {}).get("spec", {}).get("ipFamilies") or [family_of(me.ips[0])]
+    return [family for family in wanted if me.address(family) is not None]
+
+
+def slice_name(pool: str, me: Self, family: str) -> str:
+    """A name for each pool, activator pod and family, within the 253 characters allowed."""
+    mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
+    return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
+
+
+CONDITIONS: Mapping[str, Mapping[str, bool]] = {
+    "serving": {"ready": True, "serving": True, "terminating": False},
+    "leaving": {"ready": False, "serving": True, "terminating": True},
+    "lost": {"ready": False, "serving": False, "terminating": False},
+}
+"""What an endpoint says in each state: kube-proxy uses one that serves and terminates only where
+nothing is ready, and one that does not serve never."""
+
+
+def state_of_lost(pod: PodView) -> str:
+    """The state of an endpoint whose pod is lost."""
+    return "leaving" if pod.terminating and pod.ready else "lost"
+
+
+def is_ready(obj: Object | None) -> bool:
+    """Whether a slice has a ready endpoint."""
+    endpoints = (obj or {}).get("endpoints") or ()
+    return any((e.get("conditions") or {}).get("ready", True) is not False for e in endpoints)
+
+
+def may_take_back(
+    of: PodView | None, me: PodView | None, *, mine_is_ready: bool, native_ready: int
+) -> bool:
+    """Whether an activator takes another's endpoint of a pool and family back.
+
+    Only from a pod that is there and lost (one that is gone has its slices deleted), and only where
+    something else answers: a pod of the pool, or this activator, whose own endpoint is ready and
+    whose pod is Ready. Where each of two takes the other for lost, neither pod is Ready, so neither
+    takes anything and both endpoints stay.
+    """
+    if of is None or not of.lost:
+        return False
+    return native_ready > 0 or (mine_is_ready and me is not None and me.ready and not me.lost)
+
+
+def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -> bool:
+    """Whether an activator publishes its endpoint as ready.
+
+    It always does, but where its own pod is lost and others have taken its endpoint back: it waits
+    until the pod is Ready, or until nothing else answers. So no two of them undo each other's
+    writes, and the last of them serves whatever is said of its pod.
+    """
+    return mine_is_ready or me is None or not me.lost or not others_answer
+
+
+def make_slice(
+    pool: Pool, service: Object, me: Self, family: str, ports: Mapping[str, int], *, state: str
+) -> Object:
+    """One family's slice: `state` is serving, leaving, lost (see CONDITIONS), or empty.
+
+    Port names are exactly the Service's, each with the number this activator listens on; nodeName
+    and the Pod targetRef are what cloud load balancers in IP mode ask for.
+    """
+    names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
+    endpoint = {
+        "addresses": [me.address(family)],
+        "conditions": dict(CONDITIONS.get(state, {})),
+        "nodeName": me.node,
+        "targetRef": {"kind": "Pod", "namespace": me.namespace, "name": me.pod, "uid": me.uid},
+    }
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": slice_name(pool.name, me, family),
+            "namespace": me.namespace,
+            "labels": {
+                SERVICE_LABEL: pool.service,
+                MANAGED_BY_LABEL: MANAGED_BY,
+                POOL_LABEL: pool_label(pool.name),
+            },
+            "annotations": {
+                POOL_LABEL: pool.name,
+                EPOCH_ANNOTATION: str(pool.epoch),
+                FAMILIES_ANNOTATION: ",".join(families(service, me)),
+            },
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": me.pod, "uid": me.uid}],
+        },
+        "addressType": family,
+        "endpoints": [] if state == "empty" else [endpoint],
+        "ports": [
+            {
+                "name": name,
+                "port": number,
+                "protocol": "TCP",
+                **(
+                    {"appProtocol": names[name]["appProtocol"]}
+                    if names.get(name, {}).get("appProtocol")
+                    else {}
+                ),
+            }
+            for name, number in sorted(ports.items())
+        ],
+    }
+
+
+def taken_back(obj: Object, pod: PodView) -> Object:
+    """A slice of a lost pod with no endpoint ready; its ports stay remembered."""
+    conditions = dict(CONDITIONS[state_of_lost(pod)])
+    endpoints = [e | {"conditions": conditions} for e in obj.get("endpoints") or ()]
+    return obj | {"endpoints": endpoints}
+
+
+def same_slice(ours: Object, there: Object) -> bool:
+    """Whether a slice in the cluster already says what ours does."""
+    return _said(ours) == _said(there)
+
+
+def _said(obj: Object) -> tuple[Any, ...]:
+    meta = obj["metadata"]
+    return (
+        (meta.get("labels") or {}).get(SERVICE_LABEL),
+        [(meta.get("annotations") or {}).get(a) for a in (EPOCH_ANNOTATION, FAMILIES_ANNOTATION)],
+        [(p.get("name", ""), p.get("port"), p.get("appProtocol")) for p in obj.get("ports") or ()],
+        [(e.get("addresses"), e.get("conditions")) for e in obj.get("endpoints") or ()],
+    )

@@ -1,0 +1,1 @@
+"""Bytes from client to pod, and the limits on them."""

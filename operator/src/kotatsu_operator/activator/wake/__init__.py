@@ -1,0 +1,1 @@
+"""Announce, raise the scale, probe the pod."""

@@ -1,0 +1,227 @@
+"""One pool's wake: raise its scale, find out when a pod answers, write down how long it took.
+
+One wake serves everybody who waits: one raise of the scale, one readiness probe, however many
+requests have come.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.wake.announcements import Tickets
+from kotatsu_operator.activator.wake.backends import Backends
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import Pod as KubePod
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY = 0.005
+"""Seconds between readiness probes of a starting pod; the kubelet's own come once a second."""
+
+PROBED_AT_ONCE = 32
+"""Starting pods of a pool that are probed at a time: each takes an open file, and a moment in which
+no other pool is served. A wake starts one; a Deployment that lost its readiness may have thousands,
+and is in no state to be asked by all means. They take turns, and the kubelet asks them too."""
+
+LOOK_EVERY = 0.5
+"""Seconds after which the scale is read again while somebody waits and no pod has come."""
+
+RECORD_AFTER = 0.2
+"""Seconds after which a wake is written down: first of all, those who waited are connected."""
+
+LIST_AFTER = 2.0
+"""Seconds of waiting after which the pods are listed, and listed again: a watch that went silent
+without closing would let everybody wait in vain."""
+
+
+@dataclass(frozen=True)
+class Began:
+    """When something began: by the calendar, and by the clock that never jumps."""
+
+    at: datetime
+    clock: float
+
+
+def _now() -> Began:
+    return Began(datetime.now(UTC), asyncio.get_running_loop().time())
+
+
+class Wake:
+    """Gets a pool a pod while `waiting()` says that somebody waits for one."""
+
+    def __init__(
+        self,
+        name: str,
+        kube: Kube,
+        view: View,
+        me: Self,
+        metrics: ActivatorMetrics,
+        backends: Backends,
+        *,
+        waiting: Callable[[], int],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self._kube, self._view, self._me, self._metrics = kube, view, me, metrics
+        self._backends, self._waiting, self._on_ready = backends, waiting, on_ready
+        self._change = asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._probed = 0
+        """Whose turn it is to be probed."""
+        self._unanswered: Began | None = None
+        """When the wake began whose pod has not answered yet."""
+
+    def ensure(self) -> None:
+        """Wake the pool, unless that is under way."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._wake_up(), name=f"wake {self.name}")
+            self._keep(self._running)
+
+    def changed(self) -> None:
+        """Pods have changed: look at once."""
+        self._change.set()
+        self._note_answer()
+
+    def for_another(self, tickets: Tickets) -> None:
+        """Announce and raise for a pool that will need this one."""
+        self._keep(asyncio.create_task(self._raise_for_another(tickets)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _raise_for_another(self, tickets: Tickets) -> None:
+        began = _now()
+        try:
+            await tickets.announce()
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot announce that it is needed: %s", self.name, error)
+        await self._raise(began)
+
+    async def _wake_up(self) -> None:
+        """Until nobody waits: see to it that there is a pod, and find out when it answers."""
+        began = _now()
+        looked = 0.0
+        listed = began.clock
+        while self._waiting():
+            if asyncio.get_running_loop().time() - listed >= LIST_AFTER:
+                listed = asyncio.get_running_loop().time()
+                self._keep(asyncio.create_task(self._list_pods()))
+            if self._backends.any_ready:
+                await self._sleep_until_change(LOOK_EVERY)
+                continue
+            now = asyncio.get_running_loop().time()
+            starting = self._backends.staying()
+            if not starting and now - looked >= LOOK_EVERY:
+                looked = now
+                await self._raise(began)
+            if starting:
+                await self._probe(starting)
+            else:
+                await self._sleep_until_change(LOOK_EVERY)
+
+    async def _raise(self, began: Began) -> None:
+        """Set the scale to 1 if it is exactly 0."""
+        pool = self._view.pools.get(self.name)
+        if pool is None:
+            return
+        try:
+            if not await self._raise_as_seen(pool.target):
+                return
+        except ConflictError:
+            return  # somebody else was faster, or the next look will tell
+        except NotFoundError as error:
+            log.warning("%s: cannot wake: %s", self.name, error)
+            return
+        except Unreachable as error:
+            came = "refuses it" if is_refusal(error) else "does not answer"
+            log.warning("%s: cannot wake yet, the API server %s: %s", self.name, came, error)
+            return
+        log.info("%s: waking for %d requests", self.name, self._waiting())
+        self._metrics.raised(self._me.namespace, self.name)
+        self._unanswered = began
+        self._note_answer()
+
+    async def _raise_as_seen(self, target: str) -> bool:
+        """Raise at the version that the watch has shown; read only if that is not the last."""
+        namespace = self._me.namespace
+        seen = self._view.scales.get(target)
+        if not self._may_raise():
+            return False
+        if seen is not None and seen.replicas == 0:
+            with contextlib.suppress(ConflictError):
+                await self._kube.raise_scale(namespace, target, seen.version)
+                return True
+        scale = await self._kube.get_scale(namespace, target)
+        if scale.replicas > 0 or not self._may_raise():
+            return False
+        await self._kube.raise_scale(namespace, target, scale.version)
+        return True
+
+    def _may_raise(self) -> bool:
+        """Whether the budget allows it, by the pool as the watch shows it at this moment."""
+        pool = self._view.pools.get(self.name)
+        if pool is None:
+            return False
+        return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
+
+    async def _list_pods(self) -> None:
+        pool = self._view.pools.get(self.name)
+        labels = None if pool is None else self._view.labels(pool)
+        if not labels:
+            return
+        try:
+            pods = await self._kube.find(KubePod, self._me.namespace, labels)
+        except (NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot list the pods: %s", self.name, error)
+            return
+        self._view.replace_pods(labels, pods)
+
+    async def _probe(self, pods: list[PodView]) -> None:
+        """Ask starting pods whether they are ready; the first that is gets everybody."""
+
+        async def ask(pod: PodView) -> bool:
+            ready = await self._backends.probe(pod)
+            if ready:
+                self._note_answer()
+                self._on_ready()
+            return ready
+
+        first = self._probed % len(pods)
+        self._probed = first + PROBED_AT_ONCE
+        some = (pods[first:] + pods[:first])[:PROBED_AT_ONCE]
+        if not any(await asyncio.gather(*(ask(pod) for pod in some))):
+            await self._sleep_until_change(PROBE_EVERY)
+
+    def _note_answer(self) -> None:
+        """A pod may answer now, whoever has found out: with it the wake is over."""
+        if self._unanswered is None or not self._backends.any_ready:
+            return
+        began, self._unanswered = self._unanswered, None
+        took = _now().clock - began.clock
+        self._metrics.woke(self._me.namespace, self.name, took)
+        self._keep(asyncio.create_task(self._write_down(began.at, took)))
+
+    async def _write_down(self, at: datetime, took: float) -> None:
+        await asyncio.sleep(RECORD_AFTER)
+        wake = {"at": stamp(at), "duration": f"{took:.3f}s"}
+        try:
+            await self._kube.patch_status(self._me.namespace, self.name, {"lastWake": wake})
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s: cannot write down the wake: %s", self.name, error)
+
+    async def _sleep_until_change(self, seconds: float) -> None:
+        self._change.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()

@@ -1,0 +1,1 @@
+"""Whether a pool can be used."""

@@ -1,0 +1,163 @@
+"""Whether a pool can be acted on at all; if not, a sentence that says what to change.
+
+Acceptance is judged afresh at every look, by small functions in a row: the first that objects is
+what people read. Nothing is remembered of a refusal, so whatever it named can be mended at any time
+and the pool goes on from where its status says it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.controller.accept.candidate import Case, Refusal
+from kotatsu_operator.controller.accept.hpa import judge_autoscaler
+from kotatsu_operator.controller.accept.service import judge_service
+from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
+from kotatsu_operator.kube.deployment import DeploymentView
+from kotatsu_operator.kube.knative import SERVICE_LABEL
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.resources import Object
+
+__all__ = ["Accepted", "Refusal", "Refused", "accept"]
+
+
+_NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A pool that can be acted on, with its target and the autoscaler on it (if there is one)."""
+
+    spec: PoolSpec
+    deployment: DeploymentView | None = None
+    """The Deployment; None for another kind of target."""
+    autoscaler: Object | None = None
+    knative_service: Object = field(default_factory=dict)
+    """The Knative Service; empty for another kind of target."""
+    last_selector: Mapping[str, Any] = field(default_factory=lambda: _NO_POD)
+    """The selector of a Deployment that is gone."""
+
+    @property
+    def selector(self) -> Mapping[str, Any]:
+        """What the target's pods are selected by."""
+        if self.spec.target.is_knative:
+            return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
+        # A Deployment that is gone is remembered by its selector, as long as it has pods.
+        return self.last_selector if self.deployment is None else self.deployment.selector
+
+    @property
+    def requests(self) -> Mapping[str, Decimal]:
+        """What one pod of the target requests (base units)."""
+        if self.deployment is not None:
+            return self.deployment.requests
+        template = (self.knative_service.get("spec") or {}).get("template") or {}
+        return pod_requests(template.get("spec") or {})
+
+
+@dataclass(frozen=True)
+class Refused(Refusal):
+    """A refusal, and what may be done for the pool all the same: nothing begins, but things end."""
+
+    judged: Accepted
+    """The spec as far as it can be read, and what there is of the target."""
+    ends: Ends
+    counts: bool
+    """Whether the target's pods are this pool's to pay for."""
+    hands: str = ""
+    """Why the pods are left alone, where the refusal does not say it."""
+
+
+def accept(
+    key: Key, pool: Object, world: World, last: PoolSpec | None = None
+) -> Accepted | Refused:
+    """Judge a pool by what the schema cannot see: names, zones, and what else there is.
+
+    What cannot be read of its spec is taken from the `last` one that was in force, if it is known.
+    """
+    objections: list[tuple[Refusal, Ends]] = []
+    try:
+        spec = parse(pool["spec"])
+    except SpecError as error:
+        spec = salvage(pool["spec"], last)
+        objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
+    case = Case(key, spec, world)
+    for judge, ends in _JUDGES:
+        refusal = judge(case)
+        if refusal is not None:
+            objections.append((refusal, ends))
+    if spec.target.is_knative:
+        judged = Accepted(spec, knative_service=case.knative_service or {})
+    else:
+        selector = world.selector_of((key[0], spec.target.name)) or _NO_POD
+        autoscaler = next(iter(case.autoscalers), None)
+        judged = Accepted(spec, case.deployment, autoscaler, last_selector=selector)
+    return _refused(judged, objections) if objections else judged
+
+
+def _refused(judged: Accepted, objections: list[tuple[Refusal, Ends]]) -> Refused:
+    first, ends, hands = objections[0][0], min(ends for _, ends in objections), ""
+    write = judged.deployment.write if judged.deployment is not None else None
+    if write is not None and ends is not Ends.NOTHING:
+        # The last to write the replicas was not Kotatsu: they are not Kotatsu's to lower.
+        ends, hands = Ends.NOTHING, f"{write.by} has set the replicas"
+    counts = all(refusal.reason != "TargetClaimed" for refusal, _ in objections)
+    return Refused(first.reason, first.message, judged, ends, counts, hands)
+
+
+def judge_runtime(case: Case) -> Refusal | None:
+    """A Knative target needs Knative's API."""
+    if case.spec.target.is_knative and case.world.knative.why_absent:
+        return Refusal("KnativeNotFound", case.world.knative.why_absent)
+    return None
+
+
+def judge_claim(case: Case) -> Refusal | None:
+    """Of the pools that name one target, the oldest has it."""
+    older = case.older(case.claimants)
+    if not older:
+        return None
+    return Refusal(
+        "TargetClaimed",
+        f"{case.spec.target.kind} {case.spec.target.name} already belongs to the older WarmPool "
+        f"{older}: delete one of the two or give this one another targetRef",
+    )
+
+
+def judge_own(case: Case) -> Refusal | None:
+    """Kotatsu does not scale itself: at 0 the operator could wake nothing, itself included."""
+    if case.spec.target.is_knative or case.spec.target.name not in (OPERATOR, ACTIVATOR):
+        return None
+    return Refusal(
+        "TargetIsKotatsu",
+        f"Deployment {case.spec.target.name} is Kotatsu itself, which has to run while others "
+        "sleep: name another Deployment in spec.targetRef.name",
+    )
+
+
+def judge_target(case: Case) -> Refusal | None:
+    """The target must be there."""
+    is_knative = case.spec.target.is_knative
+    if (case.knative_service if is_knative else case.deployment) is not None:
+        return None
+    kind = "Knative Service" if is_knative else "Deployment"
+    return Refusal(
+        "TargetNotFound",
+        f"there is no {kind} {case.spec.target.name} in namespace {case.namespace}: create it "
+        "or correct spec.targetRef.name",
+    )
+
+
+_JUDGES: tuple[tuple[Callable[[Case], Refusal | None], Ends], ...] = (
+    (judge_runtime, Ends.NOTHING),
+    (judge_own, Ends.NOTHING),
+    (judge_claim, Ends.NOTHING),
+    (judge_target, Ends.NOTHING),
+    (judge_service, Ends.LOWER),
+    (judge_autoscaler, Ends.NOTHING),
+)
+"""The judges, and how far a pool that one of them refuses may still be lowered."""

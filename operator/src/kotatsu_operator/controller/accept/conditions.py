@@ -1,0 +1,33 @@
+"""The conditions of a refused pool: why, what still runs and what it costs."""
+
+from collections.abc import Iterator
+
+from kotatsu_operator.controller.accept.acceptance import Refused
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.status_writer import Status
+
+
+def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Status]:
+    """Accepted, Ready and Warm for a refused pool: why, and what still runs and costs."""
+    text = refused.message + "".join(f"; {said}" for said in _still(refused, ledger, pods))
+    return [condition(kind, False, refused.reason, text) for kind in ("Accepted", "Ready", "Warm")]
+
+
+def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
+    if not refused.counts:
+        return
+    if refused.reason == "InvalidSpec" and not ledger.currency:
+        yield "what its pods cost is not counted until spec.budget can be read and has prices"
+    if pods == 0:
+        return
+    cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""
+    running = f"{pods} of its pods run meanwhile{cost}"
+    if refused.ends is Ends.SLEEP:
+        yield f"{running}, until nothing needs them; then they sleep"
+    elif refused.ends is Ends.LOWER:
+        yield f"{running}, until nothing needs them; one stays, since no request could wake it"
+    else:
+        why = f" ({refused.hands})" if refused.hands else ""
+        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale them by hand"

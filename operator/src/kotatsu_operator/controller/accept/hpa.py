@@ -1,0 +1,27 @@
+"""Whether a pool can share its target with a HorizontalPodAutoscaler."""
+
+from kotatsu_operator.controller.accept.candidate import Case, Refusal
+from kotatsu_operator.kube.hpa import foreign_owner
+
+
+def judge_autoscaler(case: Case) -> Refusal | None:
+    """One HorizontalPodAutoscaler of a person's is fine; two, or another program's, are not."""
+    found = case.autoscalers
+    target = case.spec.target.name
+    for autoscaler in found:
+        owner = foreign_owner(autoscaler)
+        if owner:
+            return Refusal(
+                "ForeignAutoscaler",
+                f"HorizontalPodAutoscaler {autoscaler['metadata']['name']} scales Deployment "
+                f"{target} and belongs to {owner}, which would undo what Kotatsu sets: leave "
+                "this workload to one of the two",
+            )
+    if len(found) > 1:
+        names = " and ".join(a["metadata"]["name"] for a in found)
+        return Refusal(
+            "TwoAutoscalers",
+            f"the HorizontalPodAutoscalers {names} scale Deployment {target} at once and work "
+            "against each other: delete all but one",
+        )
+    return None

@@ -1,0 +1,129 @@
+"""Whether a pool's Service is one that can wake it.
+
+A sleeping pool is woken through one more EndpointSlice of its Service. So there must be a virtual
+address that a proxy answers for, a TCP port to listen on, and clients that end up at the pods of
+this target and of no other.
+"""
+
+from collections.abc import Callable
+
+from kotatsu_operator.controller.accept.candidate import Case, Refusal
+from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.kube.objects import selects
+from kotatsu_operator.kube.resources import Object
+
+
+def judge_service(case: Case) -> Refusal | None:
+    """Judge the Service of a pool; Knative has Services of its own."""
+    if case.spec.target.is_knative:
+        return None
+    refusal = _claim(case)
+    if refusal is not None:
+        return refusal
+    service = case.service
+    if service is None:
+        return Refusal(
+            "ServiceNotFound",
+            f"there is no Service {case.spec.service} in namespace {case.namespace}: create it or "
+            "name another one in spec.service",
+        )
+    for judge in _JUDGES:
+        refusal = judge(case, service)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _claim(case: Case) -> Refusal | None:
+    older = case.older(case.world.pools_of_service((case.namespace, case.spec.service)))
+    if not older:
+        return None
+    return Refusal(
+        "ServiceClaimed",
+        f"Service {case.spec.service} already belongs to the older WarmPool {older}: "
+        "delete one of the two or name another Service in spec.service",
+    )
+
+
+def _kind(case: Case, service: Object) -> Refusal | None:
+    spec, name = service["spec"], case.spec.service
+    if (case.namespace, name) == ("default", "kubernetes"):
+        return Refusal(
+            "ServiceHasEndpoints",
+            "Service kubernetes in namespace default is the cluster's API server, which writes its "
+            "endpoints itself: name the Service of the target's pods in spec.service",
+        )
+    if spec.get("type") == "ExternalName":
+        return Refusal(
+            "ServiceExternalName",
+            f"Service {name} is of type ExternalName, a mere DNS alias, and no request to it can "
+            "wake anything: name a ClusterIP Service in spec.service",
+        )
+    if spec.get("clusterIP") == "None":
+        return Refusal(
+            "ServiceHeadless",
+            f"Service {name} is headless (clusterIP: None): its clients connect to the pods' own "
+            "addresses, and there are none while the pool sleeps; name a Service with a cluster "
+            "IP in spec.service",
+        )
+    return None
+
+
+def _ports(case: Case, service: Object) -> Refusal | None:
+    ports = service["spec"].get("ports") or ()
+    if any(port.get("protocol", "TCP") == "TCP" for port in ports):
+        return None
+    return Refusal(
+        "ServiceWithoutTCP",
+        f"Service {case.spec.service} has no TCP port, and only TCP connections can wait for a "
+        "pod: give it one, or name another Service in spec.service",
+    )
+
+
+def _selector(case: Case, service: Object) -> Refusal | None:
+    selector, name = service["spec"].get("selector"), case.spec.service
+    if case.spec.route is RouteMode.ALWAYS:
+        if not selector:
+            return _endpoints(case)
+        return Refusal(
+            "ServiceHasSelector",
+            f"Service {name} has a selector, so Kubernetes leads connections past the activator, "
+            "but spec.route Always promises that every one passes it: create the Service anew "
+            "without one (taken away, it leaves its endpoints behind), or set route: Auto",
+        )
+    if not selector:
+        return Refusal(
+            "ServiceHasNoSelector",
+            f"Service {name} has no selector, so Kubernetes leads nobody to the pods: give it the "
+            f"pod labels of Deployment {case.spec.target.name} as its selector, or set "
+            "route: Always",
+        )
+    labels = case.deployment.labels if case.deployment is not None else {}
+    if selects({"matchLabels": selector}, labels):
+        return None
+    asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    return Refusal(
+        "ServiceSelectsOthers",
+        f"Service {name} selects {asked}, which the pods of Deployment {case.spec.target.name} do "
+        "not carry, so waking them would answer nobody: make the selector and the pod template's "
+        "labels agree, or correct spec.service",
+    )
+
+
+def _endpoints(case: Case) -> Refusal | None:
+    """On route Always the activators are the only endpoints of a Service."""
+    name, foreign = case.spec.service, case.foreign_slices
+    if not foreign:
+        return None
+    named, keeper = foreign[0]
+    kept = f", kept by {keeper}" if keeper else ""
+    return Refusal(
+        "ServiceHasEndpoints",
+        f"Service {name} has endpoints in EndpointSlice {named}{kept}, so connections would bypass "
+        "the activator, but spec.route Always promises that every one passes it: delete that "
+        f"EndpointSlice and Endpoints {name}, create the Service anew if it had a selector, or "
+        "name another one in spec.service",
+    )
+
+
+_JUDGES: tuple[Callable[[Case, Object], Refusal | None], ...] = (_kind, _ports, _selector)

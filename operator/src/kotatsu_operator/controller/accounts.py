@@ -1,0 +1,126 @@
+"""The pools' accounts: which prices are in force, what has been spent, what that allows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.core.budget.forecast import forecast
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
+from kotatsu_operator.core.budget.limit import Allowed, allowed, sentence, standing, told
+from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
+from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import Budget, PoolSpec
+from kotatsu_operator.core.report.conditions import budget_condition
+from kotatsu_operator.core.report.status_reader import read_ledger
+from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import Object
+
+
+@dataclass(frozen=True)
+class Account:
+    """One pool's account at one look."""
+
+    budget: Budget
+    """With the prices in force."""
+    ledger: Ledger
+    allowed: Allowed
+    conditions: tuple[Status, ...]
+    """BudgetAvailable, for a pool with a limit."""
+    notes: tuple[Note, ...]
+
+    def foresee(
+        self, spec: PoolSpec, memory: Memory, requests: Mapping[str, Decimal], now: datetime
+    ) -> Ledger:
+        """The ledger with the forecast of its period, from what was decided just now.
+
+        `requests` are those of one pod of the target.
+        """
+        if not self.ledger.currency:
+            return self.ledger
+        pods, one = len(self.ledger.pods), hourly(requests, self.budget.prices)
+        pod_hour = self.ledger.rate / pods if pods else one
+        expected = forecast(spec, memory, self.ledger, pod_hour, now)
+        return replace(self.ledger, forecast=expected, pod_hour=one)
+
+
+@dataclass
+class Accounts:
+    """Keeps the ledgers between looks. `monotonic` measures seconds; without it the clock does."""
+
+    table: PriceTable = NO_PRICES
+    monotonic: Callable[[], float] | None = None
+    _kept: dict[Key, tuple[str, Ledger, float]] = field(default_factory=dict)
+    """The pool's uid, its ledger, and when that was entered."""
+
+    def forget(self, key: Key) -> None:
+        """Drop the account of a deleted pool."""
+        self._kept.pop(key, None)
+
+    def reset(self) -> None:
+        """Drop all accounts: the status has newer ones, written by whoever has led meanwhile."""
+        self._kept.clear()
+
+    def settle(
+        self,
+        key: Key,
+        pool: Object,
+        spec: PoolSpec,
+        pods: list[PodView],
+        departed: list[BilledPod],
+        now: datetime,
+    ) -> Account:
+        """Bring a pool's ledger up to now and judge it."""
+        budget = priced(spec.budget, self.table)
+        ledger = self._enter(key, pool, budget, spec, pods, departed, now)
+        stands = standing(ledger, budget)
+        conditions: tuple[Status, ...] = ()
+        if stands is not None:
+            conditions = (budget_condition(stands, sentence(ledger, budget)),)
+        notes = told(_told_before(pool.get("status") or {}), ledger, budget)
+        return Account(budget, ledger, allowed(ledger, budget, now), conditions, notes)
+
+    def _enter(
+        self,
+        key: Key,
+        pool: Object,
+        budget: Budget,
+        spec: PoolSpec,
+        pods: list[PodView],
+        departed: list[BilledPod],
+        now: datetime,
+    ) -> Ledger:
+        if not budget.currency:
+            self.forget(key)
+            return Ledger()
+        uid, ticks = pool["metadata"]["uid"], self.monotonic() if self.monotonic else 0.0
+        elapsed: timedelta | None = None
+        known = self._kept.get(key)
+        is_mine = known is not None and known[0] == uid
+        ledger = (
+            known[1] if known is not None and is_mine else read_ledger(pool.get("status") or {})
+        )
+        if known is not None and is_mine and self.monotonic is not None:
+            elapsed = timedelta(seconds=max(0.0, ticks - known[2]))
+        billed = [
+            p.billed
+            for p in pods
+            # Who was over before the last entry has been paid for; the clock of then may differ.
+            if p.billed and not (is_mine and p.billed.gone_at and p.uid not in ledger.pods)
+        ]
+        billed += departed
+        ledger = accrue(ledger, billed, budget, spec.zone, now, elapsed)
+        self._kept[key] = (uid, ledger, ticks)
+        return ledger
+
+
+def _told_before(status: Mapping[str, Any]) -> str:
+    """The reason of BudgetAvailable as it was last written, in this period."""
+    for known in status.get("conditions") or ():
+        if known["type"] == "BudgetAvailable":
+            return str(known["reason"])
+    return ""

@@ -1,0 +1,234 @@
+"""Carrying out what was decided for a Knative target: observe, remember, patch, give back."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.core.decide.knative import (
+    Course,
+    Kept,
+    Patch,
+    course,
+    lacks_floor,
+    let_go,
+    observe,
+    refuse,
+    rest,
+    trouble,
+)
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
+from kotatsu_operator.kube.knative import (
+    MIN_SCALE,
+    KnativeWorld,
+    read_kept,
+    ready_condition,
+    revision_view,
+    said_by,
+    traffic_of,
+)
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import KnativeRevision, Object
+
+log = logging.getLogger(__name__)
+
+IGNORED_AFTER = timedelta(seconds=30)
+"""Knative follows a changed min-scale within seconds; one that has not by now does not at all."""
+
+
+_IGNORED = (
+    "min-scale is set but the pods are not all there yet; if Knative wants no more of them "
+    "(status.desiredReplicas of the Revision), it is older than Serving 1.21, which does not "
+    "follow a changed Revision"
+)
+
+
+def observe_target(
+    world: KnativeWorld, namespace: str, service: Object, pods: Sequence[PodView]
+) -> Observation:
+    """What the cluster shows of a pool with a Knative target."""
+    there = sum(p.scheduled_at is not None for p in pods)
+    revisions = world.revisions_in(namespace)
+    refused = world.refused_in(namespace)
+    return observe(traffic_of(service), revisions, there, world.defaults, refused)
+
+
+async def plan_course(
+    kube: Kube,
+    world: KnativeWorld,
+    key: Key,
+    spec: PoolSpec,
+    status: Mapping[str, Any],
+    floor: int,
+    now: datetime,
+) -> Course | None:
+    """What to write of a pool's Knative target; None when it has none, or is to be left alone.
+
+    A pool that was given another target gives the Revisions of the old one their min-scale back.
+    """
+    kept = read_kept(status)
+    if spec.suspend or not world.synced or not (spec.target.is_knative or kept):
+        return None
+    namespace = key[0]
+    service = world.services.get((namespace, spec.target.name)) if spec.target.is_knative else None
+    traffic = traffic_of(service) if service is not None else {}
+
+    def plan() -> Course:
+        return course(floor, traffic, world.revisions_in(namespace), kept, world.defaults)
+
+    planned = plan()
+    doubtful = let_go(kept, planned)
+    for name in doubtful:
+        await _read(kube, world, namespace, name)
+    if doubtful:
+        planned = plan()
+    refused = world.refused_in(namespace)
+    planned = rest(planned, refused, now)
+    for name in {k.name for k in kept} | traffic.keys():
+        if name in refused and name not in planned.refused:
+            del world.refused[namespace, name]
+    return planned
+
+
+async def _read(kube: Kube, world: KnativeWorld, namespace: str, name: str) -> None:
+    try:
+        world.keep_revision(await kube.get(KnativeRevision, namespace, name))
+    except NotFoundError:
+        world.revisions.pop((namespace, name), None)
+
+
+def as_shown(seen: Observation, decision: Decision) -> Observation:
+    """The observation as people read it: all Ready pods, and those that the floor asks for."""
+    if seen.running is None:
+        return seen
+    wanted = seen.within(decision.floor)
+    return replace(seen, ready=seen.running, replicas=max(seen.replicas, wanted))
+
+
+def explain(
+    conditions: list[Status],
+    world: KnativeWorld,
+    namespace: str,
+    service: Object,
+    plan: Course | None,
+    decision: Decision,
+    now: datetime,
+) -> list[Status]:
+    """The conditions, with the reason why a Knative target is not what was asked for."""
+    plan = plan or Course()
+    refused = _refused(plan)
+    if limited := refused or plan.limited:
+        reason = "Refused" if refused else "Limited"
+        conditions = [*conditions, condition("FloorLimited", True, reason, limited)]
+    told: dict[str, Status] = {}
+    why = _trouble(world, namespace, service)
+    memory = decision.memory
+    waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
+    if why:
+        told["Ready"] = condition("Ready", False, "TargetNotReady", why)
+    elif refused and _lacks_floor(world, namespace, plan):
+        told["Ready"] = condition("Ready", False, "FloorRefused", refused)
+        told["Warm"] = condition("Warm", False, "FloorRefused", refused)
+    elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
+        told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
+    if world.why_no_defaults:
+        text = f"the spec is in force, but {world.why_no_defaults}"
+        told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
+    return [_told(c, told) for c in conditions]
+
+
+def _told(known: Status, told: Mapping[str, Status]) -> Status:
+    # A sentence of its own about the spec is worth more than that of the cluster.
+    if known["type"] == "Accepted" and known["reason"] != "Accepted":
+        return known
+    return told.get(known["type"], known)
+
+
+def _refused(plan: Course) -> str:
+    for name, refused in sorted(plan.refused.items()):
+        what = f"min-scale {refused.min_scale}"
+        if refused.min_scale is None:
+            what = "to take min-scale away"
+        return f"the API server refuses {what} of Revision {name}: {refused.message}"
+    return ""
+
+
+def _lacks_floor(world: KnativeWorld, namespace: str, plan: Course) -> bool:
+    there = world.revisions_in(namespace)
+    return any(
+        name in there and lacks_floor(there[name], refused, world.defaults)
+        for name, refused in plan.refused.items()
+    )
+
+
+def _trouble(world: KnativeWorld, namespace: str, service: Object) -> str:
+    said = ready_condition(service)
+    is_ready = {"True": True, "False": False}.get(said.get("status", ""))
+    revisions = world.revisions_in(namespace)
+    return trouble(is_ready, said_by(said), traffic_of(service), revisions)
+
+
+async def apply(
+    kube: Kube, world: KnativeWorld, namespace: str, patches: Sequence[Patch], now: datetime
+) -> None:
+    """Patch Revisions at the versions that were decided on; note what is refused.
+
+    Raises ConflictError.
+    """
+    for patch in patches:
+        key = (namespace, patch.name)
+        try:
+            await _patch(kube, world, namespace, patch)
+        except NotFoundError:
+            world.refused.pop(key, None)
+        except Unreachable as error:
+            if not is_refusal(error):
+                raise
+            made = refuse(world.refused.get(key), patch, str(error), now)
+            world.refused[key] = made
+            log.warning(
+                "%s/%s: min-scale %s is refused, again at %s: %s",
+                *(*key, patch.min_scale, made.again, error),
+            )
+        else:
+            world.refused.pop(key, None)
+
+
+async def _patch(kube: Kube, world: KnativeWorld, namespace: str, patch: Patch) -> None:
+    values = {MIN_SCALE: patch.min_scale}
+    obj = await kube.annotate(KnativeRevision, namespace, patch.name, values, patch.version)
+    world.keep_revision(obj)
+    log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "taken away")
+
+
+async def give_back(
+    kube: Kube, world: KnativeWorld, namespace: str, kept: Sequence[Kept]
+) -> list[str]:
+    """Put the min-scale of each Revision back, reading each afresh. Raises ConflictError.
+
+    Returns the Revisions that are left alone: their min-scale is not what the pool has set.
+    """
+    left = []
+    for one in kept:
+        try:
+            revision = revision_view(await kube.get(KnativeRevision, namespace, one.name))
+            if one.holds(revision):
+                patch = Patch(one.name, revision.version, one.min_scale)
+                await _patch(kube, world, namespace, patch)
+            elif revision.min_scale != one.min_scale:
+                left.append(one.name)
+        except NotFoundError:
+            continue
+        except Unreachable as error:
+            if not is_missing(error):  # all Revisions went with Knative
+                raise
+    return left

@@ -1,0 +1,127 @@
+"""The last steps on the way down: look afresh, announce the sleep, lower the scale.
+
+Steps 1 to 3 (route to the activator, wait for its acknowledgement, let it settle) are states of the
+pool and belong to the decision. Steps 4 to 6 are one attempt here: everything is read anew, and
+both writes name the versions read *before* looking, so whatever happens in between makes one of
+them fail.
+"""
+
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from kotatsu_operator.core.decide.phases import asleep_after
+from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.observation import Demand
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.record import replicas_to_restore
+from kotatsu_operator.core.report.status_writer import memory_status
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.resources import Object, WarmPool
+
+log = logging.getLogger(__name__)
+
+
+class SleepStep(enum.StrEnum):
+    """The moments between the steps, where tests put requests."""
+
+    BEFORE_LOOKING = "before looking"
+    BEFORE_ANNOUNCING = "before announcing"
+    BEFORE_LOWERING = "before lowering"
+
+
+Hook = Callable[[Key, SleepStep], Awaitable[None]]
+
+
+Remember = Callable[[Object, int | None], Awaitable[None]]
+"""Writes down what a pool's target gets back; with the replicas, before a pool sleeps."""
+
+
+async def no_record(_pool: Object, _replicas: int | None) -> None:
+    """Write nothing down."""
+
+
+async def no_hook(_pool: Key, _step: SleepStep) -> None:
+    """Do nothing between the steps."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended: `asleep` or not, what was learned, and why."""
+
+    asleep: bool
+    why: str
+    pool: Object | None = None
+    """The newest version of the pool that was read or written."""
+    memory: Memory | None = None
+    demand: Demand | None = None
+
+
+async def try_sleep(
+    kube: Kube,
+    key: Key,
+    spec: PoolSpec,
+    memory: Memory,
+    generation: int,
+    look: Callable[[], Awaitable[Demand]],
+    now: Callable[[], datetime],
+    *,
+    force: bool,
+    hook: Hook = no_hook,
+    remember: Remember = no_record,
+) -> Attempt:
+    """Steps 4 to 6 for one pool. `look` scrapes afresh; `force` ignores requests in flight."""
+    namespace, name = key
+    await hook(key, SleepStep.BEFORE_LOOKING)
+    try:
+        pool = await kube.get(WarmPool, namespace, name)
+        scale = await kube.get_scale(namespace, spec.target.name)
+    except NotFoundError as error:
+        return Attempt(False, str(error))
+    stale = _changed(pool, memory, generation)
+    if stale:
+        return Attempt(False, stale, pool)
+    minimum = None if memory.original is None else memory.original.min_replicas
+    restore = replicas_to_restore(pool.get("status") or {}, minimum)
+    await remember(pool, restore)
+
+    demand = await look()
+    if not force and (not demand.known or demand.concurrency > 0):
+        return Attempt(False, f"{demand.concurrency} requests in flight", pool, demand=demand)
+
+    await hook(key, SleepStep.BEFORE_ANNOUNCING)
+    asleep = asleep_after(memory, spec, now())
+    status = memory_status(asleep, spec)
+    status["restoreReplicas"] = restore
+    try:
+        pool = await kube.patch_status(namespace, name, status, pool["metadata"]["resourceVersion"])
+    except ConflictError:
+        return Attempt(False, "a request or an edit came in between")
+    except NotFoundError as error:
+        return Attempt(False, str(error))
+
+    await hook(key, SleepStep.BEFORE_LOWERING)
+    try:
+        await kube.put_scale(namespace, spec.target.name, 0, scale.version)
+    except (ConflictError, NotFoundError) as error:
+        # The decision sees Sleeping with replicas and goes down again from step 1.
+        return Attempt(False, f"the target changed: {error}", pool, asleep)
+    return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
+
+
+def _changed(pool: Object, memory: Memory, generation: int) -> str:
+    """What makes the decision to sleep stale, or an empty string."""
+    status = pool.get("status") or {}
+    if pool["metadata"]["generation"] != generation:
+        return "the spec was edited"
+    if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
+        return "the phase was changed by somebody else"
+    ticket = instant((status.get("demand") or {}).get("at"))
+    if ticket is not None and ticket != memory.ticket:
+        return "a request was announced"
+    return ""

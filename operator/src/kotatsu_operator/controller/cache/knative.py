@@ -1,0 +1,214 @@
+"""Whether Knative Serving is there, and watching it where it is.
+
+kopf binds to the APIs there are when it starts. Knative may be installed later, so its objects are
+watched here: the API is looked for at the start and every now and then.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kotatsu_operator.controller.cache.store import Concerned, World
+from kotatsu_operator.controller.cache.streams import Feed, Streams
+from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
+from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeService, Object
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 300.0
+"""Seconds between two looks for the API."""
+
+WAITED_FOR_EVERY = 30.0
+"""The same while a pool is refused because Knative is not there."""
+
+EXPECTED_EVERY = 5.0
+"""The same where Knative is expected, after the API server did not answer, and once as it has gone:
+one that has just started may not serve everything yet."""
+
+
+class KnativeWatch:
+    """Feeds the world with the Knative Services and Revisions of some namespaces."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        world: World,
+        namespaces: Sequence[str],
+        touch: Callable[[Key], None],
+        runtime: Runtime,
+        knative_namespace: str = "",
+    ) -> None:
+        self._kube, self._world, self._touch = kube, world, touch
+        self._namespaces = list(namespaces)
+        self._runtime = runtime
+        self._knative_namespace = knative_namespace
+        self._watching: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Look for Knative, and watch it while it is there, until cancelled."""
+        if self._runtime is Runtime.NATIVE:
+            self._absent(
+                "this operator does not look for Knative: set the chart value runtime to auto or "
+                "knative"
+            )
+            await asyncio.Event().wait()
+        try:
+            while True:
+                pause = await self._look()
+                await self._rest(pause)
+        finally:
+            await self._stop()
+
+    async def _look(self) -> float:
+        """See whether the API is there; returns the seconds until the next look."""
+        try:
+            is_there = await self._is_served()
+            if is_there:
+                await self._read_defaults()
+        except Unreachable as error:
+            log.warning("cannot tell whether Knative Serving is there: %s", error)
+            return EXPECTED_EVERY
+        if is_there and self._watching is None:
+            log.info("watching Knative Services")
+            self._watching = asyncio.create_task(self._watch(), name="watch Knative")
+        elif not is_there:
+            await self._stop()
+            self._absent(
+                "this cluster has no Knative Serving (serving.knative.dev/v1): install it, or name "
+                "a Deployment in spec.targetRef"
+            )
+            if self._runtime is Runtime.KNATIVE:
+                return EXPECTED_EVERY
+        return LOOK_EVERY
+
+    async def _is_served(self) -> bool:
+        return await self._serves(KnativeService) and await self._serves(KnativeRevision)
+
+    async def _serves(self, kind: Any) -> bool:
+        """Whether there is such a kind, from the first namespace in which it may be listed."""
+        *others, last = self._namespaces
+        for namespace in others:
+            try:
+                return await self._kube.serves(kind, namespace)
+            except Unreachable as error:
+                if not is_refusal(error):
+                    raise
+        return await self._kube.serves(kind, last)
+
+    async def _read_defaults(self) -> None:
+        """Read what counts for Revisions that have no annotation of their own."""
+        knative, why = self._world.knative, ""
+        before = (knative.defaults, knative.why_no_defaults)
+        place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
+        if not self._knative_namespace:
+            why = "it has no right to"
+        else:
+            try:
+                config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
+                knative.defaults = defaults_of(config)
+            except (NotFoundError, *Unreachable) as error:
+                why = str(error)
+        if why:
+            knative.defaults = NO_DEFAULTS
+            why = (
+                f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
+                "min-scale there that is higher than the pool's floor is lowered while the floor "
+                "is in force; run `helm upgrade` now that Knative is there, or see docs/knative.md"
+            )
+        knative.why_no_defaults = why
+        if before != (knative.defaults, why):
+            if why:
+                log.warning("%s", why)
+            self._touch_pools()
+
+    async def _rest(self, pause: float) -> None:
+        """Wait until the next look, which comes sooner once a pool waits for Knative.
+
+        Raises what watching has failed with.
+        """
+        if self._watching is not None:
+            for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
+                self._watching = None
+                ended.result()  # it ends by itself when its kinds are not served any more
+                await asyncio.sleep(EXPECTED_EVERY)
+            return
+        step = min(pause, WAITED_FOR_EVERY)
+        for _ in range(math.ceil(pause / step)):
+            await asyncio.sleep(step)
+            if self._world.pools_of_kind("Service"):
+                return
+
+    def _absent(self, why: str) -> None:
+        knative = self._world.knative
+        if knative.why_absent == why:
+            return
+        if self._runtime is Runtime.KNATIVE:
+            log.warning("Knative Serving is expected here (runtime knative) but is not there")
+        elif knative.synced:
+            log.warning("Knative Serving has gone; it is looked for from time to time")
+        knative.why_absent, knative.synced = why, False
+        for known in (knative.services, knative.revisions, knative.refused):
+            known.clear()
+        self._touch_pools()
+
+    async def _watch(self) -> None:
+        """Watch until the API server does not serve Knative's kinds any more."""
+        feeds = feeds_of(self._world)
+        streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(streams.run())
+                await streams.synced()
+                self._world.knative.synced, self._world.knative.why_absent = True, ""
+                self._touch_pools()
+        except* NotFoundError as gone:
+            log.info("Knative's objects are not served any more: %s", gone.exceptions[0])
+
+    async def _stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+
+    def _touch_pools(self) -> None:
+        for key in self._world.pools_of_kind("Service"):
+            self._touch(key)
+
+
+def feeds_of(world: World) -> list[Feed]:
+    """How Knative's objects get into the world."""
+    knative = world.knative
+
+    def keep_service(obj: Object) -> Concerned:
+        return world.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+
+    def forget_service(key: Key) -> Concerned:
+        knative.services.pop(key, None)
+        return world.pools_of_knative_service(key)
+
+    def keep_revision(obj: Object) -> Concerned:
+        return _pools_of(obj) if knative.keep_revision(obj) else ()
+
+    def forget_revision(key: Key) -> Concerned:
+        obj = knative.revisions.pop(key, None)
+        knative.refused.pop(key, None)
+        return () if obj is None else _pools_of(obj)
+
+    def _pools_of(revision: Object) -> Concerned:
+        service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
+        return world.pools_of_knative_service((key_of(revision)[0], service))
+
+    return [
+        Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),
+        Feed(KnativeRevision, keep_revision, forget_revision, lambda n: _in(n, knative.revisions)),
+    ]
+
+
+def _in(namespace: str, store: dict[Key, Object]) -> list[Key]:
+    return [key for key in store if key[0] == namespace]

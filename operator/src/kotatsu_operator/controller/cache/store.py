@@ -1,0 +1,362 @@
+"""What the operator has seen of the cluster, indexed by what it asks for.
+
+Most of what a cluster tells is no news: a controller's own bookkeeping, a status that nobody reads,
+the echo of our own write. Every `keep_…` and `forget_…` says which pools a change concerns: none,
+where nothing that is decided on has changed.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.kube.client import version_of
+from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
+from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
+from kotatsu_operator.kube.knative import KnativeWorld
+from kotatsu_operator.kube.managed_fields import owners
+from kotatsu_operator.kube.objects import Key, key_of, scales, selects, without_owners
+from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.pod_index import Pods, Selectors
+from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
+
+_DEPARTED = 1000
+"""How many pods that are gone are kept until their pool's ledger has them."""
+
+_ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
+
+Concerned = Collection[Key]
+"""The pools that a change concerns."""
+
+
+class Watcher(Protocol):
+    """Somebody who follows the pools besides the planner."""
+
+    def see(self, pool: Object) -> None:
+        """A pool at a newer version."""
+
+    def forget(self, key: Key) -> None:
+        """A pool that is gone."""
+
+
+@dataclass
+class World:
+    """The latest version of every object of interest; fed by watches, read by the planner.
+
+    Nothing here goes through all of a kind: with a thousand pools each event and each look would.
+    """
+
+    watchers: Sequence[Watcher] = ()
+
+    pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
+    deployments: dict[Key, DeploymentView] = field(default_factory=dict)
+    pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
+    slices: Indexed[Key, SliceView] = field(
+        default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
+    )
+    foreign_slices: Indexed[Key, ForeignSlice] = field(
+        default_factory=lambda: Indexed(lambda of: [of.service])
+    )
+    """EndpointSlices that have endpoints and that no activator published."""
+    services: dict[Key, Object] = field(default_factory=dict)
+    autoscalers: Indexed[Key, Object] = field(
+        default_factory=lambda: Indexed(lambda obj: [scales(obj)])
+    )
+    knative: KnativeWorld = field(default_factory=KnativeWorld)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
+    """Those of the Deployments, by namespace."""
+    _ended: set[Key] = field(default_factory=set)
+    """Deployments that are gone and may have pods yet."""
+    _departed: dict[Key, deque[BilledPod]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
+    )
+    """By pool, the bills of pods that are gone."""
+
+    def keep_pool(self, pool: Object) -> bool:
+        """Remember a WarmPool unless a newer version is known already."""
+        key = key_of(pool)
+        known = self.pools.get(key)
+        if (
+            known is not None
+            and known["metadata"]["uid"] == pool["metadata"]["uid"]
+            and version_of(known) >= version_of(pool)
+        ):
+            return False
+        self.pools[key] = pool = without_owners(pool)
+        for watcher in self.watchers:
+            watcher.see(pool)
+        return True
+
+    def forget_pool(self, key: Key) -> None:
+        """Forget a WarmPool that is gone."""
+        self.pools.pop(key, None)
+        self._departed.pop(key, None)
+        for watcher in self.watchers:
+            watcher.forget(key)
+
+    def keep_deployment(self, obj: Object) -> Concerned:
+        """Remember a Deployment."""
+        view = deployment_view(obj)
+        if self.deployments.get(view.key) == view:
+            return ()
+        self.deployments[view.key] = view
+        self._ended.discard(view.key)
+        self._selectors[view.key[0]][view.key] = view.selector
+        return self.pools_of_deployment(view.key)
+
+    def forget_deployment(self, key: Key) -> Concerned:
+        """Forget a Deployment that is gone."""
+        self.deployments.pop(key, None)
+        self._ended.add(key)
+        self._forget_selectors([key])
+        return self.pools_of_deployment(key)
+
+    def selector_of(self, key: Key) -> Mapping[str, Any] | None:
+        """A Deployment's selector; of one that is gone as long as it has pods."""
+        return self._selectors[key[0]].get(key)
+
+    def _forget_selectors(self, keys: Iterable[Key]) -> None:
+        """Forget those of Deployments that are gone, once the last of their pods is."""
+        for key in self._ended.intersection(keys):
+            selector = self._selectors[key[0]].get(key)
+            if selector is None or not self.pods[key[0]].any_selected_by(selector):
+                self._selectors[key[0]].pop(key, None)
+                self._ended.discard(key)
+
+    def keep_pod(self, obj: Object) -> Concerned:
+        """Remember a Pod."""
+        view = pod_view(obj)
+        pods, name = self.pods[view.key[0]], view.key[1]
+        before = pods.get(name)
+        if before == view:
+            return ()
+        if before is not None and before.uid != view.uid:
+            self.forget_pod(view.key)  # its end went unseen
+        pods[name] = view
+        return self._pools_of_pod(view)
+
+    def forget_pod(self, key: Key) -> Concerned:
+        """Forget a Pod that is gone, once its pool has paid for its last moments."""
+        view = self.pods[key[0]].pop(key[1], None)
+        if view is None:
+            return ()
+        if view.billed is not None and view.billed.gone_at is None:
+            bill = replace(view.billed, gone_at=self.clock())
+            for pool in self._pools_served_by(view):
+                self._departed[pool].append(bill)
+        concerned = self._pools_of_pod(view)
+        if self._ended:
+            self._forget_selectors(self._selectors[key[0]].picking(view.labels))
+        return concerned
+
+    def keep_slice(self, obj: Object) -> Concerned:
+        """Remember an EndpointSlice: an activator's, or one that has endpoints of others."""
+        key = key_of(obj)
+        foreign = None if is_ours(obj) else foreign_slice(obj)
+        concerned = set(self._keep_foreign(key, foreign))
+        if not is_ours(obj):
+            return concerned.union(self._forget_published(key))
+        view = slice_view(obj)
+        if self.slices.get(key) != view:
+            self.slices[key] = view
+            concerned.add((key[0], view.pool))
+        return concerned
+
+    def forget_slice(self, key: Key) -> Concerned:
+        """Forget an EndpointSlice that is gone."""
+        return [*self._forget_published(key), *self._keep_foreign(key, None)]
+
+    def slices_in(self, namespace: str) -> list[Key]:
+        """The EndpointSlices of a namespace that are remembered."""
+        return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
+
+    def _forget_published(self, key: Key) -> Concerned:
+        view = self.slices.pop(key, None)
+        return [] if view is None else [(key[0], view.pool)]
+
+    def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
+        """Remember whose endpoints a slice has; that decides only over pools on route Always."""
+        old = self.foreign_slices.pop(key, None)
+        if new is not None:
+            self.foreign_slices[key] = new
+        if old == new:
+            return ()
+        pools = {
+            p for of in (old, new) if of is not None for p in self.pools_of_service(of.service)
+        }
+        return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
+
+    def keep_service(self, obj: Object) -> Concerned:
+        """Remember a Service."""
+        key = key_of(obj)
+        before, self.services[key] = self.services.get(key), without_owners(obj)
+        is_news = before is None or before["spec"] != obj["spec"]
+        return self.pools_of_service(key) if is_news else ()
+
+    def forget_service(self, key: Key) -> Concerned:
+        """Forget a Service that is gone."""
+        self.services.pop(key, None)
+        return self.pools_of_service(key)
+
+    def keep_autoscaler(self, obj: Object) -> Concerned:
+        """Remember a HorizontalPodAutoscaler; one pointed elsewhere concerns the pool it left."""
+        key = key_of(obj)
+        before, self.autoscalers[key] = self.autoscalers.get(key), obj
+        if before is not None and _said_by(before) == _said_by(obj):
+            return ()
+        return self._pools_beside(key, before, obj)
+
+    def forget_autoscaler(self, key: Key) -> Concerned:
+        """Forget a HorizontalPodAutoscaler that is gone."""
+        return self._pools_beside(key, self.autoscalers.pop(key, None))
+
+    def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
+        """The pools that remember an autoscaler, and those of the targets it has and had."""
+        targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
+        found = set(self.pools_of_autoscaler(key))
+        return found.union(*(self.pools_of_deployment(target) for target in targets if target))
+
+    def autoscalers_of(self, target: Key) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale a Deployment, by name."""
+        return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
+
+    def pools_of_autoscaler(self, key: Key) -> list[Key]:
+        """The pools whose status remembers this HorizontalPodAutoscaler, oldest first."""
+        return self._oldest_first(("hpa", key))
+
+    def pools_of_service(self, key: Key) -> list[Key]:
+        """The pools that this Service wakes, oldest first; a Knative Service is another thing."""
+        return self._oldest_first(("service", key))
+
+    def pools_of_deployment(self, key: Key) -> list[Key]:
+        """The pools whose target is this Deployment, oldest first (then by name)."""
+        return self._oldest_first(("target", "Deployment", key))
+
+    def pools_of_knative_service(self, key: Key) -> list[Key]:
+        """The pools whose target is this Knative Service, oldest first (then by name)."""
+        return self._oldest_first(("target", "Service", key))
+
+    def pools_of_kind(self, kind: str) -> list[Key]:
+        """The pools whose target is of this kind."""
+        return self.pools.having(("kind", kind))
+
+    def _oldest_first(self, term: Hashable) -> list[Key]:
+        keys = self.pools.having(term)
+        made = {key: self.pools[key]["metadata"].get("creationTimestamp", "") for key in keys}
+        return sorted(made, key=lambda key: (made[key], key))
+
+    def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
+        """The pods that a Deployment's selector picks."""
+        return self.pods[namespace].selected_by(selector)
+
+    def _pools_of_pod(self, pod: PodView) -> Concerned:
+        """The pools that a pod serves; all of its namespace, if it is an activator's."""
+        if selects(_ACTIVATOR, pod.labels):
+            return self.pools.having(("namespace", pod.key[0]))
+        return self._pools_served_by(pod)
+
+    def _pools_served_by(self, pod: PodView) -> list[Key]:
+        """The pools whose target selects a pod."""
+        namespace, labels = pod.key[0], pod.labels
+        service = labels.get(KNATIVE_SERVICE_LABEL, "")
+        found = dict.fromkeys(self.pools_of_knative_service((namespace, service)))
+        for deployment in self._selectors[namespace].picking(labels):
+            found |= dict.fromkeys(self.pools_of_deployment(deployment))
+        return list(found)
+
+    def take_departed(self, pool: Key) -> list[BilledPod]:
+        """The bills of a pool's pods that have gone since this was last asked."""
+        return list(self._departed.pop(pool, ()))
+
+    def activators(self, namespace: str) -> list[PodView]:
+        """The activator pods of a namespace that are Ready and staying."""
+        return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
+
+    def activator_pods(self, namespace: str) -> list[PodView]:
+        """All activator pods of a namespace, also those that are starting or ending."""
+        return self.target_pods(namespace, _ACTIVATOR)
+
+    def acknowledged(self, key: Key) -> int | None:
+        """The lowest epoch that all Ready activators have published; None without any.
+
+        0 while the endpoint of a lost activator is still ready: where the pool's pods go, some of
+        its clients would be led there.
+        """
+        activators = self.activators(key[0])
+        if not activators:
+            return None
+        lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
+        # One slice for each address family: a pod has acknowledged what all of them say.
+        said: dict[str, dict[str, int]] = defaultdict(dict)
+        promised: dict[str, set[str]] = defaultdict(set)
+        for s in map(self.slices.__getitem__, self.slices.having(key)):
+            if s.ready and s.pod_uid in lost:
+                return 0
+            if s.ready:
+                said[s.pod_uid][s.family] = s.epoch
+                promised[s.pod_uid].update(s.families, [s.family])
+        return min(
+            said[pod.uid].get(family, 0)
+            for pod in activators
+            for family in promised.get(pod.uid, {""})
+        )
+
+    def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """Activator slices whose pod is gone: they must not outlive it.
+
+        A namespace in which not one pod has been seen tells nothing: its watch may not have begun.
+        """
+        watched = {namespace for namespace in namespaces if self.pods[namespace]}
+        uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
+        return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
+
+    def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
+        """The slices that lead clients to lost activators where no activator is left to see to it.
+
+        Only those of Services whose own pods answer: with route Always there are none.
+        """
+        left = [n for n in namespaces if not self.activators(n)]
+        lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
+        if not lost:
+            return []
+        return [
+            s
+            for s in self.slices.values()
+            if s.ready and s.pod_uid in lost and self._answers((s.key[0], s.pool))
+        ]
+
+    def _answers(self, key: Key) -> bool:
+        """Whether a pod of a pool is an endpoint of its Service, and Ready."""
+        pool = self.pools.get(key)
+        if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
+            return False
+        deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
+        pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
+        return any(pod.ready and not pod.lost for pod in pods)
+
+
+def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
+    """What a pool is found by: its target, what wakes it, and the autoscaler it remembers."""
+    key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
+    yield "namespace", key[0]
+    yield "kind", target["kind"]
+    yield "target", target["kind"], (key[0], target["name"])
+    if target["kind"] != "Service":
+        yield "service", (key[0], pool["spec"].get("service") or target["name"])
+    autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
+    if autoscaler:
+        yield "hpa", (key[0], autoscaler)
+
+
+def _said_by(autoscaler: Object) -> tuple[Any, ...]:
+    """What is decided on of a HorizontalPodAutoscaler; its status is not."""
+    meta = autoscaler["metadata"]
+    owned = owners(autoscaler, "minReplicas")
+    return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned

@@ -1,0 +1,1 @@
+"""Leading: the Lease, and outages of the API server."""

@@ -1,0 +1,311 @@
+"""Leading and standing by: the Lease is read and written here, and decided on in core/lease.py.
+
+The Lease is kept in a thread with an event loop and connections of its own, so work that holds the
+operator's loop does not cost it the Lease. The thread publishes until when the Lease is good; the
+loop asks that before it writes, and compares it with the clock by itself.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from kotatsu_operator.controller.leader import election
+from kotatsu_operator.controller.leader.election import Lease, Standing, Step, Times
+from kotatsu_operator.controller.leader.outage import Contact
+from kotatsu_operator.core.protocol import RECORD
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    TooSlow,
+    Unreachable,
+    is_answer,
+)
+from kotatsu_operator.kube.resources import ConfigMap, Object
+from kotatsu_operator.kube.resources import Lease as LeaseKind
+
+log = logging.getLogger(__name__)
+
+LEASE_NAME = "kotatsu-operator"
+
+HUNG_AFTER = 30.0
+"""Seconds for which the loop that acts may stand still before its Lease is given up: until then it
+is busy, and another leader would find the same work."""
+
+_FOLLOW_SECONDS = 1.0
+"""How often the loop looks at the Lease by itself, were the thread to stand still."""
+
+_CALL_SECONDS = 3.0
+_OTHER_CALL_SECONDS = 1.0
+_RELEASE_SECONDS = 3.0
+
+
+def leader_metric(registry: CollectorRegistry) -> Gauge:
+    """Who acts, for Prometheus."""
+    return Gauge(
+        "kotatsu_operator_leader",
+        "1 for the operator that acts, 0 for one that stands by.",
+        registry=registry,
+    )
+
+
+class Elector:
+    """One contender for the Lease of the operators in one namespace.
+
+    `me` must be a name that no two living processes have: the name of the pod. `late` returns for
+    how many seconds the loop that acts has stood still. The connections of `kube` are this
+    elector's alone, and are closed when `run` ends.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        me: str,
+        registry: CollectorRegistry,
+        *,
+        times: Times = election.TIMES,
+        clock: Callable[[], float] = time.monotonic,
+        late: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._kube, self._namespace, self.me = kube, namespace, me
+        self._times, self._clock, self._late = times, clock, late
+        self._terms = 0
+        """How often the Lease has been taken: what was begun in one term ends with it."""
+        self._standing = Standing()
+        self._contact = Contact()
+        self._metric = leader_metric(registry)
+        self.beat_at = clock()
+        """When it last turned, by its clock: an elector that stands still is not alive."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this operator may act at this moment."""
+        return election.leads(self._standing, self._clock(), self._times)
+
+    @property
+    def holder(self) -> str:
+        """Who held the Lease when it was last seen; empty for nobody."""
+        return self._standing.seen.holder if self._standing.seen else ""
+
+    @property
+    def catching_up(self) -> float:
+        """For how many seconds more the rest of the cluster may lag behind an outage."""
+        return self._contact.catching_up(self._clock())
+
+    @property
+    def stalled(self) -> float:
+        """Seconds since it last turned."""
+        return self._clock() - self.beat_at
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Contend until cancelled; `work()` runs while leading and is cancelled when that ends.
+
+        Releases the Lease at the end. Raises what `work` raises: the process then starts afresh.
+        """
+        working: asyncio.Task[None] | None = None
+        term = 0
+        here, turned, end = asyncio.get_running_loop(), asyncio.Event(), Future[None]()
+        tell = partial(here.call_soon_threadsafe, turned.set)
+        thread = ThreadPoolExecutor(1, "lease")
+        keeping = here.run_in_executor(thread, lambda: asyncio.run(self._keep(end, tell)))
+        try:
+            while not keeping.done():
+                turned.clear()
+                if working is not None and working.done():
+                    working.result()
+                leads = self.leads
+                if working is not None and not (leads and term == self._terms):
+                    log.warning("not the leader any more: stopping what was under way")
+                    await _cancel(working)
+                    working = None
+                elif working is None and leads:
+                    log.info("leading, as %s", self.me)
+                    term = self._terms
+                    working = asyncio.create_task(_run(work), name="lead")
+                self._metric.set(working is not None)
+                await self._next_turn(turned, keeping, working)
+            keeping.result()
+        finally:
+            if working is not None:
+                await _cancel(working)
+            self._metric.set(0)
+            end.set_result(None)
+            await asyncio.wait({keeping})
+            thread.shutdown(wait=False)
+
+    async def _next_turn(self, turned: asyncio.Event, *others: asyncio.Future[None] | None) -> None:
+        waiting = asyncio.ensure_future(turned.wait())
+        every: set[asyncio.Future[Any]] = {waiting, *filter(None, others)}
+        await asyncio.wait(
+            every,
+            timeout=min(_FOLLOW_SECONDS, self._times.retry),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        waiting.cancel()
+
+    async def _keep(self, end: Future[None], turned: Callable[[], object]) -> None:
+        """Keep the Lease until `end`, then release it: what the thread does."""
+        ending = asyncio.wrap_future(end)
+        try:
+            while not ending.done():
+                pause = await self.turn()
+                turned()
+                await asyncio.wait({ending}, timeout=pause)
+            await self.release()
+        finally:
+            await self._kube.close()
+
+    async def turn(self) -> float:
+        """Read the Lease and do what is to be done; returns seconds until the next turn."""
+        self.beat_at = now = self._clock()
+        if (late := self._late()) > HUNG_AFTER:
+            if self._standing.renewed_at is not None:
+                log.error("the event loop has stood still for %.0f s: giving up the Lease", late)
+            self._standing = replace(self._standing, renewed_at=None)
+            return self._times.retry
+        limit = _CALL_SECONDS
+        if self._standing.renewed_at is not None:
+            limit = self._standing.renewed_at + self._times.renew_deadline - now
+        try:
+            async with asyncio.timeout(max(min(limit, _CALL_SECONDS), 0)):
+                await self._turn()
+            self._note_answer()
+        except ConflictError:
+            self._note_answer()
+            log.debug("somebody else wrote the Lease; again")
+            return 0.05
+        except NotFoundError as error:
+            self._note_answer()
+            log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            return self._after_silence()
+        except Unreachable as error:
+            log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            self._note(error)
+            if not is_answer(error):
+                await self._ask_elsewhere()
+            return self._after_silence()
+        return election.pause(self.me, self._standing, self._clock(), self._times)
+
+    async def _ask_elsewhere(self) -> None:
+        """Ask another endpoint: whether the API server is away, or only this call has failed."""
+        limit = _OTHER_CALL_SECONDS
+        if self._standing.renewed_at is not None:
+            left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
+            limit = max(min(limit, left), 0)
+        try:
+            async with asyncio.timeout(limit):
+                await self._kube.get(ConfigMap, self._namespace, RECORD)
+            self._note_answer()
+        except (ConflictError, NotFoundError):
+            self._note_answer()
+        except Unreachable as error:
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        if is_answer(error):
+            self._note_answer()
+        else:
+            slow = isinstance(error, TooSlow)
+            self._contact = self._contact.silent(self._clock(), slow=slow)
+
+    def _note_answer(self) -> None:
+        before = self._contact.outage
+        self._contact = self._contact.answered(self._clock())
+        if self._contact.outage != before:
+            log.warning(
+                "the API server answers again: until all others have noticed, for %.0f s, no pool "
+                "loses a pod",
+                self.catching_up,
+            )
+
+    def _after_silence(self) -> float:
+        """Lead on until the deadline, no longer; returns seconds until the next try."""
+        retry = min(1.0, self._times.retry)
+        if self._standing.renewed_at is None:
+            return retry
+        left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
+        if left <= 0:
+            self._standing = replace(self._standing, renewed_at=None)
+            return 0.05
+        return min(retry, left)
+
+    async def _turn(self) -> None:
+        obj = await self._read()
+        lease = None if obj is None else election.read_spec(obj.get("spec") or {})
+        before = self.holder
+        step, self._standing = election.judge(
+            lease, self.me, self._standing, self._clock(), self._times
+        )
+        if step is Step.WAIT and self.holder != before:
+            log.info("standing by: %s leads", self.holder)
+        if step in (Step.ACQUIRE, Step.RENEW):
+            new = election.taken(lease, self.me, datetime.now(UTC), self._times.lease)
+            sent_at = self._clock()
+            await self._write(obj, new)
+            self._terms += step is Step.ACQUIRE
+            self._standing = election.written(self._standing, new, sent_at)
+
+    async def release(self) -> None:
+        """Let go of the Lease if it is ours: another may lead at once."""
+        if self._standing.renewed_at is None:
+            return
+        self._standing = Standing()
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                if await let_go(self._kube, self._namespace, self.me):
+                    log.info("let go of the Lease")
+        except (ConflictError, NotFoundError):
+            pass
+        except Unreachable as error:
+            log.warning("cannot let go of the Lease, which runs out by itself: %s", error)
+
+    async def _read(self) -> Object | None:
+        with contextlib.suppress(NotFoundError):
+            return await self._kube.get(LeaseKind, self._namespace, LEASE_NAME)
+        return None
+
+    async def _write(self, before: Object | None, lease: Lease) -> None:
+        """Write at the version that was read. Raises ConflictError when it is not there now."""
+        spec = election.write_spec(lease)
+        if before is None:
+            metadata = {"name": LEASE_NAME, "namespace": self._namespace}
+            obj = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+            await self._kube.create(LeaseKind, self._namespace, obj | {"spec": spec})
+            return
+        try:
+            await self._kube.replace(LeaseKind, self._namespace, {**before, "spec": spec})
+        except NotFoundError as error:
+            raise ConflictError(str(error)) from None
+
+
+async def let_go(kube: Kube, namespace: str, holder: str) -> bool:
+    """Release the Lease if it is this holder's; whether it was.
+
+    Raises ConflictError, NotFoundError.
+    """
+    obj = await kube.get(LeaseKind, namespace, LEASE_NAME)
+    lease = election.read_spec(obj.get("spec") or {})
+    if lease.holder != holder:
+        return False
+    spec = election.write_spec(election.released(lease, datetime.now(UTC)))
+    await kube.replace(LeaseKind, namespace, {**obj, "spec": spec})
+    return True
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

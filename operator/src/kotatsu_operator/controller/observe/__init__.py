@@ -1,0 +1,1 @@
+"""Pods and activators, asked now."""

@@ -1,0 +1,118 @@
+"""What a look at one pool sees: the target's scale and pods, and what they are doing."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from kotatsu_operator.controller.accept.acceptance import Accepted
+from kotatsu_operator.controller.act import knative
+from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.observe.pages import Silence
+from kotatsu_operator.controller.observe.scraper import Scraper
+from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
+from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.hpa import read_autoscaler
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.pod import PodView
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks: at what the watches have shown, at pods and at activators."""
+
+    kube: Kube
+    world: World
+    scraper: Scraper
+    catching_up: Callable[[], float] = lambda: 0.0
+    """For how many seconds more the rest of the cluster may lag behind an outage."""
+    aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Entered while a look waits for pods and activators to answer."""
+
+    async def observe(
+        self,
+        key: Key,
+        judged: Accepted,
+        status: Status,
+        memory: Memory,
+        pods: list[PodView],
+        *,
+        ask: bool = True,
+    ) -> Observation:
+        """What a decision looks at. Raises NotFoundError when the target has just gone.
+
+        Without `ask` nothing is asked for its demand: the decision does not depend on it.
+        """
+        spec = judged.spec
+        if spec.target.is_knative:
+            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+        deployment, autoscaler = judged.deployment, judged.autoscaler
+        assert deployment is not None  # noqa: S101  (the other kind of target)
+        replicas = deployment.replicas
+        if replicas > 0 and memory.phase.is_asleep:
+            # The watch may be a moment behind our own write of 0.
+            replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
+        ask = ask and not memory.phase.is_asleep
+        demand = await self.demand(key, spec, pods) if ask else Demand()
+        ticket = instant((status.get("demand") or {}).get("at"))
+        return Observation(
+            replicas=replicas,
+            ready=sum(p.ready and not p.terminating for p in pods),
+            pods=sum(p.scheduled_at is not None for p in pods),
+            acknowledged=self.world.acknowledged(key),
+            demand=replace(demand, ticket=ticket),
+            template=deployment.template,
+            updated=deployment.updated,
+            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
+            write=deployment.write,
+            catching_up=timedelta(seconds=self.catching_up()),
+        )
+
+    async def demand(
+        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
+    ) -> Demand:
+        """Ask every staying pod and every activator; `looks` for step 4 of the way down.
+
+        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
+        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
+        was never sent any, and silence is all it can do while it starts.
+        """
+        with self.aside(key):
+            return await self._demand(key, spec, pods, looks=looks)
+
+    async def _demand(
+        self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool
+    ) -> Demand:
+        # Activators first: a request that leaves one meanwhile is then seen in its pod.
+        through = await self.scraper.passing(self.world.activator_pods(key[0]), key, looks=looks)
+        if spec.route is RouteMode.ALWAYS:
+            return Demand(
+                through.active,
+                through.held,
+                through.last_activity,
+                known=not through.silent,
+                silent=through.silent,
+            )
+        silent = [through.silent] if through.silent else []
+        in_flight, last = 0, None
+        metrics = spec.metrics
+        if metrics is not None:
+            asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
+            answers = await self.scraper.pods(asked, metrics)
+            for pod, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Silence):
+                    silent += [f"pod {pod.key[1]} {answer.why}"] if pod.has_served else []
+                    continue
+                in_flight += answer.in_flight
+                if answer.last_request is not None:
+                    last = max(last or answer.last_request, answer.last_request)
+        first = silent[0] if silent else ""
+        return Demand(in_flight, through.held, last, known=not silent, silent=first)
+
+
+def _order(pod: PodView) -> tuple[bool, Key]:
+    return not pod.has_served, pod.key

@@ -1,0 +1,232 @@
+"""Asking pods and activators what they are doing right now."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from kotatsu_operator.controller.observe.coalesce import Shared
+from kotatsu_operator.controller.observe.pages import (
+    LONGEST_PAGE,
+    PARALLEL,
+    Page,
+    Pages,
+    Samples,
+    Silence,
+    count_of,
+    numbers,
+    unix_time,
+)
+from kotatsu_operator.core.pool.spec import Metrics
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.pod import PodView
+
+ACTIVATOR_PORT = "metrics"
+HELD = "kotatsu_activator_held"
+ACTIVE = "kotatsu_activator_active"
+LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
+_ASKED_FOR = (HELD, ACTIVE, LAST_ACTIVITY)
+_ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in _ASKED_FOR)
+"""Of all that an activator tells, only what is asked for is made."""
+
+AT_ONCE = 64
+"""So many pods of one pool are asked at once."""
+
+QUIET, LONGEST_QUIET = 1.0, 16.0
+"""Seconds for which a silent pod is not asked again: at first, and at most."""
+_MOST_QUIET = 10_000
+_MOST_NAMED = 200
+"""Pools that one question names at most; one about more is about all."""
+
+APART = 0.05
+"""Seconds between the beginnings of two questions to one activator."""
+
+
+@dataclass(frozen=True)
+class PodAnswer:
+    """What one pod said of itself."""
+
+    in_flight: int
+    last_request: datetime | None
+
+
+@dataclass(frozen=True)
+class Passing:
+    """What goes through the activators for one pool."""
+
+    active: int
+    """Connections in activity."""
+    held: int
+    last_activity: datetime | None
+    """When a byte last passed."""
+    silent: str = ""
+    """Which activator did not tell, and why; empty when all did."""
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """A pod that is not asked for a while."""
+
+    silence: Silence
+    lasting: float
+    until: float
+
+
+ByPool = Mapping[Key, Mapping[str, Samples]]
+"""Samples by pool and name."""
+
+
+_Answer = tuple[Page, ByPool] | Silence
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What one activator is asked, and the pools that the next question is about (step 4)."""
+
+    ask: Shared[_Answer]
+    looks: set[str]
+
+
+_MOST_ACTIVATORS = 1000
+
+
+class Scraper:
+    """Asks pods each for itself, and each activator once for all who want to know at a time."""
+
+    def __init__(
+        self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._pages = Pages(parallel, clock)
+        self._quiet: dict[str, _Quiet] = {}
+        """By the pod's uid."""
+        self._activators: dict[Key, tuple[PodView, _Question]] = {}
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pages.aclose()
+
+    async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
+        """Requests in flight in a pod, and when the last one was by our clock.
+
+        A pod that let the whole time pass counts as silent for a moment longer, without being
+        asked; each time that it does so again for twice as long, up to `LONGEST_QUIET`.
+        """
+        clock = asyncio.get_running_loop().time
+        quiet = self._quiet.get(pod.uid)
+        if quiet is not None and clock() < quiet.until:
+            return quiet.silence
+        answer = await self._pod(pod, metrics)
+        self._quiet.pop(pod.uid, None)
+        if isinstance(answer, Silence) and answer.waited:
+            lasting = QUIET if quiet is None else min(2 * quiet.lasting, LONGEST_QUIET)
+            while len(self._quiet) >= _MOST_QUIET:
+                del self._quiet[next(iter(self._quiet))]
+            self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting)
+        return answer
+
+    async def _pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
+        names = (metrics.in_flight, metrics.last_request)
+        page = await self._pages.read(pod, metrics.port, metrics.path, names)
+        if isinstance(page, Silence):
+            return page
+        where = f"its page {metrics.path} on port {metrics.port}"
+        if metrics.in_flight not in page.samples:
+            return Silence(f"has no metric {metrics.in_flight} on {where}")
+        in_flight = count_of(page.samples[metrics.in_flight])
+        if in_flight is None:
+            return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
+        return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
+
+    async def pods(self, pods: Sequence[PodView], metrics: Metrics) -> list[PodAnswer | Silence]:
+        """What each of one pool's pods says of itself, in their order.
+
+        Not all of them are asked at once, and none any more after so many as that were silent:
+        what the pool serves is then unknown, and asking the others would take its time.
+        """
+        slots, silent = asyncio.Semaphore(AT_ONCE), 0
+
+        async def ask(pod: PodView) -> PodAnswer | Silence:
+            nonlocal silent
+            async with slots:
+                if silent >= AT_ONCE:
+                    return Silence(f"was not asked after {AT_ONCE} others were silent")
+                answer = await self.pod(pod, metrics)
+            silent += isinstance(answer, Silence) and answer.waited
+            return answer
+
+        return await asyncio.gather(*map(ask, pods))
+
+    async def passing(
+        self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
+    ) -> Passing:
+        """What the activators hold and carry for a pool.
+
+        One that is ending still carries connections, so every running one is asked; only the
+        silence of a Ready one makes the answer unknown. `looks` says that the pool may be put to
+        sleep on the answer (step 4), so that the activators announce what comes after the question.
+        """
+        asked = [pod for pod in activators if pod.running]
+        answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))
+        said = [a for a in answers if isinstance(a, Passing)]
+        silent = [
+            answer.why
+            for pod, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, Silence) and pod.ready
+        ]
+        return Passing(
+            active=sum(answer.active for answer in said),
+            held=sum(answer.held for answer in said),
+            last_activity=max((a.last_activity for a in said if a.last_activity), default=None),
+            silent=silent[0] if silent else "",
+        )
+
+    async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Passing | Silence:
+        question = self._activator(pod)
+        if looks:
+            question.looks.add(pool[1])
+        said = await question.ask()
+        if isinstance(said, Silence):
+            return Silence(f"activator {pod.key[1]} {said.why}")
+        page, by_pool = said
+        samples = by_pool.get(pool, {})
+        active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
+        if active is None or held is None:
+            return Silence(f"activator {pod.key[1]} carries infinitely many")
+        return Passing(active, held, _newest(samples.get(LAST_ACTIVITY, ()), page))
+
+    def _activator(self, pod: PodView) -> _Question:
+        """The question to one activator, which all of its namespace's pools share."""
+        known = self._activators.get(pod.key)
+        if known is not None and known[0] == pod:
+            return known[1]
+        while len(self._activators) >= _MOST_ACTIVATORS:
+            del self._activators[next(iter(self._activators))]  # of long ago
+        looks: set[str] = set()
+        question = _Question(Shared(partial(self._ask, pod, looks), APART), looks)
+        self._activators[pod.key] = (pod, question)
+        return question
+
+    async def _ask(self, pod: PodView, looks: set[str]) -> _Answer:
+        names = sorted(looks)
+        looks.clear()
+        path = _ACTIVATOR_PAGE
+        if len(names) <= _MOST_NAMED:
+            path += "".join(f"&looks={name}" for name in names or [""])
+        page = await self._pages.read(pod, ACTIVATOR_PORT, path, _ASKED_FOR, LONGEST_PAGE)
+        return page if isinstance(page, Silence) else (page, _by_pool(page))
+
+
+def _by_pool(page: Page) -> ByPool:
+    found: dict[Key, dict[str, Samples]] = {}
+    for name, samples in page.samples.items():
+        for labels, value in samples:
+            pool = (labels.get("namespace", ""), labels.get("name", ""))
+            found.setdefault(pool, {}).setdefault(name, []).append((labels, value))
+    return found
+
+
+def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> datetime | None:
+    """The latest of some Unix times, by our clock."""
+    last = unix_time(max(numbers(samples), default=0.0))
+    return None if last is None else last - page.ahead

@@ -1,0 +1,317 @@
+"""What Prometheus sees of the operator."""
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Outcome, Phase
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.kube.objects import Key
+
+_LABELS = ("namespace", "name")
+
+
+Values = Iterable[tuple[tuple[str, ...], float]]
+"""Of one pool: what further labels say, and the value with them; nothing where there is none."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What was decided on a pool last, and from what."""
+
+    seen: Observation
+    decision: Decision
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class _Gauge:
+    name: str
+    text: str
+    values: Callable[[_Shown], Values]
+    labels: tuple[str, ...] = ()
+    """Those it has besides the pool's."""
+
+
+def _one(read: Callable[[_Shown], float | None]) -> Callable[[_Shown], Values]:
+    """One value, or none."""
+
+    def values(shown: _Shown) -> Values:
+        value = read(shown)
+        return () if value is None else (((), value),)
+
+    return values
+
+
+def _desired(shown: _Shown) -> float:
+    wanted = shown.decision.replicas
+    return shown.seen.replicas if wanted is None else wanted
+
+
+def _early(shown: _Shown) -> float | None:
+    opening = shown.decision.memory.opening
+    if opening is None or opening.early is None:
+        return None
+    return opening.early.total_seconds()
+
+
+def _cold(shown: _Shown) -> float | None:
+    opening = shown.decision.memory.opening
+    return None if opening is None or not opening.cold else opening.at.timestamp()
+
+
+def _next(shown: _Shown) -> float | None:
+    coming = shown.decision.next
+    return None if coming is None else coming.at.timestamp()
+
+
+def _last_request(shown: _Shown) -> float | None:
+    last = shown.decision.memory.last_active
+    return None if last is None else last.timestamp()
+
+
+def _override(shown: _Shown) -> Values:
+    override = shown.decision.override
+    return () if override is None else [((override[0],), override[1].timestamp())]
+
+
+def _activator(shown: _Shown) -> float:
+    return shown.seen.acknowledged is not None or shown.seen.running is not None
+
+
+def _ledger_at(shown: _Shown) -> float | None:
+    ledger = shown.ledger
+    return ledger.at.timestamp() if ledger.currency and ledger.at is not None else None
+
+
+def _exhausted(shown: _Shown) -> float | None:
+    ledger = shown.ledger
+    is_limited = bool(ledger.currency) and ledger.limit is not None
+    return ledger.exhausted_at is not None if is_limited else None
+
+
+def _money(read: Callable[[Ledger], Decimal | None]) -> Callable[[_Shown], Values]:
+    # Amounts of two currencies must not be added: it is a label.
+    def values(shown: _Shown) -> Values:
+        amount = read(shown.ledger) if shown.ledger.currency else None
+        return () if amount is None else [((shown.ledger.currency,), float(amount))]
+
+    return values
+
+
+_GAUGES = (
+    _Gauge("kotatsu_pool_replicas_desired", "Replicas the pool wants.", _one(_desired)),
+    _Gauge(
+        "kotatsu_pool_replicas_ready", "Ready replicas of the pool.", _one(lambda s: s.seen.ready)
+    ),
+    _Gauge(
+        "kotatsu_pool_phase",
+        "1 for the phase the pool is in.",
+        lambda s: [((phase.value,), phase is s.decision.memory.phase) for phase in Phase],
+        ("phase",),
+    ),
+    _Gauge(
+        "kotatsu_pool_window_active",
+        "1 while a window is open or warmed for.",
+        _one(lambda s: bool(s.decision.window)),
+    ),
+    _Gauge(
+        "kotatsu_pool_next_transition_timestamp_seconds",
+        "When the schedule acts next.",
+        _one(_next),
+    ),
+    _Gauge(
+        "kotatsu_pool_prewarm_lead_seconds",
+        "How early pods start before a window opens.",
+        _one(lambda s: s.decision.memory.lead.total_seconds()),
+    ),
+    _Gauge(
+        "kotatsu_pool_window_ready_early_seconds",
+        "How long before the newest opening every replica was Ready; negative when late.",
+        _one(_early),
+    ),
+    _Gauge(
+        "kotatsu_pool_cold_opening_timestamp_seconds",
+        "When the newest window opened, if it opened before every replica was Ready.",
+        _one(_cold),
+    ),
+    _Gauge(
+        "kotatsu_pool_requests",
+        "Requests in flight and held.",
+        _one(lambda s: s.seen.demand.concurrency),
+    ),
+    _Gauge(
+        "kotatsu_pool_demand_known",
+        "0 while a pod or an activator does not tell what it does.",
+        _one(lambda s: s.seen.demand.known),
+    ),
+    _Gauge(
+        "kotatsu_pool_last_request_timestamp_seconds",
+        "When the pool last had a request.",
+        _one(_last_request),
+    ),
+    _Gauge(
+        "kotatsu_pool_override_end_timestamp_seconds",
+        "When the override in force ends.",
+        _override,
+        ("mode",),
+    ),
+    _Gauge(
+        "kotatsu_pool_activator_ready",
+        "0 while no activator is Ready that could wake the pool.",
+        _one(_activator),
+    ),
+    _Gauge(
+        "kotatsu_cost_ledger_timestamp_seconds",
+        "The moment up to which costs are complete.",
+        _one(_ledger_at),
+    ),
+    _Gauge(
+        "kotatsu_cost_accrued",
+        "Spent in this period.",
+        _money(lambda ledger: ledger.accrued),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_rate_per_hour",
+        "Cost of an hour of the pods there are.",
+        _money(lambda ledger: ledger.rate),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_forecast",
+        "What the period will cost by the schedule.",
+        _money(lambda ledger: ledger.forecast),
+        ("currency",),
+    ),
+    _Gauge(
+        "kotatsu_cost_limit",
+        "The most that may be spent in the period.",
+        _money(lambda ledger: ledger.limit),
+        ("currency",),
+    ),
+    _Gauge("kotatsu_cost_exhausted", "1 while the limit is reached.", _one(_exhausted)),
+)
+
+
+_GOES_ON = ("kotatsu_cost_", "kotatsu_pool_override_end_")
+"""What of a refused pool is shown all the same."""
+
+
+class NamespaceMetrics(Collector):
+    """Which of the operator's namespaces it can read."""
+
+    def __init__(self, namespaces: Sequence[str], shows: Callable[[str], bool]) -> None:
+        self._namespaces, self._shows = namespaces, shows
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metric without a value."""
+        return self._families(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One series for each namespace."""
+        return self._families(self._namespaces)
+
+    def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "kotatsu_operator_namespace_readable",
+            "0 while the API server refuses to list what is in the namespace.",
+            labels=("namespace",),
+        )
+        for namespace in namespaces:
+            family.add_metric((namespace,), self._shows(namespace))
+        yield family
+
+
+class PoolMetrics(Collector):
+    """One set of series per pool.
+
+    A decision is only noted: the series are made of the newest ones when somebody asks. (Setting
+    them at each look, and taking away what has no value, goes through all pools each time.)
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._shown: dict[Key, _Shown] = {}
+        self._refused: dict[Key, _Shown] = {}
+        self._decisions: Count[Key] = Count()
+        self._windows: Count[tuple[Key, Outcome]] = Count()
+        self.decision_seconds = Histogram(
+            "kotatsu_decision_seconds",
+            "From when a pool was due until what was decided on it was carried out.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
+        registry.register(self)
+
+    def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
+        """Show one decision."""
+        self._refused.pop(key, None)
+        self._shown[key] = _Shown(seen, decision, ledger)
+        self._decisions[key] += 1
+        self._windows.update((key, outcome) for outcome in decision.outcomes)
+
+    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
+        """Show that a pool is not in force: only what it costs, and when its override ends."""
+        self._shown.pop(key, None)
+        self._refused[key] = _Shown(seen, decision, ledger)
+
+    def rest(self, key: Key) -> None:
+        """Drop the series of a pool that another operator decides on."""
+        self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        """Drop the series of a deleted pool."""
+        self._shown.pop(key, None)
+        self._refused.pop(key, None)
+        self._decisions.pop(key, None)
+        for outcome in Outcome:
+            self._windows.pop((key, outcome), None)
+
+    def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """The metrics without a value."""
+        return self._families({}, {})
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """The metrics of all pools; asked for by another thread than the one that decides."""
+        return self._families(self._shown.copy(), self._refused.copy())
+
+    def _families(
+        self, shown: dict[Key, _Shown], refused: dict[Key, _Shown]
+    ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        accepted = GaugeMetricFamily(
+            "kotatsu_pool_accepted",
+            "0 while the pool is not in force; its status says why.",
+            labels=_LABELS,
+        )
+        for key in shown:
+            accepted.add_metric(key, 1)
+        for key in refused:
+            accepted.add_metric(key, 0)
+        yield accepted
+        for gauge in _GAUGES:
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=(*_LABELS, *gauge.labels))
+            entries = shown | refused if gauge.name.startswith(_GOES_ON) else shown
+            for key, what in entries.items():
+                for labels, value in gauge.values(what):
+                    family.add_metric((*key, *labels), value)
+            yield family
+        decisions = CounterMetricFamily("kotatsu_decisions", "Decisions made.", labels=_LABELS)
+        windows = CounterMetricFamily(
+            "kotatsu_pool_windows",
+            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
+            "(late).",
+            labels=(*_LABELS, "outcome"),
+        )
+        for key in shown:
+            decisions.add_metric(key, self._decisions[key])
+            for outcome in Outcome:
+                windows.add_metric((*key, outcome.value), self._windows[key, outcome])
+        yield decisions
+        yield windows

@@ -1,0 +1,1 @@
+"""Targets get back what they had."""

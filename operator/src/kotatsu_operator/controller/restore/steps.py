@@ -1,0 +1,106 @@
+"""Giving a gone pool's target back what it had before; one step for each thing that is owed."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from kotatsu_operator.controller.act.hpa import give_back as give_back_minimum
+from kotatsu_operator.controller.act.knative import give_back as give_back_revisions
+from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.status_reader import read_original
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.knative import KnativeWorld, read_kept
+
+log = logging.getLogger(__name__)
+
+_TRIES = 10
+_PAUSE = 2.0
+
+Step = Callable[[Kube, str, Entry], Awaitable[str]]
+"""Gives one thing back; returns what came of it, for people to read.
+
+Called again after ConflictError. Raises NotFoundError when what it belongs to is gone too.
+"""
+
+
+async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
+    """Give a Deployment at 0 its replicas; one that runs is left to whoever runs it."""
+    if entry.kind != "Deployment":
+        return ""
+    scale = await kube.get_scale(namespace, entry.target)
+    if scale.replicas > 0:
+        return f"Deployment {entry.target} runs ({scale.replicas} replicas) and stays as it is"
+    replicas = int(entry.owed["restoreReplicas"])
+    if replicas == 0:
+        return f"Deployment {entry.target} stays at 0 replicas, as the pool found it"
+    await kube.put_scale(namespace, entry.target, replicas, scale.version)
+    return f"Deployment {entry.target} has {replicas} replicas again"
+
+
+async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
+    """Give a HorizontalPodAutoscaler its minReplicas."""
+    known = read_original(entry.owed)
+    return "" if known is None else await give_back_minimum(kube, namespace, known)
+
+
+async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
+    """Give the Revisions of a Knative Service their min-scale."""
+    kept = read_kept(entry.owed)
+    left = await give_back_revisions(kube, KnativeWorld(), namespace, kept)
+    came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
+    return came + (f"; that of {', '.join(left)} was changed by others and stays" if left else "")
+
+
+STEPS: Mapping[str, Step] = {
+    # minReplicas first: what the autoscaler may take away, it then takes by itself.
+    "hpa": restore_minimum,
+    "restoreReplicas": restore_replicas,
+    "knative": restore_revisions,
+}
+"""By the field of the status that says what is owed."""
+
+BY_HAND = {
+    "hpa": "set its autoscaler's minReplicas to {minReplicas}",
+    "restoreReplicas": "scale its target to {}",
+    "knative": "correct the annotation autoscaling.knative.dev/min-scale: {revisions}",
+}
+
+
+def steps(entry: Entry) -> dict[str, Step]:
+    """What to do for an entry. Keep leaves pods as they are, but no floor that nobody lifts."""
+    kept = ("hpa",) if entry.on_delete is OnDelete.KEEP else tuple(STEPS)
+    return {name: step for name, step in STEPS.items() if name in entry.owed and name in kept}
+
+
+async def restore(kube: Kube, namespace: str, entry: Entry) -> bool:
+    """Give a gone pool's target back, with patience; False when that has to be tried again later.
+
+    Doing it twice is doing it once: replicas are only ever raised from exactly 0, and everything
+    is written at the version read.
+    """
+    done = [await _patiently(kube, namespace, entry, name) for name in steps(entry)]
+    return all(done)
+
+
+async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str) -> bool:
+    where = (namespace, entry.pool)
+    for _ in range(_TRIES):
+        try:
+            came = await STEPS[name](kube, namespace, entry)
+        except ConflictError:
+            continue  # whoever else writes to the target need not have scaled it
+        except NotFoundError as error:
+            came = f"and so is its target: {error}"
+        except Unreachable as error:
+            log.warning("%s/%s is gone; its target has to wait: %s", *where, error)
+            await asyncio.sleep(_PAUSE)
+            continue
+        if came:
+            log.info("%s/%s is gone: %s", *where, came)
+        return True
+    owed = entry.owed[name]
+    by_hand = BY_HAND[name].format(owed, **(owed if isinstance(owed, dict) else {}))
+    log.error("%s/%s is gone, but its target is not as it was: %s", *where, by_hand)
+    return False

@@ -1,0 +1,1 @@
+"""Prices, ledger, periods, forecast and limit."""

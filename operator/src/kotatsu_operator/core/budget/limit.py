@@ -1,0 +1,176 @@
+"""What a budget lets its pool do: everything, what has begun already, or nothing.
+
+Precedence: an exhausted budget with policy Sleep, then an Asleep override, then the most of a Warm
+override, the windows and demand. NoNewWarmth only stops what would begin: a window that opened
+before the limit was reached and a person's override run to their end, pods that serve are left to
+become idle, and nothing else opens or wakes the pool.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.calendar.schedule import Occurrence
+from kotatsu_operator.core.plan.floor import Plan
+from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.spec import Budget, OnExhausted
+
+NEAR = Decimal("0.8")
+"""The part of the limit at which somebody is told."""
+
+_SECOND = timedelta(seconds=1)
+
+
+class Standing(StrEnum):
+    """How much of the limit is spent: the reasons of the condition BudgetAvailable."""
+
+    WITHIN = "WithinLimit"
+    NEAR = "NearLimit"
+    EXHAUSTED = "Exhausted"
+    UNPRICED = "NoPrices"
+    """There is a limit, and nothing to measure it with."""
+
+
+class Ends(IntEnum):
+    """How far the pods of a refused pool may be lowered, as what they are there for ends."""
+
+    NOTHING = 0
+    """Not at all: something else scales them, or nothing is known of them."""
+    LOWER = 1
+    """To the last one: a request could not wake the pool."""
+    SLEEP = 2
+    """To 0, by the sleep protocol."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be done now, and when to ask again."""
+
+    policy: OnExhausted = OnExhausted.WARN
+    exhausted_at: datetime | None = None
+    """Since when the limit is reached; None: all is allowed."""
+    until: datetime | None = None
+    """When that ends by itself: the end of the period."""
+    recheck: datetime | None = None
+    """When the answer may change without anything happening."""
+
+    refused_since: datetime | None = None
+    """Since when the pool is refused: nothing begins then, and what has begun comes to its end."""
+    ends: Ends = Ends.SLEEP
+
+    @property
+    def begins(self) -> bool:
+        """Whether anything new may begin: a window, a wake, one more pod for demand."""
+        return not self.is_spent and self.refused_since is None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the budget lets nothing new begin."""
+        return self.exhausted_at is not None and self.policy is not OnExhausted.WARN
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the pool has to go to sleep now, whatever asks for it."""
+        return self.is_spent and self.policy is OnExhausted.SLEEP
+
+    def opens(self, occurrence: Occurrence) -> bool:
+        """Whether this opening of a window may have its pods."""
+        if not self.is_spent:
+            return True
+        began = self.exhausted_at is not None and occurrence.start <= self.exhausted_at
+        return began and not self.sleeps
+
+    def refused(self, since: datetime, ends: Ends) -> "Allowed":
+        """The same for a pool that is refused."""
+        return replace(self, refused_since=since, ends=ends)
+
+    def floor(self, asked: int, replicas: int) -> int:
+        """As much of a floor as may be held: a refused pool never gets more than it has."""
+        if self.refused_since is None:
+            return asked
+        return min(asked if self.ends is Ends.SLEEP else max(asked, 1), replicas)
+
+    def trim(self, plan: Plan) -> Plan:
+        """The plan without the windows that will not open before the period ends."""
+        if self.begins:
+            return plan
+        since = self.refused_since
+        open_ = [
+            o
+            for o in plan.current
+            if self.opens(o) and (since is None or plan.starts_at(o) <= since)
+        ]
+        ends = {(o.window, o.end) for o in open_}
+        coming = [
+            transition
+            for transition in plan.upcoming
+            if (self.until is not None and transition.at >= self.until)
+            or (transition.window, transition.at) in ends
+        ]
+        return Plan(open_, plan.lead, coming)
+
+
+EVERYTHING = Allowed()
+"""Of a pool without a limit."""
+
+
+def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
+    """What the ledger, brought up to `now`, leaves to do."""
+    if budget.limit is None or not ledger.currency:
+        return EVERYTHING
+    recheck = ledger.period_end
+    left = budget.limit - ledger.accrued
+    if ledger.exhausted_at is None and ledger.rate > 0 and ledger.period_end is not None:
+        hours = (ledger.period_end - now) / timedelta(hours=1)
+        if left < ledger.rate * Decimal(hours):
+            # Never before the limit is reached, or looks would follow one another without end.
+            seconds = int(left / ledger.rate * 3600)
+            recheck = now + timedelta(seconds=seconds) + _SECOND
+    return Allowed(budget.on_exhausted, ledger.exhausted_at, ledger.period_end, recheck)
+
+
+def standing(ledger: Ledger, budget: Budget) -> Standing | None:
+    """How the ledger stands against the limit; None without one."""
+    if budget.limit is None:
+        return None
+    if not ledger.currency:
+        return Standing.UNPRICED
+    if ledger.exhausted_at is not None:
+        return Standing.EXHAUSTED
+    return Standing.NEAR if ledger.accrued >= NEAR * budget.limit else Standing.WITHIN
+
+
+_CONSEQUENCE = {
+    OnExhausted.WARN: "the pool goes on",
+    OnExhausted.NO_NEW_WARMTH: "no further window opens and no request wakes the pool",
+    OnExhausted.SLEEP: "the pool sleeps",
+}
+
+
+def sentence(ledger: Ledger, budget: Budget) -> str:
+    """How the ledger stands against the limit, in words that change only when that does."""
+    if not ledger.currency:
+        return (
+            "spec.budget.limit has no effect without prices: give spec.budget its currency and "
+            "prices, or the chart a price table in the same currency"
+        )
+    limit = f"{budget.limit} {ledger.currency}"
+    until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
+    stands = standing(ledger, budget)
+    if stands is Standing.EXHAUSTED:
+        what = _CONSEQUENCE[budget.on_exhausted]
+        return f"the limit of {limit} is reached: {what} until {until} or until it is raised"
+    part = "80 % or more" if stands is Standing.NEAR else "less than 80 %"
+    return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
+
+
+def told(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
+    """What is worth an event: the standing has become worse than `before` (a Standing, or "")."""
+    now = standing(ledger, budget)
+    if now is Standing.EXHAUSTED and before != now:
+        return (Note("BudgetExhausted", sentence(ledger, budget), warning=True),)
+    if now is Standing.NEAR and before not in (Standing.NEAR, Standing.EXHAUSTED):
+        return (Note("BudgetNearLimit", sentence(ledger, budget), warning=True),)
+    return ()

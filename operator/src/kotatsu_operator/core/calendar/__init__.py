@@ -1,0 +1,1 @@
+"""Cron windows, wall clocks and daylight-saving time."""

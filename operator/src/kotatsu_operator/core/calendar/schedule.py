@@ -1,0 +1,338 @@
+"""When windows open and close: wall-clock schedules in an IANA zone, turned into instants.
+
+A cron expression is walked over *naive* wall-clock time, and only its answers are placed in the
+zone. What happens where its clock jumps, so that no promised warmth is lost:
+
+- A start that does not exist (clocks go forward) happens at the next moment that does.
+- A start that occurs twice (clocks go back) opens once, at the first. A schedule whose minute or
+  hour begins with `*` names a rhythm instead of a time of day, as for Debian's cron: it goes on
+  through the repeated hour and opens both times.
+- A repeating window lasts its `duration` in elapsed time from its start. Where on the wall clock it
+  reaches to the schedule's next start, it does so in a repeated hour as well.
+- A single window ends at its wall-clock `end`, and of an end that occurs twice at the second.
+- A single window that lies wholly in a gap never opens: see `clock_changes.dropped`.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from operator import attrgetter
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from kotatsu_operator.core.calendar.wallclock import (
+    on_clock,
+    second_instant,
+    steady_offset,
+    to_instant,
+)
+
+# A zone's clock never jumps by more than this in one transition (the record is a whole day, when
+# Samoa crossed the date line), so a wall-clock search this much wider than the range is complete.
+_SLACK = timedelta(days=1, hours=1)
+
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One entry of spec.windows: either a single `start`..`end` or a cron `schedule` + `duration`.
+
+    `start` and `end` are naive wall-clock times of the pool's zone.
+    """
+
+    name: str
+    replicas: int
+    start: datetime | None = None
+    end: datetime | None = None
+    schedule: str | None = None
+    duration: timedelta | None = None
+    exclude: frozenset[date] = frozenset()
+
+
+@dataclass(frozen=True, order=True)
+class Occurrence:
+    """One opening of a window: instants in UTC, `end` exclusive."""
+
+    start: datetime
+    end: datetime
+    window: str
+    replicas: int
+    shifted: bool = False
+    """True when the wall-clock start did not exist and was moved to the next moment that does."""
+    wall: datetime | None = field(default=None, compare=False)
+    """The start as the schedule names it: a naive time in the zone."""
+
+
+def check_cron(expression: str) -> None:
+    """Raise ValueError with a sentence when the five-field cron expression cannot be read."""
+    if len(expression.split()) != 5:
+        raise ValueError(
+            f"{expression!r} is not a five-field cron schedule (minute hour day month weekday)"
+        )
+    try:
+        next(CronSim(expression, datetime(2024, 1, 1)))  # noqa: DTZ001  (naive on purpose)
+    except CronSimError as error:
+        raise ValueError(f"{expression!r} is not a five-field cron schedule: {error}") from None
+    except StopIteration:
+        raise ValueError(f"{expression!r} never happens") from None
+    for first, last, step in re.findall(r"(\w+)-(\w+)/(\d+)", expression.upper()):
+        if first.removeprefix("0") == last.removeprefix("0"):
+            # Cron readers disagree: to some it is that one value, to others all from it upwards.
+            raise ValueError(
+                f"{expression!r} is not a five-field cron schedule: {first}-{last}/{step} steps "
+                f"through one value; write {first}, or {first}/{step} for each {step} from {first}"
+            )
+
+
+def openings_a_day(expression: str) -> int:
+    """How often a schedule that can be read opens on one of its days."""
+    return len(_minutes(expression))
+
+
+@lru_cache(maxsize=16384)
+def _cron(expression: str) -> CronSim:
+    """The expression, read: it is asked about days and never walked."""
+    return CronSim(expression, datetime(2024, 1, 1))  # noqa: DTZ001  (naive on purpose)
+
+
+@lru_cache(maxsize=4096)
+def _minutes(expression: str) -> tuple[int, ...]:
+    """The minutes of a day at which a schedule opens on its days."""
+    cron = _cron(expression)
+    return tuple(
+        60 * hour + minute for hour in sorted(cron.hours) for minute in sorted(cron.minutes)
+    )
+
+
+def _days(window: Window, first: date, last: date) -> Iterator[date]:
+    """The days from `first` to `last` on which a schedule opens; backwards if `last` is earlier."""
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    cron = _cron(window.schedule)
+    step = _DAY if first <= last else -_DAY
+    for _ in range(abs((last - first).days) + 1):
+        if first.month in cron.months and first not in window.exclude and cron.match_day(first):
+            yield first
+        first += step
+
+
+def _walk(window: Window, since: datetime, until: datetime) -> Iterator[datetime]:
+    """Wall-clock starts of a schedule later than `since` and not later than `until`."""
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    minutes = _minutes(window.schedule)
+    for day in _days(window, since.date(), until.date()):
+        midnight = datetime.combine(day, time.min)
+        passed = bisect_right(minutes, (since - midnight) // _MINUTE) if since >= midnight else 0
+        for minute in minutes[passed:]:
+            wall = midnight + minute * _MINUTE
+            if wall > until:
+                return
+            yield wall
+
+
+def _newest(window: Window, before: datetime, since: datetime) -> datetime | None:
+    """The last wall-clock start before `before`, if it is not earlier than `since`."""
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    minutes = _minutes(window.schedule)
+    for day in _days(window, before.date(), since.date()):
+        midnight = datetime.combine(day, time.min)
+        passed = bisect_left(minutes, -(-(before - midnight) // _MINUTE))
+        if passed:
+            wall = midnight + minutes[passed - 1] * _MINUTE
+            return wall if wall >= since else None
+    return None
+
+
+def _wall_starts(
+    window: Window, zone: ZoneInfo, after: datetime, before: datetime
+) -> Iterator[datetime]:
+    """Wall-clock starts of openings that may touch the wall-clock range [after, before]."""
+    if window.start is not None:
+        yield window.start
+        return
+    assert window.duration is not None  # noqa: S101  (spec.parse has checked)
+    first, last = after - _SLACK, before
+    if not _is_steady(zone, last, last + _SLACK):
+        last += _SLACK
+    if window.duration < _SLACK and _is_steady(zone, first, after):
+        first = after - window.duration
+    else:
+        # Of the openings that surely began before the range, only the newest matters: it closes
+        # last. Without it a dense schedule would be walked from its very beginning.
+        first = _newest(window, first, first - window.duration - _SLACK) or first
+    yield from _walk(window, first - timedelta(microseconds=1), last)
+
+
+def _is_steady(zone: ZoneInfo, first: datetime, last: datetime) -> bool:
+    """Whether one offset holds on all the days of a wall-clock range."""
+    offset, day = steady_offset(zone, first.date()), first.date()
+    while offset is not None and day <= last.date():
+        if steady_offset(zone, day) != offset:
+            return False
+        day += _DAY
+    return offset is not None
+
+
+def occurrences(
+    windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
+) -> list[Occurrence]:
+    """Every occurrence that is open at some moment of [after, before), by start.
+
+    Where a window's own openings overlap, those that began more than a day before the range are
+    left out when a newer one of them closes later.
+    """
+    found: list[Occurrence] = []
+    first, last = (on_clock(at, zone) for at in (after, before))
+    for window in windows:
+        opened: dict[datetime, Occurrence] = {}
+        for wall in _wall_starts(window, zone, first, last):
+            for start, end, shifted in _openings(window, wall, zone):
+                if start < before and end > after and end > start:
+                    # Several starts of one gap move to the same moment: they are one opening.
+                    known = opened.get(start)
+                    if known is None or (known.shifted and not shifted):
+                        opened[start] = Occurrence(
+                            start, end, window.name, window.replicas, shifted, wall
+                        )
+        found += opened.values()
+    return sorted(found, key=attrgetter("start", "end", "window", "replicas", "shifted"))
+
+
+_Opening = tuple[datetime, datetime, bool]
+"""Start, end, and whether the start had to move out of a gap."""
+
+
+def _openings(window: Window, wall: datetime, zone: ZoneInfo) -> Iterator[_Opening]:
+    """The openings that one wall-clock start stands for: one, or two in a repeated hour."""
+    if window.duration is not None:
+        offset = steady_offset(zone, wall.date())
+        if offset is not None and offset == steady_offset(zone, (wall + window.duration).date()):
+            start = (wall - offset).replace(tzinfo=UTC)
+            yield start, start + window.duration, False
+            return
+    start, shifted = to_instant(wall, zone)
+    again = second_instant(wall, zone) if _is_rhythm(window) else None
+    yield start, _end(window, wall, start, zone, goes_on=again is not None), shifted
+    if again is not None:
+        yield again, again + (window.duration or timedelta()), False
+
+
+def _is_rhythm(window: Window) -> bool:
+    """Whether a schedule names a rhythm (its minute or hour begins with *), not a time of day."""
+    return any(field.startswith("*") for field in (window.schedule or "").split()[:2])
+
+
+def _end(
+    window: Window, wall: datetime, start: datetime, zone: ZoneInfo, *, goes_on: bool
+) -> datetime:
+    if window.end is not None:
+        return second_instant(window.end, zone) or to_instant(window.end, zone)[0]
+    assert window.duration is not None  # noqa: S101  (spec.parse has checked)
+    assert window.schedule is not None  # noqa: S101
+    end, named = start + window.duration, wall + window.duration
+    if goes_on or on_clock(end, zone) >= named:
+        return end
+    # Clocks go back before it closes: what reaches to the next start on the wall clock must not
+    # leave a hole of an hour before it.
+    following = next(_walk(window, wall, named), None)
+    if following is not None:
+        return max(end, to_instant(following, zone)[0])
+    return end
+
+
+def next_start(
+    windows: Iterable[Window], zone: ZoneInfo, after: datetime, horizon: timedelta
+) -> Occurrence | None:
+    """The first occurrence that starts after `after`, looking `horizon` ahead."""
+    known, end = list(windows), after + horizon
+    found = [at for window in known if (at := _first_after(window, zone, after, end)) is not None]
+    if not found:
+        return None
+    # Where clocks change, the first start on the wall clock need not be the first to come.
+    soon = min(found) + _MINUTE
+    coming = occurrences(known, zone, max(after, soon - 2 * _SLACK), min(soon, end))
+    return next(o for o in coming if o.start > after)
+
+
+def _first_after(
+    window: Window, zone: ZoneInfo, after: datetime, before: datetime
+) -> datetime | None:
+    """When the first wall-clock start after `after` opens; None if not before `before`."""
+    first, last = (on_clock(at, zone) for at in (after, before))
+    if window.start is not None:
+        walls: Iterable[datetime] = (window.start,)
+    else:
+        walls = _walk(window, first - _SLACK, last + _SLACK)
+    for wall in walls:
+        for start, end, _ in _openings(window, wall, zone):
+            if after < start < before and end > start:
+                return start
+    return None
+
+
+def spans(
+    window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """When a window is open at all between two instants, in order of start.
+
+    Openings with no more than `apart` between them are one span, and what a day has of those is
+    worked out once: a schedule that opens each minute costs as much as one that opens each day.
+    """
+    open_: tuple[datetime, datetime] | None = None
+    for start, end in _stretches(window, zone, after, before, apart):
+        if end <= after or start >= before or end <= start:
+            continue
+        if open_ is not None and start - open_[1] <= apart:
+            open_ = open_[0], max(end, open_[1])
+        else:
+            if open_ is not None:
+                yield open_
+            open_ = start, end
+        if open_[1] >= before:
+            break
+    if open_ is not None:
+        yield open_
+
+
+def _stretches(
+    window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """The openings of each day, joined where the day's clock is steady."""
+    first, last = (on_clock(at, zone) for at in (after, before))
+    if window.start is not None:
+        yield from ((start, end) for start, end, _ in _openings(window, window.start, zone))
+        return
+    assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
+    assert window.duration is not None  # noqa: S101
+    minutes = _minutes(window.schedule)
+    runs = _runs(minutes, window.duration + apart)
+    began = first - _SLACK
+    began = _newest(window, began, began - window.duration - _SLACK) or began
+    for day in _days(window, began.date(), (last + _SLACK).date()):
+        midnight = datetime.combine(day, time.min)
+        if steady_offset(zone, day) is None:
+            walls = (midnight + minute * _MINUTE for minute in minutes)
+            opened = (o for wall in walls for o in _openings(window, wall, zone))
+            yield from sorted((start, end) for start, end, _ in opened)
+            continue
+        for begin, final in runs:
+            ((start, end, _),) = _openings(window, midnight + begin * _MINUTE, zone)
+            if final != begin:
+                ((_, end, _),) = _openings(window, midnight + final * _MINUTE, zone)
+            yield start, end
+
+
+@lru_cache(maxsize=4096)
+def _runs(minutes: tuple[int, ...], reach: timedelta) -> tuple[tuple[int, int], ...]:
+    """The first and the last of the minutes that follow each other within `reach`."""
+    runs: list[tuple[int, int]] = []
+    for minute in minutes:
+        if runs and (minute - runs[-1][1]) * _MINUTE <= reach:
+            runs[-1] = runs[-1][0], minute
+        else:
+            runs.append((minute, minute))
+    return tuple(runs)

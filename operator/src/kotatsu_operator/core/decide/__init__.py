@@ -1,0 +1,1 @@
+"""From the observation, the memory and the time to a decision."""

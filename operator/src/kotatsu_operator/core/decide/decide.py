@@ -1,0 +1,200 @@
+"""The decision: (spec, observation, memory, now) → what to do and when to look again.
+
+Level-triggered: nothing here depends on having seen an earlier moment, except for what Memory
+carries, so a restart at any second recomputes the same answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
+from kotatsu_operator.core.decide.hpa import own_steps, remember_original, wanted_minimum
+from kotatsu_operator.core.decide.knative import KnativeStep
+from kotatsu_operator.core.decide.ownership import remember_write
+from kotatsu_operator.core.decide.phases import Step, asks_for_sleep, first_sight, keep_route
+from kotatsu_operator.core.decide.template import remember_proof, remember_template
+from kotatsu_operator.core.plan.activity import (
+    PRE_DRAIN,
+    idle_at,
+    idleness,
+    in_force,
+    override_end,
+    remember_activity,
+    remember_override,
+    remember_sleep,
+    remember_ticket,
+)
+from kotatsu_operator.core.plan.demand import recommend
+from kotatsu_operator.core.plan.floor import floor_of, plan_at
+from kotatsu_operator.core.plan.openings import remember_opening
+from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import Override, PoolSpec
+
+LOOK_AGAIN = timedelta(seconds=60)
+"""The slow beat: without any event or deadline a pool is looked at this often."""
+
+LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
+"""The same for a pool that sleeps: most pools do most of the time."""
+
+
+def decide(
+    spec: PoolSpec,
+    seen: Observation,
+    memory: Memory,
+    now: datetime,
+    allowed: Allowed = EVERYTHING,
+) -> Decision:
+    """Decide on one pool. Pure; `now` is an aware datetime in UTC, `allowed` is the budget's."""
+    is_new = memory.since is None
+    memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
+    memory = remember_override(spec.override, memory, now)
+    memory = remember_ticket(memory, seen, now)
+    memory = remember_template(memory, seen)
+    memory = changed(
+        memory,
+        original=remember_original(seen.autoscaler, memory.original),
+        contest=remember_write(memory.contest, seen.write, now),
+    )
+    override = in_force(spec.override, memory, now)
+    plan = plan_at(spec, memory, now, seen.ahead)
+    memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
+    if spec.suspend:
+        held = replace(memory, reason=Reason.SUSPENDED)
+        minimum = _minimum(seen, held, 0, released=True)
+        return Decision(held, None, now + LOOK_AGAIN, next=plan.next, minimum=minimum)
+
+    resumed = memory.reason is Reason.SUSPENDED
+    if resumed:
+        memory = replace(memory, reason=Reason.IDLE)
+    kept = allowed.trim(plan)
+    floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
+    is_refused = allowed.refused_since is not None
+    floor = allowed.floor(floor, seen.replicas)
+    memory = remember_sleep(override, memory, seen)
+    memory = remember_activity(memory, seen, now)
+    asleep_asked = asks_for_sleep(spec, memory, allowed, now)
+    wanted, trend = recommend(
+        seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
+    )
+    if seen.autoscaler is not None:
+        wanted = 0  # following demand above the floor is the autoscaler's work
+    memory = changed(memory, trend=trend)
+    wanted = wanted if allowed.begins else min(wanted, seen.replicas)
+    idle = idleness(spec, memory, floor, asleep_asked, now)
+
+    make_step = KnativeStep if spec.target.is_knative else Step
+    # What cannot be had is not waited for: see the condition FloorLimited.
+    least = seen.within(floor)
+    step = make_step(spec, seen, memory, now, least, reason, wanted, idle, asleep_asked, allowed)
+    memory, replicas, sleep, force, notes = step.take()
+    memory = remember_proof(memory, seen, least)
+    if seen.autoscaler is not None:
+        replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
+    if is_refused and replicas is not None:
+        replicas = min(replicas, seen.replicas)
+    # An override or a budget that asks for less also asks for no punctuality.
+    excused = is_new or resumed or is_refused or floor < plan.floor
+    memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
+    awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
+    others = (allowed.recheck, now + seen.catching_up)
+    return Decision(
+        memory=memory,
+        replicas=replicas,
+        recheck=_recheck(spec, memory, plan.upcoming, override, now, *others),
+        recheck_between_beats=_recheck(spec, memory, awaited, override, now, *others),
+        floor=floor,
+        window=kept.window,
+        next=kept.next,
+        sleep=sleep,
+        force=force,
+        minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
+        notes=(*notes, *opening_notes),
+        outcomes=outcomes,
+        claim=None if is_refused else plan.claim,
+        override=None
+        if override is None
+        else (override.mode.value, override_end(override, memory)),
+    )
+
+
+def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
+    """What is left to decide on a refused pool that nothing may be done for.
+
+    Its override comes to its end, and the pool is looked at as money or that end asks for it.
+    """
+    memory = remember_override(spec.override, memory, now)
+    override = in_force(spec.override, memory, now)
+    end = None if override is None else override_end(override, memory)
+    times = [now + LOOK_AGAIN, *(at for at in (end, allowed.recheck) if at is not None)]
+    return Decision(
+        memory=memory,
+        replicas=None,
+        recheck=min((at for at in times if at > now), default=now + LOOK_AGAIN),
+        override=None if override is None or end is None else (override.mode.value, end),
+    )
+
+
+def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -> int | None:
+    if seen.autoscaler is None or memory.original is None:
+        return None
+    return wanted_minimum(
+        seen.autoscaler,
+        memory.original,
+        awake=memory.phase in (Phase.WARMING, Phase.WARM),
+        floor=floor,
+        replicas=seen.replicas,
+        released=released,
+    )
+
+
+def _not_ahead(memory: Memory, now: datetime) -> Memory:
+    """The memory without moments later than now: the clock may have stepped back."""
+
+    def clamped(moment: datetime | None) -> datetime | None:
+        return moment if moment is None else min(moment, now)
+
+    return changed(
+        memory,
+        since=clamped(memory.since),
+        acknowledged_at=clamped(memory.acknowledged_at),
+        unknown_since=clamped(memory.unknown_since),
+        raised_at=clamped(memory.raised_at),
+        override_seen=clamped(memory.override_seen),
+        ticket_seen=clamped(memory.ticket_seen),
+    )
+
+
+def _is_ready_for(coming: Transition, memory: Memory) -> bool:
+    """Whether all is there already for an opening, so that nothing is left to do as it comes."""
+    opening = memory.opening
+    is_ready = opening is not None and opening.at == coming.at and opening.ready_at is not None
+    return coming.kind == "open" and is_ready
+
+
+def _recheck(
+    spec: PoolSpec,
+    memory: Memory,
+    coming: Sequence[Transition],
+    override: Override | None,
+    now: datetime,
+    *others: datetime | None,
+) -> datetime:
+    # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
+    # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
+    is_asleep = memory.phase is Phase.ASLEEP
+    times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
+    times += [at for at in others if at is not None]
+    times += [t.at for t in coming[:1]]
+    if override is not None:
+        times.append(override_end(override, memory))
+    if not memory.phase.is_asleep:
+        end = idle_at(spec, memory, now)
+        times += [end - spec.drain.route_settle - PRE_DRAIN, end]
+    if memory.phase is Phase.DRAINING and memory.acknowledged_at is not None:
+        times.append(memory.acknowledged_at + spec.drain.route_settle)
+    if memory.phase is Phase.DRAINING and memory.since is not None:
+        times.append(memory.since + spec.drain.timeout)
+    return min((t for t in times if t > now), default=now + LOOK_AGAIN)

@@ -1,0 +1,248 @@
+"""The phases: what each one does next.
+
+Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ──idle, floor gone──▶ Draining
+   ▲                          ▲                                                   │
+   └──last pod gone── Sleeping └───────────── a request or a window ──────────────┤
+                         ▲                                                        │
+                         └──────── acknowledged, settled, nothing in flight ──────┘
+
+Also: Warm falls back to Warming while the floor is not Ready, Warming drains when its reason has
+gone, and Sleeping goes to Warming for a request or a window, and to Draining when the operator
+ended before it lowered the scale. Pods that are Ready already take a pool through Warming to Warm
+in one decision; pods that somebody else started are drained at once for an Asleep override.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from kotatsu_operator.core.budget.limit import Allowed, Ends
+from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
+from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
+
+
+def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Adopt a target as it stands: running ones warm, others asleep behind the activator."""
+    if memory.since is not None:
+        return memory
+    # The memory may have been lost: what activators have acknowledged is older than what comes.
+    memory = replace(memory, epoch=max(memory.epoch, seen.acknowledged or 0))
+    if seen.replicas > 0:
+        # Pods that are already serving get one idleAfter before anything is taken from them.
+        active = now if seen.ready > 0 else None
+        return replace(
+            memory, phase=Phase.WARMING, reason=Reason.DEMAND, since=now, last_active=active
+        )
+    return replace(
+        memory, phase=Phase.ASLEEP, since=now, route=Route.ACTIVATOR, epoch=memory.epoch + 1
+    )
+
+
+def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
+    """Route Always: the activator is in the path in every phase, and stays there."""
+    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+        return memory
+    return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
+
+
+class Step:
+    """One step of the phase machine; each method is one phase."""
+
+    def __init__(
+        self,
+        spec: PoolSpec,
+        seen: Observation,
+        memory: Memory,
+        now: datetime,
+        floor: int,
+        reason: Reason,
+        wanted: int,
+        idle: Idle,
+        asleep_asked: bool,
+        allowed: Allowed,
+    ) -> None:
+        self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
+        self.floor, self.reason, self.wanted = floor, reason, wanted
+        self.idle, self.asleep_asked, self.allowed = idle, asleep_asked, allowed
+        self.notes: list[Note] = []
+
+    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
+        """Return (memory, replicas, sleep, force, notes)."""
+        replicas: int | None
+        sleep = force = False
+        if self.memory.phase.is_asleep:
+            replicas = self._asleep()
+        elif self.memory.phase is Phase.DRAINING:
+            replicas, sleep, force = self._draining()
+        else:
+            replicas = self._awake()
+        self._name_the_budget()
+        return self.memory, replicas, sleep, force, tuple(self.notes)
+
+    def _asleep(self) -> int | None:
+        seen, memory = self.seen, self.memory
+        asked = is_announced(memory, seen)
+        if seen.replicas > 0 and self.asleep_asked:
+            self._drain(self._who_asks())
+            return None
+        if self.floor > 0 or (seen.demand.held > 0 and self.allowed.begins):
+            return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
+        if seen.replicas > 0:
+            if is_interrupted(memory, seen) and self.idle.drain:
+                self._drain("finishing an interrupted sleep")
+                return None
+            # Raised by an activator for a request, or by a person with kubectl scale: long ago or
+            # by nobody known, the pods that are there get one idleAfter.
+            if not asked or self.idle.drain:
+                self.memory = replace(memory, last_active=self.now)
+            return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
+        if memory.phase is Phase.SLEEPING and seen.pods == 0:
+            self._enter(Phase.ASLEEP, memory.reason)
+            then = "its budget is spent" if self.allowed.is_spent else "requests wake the pool"
+            self.notes.append(Note("Asleep", f"the last pod is gone; {then}"))
+        return None
+
+    def _awake(self) -> int | None:
+        if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
+            self._drain(self._who_asks() if self.asleep_asked else "nothing needs it")
+            return None
+        return self._stay()
+
+    def _draining(self) -> tuple[int | None, bool, bool]:
+        seen, memory, now = self.seen, self.memory, self.now
+        busy = seen.demand.concurrency > 0 and not self.asleep_asked
+        if busy or not self.idle.drain:
+            self.notes.append(Note("SleepAborted", "a request or a window came while draining"))
+            return self._stay(), False, False
+        if (seen.acknowledged or 0) < memory.epoch:
+            self.memory = replace(memory, acknowledged_at=None)
+            return None, False, False
+        acknowledged_at = memory.acknowledged_at or now
+        self.memory = replace(memory, acknowledged_at=acknowledged_at)
+        settled = now >= acknowledged_at + self.spec.drain.route_settle
+        assert memory.since is not None  # noqa: S101  (set by first_sight)
+        # Nobody waits any longer for what an override has ended, or for what cannot be measured.
+        bounded = self.asleep_asked or not seen.demand.known
+        force = bounded and now >= memory.since + self.spec.drain.timeout
+        # A kube-proxy that lags behind knows nothing of the activators, only of pods that would go.
+        follows = not seen.catching_up
+        return None, settled and follows and self.idle.sleep, force
+
+    def _stay(self) -> int:
+        """Awake: reach the floor and the demand; Warm once the floor is Ready."""
+        seen, memory = self.seen, self.memory
+        goal = max(self.floor, self.wanted, 1)
+        if seen.catching_up:
+            goal = max(goal, seen.replicas)  # as in Draining: connections still go to all of them
+        reason = self._why()
+        if seen.ready >= max(self.floor, 1):
+            self._record_warm_up()
+            if memory.phase is not Phase.WARM:
+                self.notes.append(Note("Warm", f"{seen.ready} of {goal} replicas are Ready"))
+            self._enter(Phase.WARM, reason)
+        else:
+            if self.floor > seen.replicas and memory.raised_at is None:
+                self.memory = replace(self.memory, raised_at=self.now)
+            self._enter(Phase.WARMING, reason)
+        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
+            self.memory = changed(self.memory, route=Route.NATIVE)
+        return goal
+
+    def _why(self) -> Reason:
+        if self.floor >= max(self.wanted, 1):
+            return self.reason
+        if self.memory.reason is Reason.REQUEST and self.wanted <= 1:
+            return Reason.REQUEST
+        return Reason.DEMAND
+
+    def _wake(self, reason: Reason) -> int:
+        goal = max(self.floor, self.wanted, 1)
+        # Pods that are Ready already were started by somebody else, at a time nobody measured.
+        is_ready = self.seen.ready >= max(self.floor, 1)
+        self.memory = replace(self.memory, raised_at=None if is_ready else self.now)
+        self._enter(Phase.WARMING, reason)
+        self.notes.append(Note("Warming", f"starting {goal} replicas ({reason})"))
+        return self._stay()
+
+    def _drain(self, why: str) -> None:
+        self.memory = replace(
+            self.memory,
+            route=Route.ACTIVATOR,
+            epoch=self.memory.epoch + 1,
+            acknowledged_at=None,
+            raised_at=None,
+        )
+        self._enter(Phase.DRAINING, self._why_down())
+        self.notes.append(Note("Draining", f"leaving the warm path: {why}"))
+
+    def _why_down(self) -> Reason:
+        if self.allowed.sleeps:
+            return Reason.BUDGET
+        return Reason.OVERRIDE if self.asleep_asked else Reason.IDLE
+
+    def _who_asks(self) -> str:
+        return "the budget is spent" if self.allowed.sleeps else "an override asks for sleep"
+
+    def _name_the_budget(self) -> None:
+        """A pool that the budget holds asleep says so, and no longer than that."""
+        memory = self.memory
+        held = self.allowed.is_spent and memory.phase.is_asleep
+        if held or memory.reason is Reason.BUDGET:
+            kept = Reason.BUDGET if held or self.allowed.sleeps else Reason.IDLE
+            self.memory = replace(memory, reason=kept)
+
+    def _record_warm_up(self) -> None:
+        raised = self.memory.raised_at
+        if raised is None:
+            return
+        template = self.memory.template
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template)
+        # The first of a new template ends all guessing by those of the last one.
+        known = [w for w in self.memory.warm_ups if w.template == template]
+        self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
+
+    def _enter(self, phase: Phase, reason: Reason) -> None:
+        since = self.memory.since if phase is self.memory.phase else self.now
+        self.memory = changed(self.memory, phase=phase, reason=reason, since=since)
+
+
+def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
+    """Whether the budget or an Asleep override puts the pool to sleep, whatever its demand."""
+    override = in_force(spec.override, memory, now)
+    is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
+    is_asked = allowed.sleeps or (is_asleep and not memory.override_done)
+    return is_asked and allowed.ends is Ends.SLEEP
+
+
+def is_overdue(
+    spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
+) -> bool:
+    """Whether the pool sleeps now whatever its demand: `drain.timeout` has passed.
+
+    Its demand need not be asked for. A question takes up to seconds, and an announcement in that
+    time would make the next write fail: enough of them would keep the pool awake for good.
+    """
+    return (
+        memory.phase is Phase.DRAINING
+        and memory.since is not None
+        and now >= memory.since + spec.drain.timeout
+        and (acknowledged or 0) >= memory.epoch
+        and asks_for_sleep(spec, memory, allowed, now)
+    )
+
+
+def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
+    """The memory right after step 5: phase Sleeping, an Asleep override carried out."""
+    override = in_force(spec.override, memory, now)
+    done = override is not None and override.mode is OverrideMode.ASLEEP
+    return replace(
+        memory,
+        phase=Phase.SLEEPING,
+        since=now,
+        override_done=memory.override_done or done,
+        lowered=False,
+        trend=Trend(),
+    )

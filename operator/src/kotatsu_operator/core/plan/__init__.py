@@ -1,0 +1,1 @@
+"""What should be warm when: windows, overrides, idleness, demand, lead, pacing."""

@@ -1,0 +1,73 @@
+"""How punctual windows are: when the replicas of each opening were Ready, and who is told."""
+
+from collections import deque
+from dataclasses import replace
+from datetime import datetime
+
+from kotatsu_operator.core.plan.floor import Plan
+from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, changed
+from kotatsu_operator.core.pool.observation import Observation
+
+
+def remember_opening(
+    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
+) -> tuple[Memory, tuple[Note, ...], tuple[Outcome, ...]]:
+    """Record when the floor of an opening was Ready; late is worth an event.
+
+    One opening is followed at a time: the newest that is open, then each that is being warmed for.
+    A window that was open already when the pool could first be acted on counts as punctual, and so
+    does what an edit asked for too late to be prepared.
+    """
+    opening = memory.opening
+    notes: list[Note] = []
+    outcomes: list[Outcome] = []
+    followed = [o for o in plan.current if o.start <= now][-1:]
+    followed += [o for o in plan.current if o.start > now]
+    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
+        # The window that was being warmed for has been edited: what is open already stays judged.
+        opening = replace(opening, at=now)
+    asked, coming = 0, deque(plan.current)
+    for o in followed:
+        while coming and coming[0].start <= o.start:
+            asked = max(asked, coming.popleft().replicas)
+        floor = seen.within(asked)
+        known = opening.replicas if opening is not None and opening.at == o.start else 0
+        if opening is None or o.start > opening.at:
+            opening = Opening(o.window, o.start)
+        elif o.start < opening.at:
+            continue  # a newer window has come and gone; this one does not open again
+        if opening.ready_at is None:
+            is_sudden = seen.edited and floor > known and now > plan.starts_at(o)
+            opening = replace(
+                opening, replicas=floor, excused=opening.excused or (is_sudden and not opening.cold)
+            )
+        opening, note, outcome = _judge(opening, floor, seen, now, excused=excused)
+        notes += [note] if note else []
+        outcomes += [outcome] if outcome else []
+        if opening.ready_at is None:
+            break
+    tally = memory.windows
+    for outcome in outcomes:
+        tally = tally.plus(outcome)
+    return changed(memory, opening=opening, windows=tally), tuple(notes), tuple(outcomes)
+
+
+def _judge(
+    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
+) -> tuple[Opening, Note | None, Outcome | None]:
+    if opening.ready_at is not None:
+        return opening, None, None
+    if (excused or opening.excused) and not opening.cold and now >= opening.at:
+        return replace(opening, ready_at=opening.at), None, None
+    if seen.ready >= floor:
+        late = (now - opening.at).total_seconds()
+        if late <= 0:
+            return replace(opening, ready_at=now), None, Outcome.READY
+        note = Note("WindowLate", f"{opening.window} was Ready {late:.0f} s late", warning=True)
+        return replace(opening, ready_at=now), note, Outcome.LATE
+    if now >= opening.at and not opening.cold:
+        text = f"{opening.window} opened before it was Ready"
+        note = Note("WindowCold", text, warning=True)
+        return replace(opening, cold=True), note, Outcome.COLD
+    return opening, None, None

@@ -1,0 +1,1 @@
+"""The spec of a pool; what is observed, remembered and decided."""

@@ -1,0 +1,413 @@
+"""A WarmPool's spec as values: parsed once, checked, with every default filled in.
+
+The CRD's schema and CEL rules reject what one object shows by itself; what they cannot see (an
+unknown time zone, an unreadable cron expression, a quantity that is not one) is a `SpecError` here,
+whose sentence goes into the condition Accepted=False.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import MAXYEAR, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
+from kotatsu_operator.core.formats import format_duration, instant, parse_duration
+
+_LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
+"""Of a lead and of a repeating window; of any other duration it is a year."""
+
+
+class SpecError(ValueError):
+    """The spec asks for something that cannot be: the message says what to change."""
+
+
+class OverrideMode(StrEnum):
+    """What an override asks for until it ends."""
+
+    WARM = "Warm"
+    ASLEEP = "Asleep"
+
+
+class OnDelete(StrEnum):
+    """What happens to the target when its WarmPool is deleted."""
+
+    RESTORE = "Restore"
+    KEEP = "Keep"
+
+
+class RouteMode(StrEnum):
+    """Who answers while a pool is awake: its pods alone, or always through the activator."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+
+
+class Period(StrEnum):
+    """How long a budget's limit lasts before spending starts again from 0."""
+
+    DAY = "Day"
+    WEEK = "Week"
+    MONTH = "Month"
+
+
+class OnExhausted(StrEnum):
+    """What a pool does when its budget is spent."""
+
+    WARN = "Warn"
+    NO_NEW_WARMTH = "NoNewWarmth"
+    SLEEP = "Sleep"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The workload whose scale the pool moves."""
+
+    api_version: str
+    kind: str
+    name: str
+
+    @property
+    def is_knative(self) -> bool:
+        """Whether Knative Serving scales it: the pool then only sets its floor."""
+        return self.kind == "Service"
+
+
+@dataclass(frozen=True)
+class Override:
+    """A person's decision that beats the schedule until `until` (UTC)."""
+
+    mode: OverrideMode
+    until: datetime
+    replicas: int | None = None
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """Identifies this override, so that its first sighting can be remembered."""
+        return f"{self.mode}/{self.replicas}/{self.until.isoformat()}/{self.by}/{self.reason}"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How far replicas follow demand: from 0 (idle) to `max_replicas`."""
+
+    max_replicas: int = 10
+    target_concurrency: int = 1
+    idle_after: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where a pod tells how many requests it is serving (Prometheus text format)."""
+
+    port: str = "http"
+    path: str = "/metrics"
+    in_flight: str = "kotatsu_requests_in_flight"
+    last_request: str = "kotatsu_last_request_timestamp_seconds"
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How a pool leaves the warm path."""
+
+    route_settle: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Price of one hour of a requested resource: `cpu` per core, `memory` per GiB, others each."""
+
+    per_hour: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What warmth costs, and how much of it there may be."""
+
+    currency: str = ""
+    prices: Prices = Prices()
+    limit: Decimal | None = None
+    period: Period = Period.MONTH
+    on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Everything a decision needs to know of a WarmPool's spec."""
+
+    target: Target
+    service: str
+    zone: ZoneInfo
+    windows: tuple[Window, ...] = ()
+    lead: timedelta | None = None
+    """Fixed pre-warm lead, or None for `auto`."""
+    route: RouteMode = RouteMode.AUTO
+    scaling: Scaling = Scaling()
+    metrics: Metrics | None = Metrics()
+    drain: Drain = Drain()
+    budget: Budget = Budget()
+    override: Override | None = None
+    on_delete: OnDelete = OnDelete.RESTORE
+    suspend: bool = False
+
+
+def parse(spec: Mapping[str, Any]) -> PoolSpec:
+    """Read a WarmPool's `spec` as the API server hands it out. Raises SpecError."""
+    target = spec["targetRef"]
+    scaling = spec.get("scaling") or {}
+    drain = spec.get("drain") or {}
+    return PoolSpec(
+        target=Target(target["apiVersion"], target["kind"], target["name"]),
+        service=spec.get("service") or target["name"],
+        zone=_zone(spec.get("timeZone") or "UTC"),
+        route=RouteMode(spec.get("route", RouteMode.AUTO)),
+        windows=_windows(spec.get("windows") or ()),
+        lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
+        scaling=Scaling(
+            max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
+            target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
+            idle_after=_duration(scaling, "idleAfter", Scaling.idle_after, "scaling"),
+        ),
+        metrics=_metrics(spec.get("metrics")),
+        drain=Drain(
+            route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
+            timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
+        ),
+        budget=_budget(spec.get("budget") or {}),
+        override=_override(spec.get("override")),
+        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        suspend=bool(spec.get("suspend", False)),
+    )
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of the IANA database, the same on every machine.
+
+    A machine's folder of zones has more files than that (localtime, posixrules, posix/, right/),
+    which browsers and other machines don't have. Factory is a placeholder, not a zone.
+    """
+    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(names) - {"Factory"}
+
+
+_PARTS = {
+    "timeZone": "zone",
+    "windows": "windows",
+    "prewarm": "lead",
+    "scaling": "scaling",
+    "metrics": "metrics",
+    "drain": "drain",
+    "budget": "budget",
+    "override": "override",
+}
+"""The parts of a spec that `parse` may object to, and what they become."""
+
+
+def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
+    """What can be read of a spec that `parse` objects to.
+
+    A part that cannot be read is as in the `last` spec that could be, or else left out. Windows
+    without a time zone mean nothing.
+    """
+    rest = {name: value for name, value in spec.items() if name not in _PARTS}
+    broken = []
+    for name in _PARTS.keys() & spec.keys():
+        try:
+            parse({"targetRef": spec["targetRef"], name: spec[name]})
+            rest[name] = spec[name]
+        except SpecError:
+            broken.append(name)
+    if last is None:
+        if "timeZone" in broken:
+            rest.pop("windows", None)
+        return parse(rest)
+    return replace(parse(rest), **{_PARTS[name]: getattr(last, _PARTS[name]) for name in broken})
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    if name not in zones():
+        raise SpecError(
+            f"spec.timeZone: {name!r} is not an IANA time zone; write it like Asia/Tokyo or UTC"
+        )
+    return ZoneInfo(name)
+
+
+def _lead(text: str) -> timedelta | None:
+    return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
+
+
+def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: str) -> timedelta:
+    text = parent.get(key)
+    if text is None:
+        return default
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise SpecError(f"spec.{where}.{key}: {error}") from None
+    longest = _LONGEST.get(key, timedelta(days=366))
+    if duration > longest:
+        raise SpecError(
+            f"spec.{where}.{key}: {text} is too long: at most {format_duration(longest)}"
+        )
+    return duration
+
+
+OPENINGS_A_DAY = 24 * 60
+"""Of all windows of a pool together, once a minute: a day of them takes 10 ms to lay out, in which
+no other pool is looked at."""
+
+
+def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
+    windows = tuple(
+        _window(
+            raw["name"],
+            raw["replicas"],
+            raw.get("start", ""),
+            raw.get("end", ""),
+            raw.get("schedule"),
+            raw.get("duration"),
+            tuple(raw.get("excludeDates") or ()),
+        )
+        for raw in given
+    )
+    openings = sum(openings_a_day(w.schedule) for w in windows if w.schedule is not None)
+    if openings > OPENINGS_A_DAY:
+        raise SpecError(
+            f"spec.windows: they open up to {openings} times on one day, and at most "
+            f"{OPENINGS_A_DAY} are planned: fewer and longer windows keep the pool as warm"
+        )
+    return windows
+
+
+@lru_cache(maxsize=16384)
+def _window(
+    name: str,
+    replicas: int,
+    start: str,
+    end: str,
+    schedule: str | None,
+    duration: str | None,
+    dates: tuple[str, ...],
+) -> Window:
+    """Read one window. A pool's spec is read at every look and hardly ever changes."""
+    where = f"windows[{name}]"
+    exclude = frozenset(_date(text, where) for text in dates)
+    if schedule is not None:
+        try:
+            check_cron(schedule)
+        except ValueError as error:
+            raise SpecError(f"spec.{where}.schedule: {error}") from None
+        lasting = _duration({"duration": duration}, "duration", timedelta(), where)
+        if lasting <= timedelta():
+            raise SpecError(f"spec.{where}.duration: must be longer than 0")
+        return Window(name, replicas, schedule=schedule, duration=lasting, exclude=exclude)
+    opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
+    if closes <= opens:
+        raise SpecError(f"spec.{where}: end {end} is not after start {start}")
+    return Window(name, replicas, start=opens, end=closes, exclude=exclude)
+
+
+def _wall(text: str, where: str) -> datetime:
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError:
+        wall = None
+    if wall is None or wall.tzinfo is not None or not 1 < wall.year < MAXYEAR:
+        raise SpecError(
+            f"spec.{where}: {text!r} is not a wall-clock time; write it like 2026-11-25T10:00 "
+            "(the zone is spec.timeZone)"
+        )
+    return wall
+
+
+def _date(text: str, where: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SpecError(
+            f"spec.{where}.excludeDates: {text!r} is not a date like 2026-12-31"
+        ) from None
+
+
+def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
+    if raw is None:
+        return Metrics()
+    return Metrics(
+        port=str(raw.get("port", Metrics.port)),
+        path=raw.get("path", Metrics.path),
+        in_flight=raw.get("name", Metrics.in_flight),
+        last_request=raw.get("lastRequestName", Metrics.last_request),
+    )
+
+
+def _override(raw: Mapping[str, Any] | None) -> Override | None:
+    if not raw:
+        return None
+    until = instant(raw.get("until"))
+    if until is None:
+        raise SpecError(
+            f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "
+            "2026-11-25T12:30:00+09:00"
+        )
+    return Override(
+        mode=OverrideMode(raw["mode"]),
+        until=until,
+        replicas=raw.get("replicas"),
+        by=raw.get("by", ""),
+        reason=raw.get("reason", ""),
+    )
+
+
+# The names spec.budget.prices uses, and the resource and unit each one prices.
+_PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
+
+
+def _budget(raw: Mapping[str, Any]) -> Budget:
+    limit = raw.get("limit")
+    return Budget(
+        currency=raw.get("currency", ""),
+        prices=Prices(parse_prices(raw.get("prices") or {}, "spec.budget.prices")),
+        limit=None if limit is None else _amount(limit, "spec.budget.limit"),
+        period=Period(raw.get("period", Period.MONTH)),
+        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+    )
+
+
+def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
+    """Read a price table into prices per hour by resource name. Raises SpecError."""
+    if not isinstance(raw.get("extended") or {}, Mapping):
+        raise SpecError(f"{where}.extended: is not a table of prices by resource name")
+    prices = {
+        name: _amount(text, f"{where}.extended.{name}")
+        for name, text in (raw.get("extended") or {}).items()
+    }
+    for key, text in raw.items():
+        if key in _PRICED:
+            prices[_PRICED[key]] = _amount(text, f"{where}.{key}")
+        elif key != "extended":
+            known = ", ".join([*_PRICED, "extended"])
+            raise SpecError(f"{where}.{key}: is not one of {known}")
+    return prices
+
+
+_MOST = Decimal(10**32)
+"""Beyond what the CRD lets through, and below what no sum could be made of any more."""
+
+
+def _amount(given: Any, where: str) -> Decimal:
+    try:
+        amount = Decimal(given) if type(given) in (str, int) else Decimal("NaN")
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or not 0 <= amount < _MOST:
+        raise SpecError(f"{where}: {given!r} is not an amount like 6.5")
+    return amount

@@ -1,0 +1,1 @@
+"""From decisions to status and conditions, and back."""

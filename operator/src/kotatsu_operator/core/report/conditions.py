@@ -1,0 +1,199 @@
+"""The conditions that people read, and the events of their coming and going.
+
+A condition that people may wait for is always there; one that only warns is there while it has
+something to warn of.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.core.budget.limit import Standing
+from kotatsu_operator.core.calendar.clock_changes import dropped
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
+from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.memory import Phase, Reason
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.status_writer import Status
+
+SAY_AFTER = timedelta(seconds=10)
+"""Demand that is unknown for a shorter time is a hiccup, and nobody is told."""
+
+
+def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
+    """One condition, not yet dated."""
+    return {
+        "type": kind,
+        "status": "True" if holds else "False",
+        "reason": reason,
+        "message": message,
+    }
+
+
+def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
+    """Accepted, Ready and Warm for a pool that is acted on.
+
+    Ready is about health, so it holds while asleep: `kubectl wait` must not hang on a pool that
+    rightly has no pods.
+    """
+    phase = decision.memory.phase
+    asleep = phase.is_asleep
+    no_activator = seen.acknowledged is None
+    if asleep and no_activator:
+        ready = condition("Ready", False, "NoActivator", _NO_ACTIVATOR)
+    elif asleep and decision.memory.reason is Reason.BUDGET:
+        ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
+    elif asleep:
+        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
+    elif phase is Phase.WARMING:
+        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
+    elif no_activator and phase is Phase.DRAINING:
+        ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
+    elif seen.catching_up and phase is Phase.DRAINING:
+        ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
+    else:
+        ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
+    asked = max(decision.floor, 1)
+    floor = seen.within(asked)
+    had = f"; {asked} are asked for, {floor} can be had" if floor < asked else ""
+    warm = condition(
+        "Warm",
+        phase is Phase.WARM and seen.ready >= floor,
+        phase.value,
+        f"{seen.ready} of {floor} replicas are Ready{had}",
+    )
+    accepted = condition("Accepted", True, "Accepted", "the spec is in force")
+    if spec.suspend:
+        accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+    elif never := dropped(spec.windows, spec.zone):
+        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        accepted = condition("Accepted", True, "WindowNeverOpens", text)
+    return [accepted, ready, warm]
+
+
+_NO_ACTIVATOR = (
+    "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
+    "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
+)
+
+_CATCHING_UP = (
+    "the API server was away: the pods stay until kube-proxy and controllers must have noticed "
+    "that it is back, two minutes at most"
+)
+
+_BUDGET_EXHAUSTED = (
+    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
+    "is raised"
+)
+
+
+def budget_condition(standing: Standing, message: str) -> Status:
+    """BudgetAvailable: whether the pool may still begin to spend."""
+    made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
+    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
+
+
+def target_conditions(
+    spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
+) -> list[Status]:
+    """DemandKnown and Unproven; ReplicasContested and FloorLimited while they hold."""
+    found = [_demand_known(seen, decision, now), _unproven(decision)]
+    if spec.target.is_knative:
+        found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
+    contest = decision.memory.contest
+    if contest is not None and contest.holds and not spec.suspend:
+        found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))
+    if seen.autoscaler is not None and seen.autoscaler.max_replicas < decision.floor:
+        limit = seen.autoscaler
+        text = (
+            f"HorizontalPodAutoscaler {limit.name} allows at most {limit.max_replicas} replicas, "
+            f"and {decision.floor} are asked for: raise its maxReplicas"
+        )
+        found.append(condition("FloorLimited", True, "AutoscalerMaximum", text))
+    return found
+
+
+def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Status:
+    memory = decision.memory
+    since = memory.unknown_since
+    if memory.phase.is_asleep:
+        return condition("DemandKnown", True, "Asleep", "nobody is asked while the pool sleeps")
+    if since is None or now - since < SAY_AFTER:
+        return condition("DemandKnown", True, "Known", "every pod tells what it serves")
+    limit = since + UNKNOWN_LIMIT
+    # To the second: the message changes only when what it says does.
+    until = stamp(limit.replace(microsecond=0))
+    held = f"the pool counts as busy until {until}, then as idle"
+    if now >= limit:
+        held = f"since {until} the pool counts as idle"
+    return condition("DemandKnown", False, "Silent", f"{seen.demand.silent}; {held}")
+
+
+def _unproven(decision: Decision) -> Status:
+    if decision.memory.proven:
+        return condition("Unproven", False, "Proven", "pods of this template have been Ready")
+    return condition(
+        "Unproven",
+        True,
+        "NeverReady",
+        "not all pods asked for have been Ready yet with the pod template in force: wake the pool "
+        "once before you rely on it",
+    )
+
+
+def _contested(decision: Decision, target: str) -> tuple[str, str]:
+    contest = decision.memory.contest
+    assert contest is not None  # noqa: S101  (asked by the caller)
+    remedy = (
+        "leave `replicas` out of its manifest (Argo CD: add /spec/replicas to ignoreDifferences "
+        "with RespectIgnoreDifferences=true; Flux and Helm: take the field out of the source)"
+    )
+    if contest.applied:
+        text = f"{contest.by} applies a manifest that sets spec.replicas of Deployment {target}"
+        return "AppliedByAnother", f"{text}: {remedy}"
+    text = f"{contest.by} has set spec.replicas of Deployment {target} {contest.count} times"
+    return "WrittenByAnother", f"{text}: {remedy}"
+
+
+def date_conditions(
+    new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
+) -> list[Status]:
+    """Give each condition its lastTransitionTime: kept while the status stays the same."""
+    known = {c["type"]: c for c in old}
+    dated = []
+    for c in new:
+        before = known.get(c["type"])
+        kept = before is not None and before["status"] == c["status"]
+        at = before["lastTransitionTime"] if before is not None and kept else stamp(now)
+        dated.append(c | {"lastTransitionTime": at, "observedGeneration": generation})
+    return dated
+
+
+_EVENTS = {
+    "DemandKnown": ("False", "DemandUnknown", "DemandKnown"),
+    "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
+    "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
+    "Unproven": ("True", "Unproven", "Proven"),
+}
+"""Of each condition: the status that means trouble, and the events as that begins and ends."""
+
+_QUIET_AT_FIRST = frozenset({"Unproven"})
+"""What every pool begins with is no event."""
+
+
+def transitions(old: Sequence[Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
+    """Events for what has come into trouble or out of it since the status was last written."""
+    before = {c["type"]: c["status"] for c in old}
+    after = {c["type"]: c for c in new}
+    notes = []
+    for kind, (trouble, begins, ends) in _EVENTS.items():
+        was, now = before.get(kind), after.get(kind)
+        if now is not None and now["status"] == trouble:
+            if was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
+                warning = kind not in _QUIET_AT_FIRST
+                notes.append(Note(begins, now["message"], warning=warning))
+        elif was == trouble:
+            notes.append(Note(ends, now["message"] if now is not None else "it is over"))
+    return notes

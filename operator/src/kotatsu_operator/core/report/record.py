@@ -1,0 +1,196 @@
+"""What the operator owes to the targets of its pools, written down outside of them. Pure.
+
+A WarmPool has no finalizer, so that deleting it can never get stuck; one that is deleted while no
+operator runs takes its status with it, and with that what its target had before. So one entry a
+pool is kept under the pool's uid in a ConfigMap of its namespace.
+
+Whoever may edit ConfigMaps there may write anything into it, and the operator may have rights in
+other namespaces too: a name that is none (`../../theirs/deployments/web`) must never get into the
+path of a request. So only what is well formed is read, here and from a status.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kotatsu_operator.core.pool.spec import OnDelete
+
+OWED = ("restoreReplicas", "hpa", "knative")
+"""The fields of a WarmPool's status that say what its target gets back."""
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one pool's target gets back when the pool is gone."""
+
+    pool: str
+    kind: str
+    target: str
+    on_delete: OnDelete
+    owed: Mapping[str, Any] = field(default_factory=dict)
+    """Some of OWED, as they stand in the status."""
+
+    def text(self) -> str:
+        """The entry as it stands in the ConfigMap."""
+        target = {"kind": self.kind, "name": self.target}
+        told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
+        return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
+
+
+def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
+    """What to note of a target that runs `now` replicas, as long as nothing was written to it yet.
+
+    None when that is noted already, or when it is too late: what runs now may be what a window, an
+    override or demand has asked for. An uninstalled pool's target has run by itself meanwhile.
+    """
+    conditions = status.get("conditions") or ()
+    is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
+    return now if is_new and not _OWN_REPLICAS & status.keys() else None
+
+
+def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
+    """What a target that is about to sleep gets back when its pool is deleted.
+
+    Never more than it had when the pool first took it. `minimum` is what its autoscaler's
+    minReplicas is without the pool: from there the autoscaler goes on. Where what it had has been
+    lost, it gets the one replica that a Deployment has by default.
+    """
+    known = [status[name] for name in ("restoreReplicas", "foundReplicas") if name in status]
+    found = next((value for value in known if _is_count(value)), 1)
+    return found if minimum is None else min(found, max(minimum, 1))
+
+
+_OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What the record should say, and whose pool is gone."""
+
+    data: dict[str, str]
+    """Every entry, those of `gone` pools still among them."""
+    gone: dict[str, Entry]
+    """Entries by uid whose pool is no more."""
+
+
+def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | None:
+    """The entry of a pool; None when its target is as it was found.
+
+    `replicas` is what the target gets back when the status does not tell yet.
+    """
+    spec, owed = pool["spec"], _owed(pool.get("status") or {})
+    if replicas is not None:
+        owed.setdefault("restoreReplicas", replicas)
+    target = spec["targetRef"]
+    if not owed or not _is_name(target["name"]):
+        return None
+    return Entry(
+        pool=pool["metadata"]["name"],
+        kind=target.get("kind", "Deployment"),
+        target=target["name"],
+        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        owed=owed,
+    )
+
+
+def read_entry(text: str) -> Entry | None:
+    """Read one entry; None when somebody has made it unreadable."""
+    try:
+        raw = json.loads(text)
+        entry = Entry(
+            pool=str(raw["pool"]),
+            kind=str(raw["target"]["kind"]),
+            target=str(raw["target"]["name"]),
+            on_delete=OnDelete(raw["onDelete"]),
+            owed=_owed(raw),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return entry if _is_name(entry.target) else None
+
+
+def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What is owed, as far as it is well formed."""
+    return {name: raw[name] for name, is_good in _WELL_FORMED.items() if is_good(raw.get(name))}
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST
+
+
+def _is_autoscaler(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and _is_name(value.get("name"))
+        and _is_count(value.get("minReplicas"))
+    )
+
+
+def _is_kept(value: object) -> bool:
+    revisions = value.get("revisions") if isinstance(value, Mapping) else None
+    return isinstance(revisions, list) and all(
+        isinstance(r, Mapping)
+        and _is_name(r.get("name"))
+        and isinstance(r.get("minScale"), str | None)
+        and isinstance(r.get("uid", ""), str)
+        and isinstance(r.get("written", []), list)
+        and all(isinstance(value, str) for value in r.get("written", []))
+        for r in revisions
+    )
+
+
+_WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
+    "restoreReplicas": _is_count,
+    "hpa": _is_autoscaler,
+    "knative": _is_kept,
+}
+
+
+def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
+    """What the record should say of a pool; empty for nothing.
+
+    What was written ahead of the status, for a sleep under way, stays.
+    """
+    ahead = read_entry(before)
+    if replicas is None and ahead is not None:
+        replicas = ahead.owed.get("restoreReplicas")
+    entry = entry_of(pool, replicas)
+    return "" if entry is None else entry.text()
+
+
+def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
+    """Compare the record with the pools there are.
+
+    The pools' own statuses win: a record that was emptied or edited is made whole again. What
+    cannot be read and belongs to no pool is dropped.
+    """
+    alive = {pool["metadata"]["uid"]: pool for pool in pools}
+    told = {uid: told_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
+    entries = {uid: read_entry(text) for uid, text in data.items() if uid not in alive}
+    gone = {uid: entry for uid, entry in entries.items() if entry is not None}
+    kept = {uid: data[uid] for uid in gone}
+    return Settlement({uid: text for uid, text in told.items() if text} | kept, gone)
+
+
+def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The pool that has taken over a gone pool's target: the oldest, if any."""
+    claimants = [
+        pool
+        for pool in pools
+        if pool["spec"]["targetRef"]["name"] == entry.target
+        and pool["spec"]["targetRef"].get("kind", "Deployment") == entry.kind
+    ]
+    return min(
+        claimants,
+        key=lambda p: (p["metadata"].get("creationTimestamp", ""), p["metadata"]["name"]),
+        default=None,
+    )

@@ -1,0 +1,147 @@
+"""WarmPool.status read: the decision's memory and the ledger, for operator and kubectl plugin.
+
+A status may have been edited by hand: every field goes through a tolerant reader (see edited).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.core.budget.ledger import Ledger, Spent
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    count,
+    instant,
+    lasting,
+    seconds,
+    table,
+    tables,
+    text,
+)
+from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.memory import (
+    Contest,
+    Memory,
+    Opening,
+    Original,
+    Phase,
+    Reason,
+    Route,
+    Tally,
+    WarmUp,
+)
+from kotatsu_operator.core.pool.spec import Period
+
+
+def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
+    """The memory: what the status keeps, and what only this process knows (`transient`).
+
+    The status is the truth: what only the process knew is dropped when the status has moved to a
+    route epoch or phase that this process did not write.
+    """
+    phase = choice(Phase, status.get("phase"), None)
+    if phase is None:
+        return transient
+    route, override = table(status.get("route")), table(status.get("override"))
+    epoch = count(route.get("epoch"))
+    same = (phase, epoch) == (transient.phase, transient.epoch)
+    unknown_since = transient.unknown_since
+    if not same or transient.since is None:
+        unknown_since = instant(status.get("demandUnknownSince"))
+    demand, template = table(status.get("demand")), table(status.get("template"))
+    return replace(
+        transient if same else Memory(last_active=transient.last_active),
+        phase=phase,
+        reason=choice(Reason, status.get("reason"), Reason.IDLE),
+        since=instant(status.get("phaseSince")),
+        route=choice(Route, route.get("target"), Route.NATIVE),
+        epoch=epoch,
+        unknown_since=unknown_since,
+        last_active=transient.last_active or instant(status.get("lastActive")),
+        warm_ups=tuple(_read_warm_ups(status.get("warmUps"))),
+        ticket=instant(demand.get("seen")),
+        ticket_seen=instant(demand.get("seenAt")),
+        template=text(template.get("hash")),
+        proven=bool(template.get("proven")),
+        original=read_original(status),
+        contest=_read_contest(table(status.get("contest"))),
+        override_key=text(override.get("key")),
+        override_seen=instant(override.get("seenAt")),
+        override_done=bool(override.get("done")),
+        opening=_read_opening(table(status.get("lastOpening"))),
+        lead=lasting(status.get("lead")),
+        ahead=lasting(status.get("ahead")),
+        windows=_read_tally(table(status.get("windows"))),
+    )
+
+
+def _read_warm_ups(written: Any) -> Iterator[WarmUp]:
+    # Of more than are ever written, the newest.
+    for w in tables(written[-KEEP:] if isinstance(written, list) else ()):
+        took, replicas = seconds(w.get("seconds")), count(w.get("replicas"))
+        if took is not None and replicas:
+            yield WarmUp(took, replicas, text(w.get("template")))
+
+
+def _read_opening(written: Mapping[str, Any]) -> Opening | None:
+    at = instant(written.get("at"))
+    if at is None:
+        return None
+    return Opening(
+        text(written.get("window")),
+        at,
+        instant(written.get("readyAt")),
+        bool(written.get("cold")),
+        count(written.get("replicas")),
+        bool(written.get("excused")),
+    )
+
+
+def _read_tally(written: Mapping[str, Any]) -> Tally:
+    return Tally(**{name: count(written.get(name)) for name in ("ready", "cold", "late")})
+
+
+def read_original(status: Mapping[str, Any]) -> Original | None:
+    """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
+    hpa = table(status.get("hpa"))
+    name = text(hpa.get("name"))
+    return Original(name, count(hpa.get("minReplicas"), 1)) if name else None
+
+
+def _read_contest(written: Mapping[str, Any]) -> Contest | None:
+    seen_at, by = instant(written.get("seenAt")), text(written.get("by"))
+    if seen_at is None or not by:
+        return None
+    return Contest(
+        by,
+        instant(written.get("writtenAt")),
+        seen_at,
+        count(written.get("count"), 1),
+        bool(written.get("applied")),
+    )
+
+
+def read_ledger(status: Mapping[str, Any]) -> Ledger:
+    """The ledger as the status keeps it."""
+    cost = table(status.get("cost"))
+    currency, before = text(cost.get("currency")), table(cost.get("previous"))
+    ended = instant(before.get("periodStart"))
+    return Ledger(
+        currency=currency,
+        period_start=instant(cost.get("periodStart")),
+        accrued=amount(cost.get("accrued")) or Decimal(0),
+        at=instant(cost.get("at")),
+        pod_hour=amount(cost.get("podPerHour")),
+        period=choice(Period, cost.get("period"), Period.MONTH),
+        period_end=instant(cost.get("periodEnd")),
+        exhausted_at=instant(cost.get("exhaustedAt")),
+        previous=None
+        if ended is None
+        else Spent(
+            text(before.get("currency"), currency),
+            ended,
+            amount(before.get("accrued")) or Decimal(0),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Programs that Helm hooks run."""

@@ -1,0 +1,339 @@
+"""What `helm uninstall` runs first: nobody acts any more, and what sleeps gets its pods back.
+
+The operator is stopped by taking its Lease. Then each sleeping target gets the replicas it had,
+and only when its pods are Ready is the activators' part taken back: until they have left the path
+of every Service, they answer what comes. Pools and their CRD stay; a new install adopts them.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from kotatsu_common import logs
+from kotatsu_common.settings import command
+from kotatsu_operator.controller.leader import election
+from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
+from kotatsu_operator.controller.restore.records import Records
+from kotatsu_operator.controller.restore.steps import restore_replicas, steps
+from kotatsu_operator.core.formats import seconds_of, stamp
+from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.spec import OnDelete, RouteMode
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.core.report.record import OWED, Entry, entry_of
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
+from kotatsu_operator.kube.resources import Lease as LeaseKind
+from kotatsu_operator.kube.slices import is_ours, slice_view
+from kotatsu_operator.runtime.settings import UninstallSettings, quiet_libraries
+
+HOLDER = "uninstall"
+LEASE_SECONDS = 60.0
+"""If this Job is killed, the operators stand by for as long as this, and then go on."""
+
+REFUSED_FOR = 10.0
+"""Seconds for which a namespace is tried again that the API server refuses to show: the Role for it
+was made a moment ago."""
+
+SKIP = "`helm uninstall … --no-hooks` leaves this step out, and what sleeps then stays asleep"
+
+T = TypeVar("T")
+
+
+class UninstallError(Exception):
+    """It cannot be finished: the message says what to do."""
+
+
+@dataclass
+class Uninstall:
+    """One run. `say` prints a line of progress; times are in seconds."""
+
+    kube: Kube
+    namespaces: Iterable[str]
+    lease_namespace: str
+    timeout: float
+    say: Callable[[str], None]
+    poll: float = 0.5
+    handover: float = election.TIMES.renew_deadline + 1.0
+    """A leader that cannot read its Lease has stopped acting after so long."""
+    _trouble: str = ""
+    _left: list[str] = field(default_factory=list)
+    """Namespaces that could not be read."""
+    _awake: dict[Key, Object] = field(default_factory=dict)
+    """Pools whose targets run, or will; they must not need an activator any more."""
+    _restored: dict[Key, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Do it all. Raises UninstallError; the operators then go on as before."""
+        renewing: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(self.timeout):
+                if await self._trying(self._take_lease):
+                    renewing = asyncio.create_task(self._renew())
+                    self.say("the operators stop acting")
+                    await asyncio.sleep(self.handover)
+                await self._give_back_all()
+                await self._until(self._unready, "waiting for pods")
+                for key in self._awake:
+                    with contextlib.suppress(NotFoundError):  # deleted meanwhile
+                        await self._trying(partial(self._make_native, key))
+                await self._leave_path()
+                await _end(renewing)
+                await self._trying(self._delete_lease)
+        except TimeoutError:
+            raise UninstallError(
+                f"not done after {self.timeout:.0f} s: {self._trouble or 'no progress'}. Put that "
+                "right and uninstall again (more time: chart value uninstall.timeout); or " + SKIP
+            ) from None
+        finally:
+            await _end(renewing)
+            with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
+                await let_go(self.kube, self.lease_namespace, HOLDER)
+        but = f", but for those in {', '.join(self._left)}" if self._left else ""
+        self.say(f"done: no Service needs Kotatsu any more{but}; WarmPools and their CRD stay")
+
+    # --- the Lease ---
+
+    async def _take_lease(self) -> bool:
+        """Take the Lease, whoever holds it; False when no operator has ever led here."""
+        try:
+            obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
+        except NotFoundError:
+            self.say("there is no Lease: no operator runs")
+            return False
+        lease = election.read_spec(obj.get("spec") or {})
+        new = election.taken(lease, HOLDER, datetime.now(UTC), LEASE_SECONDS)
+        obj = {**obj, "spec": election.write_spec(new)}
+        await self.kube.replace(LeaseKind, self.lease_namespace, obj)
+        return True
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 6)
+            await self._trying(self._take_lease)
+
+    async def _delete_lease(self) -> None:
+        # Operators that still run have seen whose it was and wait; one installed anew need not.
+        await self.kube.delete(LeaseKind, self.lease_namespace, LEASE_NAME)
+
+    # --- the targets ---
+
+    async def _give_back_all(self) -> None:
+        """Give back what can be; a namespace that stays closed keeps no other one waiting."""
+        end = asyncio.get_running_loop().time() + REFUSED_FOR
+        refused = dict.fromkeys(self.namespaces, "")
+        while True:
+            for namespace in list(refused):
+                if why := await self._give_back(namespace):
+                    refused[namespace] = why
+                else:
+                    del refused[namespace]
+            if not refused or asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(self.poll)
+        self._left = list(refused)
+        for namespace, why in refused.items():
+            self.say(
+                f"{namespace}: cannot be read, so what sleeps there stays at 0, and its Services "
+                f"will have no endpoint ({why}): scale it up by hand"
+            )
+
+    async def _give_back(self, namespace: str) -> str:
+        """Returns why the API server refuses to show the namespace; empty once it is done."""
+        try:
+            pools = await self._trying(lambda: Records(self.kube).settle(namespace), refusals=False)
+        except NotFoundError:
+            self.say(f"{namespace}: there are no WarmPools")
+            return ""
+        except Unreachable as error:
+            return str(error)
+        for pool in pools:
+            await self._trying(partial(self._give_back_one, pool))
+        return ""
+
+    async def _give_back_one(self, pool: Object) -> None:
+        key, entry = key_of(pool), entry_of(pool)
+        target = pool["spec"]["targetRef"]
+        owed = {} if entry is None else steps(entry)
+        for step in [owed[name] for name in owed if name != "restoreReplicas"]:
+            with contextlib.suppress(NotFoundError):
+                came = await step(self.kube, key[0], cast(Entry, entry))
+                self._tell(key, came or "nothing is to be given back")
+        if target.get("kind", "Deployment") != "Deployment":
+            await self._note(key, "Kotatsu was uninstalled; Knative alone scales the target")
+            return
+        await self._give_back_deployment(key, pool, entry)
+
+    async def _give_back_deployment(self, key: Key, pool: Object, entry: Entry | None) -> None:
+        name = pool["spec"]["targetRef"]["name"]
+        try:
+            scale = await self.kube.get_scale(key[0], name)
+            if scale.replicas == 0:
+                known = None if entry is None else entry.owed.get("restoreReplicas")
+                if entry is None or not known or entry.on_delete is OnDelete.KEEP:
+                    why = "it was at 0 before Kotatsu came" if not known else "onDelete is Keep"
+                    self._tell(
+                        key,
+                        f"Deployment {name} stays at 0, since {why}: its Service will have no "
+                        "endpoint",
+                    )
+                    await self._note(key, f"Kotatsu was uninstalled; {name} was left at 0")
+                    return
+                self._restored[key] = int(known)
+                self._tell(key, await restore_replicas(self.kube, key[0], entry))
+        except NotFoundError:
+            self._tell(key, f"there is no Deployment {name}")
+            return
+        if pool["spec"].get("route") == RouteMode.ALWAYS:
+            service = pool["spec"].get("service") or name
+            text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
+            self._tell(key, f"{text}: give it the selector of Deployment {name}")
+            await self._note(key, f"Kotatsu was uninstalled; {text}")
+            return
+        self._awake[key] = pool
+
+    def _tell(self, key: Key, text: str) -> None:
+        self.say(f"{key[0]}/{key[1]}: {text}")
+
+    async def _unready(self) -> str:
+        """Which target's pods are not Ready yet: all that come back, and one where some were."""
+        for key, pool in self._awake.items():
+            name = pool["spec"]["targetRef"]["name"]
+            try:
+                deployment = await self.kube.get(Deployment, key[0], name)
+            except NotFoundError:
+                continue
+            ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
+            wanted = min(self._restored.get(key, 1), int(deployment["spec"].get("replicas", 1)))
+            if ready < wanted:
+                return f"{ready} of {wanted} pods of Deployment {key[0]}/{name} are Ready"
+        return ""
+
+    async def _make_native(self, key: Key) -> None:
+        """Say in the status that the pods alone answer; an install later goes on from there."""
+        pool = await self.kube.get(WarmPool, *key)
+        old, now = pool.get("status") or {}, stamp(datetime.now(UTC))
+        if "phase" not in old:
+            return
+        status = {
+            "phase": Phase.WARM.value,
+            "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
+            "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
+            "lastActive": now,
+            **dict.fromkeys((*OWED, "foundReplicas")),
+            "nextTransition": None,
+            "activeWindow": None,
+            "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs by itself"),
+        }
+        await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+
+    async def _note(self, key: Key, text: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            pool = await self.kube.get(WarmPool, *key)
+            owed = dict.fromkeys(("hpa", "knative"))
+            status = owed | {"conditions": _unknown(pool.get("status") or {}, text)}
+            await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+
+    async def _leave_path(self) -> None:
+        if not await self._trying(self._in_path):
+            return
+        await self._until(self._in_path, "waiting for activators to leave the path")
+        # The kube-proxies hear of it a moment later: until then the activators must run.
+        settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
+        await asyncio.sleep(max(seconds_of(d.get("routeSettle", "5s"), 5.0) for d in settles))
+
+    async def _in_path(self) -> str:
+        for namespace in {key[0] for key in self._awake}:
+            for obj in await self.kube.find(EndpointSlice, namespace):
+                view = slice_view(obj) if is_ours(obj) else None
+                if view is not None and view.ready and (namespace, view.pool) in self._awake:
+                    return f"activator {view.pod_name} is still an endpoint of {view.service}"
+        return ""
+
+    # --- patience ---
+
+    async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
+        """Wait until `trouble()` is empty, telling what it says whenever that changes."""
+        told = ""
+        while True:
+            self._trouble = await self._trying(trouble)
+            if not self._trouble:
+                return
+            if self._trouble != told:
+                told = self._trouble
+                self.say(f"{what}: {told}")
+            await asyncio.sleep(self.poll)
+
+    async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
+        """Do something again until the API server lets it happen.
+
+        Without `refusals`, what it refuses is raised and not tried again.
+        """
+        while True:
+            try:
+                return await act()
+            except ConflictError:
+                continue
+            except Unreachable as error:
+                if is_refusal(error) and not refusals:
+                    raise
+                self._trouble = f"the API server: {error}"
+                self.say(self._trouble)
+                await asyncio.sleep(self.poll * 2)
+
+
+def _unknown(status: Object, message: str) -> list[Object]:
+    """The conditions, with nothing known any more but whether the spec was accepted."""
+    now = stamp(datetime.now(UTC))
+    told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
+    return [
+        c if c["type"] == "Accepted" else c | told | {"lastTransitionTime": now}
+        for c in status.get("conditions") or ()
+    ]
+
+
+async def _end(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _run(settings: UninstallSettings) -> int:
+    # The operator's name, or one installed later would take these writes for somebody else's.
+    kube = Kube.connect(OPERATOR)
+
+    def say(line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    try:
+        await Uninstall(
+            kube, settings.namespaces, settings.pod_namespace, settings.timeout, say
+        ).run()
+    except UninstallError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    finally:
+        await kube.close()
+    return 0
+
+
+def main() -> int:
+    """Read the environment and run; returns the exit status."""
+    settings = command(
+        UninstallSettings,
+        "python -m kotatsu_operator.uninstall",
+        "Gives sleeping targets their pods back before Kotatsu is uninstalled.",
+    )
+    logs.configure(settings.log_level)
+    quiet_libraries()
+    return asyncio.run(_run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

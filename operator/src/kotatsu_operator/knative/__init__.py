@@ -1,1 +1,0 @@
-"""Knative Services as targets: see them, and set their Revisions' floor."""

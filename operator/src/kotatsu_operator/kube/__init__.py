@@ -1,0 +1,1 @@
+"""The API server: client, kinds, errors, and objects read into values."""

@@ -1,0 +1,32 @@
+"""The HorizontalPodAutoscaler on a pool's target: whether it can be shared, and what it says."""
+
+from kotatsu_operator.core.pool.observation import Autoscaler
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.kube.managed_fields import owners
+from kotatsu_operator.kube.resources import Object
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_KEDA = "keda-operator"
+
+
+def foreign_owner(autoscaler: Object) -> str:
+    """The program that keeps an autoscaler as its own; empty for one that people keep."""
+    meta = autoscaler["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return f"{owner['kind']} {owner['name']}"
+    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
+        return "KEDA"
+    return ""
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """What matters of an HorizontalPodAutoscaler (`minReplicas` is 1 when left out)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
+    )

@@ -1,0 +1,68 @@
+"""Names, selectors and ports, read from Kubernetes objects."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kotatsu_operator.kube.resources import Object
+
+Key = tuple[str, str]
+"""(namespace, name)."""
+
+
+def key_of(obj: Object) -> Key:
+    """Namespace and name of an object."""
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def without_owners(obj: Object) -> Object:
+    """An object without its managedFields: half of it, and nothing that is decided on."""
+    meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": meta}
+
+
+def scales(autoscaler: Object) -> Key | None:
+    """The Deployment that a HorizontalPodAutoscaler scales; None when it scales something else."""
+    target = autoscaler["spec"]["scaleTargetRef"]
+    if target.get("kind") != "Deployment":
+        return None
+    return autoscaler["metadata"].get("namespace", ""), target["name"]
+
+
+def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A label selector whose values are looked up, not searched: it may name thousands of them."""
+    terms = [
+        term | {"values": frozenset(term.get("values") or ())}
+        for term in selector.get("matchExpressions") or ()
+    ]
+    return {**selector, "matchExpressions": terms} if terms else selector
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a label selector (matchLabels and matchExpressions) matches."""
+    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
+        return False
+    for term in selector.get("matchExpressions") or ():
+        value, wanted = labels.get(term["key"]), term.get("values") or ()
+        matches = {
+            "In": value in wanted,
+            "NotIn": value not in wanted,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }[term["operator"]]
+        if not matches:
+            return False
+    return True
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
+    """The number of a port given by name or number; None for a name that is not there.
+
+    A spec may name a port by any text: not all digits are numbers (²), and not all numbers short.
+    """
+    if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
+        return int(wanted)
+    return ports.get(wanted)

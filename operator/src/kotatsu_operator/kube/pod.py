@@ -1,0 +1,160 @@
+"""Pods read into values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
+from kotatsu_operator.core.formats import instant
+from kotatsu_operator.kube.objects import Key, key_of, port_number
+from kotatsu_operator.kube.resources import Object
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """What matters of a container, or of a sidecar, for its pod to be ready."""
+
+    ready: bool
+    """The kubelet's word."""
+    running: bool
+    started: bool
+    """Whether its startup probe has passed, by the kubelet's word; true without such a probe."""
+    startup: Mapping[str, Any] | None
+    """Its startup probe."""
+    readiness: Mapping[str, Any] | None
+    """Its readiness probe."""
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class PodView:
+    """What matters of a pod."""
+
+    key: Key
+    uid: str
+    labels: Mapping[str, str]
+    ip: str
+    node: str
+    ready: bool
+    running: bool
+    terminating: bool
+    has_served: bool
+    """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
+    scheduled_at: datetime | None
+    ports: Mapping[str, int]
+    containers: tuple[ContainerView, ...]
+    """With the sidecars; without the init containers that end before they start."""
+    gates_open: bool
+    """Whether the condition of each of its readiness gates is True."""
+    lost: bool = False
+    """Whether an endpoint at it leads nowhere, or will in a moment: see `_is_lost`."""
+    billed: BilledPod | None = None
+    """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
+    """
+
+    def port(self, wanted: str | int) -> int | None:
+        """Number of a container port given by name or number."""
+        return port_number(self.ports, wanted)
+
+
+def pod_view(obj: Object) -> PodView:
+    """Read a Pod; finished pods (Succeeded, Failed) are neither running nor ready."""
+    meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    running = status.get("phase") == "Running"
+    # A sidecar is an init container that stays; it requests and serves like any other.
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
+    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    by_name = {c.get("name", ""): c for c in told}
+    containers = tuple(
+        _container_view(c, by_name.get(c.get("name", "")))
+        for c in [*(spec.get("containers") or ()), *sidecars]
+    )
+    ports: dict[str, int] = {}
+    for container in containers:
+        for name, number in container.ports.items():
+            ports.setdefault(name, number)
+    gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
+    over = status.get("phase") in ("Succeeded", "Failed")
+    began = instant(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
+    ended = _ended(status) if over else None
+    billed = None
+    if began is not None and (ended is not None or not over):
+        billed = BilledPod(began, pod_requests(spec), meta["uid"], ended)
+    return PodView(
+        key=key_of(obj),
+        uid=meta["uid"],
+        labels=meta.get("labels") or {},
+        ip=status.get("podIP", ""),
+        node=spec.get("nodeName", ""),
+        ready=running and conditions.get("Ready", {}).get("status") == "True",
+        running=running,
+        terminating="deletionTimestamp" in meta,
+        has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
+        scheduled_at=None if over else began,
+        ports=ports,
+        containers=containers,
+        gates_open=all(conditions.get(gate, {}).get("status") == "True" for gate in gates),
+        lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
+        billed=billed,
+    )
+
+
+def _container_view(container: Object, told: Object | None) -> ContainerView:
+    """Read a container and its status. One without a status runs: its pod does, as is asked too."""
+    startup = container.get("startupProbe")
+    told = told or {}
+    return ContainerView(
+        ready=bool(told.get("ready")),
+        running=not told or "running" in (told.get("state") or {}),
+        started=startup is None or bool(told.get("started")),
+        startup=startup,
+        readiness=container.get("readinessProbe"),
+        ports={
+            port.get("name", str(port["containerPort"])): port["containerPort"]
+            for port in container.get("ports") or ()
+        },
+    )
+
+
+_SAME_MOMENT = timedelta(seconds=1)
+"""The kubelet writes a pod's start and its first conditions in one go, cut to the second."""
+
+
+def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod is Ready or was: it starts not Ready, and a later change came from Ready."""
+    started, changed = instant(status.get("startTime")), instant(ready.get("lastTransitionTime"))
+    if ready.get("status") == "True":
+        return True
+    return started is not None and changed is not None and changed - started > _SAME_MOMENT
+
+
+def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Whether a pod that stays has ended, has crashed, or was Ready and is not.
+
+    A lost node shows as the last: what the pod's containers do is then only what was last heard. A
+    pod that starts is not lost: an activator publishes its slices before it is Ready.
+    """
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    if ready.get("status") == "True":
+        return False
+    if ready.get("status") == "Unknown" or _has_been_ready(status, ready):
+        return True
+    return any(_has_crashed(c) for c in status.get("containerStatuses") or ())
+
+
+def _has_crashed(container: Mapping[str, Any]) -> bool:
+    """Whether a container has ended and is not running again."""
+    state, before = container.get("state") or {}, container.get("lastState") or {}
+    return "running" not in state and ("terminated" in state or "terminated" in before)
+
+
+def _ended(status: Mapping[str, Any]) -> datetime | None:
+    """When the last container of a finished pod ended."""
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
+    ends = [instant((state.get("terminated") or {}).get("finishedAt")) for state in states]
+    return max((end for end in ends if end is not None), default=None)

@@ -1,0 +1,89 @@
+"""EndpointSlices read into values."""
+
+from dataclasses import dataclass
+
+from kotatsu_operator.core.protocol import (
+    EPOCH_ANNOTATION,
+    FAMILIES_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POOL_LABEL,
+    SERVICE_LABEL,
+)
+from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.resources import Object
+
+
+def pool_of_slice(obj: Object) -> str:
+    """The name of the pool that an activator published a slice for; empty where none is named.
+
+    A slice of an older activator has the label alone.
+    """
+    meta = obj["metadata"]
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """What matters of an EndpointSlice that an activator published."""
+
+    key: Key
+    service: str
+    pool: str
+    pod_uid: str
+    pod_name: str
+    epoch: int
+    ready: bool
+    family: str
+    families: tuple[str, ...]
+    """Those that its activator publishes the Service in; this one where nothing else is said."""
+
+
+def is_ours(obj: Object) -> bool:
+    """Whether an EndpointSlice was published by an activator."""
+    labels = obj["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
+def _epoch(text: str) -> int:
+    """An epoch; whatever is not a number, since somebody has edited it, acknowledges nothing."""
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def slice_view(obj: Object) -> SliceView:
+    """Read an activator's EndpointSlice; without endpoints it is a tombstone and not ready."""
+    meta = obj["metadata"]
+    owner = (meta.get("ownerReferences") or [{}])[0]
+    endpoints = obj.get("endpoints") or ()
+    annotations, family = meta.get("annotations") or {}, obj.get("addressType", "")
+    return SliceView(
+        key=key_of(obj),
+        service=meta["labels"].get(SERVICE_LABEL, ""),
+        pool=pool_of_slice(obj),
+        pod_uid=owner.get("uid", ""),
+        pod_name=owner.get("name", ""),
+        epoch=_epoch(annotations.get(EPOCH_ANNOTATION, "0")),
+        ready=any((e.get("conditions") or {}).get("ready", True) for e in endpoints),
+        family=family,
+        families=tuple(str(annotations.get(FAMILIES_ANNOTATION, family)).split(",")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSlice:
+    """An EndpointSlice with endpoints that no activator published."""
+
+    service: Key
+    manager: str
+    """What keeps it, as it says itself; empty where it does not."""
+
+
+def foreign_slice(obj: Object) -> ForeignSlice | None:
+    """Read an EndpointSlice of another; None where it gives no Service an endpoint."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    if not obj.get("endpoints") or SERVICE_LABEL not in labels:
+        return None
+    service = meta.get("namespace", ""), labels[SERVICE_LABEL]
+    return ForeignSlice(service, labels.get(MANAGED_BY_LABEL, ""))

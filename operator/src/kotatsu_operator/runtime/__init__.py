@@ -1,0 +1,1 @@
+"""What every process has: health server, heartbeat, settings."""

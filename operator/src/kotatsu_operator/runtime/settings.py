@@ -1,0 +1,101 @@
+"""What the operator and the activator take from their environment."""
+
+import json
+import logging
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from kotatsu_common.settings import CommaSeparated, ServiceSettings
+from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
+from kotatsu_operator.core.decide.knative import Runtime
+
+
+def _read_prices(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        # Numbers are kept as they are written: a price is never a binary fraction.
+        raw = json.loads(value, parse_float=str)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise ValueError('write it like {"currency": "JPY", "cpuHour": "6.5"}')
+    return parse_table(raw)
+
+
+Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
+"""A price table, written as JSON."""
+
+
+class OperatorSettings(ServiceSettings):
+    """Settings of the operator."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces whose pools are kept, comma separated"
+    )
+    pod_name: str = Field(
+        "kotatsu-operator", description="name of this pod, by which it leads and posts events"
+    )
+    pod_namespace: str = Field(
+        "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
+    )
+    starts_per_second: float = Field(
+        5.0, gt=0, description="pods the cluster can start a second when many windows open together"
+    )
+    console_port: int = Field(
+        0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
+    )
+    console_hosts: CommaSeparated = Field(
+        (),
+        description="host names that the console answers to beside localhost, IP addresses and its "
+        "Service's names, comma separated",
+    )
+    runtime: Runtime = Field(
+        Runtime.AUTO,
+        description="targets that are kept: native (Deployments), knative (Knative Services too; "
+        "expected to be there) or auto (Knative Services too where Knative is found)",
+    )
+    knative_namespace: str = Field(
+        "",
+        description="namespace of Knative's ConfigMap config-autoscaler; empty: it may not be read",
+    )
+    prices: Prices = Field(
+        NO_PRICES,
+        description="prices of pools that name none, as JSON: currency, cpuHour, memoryGiBHour, "
+        "extended",
+    )
+
+
+class UninstallSettings(ServiceSettings):
+    """Settings of the Job that runs before `helm uninstall`."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces whose sleeping targets are given back"
+    )
+    pod_namespace: str = Field(description="namespace of the operator and of its Lease")
+    timeout: float = Field(180.0, gt=0, description="seconds until it gives up")
+
+
+class ActivatorSettings(ServiceSettings):
+    """Settings of the activator; the first four come from the downward API."""
+
+    namespace: str = Field(description="namespace of this pod and of the pools it serves")
+    pod_name: str = Field(description="name of this pod")
+    pod_uid: str = Field(description="uid of this pod: the owner of its slices")
+    pod_ips: CommaSeparated = Field(
+        min_length=1, description="addresses of this pod, one a family, put into its slices"
+    )
+    node_name: str = Field(description="node of this pod, put into its slices")
+    memory: int = Field(
+        256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
+    )
+    drain_timeout: float = Field(
+        60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"
+    )
+
+
+def quiet_libraries() -> None:
+    """Keep to ourselves what the libraries say of each request and each event."""
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf.objects"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,310 @@
+"""What an activator knows of its namespace, as the watches tell it."""
+
+from dataclasses import replace
+
+import pytest
+
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.core.pool.memory import Phase, Route
+from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
+
+
+@pytest.fixture
+def view():
+    return View()
+
+
+def tell(view, kind, *objects, change="MODIFIED"):
+    for obj in objects:
+        view.on_change(kind)(change, obj)
+
+
+def listing(view, kind, *objects):
+    view.on_change(kind)("LIST", {"items": list(objects)})
+
+
+# --- pools ---
+
+
+def test_a_pool_nobody_has_judged_yet_is_on_the_native_route():
+    pool = pool_view(warm_pool())
+    assert (pool.route, pool.epoch, pool.phase, pool.accepted) == (
+        Route.NATIVE,
+        0,
+        Phase.WARM,
+        False,
+    )
+    assert (pool.service, pool.target) == ("voice", "voice")
+
+
+def test_a_pool_the_operator_has_judged():
+    status = {
+        "phase": "Draining",
+        "route": {"target": "Activator", "epoch": 4},
+        "conditions": [
+            {"type": "Ready", "status": "False"},
+            {"type": "Accepted", "status": "True"},
+        ],
+    }
+    pool = pool_view(warm_pool(status=status))
+    assert (pool.route, pool.epoch, pool.phase, pool.accepted) == (
+        Route.ACTIVATOR,
+        4,
+        Phase.DRAINING,
+        True,
+    )
+
+
+def test_of_a_status_that_somebody_has_edited_only_what_can_be_read_counts():
+    """The schema lets any text through; an activator that raised would end, for every pool."""
+    status = {"phase": "Nonsense", "route": {"target": "Nowhere", "epoch": 4}}
+    pool = pool_view(warm_pool(status=status))
+    assert (pool.phase, pool.route, pool.epoch) == (Phase.WARM, Route.NATIVE, 4)
+
+
+def test_the_defaults_are_those_of_the_crd():
+    pool = pool_view(warm_pool())
+    assert (pool.hold_timeout, pool.max_held, pool.settle) == (45.0, 1000, 5.0)
+    assert pool.ignore_paths == {"/healthz", "/livez", "/readyz", "/metrics"}
+    assert pool.wake_with == ()
+
+
+def test_how_to_wake_is_the_specs():
+    wake = {"holdTimeout": "1m30s", "maxHeld": 7, "ignorePaths": [], "wakeWith": ["auth"]}
+    pool = pool_view(warm_pool(wake=wake, drain={"routeSettle": "500ms"}, service="sv"))
+    assert (pool.hold_timeout, pool.max_held, pool.settle) == (90.0, 7, 0.5)
+    assert (pool.ignore_paths, pool.wake_with, pool.service) == (frozenset(), ("auth",), "sv")
+
+
+@pytest.mark.parametrize("change", ["DELETED", "LIST"])
+def test_a_pool_that_is_gone_is_kept_as_deleted_on_the_native_route(view, change):
+    status = {"phase": "Asleep", "route": {"target": "Activator", "epoch": 4}}
+    tell(view, "WarmPool", warm_pool(status=status))
+    known = view.pools["voice"]
+    if change == "LIST":
+        listing(view, "WarmPool")
+    else:
+        tell(view, "WarmPool", warm_pool(), change="DELETED")
+    assert view.pools["voice"] == replace(known, deleted=True, route=Route.NATIVE)
+
+
+def test_a_pool_that_is_made_again_is_a_pool_as_any_other(view):
+    tell(view, "WarmPool", warm_pool())
+    tell(view, "WarmPool", warm_pool(), change="DELETED")
+    tell(view, "WarmPool", warm_pool(), change="ADDED")
+    assert not view.pools["voice"].deleted
+
+
+# --- watches ---
+
+
+def test_it_is_synced_when_every_kind_has_been_listed(view):
+    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"):
+        assert not view.is_synced
+        listing(view, kind)
+    assert view.is_synced
+
+
+def test_a_listing_replaces_what_was_known(view):
+    listing(view, "Pod", pod("a"), pod("b"))
+    listing(view, "Pod", pod("b"), pod("c"))
+    assert set(view.pods) == {"b", "c"}
+
+
+def test_listed_pods_replace_those_with_the_same_labels_only(view):
+    see = view.on_change("Pod")
+    for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):
+        see("ADDED", pod(name, app=app))
+    view.replace_pods({"app": "voice"}, [pod("voice-3"), pod("voice-2", ready=True)])
+    assert set(view.pods) == {"voice-2", "voice-3", "feed-1"}
+    assert view.pods["voice-2"].ready
+    see("DELETED", pod("voice-3"))
+    assert "voice-3" not in view.pods
+
+
+def test_bookmarks_and_errors_change_nothing(view):
+    tell(view, "Pod", pod("a"))
+    for change in ("BOOKMARK", "ERROR"):
+        tell(view, "Pod", {"metadata": {"name": "a"}}, change=change)
+    assert set(view.pods) == {"a"}
+
+
+def test_something_deleted_that_was_never_seen_is_nothing(view):
+    for kind, obj in (("Pod", pod()), ("WarmPool", warm_pool()), ("Service", service())):
+        tell(view, kind, obj, change="DELETED")
+    assert (view.pods, view.pools, view.services) == ({}, {}, {})
+
+
+def test_every_change_that_concerns_a_pool_is_told():
+    told = []
+    view = View(lambda: told.append(1))
+    tell(view, "WarmPool", warm_pool())
+    tell(view, "Service", service())
+    tell(view, "Pod", pod())
+    tell(view, "Pod", pod())  # again, and nothing new in it
+    tell(view, "Pod", pod("db-1", app="db"))
+    tell(view, "Pod", pod(), change="DELETED")
+    assert len(told) == 4
+
+
+ALWAYS = {"route": "Always", "targetRef": {"name": "web"}, "service": "web-door"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "concerned"),
+    [
+        ("WarmPool", warm_pool(status={"phase": "Asleep"}), {"voice"}),
+        ("Service", service("voice", {"name": "grpc", "port": 81}), {"voice"}),
+        ("Pod", pod(), {"voice"}),
+        ("Pod", pod("web-1", app="web"), {"web"}),
+        ("Pod", pod("db-1", app="db"), set()),
+        ("EndpointSlice", native_slice(True), {"voice"}),
+        ("EndpointSlice", native_slice(True, of="db"), set()),
+        ("Deployment", deployment("web"), {"web"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_change_concerns_the_pools_it_may_matter_to(view, kind, obj, concerned):
+    web = warm_pool("web")
+    web["spec"] = ALWAYS
+    listing(view, "WarmPool", warm_pool(), web)
+    listing(view, "Service", service(), service("db"))
+    listing(view, "Deployment", deployment())
+    view.selectors["web"] = {"matchLabels": {"app": "web"}}
+    if kind == "Deployment":
+        del view.selectors["web"]
+    mailbox = view.mailbox()
+    tell(view, kind, obj)
+    assert mailbox == concerned
+
+
+def test_what_is_not_listed_any_more_concerns_its_pools(view):
+    listing(view, "WarmPool", warm_pool())
+    listing(view, "Service", service())
+    listing(view, "Pod", pod())
+    mailbox = view.mailbox()
+    listing(view, "Pod")
+    assert mailbox == {"voice"}
+    assert view.pods == {}
+
+
+# --- a service ---
+
+
+@pytest.mark.parametrize(
+    ("slice_", "ready"),
+    [
+        (native_slice(), 0),
+        (native_slice(True, False, True), 2),
+        (native_slice(True, terminating=True), 0),
+        (native_slice(True, of="other"), 0),
+    ],
+)
+def test_native_endpoints_are_those_that_are_ready_and_stay(view, slice_, ready):
+    tell(view, "EndpointSlice", slice_)
+    assert view.native_ready("voice", "IPv4") == ready
+
+
+def endpoint_of(uid):
+    made = native_slice(True)
+    made["endpoints"][0]["targetRef"] = {"kind": "Pod", "name": "voice-1", "uid": uid}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("uid", "pods", "ready"),
+    [
+        ("uid-voice-1", [pod()], 1),
+        ("uid-voice-1", [pod(terminating=True)], 0),
+        ("uid-voice-1", [], 0),
+        ("of one before it", [pod()], 0),
+    ],
+    ids=["it stays", "it goes", "it has gone", "another has its name"],
+)
+def test_a_slice_is_not_believed_about_a_pod_that_goes(view, uid, pods, ready):
+    """After an outage of the API server its controller may be a minute behind the kubelet."""
+    tell(view, "Pod", *pods)
+    tell(view, "EndpointSlice", endpoint_of(uid))
+    assert view.native_ready("voice", "IPv4") == ready
+
+
+@pytest.mark.parametrize("conditions", [None, {}, {"ready": None}])
+def test_an_endpoint_that_does_not_say_is_ready(view, conditions):
+    """As the API has it: an unknown state is to be read as ready."""
+    made = native_slice(True)
+    made["endpoints"][0]["conditions"] = conditions
+    tell(view, "EndpointSlice", made)
+    assert view.native_ready("voice", "IPv4") == 1
+
+
+def test_endpoints_of_several_slices_are_counted_and_ours_are_not(view):
+    second = native_slice(True, True)
+    second["metadata"]["name"] = "second"
+    ours = native_slice(True)
+    ours["metadata"]["name"] = "ours"
+    ours["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "activator.kotatsu.dev"
+    tell(view, "EndpointSlice", native_slice(True), second, ours)
+    assert view.native_ready("voice", "IPv4") == 3
+
+
+def test_backends_are_the_running_pods_with_an_address_that_stay(view):
+    tell(view, "Service", service())
+    tell(
+        view,
+        "Pod",
+        pod("ready", ready=True),
+        pod("starting"),
+        pod("pending", phase="Pending"),
+        pod("over", phase="Succeeded"),
+        pod("ending", ready=True, terminating=True),
+        pod("without-address", ip=""),
+        pod("another", app="feed"),
+        activator_pod(),
+    )
+    assert [p.key[1] for p in view.backends(pool_view(warm_pool()))] == ["ready", "starting"]
+
+
+@pytest.mark.parametrize("selector", [None, {}])
+def test_a_service_that_selects_nothing_has_no_backends(view, selector):
+    made = service()
+    made["spec"]["selector"] = selector
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(ready=True))
+    assert view.backends(pool_view(warm_pool())) == []
+    assert view.backends(pool_view(warm_pool("unknown"))) == []
+
+
+def test_on_route_always_the_backends_are_the_targets_pods(view):
+    made = service()
+    made["spec"]["selector"] = None
+    tell(view, "Service", made)
+    tell(view, "Pod", pod(), pod("another", app="feed"))
+    always = pool_view(warm_pool(route="Always"))
+    assert view.backends(always) == []
+    tell(view, "Deployment", deployment())
+    assert [p.key[1] for p in view.backends(always)] == ["voice-1"]
+    tell(view, "Deployment", deployment(), change="DELETED")
+    assert view.backends(always) == []
+
+
+def test_ports_are_the_tcp_ports_with_their_targets(view):
+    ports = [
+        {"name": "http", "port": 80, "targetPort": "web"},
+        {"name": "grpc", "port": 90, "targetPort": 9000, "protocol": "TCP"},
+        {"name": "same", "port": 70},
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]
+    tell(view, "Service", service("voice", *ports))
+    assert view.ports("voice") == [
+        Port("http", 80, "web"),
+        Port("grpc", 90, 9000),
+        Port("same", 70, 70),
+    ]
+    assert view.ports("unknown") == []
+
+
+def test_the_only_port_needs_no_name(view):
+    tell(view, "Service", service("voice", {"port": 80, "targetPort": 8080}))
+    assert view.ports("voice") == [Port("", 80, 8080)]

@@ -1,0 +1,94 @@
+"""A Service's ports, and the clients that came by one before the Service was edited."""
+
+import asyncio
+
+import pytest
+
+from kotatsu_operator.activator.cache.ports import Port, ports_of, successor, successors
+from kotatsu_operator.activator.wake import waker as wake
+from tests.operator.activator.house import GET, House
+from tests.operator.cluster import service
+
+pytestmark = pytest.mark.timeout(20)
+
+PLAIN = Port("", 80, "http")
+HTTP = Port("http", 80, "http")
+ADMIN = Port("admin", 81, "http")
+
+
+@pytest.mark.parametrize(
+    ("was", "ports", "now"),
+    [
+        (HTTP, [ADMIN, HTTP], HTTP),
+        (PLAIN, [ADMIN, HTTP], HTTP),
+        (HTTP, [ADMIN, Port("web", 80, 8080)], Port("web", 80, 8080)),
+        (HTTP, [ADMIN, Port("http", 8080, "http")], Port("http", 8080, "http")),
+        (HTTP, [Port("http", 81), Port("admin", 80)], Port("admin", 80)),
+        (PLAIN, [Port("", 8080, "http")], Port("", 8080, "http")),
+        (Port("http"), [ADMIN, HTTP], HTTP),
+        (HTTP, [ADMIN], None),
+        (HTTP, [], None),
+    ],
+    ids=[
+        "unchanged", "named", "renamed", "renumbered", "swapped", "renumbered without a name",
+        "known by name alone", "taken away", "the last one taken away",
+    ],
+)  # fmt: skip
+def test_a_port_goes_on_as_the_one_with_its_number_or_else_with_its_name(was, ports, now):
+    assert successor(was, ports) == now
+    assert successors([was], ports) == ({} if now is None else {was: now})
+
+
+def test_no_two_ports_go_on_as_the_same():
+    """Port a is taken away, and b gets its name."""
+    a, b, now = Port("a", 80), Port("b", 81), Port("a", 81)
+    assert successors([a, b], [now]) == {b: now}
+
+
+def test_udp_ports_wake_nobody():
+    assert ports_of(service("voice", {"port": 53, "protocol": "UDP"})) == []
+
+
+@pytest.fixture
+async def house(monkeypatch):
+    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
+    house = House()
+    house.see("Service", service("voice", {"port": 80, "targetPort": "http"}))
+    await house.start()
+    yield house
+    await house.close()
+
+
+async def hold(house):
+    """Ask by the Service's only port, which has no name; the answer, and when it is held."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", await house.listen(""))
+    house.writers.append(writer)
+    writer.write(GET)
+    await house.held(1)
+    return asyncio.create_task(reader.read())
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "admin", "port": 81}],
+        [{"name": "admin", "port": 81}, {"name": "web", "port": 80, "targetPort": "http"}],
+        [{"name": "admin", "port": 81}],
+    ],
+    ids=["named", "named and second", "taken away"],
+)
+async def test_who_is_held_reaches_the_pod_though_the_port_is_no_more_what_it_was(house, ports):
+    answer = await hold(house)
+    house.see("Service", service("voice", *ports))
+    await house.new_pod(ready=True)
+    async with asyncio.timeout(5):
+        assert (await answer).endswith(b"voice-1")
+
+
+async def test_who_is_held_reaches_the_pods_port_that_the_service_names_by_then(house):
+    answer = await hold(house)
+    made = await house.new_pod()
+    house.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": made.port}))
+    house.see_pod(made, port=1, ready=True)
+    async with asyncio.timeout(5):
+        assert (await answer).endswith(b"voice-1")

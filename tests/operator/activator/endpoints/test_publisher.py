@@ -1,0 +1,926 @@
+"""An activator's slices in step with its pools: published, emptied, remembered, taken over."""
+
+import asyncio
+import contextlib
+import socket
+from unittest.mock import Mock
+
+import httpx2
+import pytest
+from lightkube import ApiError
+
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.endpoints import publisher
+from kotatsu_operator.activator.endpoints.publisher import DELETED_REST, PORT_REST, Publisher
+from kotatsu_operator.activator.endpoints.slices import slice_name
+from tests.operator.cluster import (
+    FakeKube,
+    activator_pod,
+    native_slice,
+    service,
+    warm_pool,
+)
+
+ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+OTHER = Self("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
+NAME = slice_name("voice", ME, "IPv4")
+
+
+def pool(route="Activator", epoch=1, *, accepted="True", name="voice", route_mode="Auto", **spec):
+    spec["route"] = route_mode
+    status = {
+        "phase": "Asleep" if route == "Activator" else "Warm",
+        "route": {"target": route, "epoch": epoch},
+        "conditions": [{"type": "Accepted", "status": accepted}],
+    }
+    return warm_pool(name, status=status, **spec)
+
+
+class House:
+    """A publisher with the namespace it sees and the API server it writes to."""
+
+    def __init__(self, kube=None, me=ME):
+        self.kube = kube or FakeKube()
+        self.me = me
+        self.view = View()
+        self.clients = []
+        self.publisher = Publisher(self.kube, self.view, me, self._new_client)
+        self.see("Service", service())
+        self.see("Pod", activator_pod())
+
+    def _new_client(self, pool, port):
+        self.clients.append((pool, port.name))
+        return asyncio.Protocol()
+
+    def see(self, kind, obj, change="MODIFIED"):
+        self.view.on_change(kind)(change, obj)
+
+    def watch(self):
+        """Let the watch of slices catch up with the API server."""
+        native = [s for s in self.view.slices.values() if "native" in s["metadata"]["name"]]
+        items = [*native, *self.kube.all("EndpointSlice")]
+        self.view.on_change("EndpointSlice")("LIST", {"items": items})
+
+    def later(self, seconds):
+        """Let time pass for all that the publisher has noted."""
+        for record in self.publisher.published.values():
+            for field in ("emptied_at", "native_since", "deleted_since"):
+                if getattr(record, field) is not None:
+                    setattr(record, field, getattr(record, field) - seconds)
+
+    async def sync(self, *pools):
+        for obj in pools:
+            self.see("WarmPool", obj)
+        self.watch()
+        return await self.publisher.sync()
+
+    def slice(self, name=NAME):
+        return self.kube.stored("EndpointSlice", name)
+
+    def serving(self):
+        """The families whose slice has an endpoint."""
+        return [s["addressType"] for s in self.kube.all("EndpointSlice") if s["endpoints"]]
+
+    def port(self, name=NAME):
+        return self.slice(name)["ports"][0]["port"]
+
+    def crash(self):
+        """End the process without a word: the kernel closes its listeners."""
+        for record in self.publisher.published.values():
+            for listener in record.listeners:
+                listener.server.close()
+
+
+@pytest.fixture
+async def make_house():
+    houses = []
+
+    def make(*args):
+        houses.append(House(*args))
+        return houses[-1]
+
+    yield make
+    for made in houses:
+        made.crash()
+    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def house(make_house):
+    return make_house()
+
+
+def is_listened_on(port):
+    with contextlib.closing(socket.socket()) as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def epoch_of(obj):
+    return obj["metadata"]["annotations"]["kotatsu.dev/epoch"]
+
+
+# --- publishing ---
+
+
+async def test_a_pool_whose_route_is_the_activator_gets_a_slice_with_its_epoch(house):
+    await house.sync(pool("Activator", epoch=7))
+    made = house.slice()
+    assert epoch_of(made) == "7"
+    assert [e["conditions"]["ready"] for e in made["endpoints"]] == [True]
+    assert house.publisher.complete
+
+
+async def test_its_port_leads_to_the_pool_and_the_port_of_the_service(house):
+    await house.sync(pool())
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port())
+    writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")]
+
+
+async def test_every_tcp_port_of_the_service_has_a_listener_of_its_own(house):
+    ports = [{"name": "a", "port": 1}, {"name": "b", "port": 2}]
+    udp = {"name": "c", "port": 3, "protocol": "UDP"}
+    house.see("Service", service("voice", *ports, udp))
+    await house.sync(pool())
+    published = {p["name"]: p["port"] for p in house.slice()["ports"]}
+    assert set(published) == {"a", "b"}
+    assert published["a"] != published["b"]
+    assert all(is_listened_on(p) for p in published.values())
+
+
+async def test_nothing_is_written_while_nothing_changes(house):
+    await house.sync(pool())
+    for _ in range(3):
+        await house.sync()
+    assert house.kube.writes == ["create"]
+
+
+async def test_a_new_epoch_is_acknowledged_on_the_same_port(house):
+    await house.sync(pool(epoch=1))
+    port = house.port()
+    await house.sync(pool(epoch=2))
+    assert (epoch_of(house.slice()), house.port()) == ("2", port)
+    assert house.kube.writes == ["create", "replace"]
+
+
+async def test_a_pool_with_a_ready_pod_on_the_native_route_is_not_published(house):
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    assert house.kube.writes == []
+    assert house.publisher.published == {}
+
+
+@pytest.mark.parametrize("native", [[], [False], [False, False]])
+async def test_a_pool_without_a_ready_pod_is_published_on_the_native_route_too(house, native):
+    house.see("EndpointSlice", native_slice(*native))
+    await house.sync(pool("Native"))
+    assert house.slice()["endpoints"]
+
+
+async def test_a_pod_that_terminates_does_not_count_as_ready(house):
+    house.see("EndpointSlice", native_slice(True, terminating=True))
+    await house.sync(pool("Native"))
+    assert house.slice()["endpoints"]
+
+
+async def test_a_service_that_does_not_exist_yet_is_published_when_it_does(house):
+    house.see("Service", service(), "DELETED")
+    await house.sync(pool())
+    assert house.kube.writes == []
+    house.see("Service", service())
+    await house.sync()
+    assert house.kube.writes == ["create"]
+
+
+async def test_a_pool_moved_to_another_service_is_published_there(house):
+    house.see("Service", service("other"))
+    await house.sync(pool())
+    await house.sync(pool(service="other"))
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+
+
+async def test_a_port_that_the_service_gets_later_is_published_too(house):
+    await house.sync(pool())
+    before = house.port()
+    more = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]
+    house.see("Service", service("voice", *more))
+    await house.sync()
+    ports = {p["name"]: p["port"] for p in house.slice()["ports"]}
+    assert ports["http"] == before
+    assert is_listened_on(ports["admin"])
+
+
+def ports_of(obj):
+    return {p["name"]: p["port"] for p in obj["ports"]}
+
+
+async def test_a_port_that_gets_a_name_as_another_is_added_keeps_its_listener(house):
+    house.see("Service", service("voice", {"port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice())["http"] == before
+    assert len({*ports_of(house.slice()).values()}) == 2
+    _, writer = await asyncio.open_connection("127.0.0.1", before)
+    writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")]
+
+
+async def test_a_port_whose_number_changes_keeps_its_listener(house):
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "http", "port": 8080}))
+    await house.sync()
+    assert house.port() == before
+
+
+async def test_ports_that_swap_their_names_swap_no_listener(house):
+    house.see("Service", service("voice", {"name": "a", "port": 80}, {"name": "b", "port": 81}))
+    await house.sync(pool())
+    before = ports_of(house.slice())
+    house.see("Service", service("voice", {"name": "b", "port": 80}, {"name": "a", "port": 81}))
+    await house.sync()
+    assert ports_of(house.slice()) == {"b": before["a"], "a": before["b"]}
+
+
+async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own(house):
+    """A kube-proxy that lags behind still sends clients of the old one to the old listener."""
+    house.see("Service", service("voice", {"name": "a", "port": 80}))
+    await house.sync(pool())
+    before = house.port()
+    house.see("Service", service("voice", {"name": "b", "port": 81}))
+    await house.sync()
+    assert house.port() != before
+    assert is_listened_on(before)
+
+
+# --- address families ---
+
+
+DUAL = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a")
+
+
+def dual_stack(*of_service):
+    made = service()
+    made["spec"]["ipFamilies"] = list(of_service)
+    return made
+
+
+async def test_a_dual_stack_service_gets_a_slice_and_a_listener_for_each_family(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv6", "IPv4"))
+    await house.sync(pool())
+    made = {s["addressType"]: s for s in house.kube.all("EndpointSlice")}
+    assert set(made) == {"IPv4", "IPv6"}
+    for family, address in (("IPv4", "127.0.0.1"), ("IPv6", "::1")):
+        assert made[family]["endpoints"][0]["addresses"] == [address]
+        _, writer = await asyncio.open_connection(address, made[family]["ports"][0]["port"])
+        writer.close()
+    await asyncio.sleep(0.01)
+    assert house.clients == [("voice", "http")] * 2
+
+
+async def test_a_service_that_gives_up_a_family_keeps_the_other(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool())
+    house.see("Service", dual_stack("IPv4"))
+    await house.sync()
+    assert house.serving() == ["IPv4"]
+
+
+async def test_a_family_is_left_only_once_a_pod_is_ready_in_it(make_house):
+    """Kubernetes writes the slices of the two one after the other."""
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool("Activator"))
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(6)
+    await house.sync()
+    assert house.serving() == ["IPv6"]
+    house.see("EndpointSlice", native_slice(True, family="IPv6"))
+    await house.sync()
+    house.later(6)
+    await house.sync()
+    assert house.serving() == []
+
+
+async def test_after_a_restart_it_listens_again_in_both_families(make_house):
+    house = make_house(FakeKube(), DUAL)
+    house.see("Service", dual_stack("IPv4", "IPv6"))
+    await house.sync(pool())
+    ports = {s["addressType"]: s["ports"] for s in house.kube.all("EndpointSlice")}
+    house.crash()
+    await asyncio.sleep(0)
+    again = make_house(house.kube, DUAL)
+    again.see("Service", dual_stack("IPv4", "IPv6"))
+    again.watch()
+    await again.publisher.adopt()
+    await again.sync(pool())
+    assert {s["addressType"]: s["ports"] for s in again.kube.all("EndpointSlice")} == ports
+
+
+async def test_on_route_always_it_never_leaves(house):
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native", route_mode="Always"))
+    house.later(600)
+    await house.sync()
+    assert house.slice()["endpoints"]
+
+
+# --- pools that are refused ---
+
+
+async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_are_replaced(
+    make_house,
+):
+    old = make_house()
+    asleep = pool("Activator", accepted="False")
+    await old.sync(pool("Activator"))
+    await old.sync(asleep)
+    new = make_house(old.kube, OTHER)
+    await new.sync(asleep)
+    old.publisher.leaving = True
+    await old.publisher.sync()
+    await old.publisher.withdraw()
+    [left] = new.kube.all("EndpointSlice")
+    assert left["metadata"]["name"] == slice_name("voice", OTHER, "IPv4")
+    assert left["endpoints"][0]["conditions"]["ready"]
+
+
+async def test_a_pool_refused_for_another_service_keeps_the_one_it_had(house):
+    had = pool("Activator", accepted="False", service="others")
+    had["status"]["route"]["service"] = "voice"
+    house.see("Service", service("others"))
+    await house.sync(had)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+
+
+async def test_an_edit_leads_to_another_service_once_it_is_accepted(house):
+    house.see("Service", service("other"))
+    await house.sync(pool())
+    edited = pool(service="other")
+    edited["status"]["route"]["service"] = "voice"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+    edited["status"]["route"]["service"] = "other"
+    await house.sync(edited)
+    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+
+
+async def test_a_pool_refused_from_the_beginning_gets_nothing(house):
+    made = pool(accepted="False")
+    del made["status"]["route"], made["status"]["phase"]
+    await house.sync(made)
+    assert house.kube.writes == []
+
+
+# --- leaving the route ---
+
+
+async def test_it_stays_until_a_pod_has_been_ready_for_the_settle_time(house):
+    await house.sync(pool("Activator"))
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(4)
+    await house.sync()
+    assert house.slice()["endpoints"]
+    house.later(2)
+    await house.sync()
+    assert house.slice()["endpoints"] == []
+
+
+async def test_a_pod_that_fails_meanwhile_begins_the_settle_time_again(house):
+    await house.sync(pool("Activator"))
+    for ready in (True, False, True):
+        house.see("EndpointSlice", native_slice(ready))
+        await house.sync(pool("Native"))
+        house.later(4)
+    await house.sync()
+    assert house.slice()["endpoints"]
+
+
+async def test_it_looks_again_when_the_settle_time_is_over(house):
+    await house.sync(pool("Activator"))
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(4.4)
+    assert 0.05 <= await house.sync() < 0.7
+
+
+async def test_it_does_not_look_all_the_time_while_the_route_is_the_activator(house):
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Activator"))
+    house.later(3600)
+    assert await house.sync() == 1.0
+
+
+async def leave(house):
+    """Let the pool's own pod take over."""
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(10)
+    await house.sync()
+    assert house.slice()["endpoints"] == []
+
+
+async def test_the_slice_is_emptied_not_deleted_and_still_listened_for(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    assert house.kube.writes == ["create", "replace"]
+    assert house.port() == port
+    assert is_listened_on(port)
+
+
+async def test_it_comes_back_on_the_same_port_within_the_rest(house):
+    await house.sync(pool(epoch=1))
+    port = house.port()
+    await leave(house)
+    house.later(PORT_REST - 1)
+    await house.sync(pool("Activator", epoch=2))
+    assert house.port() == port
+    assert house.slice()["endpoints"]
+    house.later(PORT_REST)
+    await house.sync()
+    assert is_listened_on(port)
+
+
+async def test_slice_and_listener_are_gone_after_the_rest(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    house.later(PORT_REST)
+    await house.sync()
+    assert house.kube.all("EndpointSlice") == []
+    assert not is_listened_on(port)
+    await house.sync()
+    assert house.publisher.published == {}
+
+
+async def test_the_slice_is_deleted_before_its_port_is_free(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    seen = []
+    house.kube.on("delete", lambda *_: seen.append(is_listened_on(port)))
+    house.later(PORT_REST)
+    await house.sync()
+    assert seen == [True]
+
+
+async def test_an_api_server_that_is_away_after_the_rest_keeps_the_listener(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    house.later(PORT_REST)
+    house.kube.down = True
+    await house.sync()
+    assert is_listened_on(port)
+    house.kube.down = False
+    await house.sync()
+    assert not is_listened_on(port)
+
+
+async def test_another_pool_never_gets_a_resting_port(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    house.see("Service", service("feed"))
+    await house.sync(pool(name="feed"))
+    assert house.port(slice_name("feed", ME, "IPv4")) != port
+
+
+# --- pools that are deleted ---
+
+
+async def test_a_deleted_pools_clients_are_kept_until_its_pods_answer(house):
+    await house.sync(pool())
+    house.see("WarmPool", pool(), "DELETED")
+    await house.sync()
+    assert house.slice()["endpoints"]
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync()
+    house.later(10)
+    await house.sync()
+    assert house.slice()["endpoints"] == []
+    assert house.view.pools == {}
+
+
+async def test_a_deleted_pool_whose_pods_never_come_is_given_up(house):
+    await house.sync(pool())
+    house.see("WarmPool", pool(), "DELETED")
+    await house.sync()
+    house.later(DELETED_REST)
+    await house.sync()
+    assert house.slice()["endpoints"] == []
+    house.later(PORT_REST)
+    await house.sync()
+    assert house.kube.all("EndpointSlice") == []
+
+
+async def test_a_deleted_pool_that_was_awake_is_not_begun_to_be_stood_in_for(house):
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.see("WarmPool", pool("Native"), "DELETED")
+    house.see("EndpointSlice", native_slice())
+    await house.sync()
+    assert house.kube.writes == []
+
+
+async def test_a_pool_made_again_is_stood_in_for_as_before(house):
+    await house.sync(pool(epoch=5))
+    house.see("WarmPool", pool(), "DELETED")
+    await house.sync(pool(epoch=1))
+    house.later(DELETED_REST + 1)
+    await house.sync()
+    assert epoch_of(house.slice()) == "1"
+    assert house.slice()["endpoints"]
+
+
+# --- when others interfere ---
+
+
+async def test_a_conflict_is_read_again_and_written_over(house):
+    await house.sync(pool(epoch=1))
+    house.kube.edit("EndpointSlice", NAME, metadata={"labels": {"somebody": "else"}})
+    house.see("WarmPool", pool(epoch=2))
+    assert await house.publisher.sync() < 0.1  # the watch has not told yet
+    assert not house.publisher.complete
+    await house.publisher.sync()
+    assert epoch_of(house.slice()) == "2"
+    assert house.publisher.complete
+
+
+async def test_a_slice_that_exists_already_is_taken_over(house):
+    left = House(FakeKube())
+    await left.sync(pool(epoch=1))
+    left.crash()
+    house.kube.put(left.slice(), "EndpointSlice")
+    await house.publisher.sync()
+    house.see("WarmPool", pool(epoch=2))
+    await house.publisher.sync()
+    assert not house.publisher.complete
+    await house.publisher.sync()
+    assert epoch_of(house.slice()) == "2"
+    assert is_listened_on(house.port())
+
+
+async def test_a_slice_that_somebody_deletes_is_published_again_on_its_port(house):
+    await house.sync(pool())
+    port = house.port()
+    await house.sync()
+    house.kube.remove("EndpointSlice", NAME)
+    await house.sync()
+    assert house.slice()["endpoints"]
+    assert house.port() == port
+
+
+async def test_a_slice_that_somebody_empties_is_filled_again(house):
+    await house.sync(pool())
+    house.kube.edit("EndpointSlice", NAME, endpoints=[])
+    await house.sync()
+    assert house.slice()["endpoints"]
+
+
+async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(house):
+    house.see("WarmPool", pool(epoch=1))
+    await house.publisher.sync()
+    old = house.slice()
+    house.see("WarmPool", pool(epoch=2))
+    await house.publisher.sync()
+    house.see("EndpointSlice", old)
+    await house.publisher.sync()
+    assert house.kube.writes == ["create", "replace"]
+
+
+async def test_an_emptied_slice_that_somebody_deletes_leaves_no_listener_behind(house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    await house.sync()
+    house.kube.remove("EndpointSlice", NAME)
+    house.later(PORT_REST)
+    await house.sync()
+    assert not is_listened_on(port)
+
+
+async def test_a_served_slice_deleted_as_the_pool_leaves_leaves_no_listener_behind(house):
+    await house.sync(pool())
+    port = house.port()
+    await house.sync()
+    house.kube.remove("EndpointSlice", NAME)
+    house.see("EndpointSlice", native_slice(True))
+    await house.sync(pool("Native"))
+    house.later(PORT_REST)
+    await house.sync()
+    assert not is_listened_on(port)
+
+
+async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(house):
+    house.kube.down = True
+    assert await house.sync(pool()) < 0.3
+    assert not house.publisher.complete
+    house.kube.down = False
+    await house.sync()
+    assert house.publisher.complete
+    assert house.slice()["endpoints"]
+
+
+async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
+    house.see("Service", service("feed"))
+
+    def refuse(_, obj):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
+            raise OSError("no")
+
+    house.kube.on("create", refuse)
+    await house.sync(pool(name="feed"), pool())
+    assert [s["metadata"]["name"] for s in house.kube.all("EndpointSlice")] == [NAME]
+    assert not house.publisher.complete
+
+
+def refused(code=422):
+    """What a call raises when the API server says no."""
+    answer = {"kind": "Status", "message": "no", "code": code, "reason": "Invalid"}
+    request = httpx2.Request("POST", "http://api/")
+    return ApiError(request, httpx2.Response(code, json=answer, request=request))
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(house, code):
+    house.see("Service", service("feed"))
+
+    def refuse(_, obj):
+        if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
+            raise refused(code)
+
+    house.kube.on("create", refuse)
+    await house.sync(pool(name="feed"), pool())
+    assert house.publisher.complete
+    assert len(house.kube.called("create")) == 2
+    await house.sync()
+    assert len(house.kube.called("create")) == 2, "it is not asked for again at once"
+
+
+async def test_an_activator_whose_every_slice_is_refused_is_not_ready(house):
+    house.kube.on("create", Mock(side_effect=refused(403)))
+    await house.sync(pool())
+    assert not house.publisher.complete
+
+
+async def test_an_api_server_that_fails_refuses_nothing(house):
+    house.see("Service", service("feed"))
+    house.kube.on("create", Mock(side_effect=refused(500)))
+    await house.sync(pool(name="feed"), pool())
+    assert not house.publisher.complete
+
+
+@pytest.mark.parametrize("name", ["p" * 64, "p" * 253, "a.b"])
+async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(house, make_house, name):
+    await house.sync(pool(name=name, service="voice"))
+    port = house.port(slice_name(name, ME, "IPv4"))
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    await again.sync(pool(name=name, service="voice"))
+    assert again.port(slice_name(name, ME, "IPv4")) == port
+    assert again.kube.writes == ["create"]
+
+
+# --- a restart in place ---
+
+
+async def restart(house, make_house):
+    house.crash()
+    await asyncio.sleep(0)
+    again = make_house(house.kube)
+    again.watch()
+    return again
+
+
+async def test_after_a_restart_it_listens_again_on_the_same_port(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    again = await restart(house, make_house)
+    assert not is_listened_on(port)
+    await again.publisher.adopt()
+    assert is_listened_on(port)
+    await again.sync(pool())
+    assert again.port() == port
+    assert again.kube.writes == ["create"]
+
+
+async def test_an_emptied_slice_is_listened_for_again_until_its_rest_is_over(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    await leave(house)
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    again.see("EndpointSlice", native_slice(True))
+    await again.sync(pool("Native"))
+    assert is_listened_on(port)
+    again.later(PORT_REST)
+    await again.sync()
+    assert not is_listened_on(port)
+    assert again.kube.all("EndpointSlice") == []
+
+
+async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    again = await restart(house, make_house)
+    with socket.create_server(("127.0.0.1", port)):
+        await again.publisher.adopt()
+        assert again.kube.all("EndpointSlice") == []
+        again.watch()
+        await again.sync(pool())
+        assert again.port() != port
+
+
+async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others_serve(
+    house, make_house, monkeypatch
+):
+    monkeypatch.setattr(publisher, "DELETE_AGAIN", 0.0)
+    house.see("Service", service("feed"))
+    await house.sync(pool(), pool(name="feed"))
+    port, other = house.port(), house.port(slice_name("feed", ME, "IPv4"))
+    again = await restart(house, make_house)
+    served = []
+
+    def delete(*_):
+        served.append(is_listened_on(other))
+        if len(served) < 3:
+            raise OSError("away")
+
+    again.kube.on("delete", delete)
+    with socket.create_server(("127.0.0.1", port)):
+        await again.publisher.adopt()
+    assert served == [True] * 3
+    assert [s["metadata"]["name"] for s in again.kube.all("EndpointSlice")] == [
+        slice_name("feed", ME, "IPv4")
+    ]
+
+
+async def test_a_slice_that_may_not_be_deleted_is_published_anew(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    again = await restart(house, make_house)
+    again.kube.on("delete", Mock(side_effect=refused(403)))
+    with socket.create_server(("127.0.0.1", port)):
+        await again.publisher.adopt()
+        await again.sync(pool())
+        assert again.port() != port
+    assert is_listened_on(again.port())
+
+
+async def test_of_a_slice_with_one_port_taken_no_other_is_kept(house, make_house):
+    house.see("Service", service("voice", {"name": "a", "port": 1}, {"name": "b", "port": 2}))
+    await house.sync(pool())
+    first, second = (p["port"] for p in house.slice()["ports"])
+    again = await restart(house, make_house)
+    with socket.create_server(("127.0.0.1", second)):
+        await again.publisher.adopt()
+        assert again.publisher.published == {}
+        assert not is_listened_on(first)
+
+
+async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(house, make_house):
+    await house.sync(pool())
+    port = house.port()
+    annotations = {"kotatsu.dev/epoch": "soon"}
+    house.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    assert is_listened_on(port)
+    await again.sync(pool())
+    assert epoch_of(again.slice()) == "1"
+
+
+@pytest.mark.parametrize("number", [None, 0])
+async def test_a_slice_whose_port_somebody_has_edited_goes(house, make_house, number):
+    await house.sync(pool())
+    house.kube.edit("EndpointSlice", NAME, ports=[{"name": "http", "port": number}])
+    again = await restart(house, make_house)
+    await again.publisher.adopt()
+    assert again.publisher.published == {}
+    assert again.kube.all("EndpointSlice") == []
+
+
+async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make_house):
+    other = make_house(FakeKube(), OTHER)
+    await other.sync(pool())
+    me = make_house(other.kube)
+    me.see("EndpointSlice", native_slice(True))
+    me.watch()
+    await me.publisher.adopt()
+    assert me.publisher.published == {}
+    assert len(me.kube.all("EndpointSlice")) == 1
+
+
+# --- sweeping ---
+
+
+async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_house):
+    kube = FakeKube()
+    first, second, third = (
+        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a"))
+        for n in (1, 2, 3)
+    )
+    for house in (first, second, third):
+        await house.sync(pool())
+    first.see("Pod", activator_pod("activator-2", terminating=True, phase="Failed"))
+    first.see("EndpointSlice", native_slice(True))
+    first.watch()
+    await first.publisher.sweep()
+    names = [s["metadata"]["name"] for s in kube.all("EndpointSlice")]
+    assert names == [slice_name("voice", house.me, "IPv4") for house in (first, second)]
+
+
+async def test_the_slice_of_an_activator_whose_pod_it_has_not_seen_yet_is_not_swept(make_house):
+    """The watch of pods may be behind that of slices."""
+    kube = FakeKube()
+    other = make_house(kube, OTHER)
+    await other.sync(pool())
+    kube.put(activator_pod("activator-2"))
+    me = make_house(kube)
+    me.watch()
+    await me.publisher.sweep()
+    assert len(kube.all("EndpointSlice")) == 1
+
+
+async def test_the_slice_of_a_pod_that_came_again_under_its_name_is_swept(make_house):
+    kube = FakeKube()
+    other = make_house(kube, OTHER)
+    await other.sync(pool())
+    again = activator_pod("activator-2")
+    again["metadata"]["uid"] = "another"
+    kube.put(again)
+    me = make_house(kube)
+    me.watch()
+    await me.publisher.sweep()
+    assert kube.all("EndpointSlice") == []
+
+
+async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(house):
+    await house.sync(pool())
+    house.view.on_change("Pod")("LIST", {"items": []})
+    house.watch()
+    await house.publisher.sweep()
+    assert house.slice()
+
+
+async def test_a_sweep_the_api_server_refuses_is_tried_again_another_time(make_house):
+    other = make_house(FakeKube(), OTHER)
+    await other.sync(pool())
+    me = make_house(other.kube)
+    me.watch()
+    me.kube.down = True
+    await me.publisher.sweep()
+    me.kube.down = False
+    await me.publisher.sweep()
+    assert me.kube.all("EndpointSlice") == []
+
+
+# --- the end ---
+
+
+async def test_an_activator_that_leaves_says_so_and_listens_on(house):
+    await house.sync(pool())
+    house.publisher.leaving = True
+    await house.sync()
+    (endpoint,) = house.slice()["endpoints"]
+    assert endpoint["conditions"] == {"ready": False, "serving": True, "terminating": True}
+    assert is_listened_on(house.port())
+
+
+async def test_an_activator_that_leaves_takes_no_new_pool_on(house):
+    house.publisher.leaving = True
+    await house.sync(pool())
+    assert house.kube.all("EndpointSlice") == []
+
+
+async def test_withdrawing_deletes_every_slice_and_publishes_none_again(house):
+    house.see("Service", service("feed"))
+    await house.sync(pool(), pool(name="feed"))
+    await house.publisher.withdraw()
+    assert house.kube.all("EndpointSlice") == []
+    await house.sync()
+    assert house.kube.all("EndpointSlice") == []
+
+
+async def test_a_slice_that_cannot_be_deleted_keeps_no_other_from_it(house):
+    house.see("Service", service("feed"))
+    await house.sync(pool(), pool(name="feed"))
+
+    def refuse(_, name):
+        if name == slice_name("feed", ME, "IPv4"):
+            raise OSError("no")
+
+    house.kube.on("delete", refuse)
+    await house.publisher.withdraw()
+    assert len(house.kube.all("EndpointSlice")) == 1

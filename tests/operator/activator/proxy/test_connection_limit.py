@@ -1,0 +1,162 @@
+"""Room for connections: as much as there are open files, and some kept for everything else."""
+
+import asyncio
+import errno
+import resource
+
+import pytest
+
+from kotatsu_operator.activator.proxy import connection_limit as rooms
+from kotatsu_operator.activator.proxy.connection_limit import Room, raise_file_limit
+from tests.operator.activator.house import GET, House
+
+FILES = 16  # of which eight are for connections: six clients, or four with their pods
+
+
+class Guest:
+    def __init__(self, name):
+        self.name, self.is_closed = name, False
+
+    def close(self):
+        self.is_closed = True
+
+
+@pytest.fixture
+def room():
+    return Room(FILES, clock=lambda: 0.0)
+
+
+def guests(room, number, *, speaking=True):
+    made = [Guest(n) for n in range(number)]
+    for guest in made:
+        assert room.enter(guest, "voice")
+        if speaking:
+            room.spoke(guest)
+    return made
+
+
+def test_clients_never_take_the_files_that_their_pods_need(room):
+    guests(room, 6)
+    assert not room.enter(Guest("late"), "voice")
+    assert room.has_place("voice")
+
+
+def test_whoever_has_gone_makes_room(room):
+    first, *_ = guests(room, 6)
+    room.leave(first)
+    assert room.enter(Guest("late"), "voice")
+
+
+def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(room):
+    silent = guests(room, 6, speaking=False)
+    room.spoke(silent[0])
+    late = Guest("late")
+    assert room.enter(late, "voice")
+    assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
+
+
+def test_a_connection_to_a_pod_takes_a_file_too(room):
+    guests(room, 4)
+    for _ in range(4):
+        assert room.has_place("voice")
+        room.join("voice")
+    assert not room.has_place("voice")
+    assert not room.enter(Guest("late"), "voice")
+    room.part("voice")
+    assert room.has_place("voice")
+
+
+def test_who_waits_for_a_place_is_told_of_it_once(room):
+    told = []
+    room.when_free(lambda: told.append("free"))
+    first, second, *_ = guests(room, 6)
+    room.leave(first)
+    room.leave(second)
+    assert told == ["free"]
+
+
+def test_one_pool_never_takes_all_the_room_from_another():
+    room = Room(1000, clock=lambda: 0.0)
+    guests(room, 614)
+    assert not room.enter(Guest("late"), "voice")
+    while room.has_place("voice"):
+        room.join("voice")
+    assert room.enter(Guest("another"), "feed")
+    assert room.has_place("feed")
+
+
+def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
+    now = [0.0]
+    room = Room(FILES, clock=lambda: now[0])
+    guests(room, 6)
+    for now[0] in (0.0, 1.0, 9.0, 11.0):
+        assert not room.enter(Guest("late"), "voice")
+    text = (
+        "no room: 6 clients and 0 connections to pods are open, and this process may have "
+        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
+    )
+    assert [record.getMessage() for record in caplog.records] == [text, text]
+
+
+@pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
+def test_however_few_files_there_are_some_may_come_in(files):
+    room = Room(files)
+    came = 0
+    while room.enter(guest := Guest(came), "voice"):
+        room.spoke(guest)
+        came += 1
+    assert files / 4 < came <= files * 3 / 4
+
+
+def test_a_process_takes_the_files_it_may_have():
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
+        assert raise_file_limit() == min(most, rooms.MOST_FILES)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, rooms.MOST_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+
+
+# --- an activator with little room ---
+
+
+@pytest.fixture
+async def small():
+    house = House(Room(FILES))
+    await house.start()
+    yield house
+    await house.close()
+
+
+async def test_more_than_there_is_room_for_are_closed_and_counted(small):
+    for _ in range(6):
+        await small.send()
+    await small.held(6)
+    reader, _ = await small.send(b"")
+    assert await reader.read() == b""
+    assert small.count("kotatsu_activator_refused_total", reason="room") == 1
+    assert small.connections.held == 6
+
+
+async def test_all_get_an_answer_though_there_is_not_room_for_all_their_pods_at_once(small):
+    answers = [small.hold() for _ in range(6)]
+    await small.held(6)
+    await small.new_pod(ready=True)
+    for answer in await asyncio.gather(*answers):
+        assert answer.endswith(b"voice-1")
+
+
+async def test_a_pod_is_not_blamed_for_what_this_process_lacks(small, monkeypatch):
+    await small.new_pod(ready=True)
+    reader, writer = await small.send(b"")
+
+    async def no_files(*_):
+        monkeypatch.undo()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(type(loop), "create_connection", no_files, raising=False)
+    writer.write(GET)
+    assert (await reader.read()).endswith(b"voice-1")
+    assert small.connections._backends._refused == {}

@@ -1,0 +1,468 @@
+"""What the operator has seen, and what it asks of that."""
+
+import pytest
+
+from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.kube import pod_index as pods
+from kotatsu_operator.kube.objects import selects
+from tests.operator.cluster import (
+    VOICE,
+    activator_pod,
+    deployment,
+    horizontal_pod_autoscaler,
+    native_slice,
+    pod,
+    service,
+    warm_pool,
+    was_ready,
+)
+from tests.operator.core.values import t
+
+FEED = ("demo", "feed")
+SELECTOR = {"matchLabels": {"app": "voice"}}
+
+
+def at(version, obj):
+    obj["metadata"]["resourceVersion"] = str(version)
+    return obj
+
+
+def published(activator, epoch, *, pool="voice", state="serving", family="IPv4", dual=False):
+    """The slice that an activator's pod has published for a pool."""
+    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
+    route = {"target": "Activator", "epoch": epoch}
+    view = pool_view(warm_pool(pool, status={"route": route}))
+    of = service(pool)
+    of["spec"]["ipFamilies"] = ["IPv4", "IPv6"] if dual else [family]
+    return make_slice(view, of, me, family, {"http": 1}, state=state)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+# --- pools ---
+
+
+def test_the_newest_version_of_a_pool_is_kept(world):
+    assert world.keep_pool(at(9, warm_pool()))
+    assert not world.keep_pool(at(8, warm_pool(suspend=True)))
+    assert not world.keep_pool(at(9, warm_pool(suspend=True)))
+    assert world.pools[VOICE]["spec"].get("suspend") is None
+    assert world.keep_pool(at(10, warm_pool(suspend=True)))
+    assert world.pools[VOICE]["spec"]["suspend"]
+
+
+def test_versions_are_compared_as_numbers(world):
+    world.keep_pool(at(99, warm_pool()))
+    assert world.keep_pool(at(100, warm_pool()))
+
+
+def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(world):
+    world.keep_pool(at(100, warm_pool(uid="old")))
+    assert world.keep_pool(at(7, warm_pool(uid="new")))
+
+
+def test_the_pools_of_a_deployment_come_oldest_first_then_by_name(world):
+    for name, since in (("c", "10:00"), ("a", "11:00"), ("b", "11:00"), ("other", "09:00")):
+        made = warm_pool(name)
+        made["metadata"]["creationTimestamp"] = f"2026-11-25T{since}:00Z"
+        made["spec"]["targetRef"]["name"] = "x" if name == "other" else "voice"
+        world.keep_pool(made)
+    assert [name for _, name in world.pools_of_deployment(VOICE)] == ["c", "a", "b"]
+
+
+def test_a_pool_in_another_namespace_does_not_share_its_targets_name(world):
+    elsewhere = warm_pool()
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    world.keep_pool(elsewhere)
+    assert world.pools_of_deployment(VOICE) == []
+
+
+# --- pods ---
+
+
+def test_the_pods_of_a_target_are_those_its_selector_picks(world):
+    for made in (pod("voice-1"), pod("voice-2", terminating=True), pod("feed-1", app="feed")):
+        world.keep_pod(made)
+    assert [p.key[1] for p in world.target_pods("demo", SELECTOR)] == ["voice-1", "voice-2"]
+    assert world.target_pods("elsewhere", SELECTOR) == []
+
+
+def test_a_pod_that_is_gone_is_forgotten(world):
+    world.keep_pod(pod("voice-1"))
+    world.forget_pod(("demo", "voice-1"))
+    world.forget_pod(("demo", "never-seen"))
+    assert world.target_pods("demo", SELECTOR) == []
+
+
+def test_activators_are_the_ready_pods_that_stay(world):
+    for made in (
+        activator_pod("activator-1"),
+        activator_pod("activator-2", ready=False),
+        activator_pod("activator-3", terminating=True),
+        pod(ready=True),
+    ):
+        world.keep_pod(made)
+    assert [p.key[1] for p in world.activators("demo")] == ["activator-1"]
+
+
+# --- acknowledgement ---
+
+
+def test_without_a_ready_activator_nothing_is_acknowledged(world):
+    world.keep_slice(published("activator-1", 5))
+    assert world.acknowledged(VOICE) is None
+    world.keep_pod(activator_pod("activator-1", ready=False))
+    assert world.acknowledged(VOICE) is None
+
+
+def test_the_lowest_epoch_that_all_have_published_is_acknowledged(world):
+    for name, epoch in (("activator-1", 5), ("activator-2", 4)):
+        world.keep_pod(activator_pod(name))
+        world.keep_slice(published(name, epoch))
+    assert world.acknowledged(VOICE) == 4
+    world.keep_slice(published("activator-2", 5))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_a_ready_activator_that_has_published_nothing_holds_it_up(world):
+    for name in ("activator-1", "activator-2"):
+        world.keep_pod(activator_pod(name))
+    world.keep_slice(published("activator-1", 5))
+    assert world.acknowledged(VOICE) == 0
+
+
+def test_an_activator_that_leaves_holds_nothing_up(world):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5))
+    world.keep_pod(activator_pod("activator-2", terminating=True))
+    world.keep_slice(published("activator-2", 3, state="leaving"))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(world):
+    for name in ("activator-1", "activator-2"):
+        world.keep_pod(activator_pod(name))
+        world.keep_slice(published(name, 5))
+    assert world.acknowledged(VOICE) == 5
+    world.keep_pod(was_ready(activator_pod("activator-2")))
+    assert world.acknowledged(VOICE) == 0
+    world.keep_slice(published("activator-2", 5, state="lost"))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_one_that_starts_and_has_published_already_holds_nothing_up(world):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5))
+    world.keep_pod(activator_pod("activator-2", ready=False))
+    world.keep_slice(published("activator-2", 4))
+    assert world.acknowledged(VOICE) == 5
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
+def test_only_an_endpoint_that_is_ready_acknowledges(world, state):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5, state=state))
+    assert world.acknowledged(VOICE) == 0
+
+
+@pytest.mark.parametrize("first", ["IPv4", "IPv6"])
+def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(world, first):
+    """As it goes to sleep the slices of both are empty; one of them has an endpoint first."""
+    [second] = {"IPv4", "IPv6"} - {first}
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
+    world.keep_slice(published("activator-1", 5, family=first, dual=True))
+    assert world.acknowledged(VOICE) == 0
+    world.keep_slice(published("activator-1", 5, family=second, dual=True))
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_a_slice_from_before_families_were_told_acknowledges_its_own(world):
+    world.keep_pod(activator_pod("activator-1"))
+    older = published("activator-1", 5)
+    del older["metadata"]["annotations"]["kotatsu.dev/families"]
+    world.keep_slice(older)
+    assert world.acknowledged(VOICE) == 5
+
+
+def test_a_slice_of_another_pool_acknowledges_nothing(world):
+    world.keep_pod(activator_pod("activator-1"))
+    world.keep_slice(published("activator-1", 5, pool="feed"))
+    assert world.acknowledged(VOICE) == 0
+
+
+def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(world):
+    world.keep_slice(published("activator-0", 5))
+    world.keep_pod(activator_pod("activator-1"))
+    assert world.acknowledged(VOICE) == 0
+
+
+# --- the slices of others ---
+
+
+def test_slices_of_kubernetes_are_no_activators(world):
+    world.keep_pool(warm_pool())
+    assert list(world.keep_slice(native_slice(True))) == []
+    assert world.slices == {}
+    assert world.slices_in("demo") == [("demo", "voice-native-ipv4")]
+
+
+def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(world):
+    world.keep_pool(warm_pool(route="Always"))
+    world.keep_pool(warm_pool("feed"))
+    assert list(world.keep_slice(native_slice())) == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.keep_slice(native_slice(False))) == []
+    assert list(world.keep_slice(native_slice(of="feed"))) == []
+    assert list(world.keep_slice(native_slice())) == [VOICE]
+    assert world.slices_in("demo") == []
+    assert list(world.keep_slice(native_slice(True))) == [VOICE]
+    assert list(world.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
+
+
+def test_a_slice_that_leads_to_another_service_concerns_both(world):
+    for name in ("voice", "feed"):
+        world.keep_pool(warm_pool(name, route="Always"))
+    made = native_slice(True)
+    world.keep_slice(made)
+    moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
+    assert set(world.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
+
+
+def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(world):
+    made = published("activator-1", 5)
+    world.keep_slice(made)
+    made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
+    assert list(world.keep_slice(made)) == [VOICE]
+    assert world.slices == {}
+
+
+# --- orphans ---
+
+
+def test_an_orphan_is_a_slice_whose_pod_is_gone(world):
+    world.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
+    for name in ("activator-1", "activator-2"):
+        world.keep_slice(published(name, 1))
+    assert [s.pod_name for s in world.orphans(["demo"])] == ["activator-2"]
+    assert list(world.orphans(["elsewhere"])) == []
+
+
+def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
+    world.keep_slice(published("activator-1", 1))
+    assert list(world.orphans(["demo"])) == []
+
+
+# --- lost activators ---
+
+
+@pytest.fixture
+def lost(world):
+    """A warm pool with a Ready pod, whose only activator is lost."""
+    world.keep_pool(warm_pool())
+    world.keep_deployment(deployment(replicas=1))
+    world.keep_pod(pod(ready=True))
+    world.keep_pod(was_ready(activator_pod("activator-1")))
+    world.keep_slice(published("activator-1", 5))
+    return world
+
+
+def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
+    assert [s.pod_name for s in lost.lost_slices(["demo"])] == ["activator-1"]
+    assert lost.lost_slices(["elsewhere"]) == []
+    lost.keep_pod(activator_pod("activator-2"))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("of", [was_ready(pod()), pod(ready=True, terminating=True)])
+def test_the_last_endpoint_of_a_service_stays_though_its_activator_is_lost(lost, of):
+    lost.keep_pod(of)
+    assert lost.lost_slices(["demo"]) == []
+
+
+def test_on_route_always_a_lost_activator_is_the_last_endpoint_whatever_pods_there_are(lost):
+    lost.keep_pool(at(2, warm_pool(route="Always")))
+    assert lost.lost_slices(["demo"]) == []
+
+
+@pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
+def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
+    lost.keep_slice(published("activator-1", 5, state=state))
+    assert lost.lost_slices(["demo"]) == []
+
+
+# --- what is news ---
+
+
+@pytest.fixture
+def pools(world):
+    for name in ("voice", "feed"):
+        world.keep_pool(warm_pool(name))
+        world.keep_deployment(deployment(name))
+    return world
+
+
+def changed(obj, **fields):
+    """An object with other fields, at a newer version."""
+    made = obj | fields
+    return made | {"metadata": made["metadata"] | {"resourceVersion": "99"}}
+
+
+@pytest.mark.parametrize(
+    ("keep", "obj"),
+    [
+        ("keep_deployment", deployment(replicas=1)),
+        ("keep_pod", pod("voice-1")),
+        ("keep_slice", published("activator-1", 5)),
+        ("keep_service", service()),
+        ("keep_autoscaler", horizontal_pod_autoscaler()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
+    assert list(getattr(pools, keep)(obj)) == [VOICE]
+    assert list(getattr(pools, keep)(changed(obj))) == []
+
+
+def test_a_deployment_is_news_when_its_replicas_or_its_rollout_change(pools):
+    assert list(pools.keep_deployment(deployment(replicas=2))) == [VOICE]
+    rolled_out = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
+    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": rolled_out})) == [VOICE]
+    counted = rolled_out | {"observedGeneration": 7, "conditions": [{"type": "Progressing"}]}
+    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": counted})) == []
+
+
+def test_a_pod_is_news_to_the_pool_of_its_target_alone(pools):
+    assert list(pools.keep_pod(pod("feed-1", app="feed"))) == [FEED]
+    assert list(pools.keep_pod(pod("feed-1", app="feed", ready=True))) == [FEED]
+    assert list(pools.keep_pod(pod("db-1", app="db"))) == []
+
+
+def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
+    elsewhere = warm_pool("else")
+    elsewhere["metadata"]["namespace"] = "elsewhere"
+    pools.keep_pool(elsewhere)
+    assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
+
+
+def test_a_pod_of_a_knative_service_is_news_to_its_pool(world):
+    target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
+    world.keep_pool(warm_pool("talk", targetRef=target))
+    made = pod("talk-1", labels={"serving.knative.dev/service": "talk"})
+    assert list(world.keep_pod(made)) == [("demo", "talk")]
+
+
+def test_an_autoscaler_that_leaves_a_pool_is_news_to_both(pools):
+    remembered = warm_pool(status={"hpa": {"name": "voice", "minReplicas": 1}})
+    pools.keep_pool(at(2, remembered))
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    assert set(pools.keep_autoscaler(horizontal_pod_autoscaler("voice", "feed"))) == {VOICE, FEED}
+    assert set(pools.forget_autoscaler(VOICE)) == {VOICE, FEED}
+
+
+def test_an_autoscaler_is_kept_at_the_newest_version_even_when_that_is_no_news(pools):
+    pools.keep_autoscaler(horizontal_pod_autoscaler())
+    pools.keep_autoscaler(changed(horizontal_pod_autoscaler()))
+    assert pools.autoscalers[VOICE]["metadata"]["resourceVersion"] == "99"
+
+
+def test_what_is_gone_is_forgotten_and_is_news(pools):
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_service(service())
+    pools.keep_slice(published("activator-1", 5))
+    for forget, key in (
+        (pools.forget_pod, ("demo", "voice-1")),
+        (pools.forget_service, VOICE),
+        (pools.forget_slice, ("demo", published("activator-1", 5)["metadata"]["name"])),
+        (pools.forget_deployment, VOICE),
+    ):
+        assert list(forget(key)) == [VOICE]
+    assert (pools.services, pools.slices, list(pools.deployments)) == ({}, {}, [FEED])
+
+
+# --- pods that are gone ---
+
+
+def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(pools):
+    pools.clock = lambda: t("10:07")
+    pools.keep_pod(pod("voice-1"))
+    pools.keep_pod(pod("feed-1", app="feed"))
+    for name in ("voice-1", "feed-1", "never-seen"):
+        pools.forget_pod(("demo", name))
+    [bill] = pools.take_departed(VOICE)
+    assert (bill.uid, bill.gone_at) == ("uid-voice-1", t("10:07"))
+    assert pools.take_departed(VOICE) == []
+    assert len(pools.take_departed(FEED)) == 1
+
+
+def test_a_pod_made_again_under_its_name_was_gone_in_between(pools):
+    pools.keep_pod(pod("voice-1"))
+    again = pod("voice-1")
+    again["metadata"]["uid"] = "another"
+    pools.keep_pod(again)
+    assert [bill.uid for bill in pools.take_departed(VOICE)] == ["uid-voice-1"]
+
+
+def test_nobody_pays_for_an_activator(pools):
+    pools.keep_pod(activator_pod())
+    pools.forget_pod(("demo", "activator-1"))
+    assert pools.take_departed(VOICE) == pools.take_departed(FEED) == []
+
+
+def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
+    made = pod("voice-1", phase="Failed")
+    ended = {"terminated": {"finishedAt": "2026-11-25T10:00:00Z"}}
+    made["status"]["containerStatuses"] = [{"state": ended}]
+    pools.keep_pod(made)
+    pools.forget_pod(("demo", "voice-1"))
+    assert pools.take_departed(VOICE) == []
+
+
+def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
+    for n in range(3000):
+        pools.keep_pod(pod(f"voice-{n}"))
+        pools.forget_pod(("demo", f"voice-{n}"))
+    assert len(pools.take_departed(VOICE)) == 1000
+
+
+def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(world, monkeypatch):
+    """They are remembered for as long as they have pods, which may be for ever."""
+    asked = 0
+
+    def count(selector, labels):
+        nonlocal asked
+        asked += 1
+        return selects(selector, labels)
+
+    for number in range(30):
+        made = deployment(f"gone-{number}")
+        made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+        world.keep_deployment(made)
+        world.keep_pod(pod(f"left-{number}", app="any"))
+    monkeypatch.setattr(pods, "selects", count)
+    for number in range(30):
+        world.forget_deployment(("demo", f"gone-{number}"))
+    assert asked <= 30  # each finds one of its pods at once
+    other = pod("web-1")
+    other["metadata"]["namespace"] = "other"
+    world.keep_pod(other)
+    asked = 0
+    world.forget_pod(("other", "web-1"))
+    assert asked == 0
+
+
+def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(world):
+    world.keep_deployment(deployment())
+    for name in ("voice-1", "voice-2"):
+        world.keep_pod(pod(name))
+    world.forget_deployment(VOICE)
+    world.forget_pod(("demo", "voice-1"))
+    assert world.selector_of(VOICE) == SELECTOR
+    world.forget_pod(("demo", "voice-2"))
+    assert world.selector_of(VOICE) is None

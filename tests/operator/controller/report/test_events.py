@@ -1,0 +1,67 @@
+"""Events about pools: what the API server takes, and nothing lost over one it does not."""
+
+import logging
+from datetime import UTC, datetime
+
+import pytest
+
+from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from tests.operator.cluster import FakeKube, warm_pool
+
+AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+
+async def posted(note, at=AT):
+    kube = FakeKube()
+    await Events(kube, "operator-1").post(warm_pool(), note, at)
+    ((_, kind, event),) = kube.called("create")
+    assert kind == "Event"
+    return event
+
+
+async def test_an_event_is_about_the_pool_as_it_was_seen():
+    event = await posted(Note("Warm", "2 of 2 replicas are Ready"))
+    assert event["involvedObject"] == {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "name": "voice",
+        "namespace": "demo",
+        "uid": "pool-voice",
+        "resourceVersion": "1",
+    }
+    assert event["metadata"] == {"generateName": "voice-", "namespace": "demo"}
+    assert (event["reason"], event["message"]) == ("Warm", "2 of 2 replicas are Ready")
+
+
+async def test_a_warning_is_one():
+    assert (await posted(Note("Warm", "fine")))["type"] == "Normal"
+    assert (await posted(Note("WindowCold", "late", warning=True)))["type"] == "Warning"
+
+
+async def test_it_has_what_the_api_server_asks_of_an_event_with_a_time():
+    event = await posted(Note("Warm", "fine"))
+    assert event["reportingComponent"] == "kotatsu.dev/operator"
+    assert event["reportingInstance"] == "operator-1"
+    assert event["action"]
+
+
+@pytest.mark.parametrize("at", [AT, AT.replace(microsecond=5)])
+async def test_its_time_has_microseconds_and_its_dates_have_none(at):
+    """The one is a MicroTime, the others are Times."""
+    event = await posted(Note("Warm", "fine"), at)
+    assert "." in event["eventTime"]
+    assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-11-25T10:00:00Z"
+
+
+@pytest.mark.parametrize("error", [OSError("away"), ConflictError("twice"), NotFoundError("gone")])
+async def test_an_event_that_cannot_be_posted_is_only_logged(error, caplog):
+    kube = FakeKube()
+
+    def refuse(*_):
+        raise error
+
+    kube.on("create", refuse)
+    await Events(kube, "operator-1").post(warm_pool(), Note("Warm", "fine"), AT)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]

@@ -1,0 +1,374 @@
+"""When the operator acts, and what it does beside looking: give back, and sweep up."""
+
+import asyncio
+from unittest.mock import Mock
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.controller import app as operator_module
+from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.leader.outage import LONGEST
+from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.resync import Unseen
+from kotatsu_operator.kube.objects import key_of
+from tests.operator.cluster import (
+    VOICE,
+    FakeKube,
+    activator_pod,
+    crashed,
+    deployment,
+    eventually,
+    forbidden,
+    pod,
+    service,
+    warm_pool,
+)
+from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.restore.test_records import config_map, replicas
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture
+async def make_operator(monkeypatch):
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.005)
+    made = []
+
+    def make(*objects, namespaces=("demo",)):
+        kube = FakeKube(*objects)
+        registry = CollectorRegistry()
+        made.append(Operator(kube, namespaces, registry))
+        made[-1].registry = registry
+        return made[-1], kube
+
+    yield make
+    for operator in made:
+        await operator._scraper.aclose()
+
+
+def slept(**spec):
+    return warm_pool(status={"restoreReplicas": 3}, **spec)
+
+
+# --- running ---
+
+
+async def fail():
+    raise ValueError("nobody foresaw this")
+
+
+@pytest.mark.parametrize("part", ["_streams", "_knative", "elector"])
+async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
+    make_operator, monkeypatch, part
+):
+    """An operator that ended without a word would look as if it had been asked to."""
+    operator, _ = make_operator(config_map())
+    operator._streams._synced.set()
+    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    monkeypatch.setattr(getattr(operator, part), "run", lambda *_: fail())
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await operator.run()
+
+
+async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_operator, monkeypatch):
+    operator, kube = make_operator(config_map())
+    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    stop = asyncio.Event()
+    running = asyncio.create_task(operator.run(stop))
+    await eventually(lambda: operator._term is not None)
+    stop.set()
+    await running
+    assert not kube.stored("Lease", "kotatsu-operator")["spec"].get("holderIdentity")
+
+
+# --- leading ---
+
+
+@pytest.fixture
+async def leading(make_operator):
+    """Let an operator lead, and take that away again."""
+    terms = []
+
+    async def lead(operator):
+        operator._unlisted.clear()
+        operator._streams._missing.clear()
+        operator._shown |= {pool["metadata"]["uid"] for pool in operator.world.pools.values()}
+        terms.append(asyncio.create_task(operator._lead()))
+        await eventually(lambda: operator._term is not None)
+        return terms[-1]
+
+    yield lead
+    await end(*terms)
+
+
+async def end(*tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_looks_know_of_an_outage_that_the_elector_has_met(make_operator):
+    operator, kube = make_operator()
+    kube.down = True
+    await operator.elector.turn()
+    assert operator._reconciler.observer.catching_up() == LONGEST
+
+
+async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):
+    operator, kube = make_operator(config_map(), deployment(replicas=0), slept())
+    operator.world.keep_pool(slept())
+    operator.planner.touch(VOICE)
+    await operator._pool_gone(slept())
+    await asyncio.sleep(0.02)
+    assert kube.calls == []
+
+
+async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begins(
+    make_operator, leading
+):
+    operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.planner.touch(VOICE)
+    await leading(operator)
+    await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
+
+
+async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operator, monkeypatch):
+    """An older one that claims the same target must not come after the younger was judged."""
+    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
+    operator, kube = make_operator(config_map(), warm_pool(), warm_pool("feed"))
+    operator._streams._missing.clear()
+    operator._streams._synced.set()
+    known = []
+
+    async def lead(work):
+        known.extend(operator.world.pools)
+        await work()
+
+    monkeypatch.setattr(operator.elector, "run", lead)
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 10)
+    kube.down = True
+    electing = asyncio.create_task(operator._elect())
+    await asyncio.sleep(0.01)
+    assert known == []
+    kube.down = False
+    await eventually(lambda: kube.stored("WarmPool", "feed").get("status"))
+    assert sorted(known) == [("demo", "feed"), VOICE]
+    assert kube.stored("WarmPool", "voice").get("status")
+    await end(electing)
+
+
+async def test_a_deleted_pools_target_is_given_back_by_the_leader(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=0), slept())
+    await leading(operator)
+    kube.remove("WarmPool", "voice")
+    await operator._pool_gone(slept())
+    await eventually(lambda: replicas(kube) == 3)
+
+
+async def test_leading_begins_with_what_went_unseen(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=0))
+    await operator.records.remember(slept(), 3)
+    await leading(operator)
+    await eventually(lambda: replicas(kube) == 3)
+
+
+async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operator, leading):
+    operator, _ = make_operator(config_map(), slept())
+    operator.world.keep_pool(slept())
+    operator.world.keep_pool(warm_pool("feed"))
+    await leading(operator)
+    await eventually(lambda: list(operator.world.pools) == [VOICE])
+
+
+async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator, leading):
+    operator, _ = make_operator(config_map(), warm_pool())
+    term = await leading(operator)
+    with pytest.raises(ExceptionGroup) as raised:
+        await term
+    assert "does not show them: ending" in str(raised.value.exceptions[0])
+
+
+async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leading, monkeypatch):
+    monkeypatch.setattr(operator_module, "SWEEP_SECONDS", 0.02)
+    operator, kube = make_operator(config_map(), warm_pool())
+    term = await leading(operator)
+    await eventually(lambda: len(kube.called("find")) == 3)
+    operator._shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
+    await eventually(lambda: operator._unseen == {"demo": Unseen()})
+    assert not term.done()
+
+
+async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=0))
+    await operator.records.remember(slept(), 3)
+    kube.down = True
+    await leading(operator)
+    await eventually(lambda: len(kube.called("find")) > 1)
+    kube.down = False
+    await eventually(lambda: replicas(kube) == 3)
+
+
+async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operator, leading):
+    operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.world.keep_service(service())
+    operator.planner.touch(VOICE)
+    term = await leading(operator)
+    await eventually(lambda: operator._reconciler._memory)
+    await end(term)
+    assert operator._reconciler._memory == operator._reconciler.accounts._kept == {}
+    assert not [s for m in operator.registry.collect() for s in m.samples if s.labels.get("name")]
+
+
+# --- sweeping ---
+
+
+@pytest.fixture
+async def swept(make_operator):
+    """An operator that sweeps all the time, with one live and one vanished activator."""
+    slices = [published(name, 1) for name in ("activator-1", "activator-2")]
+    operator, kube = make_operator(*slices, activator_pod("activator-1"))
+    operator.world.keep_pool(warm_pool())
+    operator.world.keep_pod(activator_pod("activator-1"))
+    for obj in slices:
+        operator.world.keep_slice(obj)
+    yield operator, kube
+    operator.sweeping.cancel()
+    await asyncio.gather(operator.sweeping, return_exceptions=True)
+
+
+def begin(operator):
+    operator.sweeping = asyncio.create_task(operator._sweep())
+
+
+async def test_the_slices_of_vanished_activators_are_removed(swept):
+    operator, kube = swept
+    begin(operator)
+    await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
+    await asyncio.sleep(0.02)
+    (left,) = kube.all("EndpointSlice")
+    assert left["metadata"]["ownerReferences"][0]["name"] == "activator-1"
+
+
+async def test_a_slice_that_cannot_be_removed_is_tried_again(swept):
+    operator, kube = swept
+    kube.on("delete", Mock(side_effect=OSError("no")))
+    begin(operator)
+    await eventually(lambda: len(kube.called("delete")) > 1)
+    kube.on("delete", None)
+    await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
+
+
+async def test_the_slice_of_a_live_activator_stays_though_the_watch_of_pods_is_silent(swept):
+    operator, kube = swept
+    kube.put(activator_pod("activator-2"))
+    begin(operator)
+    await eventually(lambda: len(kube.called("get")) > 2)
+    assert kube.called("delete") == []
+
+
+async def test_a_slice_of_a_pod_made_again_under_its_name_is_removed(swept):
+    operator, kube = swept
+    again = activator_pod("activator-2")
+    again["metadata"]["uid"] = "another"
+    kube.put(again)
+    begin(operator)
+    await eventually(lambda: len(kube.all("EndpointSlice")) == 1)
+
+
+async def test_while_the_api_server_is_away_no_slice_is_removed(swept):
+    operator, kube = swept
+    kube.down = True
+    begin(operator)
+    await eventually(lambda: len(kube.called("get")) > 2)
+    assert kube.called("delete") == []
+
+
+async def lose(swept, kube_says=None):
+    """Let the watch tell that the only activator is lost while the pool's pod is Ready."""
+    operator, kube = swept
+    gone = published("activator-2", 1)
+    kube.remove("EndpointSlice", gone["metadata"]["name"])
+    operator.world.forget_slice(key_of(gone))
+    kube.put(warm_pool())
+    lost = crashed(activator_pod("activator-1", ready=False))
+    kube.put(lost if kube_says is None else kube_says)
+    operator.world.keep_pod(lost)
+    operator.world.keep_deployment(deployment(replicas=1))
+    operator.world.keep_pod(pod(ready=True))
+    begin(operator)
+    return operator, kube
+
+
+async def test_where_no_activator_is_left_a_lost_ones_slice_is_removed(swept):
+    _, kube = await lose(swept)
+    await eventually(lambda: kube.all("EndpointSlice") == [])
+
+
+async def test_the_slice_of_one_that_is_back_by_then_stays(swept):
+    _, kube = await lose(swept, activator_pod("activator-1"))
+    await eventually(lambda: len(kube.called("get")) > 3)
+    assert kube.called("delete") == []
+
+
+async def test_every_pool_is_looked_at_now_and_then_whatever_the_watches_say(swept):
+    operator, _ = swept
+    begin(operator)
+    await eventually(lambda: VOICE in operator.planner._waiting)
+
+
+# --- a namespace that cannot be read ---
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Calls about one namespace are refused for as long as it is in the set."""
+    refused, find, follow = {"gone"}, FakeKube.find, FakeKube.follow
+
+    async def find_unless(self, kind, namespace, labels=None):
+        if namespace in refused:
+            raise forbidden()
+        return await find(self, kind, namespace, labels) if namespace == "demo" else []
+
+    async def follow_unless(self, kind, namespace, labels=None):
+        if namespace in refused:
+            raise forbidden()
+        async for change, obj in follow(self, kind, namespace, labels):
+            yield change, obj if namespace == "demo" else {"items": []}
+
+    monkeypatch.setattr(FakeKube, "find", find_unless)
+    monkeypatch.setattr(FakeKube, "follow", follow_unless)
+    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(operator_module, "LONGEST_PAUSE_SECONDS", 0.01)
+    return refused
+
+
+async def test_one_namespace_that_is_refused_keeps_the_operator_from_no_other(
+    make_operator, refusing
+):
+    operator, kube = make_operator(config_map(), warm_pool(), namespaces=["gone", "demo"])
+    operator._shown.add("pool-voice")
+    running = [asyncio.create_task(part) for part in (operator._streams.run(), operator._elect())]
+    await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
+    readable = "kotatsu_operator_namespace_readable"
+    assert operator.elector.leads
+    assert "WarmPool in gone" in operator.left_out
+    assert operator.registry.get_sample_value(readable, {"namespace": "gone"}) == 0
+    assert operator.registry.get_sample_value(readable, {"namespace": "demo"}) == 1
+    refusing.clear()
+    await eventually(lambda: not operator.left_out)
+    assert operator.registry.get_sample_value(readable, {"namespace": "gone"}) == 1
+    await end(*running)
+
+
+async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
+    operator, kube = make_operator(config_map(), warm_pool())
+    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator._unlisted.clear()
+    await operator._reconciler.look(VOICE)
+    assert kube.writes == []

@@ -1,0 +1,86 @@
+"""A deleted pool's target gets back what it was found with, and never what a pool has set."""
+
+import pytest
+
+from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
+from kotatsu_operator.kube.deployment import deployment_view
+from tests.operator.cluster import deployment, horizontal_pod_autoscaler
+from tests.operator.core.values import MINUTE, once, override, t
+from tests.operator.day import Day
+
+OPEN = once("pitch", "09:00", "10:30", 5)
+
+
+async def owed(day, end="12:00"):
+    """What the target gets back once the pool has slept."""
+    await day.until(t(end))
+    assert day.replicas == 0
+    return entry_of(day.kube.stored("WarmPool", "voice")).owed["restoreReplicas"]
+
+
+@pytest.mark.parametrize("found", [0, 1, 2])
+async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
+    day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
+    await day.until(t("10:10"))
+    assert day.replicas == 5
+    assert await owed(day) == found
+
+
+async def test_a_crash_right_after_the_raise_forgets_nothing():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[OPEN])
+
+    def crash(*_):
+        raise OSError("the operator is killed")
+
+    day.watch()
+    day.kube.on("put_scale", crash)
+    with pytest.raises(OSError, match="killed"):
+        await day.look()
+    day.kube.on("put_scale", None)
+    day.kube.edit("Deployment", "voice", spec={"replicas": 5})
+    day.restart()
+    assert await owed(day) == 1
+
+
+async def test_what_an_override_has_asked_for_is_not_given_back():
+    asked = override("Warm", t("11:00"), replicas=9)
+    day = Day.begin(t("10:00"), replicas=1, ready=True, override=asked)
+    assert await owed(day) == 1
+
+
+async def test_what_a_person_has_scaled_later_is_not_given_back():
+    day = Day.begin(t("10:00"), replicas=2, ready=True)
+    await day.settle()
+    day.kube.edit("Deployment", "voice", spec={"replicas": 7})
+    assert await owed(day) == 2
+
+
+async def test_with_an_autoscaler_it_is_its_minimum_at_most():
+    day = Day.begin(t("10:00"), replicas=8, ready=True)
+    day.kube.put(horizontal_pod_autoscaler(least=2))
+    assert await owed(day) == 2
+
+
+def test_a_deployment_without_replicas_has_one():
+    chart = deployment()
+    del chart["spec"]["replicas"]
+    assert found_replicas({}, deployment_view(chart).replicas) == 1
+
+
+def test_what_was_lost_is_one():
+    assert found_replicas({"phase": "Warm"}, 5) is None
+    assert replicas_to_restore({"phase": "Warm"}, None) == 1
+    assert replicas_to_restore({"phase": "Warm", "foundReplicas": "many"}, None) == 1
+
+
+def test_after_an_uninstall_the_target_is_found_anew():
+    ran = {"phase": "Warm", "conditions": [{"type": "Ready", "reason": "Uninstalled"}]}
+    assert found_replicas(ran, 3) == 3
+
+
+async def test_a_pool_that_was_noted_once_is_not_noted_again():
+    day = Day.begin(t("10:00"), replicas=3, ready=True)
+    await day.settle()
+    day.kube.edit("Deployment", "voice", spec={"replicas": 6})
+    await day.until(t("10:00") + MINUTE)
+    assert day.status["foundReplicas"] == 3

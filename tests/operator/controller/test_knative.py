@@ -1,0 +1,868 @@
+"""Pools with a Knative target: what is written, remembered and told while Knative does its part."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+import httpx2
+import pytest
+from lightkube import ApiError
+from lightkube.models.meta_v1 import Status as ApiStatus
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.endpoints.slices import wants_slice
+from kotatsu_operator.controller.cache import knative as watch_module
+from kotatsu_operator.controller.cache.knative import KnativeWatch
+from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.controller.reconciler import RETRY, Reconciler
+from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.controller.report.metrics import PoolMetrics
+from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.core.decide.knative import Defaults, Runtime
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.report.record import entry_of
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.knative import MIN_SCALE, SERVICE_LABEL
+from tests.operator.cluster import (
+    NAMESPACE,
+    VOICE,
+    FakeKube,
+    deployment,
+    eventually,
+    forbidden,
+    knative_service,
+    pod,
+    revision,
+    service,
+    warm_pool,
+)
+from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.day import FakeScraper
+
+pytestmark = pytest.mark.timeout(20)
+
+WINDOW = once("demo", "10:00", "10:15", 2)
+ONE, TWO = "voice-00001", "voice-00002"
+
+
+def knative_pool(name="voice", *, status=None, **spec):
+    made = warm_pool(name, status=status, **spec)
+    made["spec"]["targetRef"] = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "name": "voice",
+    }
+    return made
+
+
+class KnativeDay:
+    """An operator's looks at a pool, with a Knative that follows min-scale within 10 seconds."""
+
+    def __init__(self, now, *revisions, **spec):
+        self.now = now
+        self.kube = FakeKube(knative_pool(**spec))
+        self.kube.put(knative_service(**{ONE: 100}))
+        for obj in revisions or (revision(ONE),):
+            self.kube.put(obj)
+        self.requests = 0
+        self.pods = []
+        self._changed = {}
+        self.restart()
+
+    def restart(self):
+        self.registry = CollectorRegistry()
+        self.world = World()
+        self.reconciler = Reconciler(
+            kube=self.kube,
+            world=self.world,
+            observer=Observer(self.kube, self.world, FakeScraper()),
+            events=Events(self.kube, "operator-1"),
+            displays=[PoolMetrics(self.registry)],
+            clock=lambda: self.now,
+        )
+
+    def watch(self):
+        for obj in self.kube.all("WarmPool"):
+            self.world.keep_pool(obj)
+        self.world.knative.synced = True
+        self.world.knative.services.clear()
+        for obj in self.kube.all("Service"):
+            self.world.knative.keep_service(obj)
+        self.world.knative.revisions.clear()
+        for obj in self.kube.all("Revision"):
+            self.world.knative.keep_revision(obj)
+        self.world.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
+        for obj in self.kube.all("Deployment"):
+            self.world.keep_deployment(obj)
+        for obj in self.pods:
+            self.world.keep_pod(obj)
+
+    async def look(self):
+        self.watch()
+        return await self.reconciler.look(VOICE)
+
+    async def until(self, end):
+        """Let time pass in steps of a second, Knative's controllers and the operator at work."""
+        while self.now < end:
+            self.now += SECOND
+            self._knative()
+            await self.look()
+
+    def _knative(self):
+        traffic = self.kube.stored("Service", "voice")["status"]["traffic"]
+        routed = {entry["revisionName"] for entry in traffic}
+        for obj in self.kube.all("Revision"):
+            name, status = obj["metadata"]["name"], obj["status"]
+            asked = int(obj["metadata"]["annotations"].get(MIN_SCALE) or 0)
+            wanted = max(asked, self.requests) if name in routed else 0
+            if status["desiredReplicas"] != wanted:
+                self._changed[name] = self.now
+                self.kube.edit("Revision", name, status={"desiredReplicas": wanted})
+            elif status["actualReplicas"] != wanted and self.now >= self._changed[name] + timedelta(
+                seconds=10
+            ):
+                self.kube.edit("Revision", name, status={"actualReplicas": wanted})
+
+    def min_scale(self, name=ONE):
+        return self.kube.stored("Revision", name)["metadata"]["annotations"].get(MIN_SCALE)
+
+    def route_to(self, **traffic):
+        self.kube.put(knative_service(**traffic))
+
+    def edit(self, **spec):
+        self.kube.edit("WarmPool", "voice", spec=spec)
+
+    @property
+    def status(self):
+        return self.kube.stored("WarmPool", "voice").get("status") or {}
+
+    @property
+    def phase(self):
+        return self.status.get("phase")
+
+    @property
+    def remembered(self):
+        return (self.status.get("knative") or {}).get("revisions")
+
+    def condition(self, kind):
+        (found,) = [c for c in self.status["conditions"] if c["type"] == kind]
+        return found
+
+    @property
+    def events(self):
+        return [c[2]["reason"] for c in self.kube.called("create") if c[1] == "Event"]
+
+
+# --- a window ---
+
+
+async def test_the_pods_are_ready_before_the_window_and_the_min_scale_is_back_after_it():
+    day = KnativeDay(t("09:58"), revision(ONE, min_scale="1", actual=1), windows=[WINDOW])
+    await day.until(t("09:58:40"))
+    assert (day.min_scale(), day.remembered) == ("1", None)
+    await day.until(t("09:59:30"))
+    assert (day.phase, day.status["reason"], day.min_scale()) == ("Warm", "Window", "2")
+    assert day.remembered == [{"name": ONE, "minScale": "1", "written": ["2"]}]
+    assert day.status["lastOpening"]["early"] > "30s"
+    assert day.status["readyReplicas"] == day.status["desiredReplicas"] == 2
+    await day.until(t("10:15:02"))
+    assert (day.phase, day.min_scale(), day.remembered) == ("Draining", "1", None)
+
+
+async def test_a_whole_day_is_asleep_warming_warm_draining_asleep():
+    day = KnativeDay(t("09:58"), windows=[WINDOW])
+    seen = []
+    while day.now < t("10:16"):
+        await day.until(day.now + 5 * SECOND)
+        if day.phase not in seen[-1:]:
+            seen.append(day.phase)
+    assert seen == ["Asleep", "Warming", "Warm", "Draining", "Asleep"]
+    assert day.events == ["Warming", "Warm", "Proven", "Draining", "Asleep"]
+    assert day.min_scale() is None
+    assert day.status["warmUps"] == [{"seconds": 11.0, "replicas": 2, "template": ONE}]
+
+
+async def test_what_was_there_is_written_down_before_the_revision_is_touched():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.look()
+    assert day.kube.writes == ["patch_status", "annotate"]
+    assert day.kube.called("patch_status")[0][2]["knative"] == {
+        "revisions": [{"name": ONE, "written": ["2"]}]
+    }
+
+
+async def test_an_operator_that_ends_before_the_patch_starts_again_where_it_was():
+    day = KnativeDay(t("10:10"), revision(ONE, min_scale="1", actual=1), windows=[WINDOW])
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    day.kube.on("annotate", die)
+    with pytest.raises(KeyboardInterrupt):
+        await day.look()
+    day.kube.on("annotate", None)
+    day.restart()
+    await day.until(t("10:11"))
+    assert day.min_scale() == "2"
+    day.restart()
+    await day.until(t("10:15:05"))
+    assert (day.min_scale(), day.remembered) == ("1", None)
+
+
+async def test_a_revision_that_changed_meanwhile_is_read_again():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+
+    def somebody_else(*_):
+        day.kube.on("annotate", None)
+        day.kube.edit("Revision", ONE, metadata={"labels": {"touched": "yes"}})
+
+    day.kube.on("annotate", somebody_else)
+    assert await day.look() == day.now + RETRY
+    assert day.min_scale() is None
+    await day.look()
+    assert day.min_scale() == "2"
+
+
+async def test_nothing_is_called_while_nothing_changes():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.kube.calls.clear()
+    await day.until(t("10:14"))
+    assert day.kube.calls == []
+
+
+async def test_the_floor_moves_to_a_new_revision_with_the_traffic():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.kube.put(revision(TWO, min_scale="0", actual=1))
+    day.route_to(**{ONE: 50, TWO: 50})
+    await day.until(t("10:11:05"))
+    assert (day.min_scale(ONE), day.min_scale(TWO)) == ("1", "1")
+    day.route_to(**{TWO: 100})
+    await day.until(t("10:12"))
+    assert (day.min_scale(ONE), day.min_scale(TWO)) == (None, "2")
+    assert day.remembered == [{"name": TWO, "minScale": "0", "written": ["2"]}]
+    assert day.phase == "Warm"
+    await day.until(t("10:15:05"))
+    assert (day.min_scale(ONE), day.min_scale(TWO), day.remembered) == (None, "0", None)
+
+
+async def test_a_patched_revision_is_looked_at_again_though_its_own_patch_is_no_news():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:14:59"))
+    day.now += SECOND
+    again = await day.look()
+    assert (day.min_scale(), day.remembered) == (None, [{"name": ONE, "written": ["2"]}])
+    assert again == day.now + RETRY
+    day.now = again
+    assert await day.look() > again + SECOND
+    assert day.remembered is None
+
+
+async def test_knatives_own_scaling_above_the_floor_is_shown_and_left_alone():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.requests = 7
+    await day.until(t("10:11"))
+    assert (day.status["readyReplicas"], day.min_scale()) == (7, "2")
+
+
+async def test_an_asleep_override_gives_the_min_scale_back_at_once():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.edit(override=override("Asleep", t("12:00")))
+    await day.until(t("10:11:02"))
+    assert (day.min_scale(), day.phase, day.status["reason"]) == (None, "Draining", "Override")
+
+
+async def test_a_suspended_pool_leaves_the_revisions_as_they_are():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.edit(suspend=True)
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == ("2", [{"name": ONE, "written": ["2"]}])
+    day.edit(suspend=False)
+    await day.until(t("10:17"))
+    assert (day.min_scale(), day.remembered) == (None, None)
+
+
+async def test_a_pool_with_another_target_now_gives_back_what_it_had():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.kube.put(deployment(replicas=2))
+    day.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment"})
+    await day.look()
+    await day.look()
+    assert (day.min_scale(), day.remembered) == (None, None)
+
+
+# --- only what is the pool's is taken back ---
+
+
+def annotate(day, value, name=ONE):
+    day.kube.edit("Revision", name, metadata={"annotations": {MIN_SCALE: value}})
+
+
+@pytest.mark.parametrize("theirs", ["1", "5", None])
+async def test_a_min_scale_that_others_set_during_a_window_is_there_after_it(theirs):
+    day = KnativeDay(t("10:10"), revision(ONE, min_scale="0"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    annotate(day, theirs)
+    await day.until(t("10:12"))
+    assert day.min_scale() == ("5" if theirs == "5" else "2")
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == (theirs, None)
+
+
+async def test_a_record_of_a_suspended_pool_takes_nothing_of_others_away_later():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    day.edit(suspend=True)
+    await day.until(t("10:12"))
+    annotate(day, "4")
+    await day.until(t("10:20"))
+    day.edit(suspend=False)
+    await day.until(t("10:21"))
+    assert (day.min_scale(), day.remembered) == ("4", None)
+
+
+async def test_a_revision_made_anew_keeps_the_min_scale_of_its_own_template():
+    first, second = revision(ONE), revision(ONE, min_scale="2")
+    first["metadata"]["uid"], second["metadata"]["uid"] = "first", "second"
+    day = KnativeDay(t("10:10"), first, windows=[WINDOW])
+    await day.until(t("10:11"))
+    assert day.remembered == [{"name": ONE, "written": ["2"], "uid": "first"}]
+    day.kube.put(second)
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == ("2", None)
+
+
+async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    old = day.kube.stored("Revision", ONE)
+    day.edit(windows=[once("demo", "10:00", "10:15", 3)])
+    await day.until(t("10:12"))
+    day.restart()
+    day.watch()
+    day.world.knative.revisions[NAMESPACE, ONE] = old
+    day.kube.edit("WarmPool", "voice", status={"knative": {"revisions": [
+        {"name": ONE, "written": ["3"]}
+    ]}})  # fmt: skip
+    day.world.keep_pool(day.kube.stored("WarmPool", "voice"))
+    await day.reconciler.look(VOICE)
+    assert day.remembered == [{"name": ONE, "written": ["3"]}]
+    await day.until(t("10:16"))
+    assert (day.min_scale(), day.remembered) == (None, None)
+
+
+# --- what Knative allows, and what it does by itself ---
+
+
+async def test_a_floor_below_the_clusters_default_lowers_nothing():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.world.knative.defaults = Defaults(min_scale=3)
+    await day.until(t("10:14"))
+    assert (day.min_scale(), day.remembered) == (None, None)
+    assert day.kube.called("annotate") == []
+
+
+async def test_defaults_that_cannot_be_read_are_said_so():
+    day = KnativeDay(t("09:00"))
+    day.world.knative.why_no_defaults = "the operator cannot read them"
+    await day.look()
+    accepted = day.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
+    assert accepted["message"] == "the spec is in force, but the operator cannot read them"
+
+
+async def test_a_warm_override_above_activation_scale_is_warm_with_what_knative_allows():
+    day = KnativeDay(
+        t("10:10"),
+        revision(ONE, activation_scale="3"),
+        override=override("Warm", t("12:00"), replicas=5),
+    )
+    await day.until(t("10:11"))
+    assert (day.min_scale(), day.phase) == ("3", "Warm")
+    assert day.condition("FloorLimited")["reason"] == "Limited"
+    assert day.kube.called("annotate") == [("annotate", ONE, {MIN_SCALE: "3"})]
+
+
+def policy(annotations):
+    """An admission webhook of the cluster's own, which the operator cannot foresee."""
+    return "no min-scale on Fridays" if annotations.get(MIN_SCALE) else ""
+
+
+async def test_what_a_webhook_refuses_is_said_in_its_words_and_tried_ever_less_often():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=2))
+    day.kube.refuses = policy
+    day.requests = 2  # enough pods for the floor, but for as long as Knative likes
+    await day.until(t("10:15"))
+    assert 5 <= len(day.kube.called("annotate")) <= 10
+    assert day.phase == "Warming"
+    for kind, reason in (("Ready", "FloorRefused"), ("Warm", "FloorRefused")):
+        told = day.condition(kind)
+        assert (told["status"], told["reason"]) == ("False", reason)
+        assert told["message"].endswith(
+            "min-scale 2 of Revision voice-00001: no min-scale on Fridays"
+        )
+    assert day.condition("FloorLimited")["reason"] == "Refused"
+    assert day.events.count("FloorLimited") == 1
+
+
+async def test_once_it_is_let_through_the_pool_is_warm_and_no_word_is_left_of_it():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=2))
+    day.kube.refuses = policy
+    await day.until(t("10:12"))
+    day.kube.refuses = lambda _: ""
+    await day.until(t("10:13:30"))
+    assert (day.min_scale(), day.phase) == ("2", "Warm")
+    assert "FloorLimited" not in [c["type"] for c in day.status["conditions"]]
+    assert day.events.count("FloorReachable") == 1
+
+
+async def test_another_floor_is_tried_at_once_though_the_last_one_was_refused():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
+    day.kube.refuses = lambda annotations: "too many" if annotations[MIN_SCALE] == "5" else ""
+    await day.until(t("10:11"))
+    day.edit(override=override("Warm", t("12:00"), replicas=4))
+    await day.until(t("10:11:02"))
+    assert day.min_scale() == "4"
+
+
+async def test_a_lower_floor_that_is_refused_leaves_the_pool_warm():
+    day = KnativeDay(t("10:10"), override=override("Warm", t("12:00"), replicas=5))
+    await day.until(t("10:11"))
+    day.kube.refuses = lambda annotations: "no change today"
+    day.edit(override=override("Warm", t("12:00"), replicas=3))
+    await day.until(t("10:12"))
+    assert (day.min_scale(), day.phase, day.condition("Warm")["status"]) == ("5", "Warm", "True")
+    assert "no change today" in day.condition("FloorLimited")["message"]
+
+
+async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition():
+    for code in (401, 408, 429, 500):
+        day = KnativeDay(t("10:10"), windows=[WINDOW])
+
+        def fail(*_, code=code):
+            raise ApiError(status=ApiStatus(code=code, message="not now"))
+
+        day.kube.on("annotate", fail)
+        with pytest.raises(ApiError):
+            await day.look()
+        assert day.world.knative.refused == {}
+
+
+# --- what it costs ---
+
+
+async def test_the_services_pods_are_billed_with_their_queue_proxies():
+    budget = {"currency": "JPY", "prices": {"cpuHour": "60"}}
+    day = KnativeDay(t("10:10"), windows=[WINDOW], budget=budget)
+    made = pod("voice-00001-x", labels={SERVICE_LABEL: "voice"}, ready=True)
+    made["spec"]["containers"] = [
+        {"name": "user", "resources": {"requests": {"cpu": "1"}}},
+        {"name": "queue-proxy", "resources": {"requests": {"cpu": "500m"}}},
+    ]
+    made["status"]["conditions"][0]["lastTransitionTime"] = stamp(t("10:10"))
+    day.pods = [made]
+    await day.until(t("10:21"))
+    assert day.status["cost"]["ratePerHour"] == "90.000000"
+    assert Decimal(day.status["cost"]["accrued"]) > Decimal(13)
+
+
+# --- what people are told ---
+
+
+async def test_a_service_that_knative_cannot_run_is_said_so():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.kube.put(knative_service(ready="False"))
+    await day.look()
+    ready = day.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
+    assert ready["message"].endswith("Because: it says so")
+    assert day.kube.called("annotate") == []
+
+
+async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_both_numbers():
+    day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    assert (day.min_scale(), day.phase) == ("1", "Warm")
+    warm = day.condition("Warm")
+    assert warm["status"] == "True"
+    assert warm["message"] == "1 of 1 replicas are Ready; 2 are asked for, 1 can be had"
+    assert day.condition("FloorLimited")["reason"] == "Limited"
+    assert "2 pods are asked for" in day.condition("FloorLimited")["message"]
+    assert day.status["desiredReplicas"] == 1
+    assert "FloorLimited" in day.events
+    assert not day.status["lastOpening"]["cold"]
+
+
+async def test_a_revision_that_cannot_run_is_said_so_though_the_service_says_nothing_yet():
+    failed = revision(ONE, ready=False)
+    failed["status"]["conditions"][0] |= {"reason": "ContainerMissing", "message": "no such image"}
+    for now in ("09:00", "10:10"):
+        day = KnativeDay(t(now), failed, windows=[WINDOW])
+        day.kube.put(knative_service(ready="Unknown", **{ONE: 100}))
+        await day.look()
+        ready = day.condition("Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
+        assert ready["message"].endswith(
+            f"Revision {ONE} is not Ready: ContainerMissing: no such image"
+        )
+
+
+async def test_a_service_that_never_became_ready_is_not_called_ready_while_asleep():
+    day = KnativeDay(t("09:00"))
+    day.kube.put(knative_service(ready="Unknown"))
+    await day.look()
+    ready = day.condition("Ready")
+    assert (day.phase, ready["status"], ready["reason"]) == ("Asleep", "False", "TargetNotReady")
+    assert ready["message"].endswith(
+        "no Revision of the Service has become Ready yet: Because: it says so"
+    )
+
+
+async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
+    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
+    day.kube.put(knative_service(ready="False", **{ONE: 100}))
+    await day.look()
+    assert day.condition("Ready")["reason"] == "TargetNotReady"
+
+
+async def test_a_knative_that_does_not_follow_is_said_so():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day._knative = lambda: None
+    await day.until(t("10:11"))
+    assert "older than Serving 1.21" in day.condition("Ready")["message"]
+
+
+async def test_an_asleep_pool_is_healthy_without_any_activator_of_ours():
+    day = KnativeDay(t("09:00"))
+    await day.look()
+    assert (day.phase, day.condition("Ready")["status"]) == ("Asleep", "True")
+    assert day.status["route"] == {"target": "Native", "epoch": 0}
+
+
+async def test_a_service_that_is_not_there_is_named():
+    day = KnativeDay(t("09:00"))
+    day.kube.remove("Service", "voice")
+    await day.look()
+    accepted = day.condition("Accepted")
+    assert accepted["reason"] == "TargetNotFound"
+    assert "no Knative Service voice in namespace demo" in accepted["message"]
+
+
+async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_is_not():
+    day = KnativeDay(t("09:00"))
+    day.kube.put(knative_pool("zz"))
+    day.kube.put(warm_pool("aa", targetRef=warm_pool()["spec"]["targetRef"]))
+    day.kube.put(deployment())
+    day.watch()
+    for name in ("voice", "zz", "aa"):
+        await day.reconciler.look(("demo", name))
+    reasons = {
+        p["metadata"]["name"]: p["status"]["conditions"][0]["reason"]
+        for p in day.kube.all("WarmPool")
+    }
+    assert reasons == {"voice": "Accepted", "zz": "TargetClaimed", "aa": "Accepted"}
+
+
+async def test_without_knative_a_pool_is_told_what_is_missing():
+    day = KnativeDay(t("09:00"))
+    day.watch()
+    day.world.knative.synced, day.world.knative.why_absent = False, "there is none"
+    await day.reconciler.look(VOICE)
+    accepted = day.condition("Accepted")
+    assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
+
+
+async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.watch()
+    day.world.knative.synced = False
+    assert await day.reconciler.look(VOICE) == day.now + RETRY
+    assert day.kube.writes == []
+
+
+def test_the_activator_publishes_nothing_for_it():
+    accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
+    assert wants_slice(pool_view(warm_pool(status=accepted)), 0, 0, published=False)
+    assert not wants_slice(pool_view(knative_pool(status=accepted)), 0, 0, published=False)
+
+
+# --- a deleted pool ---
+
+
+KEPT = {"knative": {"revisions": [{"name": ONE, "minScale": "1"}, {"name": "gone"}]}}
+
+
+def annotation(kube):
+    return kube.stored("Revision", ONE)["metadata"]["annotations"][MIN_SCALE]
+
+
+async def test_the_revisions_of_a_deleted_pool_get_their_min_scale_back():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    assert annotation(kube) == "1"
+    assert kube.called("put_scale") == []
+
+
+OURS = {"knative": {"revisions": [{"name": ONE, "minScale": "1", "written": ["5"]}]}}
+
+
+async def test_a_deleted_pool_takes_back_only_what_it_has_set():
+    for there, after in (("5", "1"), ("7", "7"), ("1", "1")):
+        kube = FakeKube(revision(ONE, min_scale=there))
+        await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+        assert annotation(kube) == after
+
+
+async def test_what_is_left_alone_is_named(caplog):
+    caplog.set_level("INFO")
+    kube = FakeKube(revision(ONE, min_scale="7"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+    assert f"that of {ONE} was changed by others and stays" in caplog.text
+
+
+async def test_a_deleted_pool_owes_nothing_to_a_revision_made_anew():
+    made = revision(ONE, min_scale="5")
+    made["metadata"]["uid"] = "new"
+    kube = FakeKube(made)
+    old = {"knative": {"revisions": [{"name": ONE, "written": ["5"], "uid": "old"}]}}
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=old)))
+    assert annotation(kube) == "5"
+
+
+async def test_a_deleted_pool_owes_nothing_once_knative_has_gone():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    request = httpx2.Request("GET", "http://api")
+    gone = httpx2.HTTPStatusError("404", request=request, response=httpx2.Response(404))
+
+    def no_such_group(kind, _):
+        raise gone
+
+    kube.on("get", no_such_group)
+    assert await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
+
+
+async def test_those_of_a_pool_that_keeps_stay_as_they_are():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT, onDelete="Keep")))
+    assert annotation(kube) == "5"
+
+
+async def test_a_revision_that_changes_meanwhile_gets_it_back_all_the_same():
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    conflicts = iter(range(3))
+
+    def conflict(*_):
+        for _number in conflicts:
+            raise ConflictError("modified")
+
+    kube.on("annotate", conflict)
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    assert annotation(kube) == "1"
+
+
+async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplog):
+    kube = FakeKube(revision(ONE, min_scale="5"))
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
+    kube.down = True
+    await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
+    assert ONE in caplog.records[-1].getMessage()
+
+
+# --- is Knative there? ---
+
+
+@pytest.fixture
+async def watching(monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
+    tasks = []
+
+    def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
+        world, touched = World(), []
+        world.keep_pool(knative_pool())
+        watch = KnativeWatch(kube, world, namespaces, touched.append, runtime, knative_namespace)
+        tasks.append(asyncio.create_task(watch.run()))
+        return world, touched
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_there_is_of_knative_is_watched(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+    world, touched = watching(kube)
+    assert world.knative.is_unknown
+    await eventually(lambda: world.knative.synced)
+    assert list(world.knative.services) == [VOICE]
+    assert list(world.knative.revisions_in("demo")) == [ONE]
+    assert set(touched) == {VOICE}
+    touched.clear()
+
+    kube.edit("Revision", ONE, status={"actualReplicas": 4})
+    await eventually(lambda: world.knative.revisions_in("demo")[ONE].actual == 4)
+    kube.put(revision("other-00001", of="other"))
+    kube.edit("Service", "voice", metadata={"labels": {"a": "b"}})
+    kube.remove("Revision", ONE)
+    await eventually(lambda: ONE not in world.knative.revisions_in("demo"))
+    assert touched == [VOICE] * 3
+
+
+async def test_what_watching_knative_fails_with_is_told(monkeypatch):
+    async def fail(_):
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(KnativeWatch, "_watch", fail)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    watch = KnativeWatch(kube, World(), ["demo"], lambda _: None, Runtime.AUTO)
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await watch.run()
+
+
+async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
+    world, _ = watching(FakeKube())
+    newer, older = revision(ONE, min_scale="2"), revision(ONE)
+    newer["metadata"]["resourceVersion"] = "9"
+    world.knative.keep_revision(newer)
+    world.knative.keep_revision(older)
+    assert world.knative.revisions_in("demo")[ONE].min_scale == "2"
+
+
+async def test_knative_that_is_installed_later_is_found_and_removed_later_missed(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    world, touched = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in world.knative.why_absent)
+    assert touched == [VOICE]
+    kube.has_knative = True
+    await eventually(lambda: world.knative.synced)
+    assert world.knative.why_absent == ""
+    kube.has_knative = False
+    await eventually(lambda: not world.knative.synced)
+    assert world.knative.services == {}
+
+
+CONFIG = {
+    "kind": "ConfigMap",
+    "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},
+    "data": {"min-scale": "2", "max-scale": "7"},
+}
+
+
+async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
+    watching, caplog, monkeypatch
+):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
+    world, _ = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: world.knative.synced)
+    kube.has_knative = False
+    kube.remove("Revision", ONE)
+    await eventually(lambda: world.knative.why_absent)
+    assert world.knative.services == {}
+    asked = len(kube.called("follow", "serves"))
+    await asyncio.sleep(0.3)
+    assert len(kube.called("follow", "serves")) == asked
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ["Knative Serving has gone; it is looked for from time to time"]
+
+
+async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def once_only(*_):
+        kube.on("follow", None)
+        raise NotFoundError("404 page not found")
+
+    kube.on("follow", once_only)
+    world, _ = watching(kube)
+    await eventually(lambda: world.knative.synced)
+    assert world.knative.why_absent == ""
+
+
+async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
+    kube = FakeKube(CONFIG)
+    world, touched = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: world.knative.synced)
+    assert (world.knative.defaults, world.knative.why_no_defaults) == (Defaults(2, 7), "")
+    touched.clear()
+    kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
+    await eventually(lambda: world.knative.defaults == Defaults(4, 7))
+    assert touched == [VOICE]
+
+
+async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(watching, caplog):
+    def forbidden(*_):
+        raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
+
+    for namespace, why in (("", "has no right to"), ("knative-serving", "may not get configmaps")):
+        caplog.clear()
+        kube = FakeKube()
+        kube.on("get", forbidden)
+        world, _ = watching(kube, knative_namespace=namespace)
+        await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
+        assert world.knative.synced
+        assert world.knative.defaults == Defaults()
+        assert why in world.knative.why_no_defaults
+        assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
+        assert bool(kube.called("get")) == bool(namespace)
+
+
+async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def closed(_, namespace):
+        if namespace == "closed":
+            raise forbidden()
+
+    kube.on("serves", closed)
+    world, _ = watching(kube, namespaces=["closed", NAMESPACE])
+    await eventually(lambda: world.knative.synced)
+
+
+async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
+    kube = FakeKube()
+    kube.down = True
+    world, _ = watching(kube)
+    await eventually(lambda: len(kube.calls) > 3)
+    assert world.knative.is_unknown
+    kube.down = False
+    await eventually(lambda: world.knative.synced)
+
+
+async def test_a_native_operator_never_looks(watching):
+    kube = FakeKube()
+    world, _ = watching(kube, Runtime.NATIVE)
+    await eventually(lambda: "chart value runtime" in world.knative.why_absent)
+    assert kube.calls == []
+
+
+async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, caplog):
+    kube = FakeKube()
+    kube.has_knative = False
+    watching(kube, Runtime.KNATIVE)
+    await eventually(lambda: any("is expected here" in r.getMessage() for r in caplog.records))
+
+
+def test_looks_are_five_minutes_apart():
+    assert timedelta(seconds=watch_module.LOOK_EVERY) == 5 * MINUTE
+
+
+async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    world, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in world.knative.why_absent)
+    kube.has_knative = True
+    await eventually(lambda: world.knative.synced)

@@ -1,0 +1,465 @@
+"""Days of a pool whose target is shared, contested, changed, silent, or taken away."""
+
+from datetime import timedelta
+
+import pytest
+
+from kotatsu_operator.controller.reconciler import RETRY
+from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.core.report.record import entry_of
+from kotatsu_operator.kube.errors import ConflictError
+from tests.operator.cluster import (
+    NAMESPACE,
+    FakeKube,
+    horizontal_pod_autoscaler,
+    owned,
+    service,
+    warm_pool,
+)
+from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.day import Day
+
+SOON = {"idleAfter": "1m"}
+PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "prewarm": {"lead": "1m"}}
+
+
+def minimum(day):
+    return day.kube.stored("HorizontalPodAutoscaler", "voice")["spec"].get("minReplicas")
+
+
+def shared(at, *, least=2, most=8, **how):
+    day = Day.begin(t(at), **how)
+    day.kube.put(horizontal_pod_autoscaler(least=least, most=most))
+    return day
+
+
+def steps(day):
+    """Writes to the scale and to minReplicas, in order."""
+    return [(call[0], call[2]) for call in day.kube.called("put_scale", "put_minimum")]
+
+
+def has(day, kind):
+    return kind in {c["type"] for c in day.status["conditions"]}
+
+
+# --- with a HorizontalPodAutoscaler ---
+
+
+async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
+    day = shared("09:50", scaling=SOON, **PITCH)
+    await day.until(t("10:08"))
+    assert (day.replicas, minimum(day), day.phase) == (4, 4, "Warm")
+    await day.until(t("10:20"))
+    assert (day.replicas, minimum(day), day.phase) == (0, 2, "Asleep")
+    assert steps(day) == [
+        ("put_minimum", 4),
+        ("put_scale", 4),
+        ("put_scale", 0),
+        ("put_minimum", 2),
+    ]
+
+
+@pytest.mark.parametrize("least", [None, 1, 2])
+async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(least):
+    day = shared("10:00", least=least, **PITCH)
+    seen = []
+
+    def look_at_the_status(*_):
+        seen.append(day.status["hpa"])
+
+    day.kube.on("put_minimum", look_at_the_status)
+    await day.settle()
+    assert seen == [{"name": "voice", "minReplicas": least or 1}]
+
+
+async def test_demand_above_the_floor_is_left_to_the_autoscaler():
+    day = shared("10:00", **PITCH)
+    await day.until(t("10:05"))
+    day.kube.calls.clear()
+    day.kube.edit("Deployment", "voice", spec={"replicas": 7})
+    day.scraper.in_flight = 3
+    await day.until(t("10:08"))
+    assert (day.replicas, steps(day)) == (7, [])
+    assert day.status["desiredReplicas"] == 7
+
+
+async def test_an_idle_pool_goes_to_sleep_all_the_same():
+    day = shared("10:00", replicas=3, ready=True, scaling=SOON)
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas, steps(day)) == ("Asleep", 0, [("put_scale", 0)])
+
+
+async def test_a_pool_that_was_woken_is_left_to_the_autoscaler():
+    day = shared("10:00")
+    await day.settle()
+    day.wake()
+    await day.until(t("10:01"))
+    assert (day.phase, day.replicas, steps(day)) == ("Warm", 1, [])
+
+
+async def test_an_operator_that_starts_again_knows_what_the_minimum_was():
+    day = shared("10:00", scaling=SOON, **PITCH)
+    await day.until(t("10:05"))
+    day.restart()
+    await day.until(t("10:20"))
+    assert (day.replicas, minimum(day)) == (0, 2)
+
+
+async def test_an_operator_that_dies_before_it_raises_the_minimum_raises_it_later():
+    day = shared("10:00", scaling=SOON, **PITCH)
+
+    def die(*_):
+        day.kube.on("put_minimum", None)
+        raise KeyboardInterrupt
+
+    day.kube.on("put_minimum", die)
+    with pytest.raises(KeyboardInterrupt):
+        await day.settle()
+    assert (minimum(day), day.replicas) == (2, 0)
+    day.restart()
+    await day.until(t("10:05"))
+    assert (minimum(day), day.replicas) == (4, 4)
+    assert day.status["hpa"] == {"name": "voice", "minReplicas": 2}
+
+
+async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
+    day = shared("10:00", **PITCH)
+
+    def somebody_else(*_):
+        day.kube.on("put_minimum", None)
+        day.kube.edit("HorizontalPodAutoscaler", "voice", spec={"minReplicas": 3})
+
+    day.kube.on("put_minimum", somebody_else)
+    assert await day.look() == day.now + RETRY
+    assert (minimum(day), day.replicas) == (3, 0)
+    await day.settle()
+    assert (minimum(day), day.replicas) == (4, 4)
+    assert day.status["hpa"]["minReplicas"] == 3
+
+
+async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
+    day = shared("10:00", scaling=SOON, **PITCH)
+    await day.until(t("10:05"))
+    day.kube.edit(
+        "HorizontalPodAutoscaler",
+        "voice",
+        metadata={"managedFields": [owned("minReplicas", "kubectl-edit")]},
+        spec={"minReplicas": 3},
+    )
+    await day.until(t("10:10"))
+    assert minimum(day) == 4
+    await day.until(t("10:20"))
+    assert minimum(day) == 3
+
+
+async def test_a_suspended_pool_gives_the_minimum_back_and_leaves_the_replicas():
+    day = shared("10:00", **PITCH)
+    await day.until(t("10:05"))
+    day.edit(suspend=True)
+    await day.settle()
+    assert (minimum(day), day.replicas) == (2, 4)
+
+
+async def test_an_autoscaler_that_is_deleted_is_forgotten():
+    day = shared("10:00", scaling=SOON, **PITCH)
+    await day.until(t("10:05"))
+    day.kube.remove("HorizontalPodAutoscaler", "voice")
+    await day.until(t("10:06"))
+    assert "hpa" not in day.status
+    day.scraper.in_flight = 2
+    await day.until(t("10:07"))
+    assert day.replicas == 10  # following demand is the pool's work again
+
+
+async def test_an_autoscaler_that_is_pointed_elsewhere_gets_its_minimum_back():
+    day = shared("10:00", **PITCH)
+    await day.until(t("10:05"))
+    target = {"scaleTargetRef": {"kind": "Deployment", "name": "other"}}
+    day.kube.edit("HorizontalPodAutoscaler", "voice", spec=target)
+    await day.until(t("10:06"))
+    assert minimum(day) == 2
+    assert "hpa" not in day.status
+
+
+async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allows():
+    day = shared("09:50", most=3, **PITCH)
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas, minimum(day)) == ("Warm", 3, 3)
+    assert day.condition("Warm")["status"] == "True"
+    assert (
+        "3 of 3 replicas are Ready; 4 are asked for, 3 can be had"
+        in (day.condition("Warm")["message"])
+    )
+    assert "WindowCold" not in day.events
+
+
+async def test_an_autoscaler_that_allows_too_few_is_named():
+    day = shared("10:00", most=3, **PITCH)
+    await day.until(t("10:05"))
+    found = day.condition("FloorLimited")
+    assert (found["status"], found["reason"]) == ("True", "AutoscalerMaximum")
+    assert "allows at most 3 replicas, and 4 are asked for" in found["message"]
+    day.kube.edit("HorizontalPodAutoscaler", "voice", spec={"maxReplicas": 9})
+    await day.until(t("10:06"))
+    assert day.replicas == 4
+    assert not has(day, "FloorLimited")
+    assert [e for e in day.events if e.startswith("Floor")] == ["FloorLimited", "FloorReachable"]
+
+
+# --- a deleted pool's autoscaler ---
+
+
+def left_behind(**how):
+    made = horizontal_pod_autoscaler(**how)
+    made["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
+    pool = warm_pool(status={"hpa": {"name": "voice", "minReplicas": 2}})
+    return FakeKube(made), pool
+
+
+def left_at(kube):
+    return kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"]
+
+
+async def test_a_deleted_pools_autoscaler_gets_its_minimum_back():
+    kube, pool = left_behind(least=5)
+    assert await restore(kube, NAMESPACE, entry_of(pool))
+    assert left_at(kube) == 2
+
+
+async def test_it_is_tried_again_over_conflicts_and_an_api_server_that_is_away(monkeypatch):
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
+    kube, pool = left_behind(least=5)
+    troubles = iter([ConflictError("modified"), OSError("away")])
+
+    def trouble(*_):
+        for error in troubles:
+            raise error
+
+    kube.on("put_minimum", trouble)
+    assert await restore(kube, NAMESPACE, entry_of(pool))
+    assert left_at(kube) == 2
+
+
+async def test_what_somebody_else_has_set_since_is_left():
+    kube, pool = left_behind(least=5)
+    kube.edit("HorizontalPodAutoscaler", "voice", metadata={"managedFields": []})
+    assert await restore(kube, NAMESPACE, entry_of(pool))
+    assert left_at(kube) == 5
+
+
+async def test_an_autoscaler_that_is_gone_too_is_not_missed():
+    _, pool = left_behind()
+    assert await restore(FakeKube(), NAMESPACE, entry_of(pool))
+
+
+# --- contested replicas ---
+
+
+def written(day, by, replicas, operation="Update"):
+    """Somebody else sets the target's replicas, and now owns the field."""
+    at = f"{day.now:%H:%M:%S}"
+    fields = {"managedFields": [owned("replicas", by, operation=operation, at=at)]}
+    day.kube.edit("Deployment", "voice", metadata=fields, spec={"replicas": replicas})
+
+
+def taken_back(day):
+    """Our own write has taken the field over."""
+    fields = {"managedFields": [owned("replicas", "kotatsu-operator")]}
+    day.kube.edit("Deployment", "voice", metadata=fields)
+
+
+async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
+    day = Day.begin(t("08:00"), scaling=SOON)
+    await day.settle()
+    written(day, "argocd-controller", 1, "Apply")
+    await day.until(t("08:00:30"))
+    found = day.condition("ReplicasContested")
+    assert (found["status"], found["reason"]) == ("True", "AppliedByAnother")
+    assert "argocd-controller applies a manifest that sets spec.replicas" in found["message"]
+    taken_back(day)
+    await day.until(t("09:00"))
+    assert has(day, "ReplicasContested")
+    await day.until(t("10:30"))
+    assert not has(day, "ReplicasContested")
+    told = [e for e in day.events if "Contested" in e or "contested" in e]
+    assert told == ["ReplicasContested", "ReplicasUncontested"]
+
+
+async def test_a_person_who_scales_once_is_obeyed_and_not_scolded():
+    day = Day.begin(t("08:00"), scaling=SOON)
+    await day.settle()
+    written(day, "kubectl", 1)
+    await day.until(t("08:00:30"))
+    assert (day.phase, day.replicas) == ("Warm", 1)
+    assert not has(day, "ReplicasContested")
+
+
+async def test_the_third_write_in_a_row_is_a_contest_across_a_restart():
+    day = Day.begin(t("08:00"), scaling=SOON)
+    for minutes in (5, 10, 15):
+        assert not (day.status.get("conditions") and has(day, "ReplicasContested"))
+        await day.until(t("08:00") + minutes * MINUTE)
+        written(day, "helm", 1)
+        await day.until(day.now + 10 * SECOND)
+        taken_back(day)
+        await day.settle()
+        day.restart()
+    found = day.condition("ReplicasContested")
+    assert (found["reason"], "helm has set spec.replicas" in found["message"]) == (
+        "WrittenByAnother",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "friend", ["kotatsu-operator", "kotatsu-activator", "kube-controller-manager"]
+)
+async def test_operator_activator_and_autoscaler_contest_nothing(friend):
+    day = Day.begin(t("08:00"), scaling=SOON)
+    for _ in range(5):
+        day.now += MINUTE
+        written(day, friend, 1)
+        await day.settle()
+    assert "contest" not in day.status
+
+
+# --- a changed template ---
+
+
+def roll_out(day, image):
+    template = {"metadata": {"labels": {"app": "voice"}}, "spec": {"image": image}}
+    day.kube.edit("Deployment", "voice", spec={"template": template})
+
+
+async def test_a_rollout_while_asleep_is_unproven_until_a_warm_up_has_worked():
+    day = Day.begin(t("08:00"), scaling=SOON, **PITCH)
+    await day.settle()
+    day.wake()
+    await day.until(t("08:05"))
+    assert (day.phase, day.condition("Unproven")["status"]) == ("Asleep", "False")
+    roll_out(day, "voice:2")
+    await day.until(t("08:06"))
+    found = day.condition("Unproven")
+    assert (found["status"], found["reason"]) == ("True", "NeverReady")
+    assert "wake the pool once" in found["message"]
+    day.restart()
+    await day.until(t("09:58"))
+    assert day.condition("Unproven")["status"] == "True"
+    await day.until(t("10:00"))
+    assert day.condition("Unproven")["status"] == "False"
+    assert [e for e in day.events if "roven" in e] == ["Proven", "Unproven", "Proven"]
+
+
+async def test_warm_ups_are_kept_with_the_template_they_were_of():
+    day = Day.begin(t("09:59"), **PITCH)
+    await day.until(t("10:00"))
+    (known,) = day.status["warmUps"]
+    assert known["template"] == day.status["template"]["hash"] != ""
+    roll_out(day, "voice:2")
+    await day.settle()
+    assert day.status["template"]["hash"] != known["template"]
+    assert day.status["warmUps"] == [known]
+
+
+# --- silence ---
+
+
+async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    await day.until(t("10:00:30"))
+    assert day.condition("DemandKnown")["status"] == "True"
+    day.scraper.in_flight = None
+    await day.until(t("10:05"))
+    found = day.condition("DemandKnown")
+    assert (found["status"], found["reason"]) == ("False", "Silent")
+    assert found["message"].startswith("pod voice-1 refuses connections on port 8080; the pool ")
+    assert "counts as busy until 2026-11-25T10:30:30Z" in found["message"]
+    assert day.metric("kotatsu_pool_demand_known") == 0
+    day.scraper.in_flight = 0
+    await day.until(t("10:05:30"))
+    assert day.condition("DemandKnown")["status"] == "True"
+    assert day.metric("kotatsu_pool_demand_known") == 1
+    assert [e for e in day.events if "Demand" in e] == ["DemandUnknown", "DemandKnown"]
+
+
+async def test_a_hiccup_is_told_to_nobody():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    await day.until(t("10:00:30"))
+    day.scraper.in_flight = None
+    await day.until(t("10:00:38"))
+    day.scraper.in_flight = 0
+    await day.until(t("10:00:50"))
+    assert not [e for e in day.events if "Demand" in e]
+
+
+async def test_the_half_hour_of_silence_goes_on_across_a_restart():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day.scraper.in_flight = None
+    await day.until(t("10:20"))
+    day.restart()
+    await day.until(t("10:29"))
+    assert day.replicas == 1
+    await day.until(t("10:35"))
+    assert day.replicas == 0
+
+
+# --- clocks ---
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=-20), timedelta(), timedelta(minutes=20)])
+async def test_an_activators_clock_may_be_any_other(off):
+    day = Day.begin(t("10:00"), scaling=SOON)
+    await day.settle()
+    true_now = day.now + SECOND
+    day.now = true_now + off
+    day.ticket()
+    day.now = true_now
+    day.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    await day.until(t("10:00:50"))
+    assert (day.phase, day.status["reason"]) == ("Warm", "Request")
+    await day.until(t("10:02"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+# --- taken away and given back ---
+
+
+async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
+    day = Day.begin(t("09:00"), scaling=SOON, **PITCH)
+    await day.settle()
+    epoch = day.status["route"]
+    day.kube.remove("Service", "voice")
+    day.edit(scaling={"idleAfter": "2m"})
+    await day.settle()
+    assert day.condition("Accepted")["reason"] == "ServiceNotFound"
+    assert day.status["observedGeneration"] == 2
+    assert day.condition("Accepted")["observedGeneration"] == 2
+    assert (day.phase, day.status["route"]) == ("Asleep", epoch)
+    day.kube.put(service())
+    await day.until(t("10:00"))
+    assert day.condition("Accepted")["status"] == "True"
+    assert (day.phase, day.replicas) == ("Warm", 4)
+    assert day.events.count("NotAccepted") == 1
+
+
+async def test_a_second_autoscaler_stops_the_pool_until_it_is_gone():
+    day = shared("10:00", **PITCH)
+    await day.until(t("10:05"))
+    day.kube.put(horizontal_pod_autoscaler("second"))
+    await day.settle()
+    assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
+    day.kube.remove("HorizontalPodAutoscaler", "second")
+    await day.settle()
+    assert day.condition("Accepted")["status"] == "True"
+    assert minimum(day) == 4
+
+
+async def test_an_override_ends_on_a_target_with_an_autoscaler():
+    day = shared("10:00", scaling=SOON)
+    await day.settle()
+    day.edit(override=override("Warm", t("10:05"), replicas=5))
+    await day.until(t("10:04"))
+    assert (day.replicas, minimum(day)) == (5, 5)
+    await day.until(t("10:10"))
+    assert (day.replicas, minimum(day)) == (0, 2)

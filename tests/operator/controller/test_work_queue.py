@@ -1,0 +1,475 @@
+"""Who is looked at when: soon after a touch, never twice at once, whatever the clock does."""
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kotatsu_operator.controller import work_queue as planner_module
+from kotatsu_operator.controller.work_queue import Planner
+from tests.operator.cluster import DENIED, denied, eventually
+
+pytestmark = pytest.mark.timeout(20)
+
+VOICE, FEED = ("demo", "voice"), ("demo", "feed")
+FAR = timedelta(hours=1)
+
+
+class Clock:
+    """A wall clock that tests set."""
+
+    def __init__(self):
+        self.now = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+    def jump(self, **by):
+        self.now += timedelta(**by)
+
+
+class Looks:
+    """Records looks; each ends at once, or when the test lets it."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.begun, self.done, self.most = [], [], {}
+        self.again = FAR
+        self.error = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, key):
+        self.begun.append(key)
+        began = self.clock()
+        self.most[key] = max(self.most.get(key, 0), self.count(key) - self.ended(key))
+        try:
+            await self.gate.wait()
+            if self.error is not None:
+                error, self.error = self.error, None
+                raise error
+        finally:
+            self.done.append(key)
+        return None if self.again is None else began + self.again
+
+    def count(self, key):
+        return self.begun.count(key)
+
+    def ended(self, key):
+        return self.done.count(key)
+
+    @property
+    def running(self):
+        return len(self.begun) - len(self.done)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def looks(clock):
+    return Looks(clock)
+
+
+@pytest.fixture
+async def planner(clock, looks, monkeypatch):
+    monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
+    planner = Planner(looks, clock)
+    async with run(planner):
+        yield planner
+
+
+@contextlib.asynccontextmanager
+async def run(planner):
+    running = asyncio.create_task(planner.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def rest():
+    """Long enough for anything that is due to begin."""
+    await asyncio.sleep(0.04)
+
+
+async def test_a_touched_pool_is_looked_at(planner, looks):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.begun == [VOICE])
+    await rest()
+    assert looks.begun == [VOICE]
+
+
+async def test_a_pool_touched_before_the_planner_runs_is_looked_at(clock, looks):
+    planner = Planner(looks, clock)
+    planner.touch(VOICE)
+    async with run(planner):
+        await eventually(lambda: looks.begun == [VOICE])
+
+
+async def test_a_pool_is_looked_at_again_when_its_look_has_said(planner, looks, clock):
+    looks.again = timedelta(seconds=60)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    clock.jump(seconds=59)
+    await rest()
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_a_pool_that_is_gone_is_not_looked_at_again(planner, looks, clock):
+    looks.again = None
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(days=1)
+    await rest()
+    assert looks.count(VOICE) == 1
+
+
+async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(planner, looks, clock):
+    looks.again = timedelta(seconds=60)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(seconds=30)
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    clock.jump(seconds=31)  # the first look's idea of the next one
+    await rest()
+    assert looks.count(VOICE) == 2
+    clock.jump(seconds=29)
+    await eventually(lambda: looks.count(VOICE) == 3)
+
+
+async def test_many_touches_are_one_look(planner, looks):
+    for _ in range(100):
+        planner.touch(VOICE)
+    await eventually(lambda: looks.begun)
+    await rest()
+    assert looks.begun == [VOICE]
+
+
+async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(planner, looks):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    for _ in range(5):
+        planner.touch(VOICE)
+    await rest()
+    assert looks.count(VOICE) == 1
+    looks.gate.set()
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    await rest()
+    assert looks.count(VOICE) == 2
+    assert looks.most[VOICE] == 1
+
+
+async def test_a_slow_look_keeps_no_other_pool_waiting(planner, looks):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    planner.touch(FEED)
+    await eventually(lambda: looks.running == 2)
+
+
+async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
+    planner = Planner(looks, clock, for_touched=3)
+    looks.gate.clear()
+    keys = [("demo", f"pool-{i}") for i in range(10)]
+    async with run(planner):
+        for key in keys:
+            planner.touch(key)
+        await eventually(lambda: looks.running == 3)
+        await rest()
+        assert looks.running == 3
+        looks.gate.set()
+        await eventually(lambda: sorted(looks.begun) == sorted(keys))
+
+
+@pytest.mark.parametrize("touched", [True, False], ids=["touched", "due"])
+async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touched):
+    silent = [("demo", f"silent-{n}") for n in range(120)]
+
+    async def look(key):
+        if key == VOICE:
+            return await looks(key)
+        with planner.aside(key):
+            return await looks(key)
+
+    planner = Planner(look, clock)
+    looks.gate.clear()
+    async with run(planner):
+        for key in [*silent, VOICE]:
+            if touched:
+                planner.touch(key)
+            else:
+                planner.by(key, clock.now)
+        await eventually(lambda: looks.running == len(silent) + 1)
+        assert planner._busy_when_due == (not touched)
+        assert planner._busy_after_touch == touched
+        looks.gate.set()
+        await eventually(lambda: not looks.running)
+    assert planner._aside == set()
+
+
+@contextlib.asynccontextmanager
+async def storm(planner, looks, clock):
+    """Forty pools are due at once, and no look ends."""
+    keys = [("demo", f"pool-{i:02}") for i in range(40)]
+    async with run(planner):
+        for key in keys:
+            planner.by(key, clock.now)
+        looks.gate.clear()
+        await eventually(lambda: looks.running == 8)
+        yield keys
+        looks.gate.set()
+
+
+async def test_who_is_touched_does_not_wait_for_those_who_are_merely_due(clock, looks):
+    planner = Planner(looks, clock)
+    async with storm(planner, looks, clock):
+        planner.touch(VOICE)
+        await eventually(lambda: VOICE in looks.begun)
+
+
+async def test_who_is_due_and_then_touched_goes_before_the_rest(clock, looks):
+    planner = Planner(looks, clock)
+    async with storm(planner, looks, clock) as keys:
+        planner.touch(keys[-1])
+        await eventually(lambda: keys[-1] in looks.begun)
+    assert looks.most[keys[-1]] == 1
+
+
+async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
+    planner = Planner(looks, clock, for_touched=2)
+    looks.gate.clear()
+    async with run(planner):
+        for i in range(40):
+            planner.touch(("demo", f"pool-{i:02}"))
+        await eventually(lambda: looks.running == 2)
+        planner.by(VOICE, clock.now)
+        await eventually(lambda: VOICE in looks.begun)
+        looks.gate.set()
+
+
+async def test_everybody_who_is_due_has_a_turn(clock, looks):
+    planner = Planner(looks, clock)
+    async with storm(planner, looks, clock) as keys:
+        looks.gate.set()
+        await eventually(lambda: sorted(looks.begun) == keys)
+
+
+async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_once(clock, looks):
+    planner = Planner(looks, clock, for_touched=1)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running == 1)
+        planner.touch(FEED)
+        await rest()
+        planner.touch(FEED)
+        looks.gate.set()
+        await eventually(lambda: looks.ended(FEED) >= 1)
+        await rest()
+        assert looks.count(FEED) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("away"), ValueError("a bug"), TimeoutError()])
+async def test_a_look_that_fails_is_repeated_a_second_later(planner, looks, clock, error, caplog):
+    looks.error = error
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    await rest()
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+    (record,) = caplog.records
+    assert record.levelno == (logging.ERROR if isinstance(error, ValueError) else logging.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (denied(), f"the API server refused a request: {DENIED}"),
+        (OSError("away"), "the API server did not answer: away"),
+    ],
+)
+async def test_a_write_that_is_refused_is_told_with_the_sentence_of_the_api_server(
+    planner, looks, caplog, error, said
+):
+    looks.error = error
+    planner.touch(VOICE)
+    await eventually(lambda: caplog.messages)
+    assert caplog.messages == [f"demo/voice: {said}"]
+
+
+async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(planner, looks):
+    looks.gate.clear()
+    looks.error = OSError("away")
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running == 1)
+    planner.touch(VOICE)
+    looks.gate.set()
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_one_pool_whose_looks_fail_keeps_no_other_from_being_looked_at(planner, looks):
+    looks.error = ValueError("a bug")
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    planner.touch(FEED)
+    await eventually(lambda: looks.ended(FEED) == 1)
+
+
+async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(hours=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_one(
+    planner, looks, clock
+):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(days=-1)
+    await eventually(lambda: looks.ended(VOICE) == 2)
+    clock.jump(hours=1)
+    await eventually(lambda: looks.ended(VOICE) == 3)
+
+
+async def test_nor_does_who_was_being_looked_at_meanwhile(planner, looks, clock):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    clock.jump(days=-1)
+    await eventually(lambda: planner.beat_at == clock.now)
+    looks.gate.set()
+    await eventually(lambda: looks.ended(VOICE) == 2)
+
+
+async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.ended(VOICE) == 1)
+    clock.jump(milliseconds=-900)
+    await rest()
+    assert looks.count(VOICE) == 1
+
+
+async def test_its_beat_tells_that_it_turns(planner, looks, clock):
+    clock.jump(minutes=5)
+    await eventually(lambda: planner.beat_at == clock.now)
+
+
+async def test_when_it_ends_its_looks_end_too(clock, looks):
+    planner = Planner(looks, clock)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running == 1)
+    assert looks.running == 0
+
+
+# --- at the latest ---
+
+
+async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(planner, looks, clock):
+    planner.touch(VOICE)
+    await eventually(lambda: looks.count(VOICE) == 1)
+    planner.by(VOICE, clock.now + timedelta(minutes=5))
+    planner.by(VOICE, clock.now + timedelta(minutes=9))
+    clock.jump(minutes=4, seconds=59)
+    await asyncio.sleep(0.05)
+    assert looks.count(VOICE) == 1
+    clock.jump(seconds=1)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(planner, looks, clock):
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running)
+    planner.by(VOICE, clock.now + timedelta(minutes=5))
+    looks.gate.set()
+    await eventually(lambda: not looks.running)
+    clock.jump(minutes=5)
+    await eventually(lambda: looks.count(VOICE) == 2)
+
+
+async def test_a_planner_knows_whom_it_will_look_at(planner, looks):
+    assert not planner.knows(VOICE)
+    looks.gate.clear()
+    planner.touch(VOICE)
+    await eventually(lambda: looks.running)
+    assert planner.knows(VOICE)
+    looks.gate.set()
+    await eventually(lambda: not looks.running and VOICE in planner._due)
+    assert planner.knows(VOICE)
+
+
+async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
+    took = []
+    planner = Planner(looks, clock, took=took.append)
+    looks.gate.clear()
+    async with run(planner):
+        planner.touch(VOICE)
+        await eventually(lambda: looks.running)
+        clock.jump(seconds=2)
+        looks.gate.set()
+        await eventually(lambda: took)
+    assert took == [2.0]
+
+
+# --- beginning and ending: only a leader looks ---
+
+
+async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begins(clock, looks):
+    planner = Planner(looks, clock)
+    for key in (VOICE, FEED, VOICE):
+        planner.touch(key)
+    await rest()
+    assert looks.begun == []
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, VOICE])
+
+
+async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
+    planner = Planner(looks, clock, for_touched=1)
+    async with run(planner):
+        planner.touch(FEED)
+        await eventually(lambda: looks.ended(FEED) == 1)
+        looks.gate.clear()
+        planner.touch(VOICE)  # under way as the end comes
+        planner.touch(("demo", "third"))  # waits for its turn
+        await eventually(lambda: looks.running == 1)
+    looks.gate.set()
+    looks.begun.clear()
+    async with run(planner):
+        await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])
+
+
+# --- namespaces ---
+
+
+@pytest.mark.parametrize("touched", [True, False])
+async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
+    clock, looks, touched
+):
+    planner = Planner(looks, clock)
+    crowd = [("crowd", f"pool-{number}") for number in range(1000)]
+    async with run(planner):
+        await asyncio.sleep(0)  # it looks from now on
+        for key in [*crowd, VOICE, FEED]:
+            if touched:
+                planner.touch(key)
+            else:
+                planner.by(key, clock())
+        await eventually(lambda: len(looks.done) == 1002)
+    assert looks.begun.index(VOICE) < 24
+    assert looks.begun.index(FEED) < 24

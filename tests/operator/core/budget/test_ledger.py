@@ -1,0 +1,327 @@
+"""The ledger: what a pool's pods cost, from scheduled until gone, each second once."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, Spent, accrue
+from kotatsu_operator.core.budget.prices import parse_quantity
+from kotatsu_operator.core.pool.spec import Budget, Period, Prices
+from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
+
+GIB = Decimal(2**30)
+UTC = ZoneInfo("UTC")
+TOKYO = ZoneInfo("Asia/Tokyo")
+BUDGET = Budget("JPY", Prices({"cpu": Decimal(60), "memory": Decimal(30)}))
+DAILY = replace(BUDGET, period=Period.DAY)
+CORE = {"cpu": Decimal(1)}  # 60 an hour, 1 a minute
+END = utc("2026-12-01T00:00")
+
+
+def core(
+    start: str = "08:00", uid: str = "a", gone: str | None = None, cores: int = 1
+) -> BilledPod:
+    """A pod of one core, or several: 1 a minute each."""
+    return BilledPod(t(start), {"cpu": Decimal(cores)}, uid, None if gone is None else t(gone))
+
+
+def opened(at: str = "10:00", accrued: int = 0, **fields: object) -> Ledger:
+    """A ledger as another process has left it in the status."""
+    made = Ledger("JPY", t("00:00"), Decimal(accrued), t(at), period_end=END)
+    return replace(made, **fields)
+
+
+def enter(
+    ledger: Ledger,
+    now: str,
+    *pods: BilledPod,
+    budget: Budget = BUDGET,
+    elapsed: timedelta | None = None,
+) -> Ledger:
+    return accrue(ledger, pods, budget, UTC, t(now), elapsed)
+
+
+# --- the published bill ---
+
+
+def forgotten_demo(hours: float, step: timedelta) -> Ledger:
+    """100 x 3008 MiB kept warm, at prices given per GB-second, entered at every step."""
+    budget = Budget("USD", Prices({"memory": Decimal("0.0000041667") * 3600}))
+    begin = utc("2026-10-01T00:00")
+    pods = [BilledPod(begin, {"memory": parse_quantity("3008Mi")}, str(n)) for n in range(100)]
+    ledger, now = accrue(Ledger(), pods, budget, UTC, begin), begin
+    while now < begin + hours * HOUR:
+        now += step
+        ledger = accrue(ledger, pods, budget, UTC, now, step)
+    return ledger
+
+
+def test_the_published_bill_of_the_forgotten_demo_comes_out() -> None:
+    """12 h are 12,690,000 GB-seconds, which come to 52.88 USD."""
+    ledger = forgotten_demo(12, MINUTE)
+    assert round(ledger.accrued, 2) == Decimal("52.88")
+    assert round(ledger.accrued / Decimal("0.0000041667")) == 12_690_000
+
+
+def test_a_month_of_the_forgotten_demo_comes_out_too() -> None:
+    assert round(forgotten_demo(730, 730 * HOUR).accrued) == 3217
+
+
+# --- entries ---
+
+
+def test_a_new_ledger_begins_now_with_nothing() -> None:
+    ledger = enter(Ledger(), "10:00", core())
+    assert (ledger.currency, ledger.period_start, ledger.accrued) == ("JPY", t("10:00"), 0)
+    assert (ledger.at, ledger.rate, ledger.period_end) == (t("10:00"), 60, END)
+
+
+def test_a_pod_is_charged_from_the_last_entry_on() -> None:
+    assert enter(opened(accrued=100), "11:00", core()).accrued == 160
+
+
+def test_a_pod_scheduled_after_the_last_entry_is_charged_from_its_start() -> None:
+    """It came while the operator was away for an hour."""
+    assert enter(opened(), "11:00", core("10:30")).accrued == 30
+
+
+def test_a_pod_that_has_gone_is_charged_until_then() -> None:
+    ledger = enter(enter(opened(), "10:00", core()), "11:00", core(gone="10:20"))
+    assert (ledger.accrued, ledger.rate) == (20, 0)
+    assert enter(ledger, "12:00").accrued == 20
+
+
+def test_a_pod_that_came_and_went_between_two_entries_is_charged_too() -> None:
+    assert enter(opened(), "11:00", core("10:10", gone="10:40")).accrued == 30
+
+
+def test_a_pod_whose_node_has_a_clock_ahead_of_ours_is_charged_from_its_first_sight() -> None:
+    ledger = enter(opened(accrued=1), "11:00", core("11:00:05"))
+    assert ledger.accrued == 1
+    assert enter(ledger, "11:01", core("11:00:05"), elapsed=MINUTE).accrued == 2
+
+
+def test_a_pool_without_pods_costs_nothing() -> None:
+    ledger = enter(opened(accrued=1), "20:00")
+    assert (ledger.accrued, ledger.rate, ledger.at) == (1, 0, t("20:00"))
+
+
+def test_changed_prices_apply_from_then_on() -> None:
+    ledger = enter(opened(), "10:00", core())
+    dearer = replace(BUDGET, prices=Prices({"cpu": Decimal(600)}))
+    ledger = enter(ledger, "10:10", core(), budget=dearer, elapsed=10 * MINUTE)
+    assert (ledger.accrued, ledger.rate) == (10, 600)
+    assert enter(ledger, "10:11", core(), budget=dearer, elapsed=MINUTE).accrued == 20
+
+
+def test_another_currency_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
+    ledger = enter(opened(accrued=100), "10:00", core())
+    dollars = Budget("USD", Prices({"cpu": Decimal(1)}))
+    ledger = enter(ledger, "10:30", core(), budget=dollars, elapsed=30 * MINUTE)
+    assert (ledger.currency, ledger.accrued, ledger.period_start) == ("USD", 0, t("10:30"))
+    assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
+
+
+def test_another_period_begins_a_new_ledger_and_keeps_the_total_of_the_old_one() -> None:
+    ledger = enter(opened(accrued=100), "10:30", core(), budget=DAILY)
+    assert (ledger.accrued, ledger.period_start, ledger.period) == (0, t("10:30"), Period.DAY)
+    assert ledger.period_end == t("00:00") + 24 * HOUR
+    assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
+
+
+# --- periods ---
+
+
+def test_a_pod_across_midnight_is_split_exactly() -> None:
+    ledger = opened("23:50", 7, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
+    after = accrue(ledger, [core()], DAILY, UTC, t("00:00") + 24 * HOUR + 15 * MINUTE)
+    assert after.previous == Spent("JPY", t("00:00"), Decimal(17))
+    assert (after.accrued, after.period_start) == (15, t("00:00") + 24 * HOUR)
+    assert after.period_end == t("00:00") + 48 * HOUR
+
+
+def test_an_operator_that_was_away_for_days_is_in_todays_period() -> None:
+    ledger = opened("23:00", 7, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
+    after = accrue(ledger, [core()], DAILY, UTC, t("01:00") + 72 * HOUR)
+    assert after.previous == Spent("JPY", t("00:00") + 48 * HOUR, Decimal(24 * 60))
+    assert (after.accrued, after.period_start) == (60, t("00:00") + 72 * HOUR)
+
+
+def test_a_new_period_is_not_exhausted_any_more() -> None:
+    ledger = opened("23:50", 100, period=Period.DAY, period_end=t("00:00") + 24 * HOUR)
+    budget = replace(DAILY, limit=Decimal(100))
+    ledger = enter(ledger, "23:55", budget=budget)
+    assert ledger.exhausted_at == t("23:55")
+    assert accrue(ledger, [], budget, UTC, t("00:00") + 24 * HOUR).exhausted_at is None
+
+
+def test_another_time_zone_moves_the_end_of_the_period_and_keeps_what_is_spent() -> None:
+    ledger = accrue(opened(accrued=100), [], BUDGET, TOKYO, t("11:00"))
+    assert (ledger.accrued, ledger.period_end) == (100, utc("2026-11-30T15:00"))
+
+
+def test_a_ledger_from_before_there_were_periods_goes_on() -> None:
+    ledger = enter(opened(accrued=100, period_end=None), "11:00", core())
+    assert (ledger.accrued, ledger.period_end) == (160, END)
+
+
+# --- the limit ---
+
+
+def test_since_when_the_limit_is_reached_is_kept() -> None:
+    limited = replace(BUDGET, limit=Decimal(30))
+    ledger = enter(opened(), "10:29", core(), budget=limited)
+    assert ledger.exhausted_at is None
+    for clock in ("10:30", "10:45"):
+        ledger = enter(ledger, clock, core(), budget=limited)
+        assert ledger.exhausted_at == t("10:30")
+    raised = replace(BUDGET, limit=Decimal(1000))
+    assert enter(ledger, "10:46", core(), budget=raised).exhausted_at is None
+    assert enter(ledger, "10:46", core()).exhausted_at is None
+
+
+# --- clocks ---
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, -24 * HOUR])
+def test_a_clock_that_steps_while_the_operator_runs_changes_nothing(step: timedelta) -> None:
+    """The pod is younger than the step back: by the clock it has yet to be scheduled."""
+    pods = [core("10:30")]
+    ledger = enter(opened("10:30"), "10:40", *pods)
+    for n in range(1, 6):
+        now = t("10:40") + step + n * MINUTE
+        ledger = accrue(ledger, pods, BUDGET, UTC, now, MINUTE)
+        assert ledger.accrued == 10 + n
+        assert ledger.at == now
+
+
+def test_a_ledger_dated_ahead_is_taken_up_by_the_next_operator_at_once() -> None:
+    """Another process left it under a clock that was an hour ahead: how long ago is not known."""
+    ledger = enter(opened("11:00", 5), "10:00", core("09:00"))
+    assert (ledger.accrued, ledger.at) == (5, t("10:00"))
+    assert enter(ledger, "10:01", core("09:00"), elapsed=MINUTE).accrued == 6
+
+
+def test_a_step_back_over_midnight_goes_on_with_the_day_before() -> None:
+    midnight = t("00:00") + 24 * HOUR
+    ledger = opened("23:50", 7, period=Period.DAY, period_end=midnight)
+    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + 10 * MINUTE)
+    ledger = accrue(ledger, [core()], DAILY, UTC, t("23:11"), MINUTE)
+    assert (ledger.accrued, ledger.period_start, ledger.previous) == (28, t("00:00"), None)
+    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + MINUTE, 50 * MINUTE)
+    assert (ledger.accrued, ledger.previous) == (1, Spent("JPY", t("00:00"), Decimal(77)))
+
+
+def test_a_step_back_by_years_goes_on_with_what_is_spent() -> None:
+    ledger = opened(period_start=utc("2031-01-01T00:00"), period_end=utc("2031-02-01T00:00"))
+    ledger = enter(replace(ledger, accrued=Decimal(5)), "10:00")
+    assert (ledger.accrued, ledger.period_end) == (5, END)
+
+
+# --- whatever happens ---
+
+
+def any_pods(die: Random) -> list[BilledPod]:
+    """Pods that come and go in four hours around a midnight."""
+    pods = []
+    for n in range(die.randint(0, 6)):
+        start = t("22:00") + timedelta(milliseconds=die.randint(-3_600_000, 4 * 3_600_000))
+        gone = start + timedelta(milliseconds=die.randint(1, 3 * 3_600_000))
+        requests = {"cpu": Decimal(die.randint(0, 4000)) / 1000, "memory": die.randint(0, 9) * GIB}
+        pods.append(BilledPod(start, requests, f"pod-{n}", gone if die.random() < 0.7 else None))
+    return pods
+
+
+def by_hand(pods: list[BilledPod], begin: datetime, end: datetime) -> Decimal:
+    """The integral, worked out from the pods' whole lives."""
+    total = Decimal(0)
+    for pod in pods:
+        first, last = max(begin, pod.scheduled_at), min(end, pod.gone_at or end)
+        rate = pod.requests["cpu"] * 60 + pod.requests["memory"] / GIB * 30
+        total += rate * Decimal(max(0, (last - first) // timedelta(microseconds=1)))
+    return total / (3600 * 10**6)
+
+
+def seen(pods: list[BilledPod], before: datetime, now: datetime) -> list[BilledPod]:
+    """What an operator that watches finds: pods that are there, and those gone since it looked."""
+    there = [p for p in pods if p.scheduled_at <= now]
+    staying = [replace(p, gone_at=None) for p in there if p.gone_at is None or p.gone_at > now]
+    return staying + [p for p in there if p.gone_at is not None and before < p.gone_at <= now]
+
+
+ALMOST = Decimal("1e-15")
+SEEDS = st.integers(0, 2**32)
+BEGIN, LENGTH = t("22:00"), 4 * 3_600_000
+
+
+@examples(150)
+@given(SEEDS)
+def test_the_periods_sum_up_to_the_integral_whatever_the_rate_of_looks(seed: int) -> None:
+    die = Random(seed)
+    pods = any_pods(die)
+    ledger, before, closed = (
+        accrue(Ledger(), seen(pods, BEGIN, BEGIN), DAILY, UTC, BEGIN),
+        BEGIN,
+        [],
+    )
+    for milliseconds in sorted(die.randint(0, LENGTH) for _ in range(die.choice([1, 5, 50]))):
+        now = BEGIN + timedelta(milliseconds=milliseconds)
+        ledger = accrue(ledger, seen(pods, before, now), DAILY, UTC, now, now - before)
+        if ledger.previous is not None and ledger.previous not in closed:
+            closed.append(ledger.previous)
+        before = now
+    total = ledger.accrued + sum(s.accrued for s in closed)
+    assert abs(total - by_hand(pods, BEGIN, before)) < ALMOST
+    midnight = t("00:00") + 24 * HOUR
+    if before >= midnight:
+        assert abs(ledger.accrued - by_hand(pods, midnight, before)) < ALMOST
+
+
+@examples(150)
+@given(SEEDS)
+def test_restarts_lose_at_most_one_interval_of_the_pods_that_went_meanwhile(seed: int) -> None:
+    """A new process finds the status of the last write, and only pods that are still there."""
+    die = Random(seed)
+    pods, day = any_pods(die), replace(BUDGET)
+    ledger, before = accrue(Ledger(), seen(pods, BEGIN, BEGIN), day, UTC, BEGIN), BEGIN
+    lost = Decimal(0)
+    now = BEGIN
+    while now < BEGIN + 4 * HOUR:
+        now += die.randint(1, 60) * SECOND
+        if die.random() < 0.1:
+            assert ledger.at is not None
+            there = [p for p in seen(pods, now, now) if p.gone_at is None]
+            gone = [p for p in pods if p.gone_at and before < p.gone_at <= now]
+            lost += by_hand(gone, before, now)
+            written = replace(ledger, pods={})
+            ledger = accrue(written, there, day, UTC, now)
+        else:
+            ledger = accrue(ledger, seen(pods, before, now), day, UTC, now, now - before)
+        before = now
+    assert abs(ledger.accrued + lost - by_hand(pods, BEGIN, now)) < ALMOST
+    most = sum(p.requests["cpu"] * 60 + p.requests["memory"] / GIB * 30 for p in pods) / 60
+    assert 0 <= lost <= most * len([p for p in pods if p.gone_at])
+
+
+@examples(150)
+@given(SEEDS)
+def test_a_clock_that_jumps_about_charges_what_was_measured(seed: int) -> None:
+    die = Random(seed)
+    pods = [core(uid=str(n), cores=die.randint(0, 4)) for n in range(die.randint(1, 4))]
+    ledger, real, closed = accrue(opened("10:00"), pods, DAILY, UTC, t("10:00")), timedelta(), []
+    begun = ledger.accrued
+    for _ in range(die.randint(1, 30)):
+        step = die.randint(0, 120) * SECOND
+        real += step
+        now = t("10:00") + real + die.choice([0, 0, -1, 1]) * HOUR
+        ledger = accrue(ledger, pods, DAILY, UTC, now, step)
+        if ledger.previous is not None and ledger.previous not in closed:
+            closed.append(ledger.previous)
+    per_second = Decimal(sum(p.requests["cpu"] for p in pods)) / 60
+    assert abs(ledger.accrued - begun - per_second * (real // SECOND)) < ALMOST

@@ -1,0 +1,233 @@
+"""Days on which the budget is spent: what each policy lets go on, and what begins again."""
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kotatsu_operator.core.pool.memory import Phase, Reason
+from kotatsu_operator.core.pool.spec import PoolSpec
+from tests.operator.core.values import HOUR, MINUTE, SECOND, once, override, pool_spec, t
+from tests.operator.core.walk import Walk, walk
+
+MORNING = once("morning", "10:00", "12:00", 2)
+NOON = once("noon", "11:30", "13:00", 4)
+AFTERNOON = once("afternoon", "15:00", "16:00", 1)
+
+
+def pool(limit: str | None, policy: str = "NoNewWarmth", **fields: Any) -> PoolSpec:
+    """A pool whose pods cost 1 a minute, with a limit for the day."""
+    budget = {"currency": "JPY", "prices": {"cpuHour": "60"}, "period": "Day"}
+    if limit is not None:
+        budget |= {"limit": limit, "onExhausted": policy}
+    fields.setdefault("windows", [MORNING, NOON, AFTERNOON])
+    return pool_spec(budget=budget, prewarm={"lead": "15s"}, **fields)
+
+
+def day(spec: PoolSpec, **how: object) -> Walk:
+    return walk(spec, t("09:50"), **how)
+
+
+def most(w: Walk, start: str, end: str) -> int:
+    return max(m.replicas for m in w.log if t(start) <= m.at <= t(end))
+
+
+def spent_at(w: Walk) -> datetime:
+    """When the limit was first seen to be reached."""
+    return next(m.at for m in w.log if any(n.reason == "BudgetExhausted" for n in m.notes))
+
+
+# --- noticing ---
+
+
+def test_the_limit_is_seen_within_two_seconds_without_any_other_event() -> None:
+    """Two pods since 09:59:45."""
+    w = day(pool("60")).until(t("12:00"))
+    assert t("10:29:45") <= spent_at(w) <= t("10:29:47")
+
+
+def test_somebody_is_told_at_80_percent_and_at_the_limit_once_each() -> None:
+    w = day(pool("100", "Warn"), tick=7).until(t("23:00"))
+    assert w.told("BudgetNearLimit", "BudgetExhausted") == ["BudgetNearLimit", "BudgetExhausted"]
+
+
+def test_a_new_day_is_told_of_again() -> None:
+    nightly = {"name": "n", "schedule": "0 10 * * *", "duration": "1h", "replicas": 2}
+    w = day(pool("100", "Warn", windows=[nightly]), tick=30).until(t("23:00") + 24 * HOUR)
+    assert w.told("BudgetExhausted") == ["BudgetExhausted"] * 2
+
+
+def test_a_restart_does_not_tell_it_again() -> None:
+    w = day(pool("60", "Warn")).until(t("10:45"))
+    w.restart()
+    w.until(t("12:00"))
+    assert w.told("BudgetExhausted") == ["BudgetExhausted"]
+
+
+# --- Warn ---
+
+
+def test_warn_changes_nothing() -> None:
+    limited, free = (day(pool(limit, "Warn")).until(t("17:00")) for limit in ("30", None))
+    assert limited.told("BudgetExhausted")
+    for phase in Phase:
+        assert limited.times(phase) == free.times(phase)
+    assert most(limited, "10:00", "17:00") == most(free, "10:00", "17:00") == 4
+
+
+# --- NoNewWarmth ---
+
+
+def test_an_open_window_finishes_and_no_other_opens() -> None:
+    w = day(pool("60")).until(t("17:00"))
+    assert w.lowest(t("10:01"), t("11:59:59")) == 2
+    assert most(w, "11:30", "12:00") == 2
+    assert w.reached(0, after=t("12:00")) <= t("12:00:10")
+    assert most(w, "12:00:10", "17:00") == 0
+    assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.BUDGET)
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_the_next_thing_the_schedule_does_is_the_end_of_what_is_open() -> None:
+    w = day(pool("60")).until(t("10:45"))
+    assert w.last is not None
+    assert (w.last.window, w.last.next and w.last.next.window) == ("morning", "morning")
+    assert w.last.next is not None
+    assert (w.last.next.at, w.last.next.kind) == (t("12:00"), "close")
+    w.until(t("13:00"))
+    assert (w.last.next, w.last.window) == (None, "")
+
+
+def test_no_request_wakes_a_pool_without_money() -> None:
+    w = day(pool("60")).until(t("14:00"))
+    w.raises = False  # the activator refuses; one that holds the request all the same is not heard
+    w.ask(t("14:10"))
+    w.until(t("14:20"))
+    assert (w.phase, w.replicas) == (Phase.ASLEEP, 0)
+
+
+def test_requests_get_no_more_pods_than_there_are() -> None:
+    w = day(pool("60", windows=[MORNING])).until(t("10:40"))
+    w.ask(t("10:41"), seconds=300, count=9)
+    w.until(t("10:46"))
+    assert most(w, "10:41", "10:46") == 2
+
+
+def test_pods_that_serve_are_left_to_become_idle() -> None:
+    w = day(pool("60", windows=[MORNING])).until(t("11:59"))
+    w.ask(t("11:59:30"), seconds=600)
+    w.until(t("12:09"))
+    assert w.replicas >= 1
+    w.until(t("12:30"))
+    assert w.reached(0, after=t("12:09")) == t("12:09:30") + 2 * MINUTE
+
+
+def test_a_pod_that_somebody_starts_is_left_until_it_is_idle() -> None:
+    """With kubectl scale, or an activator that did not know yet."""
+    w = day(pool("60", windows=[MORNING])).until(t("13:00"))
+    w.scale(1)
+    w.look()
+    w.until(t("14:00"))
+    assert (w.phase, w.replicas) == (Phase.ASLEEP, 0)
+    assert w.told("Warming") == ["Warming", "Warming"]
+
+
+def test_a_warm_override_runs_to_its_end() -> None:
+    asked = override("Warm", t("15:30"), replicas=3)
+    w = day(pool("60", override=asked)).until(t("17:00"))
+    assert w.lowest(t("10:01"), t("15:29:59")) == 3
+    assert most(w, "15:30:10", "17:00") == 0
+
+
+def test_a_window_that_is_only_being_warmed_for_does_not_open() -> None:
+    spec = replace(pool("60"), lead=20 * MINUTE)
+    w = day(replace(spec, windows=spec.windows[1:2])).until(t("14:00"))  # 4 pods from 11:10
+    assert t("11:25") <= spent_at(w) <= t("11:26")
+    assert most(w, "11:28", "14:00") == 0
+
+
+# --- Sleep ---
+
+
+def test_sleep_ends_an_open_window_at_once() -> None:
+    w = day(pool("60", "Sleep")).until(t("17:00"))
+    assert w.reached(0, after=spent_at(w)) <= spent_at(w) + 6 * SECOND
+    assert most(w, "10:31", "17:00") == 0
+    assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.BUDGET)
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+@pytest.mark.parametrize("mode", ["Warm", "Asleep"])
+def test_sleep_beats_every_override(mode: str) -> None:
+    asked = override(mode, t("16:00")) | ({"replicas": 3} if mode == "Warm" else {})
+    w = day(pool("45", "Sleep", override=asked)).until(t("17:00"))
+    assert most(w, "10:40", "17:00") == 0
+
+
+def test_sleep_waits_for_requests_in_flight_no_longer_than_the_drain_timeout() -> None:
+    w = day(pool("60", "Sleep")).until(t("10:29"))
+    w.ask(t("10:29:30"), seconds=3600)
+    w.until(t("10:40"))
+    assert w.reached(0, after=t("10:29")) - spent_at(w) == 60 * SECOND
+
+
+def test_a_pod_started_past_a_spent_budget_goes_at_once() -> None:
+    w = day(pool("60", "Sleep")).until(t("14:00"))
+    w.scale(2)
+    w.look()
+    w.until(t("14:01"))
+    assert (w.phase, w.replicas) == (Phase.ASLEEP, 0)
+
+
+# --- and again ---
+
+
+@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+def test_a_raised_limit_opens_the_window_again(policy: str) -> None:
+    w = day(pool("60", policy)).until(t("15:10"))
+    assert w.replicas == 0
+    w.edit(pool("600", policy))
+    assert (w.replicas, w.memory.reason) == (1, Reason.WINDOW)
+    w.until(t("15:30"))
+    assert w.phase is Phase.WARM
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+def test_a_raised_limit_lets_requests_wake_the_pool(policy: str) -> None:
+    w = day(pool("60", policy)).until(t("14:00"))
+    w.edit(pool("600", policy))
+    assert w.memory.reason is Reason.IDLE
+    w.ask(t("14:01"))
+    w.until(t("14:02"))
+    assert (w.phase, w.memory.reason) == (Phase.WARM, Reason.REQUEST)
+
+
+@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+def test_a_new_period_opens_the_window_that_is_due(policy: str) -> None:
+    late = {"name": "late", "schedule": "0 22 * * *", "duration": "4h", "replicas": 1}
+    w = day(pool("60", policy, windows=[MORNING, late])).until(t("23:59:59"))
+    assert w.replicas == 0
+    w.until(t("00:00") + 24 * HOUR)
+    assert (w.replicas, w.memory.reason) == (1, Reason.WINDOW)
+    assert w.ledger.previous is not None
+    assert Decimal(60) <= w.ledger.previous.accrued <= Decimal(250)
+
+
+@pytest.mark.parametrize("policy", ["NoNewWarmth", "Sleep"])
+@pytest.mark.parametrize("minute", range(25, 36))
+def test_a_restart_around_the_limit_decides_the_same(policy: str, minute: int) -> None:
+    straight = day(pool("60", policy)).until(t("17:00"))
+    w = day(pool("60", policy)).until(t("10:00") + minute * MINUTE)
+    w.restart()
+    w.until(t("17:00"))
+    assert w.times(Phase.ASLEEP)[1:] == straight.times(Phase.ASLEEP)[1:]
+    assert abs(w.ledger.accrued - straight.ledger.accrued) < Decimal("0.001")
+
+
+def test_a_spent_budget_never_overshoots_by_more_than_the_way_down_when_it_sleeps() -> None:
+    """Two seconds to notice, acknowledgement, settling and the pods' own end."""
+    w = day(pool("60", "Sleep")).until(t("17:00"))
+    assert Decimal(60) <= w.ledger.accrued <= 60 + 2 * Decimal(12) / 60

@@ -1,0 +1,203 @@
+"""What one pod costs an hour: quantities, requests as the scheduler counts them, prices."""
+
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_operator.core.budget.prices import (
+    NO_PRICES,
+    PriceTable,
+    hourly,
+    parse_quantity,
+    parse_table,
+    pod_requests,
+    priced,
+)
+from kotatsu_operator.core.pool.spec import Budget, Prices, SpecError
+
+GIB = Decimal(2**30)
+PRICES = Prices({"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
+SMALL = {"cpu": Decimal("0.5"), "memory": 2 * GIB}
+SMALL_HOUR = Decimal("4.65")  # 0.5 x 6.5 + 2 x 0.7
+
+
+# --- quantities ---
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2", 2),
+        ("500m", Decimal("0.5")),
+        ("0.5", Decimal("0.5")),
+        ("100n", Decimal("1e-7")),
+        ("250u", Decimal("0.00025")),
+        ("3008Mi", 3008 * 2**20),
+        ("1.5Gi", 3 * 2**29),
+        ("64Ki", 65536),
+        ("2Ti", 2**41),
+        ("128M", 128_000_000),
+        ("1G", 10**9),
+        ("5k", 5000),
+        ("1e3", 1000),
+        ("12E", 12 * 10**18),
+        ("2E3", 2000),
+        ("1Ei", 2**60),
+    ],
+)
+def test_a_quantity_is_read_in_base_units(text: str, value: Decimal | int) -> None:
+    assert parse_quantity(text) == value
+
+
+def test_a_pod_costs_what_it_requests_at_the_prices_of_an_hour() -> None:
+    assert hourly(SMALL, PRICES) == SMALL_HOUR
+
+
+@pytest.mark.parametrize(
+    ("requests", "price"),
+    [({}, 0), ({"cpu": Decimal(2)}, 13), ({"nvidia.com/gpu": Decimal(1)}, 0)],
+    ids=["no requests", "one resource", "a resource without a price"],
+)
+def test_what_is_not_requested_or_has_no_price_costs_nothing(requests: dict, price: int) -> None:
+    assert hourly(requests, PRICES) == price
+
+
+# --- requests ---
+
+
+def wants(**requests: str) -> dict:
+    """A container that requests this much."""
+    return {"resources": {"requests": requests}}
+
+
+def sidecar(**requests: str) -> dict:
+    return wants(**requests) | {"restartPolicy": "Always"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "cpu"),
+    [
+        ({"containers": [wants(cpu="1"), wants(cpu="500m"), {}]}, "1.5"),
+        ({"containers": [wants(cpu="1")], "initContainers": [wants(cpu="500m")]}, "1"),
+        ({"containers": [wants(cpu="1")], "initContainers": [wants(cpu="8")]}, "8"),
+        ({"containers": [wants(cpu="1")], "initContainers": [sidecar(cpu="2")]}, "3"),
+        (
+            {
+                "containers": [wants(cpu="1")],
+                "initContainers": [sidecar(cpu="2"), wants(cpu="8"), sidecar(cpu="1")],
+            },
+            "10",
+        ),
+        (
+            {
+                "containers": [wants(cpu="1")],
+                "initContainers": [wants(cpu="3"), sidecar(cpu="2"), sidecar(cpu="1")],
+            },
+            "4",
+        ),
+        ({"containers": [wants(cpu="1")], "overhead": {"cpu": "250m"}}, "1.25"),
+        (
+            {
+                "containers": [wants(cpu="1")],
+                "initContainers": [wants(cpu="8")],
+                "overhead": {"cpu": "250m"},
+            },
+            "8.25",
+        ),
+        ({"containers": [wants(cpu="1")], "resources": {"requests": {"cpu": "4"}}}, "4"),
+        ({"containers": [{"resources": {"limits": {"cpu": "1"}}}]}, "1"),
+        ({"containers": [wants(cpu="1")], "resources": {"limits": {"cpu": "4"}}}, "1"),
+        ({}, "0"),
+    ],
+    ids=[
+        "the containers' sum",
+        "a small init container",
+        "a large init container",
+        "a sidecar",
+        "an init container beside an earlier sidecar",
+        "an init container before any sidecar",
+        "overhead",
+        "overhead beside an init container",
+        "the pod's own request",
+        "a container's limit alone",
+        "the pod's own limit",
+        "nothing",
+    ],
+)
+def test_a_pod_requests_what_the_scheduler_reserves(spec: dict, cpu: str) -> None:
+    assert pod_requests(spec).get("cpu", 0) == Decimal(cpu)
+
+
+def test_each_resource_is_counted_for_itself() -> None:
+    spec = {
+        "containers": [wants(**{"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "1"})],
+        "initContainers": [wants(cpu="1", memory="4Gi")],
+        "overhead": {"memory": "1Gi"},
+    }
+    assert pod_requests(spec) == {"cpu": 2, "memory": 5 * GIB, "nvidia.com/gpu": 1}
+
+
+def test_other_resources_have_prices_too() -> None:
+    prices = Prices({"nvidia.com/gpu": Decimal(110), "cpu": Decimal("6.5")})
+    requests = pod_requests({"containers": [wants(**{"nvidia.com/gpu": "2", "cpu": "1"})]})
+    assert hourly(requests, prices) == Decimal("226.5")
+
+
+# --- prices ---
+
+TABLE = parse_table(
+    {
+        "currency": "JPY",
+        "cpuHour": "6.5",
+        "memoryGiBHour": "0.7",
+        "extended": {"nvidia.com/gpu": "110"},
+    }
+)
+
+
+def of_pool(currency: str = "", **prices: str) -> Budget:
+    return Budget(currency, Prices({name: Decimal(text) for name, text in prices.items()}))
+
+
+def test_a_pool_without_prices_takes_the_tables() -> None:
+    assert priced(of_pool(), TABLE) == Budget("JPY", TABLE.prices)
+
+
+def test_a_pools_own_price_comes_before_the_tables() -> None:
+    for currency in ("", "JPY"):
+        budget = priced(of_pool(currency, cpu="9"), TABLE)
+        assert budget.currency == "JPY"
+        assert budget.prices.per_hour == {**TABLE.prices.per_hour, "cpu": Decimal(9)}
+
+
+def test_a_pool_in_another_currency_takes_nothing_from_the_table() -> None:
+    assert priced(of_pool("USD", cpu="0.04"), TABLE) == of_pool("USD", cpu="0.04")
+
+
+def test_without_any_price_there_is_no_currency_and_no_cost() -> None:
+    assert priced(of_pool("USD"), TABLE).currency == ""
+    assert priced(of_pool("USD"), NO_PRICES).currency == ""
+    assert priced(of_pool(), NO_PRICES) == Budget()
+
+
+def test_no_table_is_no_prices() -> None:
+    assert parse_table({}) == NO_PRICES == PriceTable()
+
+
+@pytest.mark.parametrize(
+    ("raw", "named"),
+    [
+        ({"cpuHour": "1"}, "prices.currency"),
+        ({"currency": "yen", "cpuHour": "1"}, "'yen'"),
+        ({"currency": "円円円", "cpuHour": "1"}, "ISO 4217"),
+        ({"currency": 7, "cpuHour": "1"}, "prices.currency"),
+        ({"currency": "JPY", "cpuHour": "much"}, "prices.cpuHour"),
+        ({"currency": "JPY", "cpuHour": "-1"}, "prices.cpuHour"),
+        ({"currency": "JPY", "extended": {"nvidia.com/gpu": "x"}}, "nvidia.com/gpu"),
+        ({"currency": "JPY", "gpuHour": "1"}, "gpuHour"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_place(raw: dict, named: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_table(raw)
+    assert named in str(caught.value)

@@ -1,0 +1,68 @@
+"""Route Always: the activator is in the path in every phase; the pool sleeps and wakes as any."""
+
+from dataclasses import replace
+
+import pytest
+
+from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
+from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
+from tests.operator.core.walk import Walk, walk
+
+
+def always(**how: object) -> PoolSpec:
+    return replace(pool_spec(**how), route=RouteMode.ALWAYS)
+
+
+def routes(w: Walk) -> set[Route]:
+    return {moment.route for moment in w.log}
+
+
+def test_a_whole_day_of_it_never_leaves_the_activator() -> None:
+    spec = always(windows=(once("pitch", "10:00", "12:00", 2),))
+    w = walk(spec, t("08:00"), [t("08:30"), t("10:30"), t("15:00")]).until(t("16:00"))
+    assert routes(w) == {Route.ACTIVATOR}
+    assert all(request.begun is not None for request in w.requests)
+    assert w.times(Phase.WARM)
+    assert (w.phase, w.pods) == (Phase.ASLEEP, [])
+
+
+def test_a_target_that_runs_is_taken_over_behind_the_activator() -> None:
+    w = Walk(always(), t("08:00"))
+    w.scale(2)
+    w.until(t("08:01"))
+    assert (w.phase, w.memory.route, w.replicas) == (Phase.WARM, Route.ACTIVATOR, 2)
+
+
+def test_a_request_of_every_minute_keeps_it_awake_and_two_quiet_ones_end_it() -> None:
+    w = walk(always(), t("08:00"), [t("08:10") + n * MINUTE for n in range(30)])
+    w.until(t("08:39:30"))
+    assert (w.phase, w.replicas) == (Phase.WARM, 1)
+    w.until(t("08:42"))
+    assert w.replicas == 0
+
+
+def test_a_sleep_waits_for_the_acknowledgement_of_its_own_epoch() -> None:
+    w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:11"))
+    before = w.memory.epoch
+    w.acknowledges_after = None
+    w.until(t("08:20"))
+    assert (w.phase, w.replicas, w.memory.epoch) == (Phase.DRAINING, 1, before + 1)
+
+
+@pytest.mark.parametrize("phase", [Phase.WARM, Phase.ASLEEP])
+def test_a_pool_that_is_edited_to_it_gets_a_new_epoch_to_acknowledge(phase: Phase) -> None:
+    w = walk(pool_spec(), t("08:00"), [t("08:10")])
+    w.until(t("08:10:20") if phase is Phase.WARM else t("08:30"))
+    assert w.phase is phase
+    before = w.memory
+    w.edit(always())
+    assert w.memory.route is Route.ACTIVATOR
+    assert w.memory.epoch == before.epoch + (before.route is Route.NATIVE)
+
+
+def test_a_pool_that_is_edited_back_leaves_the_activator_when_a_pod_is_ready() -> None:
+    w = walk(always(), t("08:00"), [t("08:10")]).until(t("08:10:20"))
+    w.edit(pool_spec())
+    w.until(w.now + SECOND)
+    assert w.memory.route is Route.NATIVE

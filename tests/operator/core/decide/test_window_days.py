@@ -1,0 +1,501 @@
+"""Days with windows: warm before they open, warm until they close, asleep after."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Tally, WarmUp
+from tests.operator.core.values import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    cron,
+    kept_in_status,
+    once,
+    override,
+    pool_spec,
+    t,
+)
+from tests.operator.core.walk import walk
+
+PITCH = once("pitch", "10:00", "12:00", 2)
+AUTO_START = 68 * SECOND  # nothing learned: 60 s, 3 s margin, 5 s for the route to settle
+
+
+def pool(*windows: dict[str, Any], **fields: Any):
+    return pool_spec(windows=list(windows), **fields)
+
+
+# --- one window ---
+
+
+def test_every_replica_is_ready_before_the_opening_second() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("10:00"))
+    assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START]
+    assert w.times(Phase.WARM) == [t("10:00") - AUTO_START + 8 * SECOND]
+    assert w.ready == 2
+    assert w.told() == ["Warming", "Warm"]
+
+
+def test_every_replica_stays_ready_to_the_last_second() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:59:59"))
+    assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
+    assert (w.phase, w.memory.reason, w.memory.route) == (Phase.WARM, Reason.WINDOW, Route.NATIVE)
+
+
+def test_at_its_end_the_pool_drains_and_is_at_0_when_nobody_asked_for_anything() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("13:00"))
+    assert w.times(Phase.DRAINING) == [t("12:00")]
+    assert w.reached(0, after=t("12:00")) <= t("12:00") + 5 * SECOND + 2 * SECOND
+    assert (w.phase, w.pods, w.memory.route) == (Phase.ASLEEP, [], Route.ACTIVATOR)
+    assert w.told() == ["Warming", "Warm", "Draining", "Asleep"]
+
+
+def test_a_window_that_ends_while_it_is_used_keeps_the_pool_for_idle_after() -> None:
+    w = walk(pool(PITCH), t("08:00"), [t("11:59:50")]).until(t("12:10"))
+    asleep = w.reached(0, after=t("12:00"))
+    assert asleep == t("11:59:50.2") + 2 * MINUTE
+    assert w.lowest(t("12:00"), asleep - SECOND) >= 1
+
+
+def test_a_window_that_crosses_midnight_is_one_opening() -> None:
+    w = walk(pool(cron("0 23 * * *", "2h")), t("22:00")).until(t("22:00") + 4 * HOUR)
+    assert w.lowest(t("23:00"), t("23:00") + 2 * HOUR - SECOND, "ready") == 2
+    assert w.told("Draining", "Warming") == ["Warming", "Draining"]
+    assert w.times(Phase.DRAINING) == [t("23:00") + 2 * HOUR]
+
+
+def test_a_window_in_a_zone_opens_at_its_wall_clock_time() -> None:
+    """19:00 in Tokyo is 10:00 in UTC."""
+    window = once("pitch", "19:00", "20:00", 1)
+    w = walk(pool(window, timeZone="Asia/Tokyo", prewarm={"lead": "30s"}), t("09:00"))
+    w.until(t("11:30"))
+    assert w.times(Phase.WARMING) == [t("09:59:30")]
+    assert w.times(Phase.DRAINING) == [t("11:00")]
+
+
+def test_a_fixed_lead_is_kept_to_the_second() -> None:
+    w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("08:00")).until(t("10:00"))
+    assert w.times(Phase.WARMING) == [t("09:50")]
+
+
+@pytest.mark.parametrize("between", [[], [cron("0 22 26 * *", "1h", 1)]], ids=["alone", "not"])
+def test_a_lead_of_a_day_starts_the_pods_a_day_early(between: list[dict[str, Any]]) -> None:
+    window = {**PITCH, "start": "2026-11-27T08:30", "end": "2026-11-27T09:00", "replicas": 5}
+    w = walk(pool(window, *between, prewarm={"lead": "24h"}), t("08:00") + 23 * HOUR)
+    w.until(t("09:00") + 24 * HOUR)
+    assert w.reached(5, after=t("08:00")) == t("08:30") + 24 * HOUR
+
+
+# --- several windows ---
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(2, 2), (2, 5), (5, 2)], ids=["as many", "more", "fewer"]
+)
+def test_adjacent_windows_do_not_flutter(first: int, second: int) -> None:
+    a, b = once("a", "10:00", "11:00", first), once("b", "11:00", "12:00", second)
+    w = walk(pool(a, b), t("09:00")).until(t("12:30"))
+    scales = [m.replicas for m in w.log if t("10:00") <= m.at < t("12:00")]
+    changes = sum(x != y for x, y in pairwise(scales))
+    assert changes == (first != second)
+    assert w.lowest(t("10:00"), t("10:59:59"), "ready") == first
+    assert w.lowest(t("11:00"), t("11:59:59"), "ready") == second
+    assert w.told("Draining") == ["Draining"]
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_gap_shorter_than_the_lead_does_not_put_the_pool_to_sleep() -> None:
+    a, b = once("a", "10:00", "11:00"), once("b", "11:00:30", "12:00")
+    w = walk(pool(a, b, prewarm={"lead": "1m"}), t("09:00")).until(t("12:30"))
+    assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
+    assert w.times(Phase.DRAINING) == [t("12:00")]
+
+
+def test_where_windows_overlap_the_highest_replicas_win() -> None:
+    day = pool(
+        once("long", "10:00", "16:00", 2),
+        once("peak", "12:00", "13:00", 6),
+        once("dip", "14:00", "15:00", 1),
+    )
+    w = walk(day, t("09:00")).until(t("17:00"))
+    for start, end, replicas in [
+        ("10:00", "11:58", 2),
+        ("12:00", "12:59:59", 6),
+        ("13:01:10", "15:59:59", 2),
+    ]:
+        seen = {m.ready for m in w.log if t(start) <= m.at <= t(end)}
+        assert seen == {replicas}, start
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_replicas_of_a_whole_day_follow_the_windows_minute_by_minute() -> None:
+    """The oracle: the highest of the windows open at a minute, read off the table by hand."""
+    table = [("00:30", "02:00", 1), ("08:00", "12:00", 2), ("11:00", "11:30", 4)]
+    table += [("12:00", "13:00", 3), ("18:15", "18:45", 1), ("23:00", "23:59:59", 2)]
+    windows = [once(f"w{i}", *row) for i, row in enumerate(table)]
+    w = walk(pool(*windows, prewarm={"lead": "20s"}, scaling={"maxReplicas": 9}), t("00:00"))
+    for minute in range(24 * 60):
+        now = t("00:00") + minute * MINUTE
+        expected = max((n for start, end, n in table if t(start) <= now < t(end)), default=0)
+        w.until(now)
+        assert w.ready >= expected, now
+        w.until(now + 30 * SECOND)
+        assert w.replicas == expected, now
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+# --- punctuality ---
+
+
+def test_how_early_a_window_was_ready_is_remembered() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("10:30"))
+    assert w.memory.opening is not None
+    assert (w.memory.opening.window, w.memory.opening.at) == ("pitch", t("10:00"))
+    assert w.memory.opening.early == MINUTE
+    assert not w.memory.opening.cold
+
+
+def test_a_late_warm_up_is_told_once_when_it_opens_cold_and_once_when_it_is_ready() -> None:
+    w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("12:30"))
+    late = [n for m in w.log for n in m.notes if n.reason in ("WindowCold", "WindowLate")]
+    assert [n.message for n in late] == [
+        "pitch opened before it was Ready",
+        "pitch was Ready 22 s late",
+    ]
+    assert all(n.warning for n in late)
+    assert w.memory.opening is not None
+    assert (w.memory.opening.early, w.memory.opening.cold) == (-22 * SECOND, True)
+
+
+def test_pods_that_are_ready_in_the_opening_second_are_punctual() -> None:
+    w = walk(pool(PITCH, prewarm={"lead": "8s"}), t("08:00"), ready_after=8).until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_missed_minute_does_not_skip_the_window() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("09:50"))
+    w.operator_up = False
+    w.until(t("10:10"))
+    w.restart()
+    w.until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("10:10:08")]
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_a_pool_that_is_made_in_the_middle_of_its_window_is_not_late_for_it() -> None:
+    w = walk(pool(PITCH), t("11:00")).until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("11:00:08")]
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_window_that_goes_on_after_a_newer_one_has_closed_is_not_late() -> None:
+    w = walk(pool(once("long", "10:00", "14:00", 2), once("peak", "11:00", "12:00", 5)), t("09:00"))
+    w.until(t("14:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_of_two_windows_that_open_together_the_longer_is_not_late_when_the_shorter_closes() -> None:
+    w = walk(pool(once("a", "10:00", "10:30", 1), once("b", "10:00", "12:00", 1)), t("09:00"))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> None:
+    a, b = once("a", "10:00", "12:00", 2), once("b", "10:05", "12:00", 2)
+    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00"), ready_after=630)
+    w.until(t("12:30"))
+    told = [n.message for m in w.log for n in m.notes if n.reason in ("WindowCold", "WindowLate")]
+    assert told == ["a opened before it was Ready", "a was Ready 30 s late"]
+
+
+def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -> None:
+    a, b = once("a", "10:00", "12:00", 1), once("b", "10:01", "12:00", 5)
+    w = walk(pool(a, b, prewarm={"lead": "40m"}), t("09:00"), ready_after=120)
+    w.until(t("09:21:01"))
+    assert w.replicas == 5
+    for pod in w.pods[1:]:
+        pod.ready_at = t("10:00:30")
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_window_told_cold_stays_so_through_an_override_and_is_told_late_after_it() -> None:
+    w = walk(pool(PITCH), t("08:00"), ready_after=600).until(t("10:01"))
+    w.edit(pool(PITCH, override=override("Asleep", t("10:30"))))
+    w.until(t("10:20"))
+    assert w.memory.opening is not None
+    assert (w.memory.opening.cold, w.memory.opening.ready_at) == (True, None)
+    w.until(t("11:00"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_how_early_each_of_two_windows_was_ready_is_not_rewritten_by_later_looks() -> None:
+    a, b = once("a", "10:00", "12:00", 2), once("b", "10:05", "12:00", 2)
+    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00")).until(t("10:04"))
+    assert w.memory.opening is not None
+    assert (w.memory.opening.window, w.memory.opening.early) == ("b", 10 * MINUTE)
+
+
+def test_a_window_that_is_edited_to_open_too_soon_while_it_is_warmed_for_is_excused() -> None:
+    w = walk(pool(PITCH, prewarm={"lead": "10m"}), t("09:00"), ready_after=120)
+    w.until(t("09:51"))
+    w.edit(pool({**PITCH, "start": "2026-11-25T09:51:30"}, prewarm={"lead": "10m"}))
+    w.until(t("12:30"))
+    assert w.memory.opening is not None
+    assert w.memory.opening.at == t("09:51:30")
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_window_that_is_deleted_while_it_is_warmed_for_leaves_the_open_one_unpunished() -> None:
+    a, b = once("a", "09:00", "12:00", 2), once("b", "10:00", "12:00", 5)
+    w = walk(pool(a, b, prewarm={"lead": "10m"}), t("08:00")).until(t("09:55"))
+    w.edit(pool(a, prewarm={"lead": "10m"}))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_an_edit_of_an_open_window_that_could_not_be_prepared_is_excused() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
+    w.edit(pool({**PITCH, "start": "2026-11-25T10:30", "replicas": 5}))
+    w.until(t("12:30"))
+    assert w.reached(5, after=t("11:00")) == t("11:00")
+    assert w.told("WindowCold", "WindowLate") == []
+    assert w.memory.windows == Tally(ready=1)
+
+
+def test_a_window_that_is_added_seconds_before_it_opens_is_excused() -> None:
+    w = walk(pool(), t("09:00")).until(t("09:59:55"))
+    w.edit(pool(PITCH))
+    w.until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("10:00:03")]
+    assert w.told("WindowCold", "WindowLate") == []
+    assert w.memory.windows == Tally()
+
+
+def test_replicas_that_are_added_while_it_is_warmed_for_are_excused() -> None:
+    w = walk(pool(PITCH), t("09:00")).until(t("09:59:55"))
+    assert w.ready == 2
+    three = walk(pool(PITCH), t("09:00"), ready_after=62).until(t("09:59:55"))
+    three.edit(pool({**PITCH, "replicas": 3}))
+    three.until(t("12:30"))
+    assert three.told("WindowCold", "WindowLate") == []
+
+
+def test_an_edit_of_something_else_excuses_nothing() -> None:
+    w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("09:59:55"))
+    w.edit(pool(PITCH, scaling={"maxReplicas": 9}))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_an_edit_well_before_the_window_excuses_nothing() -> None:
+    w = walk(pool(), t("08:00"), ready_after=90).until(t("09:00"))
+    w.edit(pool(PITCH))
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+
+
+def test_an_edit_while_the_operator_is_away_is_excused_when_it_is_back() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
+    w.operator_up = False
+    w.edit(pool({**PITCH, "start": "2026-11-25T11:01", "replicas": 5}))
+    w.until(t("11:05"))
+    w.restart()
+    w.until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_openings_are_counted_by_how_punctual_they_were() -> None:
+    day = pool(PITCH, once("later", "15:00", "16:00", 2), once("last", "18:00", "19:00", 2))
+    w = walk(day, t("08:00"), ready_after=200).until(t("16:30"))
+    assert w.memory.windows == Tally(ready=1, cold=1, late=1)
+    w.ready_after = 4000
+    w.until(t("20:00"))
+    assert w.memory.windows == Tally(ready=1, cold=2, late=1)
+
+
+# --- pacing ---
+
+
+def test_a_pool_whose_turn_is_early_keeps_its_whole_lead_after_it() -> None:
+    w = walk(pool(PITCH), t("08:00"), ahead=lambda _: 40 * SECOND).until(t("12:30"))
+    assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START - 40 * SECOND]
+    assert w.memory.windows == Tally(ready=1)
+
+
+@pytest.mark.parametrize("prewarm", ["auto", "1m"])
+def test_a_turn_that_becomes_later_does_not_call_a_warm_up_off(prewarm: str) -> None:
+    turn = t("10:00") - 100 * SECOND
+    w = walk(
+        pool(PITCH, prewarm={"lead": prewarm}),
+        t("08:00"),
+        ahead=lambda now: 300 * SECOND if now < turn else 0 * SECOND,
+    )
+    w.until(turn)
+    w.restart()
+    w.until(t("12:30"))
+    assert len(w.times(Phase.WARMING)) == 1
+    assert w.lowest(turn, t("11:59:59"), "ready") == 2
+    assert w.memory.ahead == 0 * SECOND
+
+
+def test_a_request_never_waits_for_its_turn() -> None:
+    w = walk(pool(PITCH), t("08:00"), [t("08:30")], ahead=lambda _: HOUR).until(t("08:31"))
+    assert w.times(Phase.WARMING) == [t("08:30")]
+
+
+def test_an_override_that_kept_the_pool_asleep_leaves_the_window_unpunished() -> None:
+    asleep = override("Asleep", t("10:30"))
+    w = walk(pool(PITCH, override=asleep), t("08:00")).until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("10:30:08")]
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+def test_a_suspended_pool_that_is_resumed_in_its_window_is_not_late_for_it() -> None:
+    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("10:30"))
+    w.edit(pool(PITCH))
+    w.until(t("12:30"))
+    assert w.times(Phase.WARM) == [t("10:30:08")]
+    assert w.told("WindowCold", "WindowLate") == []
+
+
+# --- restarts ---
+
+
+@pytest.mark.parametrize(
+    "remembering", [kept_in_status, lambda _: Memory()], ids=["status kept", "status lost"]
+)
+@pytest.mark.parametrize("clock", ["09:58:55", "09:59:59", "10:00", "10:40:03", "11:59:59"])
+def test_a_restart_inside_or_just_before_a_window_changes_nothing(clock: str, remembering) -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t(clock))
+    w.restart(remembering)
+    w.until(t("13:00"))
+    assert w.lowest(t("10:00"), t("11:59:59"), "ready") == 2
+    assert w.told("WindowCold", "WindowLate") == []
+    assert w.pods == []
+
+
+@pytest.mark.parametrize("down", [0, 3, 30, 600])
+def test_an_operator_that_is_away_while_its_window_ends_lets_it_sleep_afterwards(down: int) -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:59:58"))
+    w.operator_up = False
+    w.until(t("11:59:58") + down * SECOND)
+    w.restart()
+    w.until(t("12:30"))
+    assert w.reached(0, after=t("12:00")) <= max(t("12:00"), t("11:59:58") + down * SECOND) + (
+        7 * SECOND
+    )
+
+
+# --- suspend ---
+
+
+def test_a_suspended_pool_is_left_alone() -> None:
+    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("13:00"))
+    assert (w.replicas, w.told()) == (0, [])
+    assert w.memory.reason is Reason.SUSPENDED
+
+
+def test_suspending_in_a_window_leaves_its_pods_until_it_is_resumed() -> None:
+    w = walk(pool(PITCH), t("08:00")).until(t("11:00"))
+    w.edit(pool(PITCH, suspend=True))
+    w.until(t("14:00"))
+    assert w.replicas == 2
+    assert w.last is not None
+    assert (w.last.replicas, w.last.sleep) == (None, False)
+    w.edit(pool(PITCH))
+    w.until(t("14:30"))
+    assert w.replicas == 0
+
+
+def test_a_resumed_pool_is_no_longer_called_suspended() -> None:
+    w = walk(pool(PITCH, suspend=True), t("08:00")).until(t("08:10"))
+    w.edit(pool(PITCH))
+    assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.IDLE)
+
+
+# --- what is learned ---
+
+
+def test_the_second_window_is_warmed_for_as_early_as_the_first_has_taught() -> None:
+    """8 s measured, plus a tenth, rounded up: 9 s; with margin and settle time 17 s."""
+    w = walk(pool(PITCH, once("later", "15:00", "16:00", 2)), t("08:00")).until(t("16:00"))
+    assert w.times(Phase.WARMING) == [t("10:00") - AUTO_START, t("15:00") - 17 * SECOND]
+    assert w.told("WindowCold") == []
+
+
+def test_more_replicas_than_ever_measured_are_started_earlier() -> None:
+    """Four times as many: twice the 8 s, 17.6 s, rounded up; with margin and settle time 26 s."""
+    w = walk(pool(PITCH, once("later", "15:00", "16:00", 8)), t("08:00")).until(t("16:00"))
+    assert w.times(Phase.WARMING)[1] == t("15:00") - 26 * SECOND
+
+
+def test_the_lead_does_not_shrink_while_a_window_is_being_warmed_for() -> None:
+    """The first warm-up teaches 17 s when 60 s are left: the floor stays."""
+    w = walk(pool(PITCH), t("08:00")).until(t("10:00"))
+    floors = {m.floor for m in w.log if m.at >= t("10:00") - AUTO_START}
+    assert floors == {2}
+    assert w.memory.lead == 17 * SECOND
+
+
+def test_a_slow_warm_up_makes_the_next_earlier_and_thereby_punctual() -> None:
+    day = pool(PITCH, once("later", "15:00", "16:00", 2))
+    w = walk(day, t("08:00"), ready_after=200).until(t("16:00"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]  # the first only
+    assert w.lowest(t("15:00"), t("15:59:59"), "ready") == 2
+
+
+def test_pods_that_could_not_start_for_hours_do_not_start_all_later_windows_hours_early() -> None:
+    day = pool(once("fair", "10:00", "14:00", 1), once("later", "20:00", "21:00", 1))
+    w = walk(day, t("08:00"), ready_after=3 * 3600).until(t("18:59:59"))
+    assert [u.seconds for u in w.memory.warm_ups] == [3 * 3600]
+    assert (w.memory.lead, w.replicas) == (HOUR, 0)
+
+
+def test_a_fixed_lead_that_is_corrected_counts_at_once() -> None:
+    daily = cron("0 10 * * *", "1h")
+    w = walk(pool(daily, prewarm={"lead": "24h"}), t("12:00")).until(t("12:10"))
+    assert w.phase is Phase.WARM
+    w.edit(pool(daily, prewarm={"lead": "1m"}))
+    w.until(t("12:30"))
+    assert w.replicas == 0
+
+
+def test_many_small_windows_do_not_hide_the_replicas_of_a_big_one_from_the_lead() -> None:
+    many = [once(f"small{n}", "15:00", "16:00", 2) for n in range(10)]
+    big = once("zbig", "15:00", "16:00", 8)
+    w = walk(pool(PITCH, *many, big), t("08:00")).until(t("15:00"))
+    assert w.times(Phase.WARMING)[1] == t("15:00") - 26 * SECOND
+
+
+def test_a_big_window_that_opens_just_after_a_small_one_is_warmed_for_in_time() -> None:
+    small, big = once("small", "15:00", "16:00", 2), once("zbig", "15:00:10", "16:00", 8)
+    w = walk(pool(PITCH, small, big), t("08:00")).until(t("15:01"))
+    assert w.reached(8, after=t("14:00")) == t("15:00:10") - 26 * SECOND
+
+
+def test_replicas_that_are_added_for_a_bigger_window_are_measured_too() -> None:
+    w = walk(pool(PITCH, once("peak", "11:00", "11:30", 5)), t("08:00")).until(t("11:30"))
+    assert w.memory.warm_ups == (WarmUp(8.0, 2), WarmUp(8.0, 5))
+
+
+def test_a_pool_warmed_up_by_somebody_else_teaches_nothing() -> None:
+    """The operator comes back to a pool that an activator woke: how long it took is not known."""
+    w = walk(pool(), t("08:00"))
+    w.operator_up = False
+    w.ask(t("08:10"))
+    w.until(t("08:10:30"))
+    w.restart()
+    assert (w.phase, w.memory.route) == (Phase.WARM, Route.NATIVE)
+    assert w.memory.warm_ups == ()
+
+
+# --- dense schedules ---
+
+
+def test_a_window_each_minute_is_one_long_warmth() -> None:
+    w = walk(pool(cron("* * * * *", "1m", 1)), t("08:00")).until(t("08:30"))
+    assert w.lowest(t("08:01"), t("08:30")) == 1
+    assert w.told() == ["Warming", "Warm"]

@@ -1,0 +1,158 @@
+"""A spec is read once: defaults are filled in, and what cannot be is refused with a sentence."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kotatsu_operator.core.pool.spec import (
+    Drain,
+    Metrics,
+    OnDelete,
+    Override,
+    OverrideMode,
+    Scaling,
+    SpecError,
+    parse,
+)
+from tests.operator.core.values import HOUR, TARGET, cron, pool_spec, utc
+
+
+def test_a_pool_needs_no_more_than_a_target() -> None:
+    spec = pool_spec()
+    assert spec.target.name == spec.service == "voice"
+    assert spec.zone == ZoneInfo("UTC")
+    assert (spec.windows, spec.lead, spec.override) == ((), None, None)
+    assert spec.scaling == Scaling(10, 1, timedelta(minutes=2))
+    assert spec.drain == Drain(timedelta(seconds=5), timedelta(seconds=60))
+    assert spec.metrics == Metrics("http", "/metrics", "kotatsu_requests_in_flight")
+    assert (spec.on_delete, spec.suspend) == (OnDelete.RESTORE, False)
+
+
+def test_everything_that_is_given_is_read() -> None:
+    spec = pool_spec(
+        service="front",
+        timeZone="Asia/Tokyo",
+        windows=[
+            {
+                "name": "pitch",
+                "start": "2026-11-25T10:00",
+                "end": "2026-11-25T12:00:30",
+                "replicas": 5,
+            },
+            cron("0 18 * * 1-5", "90m") | {"excludeDates": ["2026-12-31"]},
+        ],
+        prewarm={"lead": "2m"},
+        scaling={"maxReplicas": 7, "targetConcurrency": 3, "idleAfter": "90s"},
+        metrics={"port": 9090, "path": "/m", "name": "busy", "lastRequestName": "last"},
+        drain={"routeSettle": "3s", "timeout": "2m"},
+        budget={"currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}},
+        override={
+            "mode": "Warm",
+            "replicas": 3,
+            "until": "2026-11-25T12:30:00+09:00",
+            "by": "alice",
+            "reason": "judges came back",
+        },
+        onDelete="Keep",
+        suspend=True,
+    )
+    once, repeating = spec.windows
+    assert (once.start, once.end) == (
+        datetime.fromisoformat("2026-11-25T10:00"),
+        datetime.fromisoformat("2026-11-25T12:00:30"),
+    )
+    assert repeating.duration == 1.5 * HOUR
+    assert repeating.exclude == {date(2026, 12, 31)}
+    assert (spec.service, spec.zone, spec.lead) == (
+        "front",
+        ZoneInfo("Asia/Tokyo"),
+        timedelta(minutes=2),
+    )
+    assert spec.scaling == Scaling(7, 3, timedelta(seconds=90))
+    assert spec.metrics == Metrics("9090", "/m", "busy", "last")
+    assert spec.drain == Drain(timedelta(seconds=3), timedelta(minutes=2))
+    assert spec.budget.prices.per_hour == {"cpu": Decimal("6.5"), "memory": Decimal("0.7")}
+    assert spec.override == Override(
+        OverrideMode.WARM, utc("2026-11-25T03:30"), 3, "alice", "judges came back"
+    )
+    assert (spec.on_delete, spec.suspend) == (OnDelete.KEEP, True)
+
+
+def test_two_overrides_that_differ_in_anything_have_different_keys() -> None:
+    base = {"mode": "Warm", "until": "2026-11-25T12:00:00Z", "by": "alice"}
+    edits = [{}, {"mode": "Asleep"}, {"until": "2026-11-25T13:00:00Z"}, {"by": "bob"}]
+    edits += [{"replicas": 2}, {"reason": "demo"}]
+    keys = {pool_spec(override=base | edit).override.key for edit in edits}
+    assert len(keys) == len(edits)
+
+
+def test_the_same_instant_written_in_another_zone_is_the_same_override() -> None:
+    one = pool_spec(override={"mode": "Warm", "until": "2026-11-25T12:30:00+09:00"})
+    two = pool_spec(override={"mode": "Warm", "until": "2026-11-25T03:30:00Z"})
+    assert one.override == two.override
+
+
+ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"timeZone": "Asia/Tokio"}, "spec.timeZone: 'Asia/Tokio' is not an IANA time zone"),
+        ({"timeZone": "Asia"}, "spec.timeZone: 'Asia' is not an IANA time zone"),
+        ({"timeZone": "localtime"}, "spec.timeZone: 'localtime' is not an IANA time zone"),
+        ({"timeZone": "posixrules"}, "spec.timeZone: 'posixrules' is not an IANA time zone"),
+        ({"timeZone": "posix/Asia/Tokyo"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"timeZone": "right/Asia/Tokyo"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"timeZone": "Factory"}, "spec.timeZone: 'Factory' is not an IANA time zone"),
+        ({"timeZone": "/usr/share/zoneinfo/UTC"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"timeZone": "../etc/passwd"}, "spec.timeZone: .* is not an IANA time zone"),
+        ({"windows": [cron("0 25 * * *", "1h")]}, r"spec.windows\[w\].schedule: .*Bad hour"),
+        ({"windows": [cron("0 18 * * *", "1d")]}, r"spec.windows\[w\].duration: '1d' is not a dur"),
+        ({"windows": [cron("0 18 * * *", "0s")]}, r"windows\[w\].duration: must be longer than 0"),
+        ({"windows": [cron("0 18 * * *", "745h")]}, "duration: 745h is too long: at most 744h"),
+        ({"windows": [ONCE | {"start": "soon"}]}, "'soon' is not a wall-clock time"),
+        ({"windows": [ONCE | {"start": "2026-11-25T10:00Z"}]}, "is not a wall-clock time"),
+        ({"windows": [ONCE | {"start": "2026-02-29T10:00"}]}, "is not a wall-clock time"),
+        ({"windows": [ONCE | {"end": "9999-12-31T23:59"}]}, "is not a wall-clock time"),
+        ({"windows": [{"name": "w", "replicas": 1}]}, r"windows\[w\].start: '' is not a wall-cl"),
+        ({"windows": [ONCE | {"end": "2026-11-25T10:00"}]}, "end .* is not after start"),
+        (
+            {"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
+            "excludeDates: '31.12.2026' is not a date like 2026-12-31",
+        ),
+        ({"prewarm": {"lead": "early"}}, "spec.prewarm.lead: 'early' is not a duration"),
+        ({"prewarm": {"lead": "25h"}}, "spec.prewarm.lead: 25h is too long: at most 24h"),
+        ({"scaling": {"idleAfter": "99999999h"}}, "spec.scaling.idleAfter: .* is too long"),
+        ({"drain": {"timeout": "-1s"}}, "spec.drain.timeout: '-1s' is not a duration"),
+        (
+            {"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},
+            "spec.windows: they open up to 2160 times on one day, and at most 1440 are planned",
+        ),
+        ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "Infinity"}}}, "prices.cpuHour: .* is not an amount"),
+        ({"budget": {"prices": {"cpuHour": "1e999999999"}}}, "prices.cpuHour: .* is not an amount"),
+        ({"budget": {"prices": {"cpuHour": True}}}, "prices.cpuHour: True is not an amount"),
+        ({"budget": {"prices": {"moonHour": "1"}}}, "prices.moonHour: is not one of cpuHour, mem"),
+        ({"override": {"mode": "Warm"}}, "spec.override.until: '' is not an instant"),
+        (
+            {"override": {"mode": "Warm", "until": "2026-11-25T12:30"}},
+            "spec.override.until: '2026-11-25T12:30' is not an instant",
+        ),
+        (
+            {"override": {"mode": "Warm", "until": "9999-12-31T23:59:59-05:00"}},
+            "spec.override.until: .* is not an instant",
+        ),
+        (
+            {"override": {"mode": "Warm", "until": "9999-12-31T23:59:59Z"}},
+            "spec.override.until: .* is not an instant",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        parse({"targetRef": TARGET, **fields})

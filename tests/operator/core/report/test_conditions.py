@@ -1,0 +1,104 @@
+"""The conditions that people read in a WarmPool's status."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.report.conditions import condition, date_conditions, pool_conditions
+from tests.operator.core.values import pool_spec, t
+
+SPEC = pool_spec()
+SEEN = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
+
+
+def conditions(phase, *, spec=SPEC, floor=0, **seen):
+    decision = Decision(Memory(phase=phase, since=t("09:00")), None, t("10:00"), floor=floor)
+    found = pool_conditions(spec, replace(SEEN, **seen), decision)
+    return {c["type"]: (c["status"], c["reason"]) for c in found}
+
+
+@pytest.mark.parametrize(
+    ("phase", "seen", "ready", "warm"),
+    [
+        (Phase.ASLEEP, {"ready": 0}, ("True", "Asleep"), ("False", "Asleep")),
+        (Phase.SLEEPING, {"ready": 2}, ("True", "Asleep"), ("False", "Sleeping")),
+        (Phase.WARMING, {"ready": 0}, ("False", "Warming"), ("False", "Warming")),
+        (Phase.WARM, {"ready": 2}, ("True", "Warm"), ("True", "Warm")),
+        (Phase.WARM, {"ready": 0}, ("True", "Warm"), ("False", "Warm")),
+        (Phase.DRAINING, {"ready": 2}, ("True", "Draining"), ("False", "Draining")),
+    ],
+)
+def test_a_pool_is_ready_when_a_request_will_be_answered_also_while_asleep(
+    phase, seen, ready, warm
+):
+    found = conditions(phase, **seen)
+    assert (found["Ready"], found["Warm"]) == (ready, warm)
+    assert found["Accepted"] == ("True", "Accepted")
+
+
+@pytest.mark.parametrize(
+    ("phase", "ready"),
+    [
+        (Phase.ASLEEP, ("False", "NoActivator")),
+        (Phase.SLEEPING, ("False", "NoActivator")),
+        (Phase.DRAINING, ("True", "NoActivator")),
+        (Phase.WARM, ("True", "Warm")),
+        (Phase.WARMING, ("False", "Warming")),
+    ],
+)
+def test_without_an_activator_a_sleeping_pool_is_not_ready(phase, ready):
+    assert conditions(phase, acknowledged=None)["Ready"] == ready
+
+
+def test_a_pool_that_stays_up_after_an_outage_of_the_api_server_says_so():
+    found = conditions(Phase.DRAINING, catching_up=timedelta(seconds=90))
+    assert found["Ready"] == ("True", "CatchingUp")
+
+
+def test_a_pool_is_warm_only_with_the_whole_floor():
+    assert conditions(Phase.WARM, floor=3, ready=2)["Warm"] == ("False", "Warm")
+    assert conditions(Phase.WARM, floor=2, ready=2)["Warm"] == ("True", "Warm")
+
+
+def test_a_suspended_pool_says_so():
+    found = conditions(Phase.WARM, spec=pool_spec(suspend=True))
+    assert found["Accepted"] == ("True", "Suspended")
+
+
+def dated(*new, old=(), generation=3, now="10:00"):
+    return date_conditions(list(new), old, generation, t(now))
+
+
+def test_a_condition_keeps_its_time_while_its_status_stays():
+    first = dated(condition("Ready", True, "Warm", "2 replicas are Ready"))
+    later = dated(
+        condition("Ready", True, "Asleep", "asleep"), old=first, generation=4, now="11:00"
+    )
+    assert later == [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Asleep",
+            "message": "asleep",
+            "lastTransitionTime": "2026-11-25T10:00:00Z",
+            "observedGeneration": 4,
+        }
+    ]
+
+
+def test_a_condition_that_changes_its_status_gets_a_new_time():
+    first = dated(condition("Ready", True, "Warm", ""))
+    (changed,) = dated(condition("Ready", False, "Warming", ""), old=first, now="11:00")
+    assert changed["lastTransitionTime"] == "2026-11-25T11:00:00Z"
+
+
+def test_conditions_keep_their_times_apart():
+    first = dated(condition("Ready", True, "", ""), condition("Warm", True, "", ""))
+    later = dated(
+        condition("Ready", True, "", ""), condition("Warm", False, "", ""), old=first, now="11:00"
+    )
+    assert [c["lastTransitionTime"][11:13] for c in later] == ["10", "11"]

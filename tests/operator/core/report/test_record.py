@@ -1,0 +1,133 @@
+"""The record of what sleeps, compared with the pools there are."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.report.record import Entry, entry_of, heir, read_entry, settle, told_of
+from tests.operator.cluster import warm_pool
+
+VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
+
+
+def slept(name="voice", replicas=3, **spec):
+    return warm_pool(name, status={"restoreReplicas": replicas}, **spec)
+
+
+def test_an_entry_says_whose_it_is_and_what_comes_back():
+    assert entry_of(slept()) == VOICE
+    assert entry_of(slept(onDelete="Keep")).on_delete is OnDelete.KEEP
+    assert read_entry(VOICE.text()) == VOICE
+
+
+def test_a_pool_that_has_put_nothing_to_sleep_has_none_until_it_is_about_to():
+    assert entry_of(warm_pool()) is None
+    assert entry_of(warm_pool(), 2).owed == {"restoreReplicas": 2}
+    assert entry_of(slept(), 2).owed == {"restoreReplicas": 3}
+
+
+def test_an_entry_says_what_autoscaler_and_revisions_get_back():
+    owed = {
+        "hpa": {"name": "voice", "minReplicas": 2},
+        "knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]},
+    }
+    entry = entry_of(warm_pool(status=owed | {"phase": "Warm"}))
+    assert entry.owed == owed
+    assert read_entry(entry.text()) == entry
+
+
+def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
+    ahead = told_of(warm_pool(), 3)
+    status = {"hpa": {"name": "voice", "minReplicas": 2}}
+    assert read_entry(told_of(warm_pool(status=status), None, ahead)).owed == status | {
+        "restoreReplicas": 3
+    }
+
+
+def test_an_emptied_record_is_made_whole_from_the_pools():
+    assert settle({}, [slept()]).data == {"pool-voice": VOICE.text()}
+
+
+def test_an_edited_spec_is_followed():
+    settlement = settle({"pool-voice": VOICE.text()}, [slept(onDelete="Keep")])
+    assert read_entry(settlement.data["pool-voice"]).on_delete is OnDelete.KEEP
+    assert settlement.gone == {}
+
+
+def test_an_entry_whose_pool_is_no_more_is_gone_and_stays_until_it_was_dealt_with():
+    settlement = settle({"pool-voice": VOICE.text()}, [])
+    assert settlement.gone == {"pool-voice": VOICE}
+    assert settlement.data == {"pool-voice": VOICE.text()}
+
+
+def test_a_pool_made_anew_under_the_same_name_is_another_one():
+    again = warm_pool(uid="another")
+    assert settle({"pool-voice": VOICE.text()}, [again]).gone == {"pool-voice": VOICE}
+
+
+def test_an_entry_written_ahead_of_its_status_stays():
+    data = {"pool-voice": VOICE.text()}
+    assert settle(data, [warm_pool()]).data == data
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"pool": 1, "target": "x"}', "null"])
+def test_what_cannot_be_read_harms_nobody(text):
+    assert settle({"x": text}, []) == settle({}, [])
+    assert settle({"pool-voice": text}, [slept()]).data == {"pool-voice": VOICE.text()}
+    assert settle({"pool-voice": text}, [warm_pool()]).data == {}
+
+
+FOREIGN = "../../theirs/deployments/web"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [FOREIGN, "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "A", "x" * 254, "ｗｅｂ"],
+)
+def test_a_name_that_is_none_is_no_target(name):
+    pool = slept()
+    pool["spec"]["targetRef"]["name"] = name
+    assert entry_of(pool) is None
+    assert read_entry(replace(VOICE, target=name).text()) is None
+
+
+MALFORMED = [
+    {"restoreReplicas": "many"},
+    {"restoreReplicas": True},
+    {"restoreReplicas": -1},
+    {"restoreReplicas": 2**31},
+    {"restoreReplicas": [3]},
+    {"hpa": "voice"},
+    {"hpa": {"name": "voice"}},
+    {"hpa": {"name": FOREIGN, "minReplicas": 1}},
+    {"hpa": {"name": "voice", "minReplicas": None}},
+    {"knative": []},
+    {"knative": {"revisions": "voice-1"}},
+    {"knative": {"revisions": [{"name": FOREIGN}]}},
+    {"knative": {"revisions": [{"name": "voice-1", "minScale": 1}]}},
+]
+
+
+@pytest.mark.parametrize("owed", MALFORMED, ids=json.dumps)
+def test_only_what_is_well_formed_is_owed(owed):
+    assert read_entry(replace(VOICE, owed=owed).text()).owed == {}
+    assert (
+        read_entry(replace(VOICE, owed=VOICE.owed | owed).text()).owed.keys() <= VOICE.owed.keys()
+    )
+    assert entry_of(warm_pool(status=owed)) is None
+
+
+def test_json_too_deep_to_read_harms_nobody():
+    deep = VOICE.text()[:-1] + ', "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert settle({"x": deep}, []) == settle({}, [])
+
+
+def test_a_target_is_inherited_by_the_oldest_other_pool_that_names_it():
+    young, old = (warm_pool(name) for name in ("young", "old"))
+    for pool, day in ((young, 20), (old, 10)):
+        pool["spec"]["targetRef"]["name"] = "voice"
+        pool["metadata"]["creationTimestamp"] = f"2026-11-{day}T09:00:00Z"
+    assert heir(VOICE, [young, old, warm_pool("feed")]) is old
+    assert heir(VOICE, [warm_pool("feed")]) is None

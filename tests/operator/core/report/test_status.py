@@ -1,0 +1,347 @@
+"""What is written into a WarmPool's status, and read back after a restart."""
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.budget.ledger import Ledger, Spent
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.memory import (
+    Contest,
+    Memory,
+    Opening,
+    Original,
+    Phase,
+    Reason,
+    Route,
+    Tally,
+    Trend,
+    WarmUp,
+)
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import Period
+from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
+from kotatsu_operator.core.report.status_writer import decided_status, memory_status, worth_writing
+from tests.operator.core.values import (
+    examples,
+    kept_in_status,
+    override,
+    pool_spec,
+    t,
+)
+
+SPEC = pool_spec()
+OVERRIDDEN = pool_spec(override=override("Asleep", t("12:00"), by="ada"))
+SEEN = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
+
+
+def stored(status):
+    """A status as the API server hands it out again: JSON, without what was None."""
+
+    def without_none(value):
+        if isinstance(value, dict):
+            return {k: without_none(v) for k, v in value.items() if v is not None}
+        return value
+
+    return json.loads(json.dumps(without_none(status)))
+
+
+# --- there and back ---
+
+_TIMES = st.integers(-(10**14), 10**14).map(lambda us: t("10:00") + timedelta(microseconds=us))
+_MAYBE = st.none() | _TIMES
+_WARM_UPS = st.builds(
+    WarmUp,
+    seconds=st.integers(0, 10**7).map(lambda ms: ms / 1000),
+    replicas=st.integers(1, 100),
+    template=st.sampled_from(["", "a1b2"]),
+)
+_CONTESTS = st.builds(
+    Contest, by=st.just("helm"), write_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
+)
+_ORIGINALS = st.builds(Original, name=st.just("voice"), min_replicas=st.integers(0, 9))
+_OPENINGS = st.builds(
+    Opening, window=st.sampled_from(["demo", "pitch"]), at=_TIMES, ready_at=_MAYBE, cold=...
+)
+_MEMORIES = st.builds(
+    Memory,
+    phase=st.sampled_from(Phase),
+    reason=st.sampled_from(Reason),
+    since=_TIMES,
+    route=st.sampled_from(Route),
+    epoch=st.integers(0, 10**6),
+    acknowledged_at=_MAYBE,
+    last_active=_MAYBE,
+    unknown_since=_MAYBE,
+    raised_at=_MAYBE,
+    warm_ups=st.lists(_WARM_UPS, max_size=4).map(tuple),
+    trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
+    opening=st.none() | _OPENINGS,
+    lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
+    ticket=_TIMES,
+    ticket_seen=_MAYBE,
+    template=st.sampled_from(["", "a1b2"]),
+    proven=st.booleans(),
+    original=st.none() | _ORIGINALS,
+    contest=st.none() | _CONTESTS,
+)
+
+
+@given(memory=_MEMORIES)
+@examples(80)
+def test_a_restarted_operator_finds_its_memory(memory):
+    status = stored(memory_status(memory, SPEC))
+    assert read_memory(status, Memory()) == kept_in_status(memory)
+
+
+@given(memory=_MEMORIES)
+@examples(40)
+def test_an_operator_that_runs_on_forgets_nothing(memory):
+    status = stored(memory_status(memory, SPEC))
+    assert read_memory(status, memory) == memory
+
+
+@given(memory=_MEMORIES, seen=_TIMES, done=st.booleans())
+@examples(40)
+def test_what_is_known_of_an_override_comes_back(memory, seen, done):
+    key = OVERRIDDEN.override.key
+    memory = replace(memory, override_key=key, override_seen=seen, override_done=done)
+    status = stored(memory_status(memory, OVERRIDDEN))
+    assert read_memory(status, Memory()) == kept_in_status(memory)
+
+
+@given(memory=_MEMORIES)
+@examples(40)
+def test_what_was_read_back_is_written_the_same_and_not_worth_writing(memory):
+    status = stored(memory_status(memory, SPEC))
+    again = memory_status(read_memory(status, Memory()), SPEC)
+    assert stored(again) == status
+    assert not worth_writing(again, status, quiet_too=True)
+
+
+def test_a_pool_without_a_status_leaves_the_memory_as_it_is():
+    known = Memory(phase=Phase.WARM, since=t("10:00"))
+    assert read_memory({}, known) == known
+    assert read_memory({"demand": {"at": "2026-11-25T10:00:00Z"}}, known) == known
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"phase": Phase.ASLEEP}, {"epoch": 8}, {"phase": Phase.WARMING, "epoch": 8}]
+)
+def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(elsewhere):
+    known = Memory(
+        phase=Phase.DRAINING,
+        since=t("10:00"),
+        epoch=7,
+        acknowledged_at=t("10:01"),
+        unknown_since=t("10:01"),
+        raised_at=t("10:01"),
+        last_active=t("10:02"),
+    )
+    status = stored(memory_status(replace(known, **elsewhere), SPEC))
+    read = read_memory(status, known)
+    assert (read.acknowledged_at, read.raised_at) == (None, None)
+    assert read.last_active == t("10:02")
+
+
+def test_activity_that_is_not_written_down_yet_is_not_forgotten():
+    memory = Memory(phase=Phase.WARM, since=t("10:00"), last_active=t("10:00"))
+    status = stored(memory_status(memory, SPEC))
+    assert read_memory(status, replace(memory, last_active=t("10:05"))).last_active == t("10:05")
+
+
+def test_when_an_override_really_ends_can_be_read():
+    later = replace(Memory(since=t("10:00")), override_seen=t("10:00"))
+    far = pool_spec(override=override("Warm", t("10:00") + timedelta(days=9)))
+    assert memory_status(later, far)["override"]["endsAt"] == "2026-11-26T10:00:00Z"
+
+
+def test_an_override_that_was_taken_back_is_taken_out():
+    memory = Memory(since=t("10:00"), override_key="old")
+    assert memory_status(memory, SPEC)["override"] is None
+
+
+@pytest.mark.parametrize(
+    ("ready_at", "early"), [("09:58", "2m"), ("10:00:07", "-7s"), ("10:00", "0s"), (None, None)]
+)
+def test_how_early_a_window_was_ready_can_be_read(ready_at, early):
+    opening = Opening("demo", t("10:00"), ready_at and t(ready_at))
+    status = memory_status(Memory(since=t("09:00"), opening=opening), SPEC)
+    assert status["lastOpening"]["early"] == early
+
+
+def test_times_are_written_in_utc():
+    tokyo = datetime.fromisoformat("2026-11-25T19:00:00.5+09:00")
+    assert stamp(tokyo) == "2026-11-25T10:00:00.500000Z"
+    assert stamp(None) is None
+
+
+# --- the ledger ---
+
+
+def test_a_restarted_operator_finds_its_ledger():
+    ledger = Ledger(
+        "JPY",
+        t("09:00"),
+        Decimal("12.345678"),
+        t("10:00"),
+        period=Period.WEEK,
+        period_end=t("23:00"),
+        exhausted_at=t("09:30"),
+        previous=Spent("USD", t("08:00"), Decimal("1.5")),
+    )
+    seen_only = {"rate": Decimal("13.5"), "limit": Decimal(12), "forecast": Decimal("99.999")}
+    decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
+    status = stored(decided_status(SPEC, SEEN, decision, replace(ledger, **seen_only)))
+    cost = status["cost"]
+    assert (cost["ratePerHour"], cost["limit"], cost["forecast"]) == ("13.500000", "12", "100.00")
+    assert cost["exhausted"] is True
+    assert read_ledger(status) == ledger
+
+
+def test_a_pool_without_prices_has_no_cost():
+    decision = Decision(Memory(since=t("09:00")), None, t("10:01"))
+    assert decided_status(SPEC, SEEN, decision, Ledger())["cost"] is None
+    assert read_ledger({}) == Ledger()
+
+
+# --- a decision ---
+
+
+def test_a_decision_is_written_in_words_people_know():
+    decision = Decision(
+        Memory(phase=Phase.WARMING, reason=Reason.WINDOW, since=t("09:58")),
+        3,
+        t("10:00"),
+        floor=3,
+        window="demo",
+        next=Transition(t("10:00"), "demo", "open"),
+    )
+    status = decided_status(SPEC, SEEN, decision, Ledger())
+    assert (status["phase"], status["reason"]) == ("Warming", "Window")
+    assert (status["desiredReplicas"], status["readyReplicas"]) == (3, 2)
+    assert status["activeWindow"] == "demo"
+    assert status["nextTransition"] == {
+        "at": "2026-11-25T10:00:00Z",
+        "window": "demo",
+        "kind": "open",
+    }
+
+
+def test_a_decision_that_leaves_the_scale_alone_desires_what_there_is():
+    decision = Decision(Memory(since=t("09:00")), None, t("10:00"))
+    status = decided_status(SPEC, SEEN, decision, Ledger())
+    assert status["desiredReplicas"] == 2
+    assert (status["activeWindow"], status["nextTransition"]) == (None, None)
+
+
+# --- worth writing ---
+
+OLD = {
+    "phase": "Warm",
+    "route": {"target": "Native", "epoch": 3},
+    "lastOpening": {"window": "demo", "readyAt": "x"},
+    "lastActive": "2026-11-25T10:00:00Z",
+    "cost": {"accrued": "1", "currency": "JPY"},
+    "warmUps": [{"seconds": 3, "replicas": 1}],
+    "demand": {"at": "2026-11-25T10:00:00Z"},
+}
+
+
+@pytest.mark.parametrize(
+    ("new", "worth"),
+    [
+        ({}, False),
+        ({"phase": "Warm"}, False),
+        ({"phase": "Draining"}, True),
+        ({"route": {"target": "Native"}}, False),
+        ({"route": {"target": "Native", "epoch": 4}}, True),
+        ({"warmUps": [{"seconds": 3.0, "replicas": 1}]}, False),
+        ({"warmUps": []}, True),
+        ({"lastOpening": None}, True),
+        ({"lastOpening": {"window": "demo", "readyAt": None}}, True),
+        ({"activeWindow": None}, False),
+        ({"nextTransition": {"at": None}}, False),
+        ({"nextTransition": {"at": "x"}}, True),
+        ({"lastActive": "2026-11-25T10:00:09Z"}, False),
+        ({"cost": {"accrued": "2", "at": "x", "forecast": "3", "ratePerHour": "1"}}, False),
+        ({"cost": {"accrued": "2", "exhausted": True}}, True),
+        ({"cost": {"currency": "USD"}}, True),
+        ({"cost": None}, True),
+        ({"cost": {"accrued": "2"}, "phase": "Draining"}, True),
+    ],
+)
+def test_a_status_is_written_only_when_it_says_something_new(new, worth):
+    assert worth_writing(new, OLD, quiet_too=False) is worth
+
+
+@pytest.mark.parametrize(
+    ("new", "worth"),
+    [
+        ({"lastActive": "2026-11-25T10:00:09Z"}, True),
+        ({"lastActive": "2026-11-25T10:00:00Z"}, False),
+        ({"cost": {"accrued": "2"}}, True),
+        ({"cost": {"accrued": "1"}}, False),
+        ({"cost": None}, True),
+    ],
+)
+def test_what_changes_all_the_time_is_written_when_its_time_has_come(new, worth):
+    assert worth_writing(new, OLD, quiet_too=True) is worth
+
+
+@pytest.mark.parametrize("quiet_too", [False, True])
+def test_that_nothing_was_spent_since_is_not_worth_writing(quiet_too):
+    new = {"cost": {"accrued": "1", "currency": "JPY", "at": "2026-11-25T11:00:00Z"}}
+    assert not worth_writing(new, OLD, quiet_too=quiet_too)
+
+
+def test_what_a_window_was_begun_with_and_how_windows_did_come_back():
+    opening = Opening("demo", t("10:00"), replicas=3, excused=True)
+    memory = Memory(
+        since=t("09:00"), ahead=timedelta(seconds=40), windows=Tally(7, 2, 1), opening=opening
+    )
+    status = memory_status(memory, SPEC)
+    assert (status["ahead"], status["windows"]) == ("40s", {"ready": 7, "cold": 2, "late": 1})
+    back = read_memory(status, Memory())
+    assert (back.ahead, back.windows, back.opening) == (memory.ahead, memory.windows, opening)
+
+
+def test_a_status_from_before_has_counted_nothing():
+    memory = read_memory({"phase": "Asleep"}, Memory())
+    assert (memory.ahead, memory.windows) == (timedelta(), Tally())
+
+
+# --- edited by hand ---
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"route": ["Activator"], "template": 5, "override": "mine", "windows": None},
+        {"route": {"epoch": "many"}, "hpa": {"name": 7}, "contest": {"by": 1, "seenAt": "now"}},
+        {"warmUps": [{"seconds": 1e300, "replicas": 5}, {"seconds": "3", "replicas": 1}, None]},
+        {"warmUps": {"seconds": 3}, "lastOpening": {"at": 0}, "lead": 11, "ahead": "-5s"},
+    ],
+)
+def test_what_cannot_be_read_of_a_status_counts_as_not_there(edit):
+    status = {"phase": "Asleep", **edit}
+    assert read_memory(status, Memory()) == Memory()
+
+
+def test_the_price_of_a_pods_hour_comes_back():
+    ledger = Ledger("JPY", t("09:00"), at=t("10:00"), pod_hour=Decimal("1.84"))
+    status = stored(decided_status(SPEC, SEEN, Decision(Memory(), 2, t("10:01")), ledger))
+    assert status["cost"]["podPerHour"] == "1.840000"
+    assert read_ledger(status).pod_hour == Decimal("1.84")
+
+
+def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
+    written = [{"seconds": n, "replicas": 1} for n in range(1000)]
+    read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
+    assert [w.seconds for w in read] == list(range(980, 1000))

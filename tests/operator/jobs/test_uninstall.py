@@ -1,0 +1,322 @@
+"""Before an uninstall: nobody acts, what sleeps gets its pods, activators leave the path."""
+
+import asyncio
+import json
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.controller.leader.elector import LEASE_NAME, Elector
+from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.jobs import uninstall as module
+from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
+from tests.operator.cluster import (
+    NAMESPACE,
+    FakeKube,
+    deployment,
+    eventually,
+    forbidden,
+    horizontal_pod_autoscaler,
+    owned,
+    revision,
+    warm_pool,
+)
+from tests.operator.controller.cache.test_store import published
+from tests.operator.controller.restore.test_records import config_map, replicas
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(restore_module, "_PAUSE", 0.001)
+
+
+class Cluster:
+    """A namespace with a sleeping pool; the kubelet and the activator do their part."""
+
+    def __init__(self, *objects):
+        self.kube = FakeKube(config_map(), *objects)
+        self.said = []
+        self.pods_come = self.activators_leave = True
+        self.refused, self.refusals = "", 0
+        self.kube.on("get", self._time_passes)
+        self.kube.on("find", self._find)
+
+    def _find(self, kind, namespace, *_):
+        if namespace == self.refused:
+            self.refusals += 1
+            raise forbidden()
+        self._time_passes()
+
+    def _time_passes(self, *_):
+        if self.pods_come:
+            for obj in self.kube.all("Deployment"):
+                ready = {"readyReplicas": obj["spec"]["replicas"]}
+                if obj.get("status") != ready:
+                    self.kube.edit("Deployment", obj["metadata"]["name"], status=ready)
+        if self.activators_leave:
+            for pool in self.kube.all("WarmPool"):
+                if pool["status"].get("route") == {"target": "Native", "epoch": 1}:
+                    for obj in self.kube.all("EndpointSlice"):
+                        self.kube.edit("EndpointSlice", obj["metadata"]["name"], endpoints=[])
+
+    async def uninstall(self, within=5.0, namespaces=(NAMESPACE,)):
+        await Uninstall(
+            self.kube, namespaces, NAMESPACE, within, self.said.append, poll=0.002, handover=0.0
+        ).run()
+
+    def pool(self):
+        return self.kube.stored("WarmPool", "voice")
+
+    def conditions(self):
+        return {c["type"]: (c["status"], c["reason"]) for c in self.pool()["status"]["conditions"]}
+
+
+def asleep(*, restore=3, **spec):
+    spec = {"drain": {"routeSettle": "0s"}} | spec
+    conditions = [
+        {"type": t, "status": "True", "reason": "Asleep", "message": "", "lastTransitionTime": "x"}
+        for t in ("Accepted", "Ready")
+    ]
+    status = {
+        "phase": "Asleep",
+        "route": {"target": "Activator", "epoch": 1},
+        "conditions": conditions,
+        **({} if restore is None else {"restoreReplicas": restore}),
+    }
+    return warm_pool(status=status, **spec)
+
+
+@pytest.fixture
+def cluster():
+    return Cluster(asleep(), deployment(replicas=0), published("activator-1", 1))
+
+
+async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_path(cluster):
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
+    assert cluster.pool()["status"]["phase"] == "Warm"
+    assert not [o for o in cluster.kube.all("EndpointSlice") if o["endpoints"]]
+    assert cluster.said[-1].startswith("done")
+
+
+async def test_the_status_no_longer_promises_what_nobody_keeps(cluster):
+    await cluster.uninstall()
+    assert cluster.conditions() == {
+        "Accepted": ("True", "Asleep"),
+        "Ready": ("Unknown", "Uninstalled"),
+    }
+    assert "restoreReplicas" not in cluster.pool()["status"]
+
+
+async def test_the_route_changes_only_when_all_pods_are_ready(cluster):
+    cluster.pods_come = False
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: any("0 of 3 pods" in line for line in cluster.said))
+    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+    cluster.kube.edit("Deployment", "voice", status={"readyReplicas": 2})
+    await eventually(lambda: any("2 of 3 pods" in line for line in cluster.said))
+    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+    cluster.pods_come = True
+    await running
+
+
+async def test_it_ends_only_when_no_activator_is_an_endpoint(cluster):
+    cluster.activators_leave = False
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: any("still an endpoint of voice" in line for line in cluster.said))
+    assert not running.done()
+    cluster.activators_leave = True
+    await running
+
+
+async def test_pods_that_never_come_end_it_with_a_sentence_that_says_what_to_do(cluster):
+    cluster.pods_come = False
+    with pytest.raises(UninstallError) as caught:
+        await cluster.uninstall(within=0.2)
+    text = str(caught.value)
+    assert "0 of 3 pods of Deployment demo/voice are Ready" in text
+    assert "--no-hooks" in text
+    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+
+
+async def test_what_is_to_be_kept_asleep_stays_and_that_is_said():
+    cluster = Cluster(asleep(onDelete="Keep"), deployment(replicas=0), published("activator-1", 1))
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 0
+    assert any("onDelete is Keep" in s and "no endpoint" in s for s in cluster.said)
+
+
+async def test_what_was_at_0_before_kotatsu_came_stays_and_that_is_said():
+    cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 0
+    assert any("before Kotatsu came" in s and "no endpoint" in s for s in cluster.said)
+
+
+async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
+    cluster = Cluster(asleep(route="Always"), deployment(replicas=0), published("activator-1", 1))
+    cluster.activators_leave = False
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert any("give it the selector of Deployment voice" in s for s in cluster.said)
+    assert cluster.pool()["status"]["route"]["target"] == "Activator"
+
+
+async def test_a_target_that_runs_keeps_its_replicas():
+    cluster = Cluster(asleep(), deployment(replicas=1), published("activator-1", 1))
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 1
+    assert cluster.pool()["status"]["route"]["target"] == "Native"
+
+
+async def test_a_pool_without_a_target_and_one_never_decided_on_are_no_hindrance():
+    await Cluster(asleep()).uninstall()
+    await Cluster(warm_pool(status={}), deployment(replicas=1)).uninstall()
+    await Cluster().uninstall()
+
+
+async def test_a_shared_autoscaler_gets_its_minimum_back():
+    shared = horizontal_pod_autoscaler(least=5)
+    shared["metadata"]["managedFields"] = [owned("minReplicas", "kotatsu-operator")]
+    pool = asleep()
+    pool["status"]["hpa"] = {"name": "voice", "minReplicas": 2}
+    cluster = Cluster(pool, deployment(replicas=5), published("activator-1", 1), shared)
+    await cluster.uninstall()
+    assert cluster.kube.stored("HorizontalPodAutoscaler", "voice")["spec"]["minReplicas"] == 2
+    assert "hpa" not in cluster.pool()["status"]
+
+
+async def test_the_revisions_of_a_knative_service_get_their_min_scale_back():
+    pool = warm_pool(status={"knative": {"revisions": [{"name": "voice-1", "minScale": "1"}]}})
+    pool["spec"]["targetRef"]["kind"] = "Service"
+    cluster = Cluster(pool, revision("voice-1", min_scale="5"))
+    await cluster.uninstall()
+    annotations = cluster.kube.stored("Revision", "voice-1")["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/min-scale"] == "1"
+    assert "knative" not in cluster.pool()["status"]
+
+
+async def test_targets_whose_pool_is_gone_come_back_too(cluster):
+    entry = {
+        "pool": "feed",
+        "target": {"kind": "Deployment", "name": "feed"},
+        "restoreReplicas": 2,
+        "onDelete": "Restore",
+    }
+    cluster.kube.edit("ConfigMap", "kotatsu-targets", data={"uid-feed": json.dumps(entry)})
+    cluster.kube.put(deployment("feed", replicas=0))
+    await cluster.uninstall()
+    assert cluster.kube.stored("Deployment", "feed")["spec"]["replicas"] == 2
+
+
+async def test_an_edit_in_between_is_read_again(cluster):
+    edits = iter([{"lastWake": {"seconds": 1}}])
+
+    def edit(name, _):
+        for status in edits:
+            cluster.kube.edit("WarmPool", name, status=status)
+
+    cluster.kube.on("patch_status", edit)
+    await cluster.uninstall()
+    assert cluster.pool()["status"]["lastWake"]
+    assert cluster.pool()["status"]["route"]["target"] == "Native"
+
+
+async def test_an_api_server_that_is_away_is_waited_for(cluster):
+    cluster.kube.down = True
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: any("the API server" in line for line in cluster.said))
+    cluster.kube.down = False
+    await running
+    assert replicas(cluster.kube) == 3
+
+
+# --- the Lease ---
+
+
+def operator(kube, name="operator-a"):
+    return Elector(kube, NAMESPACE, name, CollectorRegistry())
+
+
+async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(
+    cluster, monkeypatch
+):
+    monkeypatch.setattr(module, "REFUSED_FOR", 0.01)
+    cluster.refused = "closed"
+    await cluster.uninstall(namespaces=("closed", NAMESPACE))
+    assert replicas(cluster.kube) == 3
+    assert any("closed: cannot be read" in s and "forbidden" in s for s in cluster.said)
+    assert cluster.said[-1] == (
+        "done: no Service needs Kotatsu any more, but for those in closed; WarmPools and their CRD "
+        "stay"
+    )
+
+
+async def test_a_namespace_whose_role_is_a_moment_late_is_tried_again(cluster):
+    cluster.refused = NAMESPACE
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(lambda: cluster.refusals > 2)
+    assert replicas(cluster.kube) == 0
+    cluster.refused = ""
+    await running
+    assert replicas(cluster.kube) == 3
+    assert "cannot be read" not in " ".join(cluster.said)
+
+
+async def test_a_leader_loses_its_lease_first_and_one_installed_later_leads_at_once(cluster):
+    leader = operator(cluster.kube)
+    await leader.turn()
+    seen = []
+
+    async def look(*_):
+        await leader.turn()
+        seen.append(leader.leads)
+
+    cluster.kube.on("put_scale", look)
+    await cluster.uninstall()
+    assert seen == [False]
+    await leader.turn()
+    assert not leader.leads  # it waits for its own end, although the Lease is gone
+    installed = operator(cluster.kube, "operator-z")
+    await installed.turn()
+    assert installed.leads
+
+
+async def test_a_leader_gets_its_time_to_stop(cluster, monkeypatch):
+    await operator(cluster.kube).turn()
+    running = asyncio.create_task(
+        Uninstall(cluster.kube, [NAMESPACE], NAMESPACE, 5, cluster.said.append, handover=60).run()
+    )
+    await eventually(lambda: "the operators stop acting" in cluster.said)
+    await asyncio.sleep(0.02)
+    assert replicas(cluster.kube) == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_uninstall_that_fails_lets_the_operators_go_on(cluster):
+    leader = operator(cluster.kube)
+    await leader.turn()
+    cluster.pods_come = False
+    with pytest.raises(UninstallError):
+        await cluster.uninstall(within=0.2)
+    await leader.turn()
+    await leader.turn()
+    assert leader.leads
+
+
+async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch):
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.01)
+    await operator(cluster.kube).turn()
+    cluster.pods_come = False
+    running = asyncio.create_task(cluster.uninstall())
+    await eventually(
+        lambda: len([c for c in cluster.kube.called("replace") if c[1] == "Lease"]) > 3
+    )
+    assert cluster.kube.stored("Lease", LEASE_NAME)["spec"]["holderIdentity"] == HOLDER
+    cluster.pods_come = True
+    await running
+    assert cluster.kube.all("Lease") == []

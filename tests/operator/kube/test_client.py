@@ -1,0 +1,548 @@
+"""What goes over the wire to the API server, and what its answers mean."""
+
+import asyncio
+import contextlib
+import json
+
+import httpx2
+import pytest
+from lightkube import AsyncClient, KubeConfig
+from lightkube.config.models import Cluster, User
+
+from kotatsu_operator.kube import client as kube_module
+from kotatsu_operator.kube.client import Kube, Scale, follow_forever, version_of
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.resources import (
+    EndpointSlice,
+    KnativeRevision,
+    KnativeService,
+    Pod,
+    WarmPool,
+)
+from tests.operator.cluster import eventually, pod, warm_pool
+
+pytestmark = pytest.mark.timeout(20)
+
+CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True), user=User())
+SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"
+POOL = "/apis/kotatsu.dev/v1alpha1/namespaces/demo/warmpools/voice"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/demo/endpointslices"
+
+
+class Server:
+    """An API server that answers what the test says, and remembers what it was asked."""
+
+    def __init__(self):
+        self.requests = []
+        self.answers = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else (200, {"metadata": {"name": "voice"}})
+        if isinstance(answer, Exception):
+            raise answer
+        status, body = answer
+        if isinstance(body, dict):
+            return httpx2.Response(status, json=body)
+        if isinstance(body, str):
+            return httpx2.Response(status, text=body)
+        return httpx2.Response(status, content=body)
+
+    @property
+    def last(self):
+        return self.requests[-1]
+
+    @property
+    def body(self):
+        return json.loads(self.last.content)
+
+
+def failure(code, reason):
+    return code, {"kind": "Status", "code": code, "reason": reason, "message": f"no: {reason}"}
+
+
+def scale(version, **spec):
+    meta = {"name": "voice", "namespace": "demo", "resourceVersion": version}
+    return 200, {"kind": "Scale", "metadata": meta, "spec": spec}
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+async def kube(server):
+    client = AsyncClient(
+        config=CONFIG,
+        field_manager="tester",
+        transport=httpx2.MockTransport(server),
+        trust_env=False,
+    )
+    kube = Kube(client)
+    yield kube
+    await kube.close()
+
+
+# --- the scale ---
+
+
+async def test_a_scale_of_zero_has_no_replicas_in_it(kube, server):
+    server.answers = [scale("7"), scale("8", replicas=3)]
+    assert await kube.get_scale("demo", "voice") == Scale(0, "7")
+    assert await kube.get_scale("demo", "voice") == Scale(3, "8")
+    assert server.last.url.path == SCALE
+
+
+async def test_raising_is_a_merge_patch_from_the_version_read_to_one(kube, server):
+    server.answers = [scale("8", replicas=1)]
+    await kube.raise_scale("demo", "voice", "7")
+    assert (server.last.method, server.last.url.path) == ("PATCH", SCALE)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 1}}
+    assert server.last.url.params["fieldManager"] == "tester"
+
+
+@pytest.mark.parametrize("replicas", [0, 5])
+async def test_setting_replaces_the_version_read(kube, server, replicas):
+    server.answers = [scale("8", replicas=replicas)]
+    await kube.put_scale("demo", "voice", replicas, "7")
+    assert (server.last.method, server.last.url.path) == ("PUT", SCALE)
+    assert server.body["metadata"]["resourceVersion"] == "7"
+    assert server.body["spec"] == {"replicas": replicas}
+
+
+async def test_a_minimum_is_merged_at_the_version_read(kube, server):
+    await kube.put_minimum("demo", "voice", 3, "7")
+    path = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers/voice"
+    assert (server.last.method, server.last.url.path) == ("PATCH", path)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 3}}
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../theirs/deployments/web", "..", ".", "", "a/b", "a?dryRun=All", "a#b", "a%2fb", "a b"],
+)
+async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
+    """The HTTP client takes dots out of a path: the first would be another namespace's."""
+    for call in (
+        lambda: kube.get(WarmPool, "demo", name),
+        lambda: kube.get_scale("demo", name),
+        lambda: kube.put_scale("demo", name, 1, "7"),
+        lambda: kube.raise_scale("demo", name, "7"),
+        lambda: kube.put_minimum("demo", name, 1, "7"),
+        lambda: kube.patch_status("demo", name, {}),
+        lambda: kube.annotate(KnativeRevision, "demo", name, {}, "7"),
+    ):
+        with pytest.raises(NotFoundError, match="not the name of an object"):
+            await call()
+    await kube.delete(EndpointSlice, "demo", name)
+    assert server.requests == []
+
+
+# --- the status ---
+
+
+async def test_a_status_is_merged_at_the_version_decided_on(kube, server):
+    await kube.patch_status("demo", "voice", {"phase": "Warm", "override": None}, "7")
+    assert (server.last.method, server.last.url.path) == ("PATCH", POOL + "/status")
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {
+        "metadata": {"resourceVersion": "7"},
+        "status": {"phase": "Warm", "override": None},
+    }
+
+
+async def test_an_announcement_names_no_version(kube, server):
+    await kube.patch_status("demo", "voice", {"demand": {"by": "a"}})
+    assert server.body == {"status": {"demand": {"by": "a"}}}
+
+
+# --- other objects ---
+
+
+async def test_an_annotation_is_set_or_taken_away_at_the_version_read(kube, server):
+    await kube.annotate(KnativeRevision, "demo", "voice-1", {"a": "1", "b": None}, "7")
+    path = "/apis/serving.knative.dev/v1/namespaces/demo/revisions/voice-1"
+    assert (server.last.method, server.last.url.path) == ("PATCH", path)
+    assert server.last.headers["content-type"] == "application/merge-patch+json"
+    assert server.body == {
+        "metadata": {"resourceVersion": "7", "annotations": {"a": "1", "b": None}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, {"metadata": {}, "items": []}), True),
+        ((200, {"metadata": {}, "items": [{"metadata": {"name": "a"}}]}), True),
+        ((404, "404 page not found\n"), False),
+        (failure(404, "NotFound"), False),
+    ],
+    ids=["none of it", "some of it", "no such group", "no such kind"],
+)
+async def test_an_api_is_there_when_it_can_be_listed(kube, server, answer, expected):
+    server.answers = [answer]
+    assert await kube.serves(KnativeService, "demo") is expected
+    assert server.last.url.params["limit"] == "1"
+
+
+@pytest.mark.parametrize("answer", [failure(403, "Forbidden"), (502, b"<html>"), OSError("away")])
+async def test_whether_an_api_is_there_is_not_said_by_a_server_that_refuses(kube, server, answer):
+    server.answers = [answer]
+    with pytest.raises(Unreachable):
+        await kube.serves(KnativeService, "demo")
+
+
+async def test_objects_come_back_as_the_dicts_they_are(kube, server):
+    server.answers = [(200, warm_pool(x_unknown={"a": [1]}))]
+    assert await kube.get(WarmPool, "demo", "voice") == warm_pool(x_unknown={"a": [1]})
+    assert server.last.url.path == POOL
+
+
+async def test_an_object_is_created_with_a_name_or_for_one(kube, server):
+    await kube.create(EndpointSlice, "demo", {"metadata": {"generateName": "kotatsu-"}})
+    assert (server.last.method, server.last.url.path) == ("POST", SLICES)
+    assert server.body["metadata"]["generateName"] == "kotatsu-"
+
+
+async def test_an_object_is_replaced_at_the_version_it_carries(kube, server):
+    meta = {"name": "s", "namespace": "demo", "resourceVersion": "7"}
+    await kube.replace(EndpointSlice, "demo", {"metadata": meta, "endpoints": []})
+    assert (server.last.method, server.last.url.path) == ("PUT", SLICES + "/s")
+    assert (server.body["metadata"]["resourceVersion"], server.body["endpoints"]) == ("7", [])
+
+
+async def test_all_objects_of_a_kind_are_listed_page_by_page(kube, server):
+    pages = [
+        {"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [warm_pool()]},
+        {"metadata": {"resourceVersion": "7"}, "items": [warm_pool("b")]},
+    ]
+    server.answers = [(200, {"kind": "WarmPoolList"} | page) for page in pages]
+    assert await kube.find(WarmPool, "demo") == [warm_pool(), warm_pool("b")]
+
+
+async def test_a_kind_that_is_not_there_has_no_list(kube, server):
+    server.answers = [failure(404, "NotFound")]
+    with pytest.raises(NotFoundError):
+        await kube.find(WarmPool, "demo")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda k: k.put_scale("demo", "voice", 0, "7"),
+        lambda k: k.raise_scale("demo", "voice", "7"),
+        lambda k: k.patch_status("demo", "voice", {}, "7"),
+        lambda k: k.create(Pod, "demo", pod()),
+        lambda k: k.replace(Pod, "demo", pod()),
+        lambda k: k.delete(Pod, "demo", "voice-1"),
+    ],
+    ids=["put_scale", "raise_scale", "patch_status", "create", "replace", "delete"],
+)
+async def test_who_may_not_write_any_more_sends_nothing(kube, server, write):
+    may = True
+    guarded = kube.guarded(lambda: may)
+    await write(guarded)
+    sent = len(server.requests)
+    may = False
+    with pytest.raises(Unreachable, match="does not lead"):
+        await write(guarded)
+    assert len(server.requests) == sent
+    await guarded.get(WarmPool, "demo", "voice")
+
+
+async def test_what_is_gone_already_is_deleted(kube, server):
+    server.answers = [failure(404, "NotFound")]
+    await kube.delete(EndpointSlice, "demo", "s")
+    assert (server.last.method, server.last.url.path) == ("DELETE", SLICES + "/s")
+
+
+# --- what can go wrong ---
+
+
+def calls(kube):
+    slice_ = {"metadata": {"name": "s", "namespace": "demo", "resourceVersion": "7"}}
+    return {
+        "get": lambda: kube.get(WarmPool, "demo", "voice"),
+        "get_scale": lambda: kube.get_scale("demo", "voice"),
+        "put_scale": lambda: kube.put_scale("demo", "voice", 0, "7"),
+        "raise_scale": lambda: kube.raise_scale("demo", "voice", "7"),
+        "patch_status": lambda: kube.patch_status("demo", "voice", {}, "7"),
+        "create": lambda: kube.create(EndpointSlice, "demo", slice_),
+        "replace": lambda: kube.replace(EndpointSlice, "demo", slice_),
+    }
+
+
+CALLS = ["get", "get_scale", "put_scale", "raise_scale", "patch_status", "create", "replace"]
+
+FAILURES = [
+    failure(403, "Forbidden"),
+    failure(422, "Invalid"),
+    failure(429, "TooManyRequests"),
+    failure(500, "InternalError"),
+    (503, b"no endpoints"),
+    httpx2.ConnectError("refused"),
+    httpx2.ReadTimeout("slow"),
+    httpx2.RemoteProtocolError("cut off"),
+]
+PAGES = [(200, b"<html>log in first</html>"), (200, b"")]
+"""What a proxy in front of the API server may say."""
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_every_failure_of_a_call_has_one_of_three_names(kube, server, call):
+    """Stale, not there, or to be waited out: whoever calls knows what to do."""
+    ask = calls(kube)[call]
+    for answer, error in (
+        (failure(409, "Conflict"), ConflictError),
+        (failure(404, "NotFound"), NotFoundError),
+        *((answer, Unreachable) for answer in FAILURES + PAGES),
+    ):
+        server.answers = [answer]
+        with pytest.raises(error):
+            await ask()
+
+
+async def test_a_deletion_that_fails_is_to_be_waited_out(kube, server):
+    for answer in FAILURES:
+        server.answers = [answer]
+        with pytest.raises(Unreachable):
+            await kube.delete(EndpointSlice, "demo", "s")
+
+
+@pytest.mark.parametrize(
+    ("obj", "version"),
+    [
+        ({"metadata": {"resourceVersion": "12"}}, 12),
+        ({"metadata": {"resourceVersion": "x"}}, 0),
+        ({"metadata": {}}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_version_is_a_number(obj, version):
+    assert version_of(obj) == version
+
+
+# --- watching ---
+
+
+class Watched:
+    """Answers to lists and watches; a watch lasts until the test ends it."""
+
+    def __init__(self):
+        self.items = [pod("a")]
+        self.requests = []
+        self.lines = asyncio.Queue()
+        self.failures = []
+        self.stream = []
+        """What the first watch says, whatever it is."""
+
+    async def __call__(self, request):
+        self.requests.append(dict(request.url.params))
+        if self.failures:
+            failure = self.failures.pop(0)
+            if isinstance(failure, Exception):
+                raise failure
+            return failure
+        if "watch" not in request.url.params:
+            meta = {"resourceVersion": "50"}
+            return httpx2.Response(200, json={"metadata": meta, "items": self.items})
+        return httpx2.Response(200, content=self._stream())
+
+    async def _stream(self):
+        for line in self.stream:
+            self.stream = []
+            yield json.dumps(line).encode() + b"\n"
+        while (line := await self.lines.get()) is not None:
+            yield json.dumps(line).encode() + b"\n"
+
+    def tell(self, change, obj, version):
+        obj["metadata"]["resourceVersion"] = str(version)
+        self.lines.put_nowait({"type": change, "object": obj})
+
+    def lists(self):
+        return [r for r in self.requests if "watch" not in r]
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+@contextlib.asynccontextmanager
+async def following(watched):
+    """What a view has been told, by a `follow_forever` over the watched API server."""
+    client = AsyncClient(
+        config=CONFIG,
+        transport=httpx2.MockTransport(watched),
+        trust_env=False,
+    )
+    kube, told = Kube(client), []
+
+    def on_change(change, obj):
+        objects = obj["items"] if change == "LIST" else [obj]
+        told.append((change, [o["metadata"]["name"] for o in objects]))
+
+    task = asyncio.create_task(follow_forever(kube, Pod, "demo", on_change, {"app": "voice"}))
+    try:
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await kube.close()
+
+
+@pytest.fixture
+async def seen(watched):
+    async with following(watched) as told:
+        yield told
+
+
+async def test_a_view_is_listed_and_then_followed(seen, watched):
+    watched.tell("ADDED", pod("b"), 51)
+    watched.tell("MODIFIED", pod("b"), 52)
+    watched.tell("DELETED", pod("a"), 53)
+    await eventually(lambda: len(seen) == 4)
+    assert seen == [
+        ("LIST", ["a"]),
+        ("ADDED", ["b"]),
+        ("MODIFIED", ["b"]),
+        ("DELETED", ["a"]),
+    ]
+    assert watched.requests[1]["resourceVersion"] == "50"
+    assert watched.requests[1]["timeoutSeconds"] == "60"
+    assert {r["labelSelector"] for r in watched.requests} == {"app=voice"}
+
+
+async def test_a_watch_that_the_server_ends_goes_on_from_the_last_version(seen, watched):
+    watched.tell("ADDED", pod("b"), 51)
+    await eventually(lambda: len(seen) == 2)
+    watched.lines.put_nowait(None)
+    await eventually(lambda: len(watched.requests) == 3)
+    assert watched.requests[2]["resourceVersion"] == "51"
+    watched.tell("ADDED", pod("c"), 52)
+    await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
+    assert len(watched.lists()) == 1
+
+
+async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
+    await eventually(lambda: len(watched.requests) == 2)
+    expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    watched.lines.put_nowait({"type": "ERROR", "object": expired})
+    await eventually(lambda: len(watched.lists()) == 2)
+    await eventually(lambda: [change for change, _ in seen] == ["LIST", "LIST"])
+
+
+async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_without_an_end(
+    watched, monkeypatch
+):
+    monkeypatch.setattr(kube_module, "FIRST_PAUSE", 3600.0)
+    async with following(watched) as seen:
+        await eventually(lambda: len(watched.requests) == 2)
+        expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+        watched.lines.put_nowait({"type": "ERROR", "object": expired})
+        await eventually(watched.lines.empty)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert seen == [("LIST", ["a"])]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [None, [], "x", 7, {}, {"type": "ADDED"}]
+    + [{"type": "ADDED", "object": obj} for obj in (None, [], "x", {}, {"metadata": None})],
+)
+async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, line):
+    """A proxy in front of the API server may say anything."""
+    watched.stream = [line]
+    async with following(watched) as seen:
+        await eventually(lambda: len(seen) == 2)
+    assert [change for change, _ in seen] == ["LIST", "LIST"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx2.ConnectError("refused"),
+        httpx2.Response(503, content=b"no endpoints"),
+        httpx2.Response(200, content=b"<html>log in first</html>"),
+    ],
+    ids=["refused", "503", "a page"],
+)
+async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, failure):
+    watched.failures = [failure]
+    async with following(watched) as seen:
+        await eventually(lambda: seen)
+    assert seen == [("LIST", ["a"])]
+
+
+@pytest.mark.parametrize("last", ["50", "51"])
+async def test_a_watch_that_went_silent_goes_on_over_another_stream(monkeypatch, watched, last):
+    """It did not end and it does not speak: a stream like that is not trusted for long."""
+    monkeypatch.setattr(kube_module, "WATCH_SECONDS", 0.2)
+    async with following(watched) as seen:
+        if last == "51":
+            watched.tell("ADDED", pod("b"), 51)
+            await eventually(lambda: len(seen) == 2)
+        before = len(watched.requests)
+        await eventually(lambda: len(watched.requests) >= before + 2)
+        assert watched.requests[-1]["resourceVersion"] == last
+        watched.tell("ADDED", pod("c"), 52)
+        await eventually(lambda: seen[-1] == ("ADDED", ["c"]))
+    assert len(watched.lists()) == 1
+
+
+NOT_SERVED = {
+    "no such group": httpx2.Response(404, text="404 page not found\n"),
+    "no such kind": httpx2.Response(
+        404, json={"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", NOT_SERVED)
+@pytest.mark.parametrize("while_watching", [False, True])
+async def test_a_kind_that_may_go_is_not_asked_for_again_once_it_has(
+    watched, caplog, answer, while_watching
+):
+    client = AsyncClient(config=CONFIG, transport=httpx2.MockTransport(watched), trust_env=False)
+    if while_watching:
+        watched.lines.put_nowait(None)
+
+    def on_change(*_):
+        watched.failures = [NOT_SERVED[answer]]
+
+    if not while_watching:
+        on_change()
+    with pytest.raises(NotFoundError):
+        await follow_forever(Kube(client), Pod, "demo", on_change, may_go=True)
+    assert len(watched.requests) == 1 + while_watching
+    assert caplog.records == []
+    await client.close()
+
+
+@pytest.mark.parametrize("answer", NOT_SERVED)
+async def test_any_other_kind_is_waited_for(watched, answer):
+    watched.failures = [NOT_SERVED[answer]]
+    async with following(watched) as seen:
+        await eventually(lambda: seen)
+    assert seen == [("LIST", ["a"])]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_refused"),
+    [(400, True), (403, True), (422, True), (401, False), (408, False), (429, False), (500, False)],
+)
+async def test_a_write_is_refused_for_what_is_written_or_for_something_else(
+    kube, server, code, is_refused
+):
+    server.answers = [failure(code, "Because")]
+    with pytest.raises(Unreachable) as caught:
+        await kube.annotate(KnativeRevision, "demo", "voice-1", {"a": "1"}, "7")
+    assert is_refusal(caught.value) == is_refused
+    assert not is_refusal(OSError("away"))

@@ -1,0 +1,167 @@
+"""The pages beside the work: probes and metrics, answered by a thread of their own."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from kotatsu_operator.runtime.health import MOST, Checks, _Quiet, start_admin
+
+
+class Program:
+    """What the program says of itself."""
+
+    def __init__(self):
+        self.live = self.ready = self.remark = ""
+        self.at_the_gate = threading.Barrier(1)
+
+    def is_ready(self):
+        self.at_the_gate.wait(10)
+        return self.ready
+
+
+@pytest.fixture(scope="module")
+def served():
+    program, registry = Program(), CollectorRegistry()
+    Counter("kotatsu_test", "A counter.", registry=registry).inc(3)
+    checks = Checks(lambda: program.live, lambda: program.is_ready(), lambda: program.remark)
+    server = start_admin("127.0.0.1", 0, registry, checks)
+    url = f"http://127.0.0.1:{server.server_port}"
+    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+        yield program, client
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_question_is_noted_before_it_is_answered():
+    registry, seen = CollectorRegistry(), []
+    Gauge("kotatsu_test", "A gauge.", registry=registry).set_function(lambda: len(seen))
+    server = start_admin("127.0.0.1", 0, registry, Checks(str, str), asked=seen.append)
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        page = client.get(f"http://127.0.0.1:{server.server_port}/metrics?looks=voice")
+    server.shutdown()
+    server.server_close()
+    assert (seen, "kotatsu_test 1.0" in page.text) == (["looks=voice"], True)
+
+
+@pytest.fixture
+def program(served):
+    served[0].__init__()
+    return served[0]
+
+
+@pytest.fixture
+def admin(served, program):
+    return served[1]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz"])
+def test_a_program_that_is_well_says_ok(admin, path):
+    answer = admin.get(path)
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_program_that_is_alive_but_not_ready_says_why(admin, program):
+    program.ready = "still reading"
+    assert (admin.get("/readyz").status_code, admin.get("/readyz").text) == (503, "still reading\n")
+    assert admin.get("/livez").status_code == 200
+
+
+def test_a_program_that_is_ready_may_have_something_to_say_all_the_same(admin, program):
+    program.remark = "left out: WarmPool in gone"
+    answer = admin.get("/readyz")
+    assert (answer.status_code, answer.text) == (200, "ok\nleft out: WarmPool in gone\n")
+    assert admin.get("/livez").text == "ok\n"
+    program.ready = "still reading"
+    assert admin.get("/readyz").text == "still reading\n"
+
+
+def test_a_program_that_stands_still_says_so(admin, program):
+    program.live = "the planner stands still"
+    for path in ("/livez", "/healthz"):
+        assert admin.get(path).status_code == 503
+        assert admin.get(path).text == "the planner stands still\n"
+
+
+def test_what_it_answers_follows_the_program(admin, program):
+    program.ready = "not yet"
+    assert admin.get("/readyz").status_code == 503
+    program.ready = ""
+    assert admin.get("/readyz").status_code == 200
+
+
+def test_when_each_counter_began_is_not_among_the_metrics(admin):
+    assert "_created" not in admin.get("/metrics").text
+
+
+def test_metrics_are_in_the_prometheus_text_format(admin):
+    answer = admin.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "kotatsu_test_total 3.0" in answer.text.splitlines()
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/livez/x", "/admin", "/x/livez"])
+def test_there_are_no_other_pages(admin, path):
+    assert admin.get(path).status_code == 404
+
+
+def test_an_unknown_page_names_those_there_are(admin):
+    assert "/livez, /readyz and /metrics" in admin.get("/").text
+
+
+def test_many_are_answered_at_once(admin, program):
+    program.at_the_gate = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: admin.get("/readyz").status_code, range(4)))
+    assert answers == [200] * 4
+
+
+def test_it_answers_while_the_program_is_busy(admin):
+    done = threading.Event()
+
+    def ask():
+        assert admin.get("/livez").status_code == 200
+        done.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    end = time.monotonic() + 10
+    while not done.is_set() and time.monotonic() < end:
+        sum(range(10_000))  # holds the main thread, as a busy event loop does
+    asking.join(1)
+    assert done.is_set()
+
+
+@pytest.fixture
+def address(served):
+    url = served[1].base_url
+    return url.host, url.port
+
+
+def test_clients_that_never_end_their_request_are_few_and_keep_no_probe_waiting(
+    admin, address, monkeypatch
+):
+    monkeypatch.setattr(_Quiet, "timeout", 60.0)
+    before = threading.active_count()
+    silent = [socket.create_connection(address, timeout=20) for _ in range(MOST + 20)]
+    for client in silent:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+    assert admin.get("/livez").text == "ok\n"
+    assert silent[0].recv(1) == b""  # the oldest made room
+    assert threading.active_count() - before <= MOST + 8
+    for client in silent:
+        client.close()
+
+
+def test_a_client_that_says_nothing_is_no_traceback(address, monkeypatch, capsys):
+    monkeypatch.setattr(_Quiet, "timeout", 0.05)
+    with socket.create_connection(address, timeout=20) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        assert client.recv(1) == b""
+    assert capsys.readouterr().err == ""

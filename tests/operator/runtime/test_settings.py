@@ -1,0 +1,98 @@
+"""What the two programs take from their environment."""
+
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_common.settings import load, variable
+from kotatsu_operator.core.budget.prices import NO_PRICES
+from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
+
+DOWNWARD = {
+    "KOTATSU_NAMESPACE": "demo",
+    "KOTATSU_POD_NAME": "activator-1",
+    "KOTATSU_POD_UID": "uid-1",
+    "KOTATSU_POD_IPS": "10.0.0.9,fd00::9",
+    "KOTATSU_NODE_NAME": "node-a",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "namespaces"),
+    [("demo", ("demo",)), ("demo,staging", ("demo", "staging")), (" a , b ,", ("a", "b"))],
+)
+def test_namespaces_are_separated_by_commas(text, namespaces):
+    assert load(OperatorSettings, {"KOTATSU_NAMESPACES": text}).namespaces == namespaces
+
+
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_an_operator_without_namespaces_does_not_start(capsys, text):
+    """None would mean all of the cluster, which it has no rights to."""
+    with pytest.raises(SystemExit) as caught:
+        load(OperatorSettings, {"KOTATSU_NAMESPACES": text})
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("KOTATSU_NAMESPACES is ")
+
+
+def test_an_operator_looks_for_knative_unless_told_otherwise(capsys):
+    env = {"KOTATSU_NAMESPACES": "demo"}
+    assert load(OperatorSettings, env).runtime == "auto"
+    assert load(OperatorSettings, env | {"KOTATSU_RUNTIME": "native"}).runtime == "native"
+    with pytest.raises(SystemExit):
+        load(OperatorSettings, env | {"KOTATSU_RUNTIME": "lambda"})
+    assert capsys.readouterr().err.startswith("KOTATSU_RUNTIME is ")
+
+
+def test_an_activator_knows_its_pod():
+    settings = load(ActivatorSettings, DOWNWARD)
+    assert (settings.namespace, settings.pod_name, settings.pod_uid) == (
+        "demo",
+        "activator-1",
+        "uid-1",
+    )
+    assert (settings.pod_ips, settings.node_name) == (("10.0.0.9", "fd00::9"), "node-a")
+    assert settings.drain_timeout == 60
+
+
+def test_an_activator_that_does_not_know_its_pod_says_what_is_missing(capsys):
+    with pytest.raises(SystemExit):
+        load(ActivatorSettings, {})
+    assert capsys.readouterr().err.splitlines() == [f"{name} is not set" for name in DOWNWARD]
+
+
+def test_a_drain_timeout_is_above_zero(capsys):
+    with pytest.raises(SystemExit):
+        load(ActivatorSettings, {**DOWNWARD, variable("drain_timeout"): "0"})
+    assert capsys.readouterr().err.startswith("KOTATSU_DRAIN_TIMEOUT is wrong")
+
+
+def test_an_operator_has_no_prices_unless_given():
+    assert load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo"}).prices == NO_PRICES
+
+
+def test_prices_are_read_as_they_are_written():
+    table = '{"currency": "JPY", "cpuHour": 0.1, "extended": {"nvidia.com/gpu": "110"}}'
+    given = {"KOTATSU_NAMESPACES": "demo", "KOTATSU_PRICES": table}
+    prices = load(OperatorSettings, given).prices
+    assert prices.currency == "JPY"
+    assert prices.prices.per_hour == {"cpu": Decimal("0.1"), "nvidia.com/gpu": 110}
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ("6.5 yen", "it is not JSON"),
+        ("[]", "write it like"),
+        ('{"cpuHour": "6.5"}', "prices.currency: '' is not an ISO 4217 code"),
+        ('{"currency": "JPY", "cpuHour": "6,5"}', "prices.cpuHour: '6,5' is not an amount"),
+        ('{"currency": "JPY", "cpu": "6.5"}', "prices.cpu: is not one of cpuHour"),
+        ('{"currency": "JPY", "extended": ["gpu"]}', "prices.extended: is not a table"),
+    ],
+)
+def test_an_operator_with_a_wrong_price_table_does_not_start(capsys, table, named):
+    with pytest.raises(SystemExit) as caught:
+        load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo", "KOTATSU_PRICES": table})
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("KOTATSU_PRICES is wrong: ")
+    assert named in said
