@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import no_hook
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
@@ -30,7 +30,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ACTIVATOR = Self("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
+ACTIVATOR = PodIdentity("demo", "activator-1", "uid-activator-1", ("10.0.0.9",), "node-a")
 WATCHED = ("WarmPool", "Deployment", "Service", "HorizontalPodAutoscaler")
 READY_AFTER = timedelta(seconds=8)
 GONE_AFTER = timedelta(seconds=3)
@@ -90,7 +90,7 @@ class Day:
 
     now: datetime
     kube: FakeKube = field(default_factory=FakeKube)
-    world: World = field(default_factory=World)
+    cache: Cache = field(default_factory=Cache)
     scraper: FakeScraper = field(default_factory=FakeScraper)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     pods: list[DayPod] = field(default_factory=list)
@@ -129,13 +129,13 @@ class Day:
     def restart(self):
         """Start the operator afresh: what it keeps is in the status."""
         self.registry = CollectorRegistry()
-        self.world = World(clock=lambda: self.now)
+        self.cache = Cache(clock=lambda: self.now)
         self._shown = {}
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
-        self.observer = Observer(self.kube, self.world, self.scraper, lambda: self.catching_up)
+        self.observer = Observer(self.kube, self.cache, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
             kube=self.kube,
-            world=self.world,
+            cache=self.cache,
             observer=self.observer,
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
@@ -257,39 +257,39 @@ class Day:
     def _keep(self, kind, name):
         """Let a watch tell of an object."""
         if kind == "WarmPool":
-            self.world.keep_pool(self.kube.stored(kind, name))
+            self.cache.keep_pool(self.kube.stored(kind, name))
         elif kind == "Deployment":
             obj = self.kube.stored(kind, name)
             status = {"observedGeneration": obj["metadata"].get("generation", 0)}
-            self.world.keep_deployment(obj | {"status": status | self._rollout()})
+            self.cache.keep_deployment(obj | {"status": status | self._rollout()})
         elif kind == "Service":
-            self.world.keep_service(self.kube.stored(kind, name))
+            self.cache.keep_service(self.kube.stored(kind, name))
         elif kind == "HorizontalPodAutoscaler":
-            self.world.keep_autoscaler(self.kube.stored(kind, name))
+            self.cache.keep_autoscaler(self.kube.stored(kind, name))
         elif kind == "EndpointSlice":
             view, ports = pool_view(self.kube.stored("WarmPool", name)), {"http": 41000}
-            self.world.keep_slice(
+            self.cache.keep_slice(
                 make_slice(view, service(), ACTIVATOR, "IPv4", ports, state="serving")
             )
         elif name == "activator-1":
-            self.world.keep_pod(activator_pod())
+            self.cache.keep_pod(activator_pod())
         else:
             (made,) = [p for p in self.pods if p.name == name]
-            self.world.keep_pod(made.seen(self.now, **self.container))
+            self.cache.keep_pod(made.seen(self.now, **self.container))
 
     def _forget(self, kind, name):
         """Let a watch tell that an object is gone; slices outlive their activator."""
         key = "demo", name
         if kind == "WarmPool":
-            self.world.forget_pool(key)
+            self.cache.forget_pool(key)
         elif kind == "Deployment":
-            self.world.forget_deployment(key)
+            self.cache.forget_deployment(key)
         elif kind == "Service":
-            self.world.forget_service(key)
+            self.cache.forget_service(key)
         elif kind == "HorizontalPodAutoscaler":
-            self.world.forget_autoscaler(key)
+            self.cache.forget_autoscaler(key)
         elif kind == "Pod":
-            self.world.forget_pod(key)
+            self.cache.forget_pod(key)
 
     def _rollout(self):
         """What the Deployment's controller says; every pod is of the template in force."""

@@ -42,8 +42,8 @@ async def _run(settings: OperatorSettings) -> None:
             return why
         if operator.elector.stalled > _STALLED.total_seconds():
             return "the leader election stands still"
-        stalled = datetime.now(UTC) - operator.planner.beat_at > _STALLED
-        return "the planner stands still" if operator.elector.leads and stalled else ""
+        stalled = datetime.now(UTC) - operator.work_queue.beat_at > _STALLED
+        return "the work queue stands still" if operator.elector.leads and stalled else ""
 
     def ready() -> str:
         return live() or operator.why_not_ready

@@ -23,17 +23,21 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.connection_limit import MOST_MEMORY, Room, raise_file_limit
+from kotatsu_operator.activator.proxy.connection_limit import (
+    MOST_MEMORY,
+    ConnectionLimit,
+    raise_file_limit,
+)
 from kotatsu_operator.runtime.health import Checks, start_admin
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
 
-ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 HERE = Path(__file__)
 
 
@@ -93,7 +97,7 @@ class _Turns:
 async def _run(kube: FakeKube, files: int, memory: int) -> None:
     registry = CollectorRegistry()
     _Turns(registry)
-    room = Room(min(raise_file_limit(), files), memory=memory)
+    room = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
     activator = Activator(kube, ME, ActivatorMetrics(registry), room)  # type: ignore[arg-type]
     admin = start_admin(
         "127.0.0.1",

@@ -4,7 +4,7 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
@@ -12,7 +12,7 @@ from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.splice import Client
 from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
 
-ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 
@@ -154,7 +154,7 @@ class House:
         return len(self.kube.called("raise_scale"))
 
     @property
-    def tickets(self):
+    def announcements(self):
         return [c for c in self.kube.called("patch_status") if "demand" in c[2]]
 
     def count(self, name, **labels):

@@ -88,7 +88,7 @@ async def test_a_sleeping_one_is_woken_as_any(house):
     house.see("WarmPool", pool("Asleep"))
     await house.starts_on_raise(ready=True)
     assert (await house.ask()).endswith(b"voice-1")
-    assert (house.raises, len(house.tickets)) == (1, 1)
+    assert (house.raises, len(house.announcements)) == (1, 1)
 
 
 async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(house):
@@ -175,7 +175,7 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(h
     house.kube.on("patch_status", lambda *_: gate.wait())
     house.see("WarmPool", pool("Draining"))
     writer.write(GET)
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
     await asyncio.sleep(0.05)
     assert made.requests == [GET]
     gate.set()
@@ -201,7 +201,7 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
         active.append(house.count("kotatsu_activator_active")) or is_asked()
     )
     await one(reader, writer)
-    assert (active, len(house.tickets), len(made.requests)) == ([1], 1, 3)
+    assert (active, len(house.announcements), len(made.requests)) == ([1], 1, 3)
 
 
 async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_after_it(
@@ -216,7 +216,7 @@ async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_
     house.see("WarmPool", pool("Draining"))
     writer.write(GET)
     writer.write_eof()
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
     gate.set()
     await reader.readuntil(b"ok")
     assert len(made.requests) == 2

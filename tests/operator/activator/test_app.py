@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator import app
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -25,7 +25,7 @@ from tests.operator.cluster import (
 
 pytestmark = pytest.mark.timeout(20)
 
-ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 NAME = slice_name("voice", ME, "IPv4")
 ACCEPTED = [{"type": "Accepted", "status": "True"}]
 ASLEEP = {

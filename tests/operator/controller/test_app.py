@@ -10,7 +10,7 @@ from kotatsu_operator.controller import app as operator_module
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.controller.leader.outage import LONGEST
 from kotatsu_operator.controller.restore import steps as restore_module
-from kotatsu_operator.controller.resync import Unseen
+from kotatsu_operator.controller.resync import MissedEvents
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
     VOICE,
@@ -94,7 +94,7 @@ async def leading(make_operator):
     async def lead(operator):
         operator._unlisted.clear()
         operator._streams._missing.clear()
-        operator._shown |= {pool["metadata"]["uid"] for pool in operator.world.pools.values()}
+        operator._shown |= {pool["metadata"]["uid"] for pool in operator.cache.pools.values()}
         terms.append(asyncio.create_task(operator._lead()))
         await eventually(lambda: operator._term is not None)
         return terms[-1]
@@ -118,8 +118,8 @@ async def test_looks_know_of_an_outage_that_the_elector_has_met(make_operator):
 
 async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):
     operator, kube = make_operator(config_map(), deployment(replicas=0), slept())
-    operator.world.keep_pool(slept())
-    operator.planner.touch(VOICE)
+    operator.cache.keep_pool(slept())
+    operator.work_queue.touch(VOICE)
     await operator._pool_gone(slept())
     await asyncio.sleep(0.02)
     assert kube.calls == []
@@ -129,9 +129,9 @@ async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begi
     make_operator, leading
 ):
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
-    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.world.keep_deployment(deployment(replicas=1))
-    operator.planner.touch(VOICE)
+    operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.work_queue.touch(VOICE)
     await leading(operator)
     await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
 
@@ -145,7 +145,7 @@ async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operat
     known = []
 
     async def lead(work):
-        known.extend(operator.world.pools)
+        known.extend(operator.cache.pools)
         await work()
 
     monkeypatch.setattr(operator.elector, "run", lead)
@@ -178,10 +178,10 @@ async def test_leading_begins_with_what_went_unseen(make_operator, leading):
 
 async def test_a_pool_that_vanished_between_two_watches_is_forgotten(make_operator, leading):
     operator, _ = make_operator(config_map(), slept())
-    operator.world.keep_pool(slept())
-    operator.world.keep_pool(warm_pool("feed"))
+    operator.cache.keep_pool(slept())
+    operator.cache.keep_pool(warm_pool("feed"))
     await leading(operator)
-    await eventually(lambda: list(operator.world.pools) == [VOICE])
+    await eventually(lambda: list(operator.cache.pools) == [VOICE])
 
 
 async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator, leading):
@@ -198,7 +198,7 @@ async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leadi
     term = await leading(operator)
     await eventually(lambda: len(kube.called("find")) == 3)
     operator._shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
-    await eventually(lambda: operator._unseen == {"demo": Unseen()})
+    await eventually(lambda: operator._unseen == {"demo": MissedEvents()})
     assert not term.done()
 
 
@@ -214,10 +214,10 @@ async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_
 
 async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
-    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.world.keep_deployment(deployment(replicas=1))
-    operator.world.keep_service(service())
-    operator.planner.touch(VOICE)
+    operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.cache.keep_service(service())
+    operator.work_queue.touch(VOICE)
     term = await leading(operator)
     await eventually(lambda: operator._reconciler._memory)
     await end(term)
@@ -233,10 +233,10 @@ async def swept(make_operator):
     """An operator that sweeps all the time, with one live and one vanished activator."""
     slices = [published(name, 1) for name in ("activator-1", "activator-2")]
     operator, kube = make_operator(*slices, activator_pod("activator-1"))
-    operator.world.keep_pool(warm_pool())
-    operator.world.keep_pod(activator_pod("activator-1"))
+    operator.cache.keep_pool(warm_pool())
+    operator.cache.keep_pod(activator_pod("activator-1"))
     for obj in slices:
-        operator.world.keep_slice(obj)
+        operator.cache.keep_slice(obj)
     yield operator, kube
     operator.sweeping.cancel()
     await asyncio.gather(operator.sweeping, return_exceptions=True)
@@ -294,13 +294,13 @@ async def lose(swept, kube_says=None):
     operator, kube = swept
     gone = published("activator-2", 1)
     kube.remove("EndpointSlice", gone["metadata"]["name"])
-    operator.world.forget_slice(key_of(gone))
+    operator.cache.forget_slice(key_of(gone))
     kube.put(warm_pool())
     lost = crashed(activator_pod("activator-1", ready=False))
     kube.put(lost if kube_says is None else kube_says)
-    operator.world.keep_pod(lost)
-    operator.world.keep_deployment(deployment(replicas=1))
-    operator.world.keep_pod(pod(ready=True))
+    operator.cache.keep_pod(lost)
+    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.cache.keep_pod(pod(ready=True))
     begin(operator)
     return operator, kube
 
@@ -319,7 +319,7 @@ async def test_the_slice_of_one_that_is_back_by_then_stays(swept):
 async def test_every_pool_is_looked_at_now_and_then_whatever_the_watches_say(swept):
     operator, _ = swept
     begin(operator)
-    await eventually(lambda: VOICE in operator.planner._waiting)
+    await eventually(lambda: VOICE in operator.work_queue._waiting)
 
 
 # --- a namespace that cannot be read ---
@@ -368,7 +368,7 @@ async def test_one_namespace_that_is_refused_keeps_the_operator_from_no_other(
 
 async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
     operator, kube = make_operator(config_map(), warm_pool())
-    operator.world.keep_pool(kube.stored("WarmPool", "voice"))
+    operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
     operator._unlisted.clear()
     await operator._reconciler.look(VOICE)
     assert kube.writes == []

@@ -14,7 +14,7 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import wants_slice
 from kotatsu_operator.controller.cache import knative as watch_module
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.report.events import Events
@@ -74,11 +74,11 @@ class KnativeDay:
 
     def restart(self):
         self.registry = CollectorRegistry()
-        self.world = World()
+        self.cache = Cache()
         self.reconciler = Reconciler(
             kube=self.kube,
-            world=self.world,
-            observer=Observer(self.kube, self.world, FakeScraper()),
+            cache=self.cache,
+            observer=Observer(self.kube, self.cache, FakeScraper()),
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
@@ -86,19 +86,19 @@ class KnativeDay:
 
     def watch(self):
         for obj in self.kube.all("WarmPool"):
-            self.world.keep_pool(obj)
-        self.world.knative.synced = True
-        self.world.knative.services.clear()
+            self.cache.keep_pool(obj)
+        self.cache.knative.synced = True
+        self.cache.knative.services.clear()
         for obj in self.kube.all("Service"):
-            self.world.knative.keep_service(obj)
-        self.world.knative.revisions.clear()
+            self.cache.knative.keep_service(obj)
+        self.cache.knative.revisions.clear()
         for obj in self.kube.all("Revision"):
-            self.world.knative.keep_revision(obj)
-        self.world.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
+            self.cache.knative.keep_revision(obj)
+        self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
-            self.world.keep_deployment(obj)
+            self.cache.keep_deployment(obj)
         for obj in self.pods:
-            self.world.keep_pod(obj)
+            self.cache.keep_pod(obj)
 
     async def look(self):
         self.watch()
@@ -347,11 +347,11 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
     await day.until(t("10:12"))
     day.restart()
     day.watch()
-    day.world.knative.revisions[NAMESPACE, ONE] = old
+    day.cache.knative.revisions[NAMESPACE, ONE] = old
     day.kube.edit("WarmPool", "voice", status={"knative": {"revisions": [
         {"name": ONE, "written": ["3"]}
     ]}})  # fmt: skip
-    day.world.keep_pool(day.kube.stored("WarmPool", "voice"))
+    day.cache.keep_pool(day.kube.stored("WarmPool", "voice"))
     await day.reconciler.look(VOICE)
     assert day.remembered == [{"name": ONE, "written": ["3"]}]
     await day.until(t("10:16"))
@@ -363,7 +363,7 @@ async def test_a_watch_that_lags_makes_no_original_of_what_the_pool_has_set():
 
 async def test_a_floor_below_the_clusters_default_lowers_nothing():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.world.knative.defaults = Defaults(min_scale=3)
+    day.cache.knative.defaults = Defaults(min_scale=3)
     await day.until(t("10:14"))
     assert (day.min_scale(), day.remembered) == (None, None)
     assert day.kube.called("annotate") == []
@@ -371,7 +371,7 @@ async def test_a_floor_below_the_clusters_default_lowers_nothing():
 
 async def test_defaults_that_cannot_be_read_are_said_so():
     day = KnativeDay(t("09:00"))
-    day.world.knative.why_no_defaults = "the operator cannot read them"
+    day.cache.knative.why_no_defaults = "the operator cannot read them"
     await day.look()
     accepted = day.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
@@ -452,7 +452,7 @@ async def test_a_refusal_that_says_nothing_about_what_is_written_is_no_condition
         day.kube.on("annotate", fail)
         with pytest.raises(ApiError):
             await day.look()
-        assert day.world.knative.refused == {}
+        assert day.cache.knative.refused == {}
 
 
 # --- what it costs ---
@@ -573,7 +573,7 @@ async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_i
 async def test_without_knative_a_pool_is_told_what_is_missing():
     day = KnativeDay(t("09:00"))
     day.watch()
-    day.world.knative.synced, day.world.knative.why_absent = False, "there is none"
+    day.cache.knative.synced, day.cache.knative.why_absent = False, "there is none"
     await day.reconciler.look(VOICE)
     accepted = day.condition("Accepted")
     assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
@@ -582,7 +582,7 @@ async def test_without_knative_a_pool_is_told_what_is_missing():
 async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
     day = KnativeDay(t("10:10"), windows=[WINDOW])
     day.watch()
-    day.world.knative.synced = False
+    day.cache.knative.synced = False
     assert await day.reconciler.look(VOICE) == day.now + RETRY
     assert day.kube.writes == []
 
@@ -685,11 +685,11 @@ async def watching(monkeypatch):
     tasks = []
 
     def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        world, touched = World(), []
-        world.keep_pool(knative_pool())
-        watch = KnativeWatch(kube, world, namespaces, touched.append, runtime, knative_namespace)
+        cache, touched = Cache(), []
+        cache.keep_pool(knative_pool())
+        watch = KnativeWatch(kube, cache, namespaces, touched.append, runtime, knative_namespace)
         tasks.append(asyncio.create_task(watch.run()))
-        return world, touched
+        return cache, touched
 
     yield begin
     for task in tasks:
@@ -699,20 +699,20 @@ async def watching(monkeypatch):
 
 async def test_what_there_is_of_knative_is_watched(watching):
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-    world, touched = watching(kube)
-    assert world.knative.is_unknown
-    await eventually(lambda: world.knative.synced)
-    assert list(world.knative.services) == [VOICE]
-    assert list(world.knative.revisions_in("demo")) == [ONE]
+    cache, touched = watching(kube)
+    assert cache.knative.is_unknown
+    await eventually(lambda: cache.knative.synced)
+    assert list(cache.knative.services) == [VOICE]
+    assert list(cache.knative.revisions_in("demo")) == [ONE]
     assert set(touched) == {VOICE}
     touched.clear()
 
     kube.edit("Revision", ONE, status={"actualReplicas": 4})
-    await eventually(lambda: world.knative.revisions_in("demo")[ONE].actual == 4)
+    await eventually(lambda: cache.knative.revisions_in("demo")[ONE].actual == 4)
     kube.put(revision("other-00001", of="other"))
     kube.edit("Service", "voice", metadata={"labels": {"a": "b"}})
     kube.remove("Revision", ONE)
-    await eventually(lambda: ONE not in world.knative.revisions_in("demo"))
+    await eventually(lambda: ONE not in cache.knative.revisions_in("demo"))
     assert touched == [VOICE] * 3
 
 
@@ -722,32 +722,32 @@ async def test_what_watching_knative_fails_with_is_told(monkeypatch):
 
     monkeypatch.setattr(KnativeWatch, "_watch", fail)
     kube = FakeKube(knative_service(**{ONE: 100}))
-    watch = KnativeWatch(kube, World(), ["demo"], lambda _: None, Runtime.AUTO)
+    watch = KnativeWatch(kube, Cache(), ["demo"], lambda _: None, Runtime.AUTO)
     with pytest.raises(ValueError, match="nobody foresaw this"):
         await watch.run()
 
 
 async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
-    world, _ = watching(FakeKube())
+    cache, _ = watching(FakeKube())
     newer, older = revision(ONE, min_scale="2"), revision(ONE)
     newer["metadata"]["resourceVersion"] = "9"
-    world.knative.keep_revision(newer)
-    world.knative.keep_revision(older)
-    assert world.knative.revisions_in("demo")[ONE].min_scale == "2"
+    cache.knative.keep_revision(newer)
+    cache.knative.keep_revision(older)
+    assert cache.knative.revisions_in("demo")[ONE].min_scale == "2"
 
 
 async def test_knative_that_is_installed_later_is_found_and_removed_later_missed(watching):
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.has_knative = False
-    world, touched = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in world.knative.why_absent)
+    cache, touched = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
     assert touched == [VOICE]
     kube.has_knative = True
-    await eventually(lambda: world.knative.synced)
-    assert world.knative.why_absent == ""
+    await eventually(lambda: cache.knative.synced)
+    assert cache.knative.why_absent == ""
     kube.has_knative = False
-    await eventually(lambda: not world.knative.synced)
-    assert world.knative.services == {}
+    await eventually(lambda: not cache.knative.synced)
+    assert cache.knative.services == {}
 
 
 CONFIG = {
@@ -763,12 +763,12 @@ async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
     monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
     monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
     kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
-    world, _ = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: world.knative.synced)
+    cache, _ = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: cache.knative.synced)
     kube.has_knative = False
     kube.remove("Revision", ONE)
-    await eventually(lambda: world.knative.why_absent)
-    assert world.knative.services == {}
+    await eventually(lambda: cache.knative.why_absent)
+    assert cache.knative.services == {}
     asked = len(kube.called("follow", "serves"))
     await asyncio.sleep(0.3)
     assert len(kube.called("follow", "serves")) == asked
@@ -784,19 +784,19 @@ async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(w
         raise NotFoundError("404 page not found")
 
     kube.on("follow", once_only)
-    world, _ = watching(kube)
-    await eventually(lambda: world.knative.synced)
-    assert world.knative.why_absent == ""
+    cache, _ = watching(kube)
+    await eventually(lambda: cache.knative.synced)
+    assert cache.knative.why_absent == ""
 
 
 async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
     kube = FakeKube(CONFIG)
-    world, touched = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: world.knative.synced)
-    assert (world.knative.defaults, world.knative.why_no_defaults) == (Defaults(2, 7), "")
+    cache, touched = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: cache.knative.synced)
+    assert (cache.knative.defaults, cache.knative.why_no_defaults) == (Defaults(2, 7), "")
     touched.clear()
     kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
-    await eventually(lambda: world.knative.defaults == Defaults(4, 7))
+    await eventually(lambda: cache.knative.defaults == Defaults(4, 7))
     assert touched == [VOICE]
 
 
@@ -808,11 +808,11 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
         caplog.clear()
         kube = FakeKube()
         kube.on("get", forbidden)
-        world, _ = watching(kube, knative_namespace=namespace)
+        cache, _ = watching(kube, knative_namespace=namespace)
         await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
-        assert world.knative.synced
-        assert world.knative.defaults == Defaults()
-        assert why in world.knative.why_no_defaults
+        assert cache.knative.synced
+        assert cache.knative.defaults == Defaults()
+        assert why in cache.knative.why_no_defaults
         assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
         assert bool(kube.called("get")) == bool(namespace)
 
@@ -825,24 +825,24 @@ async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watch
             raise forbidden()
 
     kube.on("serves", closed)
-    world, _ = watching(kube, namespaces=["closed", NAMESPACE])
-    await eventually(lambda: world.knative.synced)
+    cache, _ = watching(kube, namespaces=["closed", NAMESPACE])
+    await eventually(lambda: cache.knative.synced)
 
 
 async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
     kube = FakeKube()
     kube.down = True
-    world, _ = watching(kube)
+    cache, _ = watching(kube)
     await eventually(lambda: len(kube.calls) > 3)
-    assert world.knative.is_unknown
+    assert cache.knative.is_unknown
     kube.down = False
-    await eventually(lambda: world.knative.synced)
+    await eventually(lambda: cache.knative.synced)
 
 
 async def test_a_native_operator_never_looks(watching):
     kube = FakeKube()
-    world, _ = watching(kube, Runtime.NATIVE)
-    await eventually(lambda: "chart value runtime" in world.knative.why_absent)
+    cache, _ = watching(kube, Runtime.NATIVE)
+    await eventually(lambda: "chart value runtime" in cache.knative.why_absent)
     assert kube.calls == []
 
 
@@ -862,7 +862,7 @@ async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, 
     monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
     kube = FakeKube(knative_service(**{ONE: 100}))
     kube.has_knative = False
-    world, _ = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in world.knative.why_absent)
+    cache, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
     kube.has_knative = True
-    await eventually(lambda: world.knative.synced)
+    await eventually(lambda: cache.knative.synced)

@@ -1,4 +1,4 @@
-"""kopf's events go into the world and touch the pools they concern; against an API server mock."""
+"""kopf's events go into the cache and touch the pools they concern; against an API server mock."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import kopf
 import pytest
 import yaml
 
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.kopf_handlers import operator_settings, register
 from tests.operator.cluster import eventually, warm_pool
 
@@ -42,7 +42,7 @@ class Cluster:
     def __init__(self, kmock):
         self.kmock = kmock
         self.version = 0
-        self.world = World()
+        self.cache = Cache()
         self.touches = Touches()
         self.shown = set()
         self.gone = []
@@ -94,7 +94,7 @@ class Cluster:
         stop, ready = asyncio.Event(), asyncio.Event()
         running = asyncio.create_task(
             kopf.operator(
-                registry=register(self.world, self.touches, on_pool_gone, self.shown),
+                registry=register(self.cache, self.touches, on_pool_gone, self.shown),
                 settings=operator_settings(),
                 namespaces=["demo"],
                 standalone=True,
@@ -144,7 +144,7 @@ async def test_every_pool_there_is_is_shown(cluster):
 
 
 async def test_a_pool_that_has_been_listed_is_shown_and_looked_at_by_nobody(cluster):
-    cluster.world.keep_pool(cluster.kmock.objects[POOLS, "demo", "voice"])
+    cluster.cache.keep_pool(cluster.kmock.objects[POOLS, "demo", "voice"])
     async with cluster.watched():
         await eventually(lambda: len(cluster.shown) == 2)
         await cluster.touched(FEED)
@@ -164,15 +164,15 @@ async def test_a_pool_that_changes_is_looked_at(cluster):
     async with calm(cluster):
         await cluster.change(POOLS, "voice", spec={"suspend": True})
         await cluster.touched(VOICE)
-        assert cluster.world.pools[VOICE]["spec"]["suspend"]
+        assert cluster.cache.pools[VOICE]["spec"]["suspend"]
 
 
 async def test_what_is_known_already_is_looked_at_by_nobody(cluster):
     """A write of ours comes back: the answer to it has been kept, and is no news."""
     async with calm(cluster):
-        written = {**cluster.world.pools[VOICE], "status": {"phase": "Warm"}}
+        written = {**cluster.cache.pools[VOICE], "status": {"phase": "Warm"}}
         written["metadata"] = {**written["metadata"], "resourceVersion": "100"}
-        cluster.world.keep_pool(written)
+        cluster.cache.keep_pool(written)
         await cluster.change(POOLS, "voice", status={"phase": "Warm"})
         await cluster.change(POOLS, "feed", spec={"suspend": True})
         await cluster.touched(FEED)
@@ -184,7 +184,7 @@ async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(clu
         await cluster.touched(VOICE)
         assert cluster.gone == ["voice"]
         assert cluster.shown == {"pool-feed"}
-        assert list(cluster.world.pools) == [FEED]
+        assert list(cluster.cache.pools) == [FEED]
 
 
 async def test_nothing_is_written_to_what_is_watched(cluster):

@@ -227,7 +227,7 @@ async def demand(day, **answers):
         setattr(day.scraper, name, value)
     day.watch()
     spec = warm_pool()["spec"]
-    pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
+    pods = day.cache.target_pods("demo", {"matchLabels": {"app": "voice"}})
     return await day.observer.demand(VOICE, parse(spec), pods)
 
 
@@ -253,10 +253,10 @@ async def test_a_pod_that_has_lost_its_readiness_may_still_have_requests():
     await day.until(t("10:00:30"))
     lost = pod("voice-1", ready=False)
     lost["status"]["startTime"] = "2026-11-25T09:20:00Z"
-    day.world.keep_pod(lost)
+    day.cache.keep_pod(lost)
     day.scraper.in_flight = None
     spec = parse(day.kube.stored("WarmPool", "voice")["spec"])
-    pods = day.world.target_pods("demo", {"matchLabels": {"app": "voice"}})
+    pods = day.cache.target_pods("demo", {"matchLabels": {"app": "voice"}})
     found = await day.observer.demand(VOICE, spec, pods)
     assert (found.known, found.silent[:12]) == (False, "pod voice-1 ")
 
@@ -678,7 +678,7 @@ async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interru
     while day.phase != "Sleeping":
         await day.look()
         day.now += RETRY
-    day.world.keep_deployment(deployment(replicas=1))
+    day.cache.keep_deployment(deployment(replicas=1))
     await day.reconciler.look(VOICE)
     assert day.phase == "Sleeping"
     assert day.status["route"]["epoch"] == 1

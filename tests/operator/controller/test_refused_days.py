@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from kotatsu_operator.controller.accept.acceptance import Refused, accept
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.spec import parse, salvage
 from tests.operator.cluster import (
@@ -195,35 +195,35 @@ async def test_an_unreadable_budget_takes_nothing_of_the_ledger():
 
 
 def world_of(change):
-    world = World()
+    cache = Cache()
     pool = warm_pool(timeZone="Mars/Base") if change == "InvalidSpec" else warm_pool()
     made = service()
     if change != "TargetNotFound":
-        world.keep_deployment(deployment(replicas=5))
+        cache.keep_deployment(deployment(replicas=5))
     if change == "ServiceSelectsOthers":
         made["spec"]["selector"] = {"app": "x"}
     if change == "ServiceHeadless":
         made["spec"]["clusterIP"] = "None"
     if change != "ServiceNotFound":
-        world.keep_service(made)
+        cache.keep_service(made)
     if change == "TargetClaimed":
         older = warm_pool("older")
         older["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
         older["spec"]["targetRef"]["name"] = "voice"
-        world.keep_pool(older)
+        cache.keep_pool(older)
     if change == "ServiceClaimed":
         older = warm_pool("older", service="voice")
         older["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
-        world.keep_pool(older)
+        cache.keep_pool(older)
     if change == "TwoAutoscalers":
         for name in ("one", "two"):
-            world.keep_autoscaler(horizontal_pod_autoscaler(name))
+            cache.keep_autoscaler(horizontal_pod_autoscaler(name))
     if change == "ForeignAutoscaler":
         made = horizontal_pod_autoscaler()
         made["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "keda-operator"}
-        world.keep_autoscaler(made)
-    world.keep_pool(pool)
-    return pool, world
+        cache.keep_autoscaler(made)
+    cache.keep_pool(pool)
+    return pool, cache
 
 
 @pytest.mark.parametrize(
@@ -241,16 +241,16 @@ def world_of(change):
     ],
 )
 def test_each_refusal_says_what_may_still_be_done(reason, counts, ends):
-    pool, world = world_of(reason)
-    judged = accept(VOICE, pool, world)
+    pool, cache = world_of(reason)
+    judged = accept(VOICE, pool, cache)
     assert isinstance(judged, Refused)
     assert (judged.reason, judged.counts, judged.ends) == (reason, counts, ends)
 
 
 def test_of_two_objections_the_stricter_one_counts():
-    pool, world = world_of("TwoAutoscalers")
-    del world.services[NAMESPACE, "voice"]
-    judged = accept(VOICE, pool, world)
+    pool, cache = world_of("TwoAutoscalers")
+    del cache.services[NAMESPACE, "voice"]
+    judged = accept(VOICE, pool, cache)
     assert isinstance(judged, Refused)
     assert (judged.reason, judged.ends) == ("ServiceNotFound", Ends.NOTHING)
 

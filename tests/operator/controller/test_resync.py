@@ -1,8 +1,8 @@
-from kotatsu_operator.controller.resync import BLIND_AFTER, Unseen
+from kotatsu_operator.controller.resync import BLIND_AFTER, MissedEvents
 
 
 def after(*comparisons):
-    found = Unseen()
+    found = MissedEvents()
     for uids in comparisons:
         found = found.after(set(uids))
     return found

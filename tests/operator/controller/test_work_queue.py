@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kotatsu_operator.controller import work_queue as planner_module
-from kotatsu_operator.controller.work_queue import Planner
+from kotatsu_operator.controller.work_queue import WorkQueue
 from tests.operator.cluster import DENIED, denied, eventually
 
 pytestmark = pytest.mark.timeout(20)
@@ -76,16 +76,16 @@ def looks(clock):
 
 
 @pytest.fixture
-async def planner(clock, looks, monkeypatch):
+async def work_queue(clock, looks, monkeypatch):
     monkeypatch.setattr(planner_module, "_LONGEST_NAP", 0.01)
-    planner = Planner(looks, clock)
-    async with run(planner):
-        yield planner
+    work_queue = WorkQueue(looks, clock)
+    async with run(work_queue):
+        yield work_queue
 
 
 @contextlib.asynccontextmanager
-async def run(planner):
-    running = asyncio.create_task(planner.run())
+async def run(work_queue):
+    running = asyncio.create_task(work_queue.run())
     try:
         yield
     finally:
@@ -98,23 +98,23 @@ async def rest():
     await asyncio.sleep(0.04)
 
 
-async def test_a_touched_pool_is_looked_at(planner, looks):
-    planner.touch(VOICE)
+async def test_a_touched_pool_is_looked_at(work_queue, looks):
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.begun == [VOICE])
     await rest()
     assert looks.begun == [VOICE]
 
 
 async def test_a_pool_touched_before_the_planner_runs_is_looked_at(clock, looks):
-    planner = Planner(looks, clock)
-    planner.touch(VOICE)
-    async with run(planner):
+    work_queue = WorkQueue(looks, clock)
+    work_queue.touch(VOICE)
+    async with run(work_queue):
         await eventually(lambda: looks.begun == [VOICE])
 
 
-async def test_a_pool_is_looked_at_again_when_its_look_has_said(planner, looks, clock):
+async def test_a_pool_is_looked_at_again_when_its_look_has_said(work_queue, looks, clock):
     looks.again = timedelta(seconds=60)
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.count(VOICE) == 1)
     clock.jump(seconds=59)
     await rest()
@@ -123,21 +123,21 @@ async def test_a_pool_is_looked_at_again_when_its_look_has_said(planner, looks, 
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_a_pool_that_is_gone_is_not_looked_at_again(planner, looks, clock):
+async def test_a_pool_that_is_gone_is_not_looked_at_again(work_queue, looks, clock):
     looks.again = None
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(days=1)
     await rest()
     assert looks.count(VOICE) == 1
 
 
-async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(planner, looks, clock):
+async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(work_queue, looks, clock):
     looks.again = timedelta(seconds=60)
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(seconds=30)
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 2)
     clock.jump(seconds=31)  # the first look's idea of the next one
     await rest()
@@ -146,20 +146,20 @@ async def test_a_touch_brings_the_next_look_forward_and_does_not_add_one(planner
     await eventually(lambda: looks.count(VOICE) == 3)
 
 
-async def test_many_touches_are_one_look(planner, looks):
+async def test_many_touches_are_one_look(work_queue, looks):
     for _ in range(100):
-        planner.touch(VOICE)
+        work_queue.touch(VOICE)
     await eventually(lambda: looks.begun)
     await rest()
     assert looks.begun == [VOICE]
 
 
-async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(planner, looks):
+async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(work_queue, looks):
     looks.gate.clear()
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.running == 1)
     for _ in range(5):
-        planner.touch(VOICE)
+        work_queue.touch(VOICE)
     await rest()
     assert looks.count(VOICE) == 1
     looks.gate.set()
@@ -169,21 +169,21 @@ async def test_a_touch_during_a_look_is_one_more_look_and_never_two_at_once(plan
     assert looks.most[VOICE] == 1
 
 
-async def test_a_slow_look_keeps_no_other_pool_waiting(planner, looks):
+async def test_a_slow_look_keeps_no_other_pool_waiting(work_queue, looks):
     looks.gate.clear()
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.running == 1)
-    planner.touch(FEED)
+    work_queue.touch(FEED)
     await eventually(lambda: looks.running == 2)
 
 
 async def test_no_more_pools_are_looked_at_at_once_than_allowed(clock, looks):
-    planner = Planner(looks, clock, for_touched=3)
+    work_queue = WorkQueue(looks, clock, for_touched=3)
     looks.gate.clear()
     keys = [("demo", f"pool-{i}") for i in range(10)]
-    async with run(planner):
+    async with run(work_queue):
         for key in keys:
-            planner.touch(key)
+            work_queue.touch(key)
         await eventually(lambda: looks.running == 3)
         await rest()
         assert looks.running == 3
@@ -198,32 +198,32 @@ async def test_looks_that_wait_for_silent_pods_keep_no_slot(clock, looks, touche
     async def look(key):
         if key == VOICE:
             return await looks(key)
-        with planner.aside(key):
+        with work_queue.aside(key):
             return await looks(key)
 
-    planner = Planner(look, clock)
+    work_queue = WorkQueue(look, clock)
     looks.gate.clear()
-    async with run(planner):
+    async with run(work_queue):
         for key in [*silent, VOICE]:
             if touched:
-                planner.touch(key)
+                work_queue.touch(key)
             else:
-                planner.by(key, clock.now)
+                work_queue.by(key, clock.now)
         await eventually(lambda: looks.running == len(silent) + 1)
-        assert planner._busy_when_due == (not touched)
-        assert planner._busy_after_touch == touched
+        assert work_queue._busy_when_due == (not touched)
+        assert work_queue._busy_after_touch == touched
         looks.gate.set()
         await eventually(lambda: not looks.running)
-    assert planner._aside == set()
+    assert work_queue._aside == set()
 
 
 @contextlib.asynccontextmanager
-async def storm(planner, looks, clock):
+async def storm(work_queue, looks, clock):
     """Forty pools are due at once, and no look ends."""
     keys = [("demo", f"pool-{i:02}") for i in range(40)]
-    async with run(planner):
+    async with run(work_queue):
         for key in keys:
-            planner.by(key, clock.now)
+            work_queue.by(key, clock.now)
         looks.gate.clear()
         await eventually(lambda: looks.running == 8)
         yield keys
@@ -231,48 +231,48 @@ async def storm(planner, looks, clock):
 
 
 async def test_who_is_touched_does_not_wait_for_those_who_are_merely_due(clock, looks):
-    planner = Planner(looks, clock)
-    async with storm(planner, looks, clock):
-        planner.touch(VOICE)
+    work_queue = WorkQueue(looks, clock)
+    async with storm(work_queue, looks, clock):
+        work_queue.touch(VOICE)
         await eventually(lambda: VOICE in looks.begun)
 
 
 async def test_who_is_due_and_then_touched_goes_before_the_rest(clock, looks):
-    planner = Planner(looks, clock)
-    async with storm(planner, looks, clock) as keys:
-        planner.touch(keys[-1])
+    work_queue = WorkQueue(looks, clock)
+    async with storm(work_queue, looks, clock) as keys:
+        work_queue.touch(keys[-1])
         await eventually(lambda: keys[-1] in looks.begun)
     assert looks.most[keys[-1]] == 1
 
 
 async def test_who_is_due_does_not_wait_for_all_who_are_touched(clock, looks):
-    planner = Planner(looks, clock, for_touched=2)
+    work_queue = WorkQueue(looks, clock, for_touched=2)
     looks.gate.clear()
-    async with run(planner):
+    async with run(work_queue):
         for i in range(40):
-            planner.touch(("demo", f"pool-{i:02}"))
+            work_queue.touch(("demo", f"pool-{i:02}"))
         await eventually(lambda: looks.running == 2)
-        planner.by(VOICE, clock.now)
+        work_queue.by(VOICE, clock.now)
         await eventually(lambda: VOICE in looks.begun)
         looks.gate.set()
 
 
 async def test_everybody_who_is_due_has_a_turn(clock, looks):
-    planner = Planner(looks, clock)
-    async with storm(planner, looks, clock) as keys:
+    work_queue = WorkQueue(looks, clock)
+    async with storm(work_queue, looks, clock) as keys:
         looks.gate.set()
         await eventually(lambda: sorted(looks.begun) == keys)
 
 
 async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_once(clock, looks):
-    planner = Planner(looks, clock, for_touched=1)
+    work_queue = WorkQueue(looks, clock, for_touched=1)
     looks.gate.clear()
-    async with run(planner):
-        planner.touch(VOICE)
+    async with run(work_queue):
+        work_queue.touch(VOICE)
         await eventually(lambda: looks.running == 1)
-        planner.touch(FEED)
+        work_queue.touch(FEED)
         await rest()
-        planner.touch(FEED)
+        work_queue.touch(FEED)
         looks.gate.set()
         await eventually(lambda: looks.ended(FEED) >= 1)
         await rest()
@@ -280,9 +280,11 @@ async def test_a_pool_touched_again_while_it_waits_for_its_turn_is_looked_at_onc
 
 
 @pytest.mark.parametrize("error", [OSError("away"), ValueError("a bug"), TimeoutError()])
-async def test_a_look_that_fails_is_repeated_a_second_later(planner, looks, clock, error, caplog):
+async def test_a_look_that_fails_is_repeated_a_second_later(
+    work_queue, looks, clock, error, caplog
+):
     looks.error = error
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     await rest()
     assert looks.count(VOICE) == 1
@@ -300,43 +302,43 @@ async def test_a_look_that_fails_is_repeated_a_second_later(planner, looks, cloc
     ],
 )
 async def test_a_write_that_is_refused_is_told_with_the_sentence_of_the_api_server(
-    planner, looks, caplog, error, said
+    work_queue, looks, caplog, error, said
 ):
     looks.error = error
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: caplog.messages)
     assert caplog.messages == [f"demo/voice: {said}"]
 
 
-async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(planner, looks):
+async def test_a_look_that_fails_and_was_touched_meanwhile_is_repeated_at_once(work_queue, looks):
     looks.gate.clear()
     looks.error = OSError("away")
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.running == 1)
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     looks.gate.set()
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_one_pool_whose_looks_fail_keeps_no_other_from_being_looked_at(planner, looks):
+async def test_one_pool_whose_looks_fail_keeps_no_other_from_being_looked_at(work_queue, looks):
     looks.error = ValueError("a bug")
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
-    planner.touch(FEED)
+    work_queue.touch(FEED)
     await eventually(lambda: looks.ended(FEED) == 1)
 
 
-async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(planner, looks, clock):
-    planner.touch(VOICE)
+async def test_a_clock_that_jumps_ahead_makes_due_what_is_due_then(work_queue, looks, clock):
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(hours=1)
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
 async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_one(
-    planner, looks, clock
+    work_queue, looks, clock
 ):
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(days=-1)
     await eventually(lambda: looks.ended(VOICE) == 2)
@@ -344,34 +346,34 @@ async def test_after_a_clock_was_put_back_nobody_waits_for_a_moment_of_the_old_o
     await eventually(lambda: looks.ended(VOICE) == 3)
 
 
-async def test_nor_does_who_was_being_looked_at_meanwhile(planner, looks, clock):
+async def test_nor_does_who_was_being_looked_at_meanwhile(work_queue, looks, clock):
     looks.gate.clear()
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.count(VOICE) == 1)
     clock.jump(days=-1)
-    await eventually(lambda: planner.beat_at == clock.now)
+    await eventually(lambda: work_queue.beat_at == clock.now)
     looks.gate.set()
     await eventually(lambda: looks.ended(VOICE) == 2)
 
 
-async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(planner, looks, clock):
-    planner.touch(VOICE)
+async def test_a_clock_that_is_put_right_by_a_little_makes_nobody_look(work_queue, looks, clock):
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.ended(VOICE) == 1)
     clock.jump(milliseconds=-900)
     await rest()
     assert looks.count(VOICE) == 1
 
 
-async def test_its_beat_tells_that_it_turns(planner, looks, clock):
+async def test_its_beat_tells_that_it_turns(work_queue, looks, clock):
     clock.jump(minutes=5)
-    await eventually(lambda: planner.beat_at == clock.now)
+    await eventually(lambda: work_queue.beat_at == clock.now)
 
 
 async def test_when_it_ends_its_looks_end_too(clock, looks):
-    planner = Planner(looks, clock)
+    work_queue = WorkQueue(looks, clock)
     looks.gate.clear()
-    async with run(planner):
-        planner.touch(VOICE)
+    async with run(work_queue):
+        work_queue.touch(VOICE)
         await eventually(lambda: looks.running == 1)
     assert looks.running == 0
 
@@ -379,11 +381,11 @@ async def test_when_it_ends_its_looks_end_too(clock, looks):
 # --- at the latest ---
 
 
-async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(planner, looks, clock):
-    planner.touch(VOICE)
+async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(work_queue, looks, clock):
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.count(VOICE) == 1)
-    planner.by(VOICE, clock.now + timedelta(minutes=5))
-    planner.by(VOICE, clock.now + timedelta(minutes=9))
+    work_queue.by(VOICE, clock.now + timedelta(minutes=5))
+    work_queue.by(VOICE, clock.now + timedelta(minutes=9))
     clock.jump(minutes=4, seconds=59)
     await asyncio.sleep(0.05)
     assert looks.count(VOICE) == 1
@@ -391,34 +393,36 @@ async def test_a_pool_can_be_asked_to_be_looked_at_by_a_moment(planner, looks, c
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(planner, looks, clock):
+async def test_what_is_asked_for_while_a_pool_is_looked_at_counts_afterwards(
+    work_queue, looks, clock
+):
     looks.gate.clear()
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.running)
-    planner.by(VOICE, clock.now + timedelta(minutes=5))
+    work_queue.by(VOICE, clock.now + timedelta(minutes=5))
     looks.gate.set()
     await eventually(lambda: not looks.running)
     clock.jump(minutes=5)
     await eventually(lambda: looks.count(VOICE) == 2)
 
 
-async def test_a_planner_knows_whom_it_will_look_at(planner, looks):
-    assert not planner.knows(VOICE)
+async def test_a_planner_knows_whom_it_will_look_at(work_queue, looks):
+    assert not work_queue.knows(VOICE)
     looks.gate.clear()
-    planner.touch(VOICE)
+    work_queue.touch(VOICE)
     await eventually(lambda: looks.running)
-    assert planner.knows(VOICE)
+    assert work_queue.knows(VOICE)
     looks.gate.set()
-    await eventually(lambda: not looks.running and VOICE in planner._due)
-    assert planner.knows(VOICE)
+    await eventually(lambda: not looks.running and VOICE in work_queue._due)
+    assert work_queue.knows(VOICE)
 
 
 async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
     took = []
-    planner = Planner(looks, clock, took=took.append)
+    work_queue = WorkQueue(looks, clock, took=took.append)
     looks.gate.clear()
-    async with run(planner):
-        planner.touch(VOICE)
+    async with run(work_queue):
+        work_queue.touch(VOICE)
         await eventually(lambda: looks.running)
         clock.jump(seconds=2)
         looks.gate.set()
@@ -430,27 +434,27 @@ async def test_how_long_a_due_pool_waited_and_took_is_told(looks, clock):
 
 
 async def test_who_is_touched_while_nobody_looks_is_looked_at_when_looking_begins(clock, looks):
-    planner = Planner(looks, clock)
+    work_queue = WorkQueue(looks, clock)
     for key in (VOICE, FEED, VOICE):
-        planner.touch(key)
+        work_queue.touch(key)
     await rest()
     assert looks.begun == []
-    async with run(planner):
+    async with run(work_queue):
         await eventually(lambda: sorted(looks.begun) == [FEED, VOICE])
 
 
 async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock, looks):
-    planner = Planner(looks, clock, for_touched=1)
-    async with run(planner):
-        planner.touch(FEED)
+    work_queue = WorkQueue(looks, clock, for_touched=1)
+    async with run(work_queue):
+        work_queue.touch(FEED)
         await eventually(lambda: looks.ended(FEED) == 1)
         looks.gate.clear()
-        planner.touch(VOICE)  # under way as the end comes
-        planner.touch(("demo", "third"))  # waits for its turn
+        work_queue.touch(VOICE)  # under way as the end comes
+        work_queue.touch(("demo", "third"))  # waits for its turn
         await eventually(lambda: looks.running == 1)
     looks.gate.set()
     looks.begun.clear()
-    async with run(planner):
+    async with run(work_queue):
         await eventually(lambda: sorted(looks.begun) == [FEED, ("demo", "third"), VOICE])
 
 
@@ -461,15 +465,15 @@ async def test_looking_again_begins_with_every_pool_whatever_was_under_way(clock
 async def test_a_thousand_pools_of_one_namespace_keep_none_of_another_waiting(
     clock, looks, touched
 ):
-    planner = Planner(looks, clock)
+    work_queue = WorkQueue(looks, clock)
     crowd = [("crowd", f"pool-{number}") for number in range(1000)]
-    async with run(planner):
+    async with run(work_queue):
         await asyncio.sleep(0)  # it looks from now on
         for key in [*crowd, VOICE, FEED]:
             if touched:
-                planner.touch(key)
+                work_queue.touch(key)
             else:
-                planner.by(key, clock())
+                work_queue.by(key, clock())
         await eventually(lambda: len(looks.done) == 1002)
     assert looks.begun.index(VOICE) < 24
     assert looks.begun.index(FEED) < 24

@@ -248,7 +248,7 @@ class Walk:
         """The lowest replicas (or ready) left behind by the looks of a stretch of time."""
         return min(getattr(m, what) for m in self.log if start <= m.at <= end)
 
-    # --- the world ---
+    # --- the cache ---
 
     def _next_event(self) -> datetime | None:
         times: list[datetime | None] = [r.at for r in self.requests if r.at > self.now]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.core.budget.prices import parse_quantity
@@ -274,7 +274,7 @@ def test_quantities_are_read_as_kubernetes_does(text, value):
 # --- slices ---
 
 
-ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 
 
 def made_slice(state):

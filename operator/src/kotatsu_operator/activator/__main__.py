@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from kotatsu_common import logs, startup
 from kotatsu_common.settings import command
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.connection_limit import Room, raise_file_limit
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from kotatsu_operator.core.protocol import ACTIVATOR
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.api_metrics import ApiMetrics
@@ -23,14 +23,14 @@ from kotatsu_operator.runtime.settings import ActivatorSettings, quiet_libraries
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error)
-    me = Self(
+    me = PodIdentity(
         namespace=settings.namespace,
         pod=settings.pod_name,
         uid=settings.pod_uid,
         ips=settings.pod_ips,
         node=settings.node_name,
     )
-    room = Room(raise_file_limit(), memory=settings.memory)
+    room = ConnectionLimit(raise_file_limit(), memory=settings.memory)
     activator = Activator(kube, me, ActivatorMetrics(registry), room)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

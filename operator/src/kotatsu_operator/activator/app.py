@@ -5,14 +5,14 @@ import contextlib
 import logging
 from urllib.parse import parse_qs
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.endpoints.publisher import Publisher
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.closing import PATIENCE
-from kotatsu_operator.activator.proxy.connection_limit import Room
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.kube.client import Kube, follow_forever
 from kotatsu_operator.kube.resources import KINDS
@@ -28,10 +28,14 @@ class Activator:
     """One activator pod's work. Everything it needs is passed in."""
 
     def __init__(
-        self, kube: Kube, me: Self, metrics: ActivatorMetrics, room: Room | None = None
+        self,
+        kube: Kube,
+        me: PodIdentity,
+        metrics: ActivatorMetrics,
+        room: ConnectionLimit | None = None,
     ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
-        self._room = Room() if room is None else room
+        self._room = ConnectionLimit() if room is None else room
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change)

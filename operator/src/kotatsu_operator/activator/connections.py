@@ -6,19 +6,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.http import answers
 from kotatsu_operator.activator.metrics import ActivatorMetrics, Reason
-from kotatsu_operator.activator.proxy.connection_limit import Room
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.hold import Hold
-from kotatsu_operator.activator.proxy.silent_connections import Doorway
+from kotatsu_operator.activator.proxy.silent_connections import SilentConnections
 from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.activator.proxy.upstream import Upstream
-from kotatsu_operator.activator.wake.announcements import Tickets
+from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
-from kotatsu_operator.activator.wake.waker import Wake
+from kotatsu_operator.activator.wake.waker import Waker
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.pod import PodView
@@ -41,17 +41,17 @@ class Connections:
         name: str,
         kube: Kube,
         view: View,
-        me: Self,
+        me: PodIdentity,
         metrics: ActivatorMetrics,
         wake_other: Callable[[str], None] = lambda _: None,
-        room: Room | None = None,
+        room: ConnectionLimit | None = None,
     ) -> None:
         self.name = name
         self.moved = metrics.moved(me.namespace, name)
         self._view, self._me, self._metrics = view, me, metrics
-        self._room = Room() if room is None else room
+        self._room = ConnectionLimit() if room is None else room
         self._backends = Backends(name, view)
-        self._doorway = Doorway()
+        self._doorway = SilentConnections()
         self._held = Hold(self._hold_timeout, self._timed_out)
         self._waiting: dict[Client, None] = {}
         """Those of the held whose request head is complete, and whose announcement is not."""
@@ -64,7 +64,7 @@ class Connections:
         """Those that are joined to a pod, and its uid."""
         self._load: Counter[str] = Counter()
         """Connections of each pod, by uid, with those that are being made."""
-        self._tickets = Tickets(
+        self._tickets = Announcements(
             name,
             kube,
             me,
@@ -73,7 +73,7 @@ class Connections:
             on_written=self._release,
             wake_other=wake_other,
         )
-        self._wake = Wake(
+        self._wake = Waker(
             name,
             kube,
             view,

@@ -1,4 +1,4 @@
-"""The operator put together: kopf feeds the world, the elector lets it act, the planner looks."""
+"""The operator: kopf and watches fill the cache, the elector leads, the work queue reconciles."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from kotatsu_operator.controller import kopf_handlers as handlers
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.cache.streams import Streams, feeds_of
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Elector
@@ -27,8 +27,8 @@ from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import NamespaceMetrics, PoolMetrics
 from kotatsu_operator.controller.restore.records import Records
-from kotatsu_operator.controller.resync import BlindError, Unseen
-from kotatsu_operator.controller.work_queue import Planner
+from kotatsu_operator.controller.resync import BlindError, MissedEvents
+from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.kube.client import Kube
@@ -81,7 +81,7 @@ class Operator:
         knative_namespace: str = "",
     ) -> None:
         self.board = Board(clock)
-        self.world = World(watchers=[self.board], clock=clock)
+        self.cache = Cache(watchers=[self.board], clock=clock)
         self._namespaces = list(namespaces)
         self._name = name
         self._ready = asyncio.Event()
@@ -103,18 +103,18 @@ class Operator:
         self._unsettled: set[str] = set()
         self._shown: set[str] = set()
         """The uids of the pools that kopf has shown."""
-        self._unseen: dict[str, Unseen] = {}
-        self._pacer = Pacer(starts_per_second, lambda key, at: self.planner.by(key, at))
+        self._unseen: dict[str, MissedEvents] = {}
+        self._pacer = Pacer(starts_per_second, lambda key, at: self.work_queue.by(key, at))
         metrics = PoolMetrics(registry)
         self._reconciler = Reconciler(
             kube=self._kube,
-            world=self.world,
+            cache=self.cache,
             observer=Observer(
                 self._kube,
-                self.world,
+                self.cache,
                 self._scraper,
                 catching_up=lambda: self.elector.catching_up,
-                aside=lambda key: self.planner.aside(key),
+                aside=lambda key: self.work_queue.aside(key),
             ),
             events=Events(self._kube, name),
             displays=[metrics, self.board],
@@ -125,12 +125,14 @@ class Operator:
             remember=self.records.remember,
             shows=self._shows,
         )
-        self.planner = Planner(self._reconciler.look, clock, took=metrics.decision_seconds.observe)
+        self.work_queue = WorkQueue(
+            self._reconciler.look, clock, took=metrics.decision_seconds.observe
+        )
         self._streams = Streams(
             kube,
-            feeds_of(self.world),
+            feeds_of(self.cache),
             namespaces,
-            self.planner.touch,
+            self.work_queue.touch,
             self._unsettled.add,
             self._complete,
         )
@@ -138,7 +140,7 @@ class Operator:
         """Namespaces whose pools have not been listed yet, and why not."""
         registry.register(NamespaceMetrics(namespaces, self._shows))
         self._knative = KnativeWatch(
-            kube, self.world, namespaces, self.planner.touch, runtime, knative_namespace
+            kube, self.cache, namespaces, self.work_queue.touch, runtime, knative_namespace
         )
         self._term: asyncio.TaskGroup | None = None
 
@@ -167,8 +169,8 @@ class Operator:
 
     def _complete(self, namespace: str) -> None:
         if self._shows(namespace):
-            for key in self.world.pools.having(("namespace", namespace)):
-                self.planner.touch(key)
+            for key in self.cache.pools.having(("namespace", namespace)):
+                self.work_queue.touch(key)
 
     async def watching(self) -> None:
         """Wait until kopf has begun."""
@@ -205,7 +207,7 @@ class Operator:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await kopf.operator(
-            registry=handlers.register(self.world, self.planner, self._pool_gone, self._shown),
+            registry=handlers.register(self.cache, self.work_queue, self._pool_gone, self._shown),
             settings=handlers.operator_settings(),
             namespaces=self._namespaces,
             standalone=True,
@@ -242,7 +244,7 @@ class Operator:
         while True:
             try:
                 for pool in await self._kube.find(WarmPool, namespace):
-                    self.world.keep_pool(pool)
+                    self.cache.keep_pool(pool)
                 break
             except (NotFoundError, *Unreachable) as error:
                 if str(error) != self._unlisted[namespace]:
@@ -261,12 +263,12 @@ class Operator:
         self._reconciler.reset()
         self.records.reset()
         self._unseen.clear()
-        for key in self.world.pools:
-            self.planner.touch(key)
+        for key in self.cache.pools:
+            self.work_queue.touch(key)
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
-                term.create_task(self.planner.run(), name="planner")
+                term.create_task(self.work_queue.run(), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
         finally:
@@ -280,7 +282,7 @@ class Operator:
 
     async def _give_back(self, pool: Object) -> None:
         try:
-            await self.records.gone(pool, self.world.pools)
+            await self.records.gone(pool, self.cache.pools)
         except (ConflictError, *Unreachable) as error:
             log.warning("%s/%s was deleted; its target has to wait: %s", *key_of(pool), error)
 
@@ -293,12 +295,12 @@ class Operator:
                 await self._settle(namespace)
             await asyncio.sleep(SWEEP_SECONDS)
             count += 1
-            for key in self.world.pools:
-                if not self.planner.knows(key):
-                    self.planner.touch(key)
-            for of in self.world.orphans(self._namespaces):
+            for key in self.cache.pools:
+                if not self.work_queue.knows(key):
+                    self.work_queue.touch(key)
+            for of in self.cache.orphans(self._namespaces):
                 await self._remove_slice(of)
-            for of in self.world.lost_slices(self._namespaces):
+            for of in self.cache.lost_slices(self._namespaces):
                 await self._remove_slice(of, though_there=True)
 
     async def _remove_slice(self, of: SliceView, *, though_there: bool = False) -> None:
@@ -319,7 +321,7 @@ class Operator:
 
     async def _settle(self, namespace: str) -> None:
         """Find pools that went unseen: while no operator ran, or between two watches."""
-        known = {k: p["metadata"]["uid"] for k, p in self.world.pools.items() if k[0] == namespace}
+        known = {k: p["metadata"]["uid"] for k, p in self.cache.pools.items() if k[0] == namespace}
         try:
             there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
         except (ConflictError, NotFoundError, *Unreachable) as error:
@@ -327,17 +329,17 @@ class Operator:
             self._unsettled.add(namespace)
             return
         for key, uid in known.items():
-            pool = self.world.pools.get(key)
+            pool = self.cache.pools.get(key)
             if uid not in there and pool is not None and pool["metadata"]["uid"] == uid:
                 log.info("%s/%s was deleted unseen", *key)
                 self._shown.discard(uid)
-                self.world.forget_pool(key)
-                self.planner.touch(key)
+                self.cache.forget_pool(key)
+                self.work_queue.touch(key)
         self._notice_blindness(namespace, there)
 
     def _notice_blindness(self, namespace: str, there: set[str]) -> None:
         """Raise BlindError when kopf does not show pools that are there."""
-        unseen = self._unseen.get(namespace, Unseen()).after(there - self._shown)
+        unseen = self._unseen.get(namespace, MissedEvents()).after(there - self._shown)
         self._unseen[namespace] = unseen
         if unseen.is_blind:
             raise BlindError(

@@ -1,4 +1,4 @@
-"""What kopf calls: a WarmPool's events go into the world, and the pool is looked at."""
+"""The kopf handlers: a WarmPool's events go into the cache, and the pool into the work queue."""
 
 import itertools
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from typing import Any
 
 import kopf
 
-from kotatsu_operator.controller.cache.store import World
-from kotatsu_operator.controller.work_queue import Planner
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.resources import Object
 
@@ -24,7 +24,7 @@ class _Backoffs:
 
 
 def register(
-    world: World, planner: Planner, on_pool_gone: Any, shown: set[str]
+    cache: Cache, work_queue: WorkQueue, on_pool_gone: Any, shown: set[str]
 ) -> kopf.OperatorRegistry:
     """Make the registry of handlers. `on_pool_gone(pool)` is awaited when a pool is deleted.
 
@@ -46,13 +46,13 @@ def register(
         key, uid = key_of(pool), pool["metadata"]["uid"]
         if event["type"] == "DELETED":
             shown.discard(uid)
-            world.forget_pool(key)
-            planner.touch(key)
+            cache.forget_pool(key)
+            work_queue.touch(key)
             await on_pool_gone(pool)
             return
         shown.add(uid)
-        if world.keep_pool(pool):  # what we wrote ourselves comes back, and is no news
-            planner.touch(key)
+        if cache.keep_pool(pool):  # what we wrote ourselves comes back, and is no news
+            work_queue.touch(key)
 
     return registry
 

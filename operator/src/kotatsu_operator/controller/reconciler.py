@@ -12,8 +12,14 @@ from kotatsu_operator.controller.accept.conditions import refused_conditions
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.act import knative
 from kotatsu_operator.controller.act.hpa import set_minimum
-from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record, try_sleep
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.act.scale_down import (
+    Hook,
+    Remember,
+    no_hook,
+    no_record,
+    scale_down,
+)
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
@@ -87,7 +93,7 @@ class Reconciler:
     """Carries out decisions. Holds per pool only what the status does not keep."""
 
     kube: Kube
-    world: World
+    cache: Cache
     observer: Observer
     events: Events
     displays: Sequence[Display]
@@ -128,16 +134,16 @@ class Reconciler:
 
     async def look(self, key: Key) -> datetime | None:
         """Look at one pool; returns when to look again, None when it is gone."""
-        pool = self.world.pools.get(key)
+        pool = self.cache.pools.get(key)
         if pool is None:
             self.forget(key)
             return None
         now = self.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
-        if self.world.knative.is_unknown and key in self.world.pools_of_kind("Service"):
+        if self.cache.knative.is_unknown and key in self.cache.pools_of_kind("Service"):
             return now + RETRY
-        judged = accept(key, pool, self.world, self._specs.get(key))
+        judged = accept(key, pool, self.cache, self._specs.get(key))
         refused = judged if isinstance(judged, Refused) else None
         judged = judged.judged if isinstance(judged, Refused) else judged
         spec = judged.spec
@@ -145,8 +151,8 @@ class Reconciler:
             self._specs[key] = spec
         status = pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
-        pods = self.world.target_pods(key[0], judged.selector)
-        departed = self.world.take_departed(key)
+        pods = self.cache.target_pods(key[0], judged.selector)
+        departed = self.cache.take_departed(key)
         if refused is not None and not refused.counts:
             pods, departed = [], []  # another pool pays for them
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
@@ -156,7 +162,7 @@ class Reconciler:
         try:
             if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
                 return await self._keep_books(key, pool, refused, account, memory, pods, now)
-            acknowledged = self.world.acknowledged(key)
+            acknowledged = self.cache.acknowledged(key)
             overdue = is_overdue(spec, memory, account.allowed, acknowledged, now)
             seen = await self.observer.observe(key, judged, status, memory, pods, ask=not overdue)
             known = status.get("observedGeneration")
@@ -175,7 +181,7 @@ class Reconciler:
     async def _reread(self, key: Key) -> None:
         """Read the pool itself: a watch that went silent would lose every race from here on."""
         with contextlib.suppress(NotFoundError):
-            self.world.keep_pool(await self.kube.get(WarmPool, *key))
+            self.cache.keep_pool(await self.kube.get(WarmPool, *key))
 
     # --- act ---
 
@@ -199,8 +205,8 @@ class Reconciler:
             # Before anything is written to the target: a crash in between forgets nothing.
             version = pool["metadata"]["resourceVersion"]
             pool = await self.kube.patch_status(*key, {"foundReplicas": found}, version)
-            self.world.keep_pool(pool)
-        pool = await set_minimum(self.kube, self.world, pool, seen, decision)
+            self.cache.keep_pool(pool)
+        pool = await set_minimum(self.kube, self.cache, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas, only_down=refused is not None)
         # What a refused pool will have cost is not known: its schedule is not in force.
@@ -213,7 +219,7 @@ class Reconciler:
             status["foundReplicas"] = found
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
-        there = self.world.knative
+        there = self.cache.knative
         course = await knative.plan_course(
             self.kube, there, key, spec, pool.get("status") or {}, decision.floor, now
         )
@@ -291,12 +297,12 @@ class Reconciler:
         async def look() -> Demand:
             if decision.force and seen.demand.known:
                 return Demand()  # overdue (see is_overdue): only unknown demand is forced too
-            deployment = self.world.deployments.get((key[0], spec.target.name))
+            deployment = self.cache.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            pods = self.world.target_pods(key[0], selector)
+            pods = self.cache.target_pods(key[0], selector)
             return await self.observer.demand(key, spec, pods, looks=True)
 
-        attempt = await try_sleep(
+        attempt = await scale_down(
             self.kube,
             key,
             spec,
@@ -309,7 +315,7 @@ class Reconciler:
             remember=self.remember,
         )
         if attempt.pool is not None:
-            self.world.keep_pool(attempt.pool)
+            self.cache.keep_pool(attempt.pool)
         if attempt.memory is not None:
             self._memory[key] = attempt.memory
         if attempt.asleep:
@@ -367,7 +373,7 @@ class Reconciler:
             key[0], key[1], status, pool["metadata"]["resourceVersion"]
         )
         self._written[key] = now
-        self.world.keep_pool(pool)
+        self.cache.keep_pool(pool)
         return pool
 
     async def _tell(self, key: Key, pool: Object, notes: tuple[Note, ...]) -> None:

@@ -17,22 +17,22 @@ class BlindError(Exception):
 
 
 @dataclass(frozen=True)
-class Unseen:
+class MissedEvents:
     """The pools of a namespace that are there and have not been shown, by uid."""
 
     uids: Set[str] = frozenset()
     comparisons: int = 0
     """In so many, one after the other, none of them has been shown."""
 
-    def after(self, unseen: Set[str]) -> "Unseen":
+    def after(self, unseen: Set[str]) -> "MissedEvents":
         """What is known after another comparison, which has found these.
 
         Thousands are shown little by little, and that may take minutes: it is enough that there
         are fewer of those from before.
         """
         if not unseen:
-            return Unseen()
-        return Unseen(unseen, self.comparisons + 1 if self.uids <= unseen else 1)
+            return MissedEvents()
+        return MissedEvents(unseen, self.comparisons + 1 if self.uids <= unseen else 1)
 
     @property
     def is_blind(self) -> bool:

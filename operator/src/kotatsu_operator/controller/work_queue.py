@@ -72,7 +72,7 @@ class _Line:
         self._by_namespace.clear()
 
 
-class Planner:
+class WorkQueue:
     """Calls `look(key)` when a pool is due; `touch` makes it due now.
 
     At most `for_touched` looks are under way after a touch, and `for_due` by the clock. `took` is

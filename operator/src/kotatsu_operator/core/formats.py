@@ -15,7 +15,7 @@ def stamp(at: datetime | None) -> str | None:
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_LONGEST = 64
+_MOST_CHARACTERS = 64
 """Characters. A status has no bound of its own, and is read at every look."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -26,12 +26,14 @@ def parse_duration(text: str) -> timedelta:
     Raises ValueError with a sentence for people when the text is not one.
     """
     try:
-        if len(text) <= _LONGEST and _WHOLE.fullmatch(text):
+        if len(text) <= _MOST_CHARACTERS and _WHOLE.fullmatch(text):
             parts = _PART.findall(text)
             return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
     except OverflowError:
         pass  # more than timedelta holds, which is 2.7 million years
-    raise ValueError(f"{text[:_LONGEST]!r} is not a duration: write it like 90s, 2m or 1h30m")
+    raise ValueError(
+        f"{text[:_MOST_CHARACTERS]!r} is not a duration: write it like 90s, 2m or 1h30m"
+    )
 
 
 def seconds_of(text: str, default: float) -> float:

@@ -7,9 +7,9 @@ from typing import Any
 from kotatsu_operator.core.decide.knative import (
     NO_DEFAULTS,
     Defaults,
-    Kept,
     Refused,
     Revision,
+    SavedMinScale,
     scale_number,
 )
 from kotatsu_operator.kube.client import version_of
@@ -34,7 +34,7 @@ _OLD_SPELLING = {
 
 
 @dataclass
-class KnativeWorld:
+class KnativeCache:
     """The latest version of every Knative Service and Revision, if there are such things."""
 
     why_absent: str = ""
@@ -132,23 +132,23 @@ def traffic_of(service: Object) -> dict[str, int]:
     return found
 
 
-def read_kept(status: Mapping[str, Any]) -> tuple[Kept, ...]:
+def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
     """What a WarmPool's status remembers of its target's Revisions."""
     revisions = (status.get("knative") or {}).get("revisions") or ()
     return tuple(
-        Kept(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
+        SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
         for r in revisions
     )
 
 
-def kept_status(kept: Sequence[Kept]) -> dict[str, Any] | None:
+def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
     """The part of the status that remembers them; None when there is nothing to remember."""
     if not kept:
         return None
     return {"revisions": [_kept_revision(k) for k in kept]}
 
 
-def _kept_revision(kept: Kept) -> dict[str, Any]:
+def _kept_revision(kept: SavedMinScale) -> dict[str, Any]:
     made: dict[str, Any] = {"name": kept.name, "written": list(kept.written)}
     if kept.min_scale is not None:
         made["minScale"] = kept.min_scale

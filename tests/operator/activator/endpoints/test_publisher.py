@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from lightkube import ApiError
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.endpoints import publisher
 from kotatsu_operator.activator.endpoints.publisher import DELETED_REST, PORT_REST, Publisher
@@ -22,8 +22,8 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-ME = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
-OTHER = Self("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+OTHER = PodIdentity("demo", "activator-2", "uid-activator-2", ("127.0.0.1",), "node-b")
 NAME = slice_name("voice", ME, "IPv4")
 
 
@@ -261,7 +261,7 @@ async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own
 # --- address families ---
 
 
-DUAL = Self("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a")
+DUAL = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1", "::1"), "node-a")
 
 
 def dual_stack(*of_service):
@@ -828,7 +828,9 @@ async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make
 async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_house):
     kube = FakeKube()
     first, second, third = (
-        make_house(kube, Self("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a"))
+        make_house(
+            kube, PodIdentity("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a")
+        )
         for n in (1, 2, 3)
     )
     for house in (first, second, third):

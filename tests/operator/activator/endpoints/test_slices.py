@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import (
     families,
@@ -19,7 +19,7 @@ from kotatsu_operator.core.protocol import pool_label
 from kotatsu_operator.kube.slices import slice_view
 from tests.operator.cluster import service, warm_pool
 
-ME = Self("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
+ME = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9",), "node-a")
 ACCEPTED = [{"type": "Accepted", "status": "True"}]
 
 
@@ -171,12 +171,12 @@ def test_the_services_app_protocol_is_passed_on():
 
 
 def test_an_activator_with_an_ipv6_address_publishes_an_ipv6_slice():
-    me = Self("demo", "activator-1", "uid-1", ("fd00::9",), "node-a")
+    me = PodIdentity("demo", "activator-1", "uid-1", ("fd00::9",), "node-a")
     made = make_slice(pool(), service(), me, "IPv6", {"http": 41000}, state="serving")
     assert (made["addressType"], endpoint(made)["addresses"]) == ("IPv6", ["fd00::9"])
 
 
-DUAL = Self("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
+DUAL = PodIdentity("demo", "activator-1", "uid-1", ("10.0.0.9", "fd00::9"), "node-a")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_each_family_of_a_dual_stack_service_has_its_address_and_its_port():
 
 
 def test_every_pool_and_activator_pod_has_a_slice_name_of_its_own():
-    again = Self("demo", "activator-1", "uid-2", ("10.0.0.9",), "node-a")
+    again = PodIdentity("demo", "activator-1", "uid-2", ("10.0.0.9",), "node-a")
     names = {
         slice_name(p, me, family)
         for p in ("voice", "feed", "voice-feed")

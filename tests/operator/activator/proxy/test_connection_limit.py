@@ -7,13 +7,13 @@ import resource
 import pytest
 
 from kotatsu_operator.activator.proxy import connection_limit as rooms
-from kotatsu_operator.activator.proxy.connection_limit import Room, raise_file_limit
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from tests.operator.activator.house import GET, House
 
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
 
 
-class Guest:
+class SilentConnection:
     def __init__(self, name):
         self.name, self.is_closed = name, False
 
@@ -23,11 +23,11 @@ class Guest:
 
 @pytest.fixture
 def room():
-    return Room(FILES, clock=lambda: 0.0)
+    return ConnectionLimit(FILES, clock=lambda: 0.0)
 
 
 def guests(room, number, *, speaking=True):
-    made = [Guest(n) for n in range(number)]
+    made = [SilentConnection(n) for n in range(number)]
     for guest in made:
         assert room.enter(guest, "voice")
         if speaking:
@@ -37,20 +37,20 @@ def guests(room, number, *, speaking=True):
 
 def test_clients_never_take_the_files_that_their_pods_need(room):
     guests(room, 6)
-    assert not room.enter(Guest("late"), "voice")
+    assert not room.enter(SilentConnection("late"), "voice")
     assert room.has_place("voice")
 
 
 def test_whoever_has_gone_makes_room(room):
     first, *_ = guests(room, 6)
     room.leave(first)
-    assert room.enter(Guest("late"), "voice")
+    assert room.enter(SilentConnection("late"), "voice")
 
 
 def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(room):
     silent = guests(room, 6, speaking=False)
     room.spoke(silent[0])
-    late = Guest("late")
+    late = SilentConnection("late")
     assert room.enter(late, "voice")
     assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
 
@@ -61,7 +61,7 @@ def test_a_connection_to_a_pod_takes_a_file_too(room):
         assert room.has_place("voice")
         room.join("voice")
     assert not room.has_place("voice")
-    assert not room.enter(Guest("late"), "voice")
+    assert not room.enter(SilentConnection("late"), "voice")
     room.part("voice")
     assert room.has_place("voice")
 
@@ -76,21 +76,21 @@ def test_who_waits_for_a_place_is_told_of_it_once(room):
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
-    room = Room(1000, clock=lambda: 0.0)
+    room = ConnectionLimit(1000, clock=lambda: 0.0)
     guests(room, 614)
-    assert not room.enter(Guest("late"), "voice")
+    assert not room.enter(SilentConnection("late"), "voice")
     while room.has_place("voice"):
         room.join("voice")
-    assert room.enter(Guest("another"), "feed")
+    assert room.enter(SilentConnection("another"), "feed")
     assert room.has_place("feed")
 
 
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     now = [0.0]
-    room = Room(FILES, clock=lambda: now[0])
+    room = ConnectionLimit(FILES, clock=lambda: now[0])
     guests(room, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not room.enter(Guest("late"), "voice")
+        assert not room.enter(SilentConnection("late"), "voice")
     text = (
         "no room: 6 clients and 0 connections to pods are open, and this process may have "
         f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
@@ -100,9 +100,9 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 
 @pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
 def test_however_few_files_there_are_some_may_come_in(files):
-    room = Room(files)
+    room = ConnectionLimit(files)
     came = 0
-    while room.enter(guest := Guest(came), "voice"):
+    while room.enter(guest := SilentConnection(came), "voice"):
         room.spoke(guest)
         came += 1
     assert files / 4 < came <= files * 3 / 4
@@ -123,7 +123,7 @@ def test_a_process_takes_the_files_it_may_have():
 
 @pytest.fixture
 async def small():
-    house = House(Room(FILES))
+    house = House(ConnectionLimit(FILES))
     await house.start()
     yield house
     await house.close()

@@ -6,8 +6,8 @@ import contextlib
 import pytest
 
 from kotatsu_operator.activator.proxy import connection_limit as rooms
-from kotatsu_operator.activator.proxy.connection_limit import Room
-from kotatsu_operator.activator.proxy.kept_bytes import Kept
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
+from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
 from tests.operator.activator.house import House
 from tests.operator.cluster import eventually
 
@@ -26,7 +26,7 @@ def gone():
 
 
 def test_it_counts_what_is_kept_while_it_is_kept(gone):
-    kept, one, other = Kept(1000), Keeper(gone), Keeper(gone)
+    kept, one, other = KeptBytes(1000), Keeper(gone), Keeper(gone)
     kept.keep(one, 300)
     kept.keep(other, 500)
     kept.keep(one, 200)
@@ -37,7 +37,7 @@ def test_it_counts_what_is_kept_while_it_is_kept(gone):
 
 
 def test_beyond_the_bound_the_one_that_keeps_most_has_to_go(gone):
-    kept, small, large, last = Kept(1000), Keeper(gone), Keeper(gone), Keeper(gone)
+    kept, small, large, last = KeptBytes(1000), Keeper(gone), Keeper(gone), Keeper(gone)
     kept.keep(small, 100)
     kept.keep(large, 700)
     kept.keep(last, 250)
@@ -46,14 +46,14 @@ def test_beyond_the_bound_the_one_that_keeps_most_has_to_go(gone):
 
 
 def test_of_those_that_keep_about_as_much_the_one_that_has_for_longest(gone):
-    kept, keepers = Kept(1000), [Keeper(gone) for _ in range(5)]
+    kept, keepers = KeptBytes(1000), [Keeper(gone) for _ in range(5)]
     for number, keeper in enumerate(keepers):
         kept.keep(keeper, 200 + number)
     assert gone == keepers[:1]
 
 
 def test_one_that_keeps_more_than_there_is_goes_itself(gone):
-    kept, other, greedy = Kept(1000), Keeper(gone), Keeper(gone)
+    kept, other, greedy = KeptBytes(1000), Keeper(gone), Keeper(gone)
     kept.keep(other, 900)
     kept.keep(greedy, 5000)
     assert gone == [greedy]
@@ -62,7 +62,7 @@ def test_one_that_keeps_more_than_there_is_goes_itself(gone):
 
 def test_evicting_looks_at_nobody_else(gone):
     """Ten thousand that keep little cost those that keep much nothing."""
-    kept, looked = Kept(100_000), []
+    kept, looked = KeptBytes(100_000), []
 
     class Watched(Keeper):
         def __hash__(self):
@@ -80,10 +80,10 @@ def test_evicting_looks_at_nobody_else(gone):
 
 
 def test_a_room_has_as_many_connections_as_its_memory_allows():
-    assert Room(memory=256 * 2**20)._most == 7509
-    assert Room(memory=256 * 2**20).kept.most == 44 * 2**20
-    assert Room(memory=16 * 2**20)._most > 100, "too little is no reason to serve nobody"
-    assert Room(memory=2**40).kept.most < 2**29, "a node's memory is not this process's"
+    assert ConnectionLimit(memory=256 * 2**20)._most == 7509
+    assert ConnectionLimit(memory=256 * 2**20).kept.most == 44 * 2**20
+    assert ConnectionLimit(memory=16 * 2**20)._most > 100, "too little is no reason to serve nobody"
+    assert ConnectionLimit(memory=2**40).kept.most < 2**29, "a node's memory is not this process's"
 
 
 # --- an activator with little memory ---
@@ -92,7 +92,7 @@ def test_a_room_has_as_many_connections_as_its_memory_allows():
 @pytest.fixture
 async def small(monkeypatch):
     monkeypatch.setattr(rooms, "SETTLE_EVERY", 0.01)
-    house = House(Room())
+    house = House(ConnectionLimit())
     house.connections._room.kept.most = 2**20
     await house.start()
     yield house

@@ -14,7 +14,7 @@ from kotatsu_operator.activator.http.peek import Kind
 from kotatsu_operator.activator.proxy import closing as farewell
 from kotatsu_operator.activator.proxy import sockets, splice, upstream
 from kotatsu_operator.activator.proxy.activity import Moved
-from kotatsu_operator.activator.proxy.kept_bytes import Kept
+from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
 from kotatsu_operator.activator.proxy.splice import BODY_KEPT, Client
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from tests.operator.cluster import eventually
@@ -38,7 +38,7 @@ class Door:
         self.came_in, self.arrivals, self.gone, self.moved = [], [], [], Moved()
         self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
-        self.kept = Kept(2**40)
+        self.kept = KeptBytes(2**40)
 
     def keeps(self, client, number):
         self.kept.keep(client, number)

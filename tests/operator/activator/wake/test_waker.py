@@ -10,7 +10,7 @@ import pytest
 
 from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import announcements as tickets
+from kotatsu_operator.activator.wake import announcements as announcements
 from kotatsu_operator.activator.wake import backends, probe
 from kotatsu_operator.activator.wake import waker as wake
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
@@ -42,7 +42,7 @@ async def test_fifty_requests_at_once_are_answered_by_one_raise_and_one_announce
     assert {body(a) for a in answers} == {b"voice-1"}
     assert len(made.requests) == 50
     assert house.raises == 1
-    assert len(house.tickets) == 1
+    assert len(house.announcements) == 1
     assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
 
 
@@ -215,27 +215,27 @@ async def test_a_target_that_is_missing_is_looked_for_again(house):
 
 async def test_an_asleep_pool_is_announced_once_for_each_epoch(house):
     house.hold()
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
     for _ in range(3):
         house.hold()
     await house.held(4)
-    assert len(house.tickets) == 1
+    assert len(house.announcements) == 1
     house.see("WarmPool", pool(epoch=2))
     house.hold()
-    await eventually(lambda: len(house.tickets) == 2)
+    await eventually(lambda: len(house.announcements) == 2)
 
 
 async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_request(house):
     house.kube.down = True
     _, writer = await house.send()
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
     writer.close()
     await house.held(0)
     await eventually(lambda: house.connections._tickets.task.done())
     house.kube.down = False
     house.kube.calls.clear()
     house.hold()
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
 
 
 async def test_the_announcement_says_when_and_who(house):
@@ -296,7 +296,7 @@ async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhil
     assert (second.done(), len(made.requests)) == (False, 1)
     gate.open.release()
     await asyncio.gather(second, third)
-    assert len(house.tickets) == 2
+    assert len(house.announcements) == 2
 
 
 async def test_announcements_leave_the_operator_ever_more_room(house):
@@ -314,7 +314,7 @@ async def test_announcements_leave_the_operator_ever_more_room(house):
     # Another way down begins with one that waits for nothing.
     house.see("WarmPool", pool("Draining", epoch=2))
     await house.ask()
-    assert house.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
+    assert house.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ async def draining(house):
 
 async def test_while_no_operator_looks_one_announcement_serves_every_connection(draining):
     answers = [body(await draining.ask()) for _ in range(20)]
-    assert (answers, len(draining.tickets)) == ([b"voice-1"] * 20, 1)
+    assert (answers, len(draining.announcements)) == ([b"voice-1"] * 20, 1)
 
 
 async def test_what_comes_after_the_operator_has_asked_is_announced_before_it_is_passed_on(
@@ -345,7 +345,7 @@ async def test_what_comes_after_the_operator_has_asked_is_announced_before_it_is
     gate.open.release()
     assert body(await waiting) == b"voice-1"
     await draining.ask()
-    assert len(draining.tickets) == 2
+    assert len(draining.announcements) == 2
 
 
 async def test_a_question_during_the_announcement_counts_as_one_after_it(draining):
@@ -353,7 +353,7 @@ async def test_a_question_during_the_announcement_counts_as_one_after_it(drainin
     draining.kube.on("patch_status", lambda *_: draining.connections.asked())
     for number in range(1, 4):
         await draining.ask()
-        assert len(draining.tickets) == number
+        assert len(draining.announcements) == number
 
 
 async def test_an_announcement_that_failed_covers_nobody(draining):
@@ -366,7 +366,7 @@ async def test_an_announcement_that_failed_covers_nobody(draining):
     draining.kube.on("patch_status", fail)
     first, second = draining.hold(), draining.hold()
     await asyncio.gather(first, second)
-    assert len(draining.tickets) == 2
+    assert len(draining.announcements) == 2
 
 
 @pytest.mark.parametrize("how", [{"ready": False}, {"terminating": True}])
@@ -374,14 +374,14 @@ async def test_an_activator_that_looks_may_leave_out_announces_each_connection(d
     draining.see("Pod", activator_pod(**how))
     for number in range(1, 4):
         await draining.ask()
-        assert len(draining.tickets) == number
+        assert len(draining.announcements) == number
 
 
 async def test_an_announcement_covers_nobody_for_ever(draining, monkeypatch):
-    monkeypatch.setattr(tickets, "COVERS_FOR", 0.0)
+    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
     await draining.ask()
     await draining.ask()
-    assert len(draining.tickets) == 2
+    assert len(draining.announcements) == 2
 
 
 async def test_each_phase_of_a_way_down_is_announced_once(draining):
@@ -392,18 +392,18 @@ async def test_each_phase_of_a_way_down_is_announced_once(draining):
     draining.see("WarmPool", pool("Draining", epoch=2))
     await draining.ask()
     await draining.ask()
-    assert len(draining.tickets) == 3
+    assert len(draining.announcements) == 3
 
 
 async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, monkeypatch):
     """A Prometheus that scrapes is taken for an operator that looks."""
-    monkeypatch.setattr(tickets, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(tickets, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(announcements, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(announcements, "FIRST_PAUSE", 0.01)
     for _ in range(4):
         await draining.ask()
         draining.connections.asked()
         await asyncio.sleep(0.15)
-    assert draining.connections._tickets._pause == 2 * tickets.FIRST_PAUSE
+    assert draining.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
 
 
 async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
@@ -411,7 +411,7 @@ async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again
     house.kube.on("patch_status", Mock(side_effect=OSError("away")))
     await house.new_pod(ready=True)
     waiting = house.hold()
-    await eventually(lambda: house.tickets)
+    await eventually(lambda: house.announcements)
     house.see("WarmPool", pool("Warm"))
     assert body(await waiting) == b"voice-1"
 
@@ -428,7 +428,7 @@ async def test_an_announcement_that_fails_is_written_again_before_anything_passe
 
     house.kube.on("patch_status", fail)
     assert body(await house.ask()) == b"voice-1"
-    assert len(house.tickets) == 3
+    assert len(house.announcements) == 3
 
 
 async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(house):
@@ -450,7 +450,7 @@ async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(house)
     house.connections.poke()
     house.connections.poke()
     await eventually(lambda: house.raises)
-    assert len(house.tickets) == 1
+    assert len(house.announcements) == 1
     house.see("WarmPool", pool("Warm"))
     house.connections.poke()
     await asyncio.sleep(0.01)

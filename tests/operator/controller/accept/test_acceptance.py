@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.controller.accept.acceptance import Accepted, Refusal, accept
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -17,16 +17,16 @@ from tests.operator.controller.cache.test_store import published
 
 
 @pytest.fixture
-def world():
-    world = World()
-    world.keep_deployment(deployment())
-    world.keep_service(service())
-    return world
+def cache():
+    cache = Cache()
+    cache.keep_deployment(deployment())
+    cache.keep_service(service())
+    return cache
 
 
-def judge(world, pool):
-    world.keep_pool(pool)
-    return accept((NAMESPACE, pool["metadata"]["name"]), pool, world)
+def judge(cache, pool):
+    cache.keep_pool(pool)
+    return accept((NAMESPACE, pool["metadata"]["name"]), pool, cache)
 
 
 def twin(name, since):
@@ -37,11 +37,11 @@ def twin(name, since):
     return made
 
 
-def test_a_pool_with_a_target_of_its_own_is_accepted(world):
-    judged = judge(world, warm_pool(scaling={"maxReplicas": 4}))
+def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
+    judged = judge(cache, warm_pool(scaling={"maxReplicas": 4}))
     assert isinstance(judged, Accepted)
     assert judged.spec.scaling.max_replicas == 4
-    assert judged.deployment is world.deployments[VOICE]
+    assert judged.deployment is cache.deployments[VOICE]
 
 
 @pytest.mark.parametrize(
@@ -52,66 +52,66 @@ def test_a_pool_with_a_target_of_its_own_is_accepted(world):
         ({"budget": {"currency": "JPY", "prices": {"cpuHour": "cheap"}}}, "cheap"),
     ],
 )
-def test_what_the_schema_cannot_see_is_refused_with_a_sentence(world, spec, said):
-    judged = judge(world, warm_pool(**spec))
+def test_what_the_schema_cannot_see_is_refused_with_a_sentence(cache, spec, said):
+    judged = judge(cache, warm_pool(**spec))
     assert isinstance(judged, Refusal)
     assert judged.reason == "InvalidSpec"
     assert judged.message.startswith("spec.")
     assert said in judged.message
 
 
-def test_a_missing_target_is_named_with_its_namespace(world):
-    world.deployments.clear()
-    judged = judge(world, warm_pool())
+def test_a_missing_target_is_named_with_its_namespace(cache):
+    cache.deployments.clear()
+    judged = judge(cache, warm_pool())
     assert isinstance(judged, Refusal)
     assert judged.reason == "TargetNotFound"
     assert "Deployment voice in namespace demo" in judged.message
 
 
 @pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
-def test_kotatsu_itself_is_no_target(world, name):
-    world.keep_deployment(deployment(name))
-    judged = judge(world, warm_pool(name))
+def test_kotatsu_itself_is_no_target(cache, name):
+    cache.keep_deployment(deployment(name))
+    judged = judge(cache, warm_pool(name))
     assert isinstance(judged, Refusal)
     assert judged.reason == "TargetIsKotatsu"
     assert f"Deployment {name} is Kotatsu itself" in judged.message
 
 
-def test_of_two_pools_with_one_target_the_older_has_it(world):
+def test_of_two_pools_with_one_target_the_older_has_it(cache):
     old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
-    world.keep_pool(old)
-    judged = judge(world, young)
+    cache.keep_pool(old)
+    judged = judge(cache, young)
     assert isinstance(judged, Refusal)
     assert judged.reason == "TargetClaimed"
     assert "older WarmPool zz" in judged.message
-    assert isinstance(judge(world, old), Accepted)
+    assert isinstance(judge(cache, old), Accepted)
 
 
-def test_of_two_pools_of_the_same_second_the_first_by_name_has_it(world):
+def test_of_two_pools_of_the_same_second_the_first_by_name_has_it(cache):
     pools = [twin(name, "2026-11-25T08:00:00Z") for name in ("aa", "bb")]
     for pool in pools:
-        world.keep_pool(pool)
-    first, second = (judge(world, pool) for pool in pools)
+        cache.keep_pool(pool)
+    first, second = (judge(cache, pool) for pool in pools)
     assert isinstance(first, Accepted)
     assert isinstance(second, Refusal)
 
 
-def test_when_the_older_pool_is_deleted_the_other_has_the_target(world):
+def test_when_the_older_pool_is_deleted_the_other_has_the_target(cache):
     old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
-    world.keep_pool(old)
-    world.keep_pool(young)
-    del world.pools[NAMESPACE, "zz"]
-    assert isinstance(judge(world, young), Accepted)
+    cache.keep_pool(old)
+    cache.keep_pool(young)
+    del cache.pools[NAMESPACE, "zz"]
+    assert isinstance(judge(cache, young), Accepted)
 
 
 # --- the Service ---
 
 
-def serving(world, **spec):
+def serving(cache, **spec):
     """The Service voice, changed."""
     made = service()
     made["spec"] |= spec
-    world.keep_service(made)
+    cache.keep_service(made)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def serving(world, **spec):
         ({}, "Always", "ServiceHasSelector", "create the Service anew"),
     ],
 )
-def test_a_service_that_cannot_wake_is_refused_with_a_sentence(world, change, route, reason, said):
-    serving(world, **change)
-    judged = judge(world, warm_pool(route=route))
+def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, route, reason, said):
+    serving(cache, **change)
+    judged = judge(cache, warm_pool(route=route))
     assert isinstance(judged, Refusal)
     assert judged.reason == reason
     assert judged.message.startswith("Service voice ")
@@ -154,17 +154,17 @@ def test_a_service_that_cannot_wake_is_refused_with_a_sentence(world, change, ro
         ({"type": "LoadBalancer"}, "Auto"),
     ],
 )
-def test_a_service_that_can_wake_is_accepted(world, change, route):
-    serving(world, **change)
-    assert isinstance(judge(world, warm_pool(route=route)), Accepted)
+def test_a_service_that_can_wake_is_accepted(cache, change, route):
+    serving(cache, **change)
+    assert isinstance(judge(cache, warm_pool(route=route)), Accepted)
 
 
-def always(world, *slices):
+def always(cache, *slices):
     """How a pool on route Always is judged whose Service has these slices."""
-    serving(world, selector=None)
+    serving(cache, selector=None)
     for obj in slices:
-        world.keep_slice(obj)
-    return judge(world, warm_pool(route="Always"))
+        cache.keep_slice(obj)
+    return judge(cache, warm_pool(route="Always"))
 
 
 def mirrored(*ready):
@@ -191,8 +191,8 @@ def by_hand():
     ],
     ids=["left behind by a selector", "and not ready", "mirrored", "by hand"],
 )
-def test_on_route_always_a_service_with_endpoints_of_others_is_refused(world, obj, said):
-    judged = always(world, obj)
+def test_on_route_always_a_service_with_endpoints_of_others_is_refused(cache, obj, said):
+    judged = always(cache, obj)
     assert isinstance(judged, Refusal)
     assert judged.reason == "ServiceHasEndpoints"
     assert said in judged.message
@@ -203,51 +203,51 @@ def test_on_route_always_a_service_with_endpoints_of_others_is_refused(world, ob
     [native_slice(), native_slice(True, of="other"), published("activator-1", 5)],
     ids=["none in it", "another Service's", "an activator's"],
 )
-def test_on_route_always_a_service_without_endpoints_of_others_is_accepted(world, obj):
-    assert isinstance(always(world, obj), Accepted)
+def test_on_route_always_a_service_without_endpoints_of_others_is_accepted(cache, obj):
+    assert isinstance(always(cache, obj), Accepted)
 
 
-def test_a_pool_is_accepted_again_once_the_endpoints_of_others_are_gone(world):
-    assert isinstance(always(world, mirrored(True)), Refusal)
-    assert isinstance(always(world, mirrored()), Accepted)
+def test_a_pool_is_accepted_again_once_the_endpoints_of_others_are_gone(cache):
+    assert isinstance(always(cache, mirrored(True)), Refusal)
+    assert isinstance(always(cache, mirrored()), Accepted)
 
 
-def test_on_route_auto_the_endpoints_are_kubernetes_own(world):
-    world.keep_slice(native_slice(True))
-    assert isinstance(judge(world, warm_pool()), Accepted)
+def test_on_route_auto_the_endpoints_are_kubernetes_own(cache):
+    cache.keep_slice(native_slice(True))
+    assert isinstance(judge(cache, warm_pool()), Accepted)
 
 
 @pytest.mark.parametrize("route", ["Auto", "Always"])
-def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(world, route):
+def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(cache, route):
     made, obj = warm_pool(route=route, service="kubernetes"), service("kubernetes")
     made["metadata"]["namespace"] = obj["metadata"]["namespace"] = "default"
     target = deployment()
     target["metadata"]["namespace"] = "default"
     del obj["spec"]["selector"]
-    world.keep_deployment(target)
-    world.keep_service(obj)
-    world.keep_pool(made)
-    judged = accept(("default", "voice"), made, world)
+    cache.keep_deployment(target)
+    cache.keep_service(obj)
+    cache.keep_pool(made)
+    judged = accept(("default", "voice"), made, cache)
     assert isinstance(judged, Refusal)
     assert judged.reason == "ServiceHasEndpoints"
     assert "API server" in judged.message
 
 
-def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(world):
-    world.services.clear()
-    refused = judge(world, warm_pool())
+def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(cache):
+    cache.services.clear()
+    refused = judge(cache, warm_pool())
     assert isinstance(refused, Refusal)
     assert refused.reason == "ServiceNotFound"
     assert "no Service voice in namespace demo" in refused.message
-    world.keep_service(service())
-    assert isinstance(judge(world, warm_pool()), Accepted)
+    cache.keep_service(service())
+    assert isinstance(judge(cache, warm_pool()), Accepted)
 
 
-def test_of_two_pools_with_one_service_the_older_has_it(world):
-    world.keep_deployment(deployment("other"))
-    world.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
+def test_of_two_pools_with_one_service_the_older_has_it(cache):
+    cache.keep_deployment(deployment("other"))
+    cache.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
     young = warm_pool("other", service="voice")
-    judged = judge(world, young)
+    judged = judge(cache, young)
     assert isinstance(judged, Refusal)
     assert judged.reason == "ServiceClaimed"
     assert "older WarmPool zz" in judged.message
@@ -256,16 +256,16 @@ def test_of_two_pools_with_one_service_the_older_has_it(world):
 # --- the autoscaler ---
 
 
-def scaled_by(world, name="voice", **meta):
+def scaled_by(cache, name="voice", **meta):
     made = horizontal_pod_autoscaler(name)
     made["metadata"] |= meta
-    world.keep_autoscaler(made)
+    cache.keep_autoscaler(made)
     return made
 
 
-def test_a_persons_autoscaler_comes_with_the_target(world):
-    made = scaled_by(world)
-    judged = judge(world, warm_pool())
+def test_a_persons_autoscaler_comes_with_the_target(cache):
+    made = scaled_by(cache)
+    judged = judge(cache, warm_pool())
     assert isinstance(judged, Accepted)
     assert judged.autoscaler == made
 
@@ -280,29 +280,29 @@ def test_a_persons_autoscaler_comes_with_the_target(world):
         ({"labels": {"app.kubernetes.io/managed-by": "keda-operator"}}, "KEDA"),
     ],
 )
-def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(world, meta, owner):
-    scaled_by(world, **meta)
-    judged = judge(world, warm_pool())
+def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(cache, meta, owner):
+    scaled_by(cache, **meta)
+    judged = judge(cache, warm_pool())
     assert isinstance(judged, Refusal)
     assert judged.reason == "ForeignAutoscaler"
     assert f"belongs to {owner}" in judged.message
 
 
-def test_two_autoscalers_on_one_target_are_refused_by_name(world):
-    scaled_by(world, "one")
-    scaled_by(world, "two")
-    judged = judge(world, warm_pool())
+def test_two_autoscalers_on_one_target_are_refused_by_name(cache):
+    scaled_by(cache, "one")
+    scaled_by(cache, "two")
+    judged = judge(cache, warm_pool())
     assert isinstance(judged, Refusal)
     assert judged.reason == "TwoAutoscalers"
     assert "one and two" in judged.message
 
 
-def test_an_autoscaler_of_something_else_does_not_matter(world):
-    of_another_kind, of_another_name = scaled_by(world), scaled_by(world, "elsewhere")
+def test_an_autoscaler_of_something_else_does_not_matter(cache):
+    of_another_kind, of_another_name = scaled_by(cache), scaled_by(cache, "elsewhere")
     of_another_kind["spec"]["scaleTargetRef"]["kind"] = "StatefulSet"
     of_another_name["spec"]["scaleTargetRef"]["name"] = "other"
     for changed in (of_another_kind, of_another_name):
-        world.keep_autoscaler(changed)
-    judged = judge(world, warm_pool())
+        cache.keep_autoscaler(changed)
+    judged = judge(cache, warm_pool())
     assert isinstance(judged, Accepted)
     assert judged.autoscaler is None

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.controller.act.scale_down import SleepStep, try_sleep
+from kotatsu_operator.controller.act.scale_down import SleepStep, scale_down
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.observation import Demand
@@ -48,7 +48,7 @@ class Attempted:
                 self.meanwhile["look"]()
             return demand
 
-        return await try_sleep(
+        return await scale_down(
             self.kube,
             VOICE,
             spec,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.kube import pod_index as pods
 from kotatsu_operator.kube.objects import selects
 from tests.operator.cluster import (
@@ -32,7 +32,7 @@ def at(version, obj):
 
 def published(activator, epoch, *, pool="voice", state="serving", family="IPv4", dual=False):
     """The slice that an activator's pod has published for a pool."""
-    me = Self("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
+    me = PodIdentity("demo", activator, f"uid-{activator}", ("10.0.0.9", "fd00::9"), "node-a")
     route = {"target": "Activator", "epoch": epoch}
     view = pool_view(warm_pool(pool, status={"route": route}))
     of = service(pool)
@@ -41,236 +41,236 @@ def published(activator, epoch, *, pool="voice", state="serving", family="IPv4",
 
 
 @pytest.fixture
-def world():
-    return World()
+def cache():
+    return Cache()
 
 
 # --- pools ---
 
 
-def test_the_newest_version_of_a_pool_is_kept(world):
-    assert world.keep_pool(at(9, warm_pool()))
-    assert not world.keep_pool(at(8, warm_pool(suspend=True)))
-    assert not world.keep_pool(at(9, warm_pool(suspend=True)))
-    assert world.pools[VOICE]["spec"].get("suspend") is None
-    assert world.keep_pool(at(10, warm_pool(suspend=True)))
-    assert world.pools[VOICE]["spec"]["suspend"]
+def test_the_newest_version_of_a_pool_is_kept(cache):
+    assert cache.keep_pool(at(9, warm_pool()))
+    assert not cache.keep_pool(at(8, warm_pool(suspend=True)))
+    assert not cache.keep_pool(at(9, warm_pool(suspend=True)))
+    assert cache.pools[VOICE]["spec"].get("suspend") is None
+    assert cache.keep_pool(at(10, warm_pool(suspend=True)))
+    assert cache.pools[VOICE]["spec"]["suspend"]
 
 
-def test_versions_are_compared_as_numbers(world):
-    world.keep_pool(at(99, warm_pool()))
-    assert world.keep_pool(at(100, warm_pool()))
+def test_versions_are_compared_as_numbers(cache):
+    cache.keep_pool(at(99, warm_pool()))
+    assert cache.keep_pool(at(100, warm_pool()))
 
 
-def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(world):
-    world.keep_pool(at(100, warm_pool(uid="old")))
-    assert world.keep_pool(at(7, warm_pool(uid="new")))
+def test_a_pool_made_again_replaces_the_old_one_whatever_its_version(cache):
+    cache.keep_pool(at(100, warm_pool(uid="old")))
+    assert cache.keep_pool(at(7, warm_pool(uid="new")))
 
 
-def test_the_pools_of_a_deployment_come_oldest_first_then_by_name(world):
+def test_the_pools_of_a_deployment_come_oldest_first_then_by_name(cache):
     for name, since in (("c", "10:00"), ("a", "11:00"), ("b", "11:00"), ("other", "09:00")):
         made = warm_pool(name)
         made["metadata"]["creationTimestamp"] = f"2026-11-25T{since}:00Z"
         made["spec"]["targetRef"]["name"] = "x" if name == "other" else "voice"
-        world.keep_pool(made)
-    assert [name for _, name in world.pools_of_deployment(VOICE)] == ["c", "a", "b"]
+        cache.keep_pool(made)
+    assert [name for _, name in cache.pools_of_deployment(VOICE)] == ["c", "a", "b"]
 
 
-def test_a_pool_in_another_namespace_does_not_share_its_targets_name(world):
+def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
     elsewhere = warm_pool()
     elsewhere["metadata"]["namespace"] = "elsewhere"
-    world.keep_pool(elsewhere)
-    assert world.pools_of_deployment(VOICE) == []
+    cache.keep_pool(elsewhere)
+    assert cache.pools_of_deployment(VOICE) == []
 
 
 # --- pods ---
 
 
-def test_the_pods_of_a_target_are_those_its_selector_picks(world):
+def test_the_pods_of_a_target_are_those_its_selector_picks(cache):
     for made in (pod("voice-1"), pod("voice-2", terminating=True), pod("feed-1", app="feed")):
-        world.keep_pod(made)
-    assert [p.key[1] for p in world.target_pods("demo", SELECTOR)] == ["voice-1", "voice-2"]
-    assert world.target_pods("elsewhere", SELECTOR) == []
+        cache.keep_pod(made)
+    assert [p.key[1] for p in cache.target_pods("demo", SELECTOR)] == ["voice-1", "voice-2"]
+    assert cache.target_pods("elsewhere", SELECTOR) == []
 
 
-def test_a_pod_that_is_gone_is_forgotten(world):
-    world.keep_pod(pod("voice-1"))
-    world.forget_pod(("demo", "voice-1"))
-    world.forget_pod(("demo", "never-seen"))
-    assert world.target_pods("demo", SELECTOR) == []
+def test_a_pod_that_is_gone_is_forgotten(cache):
+    cache.keep_pod(pod("voice-1"))
+    cache.forget_pod(("demo", "voice-1"))
+    cache.forget_pod(("demo", "never-seen"))
+    assert cache.target_pods("demo", SELECTOR) == []
 
 
-def test_activators_are_the_ready_pods_that_stay(world):
+def test_activators_are_the_ready_pods_that_stay(cache):
     for made in (
         activator_pod("activator-1"),
         activator_pod("activator-2", ready=False),
         activator_pod("activator-3", terminating=True),
         pod(ready=True),
     ):
-        world.keep_pod(made)
-    assert [p.key[1] for p in world.activators("demo")] == ["activator-1"]
+        cache.keep_pod(made)
+    assert [p.key[1] for p in cache.activators("demo")] == ["activator-1"]
 
 
 # --- acknowledgement ---
 
 
-def test_without_a_ready_activator_nothing_is_acknowledged(world):
-    world.keep_slice(published("activator-1", 5))
-    assert world.acknowledged(VOICE) is None
-    world.keep_pod(activator_pod("activator-1", ready=False))
-    assert world.acknowledged(VOICE) is None
+def test_without_a_ready_activator_nothing_is_acknowledged(cache):
+    cache.keep_slice(published("activator-1", 5))
+    assert cache.acknowledged(VOICE) is None
+    cache.keep_pod(activator_pod("activator-1", ready=False))
+    assert cache.acknowledged(VOICE) is None
 
 
-def test_the_lowest_epoch_that_all_have_published_is_acknowledged(world):
+def test_the_lowest_epoch_that_all_have_published_is_acknowledged(cache):
     for name, epoch in (("activator-1", 5), ("activator-2", 4)):
-        world.keep_pod(activator_pod(name))
-        world.keep_slice(published(name, epoch))
-    assert world.acknowledged(VOICE) == 4
-    world.keep_slice(published("activator-2", 5))
-    assert world.acknowledged(VOICE) == 5
+        cache.keep_pod(activator_pod(name))
+        cache.keep_slice(published(name, epoch))
+    assert cache.acknowledged(VOICE) == 4
+    cache.keep_slice(published("activator-2", 5))
+    assert cache.acknowledged(VOICE) == 5
 
 
-def test_a_ready_activator_that_has_published_nothing_holds_it_up(world):
+def test_a_ready_activator_that_has_published_nothing_holds_it_up(cache):
     for name in ("activator-1", "activator-2"):
-        world.keep_pod(activator_pod(name))
-    world.keep_slice(published("activator-1", 5))
-    assert world.acknowledged(VOICE) == 0
+        cache.keep_pod(activator_pod(name))
+    cache.keep_slice(published("activator-1", 5))
+    assert cache.acknowledged(VOICE) == 0
 
 
-def test_an_activator_that_leaves_holds_nothing_up(world):
-    world.keep_pod(activator_pod("activator-1"))
-    world.keep_slice(published("activator-1", 5))
-    world.keep_pod(activator_pod("activator-2", terminating=True))
-    world.keep_slice(published("activator-2", 3, state="leaving"))
-    assert world.acknowledged(VOICE) == 5
+def test_an_activator_that_leaves_holds_nothing_up(cache):
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 5))
+    cache.keep_pod(activator_pod("activator-2", terminating=True))
+    cache.keep_slice(published("activator-2", 3, state="leaving"))
+    assert cache.acknowledged(VOICE) == 5
 
 
-def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(world):
+def test_a_lost_activator_whose_endpoint_is_still_ready_holds_it_up(cache):
     for name in ("activator-1", "activator-2"):
-        world.keep_pod(activator_pod(name))
-        world.keep_slice(published(name, 5))
-    assert world.acknowledged(VOICE) == 5
-    world.keep_pod(was_ready(activator_pod("activator-2")))
-    assert world.acknowledged(VOICE) == 0
-    world.keep_slice(published("activator-2", 5, state="lost"))
-    assert world.acknowledged(VOICE) == 5
+        cache.keep_pod(activator_pod(name))
+        cache.keep_slice(published(name, 5))
+    assert cache.acknowledged(VOICE) == 5
+    cache.keep_pod(was_ready(activator_pod("activator-2")))
+    assert cache.acknowledged(VOICE) == 0
+    cache.keep_slice(published("activator-2", 5, state="lost"))
+    assert cache.acknowledged(VOICE) == 5
 
 
-def test_one_that_starts_and_has_published_already_holds_nothing_up(world):
-    world.keep_pod(activator_pod("activator-1"))
-    world.keep_slice(published("activator-1", 5))
-    world.keep_pod(activator_pod("activator-2", ready=False))
-    world.keep_slice(published("activator-2", 4))
-    assert world.acknowledged(VOICE) == 5
+def test_one_that_starts_and_has_published_already_holds_nothing_up(cache):
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 5))
+    cache.keep_pod(activator_pod("activator-2", ready=False))
+    cache.keep_slice(published("activator-2", 4))
+    assert cache.acknowledged(VOICE) == 5
 
 
 @pytest.mark.parametrize("state", ["leaving", "lost", "empty"])
-def test_only_an_endpoint_that_is_ready_acknowledges(world, state):
-    world.keep_pod(activator_pod("activator-1"))
-    world.keep_slice(published("activator-1", 5, state=state))
-    assert world.acknowledged(VOICE) == 0
+def test_only_an_endpoint_that_is_ready_acknowledges(cache, state):
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 5, state=state))
+    assert cache.acknowledged(VOICE) == 0
 
 
 @pytest.mark.parametrize("first", ["IPv4", "IPv6"])
-def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(world, first):
+def test_a_dual_stack_pool_is_acknowledged_once_both_families_are(cache, first):
     """As it goes to sleep the slices of both are empty; one of them has an endpoint first."""
     [second] = {"IPv4", "IPv6"} - {first}
-    world.keep_pod(activator_pod("activator-1"))
-    world.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
-    world.keep_slice(published("activator-1", 5, family=first, dual=True))
-    assert world.acknowledged(VOICE) == 0
-    world.keep_slice(published("activator-1", 5, family=second, dual=True))
-    assert world.acknowledged(VOICE) == 5
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 4, state="empty", family=second, dual=True))
+    cache.keep_slice(published("activator-1", 5, family=first, dual=True))
+    assert cache.acknowledged(VOICE) == 0
+    cache.keep_slice(published("activator-1", 5, family=second, dual=True))
+    assert cache.acknowledged(VOICE) == 5
 
 
-def test_a_slice_from_before_families_were_told_acknowledges_its_own(world):
-    world.keep_pod(activator_pod("activator-1"))
+def test_a_slice_from_before_families_were_told_acknowledges_its_own(cache):
+    cache.keep_pod(activator_pod("activator-1"))
     older = published("activator-1", 5)
     del older["metadata"]["annotations"]["kotatsu.dev/families"]
-    world.keep_slice(older)
-    assert world.acknowledged(VOICE) == 5
+    cache.keep_slice(older)
+    assert cache.acknowledged(VOICE) == 5
 
 
-def test_a_slice_of_another_pool_acknowledges_nothing(world):
-    world.keep_pod(activator_pod("activator-1"))
-    world.keep_slice(published("activator-1", 5, pool="feed"))
-    assert world.acknowledged(VOICE) == 0
+def test_a_slice_of_another_pool_acknowledges_nothing(cache):
+    cache.keep_pod(activator_pod("activator-1"))
+    cache.keep_slice(published("activator-1", 5, pool="feed"))
+    assert cache.acknowledged(VOICE) == 0
 
 
-def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(world):
-    world.keep_slice(published("activator-0", 5))
-    world.keep_pod(activator_pod("activator-1"))
-    assert world.acknowledged(VOICE) == 0
+def test_a_slice_of_a_pod_that_was_replaced_acknowledges_nothing(cache):
+    cache.keep_slice(published("activator-0", 5))
+    cache.keep_pod(activator_pod("activator-1"))
+    assert cache.acknowledged(VOICE) == 0
 
 
 # --- the slices of others ---
 
 
-def test_slices_of_kubernetes_are_no_activators(world):
-    world.keep_pool(warm_pool())
-    assert list(world.keep_slice(native_slice(True))) == []
-    assert world.slices == {}
-    assert world.slices_in("demo") == [("demo", "voice-native-ipv4")]
+def test_slices_of_kubernetes_are_no_activators(cache):
+    cache.keep_pool(warm_pool())
+    assert list(cache.keep_slice(native_slice(True))) == []
+    assert cache.slices == {}
+    assert cache.slices_in("demo") == [("demo", "voice-native-ipv4")]
 
 
-def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(world):
-    world.keep_pool(warm_pool(route="Always"))
-    world.keep_pool(warm_pool("feed"))
-    assert list(world.keep_slice(native_slice())) == []
-    assert list(world.keep_slice(native_slice(True))) == [VOICE]
-    assert list(world.keep_slice(native_slice(False))) == []
-    assert list(world.keep_slice(native_slice(of="feed"))) == []
-    assert list(world.keep_slice(native_slice())) == [VOICE]
-    assert world.slices_in("demo") == []
-    assert list(world.keep_slice(native_slice(True))) == [VOICE]
-    assert list(world.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
+def test_endpoints_of_others_concern_the_pools_on_route_always_as_they_come_and_go(cache):
+    cache.keep_pool(warm_pool(route="Always"))
+    cache.keep_pool(warm_pool("feed"))
+    assert list(cache.keep_slice(native_slice())) == []
+    assert list(cache.keep_slice(native_slice(True))) == [VOICE]
+    assert list(cache.keep_slice(native_slice(False))) == []
+    assert list(cache.keep_slice(native_slice(of="feed"))) == []
+    assert list(cache.keep_slice(native_slice())) == [VOICE]
+    assert cache.slices_in("demo") == []
+    assert list(cache.keep_slice(native_slice(True))) == [VOICE]
+    assert list(cache.forget_slice(("demo", "voice-native-ipv4"))) == [VOICE]
 
 
-def test_a_slice_that_leads_to_another_service_concerns_both(world):
+def test_a_slice_that_leads_to_another_service_concerns_both(cache):
     for name in ("voice", "feed"):
-        world.keep_pool(warm_pool(name, route="Always"))
+        cache.keep_pool(warm_pool(name, route="Always"))
     made = native_slice(True)
-    world.keep_slice(made)
+    cache.keep_slice(made)
     moved = {**made["metadata"], "labels": {"kubernetes.io/service-name": "feed"}}
-    assert set(world.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
+    assert set(cache.keep_slice(made | {"metadata": moved})) == {VOICE, FEED}
 
 
-def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(world):
+def test_a_slice_that_is_made_out_to_be_anothers_is_no_activators_any_more(cache):
     made = published("activator-1", 5)
-    world.keep_slice(made)
+    cache.keep_slice(made)
     made["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = "somebody"
-    assert list(world.keep_slice(made)) == [VOICE]
-    assert world.slices == {}
+    assert list(cache.keep_slice(made)) == [VOICE]
+    assert cache.slices == {}
 
 
 # --- orphans ---
 
 
-def test_an_orphan_is_a_slice_whose_pod_is_gone(world):
-    world.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
+def test_an_orphan_is_a_slice_whose_pod_is_gone(cache):
+    cache.keep_pod(activator_pod("activator-1", ready=False, terminating=True))
     for name in ("activator-1", "activator-2"):
-        world.keep_slice(published(name, 1))
-    assert [s.pod_name for s in world.orphans(["demo"])] == ["activator-2"]
-    assert list(world.orphans(["elsewhere"])) == []
+        cache.keep_slice(published(name, 1))
+    assert [s.pod_name for s in cache.orphans(["demo"])] == ["activator-2"]
+    assert list(cache.orphans(["elsewhere"])) == []
 
 
-def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(world):
-    world.keep_slice(published("activator-1", 1))
-    assert list(world.orphans(["demo"])) == []
+def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(cache):
+    cache.keep_slice(published("activator-1", 1))
+    assert list(cache.orphans(["demo"])) == []
 
 
 # --- lost activators ---
 
 
 @pytest.fixture
-def lost(world):
+def lost(cache):
     """A warm pool with a Ready pod, whose only activator is lost."""
-    world.keep_pool(warm_pool())
-    world.keep_deployment(deployment(replicas=1))
-    world.keep_pod(pod(ready=True))
-    world.keep_pod(was_ready(activator_pod("activator-1")))
-    world.keep_slice(published("activator-1", 5))
-    return world
+    cache.keep_pool(warm_pool())
+    cache.keep_deployment(deployment(replicas=1))
+    cache.keep_pod(pod(ready=True))
+    cache.keep_pod(was_ready(activator_pod("activator-1")))
+    cache.keep_slice(published("activator-1", 5))
+    return cache
 
 
 def test_a_lost_activators_slice_is_left_to_nobody_where_no_other_is_ready(lost):
@@ -301,11 +301,11 @@ def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
 
 
 @pytest.fixture
-def pools(world):
+def pools(cache):
     for name in ("voice", "feed"):
-        world.keep_pool(warm_pool(name))
-        world.keep_deployment(deployment(name))
-    return world
+        cache.keep_pool(warm_pool(name))
+        cache.keep_deployment(deployment(name))
+    return cache
 
 
 def changed(obj, **fields):
@@ -351,11 +351,11 @@ def test_an_activators_pod_is_news_to_every_pool_of_its_namespace(pools):
     assert set(pools.keep_pod(activator_pod())) == {VOICE, FEED}
 
 
-def test_a_pod_of_a_knative_service_is_news_to_its_pool(world):
+def test_a_pod_of_a_knative_service_is_news_to_its_pool(cache):
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "talk"}
-    world.keep_pool(warm_pool("talk", targetRef=target))
+    cache.keep_pool(warm_pool("talk", targetRef=target))
     made = pod("talk-1", labels={"serving.knative.dev/service": "talk"})
-    assert list(world.keep_pod(made)) == [("demo", "talk")]
+    assert list(cache.keep_pod(made)) == [("demo", "talk")]
 
 
 def test_an_autoscaler_that_leaves_a_pool_is_news_to_both(pools):
@@ -431,7 +431,7 @@ def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
     assert len(pools.take_departed(VOICE)) == 1000
 
 
-def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(world, monkeypatch):
+def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cache, monkeypatch):
     """They are remembered for as long as they have pods, which may be for ever."""
     asked = 0
 
@@ -443,26 +443,26 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(wor
     for number in range(30):
         made = deployment(f"gone-{number}")
         made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
-        world.keep_deployment(made)
-        world.keep_pod(pod(f"left-{number}", app="any"))
+        cache.keep_deployment(made)
+        cache.keep_pod(pod(f"left-{number}", app="any"))
     monkeypatch.setattr(pods, "selects", count)
     for number in range(30):
-        world.forget_deployment(("demo", f"gone-{number}"))
+        cache.forget_deployment(("demo", f"gone-{number}"))
     assert asked <= 30  # each finds one of its pods at once
     other = pod("web-1")
     other["metadata"]["namespace"] = "other"
-    world.keep_pod(other)
+    cache.keep_pod(other)
     asked = 0
-    world.forget_pod(("other", "web-1"))
+    cache.forget_pod(("other", "web-1"))
     assert asked == 0
 
 
-def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(world):
-    world.keep_deployment(deployment())
+def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(cache):
+    cache.keep_deployment(deployment())
     for name in ("voice-1", "voice-2"):
-        world.keep_pod(pod(name))
-    world.forget_deployment(VOICE)
-    world.forget_pod(("demo", "voice-1"))
-    assert world.selector_of(VOICE) == SELECTOR
-    world.forget_pod(("demo", "voice-2"))
-    assert world.selector_of(VOICE) is None
+        cache.keep_pod(pod(name))
+    cache.forget_deployment(VOICE)
+    cache.forget_pod(("demo", "voice-1"))
+    assert cache.selector_of(VOICE) == SELECTOR
+    cache.forget_pod(("demo", "voice-2"))
+    assert cache.selector_of(VOICE) is None

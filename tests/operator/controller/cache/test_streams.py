@@ -1,11 +1,11 @@
-"""What there is beside the pools gets into the world, and the pools it concerns are looked at."""
+"""What there is beside the pools gets into the cache, and the pools it concerns are looked at."""
 
 import asyncio
 
 import pytest
 
 from kotatsu_operator.controller.cache import streams
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.cache.streams import Feed, Streams, feeds_of
 from kotatsu_operator.kube.resources import Pod
 from tests.operator.cluster import (
@@ -40,12 +40,12 @@ class Followed:
             published("activator-1", 3),
             horizontal_pod_autoscaler(),
         )
-        self.world = World()
+        self.cache = Cache()
         for name in ("voice", "feed"):
-            self.world.keep_pool(warm_pool(name))
+            self.cache.keep_pool(warm_pool(name))
         self.touched, self.anew = [], []
         self.streams = Streams(
-            self.kube, feeds_of(self.world), ["demo"], self.touched.append, self.anew.append
+            self.kube, feeds_of(self.cache), ["demo"], self.touched.append, self.anew.append
         )
 
     async def concerns(self, *keys):
@@ -68,14 +68,14 @@ async def followed():
 
 
 async def test_everything_has_been_listed_before_it_says_so(followed):
-    world = followed.world
-    counts = map(len, (world.deployments, world.pods["demo"], world.slices, world.services))
-    assert (*counts, len(world.autoscalers)) == (2, 2, 1, 2, 1)
+    cache = followed.cache
+    counts = map(len, (cache.deployments, cache.pods["demo"], cache.slices, cache.services))
+    assert (*counts, len(cache.autoscalers)) == (2, 2, 1, 2, 1)
     assert followed.streams.missing == []
 
 
 async def test_what_changes_concerns_its_pools(followed):
-    kube, world = followed.kube, followed.world
+    kube, cache = followed.kube, followed.cache
     kube.edit("Deployment", "feed", spec={"replicas": 2})
     await followed.concerns(FEED)
     kube.put(pod("voice-2", ready=True))
@@ -90,15 +90,15 @@ async def test_what_changes_concerns_its_pools(followed):
     await followed.concerns(VOICE)
     kube.remove("HorizontalPodAutoscaler", "voice")
     await followed.concerns(VOICE)
-    assert set(world.pods["demo"]) == {"voice-2", "activator-1", "activator-2"}
+    assert set(cache.pods["demo"]) == {"voice-2", "activator-1", "activator-2"}
 
 
 async def test_what_is_nobodys_concerns_nobody(followed):
     followed.kube.put(pod("db-1", app="db"))
     followed.kube.put(deployment("db"))
     followed.kube.put(native_slice(True, of="db"))
-    await eventually(lambda: ("demo", "db") in followed.world.deployments)
-    await eventually(lambda: "db-1" in followed.world.pods["demo"])
+    await eventually(lambda: ("demo", "db") in followed.cache.deployments)
+    await eventually(lambda: "db-1" in followed.cache.pods["demo"])
     assert followed.touched == []
 
 
@@ -128,8 +128,8 @@ async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(endings, f
     del followed.kube._objects["Pod", "voice-1"]
     await begin_anew(followed, "Pod")
     await followed.concerns(VOICE)
-    assert set(followed.world.pods["demo"]) == {"activator-1"}
-    assert len(followed.world.take_departed(VOICE)) == 1
+    assert set(followed.cache.pods["demo"]) == {"activator-1"}
+    assert len(followed.cache.take_departed(VOICE)) == 1
     assert followed.anew == ["demo"]
 
 
@@ -173,13 +173,13 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
             await asyncio.sleep(0)
             turns += 1
 
-    kube, world = FakeKube(*(pod(f"voice-{n}") for n in range(300))), World()
-    (feed,) = (feed for feed in feeds_of(world) if feed.kind is Pod)
+    kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
+    (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
     made = Streams(kube, [feed], ["demo"], lambda _: None)
     running, counted = asyncio.create_task(made.run()), asyncio.create_task(others())
     await made.synced()
     for task in (running, counted):
         task.cancel()
     await asyncio.gather(running, counted, return_exceptions=True)
-    assert len(world.pods["demo"]) == 300
+    assert len(cache.pods["demo"]) == 300
     assert turns > 250

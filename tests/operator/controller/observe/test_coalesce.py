@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.observe.coalesce import Shared
+from kotatsu_operator.controller.observe.coalesce import Coalesced
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(20)
@@ -33,12 +33,12 @@ def oracle():
 
 
 async def test_all_who_ask_at_once_get_one_answer(oracle):
-    shared = Shared(oracle)
+    shared = Coalesced(oracle)
     assert await asyncio.gather(*(shared() for _ in range(20))) == [1] * 20
 
 
 async def test_who_asks_during_a_question_gets_the_answer_to_the_next_one(oracle):
-    shared = Shared(oracle)
+    shared = Coalesced(oracle)
     oracle.gate.clear()
     first = asyncio.create_task(shared())
     await eventually(lambda: oracle.asked == 1)
@@ -51,7 +51,7 @@ async def test_who_asks_during_a_question_gets_the_answer_to_the_next_one(oracle
 
 
 async def test_questions_begin_some_time_apart(oracle):
-    shared = Shared(oracle, apart=0.05)
+    shared = Coalesced(oracle, apart=0.05)
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number in (1, 2, 3):
@@ -60,7 +60,7 @@ async def test_questions_begin_some_time_apart(oracle):
 
 
 async def test_one_who_goes_away_takes_nobody_along(oracle):
-    shared = Shared(oracle)
+    shared = Coalesced(oracle)
     oracle.gate.clear()
     going, staying = (asyncio.create_task(shared()) for _ in range(2))
     await eventually(lambda: oracle.asked == 1)
@@ -71,7 +71,7 @@ async def test_one_who_goes_away_takes_nobody_along(oracle):
 
 
 async def test_what_the_question_raises_reaches_all_who_asked_and_not_the_next(oracle):
-    shared = Shared(oracle)
+    shared = Coalesced(oracle)
     oracle.asked = 12
     answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
     assert [type(answer) for answer in answers] == [ValueError, ValueError]

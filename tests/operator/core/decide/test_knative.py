@@ -8,11 +8,11 @@ from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.knative import (
     SCALE_DOWN,
-    Course,
     Defaults,
-    Kept,
+    MinScalePlan,
     Patch,
     Revision,
+    SavedMinScale,
     course,
     inherit,
     let_go,
@@ -42,44 +42,50 @@ def by_name(*revisions):
 
 def test_the_floor_is_the_min_scale_of_the_revision_that_has_the_traffic():
     planned = course(3, {"a": 100}, by_name(rev("a"), rev("old")), ())
-    assert planned == Course((Kept("a", None, ("3",)),), (Patch("a", "version-of-a", "3"),))
+    assert planned == MinScalePlan(
+        (SavedMinScale("a", None, ("3",)),), (Patch("a", "version-of-a", "3"),)
+    )
 
 
 def test_what_is_in_place_is_not_patched_again_but_still_remembered():
-    kept = (Kept("a", "1", ("3",)),)
-    assert course(3, {"a": 100}, by_name(rev("a", "3")), kept) == Course(kept, ())
+    kept = (SavedMinScale("a", "1", ("3",)),)
+    assert course(3, {"a": 100}, by_name(rev("a", "3")), kept) == MinScalePlan(kept, ())
 
 
 def test_when_the_floor_is_gone_what_was_there_before_is_put_back():
     for before in (None, "1"):
-        kept = (Kept("a", before, ("3",)),)
+        kept = (SavedMinScale("a", before, ("3",)),)
         planned = course(0, {"a": 100}, by_name(rev("a", "3")), kept)
         assert planned.patches == (Patch("a", "version-of-a", before),)
         assert planned.kept == kept, "remembered until it is seen to be back"
 
 
 def test_what_is_back_is_forgotten():
-    assert course(0, {"a": 100}, by_name(rev("a", "1")), (Kept("a", "1"),)) == Course()
+    assert (
+        course(0, {"a": 100}, by_name(rev("a", "1")), (SavedMinScale("a", "1"),)) == MinScalePlan()
+    )
 
 
 def test_a_revision_that_was_never_touched_is_left_as_it_is():
-    assert course(0, {"a": 100}, by_name(rev("a", "4")), ()) == Course()
+    assert course(0, {"a": 100}, by_name(rev("a", "4")), ()) == MinScalePlan()
 
 
 def test_when_traffic_moves_the_new_revision_gets_the_floor_and_the_old_one_its_own_back():
-    planned = course(2, {"b": 100}, by_name(rev("a", "2"), rev("b", "1")), (Kept("a", None),))
+    planned = course(
+        2, {"b": 100}, by_name(rev("a", "2"), rev("b", "1")), (SavedMinScale("a", None),)
+    )
     assert planned.patches == (Patch("a", "version-of-a", None), Patch("b", "version-of-b", "2"))
-    assert planned.kept == (Kept("a", None, ("2",)), Kept("b", "1", ("2",)))
+    assert planned.kept == (SavedMinScale("a", None, ("2",)), SavedMinScale("b", "1", ("2",)))
 
 
 def test_a_revision_that_is_gone_is_forgotten():
-    assert course(0, {}, {}, (Kept("a", "1"),)) == Course()
+    assert course(0, {}, {}, (SavedMinScale("a", "1"),)) == MinScalePlan()
 
 
 def test_a_floor_never_lowers_what_somebody_asked_for_already():
-    assert course(2, {"a": 100}, by_name(rev("a", "5")), ()) == Course()
-    assert course(2, {"a": 100}, by_name(rev("a", other_min_scale=5)), ()) == Course()
-    lowered = course(2, {"a": 100}, by_name(rev("a", "7")), (Kept("a", "5"),))
+    assert course(2, {"a": 100}, by_name(rev("a", "5")), ()) == MinScalePlan()
+    assert course(2, {"a": 100}, by_name(rev("a", other_min_scale=5)), ()) == MinScalePlan()
+    lowered = course(2, {"a": 100}, by_name(rev("a", "7")), (SavedMinScale("a", "5"),))
     assert lowered.patches == (Patch("a", "version-of-a", "5"),)
 
 
@@ -90,7 +96,10 @@ def test_split_traffic_splits_the_floor_and_rounds_up():
 
 
 def test_a_tag_without_traffic_gets_no_pods():
-    assert course(5, {"a": 100, "tagged": 0}, by_name(rev("a", "5"), rev("tagged")), ()) == Course()
+    assert (
+        course(5, {"a": 100, "tagged": 0}, by_name(rev("a", "5"), rev("tagged")), ())
+        == MinScalePlan()
+    )
 
 
 def test_a_floor_above_max_scale_stops_there_and_says_so():
@@ -101,13 +110,13 @@ def test_a_floor_above_max_scale_stops_there_and_says_so():
 
 
 def test_a_revision_that_has_not_become_ready_yet_is_not_touched():
-    assert course(2, {"a": 100}, by_name(rev("a", ready=False)), ()) == Course()
+    assert course(2, {"a": 100}, by_name(rev("a", ready=False)), ()) == MinScalePlan()
 
 
 def test_one_that_is_not_ready_for_a_while_keeps_its_floor():
-    kept = (Kept("a", None, ("2",)),)
+    kept = (SavedMinScale("a", None, ("2",)),)
     planned = course(2, {"a": 100}, by_name(rev("a", "2", ready=False)), kept)
-    assert planned == Course(kept, ())
+    assert planned == MinScalePlan(kept, ())
 
 
 @pytest.mark.parametrize("floor", range(6))
@@ -119,14 +128,14 @@ def test_whatever_the_floor_was_the_original_comes_back(floor, before):
         kept = planned.kept
         there |= {p.name: replace(there[p.name], min_scale=p.min_scale) for p in planned.patches}
     assert there["a"].min_scale == before
-    assert course(0, {"a": 100}, there, kept) == Course()
+    assert course(0, {"a": 100}, there, kept) == MinScalePlan()
 
 
 def test_a_crash_between_remembering_and_patching_forgets_nothing():
     planned = course(3, {"a": 100}, by_name(rev("a", "1")), ())
     again = course(3, {"a": 100}, by_name(rev("a", "1")), planned.kept)
     assert again == planned
-    assert course(0, {"a": 100}, by_name(rev("a", "1")), planned.kept) == Course()
+    assert course(0, {"a": 100}, by_name(rev("a", "1")), planned.kept) == MinScalePlan()
 
 
 # --- only what is still ours is taken back ---
@@ -135,42 +144,44 @@ def test_a_crash_between_remembering_and_patching_forgets_nothing():
 def test_what_others_set_meanwhile_stays_when_the_floor_goes():
     """Whatever was there before the pool came."""
     for before in (None, "1"):
-        kept = (Kept("a", before, ("3",)),)
+        kept = (SavedMinScale("a", before, ("3",)),)
         for theirs in ("7", "2", "0", None):
-            assert course(0, {"a": 100}, by_name(rev("a", theirs)), kept) == Course()
+            assert course(0, {"a": 100}, by_name(rev("a", theirs)), kept) == MinScalePlan()
 
 
 def test_what_others_set_while_the_floor_holds_comes_back_after_it():
-    kept = (Kept("a", None, ("3",)),)
+    kept = (SavedMinScale("a", None, ("3",)),)
     planned = course(3, {"a": 100}, by_name(rev("a", "2")), kept)
-    assert planned == Course((Kept("a", "2", ("3",)),), (Patch("a", "version-of-a", "3"),))
+    assert planned == MinScalePlan(
+        (SavedMinScale("a", "2", ("3",)),), (Patch("a", "version-of-a", "3"),)
+    )
     higher = course(3, {"a": 100}, by_name(rev("a", "4")), kept)
-    assert higher == Course(), "a floor only raises"
+    assert higher == MinScalePlan(), "a floor only raises"
 
 
 def test_a_floor_that_changes_is_known_by_both_values_until_the_new_one_is_seen():
     """A crash between the record and the patch leaves either of them."""
-    kept = (Kept("a", None, ("3",)),)
+    kept = (SavedMinScale("a", None, ("3",)),)
     planned = course(5, {"a": 100}, by_name(rev("a", "3")), kept)
-    assert planned.kept == (Kept("a", None, ("3", "5")),)
+    assert planned.kept == (SavedMinScale("a", None, ("3", "5")),)
     for there in ("3", "5"):
         after = course(0, {"a": 100}, by_name(rev("a", there)), planned.kept)
         assert after.patches == (Patch("a", "version-of-a", None),)
     seen = course(5, {"a": 100}, by_name(rev("a", "5")), planned.kept)
-    assert seen == Course((Kept("a", None, ("5",)),), ())
+    assert seen == MinScalePlan((SavedMinScale("a", None, ("5",)),), ())
 
 
 def test_a_revision_made_anew_with_the_same_name_owes_nothing_to_the_record_of_the_old_one():
-    kept = (Kept("a", None, ("2",), uid="old"),)
-    assert course(0, {"a": 100}, by_name(rev("a", "2", uid="new")), kept) == Course()
+    kept = (SavedMinScale("a", None, ("2",), uid="old"),)
+    assert course(0, {"a": 100}, by_name(rev("a", "2", uid="new")), kept) == MinScalePlan()
     again = course(3, {"a": 100}, by_name(rev("a", "2", uid="new")), kept)
-    assert again.kept == (Kept("a", "2", ("3",), uid="new"),)
+    assert again.kept == (SavedMinScale("a", "2", ("3",), uid="new"),)
 
 
 def test_a_record_of_an_older_version_counts_as_before_and_is_completed():
-    old = (Kept("a", "1"),)
+    old = (SavedMinScale("a", "1"),)
     assert course(3, {"a": 100}, by_name(rev("a", "3", uid="u")), old).kept == (
-        Kept("a", "1", ("3",), "u"),
+        SavedMinScale("a", "1", ("3",), "u"),
     )
     assert course(0, {"a": 100}, by_name(rev("a", "3")), old).patches == (
         Patch("a", "version-of-a", "1"),
@@ -178,19 +189,19 @@ def test_a_record_of_an_older_version_counts_as_before_and_is_completed():
 
 
 def test_what_forgets_an_original_is_named():
-    kept = (Kept("a", "1", ("3",)),)
+    kept = (SavedMinScale("a", "1", ("3",)),)
     assert let_go(kept, course(3, {"a": 100}, by_name(rev("a", "3")), kept)) == []
     assert let_go(kept, course(0, {"a": 100}, by_name(rev("a", "1")), kept)) == ["a"]
     assert let_go(kept, course(3, {"a": 100}, by_name(rev("a", "2")), kept)) == ["a"]
 
 
 def test_a_newer_pool_takes_no_floor_of_a_gone_one_for_an_original():
-    gone = (Kept("a", "1", ("2",)), Kept("b", None, ("2",)))
-    assert inherit((Kept("a", "2", ("3",)),), gone) == (
-        Kept("a", "1", ("3",)),
-        Kept("b", None, ("2",)),
+    gone = (SavedMinScale("a", "1", ("2",)), SavedMinScale("b", None, ("2",)))
+    assert inherit((SavedMinScale("a", "2", ("3",)),), gone) == (
+        SavedMinScale("a", "1", ("3",)),
+        SavedMinScale("b", None, ("2",)),
     )
-    other = (Kept("a", "5", ("6",)), Kept("b", "2", ("3",), uid="another"))
+    other = (SavedMinScale("a", "5", ("6",)), SavedMinScale("b", "2", ("3",), uid="another"))
     assert inherit(other, gone) == other
 
 

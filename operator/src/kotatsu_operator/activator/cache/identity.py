@@ -11,7 +11,7 @@ def family_of(ip: str) -> str:
 
 
 @dataclass(frozen=True)
-class Self:
+class PodIdentity:
     """This activator's pod."""
 
     namespace: str

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.endpoints.slices import (
@@ -44,7 +44,7 @@ RETRY = 1.0
 class Lost:
     """What one activator does about the endpoints of lost activators, its own among them."""
 
-    def __init__(self, kube: Kube, view: View, me: Self) -> None:
+    def __init__(self, kube: Kube, view: View, me: PodIdentity) -> None:
         self._kube, self._view, self._me = kube, view, me
         self._taken_at: dict[str, float] = {}
         """When a slice was last taken back, by its name, in loop time."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import FAMILIES, Self
+from kotatsu_operator.activator.cache.identity import FAMILIES, PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.cache.ports import Port, successors
@@ -88,7 +88,7 @@ class Published:
 class Publisher:
     """Keeps the slices of one activator in step with the view."""
 
-    def __init__(self, kube: Kube, view: View, me: Self, new_client: NewClient) -> None:
+    def __init__(self, kube: Kube, view: View, me: PodIdentity, new_client: NewClient) -> None:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
         self.published: dict[PoolFamily, Published] = {}
         self.leaving = False

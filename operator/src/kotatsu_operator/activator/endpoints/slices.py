@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.activator.cache.identity import Self, family_of
+from kotatsu_operator.activator.cache.identity import PodIdentity, family_of
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import (
@@ -46,13 +46,13 @@ def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, publishe
     return published and native_ready_for < pool.settle
 
 
-def families(service: Object | None, me: Self) -> list[str]:
+def families(service: Object | None, me: PodIdentity) -> list[str]:
     """The address families to publish a Service in: those that both it and this pod have."""
     wanted = (service or {}).get("spec", {}).get("ipFamilies") or [family_of(me.ips[0])]
     return [family for family in wanted if me.address(family) is not None]
 
 
-def slice_name(pool: str, me: Self, family: str) -> str:
+def slice_name(pool: str, me: PodIdentity, family: str) -> str:
     """A name for each pool, activator pod and family, within the 253 characters allowed."""
     mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
     return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
@@ -104,7 +104,13 @@ def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -
 
 
 def make_slice(
-    pool: Pool, service: Object, me: Self, family: str, ports: Mapping[str, int], *, state: str
+    pool: Pool,
+    service: Object,
+    me: PodIdentity,
+    family: str,
+    ports: Mapping[str, int],
+    *,
+    state: str,
 ) -> Object:
     """One family's slice: `state` is serving, leaving, lost (see CONDITIONS), or empty.
 

@@ -13,8 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from kotatsu_operator.activator.proxy.kept_bytes import Keeper, Kept
-from kotatsu_operator.activator.proxy.silent_connections import Doorway, Guest
+from kotatsu_operator.activator.proxy.kept_bytes import Keeper, KeptBytes
+from kotatsu_operator.activator.proxy.silent_connections import SilentConnection, SilentConnections
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Written(Keeper, Protocol):
         """Count what it keeps; whether the other sides have taken everything."""
 
 
-class Room:
+class ConnectionLimit:
     """Counts the connections of an activator against the open files and the memory it may have.
 
     Of the memory (in bytes) beyond its own, one half is for connections as such, and a quarter for
@@ -87,11 +87,11 @@ class Room:
         half = max(memory - OWN, memory // 4) // 2
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
-        self.kept = Kept(half // 2)
+        self.kept = KeptBytes(half // 2)
         self._written: deque[Written] = deque()
         self._settling: asyncio.TimerHandle | None = None
-        self._silent = Doorway()
-        self._clients: dict[Guest, str] = {}
+        self._silent = SilentConnections()
+        self._clients: dict[SilentConnection, str] = {}
         """Those that are in, and the pool they came for."""
         self._clients_of: Counter[str] = Counter()
         self._joined_of: Counter[str] = Counter()
@@ -100,7 +100,7 @@ class Room:
         self._told_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, guest: Guest, pool: str) -> bool:
+    def enter(self, guest: SilentConnection, pool: str) -> bool:
         """Let a client of a pool in; whether there was room.
 
         Where there is none, the one that has been silent for longest makes it; and if everybody has
@@ -121,11 +121,11 @@ class Room:
         self._clients_of[pool] += 1
         return True
 
-    def spoke(self, guest: Guest) -> None:
+    def spoke(self, guest: SilentConnection) -> None:
         """It has said what it wants."""
         self._silent.leave(guest)
 
-    def leave(self, guest: Guest) -> None:
+    def leave(self, guest: SilentConnection) -> None:
         """It has gone."""
         self._silent.leave(guest)
         pool = self._clients.pop(guest, None)

@@ -15,7 +15,7 @@ class Keeper(Protocol):
         """Let go of them at once: there is no more memory."""
 
 
-class Kept:
+class KeptBytes:
     """The sum for all connections; where it passes `most`, the one that keeps most is evicted.
 
     Of those that keep about as much, within a factor of two, it is the one that has for longest.

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase
@@ -40,14 +40,14 @@ A node that is cut off counts as ready for 40 s; after that, its activators are 
 also how the operator learns that a pool is still in use."""
 
 
-class Tickets:
+class Announcements:
     """The announcements of one pool, numbered: `want` gives the number that must be written."""
 
     def __init__(
         self,
         name: str,
         kube: Kube,
-        me: Self,
+        me: PodIdentity,
         *,
         is_wanted: Callable[[], bool],
         is_asked: Callable[[], bool] = lambda: False,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.wake.announcements import Tickets
+from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.client import Kube
@@ -55,7 +55,7 @@ def _now() -> Began:
     return Began(datetime.now(UTC), asyncio.get_running_loop().time())
 
 
-class Wake:
+class Waker:
     """Gets a pool a pod while `waiting()` says that somebody waits for one."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Wake:
         name: str,
         kube: Kube,
         view: View,
-        me: Self,
+        me: PodIdentity,
         metrics: ActivatorMetrics,
         backends: Backends,
         *,
@@ -92,18 +92,18 @@ class Wake:
         self._change.set()
         self._note_answer()
 
-    def for_another(self, tickets: Tickets) -> None:
+    def for_another(self, announcements: Announcements) -> None:
         """Announce and raise for a pool that will need this one."""
-        self._keep(asyncio.create_task(self._raise_for_another(tickets)))
+        self._keep(asyncio.create_task(self._raise_for_another(announcements)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _raise_for_another(self, tickets: Tickets) -> None:
+    async def _raise_for_another(self, announcements: Announcements) -> None:
         began = _now()
         try:
-            await tickets.announce()
+            await announcements.announce()
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s: cannot announce that it is needed: %s", self.name, error)
         await self._raise(began)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.controller.accept.candidate import Case, Refusal
-from kotatsu_operator.controller.accept.hpa import judge_autoscaler
-from kotatsu_operator.controller.accept.service import judge_service
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.accept.candidate import Candidate, Refusal
+from kotatsu_operator.controller.accept.hpa import validate_autoscaler
+from kotatsu_operator.controller.accept.service import validate_service
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
@@ -73,7 +73,7 @@ class Refused(Refusal):
 
 
 def accept(
-    key: Key, pool: Object, world: World, last: PoolSpec | None = None
+    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
 ) -> Accepted | Refused:
     """Judge a pool by what the schema cannot see: names, zones, and what else there is.
 
@@ -85,17 +85,17 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
-    case = Case(key, spec, world)
-    for judge, ends in _JUDGES:
-        refusal = judge(case)
+    candidate = Candidate(key, spec, cache)
+    for validate, ends in _VALIDATORS:
+        refusal = validate(candidate)
         if refusal is not None:
             objections.append((refusal, ends))
     if spec.target.is_knative:
-        judged = Accepted(spec, knative_service=case.knative_service or {})
+        judged = Accepted(spec, knative_service=candidate.knative_service or {})
     else:
-        selector = world.selector_of((key[0], spec.target.name)) or _NO_POD
-        autoscaler = next(iter(case.autoscalers), None)
-        judged = Accepted(spec, case.deployment, autoscaler, last_selector=selector)
+        selector = cache.selector_of((key[0], spec.target.name)) or _NO_POD
+        autoscaler = next(iter(candidate.autoscalers), None)
+        judged = Accepted(spec, candidate.deployment, autoscaler, last_selector=selector)
     return _refused(judged, objections) if objections else judged
 
 
@@ -109,55 +109,55 @@ def _refused(judged: Accepted, objections: list[tuple[Refusal, Ends]]) -> Refuse
     return Refused(first.reason, first.message, judged, ends, counts, hands)
 
 
-def judge_runtime(case: Case) -> Refusal | None:
+def validate_runtime(candidate: Candidate) -> Refusal | None:
     """A Knative target needs Knative's API."""
-    if case.spec.target.is_knative and case.world.knative.why_absent:
-        return Refusal("KnativeNotFound", case.world.knative.why_absent)
+    if candidate.spec.target.is_knative and candidate.cache.knative.why_absent:
+        return Refusal("KnativeNotFound", candidate.cache.knative.why_absent)
     return None
 
 
-def judge_claim(case: Case) -> Refusal | None:
+def validate_claim(candidate: Candidate) -> Refusal | None:
     """Of the pools that name one target, the oldest has it."""
-    older = case.older(case.claimants)
+    older = candidate.older(candidate.claimants)
     if not older:
         return None
     return Refusal(
         "TargetClaimed",
-        f"{case.spec.target.kind} {case.spec.target.name} already belongs to the older WarmPool "
-        f"{older}: delete one of the two or give this one another targetRef",
+        f"{candidate.spec.target.kind} {candidate.spec.target.name} already belongs to the older "
+        f"WarmPool {older}: delete one of the two or give this one another targetRef",
     )
 
 
-def judge_own(case: Case) -> Refusal | None:
+def validate_own(candidate: Candidate) -> Refusal | None:
     """Kotatsu does not scale itself: at 0 the operator could wake nothing, itself included."""
-    if case.spec.target.is_knative or case.spec.target.name not in (OPERATOR, ACTIVATOR):
+    if candidate.spec.target.is_knative or candidate.spec.target.name not in (OPERATOR, ACTIVATOR):
         return None
     return Refusal(
         "TargetIsKotatsu",
-        f"Deployment {case.spec.target.name} is Kotatsu itself, which has to run while others "
+        f"Deployment {candidate.spec.target.name} is Kotatsu itself, which has to run while others "
         "sleep: name another Deployment in spec.targetRef.name",
     )
 
 
-def judge_target(case: Case) -> Refusal | None:
+def validate_target(candidate: Candidate) -> Refusal | None:
     """The target must be there."""
-    is_knative = case.spec.target.is_knative
-    if (case.knative_service if is_knative else case.deployment) is not None:
+    is_knative = candidate.spec.target.is_knative
+    if (candidate.knative_service if is_knative else candidate.deployment) is not None:
         return None
     kind = "Knative Service" if is_knative else "Deployment"
     return Refusal(
         "TargetNotFound",
-        f"there is no {kind} {case.spec.target.name} in namespace {case.namespace}: create it "
-        "or correct spec.targetRef.name",
+        f"there is no {kind} {candidate.spec.target.name} in namespace {candidate.namespace}: "
+        "create it or correct spec.targetRef.name",
     )
 
 
-_JUDGES: tuple[tuple[Callable[[Case], Refusal | None], Ends], ...] = (
-    (judge_runtime, Ends.NOTHING),
-    (judge_own, Ends.NOTHING),
-    (judge_claim, Ends.NOTHING),
-    (judge_target, Ends.NOTHING),
-    (judge_service, Ends.LOWER),
-    (judge_autoscaler, Ends.NOTHING),
+_VALIDATORS: tuple[tuple[Callable[[Candidate], Refusal | None], Ends], ...] = (
+    (validate_runtime, Ends.NOTHING),
+    (validate_own, Ends.NOTHING),
+    (validate_claim, Ends.NOTHING),
+    (validate_target, Ends.NOTHING),
+    (validate_service, Ends.LOWER),
+    (validate_autoscaler, Ends.NOTHING),
 )
-"""The judges, and how far a pool that one of them refuses may still be lowered."""
+"""The validators, and how far a pool that one of them rejects may still be lowered."""

@@ -1,8 +1,8 @@
-"""What a pool is judged by: its spec, and what else there is in its namespace."""
+"""What a pool is validated against: its spec, and what else is in its namespace."""
 
 from dataclasses import dataclass
 
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.kube.deployment import DeploymentView
 from kotatsu_operator.kube.objects import Key
@@ -18,12 +18,12 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Case:
-    """One pool before the judges of its acceptance."""
+class Candidate:
+    """One pool that is to be accepted or rejected."""
 
     key: Key
     spec: PoolSpec
-    world: World
+    cache: Cache
 
     @property
     def namespace(self) -> str:
@@ -33,20 +33,20 @@ class Case:
     @property
     def deployment(self) -> DeploymentView | None:
         """The target."""
-        return self.world.deployments.get((self.namespace, self.spec.target.name))
+        return self.cache.deployments.get((self.namespace, self.spec.target.name))
 
     @property
     def knative_service(self) -> Object | None:
         """The target, where that is a Knative Service."""
-        return self.world.knative.services.get((self.namespace, self.spec.target.name))
+        return self.cache.knative.services.get((self.namespace, self.spec.target.name))
 
     @property
     def claimants(self) -> list[Key]:
         """The pools that name this target, oldest first."""
         target = (self.namespace, self.spec.target.name)
         if self.spec.target.is_knative:
-            return self.world.pools_of_knative_service(target)
-        return self.world.pools_of_deployment(target)
+            return self.cache.pools_of_knative_service(target)
+        return self.cache.pools_of_deployment(target)
 
     def older(self, claimants: list[Key]) -> str:
         """Of the pools that name one thing, the one that has it before this one; empty for none."""
@@ -56,18 +56,18 @@ class Case:
     @property
     def service(self) -> Object | None:
         """The Service whose clients wake the pool."""
-        return self.world.services.get((self.namespace, self.spec.service))
+        return self.cache.services.get((self.namespace, self.spec.service))
 
     @property
     def foreign_slices(self) -> list[tuple[str, str]]:
         """The EndpointSlices of others with endpoints of the Service: name, and what keeps it."""
-        world = self.world.foreign_slices
-        keys = sorted(world.having((self.namespace, self.spec.service)))
-        return [(key[1], world[key].manager) for key in keys]
+        cache = self.cache.foreign_slices
+        keys = sorted(cache.having((self.namespace, self.spec.service)))
+        return [(key[1], cache[key].manager) for key in keys]
 
     @property
     def autoscalers(self) -> list[Object]:
         """The HorizontalPodAutoscalers on a Deployment, by name; Knative makes its own."""
         if self.spec.target.is_knative:
             return []
-        return self.world.autoscalers_of((self.namespace, self.spec.target.name))
+        return self.cache.autoscalers_of((self.namespace, self.spec.target.name))

@@ -1,13 +1,13 @@
 """Whether a pool can share its target with a HorizontalPodAutoscaler."""
 
-from kotatsu_operator.controller.accept.candidate import Case, Refusal
+from kotatsu_operator.controller.accept.candidate import Candidate, Refusal
 from kotatsu_operator.kube.hpa import foreign_owner
 
 
-def judge_autoscaler(case: Case) -> Refusal | None:
+def validate_autoscaler(candidate: Candidate) -> Refusal | None:
     """One HorizontalPodAutoscaler of a person's is fine; two, or another program's, are not."""
-    found = case.autoscalers
-    target = case.spec.target.name
+    found = candidate.autoscalers
+    target = candidate.spec.target.name
     for autoscaler in found:
         owner = foreign_owner(autoscaler)
         if owner:

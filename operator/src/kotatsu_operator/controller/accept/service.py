@@ -7,47 +7,49 @@ this target and of no other.
 
 from collections.abc import Callable
 
-from kotatsu_operator.controller.accept.candidate import Case, Refusal
+from kotatsu_operator.controller.accept.candidate import Candidate, Refusal
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.kube.objects import selects
 from kotatsu_operator.kube.resources import Object
 
 
-def judge_service(case: Case) -> Refusal | None:
+def validate_service(candidate: Candidate) -> Refusal | None:
     """Judge the Service of a pool; Knative has Services of its own."""
-    if case.spec.target.is_knative:
+    if candidate.spec.target.is_knative:
         return None
-    refusal = _claim(case)
+    refusal = _claim(candidate)
     if refusal is not None:
         return refusal
-    service = case.service
+    service = candidate.service
     if service is None:
         return Refusal(
             "ServiceNotFound",
-            f"there is no Service {case.spec.service} in namespace {case.namespace}: create it or "
-            "name another one in spec.service",
+            f"there is no Service {candidate.spec.service} in namespace {candidate.namespace}: "
+            "create it or name another one in spec.service",
         )
-    for judge in _JUDGES:
-        refusal = judge(case, service)
+    for validate in _VALIDATORS:
+        refusal = validate(candidate, service)
         if refusal is not None:
             return refusal
     return None
 
 
-def _claim(case: Case) -> Refusal | None:
-    older = case.older(case.world.pools_of_service((case.namespace, case.spec.service)))
+def _claim(candidate: Candidate) -> Refusal | None:
+    older = candidate.older(
+        candidate.cache.pools_of_service((candidate.namespace, candidate.spec.service))
+    )
     if not older:
         return None
     return Refusal(
         "ServiceClaimed",
-        f"Service {case.spec.service} already belongs to the older WarmPool {older}: "
+        f"Service {candidate.spec.service} already belongs to the older WarmPool {older}: "
         "delete one of the two or name another Service in spec.service",
     )
 
 
-def _kind(case: Case, service: Object) -> Refusal | None:
-    spec, name = service["spec"], case.spec.service
-    if (case.namespace, name) == ("default", "kubernetes"):
+def _kind(candidate: Candidate, service: Object) -> Refusal | None:
+    spec, name = service["spec"], candidate.spec.service
+    if (candidate.namespace, name) == ("default", "kubernetes"):
         return Refusal(
             "ServiceHasEndpoints",
             "Service kubernetes in namespace default is the cluster's API server, which writes its "
@@ -69,22 +71,22 @@ def _kind(case: Case, service: Object) -> Refusal | None:
     return None
 
 
-def _ports(case: Case, service: Object) -> Refusal | None:
+def _ports(candidate: Candidate, service: Object) -> Refusal | None:
     ports = service["spec"].get("ports") or ()
     if any(port.get("protocol", "TCP") == "TCP" for port in ports):
         return None
     return Refusal(
         "ServiceWithoutTCP",
-        f"Service {case.spec.service} has no TCP port, and only TCP connections can wait for a "
-        "pod: give it one, or name another Service in spec.service",
+        f"Service {candidate.spec.service} has no TCP port, and only TCP connections can wait for "
+        "a pod: give it one, or name another Service in spec.service",
     )
 
 
-def _selector(case: Case, service: Object) -> Refusal | None:
-    selector, name = service["spec"].get("selector"), case.spec.service
-    if case.spec.route is RouteMode.ALWAYS:
+def _selector(candidate: Candidate, service: Object) -> Refusal | None:
+    selector, name = service["spec"].get("selector"), candidate.spec.service
+    if candidate.spec.route is RouteMode.ALWAYS:
         if not selector:
-            return _endpoints(case)
+            return _endpoints(candidate)
         return Refusal(
             "ServiceHasSelector",
             f"Service {name} has a selector, so Kubernetes leads connections past the activator, "
@@ -95,24 +97,24 @@ def _selector(case: Case, service: Object) -> Refusal | None:
         return Refusal(
             "ServiceHasNoSelector",
             f"Service {name} has no selector, so Kubernetes leads nobody to the pods: give it the "
-            f"pod labels of Deployment {case.spec.target.name} as its selector, or set "
+            f"pod labels of Deployment {candidate.spec.target.name} as its selector, or set "
             "route: Always",
         )
-    labels = case.deployment.labels if case.deployment is not None else {}
+    labels = candidate.deployment.labels if candidate.deployment is not None else {}
     if selects({"matchLabels": selector}, labels):
         return None
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
         "ServiceSelectsOthers",
-        f"Service {name} selects {asked}, which the pods of Deployment {case.spec.target.name} do "
-        "not carry, so waking them would answer nobody: make the selector and the pod template's "
+        f"Service {name} selects {asked}, which the pods of Deployment "
+        f"{candidate.spec.target.name} do not carry, so waking them would answer nobody: make the selector and the pod template's "
         "labels agree, or correct spec.service",
     )
 
 
-def _endpoints(case: Case) -> Refusal | None:
+def _endpoints(candidate: Candidate) -> Refusal | None:
     """On route Always the activators are the only endpoints of a Service."""
-    name, foreign = case.spec.service, case.foreign_slices
+    name, foreign = candidate.spec.service, candidate.foreign_slices
     if not foreign:
         return None
     named, keeper = foreign[0]
@@ -126,4 +128,4 @@ def _endpoints(case: Case) -> Refusal | None:
     )
 
 
-_JUDGES: tuple[Callable[[Case, Object], Refusal | None], ...] = (_kind, _ports, _selector)
+_VALIDATORS: tuple[Callable[[Candidate, Object], Refusal | None], ...] = (_kind, _ports, _selector)

@@ -6,7 +6,7 @@ starts after a crash finds it there.
 
 import logging
 
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.observation import Observation
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def set_minimum(
-    kube: Kube, world: World, pool: Object, seen: Observation, decision: Decision
+    kube: Kube, cache: Cache, pool: Object, seen: Observation, decision: Decision
 ) -> Object:
     """Give minReplicas what was decided; returns the pool at its newest version.
 
@@ -30,7 +30,7 @@ async def set_minimum(
     """
     key, known = key_of(pool), read_original(pool.get("status") or {})
     if known is not None and (seen.autoscaler is None or seen.autoscaler.name != known.name):
-        await _let_go(kube, world, key, known)
+        await _let_go(kube, cache, key, known)
     autoscaler, original = seen.autoscaler, decision.memory.original
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool
@@ -38,7 +38,7 @@ async def set_minimum(
         pool = await kube.patch_status(
             *key, {"hpa": original_status(original)}, pool["metadata"]["resourceVersion"]
         )
-        world.keep_pool(pool)
+        cache.keep_pool(pool)
     await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
     log.info(
         "%s/%s: minReplicas of HorizontalPodAutoscaler %s %d → %d",
@@ -47,9 +47,9 @@ async def set_minimum(
     return pool
 
 
-async def _let_go(kube: Kube, world: World, key: Key, known: Original) -> None:
+async def _let_go(kube: Kube, cache: Cache, key: Key, known: Original) -> None:
     """An autoscaler that has been pointed at another target gets back what it had."""
-    left = world.autoscalers.get((key[0], known.name))
+    left = cache.autoscalers.get((key[0], known.name))
     if left is not None and _is_raised(left, known):
         await kube.put_minimum(
             key[0], known.name, known.min_replicas, read_autoscaler(left).version

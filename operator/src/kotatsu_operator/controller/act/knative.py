@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.decide.knative import (
-    Course,
-    Kept,
+    MinScalePlan,
     Patch,
+    SavedMinScale,
     course,
     lacks_floor,
     let_go,
@@ -28,7 +28,7 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
 from kotatsu_operator.kube.knative import (
     MIN_SCALE,
-    KnativeWorld,
+    KnativeCache,
     read_kept,
     ready_condition,
     revision_view,
@@ -53,57 +53,57 @@ _IGNORED = (
 
 
 def observe_target(
-    world: KnativeWorld, namespace: str, service: Object, pods: Sequence[PodView]
+    cache: KnativeCache, namespace: str, service: Object, pods: Sequence[PodView]
 ) -> Observation:
     """What the cluster shows of a pool with a Knative target."""
     there = sum(p.scheduled_at is not None for p in pods)
-    revisions = world.revisions_in(namespace)
-    refused = world.refused_in(namespace)
-    return observe(traffic_of(service), revisions, there, world.defaults, refused)
+    revisions = cache.revisions_in(namespace)
+    refused = cache.refused_in(namespace)
+    return observe(traffic_of(service), revisions, there, cache.defaults, refused)
 
 
 async def plan_course(
     kube: Kube,
-    world: KnativeWorld,
+    cache: KnativeCache,
     key: Key,
     spec: PoolSpec,
     status: Mapping[str, Any],
     floor: int,
     now: datetime,
-) -> Course | None:
+) -> MinScalePlan | None:
     """What to write of a pool's Knative target; None when it has none, or is to be left alone.
 
     A pool that was given another target gives the Revisions of the old one their min-scale back.
     """
     kept = read_kept(status)
-    if spec.suspend or not world.synced or not (spec.target.is_knative or kept):
+    if spec.suspend or not cache.synced or not (spec.target.is_knative or kept):
         return None
     namespace = key[0]
-    service = world.services.get((namespace, spec.target.name)) if spec.target.is_knative else None
+    service = cache.services.get((namespace, spec.target.name)) if spec.target.is_knative else None
     traffic = traffic_of(service) if service is not None else {}
 
-    def plan() -> Course:
-        return course(floor, traffic, world.revisions_in(namespace), kept, world.defaults)
+    def plan() -> MinScalePlan:
+        return course(floor, traffic, cache.revisions_in(namespace), kept, cache.defaults)
 
     planned = plan()
     doubtful = let_go(kept, planned)
     for name in doubtful:
-        await _read(kube, world, namespace, name)
+        await _read(kube, cache, namespace, name)
     if doubtful:
         planned = plan()
-    refused = world.refused_in(namespace)
+    refused = cache.refused_in(namespace)
     planned = rest(planned, refused, now)
     for name in {k.name for k in kept} | traffic.keys():
         if name in refused and name not in planned.refused:
-            del world.refused[namespace, name]
+            del cache.refused[namespace, name]
     return planned
 
 
-async def _read(kube: Kube, world: KnativeWorld, namespace: str, name: str) -> None:
+async def _read(kube: Kube, cache: KnativeCache, namespace: str, name: str) -> None:
     try:
-        world.keep_revision(await kube.get(KnativeRevision, namespace, name))
+        cache.keep_revision(await kube.get(KnativeRevision, namespace, name))
     except NotFoundError:
-        world.revisions.pop((namespace, name), None)
+        cache.revisions.pop((namespace, name), None)
 
 
 def as_shown(seen: Observation, decision: Decision) -> Observation:
@@ -116,32 +116,32 @@ def as_shown(seen: Observation, decision: Decision) -> Observation:
 
 def explain(
     conditions: list[Status],
-    world: KnativeWorld,
+    cache: KnativeCache,
     namespace: str,
     service: Object,
-    plan: Course | None,
+    plan: MinScalePlan | None,
     decision: Decision,
     now: datetime,
 ) -> list[Status]:
     """The conditions, with the reason why a Knative target is not what was asked for."""
-    plan = plan or Course()
+    plan = plan or MinScalePlan()
     refused = _refused(plan)
     if limited := refused or plan.limited:
         reason = "Refused" if refused else "Limited"
         conditions = [*conditions, condition("FloorLimited", True, reason, limited)]
     told: dict[str, Status] = {}
-    why = _trouble(world, namespace, service)
+    why = _trouble(cache, namespace, service)
     memory = decision.memory
     waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
     if why:
         told["Ready"] = condition("Ready", False, "TargetNotReady", why)
-    elif refused and _lacks_floor(world, namespace, plan):
+    elif refused and _lacks_floor(cache, namespace, plan):
         told["Ready"] = condition("Ready", False, "FloorRefused", refused)
         told["Warm"] = condition("Warm", False, "FloorRefused", refused)
     elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
         told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
-    if world.why_no_defaults:
-        text = f"the spec is in force, but {world.why_no_defaults}"
+    if cache.why_no_defaults:
+        text = f"the spec is in force, but {cache.why_no_defaults}"
         told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
     return [_told(c, told) for c in conditions]
 
@@ -153,7 +153,7 @@ def _told(known: Status, told: Mapping[str, Status]) -> Status:
     return told.get(known["type"], known)
 
 
-def _refused(plan: Course) -> str:
+def _refused(plan: MinScalePlan) -> str:
     for name, refused in sorted(plan.refused.items()):
         what = f"min-scale {refused.min_scale}"
         if refused.min_scale is None:
@@ -162,23 +162,23 @@ def _refused(plan: Course) -> str:
     return ""
 
 
-def _lacks_floor(world: KnativeWorld, namespace: str, plan: Course) -> bool:
-    there = world.revisions_in(namespace)
+def _lacks_floor(cache: KnativeCache, namespace: str, plan: MinScalePlan) -> bool:
+    there = cache.revisions_in(namespace)
     return any(
-        name in there and lacks_floor(there[name], refused, world.defaults)
+        name in there and lacks_floor(there[name], refused, cache.defaults)
         for name, refused in plan.refused.items()
     )
 
 
-def _trouble(world: KnativeWorld, namespace: str, service: Object) -> str:
+def _trouble(cache: KnativeCache, namespace: str, service: Object) -> str:
     said = ready_condition(service)
     is_ready = {"True": True, "False": False}.get(said.get("status", ""))
-    revisions = world.revisions_in(namespace)
+    revisions = cache.revisions_in(namespace)
     return trouble(is_ready, said_by(said), traffic_of(service), revisions)
 
 
 async def apply(
-    kube: Kube, world: KnativeWorld, namespace: str, patches: Sequence[Patch], now: datetime
+    kube: Kube, cache: KnativeCache, namespace: str, patches: Sequence[Patch], now: datetime
 ) -> None:
     """Patch Revisions at the versions that were decided on; note what is refused.
 
@@ -187,31 +187,31 @@ async def apply(
     for patch in patches:
         key = (namespace, patch.name)
         try:
-            await _patch(kube, world, namespace, patch)
+            await _patch(kube, cache, namespace, patch)
         except NotFoundError:
-            world.refused.pop(key, None)
+            cache.refused.pop(key, None)
         except Unreachable as error:
             if not is_refusal(error):
                 raise
-            made = refuse(world.refused.get(key), patch, str(error), now)
-            world.refused[key] = made
+            made = refuse(cache.refused.get(key), patch, str(error), now)
+            cache.refused[key] = made
             log.warning(
                 "%s/%s: min-scale %s is refused, again at %s: %s",
                 *(*key, patch.min_scale, made.again, error),
             )
         else:
-            world.refused.pop(key, None)
+            cache.refused.pop(key, None)
 
 
-async def _patch(kube: Kube, world: KnativeWorld, namespace: str, patch: Patch) -> None:
+async def _patch(kube: Kube, cache: KnativeCache, namespace: str, patch: Patch) -> None:
     values = {MIN_SCALE: patch.min_scale}
     obj = await kube.annotate(KnativeRevision, namespace, patch.name, values, patch.version)
-    world.keep_revision(obj)
+    cache.keep_revision(obj)
     log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "taken away")
 
 
 async def give_back(
-    kube: Kube, world: KnativeWorld, namespace: str, kept: Sequence[Kept]
+    kube: Kube, cache: KnativeCache, namespace: str, kept: Sequence[SavedMinScale]
 ) -> list[str]:
     """Put the min-scale of each Revision back, reading each afresh. Raises ConflictError.
 
@@ -223,7 +223,7 @@ async def give_back(
             revision = revision_view(await kube.get(KnativeRevision, namespace, one.name))
             if one.holds(revision):
                 patch = Patch(one.name, revision.version, one.min_scale)
-                await _patch(kube, world, namespace, patch)
+                await _patch(kube, cache, namespace, patch)
             elif revision.min_scale != one.min_scale:
                 left.append(one.name)
         except NotFoundError:

@@ -62,7 +62,7 @@ class Attempt:
     demand: Demand | None = None
 
 
-async def try_sleep(
+async def scale_down(
     kube: Kube,
     key: Key,
     spec: PoolSpec,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.store import Concerned, World
+from kotatsu_operator.controller.cache.store import Cache, Concerned
 from kotatsu_operator.controller.cache.streams import Feed, Streams
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.kube.client import Kube
@@ -33,18 +33,18 @@ one that has just started may not serve everything yet."""
 
 
 class KnativeWatch:
-    """Feeds the world with the Knative Services and Revisions of some namespaces."""
+    """Feeds the cache with the Knative Services and Revisions of some namespaces."""
 
     def __init__(
         self,
         kube: Kube,
-        world: World,
+        cache: Cache,
         namespaces: Sequence[str],
         touch: Callable[[Key], None],
         runtime: Runtime,
         knative_namespace: str = "",
     ) -> None:
-        self._kube, self._world, self._touch = kube, world, touch
+        self._kube, self._world, self._touch = kube, cache, touch
         self._namespaces = list(namespaces)
         self._runtime = runtime
         self._knative_namespace = knative_namespace
@@ -181,16 +181,16 @@ class KnativeWatch:
             self._touch(key)
 
 
-def feeds_of(world: World) -> list[Feed]:
-    """How Knative's objects get into the world."""
-    knative = world.knative
+def feeds_of(cache: Cache) -> list[Feed]:
+    """How Knative's objects get into the cache."""
+    knative = cache.knative
 
     def keep_service(obj: Object) -> Concerned:
-        return world.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+        return cache.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
 
     def forget_service(key: Key) -> Concerned:
         knative.services.pop(key, None)
-        return world.pools_of_knative_service(key)
+        return cache.pools_of_knative_service(key)
 
     def keep_revision(obj: Object) -> Concerned:
         return _pools_of(obj) if knative.keep_revision(obj) else ()
@@ -202,7 +202,7 @@ def feeds_of(world: World) -> list[Feed]:
 
     def _pools_of(revision: Object) -> Concerned:
         service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-        return world.pools_of_knative_service((key_of(revision)[0], service))
+        return cache.pools_of_knative_service((key_of(revision)[0], service))
 
     return [
         Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),

@@ -18,7 +18,7 @@ from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
 from kotatsu_operator.kube.indexed import Indexed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
-from kotatsu_operator.kube.knative import KnativeWorld
+from kotatsu_operator.kube.knative import KnativeCache
 from kotatsu_operator.kube.managed_fields import owners
 from kotatsu_operator.kube.objects import Key, key_of, scales, selects, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
@@ -36,7 +36,7 @@ Concerned = Collection[Key]
 
 
 class Watcher(Protocol):
-    """Somebody who follows the pools besides the planner."""
+    """Somebody who follows the pools besides the work queue."""
 
     def see(self, pool: Object) -> None:
         """A pool at a newer version."""
@@ -46,8 +46,8 @@ class Watcher(Protocol):
 
 
 @dataclass
-class World:
-    """The latest version of every object of interest; fed by watches, read by the planner.
+class Cache:
+    """The latest version of every object of interest; fed by watches, read by the work queue.
 
     Nothing here goes through all of a kind: with a thousand pools each event and each look would.
     """
@@ -68,7 +68,7 @@ class World:
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [scales(obj)])
     )
-    knative: KnativeWorld = field(default_factory=KnativeWorld)
+    knative: KnativeCache = field(default_factory=KnativeCache)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
     """Those of the Deployments, by namespace."""

@@ -1,4 +1,4 @@
-"""Lists and watches that keep the world fresh: one stream for each kind and namespace."""
+"""Lists and watches that keep the cache fresh: one stream for each kind and namespace."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kotatsu_operator.controller.cache.store import Concerned, World
+from kotatsu_operator.controller.cache.store import Cache, Concerned
 from kotatsu_operator.kube.client import Kube, follow_forever
 from kotatsu_operator.kube.errors import is_answer
 from kotatsu_operator.kube.objects import Key, key_of
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Feed:
-    """How the objects of one kind get into the world."""
+    """How the objects of one kind get into the cache."""
 
     kind: Any
     keep: Callable[[Object], Concerned]
@@ -40,27 +40,27 @@ class Feed:
     """What is remembered of a namespace."""
 
 
-def feeds_of(world: World) -> list[Feed]:
+def feeds_of(cache: Cache) -> list[Feed]:
     """What a pool is judged by, besides itself; every cluster has these kinds."""
 
     def keys_of(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
         return lambda namespace: [key for key in store if key[0] == namespace]
 
     def pods_in(namespace: str) -> Iterable[Key]:
-        return [(namespace, name) for name in world.pods[namespace]]
+        return [(namespace, name) for name in cache.pods[namespace]]
 
     return [
         Feed(
-            Deployment, world.keep_deployment, world.forget_deployment, keys_of(world.deployments)
+            Deployment, cache.keep_deployment, cache.forget_deployment, keys_of(cache.deployments)
         ),
-        Feed(Pod, world.keep_pod, world.forget_pod, pods_in),
-        Feed(EndpointSlice, world.keep_slice, world.forget_slice, world.slices_in),
-        Feed(Service, world.keep_service, world.forget_service, keys_of(world.services)),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, keys_of(cache.services)),
         Feed(
             HorizontalPodAutoscaler,
-            world.keep_autoscaler,
-            world.forget_autoscaler,
-            keys_of(world.autoscalers),
+            cache.keep_autoscaler,
+            cache.forget_autoscaler,
+            keys_of(cache.autoscalers),
         ),
     ]
 

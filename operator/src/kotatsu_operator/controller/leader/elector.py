@@ -1,4 +1,4 @@
-"""Leading and standing by: the Lease is read and written here, and decided on in core/lease.py.
+"""Leading and standing by: the Lease is read and written here, and decided on in election.py.
 
 The Lease is kept in a thread with an event loop and connections of its own, so work that holds the
 operator's loop does not cost it the Lease. The thread publishes until when the Lease is good; the
@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.election import Lease, Standing, Step, Times
-from kotatsu_operator.controller.leader.outage import Contact
+from kotatsu_operator.controller.leader.outage import OutageWatch
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
@@ -82,7 +82,7 @@ class Elector:
         self._terms = 0
         """How often the Lease has been taken: what was begun in one term ends with it."""
         self._standing = Standing()
-        self._contact = Contact()
+        self._contact = OutageWatch()
         self._metric = leader_metric(registry)
         self.beat_at = clock()
         """When it last turned, by its clock: an elector that stands still is not alive."""

@@ -71,7 +71,7 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Contact:
+class OutageWatch:
     """What one program knows of its contact with the API server."""
 
     answered_at: float | None = None
@@ -80,14 +80,14 @@ class Contact:
     unanswered: int = 0
     """Calls that have failed since the last answer."""
 
-    def answered(self, now: float) -> "Contact":
+    def answered(self, now: float) -> "OutageWatch":
         """The contact after an answer."""
         outage = self.outage
         if outage is not None and outage.ended is None:
             outage = replace(outage, ended=now)
-        return Contact(now, outage)
+        return OutageWatch(now, outage)
 
-    def silent(self, now: float, *, slow: bool = False) -> "Contact":
+    def silent(self, now: float, *, slow: bool = False) -> "OutageWatch":
         """The contact after a call that failed; `slow` when it was only not answered in time."""
         if slow and self.answered_at is not None and now - self.answered_at < PATIENCE:
             return self

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class Coalesced(Generic[T]):
     """Asks once for everybody who wants to know by then.
 
     Whoever calls gets an answer to a question that was begun after the call: not the one under way.

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from kotatsu_operator.controller.accept.acceptance import Accepted
 from kotatsu_operator.controller.act import knative
-from kotatsu_operator.controller.cache.store import World
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.core.formats import instant
@@ -26,7 +26,7 @@ class Observer:
     """Looks: at what the watches have shown, at pods and at activators."""
 
     kube: Kube
-    world: World
+    cache: Cache
     scraper: Scraper
     catching_up: Callable[[], float] = lambda: 0.0
     """For how many seconds more the rest of the cluster may lag behind an outage."""
@@ -49,7 +49,7 @@ class Observer:
         """
         spec = judged.spec
         if spec.target.is_knative:
-            return knative.observe_target(self.world.knative, key[0], judged.knative_service, pods)
+            return knative.observe_target(self.cache.knative, key[0], judged.knative_service, pods)
         deployment, autoscaler = judged.deployment, judged.autoscaler
         assert deployment is not None  # noqa: S101  (the other kind of target)
         replicas = deployment.replicas
@@ -63,7 +63,7 @@ class Observer:
             replicas=replicas,
             ready=sum(p.ready and not p.terminating for p in pods),
             pods=sum(p.scheduled_at is not None for p in pods),
-            acknowledged=self.world.acknowledged(key),
+            acknowledged=self.cache.acknowledged(key),
             demand=replace(demand, ticket=ticket),
             template=deployment.template,
             updated=deployment.updated,
@@ -88,7 +88,7 @@ class Observer:
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool
     ) -> Demand:
         # Activators first: a request that leaves one meanwhile is then seen in its pod.
-        through = await self.scraper.passing(self.world.activator_pods(key[0]), key, looks=looks)
+        through = await self.scraper.passing(self.cache.activator_pods(key[0]), key, looks=looks)
         if spec.route is RouteMode.ALWAYS:
             return Demand(
                 through.active,

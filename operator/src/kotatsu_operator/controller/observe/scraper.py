@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from kotatsu_operator.controller.observe.coalesce import Shared
+from kotatsu_operator.controller.observe.coalesce import Coalesced
 from kotatsu_operator.controller.observe.pages import (
     LONGEST_PAGE,
     PARALLEL,
@@ -84,7 +84,7 @@ _Answer = tuple[Page, ByPool] | Silence
 class _Question:
     """What one activator is asked, and the pools that the next question is about (step 4)."""
 
-    ask: Shared[_Answer]
+    ask: Coalesced[_Answer]
     looks: set[str]
 
 
@@ -203,7 +203,7 @@ class Scraper:
         while len(self._activators) >= _MOST_ACTIVATORS:
             del self._activators[next(iter(self._activators))]  # of long ago
         looks: set[str] = set()
-        question = _Question(Shared(partial(self._ask, pod, looks), APART), looks)
+        question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks)
         self._activators[pod.key] = (pod, question)
         return question
 

@@ -11,7 +11,7 @@ from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status_reader import read_original
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.knative import KnativeWorld, read_kept
+from kotatsu_operator.kube.knative import KnativeCache, read_kept
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
     """Give the Revisions of a Knative Service their min-scale."""
     kept = read_kept(entry.owed)
-    left = await give_back_revisions(kube, KnativeWorld(), namespace, kept)
+    left = await give_back_revisions(kube, KnativeCache(), namespace, kept)
     came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
     return came + (f"; that of {', '.join(left)} was changed by others and stays" if left else "")
 

@@ -88,7 +88,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedMinScale:
     """What a Revision's min-scale was before the pool set it; None: there was none."""
 
     name: str
@@ -128,10 +128,10 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Course:
+class MinScalePlan:
     """What to write: first what to remember, then the patches."""
 
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[SavedMinScale, ...] = ()
     patches: tuple[Patch, ...] = ()
     limited: str = ""
     """A sentence when a Revision cannot have its share of the floor."""
@@ -148,9 +148,9 @@ def course(
     floor: int,
     traffic: Mapping[str, int],
     revisions: Mapping[str, Revision],
-    kept: Sequence[Kept],
+    kept: Sequence[SavedMinScale],
     defaults: Defaults = NO_DEFAULTS,
-) -> Course:
+) -> MinScalePlan:
     """Decide what each Revision's min-scale should be, and what must be remembered for that.
 
     `traffic` is the percentage of requests by Revision, `revisions` are all that are known, `kept`
@@ -159,7 +159,7 @@ def course(
     itself has set is taken back: any other value is somebody's, and is what comes back later.
     """
     before = {k.name: k for k in kept}
-    remember: list[Kept] = []
+    remember: list[SavedMinScale] = []
     patches: list[Patch] = []
     limited = ""
     for name in sorted(before.keys() | traffic.keys()):
@@ -181,10 +181,10 @@ def course(
             ours = [revision.min_scale] if is_ours else []
             ours += [wanted] if wanted != original else []
             written = tuple(dict.fromkeys(value for value in ours if value is not None))
-            remember.append(Kept(name, original, written, revision.uid))
+            remember.append(SavedMinScale(name, original, written, revision.uid))
         if revision.min_scale != wanted:
             patches.append(Patch(name, revision.version, wanted))
-    return Course(tuple(remember), tuple(patches), limited)
+    return MinScalePlan(tuple(remember), tuple(patches), limited)
 
 
 def _limited(name: str, asked: int, most: int, what: str) -> str:
@@ -197,7 +197,7 @@ def _limited(name: str, asked: int, most: int, what: str) -> str:
     )
 
 
-def let_go(kept: Sequence[Kept], plan: Course) -> list[str]:
+def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
     """The Revisions of which a plan forgets what was there before, or takes something else for it.
 
     That cannot be undone, so it wants a Revision that was read just now.
@@ -206,7 +206,9 @@ def let_go(kept: Sequence[Kept], plan: Course) -> list[str]:
     return [k.name for k in kept if k.name not in after or after[k.name] != k.min_scale]
 
 
-def inherit(mine: Sequence[Kept], theirs: Sequence[Kept]) -> tuple[Kept, ...]:
+def inherit(
+    mine: Sequence[SavedMinScale], theirs: Sequence[SavedMinScale]
+) -> tuple[SavedMinScale, ...]:
     """What a newer pool remembers of Revisions, with what a gone pool has left there.
 
     What the newer one took for an original may have been the floor of the gone one.
@@ -221,7 +223,7 @@ def inherit(mine: Sequence[Kept], theirs: Sequence[Kept]) -> tuple[Kept, ...]:
     return tuple(known.values())
 
 
-def rest(plan: Course, refused: Mapping[str, Refused], now: datetime) -> Course:
+def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> MinScalePlan:
     """The plan without the patches that have been refused already, until they are tried again."""
     resting = {
         patch.name: known

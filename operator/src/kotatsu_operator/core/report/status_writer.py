@@ -1,4 +1,4 @@
-"""WarmPool.status: the decision's memory and the ledger, written down; core.status reads them."""
+"""WarmPool.status: the decision's memory and the ledger, written down; status_reader reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
