@@ -241,7 +241,7 @@ async def test_while_the_api_server_is_away_warm_is_served_and_the_rest_waits_or
     assert opening["cold"] is True
     assert parse(opening["readyAt"]) > opens
     assert opening["early"].startswith("-")
-    # Kube-proxy may lag behind as long, and until then nobody loses a pod (controller/leader/outage.py).
+    # Kube-proxy may lag behind as long, and until then no pod is taken (leader/outage.py).
     await patient.asleep(within=LONGEST + 60)
     assert time.monotonic() - back > 0.9 * GROWTH * OUTAGE
 

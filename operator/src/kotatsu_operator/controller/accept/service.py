@@ -103,11 +103,12 @@ def _selector(candidate: Candidate, service: Object) -> Refusal | None:
     labels = candidate.deployment.labels if candidate.deployment is not None else {}
     if selects({"matchLabels": selector}, labels):
         return None
+    target = candidate.spec.target.name
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
         "ServiceSelectsOthers",
-        f"Service {name} selects {asked}, which the pods of Deployment "
-        f"{candidate.spec.target.name} do not carry, so waking them would answer nobody: make the selector and the pod template's "
+        f"Service {name} selects {asked}, which the pods of Deployment {target} "
+        "do not carry, so waking them would answer nobody: make the selector and the pod template's "
         "labels agree, or correct spec.service",
     )
 
