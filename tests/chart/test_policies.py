@@ -22,7 +22,7 @@ from e2e.rights import ACTIVATOR, HERE, OPERATOR
 
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.activator.cache.identity import Self
+from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import make_slice, taken_back
 from kotatsu_operator.kube.pod import PodView, pod_view
@@ -515,8 +515,8 @@ def _pool(name: str, service: str = "web") -> Object:
     return {**kind, "metadata": {"name": name}, "spec": spec}
 
 
-def _me(number: int) -> Self:
-    return Self(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
+def _me(number: int) -> PodIdentity:
+    return PodIdentity(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
 
 
 def _slice(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:

@@ -36,7 +36,7 @@ LEDGER_INTERVAL = 60.0
 
 
 @dataclass
-class MinScalePlan:
+class Course:
     """What a pool was asked for, and how that must end."""
 
     app: App
@@ -91,9 +91,7 @@ class Arena(Ground):
             patch_type=PatchType.STRATEGIC,
         )
 
-    async def begin(
-        self, streams: Mapping[str, Stream], chance: random.Random
-    ) -> list[MinScalePlan]:
+    async def begin(self, streams: Mapping[str, Stream], chance: random.Random) -> list[Course]:
         """Begin a transition of each pool."""
         return [
             await self._sleep(self.busy),
@@ -101,16 +99,16 @@ class Arena(Ground):
             await chance.choice((self._visit, self._open))(streams[self.quiet.name], chance),
         ]
 
-    async def _sleep(self, app: App) -> MinScalePlan:
+    async def _sleep(self, app: App) -> Course:
         generation = await self.ask_for_sleep(app)
 
         def unended() -> str:
             slept = self.has_slept(app, generation)
             return self.not_awake(app, 1) if slept else "has not slept"
 
-        return MinScalePlan(app, "sleep, and wake for its requests", unended)
+        return Course(app, "sleep, and wake for its requests", unended)
 
-    async def _widen(self, app: App) -> MinScalePlan:
+    async def _widen(self, app: App) -> Course:
         override = warm(2, timedelta(minutes=10))
         generation = await self.edit(app, {"override": override})
 
@@ -118,21 +116,21 @@ class Arena(Ground):
             seen = self.status(app, generation)
             return self.not_awake(app, 2) if seen else "the edit has not been seen"
 
-        return MinScalePlan(app, "two replicas", unended)
+        return Course(app, "two replicas", unended)
 
-    async def _visit(self, stream: Stream, _: random.Random) -> MinScalePlan:
+    async def _visit(self, stream: Stream, _: random.Random) -> Course:
         visit = asyncio.create_task(self._send_one(stream))
 
         def unended() -> str:
             return self.not_asleep(stream.app) if visit.done() else "has not answered"
 
-        return MinScalePlan(stream.app, "one request", unended)
+        return Course(stream.app, "one request", unended)
 
     async def _send_one(self, stream: Stream) -> None:
         async with httpx.AsyncClient(timeout=stream.timeout, trust_env=False) as http:
             await stream.ask("visit", lambda name, _: stream.app.post(http, name, stream.ms))
 
-    async def _open(self, stream: Stream, chance: random.Random) -> MinScalePlan:
+    async def _open(self, stream: Stream, chance: random.Random) -> Course:
         lasting = timedelta(seconds=chance.uniform(3, 8))
         generation = await self.edit(stream.app, {"override": warm(2, lasting)})
         ends = datetime.now(UTC) + lasting
@@ -142,7 +140,7 @@ class Arena(Ground):
                 return "is still open"
             return self.not_asleep(stream.app)
 
-        return MinScalePlan(stream.app, "a short window", unended)
+        return Course(stream.app, "a short window", unended)
 
 
 def warm(replicas: int, lasting: timedelta) -> Object:

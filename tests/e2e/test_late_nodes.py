@@ -38,7 +38,7 @@ SETTLE = timedelta(seconds=5)
 
 
 @dataclass
-class Cache:
+class World:
     """A cluster whose nodes come when pods wait for them, and go when their pods do."""
 
     kubectl: Kubectl
@@ -64,7 +64,7 @@ class Cache:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[Cache]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Operator and activator as processes, with the rights that the chart gives them."""
     layout = Layout.from_environment()
     needs.kubernetes()
@@ -96,7 +96,7 @@ async def world(tmp_path: Path) -> AsyncIterator[Cache]:
         autoscaler = Autoscaler(client, rights.HERE, delay=DELAY)
         running = asyncio.create_task(autoscaler.run())
         stack.callback(running.cancel)
-        yield Cache(kubectl, autoscaler, address)
+        yield World(kubectl, autoscaler, address)
         assert not running.done(), running.exception()
 
 
@@ -116,7 +116,7 @@ def _add_app(kubectl: Kubectl, port: int) -> None:
 
 
 async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node(
-    world: Cache,
+    world: World,
 ) -> None:
     await eventually("asleep", world.is_asleep)
     answer = await world.wake()

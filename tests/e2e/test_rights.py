@@ -129,7 +129,7 @@ def test_an_activator_may_do_nothing_in_another_namespace(kubectl: Kubectl) -> N
 # --- what they use ---
 
 
-class Cache:
+class World:
     """What is in the cluster, and what the test does to it."""
 
     def __init__(
@@ -180,7 +180,7 @@ class Cache:
 
 
 @pytest.fixture
-async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncIterator[Cache]:
+async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncIterator[World]:
     """A cluster in which every pod becomes Ready at once."""
     crds = knative.crd_files()
     if isinstance(crds, str):
@@ -191,7 +191,7 @@ async def world(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> AsyncI
     server, port = await serve_metrics()
     client = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
     kubelet = asyncio.create_task(Kubelet(client, HERE, 100, 0.1).run())
-    yield Cache(plane, kubectl, client, port, tmp_path)
+    yield World(plane, kubectl, client, port, tmp_path)
     kubelet.cancel()
     await asyncio.gather(kubelet, return_exceptions=True)
     await client.close()
@@ -204,7 +204,7 @@ def warm(replicas: int) -> Object:
 
 
 @contextlib.contextmanager
-def an_activator(world: Cache, address: str) -> Iterator[None]:
+def an_activator(world: World, address: str) -> Iterator[None]:
     """An activator's pod, and its process."""
     log = world.logs / "activator.log"
     with rights.activator(world.plane, world.kubectl, address, log) as page:
@@ -212,7 +212,7 @@ def an_activator(world: Cache, address: str) -> Iterator[None]:
         yield
 
 
-def an_operator(world: Cache) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
+def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.Popen[bytes]]":
     port, console = free_ports(2)
     world.pages += [f"http://127.0.0.1:{console}/{path}" for path in ("", "api/pools")]
     world.pages.append(f"http://127.0.0.1:{port}/metrics")
@@ -228,17 +228,17 @@ def an_operator(world: Cache) -> "contextlib.AbstractContextManager[subprocess.P
     )
 
 
-async def a_job(world: Cache, account: str, module: str, *arguments: str, **given: object) -> str:
+async def a_job(world: World, account: str, module: str, *arguments: str, **given: object) -> str:
     """Run a Job's program to its end; returns what it said."""
     log = world.logs / f"{module}.log"
-    command = ("python", "-m", f"kotatsu_operator.{module}", *arguments)
+    command = ("python", "-m", f"kotatsu_operator.jobs.{module}", *arguments)
     with rights.process(world.plane, account, *command, log=log, **given) as child:
         assert await asyncio.to_thread(child.wait, 120) == 0, log.read_text()
     return log.read_text()
 
 
 async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told(
-    world: Cache,
+    world: World,
 ) -> None:
     address = rights.own_address()
     if address is None:
@@ -271,7 +271,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
         assert rights.unused(everything, own) == set(), account
 
 
-async def _replace_the_crd(world: Cache) -> None:
+async def _replace_the_crd(world: World) -> None:
     folder = world.logs / "crds"
     folder.mkdir()
     for name, text in rights.chart().one("ConfigMap", "kotatsu-crds", HERE)["data"].items():
@@ -279,7 +279,7 @@ async def _replace_the_crd(world: Cache) -> None:
     assert "is in place" in await a_job(world, CRDS, "crds", str(folder))
 
 
-def _make_targets(world: Cache) -> None:
+def _make_targets(world: World) -> None:
     for name in ("web", "auto", "other"):
         world.app(world.kubectl, name)
     world.kubectl.apply(
@@ -301,16 +301,16 @@ def _make_targets(world: Cache) -> None:
     world.app(world.there, "victim", replicas=0)
 
 
-async def _sleep_and_wake(world: Cache, address: str) -> None:
+async def _sleep_and_wake(world: World, address: str) -> None:
     await _fall_asleep(world)
     await _wake(world, address)
 
 
-async def _fall_asleep(world: Cache) -> None:
+async def _fall_asleep(world: World) -> None:
     await eventually("web asleep", lambda: world.phase("web") == "Asleep", within=60)
 
 
-async def _wake(world: Cache, address: str) -> None:
+async def _wake(world: World, address: str) -> None:
     [mine] = await eventually("its slice", lambda: world.slices("web"))
     port = mine["ports"][0]["port"]
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
@@ -320,7 +320,7 @@ async def _wake(world: Cache, address: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _edited_all_the_time(world: Cache, kind: Any, name: str) -> AsyncIterator[None]:
+async def _edited_all_the_time(world: World, kind: Any, name: str) -> AsyncIterator[None]:
     """Somebody edits an object again and again, so that its version is never the one last seen."""
 
     async def edit() -> None:
@@ -336,7 +336,7 @@ async def _edited_all_the_time(world: Cache, kind: Any, name: str) -> AsyncItera
         await asyncio.gather(editing, return_exceptions=True)
 
 
-async def _wake_what_is_edited(world: Cache, address: str) -> None:
+async def _wake_what_is_edited(world: World, address: str) -> None:
     """Its scale is not at the version that the watch has shown: it is read again."""
     right = ("apps", "deployments/scale", "", "get")
     for _ in range(10):
@@ -348,7 +348,7 @@ async def _wake_what_is_edited(world: Cache, address: str) -> None:
     raise AssertionError("its version was always the one last seen")
 
 
-async def _keep_the_floor(world: Cache) -> None:
+async def _keep_the_floor(world: World) -> None:
     """Of an autoscaler and of a Knative Service."""
     target = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "kn"}
     world.kubectl.apply(
@@ -360,7 +360,7 @@ async def _keep_the_floor(world: Cache) -> None:
     )
 
 
-async def _sweep_up(world: Cache) -> None:
+async def _sweep_up(world: World) -> None:
     """A slice whose activator is gone, which the garbage collector is kept from."""
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "activator-0", "uid": "gone"}
     slice_ = {
@@ -383,7 +383,7 @@ async def _sweep_up(world: Cache) -> None:
     world.kubectl.patch("endpointslice", "orphan", {"metadata": {"finalizers": None}})
 
 
-async def _lose_a_race(world: Cache) -> None:
+async def _lose_a_race(world: World) -> None:
     """Somebody edits its slice all the time, while it has to write it: it reads it again."""
     right = ("discovery.k8s.io", "endpointslices", "", "get")
     [mine] = world.slices("web")
@@ -399,7 +399,7 @@ async def _lose_a_race(world: Cache) -> None:
     raise AssertionError("it never lost the race")
 
 
-async def _give_the_floor_back(world: Cache) -> None:
+async def _give_the_floor_back(world: World) -> None:
     world.kubectl("delete", "warmpool", "auto", "kn")
     await eventually("minReplicas are given back", lambda: world.least() == 1)
     await eventually("min-scale is given back", lambda: world.knative.min_scale(REVISION) is None)
@@ -408,7 +408,7 @@ async def _give_the_floor_back(world: Cache) -> None:
 FOREIGN = f"../../{THERE}/deployments/victim"
 
 
-def _try_to_reach_another_namespace(world: Cache) -> None:
+def _try_to_reach_another_namespace(world: World) -> None:
     """By a spec, and by the record as anybody who may edit ConfigMaps can."""
     bad = json.dumps(pool("bad", targetRef={"name": FOREIGN}))
     assert "spec.targetRef.name" in world.kubectl("apply", "-f", "-", stdin=bad, check=False)
@@ -421,13 +421,13 @@ def _try_to_reach_another_namespace(world: Cache) -> None:
     world.kubectl.patch("configmap", RECORD, {"data": {"edited": json.dumps(entry)}})
 
 
-def _see_it_untouched(world: Cache) -> None:
+def _see_it_untouched(world: World) -> None:
     assert "edited" not in world.kubectl.get("configmap", RECORD)["data"]
     assert world.there.get("deployment", "victim")["spec"]["replicas"] == 0
     assert [a for a in world.asked() if a.namespace == THERE and "/scale" in a.right[1]] == []
 
 
-async def _read_their_pages(world: Cache) -> None:
+async def _read_their_pages(world: World) -> None:
     """The metrics of both, and the console."""
     async with httpx.AsyncClient(trust_env=False) as http:
         for url in world.pages:
@@ -436,7 +436,7 @@ async def _read_their_pages(world: Cache) -> None:
             (world.logs / f"page-{uuid.uuid4().hex}.log").write_text(answer.text)
 
 
-def _find_no_token(world: Cache) -> None:
+def _find_no_token(world: World) -> None:
     """In any of their logs, which are at level debug, and pages."""
     said = {log.name: log.read_text() for log in world.logs.glob("*.log")}
     assert len(said) >= 8
@@ -447,7 +447,7 @@ def _find_no_token(world: Cache) -> None:
         assert [name for name, text in said.items() if token in text] == [], account
 
 
-async def _uninstall(world: Cache) -> None:
+async def _uninstall(world: World) -> None:
     """With one pool asleep, one that was deleted while no operator ran, and one of Knative's."""
     world.kubectl("delete", "warmpool", "auto")
     web = {"addresses": ["10.9.9.9"], "conditions": {"ready": True}}
