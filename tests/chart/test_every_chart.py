@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 from chart.kit import (
     CHARTS,
     NAMESPACE,
@@ -36,6 +37,30 @@ def test_every_container_has_requests_and_a_memory_limit_but_no_cpu_limit(
             where = f"{owner['metadata']['name']}/{container['name']}"
             assert set(container["resources"]["requests"]) == {"cpu", "memory"}, where
             assert set(container["resources"]["limits"]) == {"memory"}, where
+
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+IMAGES = {
+    "kotatsu": ("image",),
+    "pet": tuple(f"{k}.image" for k in ("voice", "auth", "feed", "gateway", "githubStub")),
+}
+
+
+@pytest.mark.parametrize("chart", IMAGES)
+def test_images_are_pulled_by_their_digests_where_these_are_given(chart: str) -> None:
+    sets = [f"--set={image}.digest={DIGEST}" for image in IMAGES[chart]]
+    pods = list(render(chart, None, *sets).pods())
+    assert pods
+    for _, template in pods:
+        for container in containers(template):
+            assert container["image"].endswith(f"@{DIGEST}"), container["name"]
+
+
+@pytest.mark.parametrize("chart", IMAGES)
+def test_what_is_no_digest_is_refused(chart: str) -> None:
+    done = helm("template", str(CHARTS / chart), f"--set={IMAGES[chart][0]}.digest=sha256:12")
+    assert done.returncode != 0
+    assert "digest" in done.stderr
 
 
 def test_every_long_running_pod_is_probed(rendered: Rendered) -> None:

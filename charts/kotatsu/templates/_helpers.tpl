@@ -18,7 +18,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 
 {{- define "kotatsu.image" -}}
-image: {{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
+{{- $digest := .Values.image.digest | empty | ternary "" (print "@" .Values.image.digest) -}}
+image: {{ printf "%s:%s%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) $digest | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 

@@ -27,7 +27,8 @@ labels:
 {{- end }}
 
 {{- define "pet.image" -}}
-image: {{ printf "%s:%s" .values.image.repository (default .root.Chart.AppVersion .values.image.tag) | quote }}
+{{- $digest := .values.image.digest | empty | ternary "" (print "@" .values.image.digest) -}}
+image: {{ printf "%s:%s%s" .values.image.repository (default .root.Chart.AppVersion .values.image.tag) $digest | quote }}
 imagePullPolicy: {{ .values.image.pullPolicy }}
 {{- end }}
 

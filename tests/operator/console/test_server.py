@@ -14,7 +14,11 @@ def port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
     app = FastAPI()
-    app.get("/")(dict)
+
+    @app.get("/")
+    def index() -> str:
+        return "ok"
+
     console = server.ConsoleServer(app, "127.0.0.1", number)
     console.start()
     transport = httpx.HTTPTransport(retries=10)  # until it listens

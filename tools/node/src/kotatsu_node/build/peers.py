@@ -28,6 +28,7 @@ PEERS = {
         # libraries of a cloud: most of the time a build takes.
         tags="remove_all_sd,enable_kubernetes_sd",
     ),
+    "registry": Peer("."),
     "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
 }
 
@@ -35,7 +36,7 @@ PEERS = {
 def build(name: str, layout: Layout, log: Path) -> Path:
     """Path of a peer's program; the first call builds it (some minutes). Raises NodeError."""
     peer, source = PEERS[name], sources() / "peers" / name
-    files = [source / file for file in ("go.mod", "go.sum")]
+    files = sorted(source.iterdir())
     made = layout.binaries / f"{name}-{key(files, go_version(), peer.tags, peer.stamps)}"
     if not made.is_dir():
         with publish(made) as work:
