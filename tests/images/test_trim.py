@@ -1,6 +1,7 @@
 """The base of the images loses whole packages, and dpkg's list says so."""
 
 import marshal
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,8 @@ def test_what_a_service_needs_stays(name):
     assert trim.PACKAGES.fullmatch(name) is None
 
 
-def test_pythons_own_library_is_compiled_where_it_is_not_yet(tmp_path):
+def test_pythons_own_library_is_compiled_where_it_is_not_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "pycache_prefix", None)  # as where an image is built
     library = tmp_path / "usr/local/lib/python3.13"
     (library / "json").mkdir(parents=True)
     (library / "json/tool.py").write_text("where = __file__\n")
