@@ -186,10 +186,10 @@ def test_an_ingress_leads_to_the_services_where_there_is_no_gateway() -> None:
     assert sorted(_backends(ingress)) == [
         ("/", "Prefix", "feed"),
         ("/authorize", "Prefix", "auth"),
-        ("/talk", "Exact", "voice"),
-        ("/token", "Exact", "auth"),
-        ("/voice", "Exact", "voice"),
-        ("/voices", "Exact", "voice"),
+        ("/talk", "Prefix", "voice"),
+        ("/token", "Prefix", "auth"),
+        ("/voice", "Prefix", "voice"),
+        ("/voices", "Prefix", "voice"),
     ]
 
 

@@ -148,6 +148,8 @@ async def app(scope: Json, receive: Receive, send: Send) -> None:
     if scope["method"] == "POST":
         query = dict(parse_qsl(scope["query_string"].decode()))
         answer = await post(path, query, body)
+    elif path == "/headers":  # those of the request
+        answer = json.dumps({k.decode(): v.decode() for k, v in scope["headers"]}).encode()
     elif path == "/metrics/huge" or (path, Load.how) == ("/metrics", "huge"):
         await never_end(receive, send)
         return

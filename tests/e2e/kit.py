@@ -292,6 +292,20 @@ class App:
         assert (body["app"], body["request_id"]) == (self.name, request_id)
 
 
+async def sleep_now(app: App, within: float = 90) -> None:
+    """Force one sleep; requests may wake it again at once."""
+    app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
+    asked = app.pool()["metadata"]["generation"]
+
+    def has_slept() -> bool:
+        status = app.status()
+        # Until the operator has seen it, the status tells of the sleep before.
+        is_about_this = status.get("observedGeneration", 0) >= asked
+        return is_about_this and bool((status.get("override") or {}).get("done"))
+
+    await eventually(f"{app.name} slept", has_slept, within)
+
+
 async def hits(http: httpx.AsyncClient, recorder: str) -> dict[str, int]:
     """How often each id was acted on, by the recorder."""
     response = await http.get(f"http://{recorder}/hits")

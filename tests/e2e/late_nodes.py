@@ -90,7 +90,7 @@ def kwok(plane: ControlPlane, user: str, folder: Path) -> Iterator[None]:
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     # As they were published: every node is Ready at once, and so is every pod of one.
-    stages = peers.module("kwok") / "kustomize/stage"
+    stages = peers.module_sources("kwok", "sigs.k8s.io/kwok") / "kustomize/stage"
     files = (stages / kind / "fast" / f"{kind}-{what}.yaml" for kind, what in STAGES)
     arguments = (
         *(f"--config={file}" for file in files),

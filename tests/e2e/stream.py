@@ -150,17 +150,17 @@ Way = Callable[[Stream], Coroutine[Any, Any, None]]
 
 async def over_a_kept_connection(stream: Stream) -> None:
     """HTTP/1.1, keep-alive."""
-    await _over_http(stream, "kept connection")
+    await over_http(stream, "kept connection")
 
 
 async def over_connections_of_its_own(stream: Stream) -> None:
     """HTTP/1.1, a connection for each request."""
-    await _over_http(stream, "own connection", headers={"Connection": "close"})
+    await over_http(stream, "own connection", headers={"Connection": "close"})
 
 
 async def over_http2(stream: Stream) -> None:
     """HTTP/2 with prior knowledge, over a kept connection."""
-    await _over_http(stream, "HTTP/2", port=":81", http1=False, http2=True)
+    await over_http(stream, "HTTP/2", port=":81", http1=False, http2=True)
 
 
 async def over_a_websocket(stream: Stream) -> None:
@@ -189,13 +189,14 @@ async def over_a_websocket(stream: Stream) -> None:
         await socket.close()
 
 
-async def _over_http(
+async def over_http(
     stream: Stream,
     way: str,
     headers: dict[str, str] | None = None,
     port: str = "",
     **protocol: Any,
 ) -> None:
+    """HTTP over connections that are kept unless the headers say otherwise."""
     address = f"{stream.address or stream.app.address}{port}"
     timeout = httpx.Timeout(stream.timeout, connect=CONNECT_SECONDS)
     async with httpx.AsyncClient(timeout=timeout, trust_env=False, **protocol) as http:

@@ -10,7 +10,7 @@ import re
 
 import httpx
 import pytest
-from e2e.kit import acted_once, asleep_override, eventually
+from e2e.kit import acted_once, eventually, sleep_now
 from e2e.stream import Stream, inside
 
 from kotatsu_node import Node
@@ -57,14 +57,6 @@ async def make_service(make_app, platform):
         return app, platform.get("service", app.name)["spec"]["ports"][0]["nodePort"]
 
     return make
-
-
-async def sleep_now(app, within=90):
-    """Force one sleep; requests may wake it again at once."""
-    app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
-    await eventually(
-        "slept", lambda: (app.status().get("override") or {}).get("done"), within=within
-    )
 
 
 async def answers(app, address, namespace=None):

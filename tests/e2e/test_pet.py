@@ -1,61 +1,23 @@
 """The whole app through its gateway: everything asleep, then one request after another."""
 
 import asyncio
-import base64
 import uuid
 
 import httpx
 import pytest
 from e2e.conftest import PET_SERVICES, cluster_ip
 from e2e.kit import App, eventually, gather_ok
+from e2e.visit import play
 from pages.kit import DEVICES, IN_BROWSER, visiting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-async def _play(base, token):
-    """What the client does, in its order, with the labels and headers it really sends."""
-    bare = {"Authorization": token}
-    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
-
-        async def call(method, path, **more):
-            answer = await http.request(method, path, headers=bare, **more)
-            assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
-            return answer
-
-        login = await http.get("/token", params={"code": "demo"})
-        assert login.status_code == 200, login.text
-        assert login.json()["access_token"]
-        home = (await call("GET", "/home")).json()
-        food = (await call("POST", "/get_feed")).json()["feedCount"]
-        assert food > 0
-        fed = (await call("POST", "/feed")).json()
-        assert fed["characterExperience"] - home["characterExperience"] == 10
-        assert fed["feedCount"] == food - 1
-        while fed["characterLevel"] == home["characterLevel"] and fed["feedCount"] > 0:
-            fed = (await call("POST", "/feed")).json()
-        assert fed["characterLevel"] > home["characterLevel"]
-        ranking = (await call("GET", "/ranking")).json()
-        assert any(p["userName"] == home["userName"] for p in ranking)
-        await call("PUT", "/change_clothes", json={"item": "冬"})
-        await call("PUT", "/change_background", json={"item": "夏"})
-        dressed = (await call("GET", "/home")).json()
-        assert (dressed["characterClothes"], dressed["characterBackground"]) == ("winter", "summer")
-
-        raw = await http.post("/voice", json={"text": "おなかがすいたよ"})
-        form = await http.post("/voice", data={"text": "おなかがすいたよ"})
-        assert raw.headers["content-type"] == "audio/mpeg"
-        assert base64.b64decode(form.text) == raw.content
-        talk = (await call("POST", "/talk", json={"message": "げんき？"})).json()
-        assert talk["text"]
-        assert len(base64.b64decode(talk["audio"])) > 1000
-
-
 async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(base, pet):
-    await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
+    await play(base, f"demo-{uuid.uuid4().hex[:6]}")
     for name in PET_SERVICES:
         assert App(name, pet).replicas() >= 1
-    await _play(base, f"demo-{uuid.uuid4().hex[:6]}")
+    await play(base, f"demo-{uuid.uuid4().hex[:6]}")
 
 
 @IN_BROWSER
@@ -121,7 +83,7 @@ async def test_no_secret_is_in_any_pods_log_or_metrics(base, pet):
     """The gateway's access and error log among them: tokens and codes go through it."""
     token, code = (f"demo-canary-{uuid.uuid4().hex[:12]}" for _ in range(2))
     stub = f"http://{cluster_ip(pet, 'github-stub')}"
-    await _play(base, token)
+    await play(base, token)
     async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
         for mode in ("ok", "error", "garbage"):
             (await http.put(f"{stub}/_stub/control", json={"mode": mode})).raise_for_status()

@@ -107,9 +107,9 @@ def _selector(candidate: Candidate, service: Object) -> Refusal | None:
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
         "ServiceSelectsOthers",
-        f"Service {name} selects {asked}, which the pods of Deployment {target} "
-        "do not carry, so waking them would answer nobody: make the selector and the pod template's "
-        "labels agree, or correct spec.service",
+        f"Service {name} selects {asked}, which the pods of Deployment {target} do not carry, so "
+        "waking them would answer nobody: make the selector and the pod template's labels agree, "
+        "or correct spec.service",
     )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from kotatsu_node import shell
 from kotatsu_node.build.binaries import STRIP, go_build, key, publish
 from kotatsu_node.build.preflight import go_version
+from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout, sources
 
 
@@ -20,6 +26,10 @@ class Peer:
     stamps: str = ""
     """Linker flags that give the program its version, where it needs one."""
 
+    patched: tuple[tuple[str, str], ...] = ()
+    """Modules of which some files are replaced: each module's path, and the directory of
+    `peers/<name>` with our files. go.mod replaces the module by that directory."""
+
 
 PEERS = {
     "prometheus": Peer(
@@ -30,24 +40,64 @@ PEERS = {
     ),
     "registry": Peer("."),
     "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
+    "contour": Peer("github.com/projectcontour/contour/cmd/contour"),
+    "traefik": Peer(
+        "github.com/traefik/traefik/v3/cmd/traefik",
+        patched=(("github.com/go-acme/lego/v5", "lego"),),
+    ),
 }
 
 
 def build(name: str, layout: Layout, log: Path) -> Path:
     """Path of a peer's program; the first call builds it (some minutes). Raises NodeError."""
     peer, source = PEERS[name], sources() / "peers" / name
-    files = sorted(source.iterdir())
+    files = sorted(file for file in source.rglob("*") if file.is_file())
     made = layout.binaries / f"{name}-{key(files, go_version(), peer.tags, peer.stamps)}"
     if not made.is_dir():
-        with publish(made) as work:
+        with publish(made) as work, tempfile.TemporaryDirectory() as scratch:
             flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
-            go_build(source, work.path / name, log, *flags, peer.package)
+            folder = _patched(name, Path(scratch)) if peer.patched else source
+            go_build(folder, work.path / name, log, *flags, peer.package)
     return made / name
 
 
-def module(name: str) -> Path:
-    """The folder of a peer's module as it was published, in Go's own cache. Raises NodeError."""
-    where = ("list", "-mod=readonly", "-f", "{{.Module.Dir}}", PEERS[name].package)
-    return Path(
-        shell.call(["go", "-C", sources() / "peers" / name, *where], timeout=300).stdout.strip()
-    )
+def _patched(name: str, scratch: Path) -> Path:
+    """Lay out a peer's module with copies of the modules that it changes, our files over theirs."""
+    for module, directory in PEERS[name].patched:
+        theirs = module_sources(name, module)
+        shutil.copytree(theirs, scratch / directory, copy_function=shutil.copyfile)
+    shutil.copytree(sources() / "peers" / name, scratch, dirs_exist_ok=True)
+    return scratch
+
+
+def module_sources(name: str, path: str) -> Path:
+    """Directory of a module that a peer is built from, in the version of the peer's go.mod.
+
+    Downloads it where it is not there yet. Raises NodeError.
+    """
+    wanted = re.escape(path)
+    found = re.search(rf"^(?:require)?\s*{wanted} (v\S+)", _modfile(name), re.MULTILINE)
+    if found is None:
+        raise NodeError(f"the go.mod of {name} does not require {path}")
+    # Outside of the peer's module, which may lack the directories that `patched` makes.
+    download = ["go", "-C", "/", "mod", "download", "-json", f"{path}@{found[1]}"]
+    return Path(json.loads(shell.call(download, timeout=600).stdout)["Dir"])
+
+
+def _modfile(name: str) -> str:
+    return (sources() / "peers" / name / "go.mod").read_text()
+
+
+def python_packages(name: str, layout: Layout, log: Path) -> Path:
+    """Directory of the Python packages that a peer needs besides its program: a locked list.
+
+    Raises NodeError.
+    """
+    locked = sources() / "peers" / name / "requirements.txt"
+    made = layout.binaries / f"{name}-packages-{key([locked])}"
+    if not made.is_dir():
+        with publish(made) as work:
+            install = [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:"]
+            target = ["--require-hashes", f"--requirement={locked}", f"--target={work.path}"]
+            shell.call_logged([*install, *target], log, hint="check that pip reaches its index")
+    return made
