@@ -19,6 +19,8 @@ class Peer:
     tags: str = ""
     stamps: str = ""
     """Linker flags that give the program its version, where it needs one."""
+    beside: tuple[str, ...] = ()
+    """Packages of further programs, built beside it under their own names."""
 
 
 PEERS = {
@@ -27,6 +29,12 @@ PEERS = {
         # Debian's cannot discover anything in Kubernetes. Every other kind of discovery brings the
         # libraries of a cloud: most of the time a build takes.
         tags="remove_all_sd,enable_kubernetes_sd",
+    ),
+    "prometheus-operator": Peer(
+        "github.com/prometheus-operator/prometheus-operator/cmd/operator",
+        beside=(
+            "github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader",
+        ),
     ),
     "registry": Peer("."),
     "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
@@ -41,7 +49,9 @@ def build(name: str, layout: Layout, log: Path) -> Path:
     if not made.is_dir():
         with publish(made) as work:
             flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
-            go_build(source, work.path / name, log, *flags, peer.package)
+            programs = {name: peer.package} | {p.rpartition("/")[2]: p for p in peer.beside}
+            for program, package in programs.items():
+                go_build(source, work.path / program, log, *flags, package)
     return made / name
 
 
