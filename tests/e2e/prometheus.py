@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
+from e2e import peer
 from e2e.kit import Kubectl, Object
 
-from kotatsu_node.build import peers
 from kotatsu_node.cluster.control_plane import free_ports
-from kotatsu_node.errors import NodeError
-from kotatsu_node.layout import Layout
 
 Sample = tuple[dict[str, str], list[float]]
 """The labels of a series, and its finite values, oldest first."""
@@ -82,39 +78,16 @@ def kubeconfig_for(kubectl: Kubectl, account: str) -> str:
 def running(folder: Path, config: Object) -> Iterator[Prometheus]:
     """Run Prometheus over a configuration, on a port of its own."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    try:
-        program = peers.build("prometheus", Layout.from_environment(), folder / "build.log")
-    except NodeError as error:
-        pytest.skip(f"no Prometheus: {error}")
     (port,) = free_ports(1)
-    command = [program, "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"],
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(process, f"{address}/-/ready", folder / "prometheus.log")
-        yield Prometheus(address)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(address, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"Prometheus did not get ready: {log.read_text()}")
+    address = f"127.0.0.1:{port}"
+    arguments = (
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        f"--web.listen-address={address}",
+    )
+    program = peer.built("prometheus", folder)
+    with peer.running(program, *arguments, folder=folder, ready=f"http://{address}/-/ready"):
+        yield Prometheus(f"http://{address}")
 
 
 def at(moment: float) -> str:

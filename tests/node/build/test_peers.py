@@ -12,10 +12,9 @@ from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout, sources
 
 
-def test_it_is_built_once_and_again_for_another_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = []
+def compile_nothing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Build empty files in place of programs; the modules that were built from."""
+    built: list[str] = []
 
     def compile_it(source: Path, output: Path, *_: object) -> None:
         built.append(source.name)
@@ -23,6 +22,13 @@ def test_it_is_built_once_and_again_for_another_go(
 
     monkeypatch.setattr(peers, "go_build", compile_it)
     monkeypatch.setattr(peers, "go_version", lambda: "go1.26.1")
+    return built
+
+
+def test_it_is_built_once_and_again_for_another_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = compile_nothing(monkeypatch)
     layout = Layout(state=tmp_path / "state", cache=tmp_path / "cache")
     first = peers.build("prometheus", layout, tmp_path / "log")
     assert first.is_file()
@@ -89,3 +95,11 @@ def test_every_peer_has_a_locked_module_with_its_program_or_that_names_it_as_a_t
     is_tool = re.search(rf"^tool {re.escape(package)}$", modfile, re.MULTILINE)
     assert is_tool or (package == "." and (folder / "main.go").is_file())
     assert (folder / "go.sum").is_file()
+
+
+def test_what_belongs_to_it_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_nothing(monkeypatch)
+    layout = Layout(state=tmp_path / "state", cache=tmp_path / "cache")
+    operator = peers.build("prometheus-operator", layout, tmp_path / "log")
+    found = {program.name for program in operator.parent.iterdir()}
+    assert found == {"prometheus-operator", "prometheus-config-reloader"}

@@ -25,6 +25,8 @@ class Peer:
     tags: str = ""
     stamps: str = ""
     """Linker flags that give the program its version, where it needs one."""
+    beside: tuple[str, ...] = ()
+    """Packages of further programs, built beside it under their own names."""
 
     patched: tuple[tuple[str, str], ...] = ()
     """Modules of which some files are replaced: each module's path, and the directory of
@@ -37,6 +39,12 @@ PEERS = {
         # Debian's cannot discover anything in Kubernetes. Every other kind of discovery brings the
         # libraries of a cloud: most of the time a build takes.
         tags="remove_all_sd,enable_kubernetes_sd",
+    ),
+    "prometheus-operator": Peer(
+        "github.com/prometheus-operator/prometheus-operator/cmd/operator",
+        beside=(
+            "github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader",
+        ),
     ),
     "registry": Peer("."),
     "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
@@ -57,7 +65,9 @@ def build(name: str, layout: Layout, log: Path) -> Path:
         with publish(made) as work, tempfile.TemporaryDirectory() as scratch:
             flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
             folder = _patched(name, Path(scratch)) if peer.patched else source
-            go_build(folder, work.path / name, log, *flags, peer.package)
+            programs = {name: peer.package} | {p.rpartition("/")[2]: p for p in peer.beside}
+            for program, package in programs.items():
+                go_build(folder, work.path / program, log, *flags, package)
     return made / name
 
 
