@@ -70,7 +70,10 @@ def operating(folder: Path) -> Iterator[Operator]:
     program = peer.built("prometheus-operator", folder)
     _build_image(folder, program.with_name("prometheus-config-reloader"))
     # As they were published: the ones that the chart of kube-prometheus-stack brings too.
-    crds = ("-f", str(peers.module("prometheus-operator") / "example/prometheus-operator-crd"))
+    published = peers.module_sources(
+        "prometheus-operator", "github.com/prometheus-operator/prometheus-operator"
+    )
+    crds = ("-f", str(published / "example/prometheus-operator-crd"))
     kubectl = Kubectl("default")
     kubectl("apply", "--server-side", *crds)
     try:
