@@ -1,1 +1,1 @@
-"""Pure functions and values: no I/O, no clock. The kubectl plugin uses them too."""
+"""Pure functions and values: no I/O and no clock. The kubectl plugin uses the same code."""

@@ -3,16 +3,19 @@
 import hashlib
 
 RECORD = "kotatsu-targets"
-"""The ConfigMap; the chart makes it, so that no right to create any is needed."""
+"""The ConfigMap of the restore record. The chart creates it, so the operator needs no permission to
+create ConfigMaps."""
 
 
 POOL_LABEL = "kotatsu.dev/pool"
-"""On an activator's slice: label and annotation. A label holds 63 characters and a pool's name may
-have 253, so the label is for selecting (see `pool_label`) and the annotation names the pool."""
+"""Label and annotation of an activator's EndpointSlice. A label value holds 63 characters and a
+pool's name up to 253: the label is for selecting (see `pool_label`), the annotation has the full
+name."""
 
 EPOCH_ANNOTATION = "kotatsu.dev/epoch"
 FAMILIES_ANNOTATION = "kotatsu.dev/families"
-"""On an activator's slice: the address families that this activator publishes the Service in."""
+"""Annotation of an activator's EndpointSlice: the address families that this activator publishes
+for the Service."""
 
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -21,15 +24,15 @@ ACTIVATOR_LABELS = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/comp
 
 OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"
-"""The field managers under which operator and activator write."""
+"""The field managers of the operator's and the activator's writes."""
 
 
 _LABEL_MOST = 63
-"""Characters that the API server admits in the value of a label."""
+"""The API server's limit on the characters of a label value."""
 
 
 def pool_label(pool: str) -> str:
-    """A pool's name as the value of a label; one that is too long is cut and ends in a hash."""
+    """A pool's name as a label value; a longer name is cut and gets a hash as its suffix."""
     if len(pool) <= _LABEL_MOST:
         return pool
     mark = hashlib.sha256(pool.encode()).hexdigest()[:10]

@@ -1,1 +1,1 @@
-"""Prices, ledger, periods, forecast and limit."""
+"""Prices, ledger, periods, forecast and limit of a budget."""

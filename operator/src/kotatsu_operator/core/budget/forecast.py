@@ -1,8 +1,8 @@
-"""What a pool will have cost when its period ends, if the schedule runs as it stands.
+"""The forecast: the cost of a pool at the end of its period, by the current schedule.
 
-Spent so far, plus for the rest of the period: the windows, each with its lead before and its drain
-after; a Warm override until its end; and the pods there are now until they would be idle. The limit
-and requests that nobody has made yet are left out: this is what the schedule asks for.
+It is the amount spent so far, plus for the rest of the period: the windows, each with its lead
+before and its drain after; a Warm override until its end; and the current pods until they are idle.
+The limit and future requests are not included: the forecast is what the schedule asks for.
 """
 
 import heapq
@@ -25,14 +25,14 @@ _NOTHING = timedelta()
 
 
 def price_of(replicas: int, lasting: timedelta, pod_hour: Decimal) -> Decimal:
-    """What one opening of a window costs: pods x time x the price of a pod's hour."""
+    """The cost of one opening of a window: replicas x time x price of a pod-hour."""
     return replicas * money(pod_hour, lasting)
 
 
 def forecast(
     spec: PoolSpec, memory: Memory, ledger: Ledger, pod_hour: Decimal, now: datetime
 ) -> Decimal | None:
-    """The whole period's cost at `pod_hour` for each pod; None for a ledger without a period."""
+    """The cost of the whole period at the price `pod_hour`; None for a ledger without a period."""
     end = ledger.period_end
     if end is None:
         return None
@@ -59,14 +59,14 @@ def forecast(
 
 
 def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
-    """When the pods there are now would be gone if nothing else needed them."""
+    """When the current pods would be gone if only requests kept the pool awake."""
     if memory.phase.is_asleep:
         return now
     return idle_at(spec, memory, now) + spec.drain.route_settle
 
 
 class Levels:
-    """Replicas over time as a staircase: `steps` are (from, replicas), the last one at the end."""
+    """Replicas over time as a step function: `steps` are (from, replicas), the last at the end."""
 
     def __init__(self, steps: list[tuple[datetime, float]]) -> None:
         self._steps = steps
@@ -77,11 +77,11 @@ class Levels:
 
     @property
     def begin(self) -> datetime:
-        """From when on it is laid out."""
+        """The first instant of the function."""
         return self._at[0]
 
     def pod_time(self, begin: datetime, end: datetime, least: int = 0) -> timedelta:
-        """Time of all pods together between two instants, with never fewer than `least`."""
+        """The pod time between two instants, with at least `least` pods at each moment."""
         if not least:
             return self._until(end) - self._until(begin)
         total, index = _NOTHING, bisect_right(self._at, begin) - 1
@@ -102,7 +102,7 @@ class Levels:
 def _shelf(
     _windows: tuple[Window, ...], _zone: ZoneInfo, _around: tuple[timedelta, timedelta], _most: int
 ) -> dict[datetime, Levels]:
-    """A place for the one period that is being looked at: a month of cron is walked once."""
+    """A one-entry cache for the current period, so that a month of cron is walked once."""
     return {}
 
 
@@ -117,7 +117,8 @@ def _levels(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Le
 
 
 _MOST_SPANS = 2000
-"""So many separate times of warmth are laid out of a period; the rest is taken to be alike."""
+"""The spans to compute for a period; the rest of the period is assumed to be the same on
+average."""
 
 
 def _laid_out(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Levels:
@@ -139,11 +140,11 @@ def _laid_out(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> 
 
 
 _Span = tuple[datetime, datetime, int]
-"""From when to when there are how many pods."""
+"""From, to, and the replicas between them."""
 
 
 def _staircase(warm: list[_Span], begin: datetime, end: datetime) -> list[tuple[datetime, float]]:
-    """The highest of the spans at each moment from `begin` to `end`."""
+    """The highest number of replicas at each moment from `begin` to `end`."""
     warm = sorted((max(a, begin), min(b, end), n) for a, b, n in warm if a < end and b > begin)
     steps: list[tuple[datetime, float]] = [(begin, 0)]
     coming = deque(warm)

@@ -1,12 +1,12 @@
-"""The ledger of one pool: what its pods have cost in this period.
+"""The ledger of one pool: the cost of its pods in this period.
 
-A pod costs what it *requests*, from the moment it is scheduled until it is gone, whether or not it
-is Ready: that is what a node autoscaler has to keep a machine for.
+A pod costs what it *requests*, from the moment it is scheduled until it is gone, Ready or not: a
+node autoscaler must provide a machine for these requests.
 
-Between two entries of one process the time that passed is measured, not read off the wall clock, so
-a clock that steps charges nothing twice and loses nothing. A new process knows only what the status
-keeps: pods that are still there are charged from the last entry on (or from their start), and what
-went while nobody looked is charged up to that entry, which is at most a minute old.
+Between two entries of one process, elapsed time is measured and not read from the wall clock: a
+clock change neither charges time twice nor loses time. A new process has only the status: it
+charges pods that still exist from the last entry (or from their start), and pods that went in
+between up to that entry, which is at most a minute old.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,18 +24,18 @@ _HOUR = timedelta(hours=1) // timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class BilledPod:
-    """A pod as the ledger sees it: when it was scheduled and what it requests (base units)."""
+    """A pod for the ledger: when it was scheduled and what it requests (base units)."""
 
     scheduled_at: datetime
     requests: Mapping[str, Decimal]
     uid: str = ""
     gone_at: datetime | None = None
-    """When it freed what it requested; None while it holds it."""
+    """When it released its requests; None while it holds them."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """The total of a period that is over."""
+    """The total of a period that has ended."""
 
     currency: str
     period_start: datetime
@@ -51,23 +51,23 @@ class Ledger:
     accrued: Decimal = Decimal(0)
     at: datetime | None = None
     rate: Decimal = Decimal(0)
-    """Cost per hour of the pods there are now."""
+    """Cost per hour of the current pods."""
     pod_hour: Decimal | None = None
-    """Price of an hour of one pod of the target, at the prices in effect."""
+    """Price of one hour of one pod of the target, at the current prices."""
     period: Period = Period.MONTH
     period_end: datetime | None = None
     limit: Decimal | None = None
     exhausted_at: datetime | None = None
-    """Since when the limit is reached."""
+    """When the limit was reached; None below the limit."""
     forecast: Decimal | None = None
-    """What the period will have cost at its end, by the schedule."""
+    """The expected cost at the end of the period, by the schedule."""
     previous: Spent | None = None
     pods: Mapping[str, Decimal] = field(default_factory=dict)
-    """Price of an hour of each pod counted up to `at`, by uid; not known after a restart."""
+    """Price per hour of each pod counted up to `at`, by uid; empty after a restart."""
 
 
 def money(rate: Decimal, lasting: timedelta) -> Decimal:
-    """What so much an hour comes to, to the microsecond; nothing for a negative time."""
+    """The cost of a time at a rate per hour, to the microsecond; 0 for a negative time."""
     microseconds = lasting // timedelta(microseconds=1)
     return rate * max(microseconds, 0) / _HOUR
 
@@ -80,11 +80,11 @@ def accrue(
     now: datetime,
     elapsed: timedelta | None = None,
 ) -> Ledger:
-    """Bring the ledger up to `now`.
+    """Update the ledger to `now`.
 
-    `pods` are those that are there and those that have gone since the last entry. `elapsed` is the
-    measured time since that entry; None when another process made it. `budget` has the prices in
-    force from now on; pods that were counted before are charged up to now at what they cost then.
+    `pods` are the current pods and those that went since the last entry. `elapsed` is the measured
+    time since that entry; None if another process made it. `budget` has the prices from now on;
+    pods that were counted before are charged up to now at their previous price.
     """
     known = list(pods)
     staying = {pod.uid: hourly(pod.requests, budget.prices) for pod in known if not pod.gone_at}
@@ -109,7 +109,7 @@ def _brought_up(
 ) -> Ledger:
     if ledger.at is None or ledger.period_start is None:
         return _begun(budget, zone, now)
-    # Where the last entry lies on the clock as it runs now.
+    # The time of the last entry, on the clock as it is set now.
     entry = min(ledger.at, now) if elapsed is None else now - elapsed
     stretches = [_stretch(pod, ledger, budget, entry, now) for pod in pods]
     ledger = _beside_the_clock(ledger, zone, now)
@@ -142,9 +142,9 @@ def _closed(ledger: Ledger, total: Decimal) -> Spent:
 
 
 def _beside_the_clock(ledger: Ledger, zone: ZoneInfo, now: datetime) -> Ledger:
-    """The ledger with its period's end where the zone of today has it, or the clock of now.
+    """The ledger with the end of its period by the current zone and clock.
 
-    A clock that was put back to before the period began continues the one before it.
+    If the clock was set back to before the period began, the previous period continues.
     """
     assert ledger.period_start is not None  # noqa: S101  (a ledger that has begun)
     start, end = period_at(ledger.period, zone, now)
@@ -159,7 +159,7 @@ def _beside_the_clock(ledger: Ledger, zone: ZoneInfo, now: datetime) -> Ledger:
                 previous=None,
             )
         return replace(ledger, period_start=start, period_end=end)
-    if ledger.period_end is None:  # written before there were periods
+    if ledger.period_end is None:  # from a version without periods
         end = period_at(ledger.period, zone, ledger.period_start)[1]
         return replace(ledger, period_end=end)
     has_moved = now < ledger.period_end != end
@@ -177,7 +177,7 @@ def _stretch(
     end = now if pod.gone_at is None else min(pod.gone_at, now)
     if rate is not None:
         return entry, end, rate
-    # A scheduler's clock may run ahead of ours: such a pod is charged from its first sight on.
+    # The scheduler's clock may be ahead: charge such a pod from its first observation.
     begin = max(entry, min(pod.scheduled_at, now))
     same = ledger.currency == budget.currency
     return begin, end, hourly(pod.requests, budget.prices) if same else Decimal(0)

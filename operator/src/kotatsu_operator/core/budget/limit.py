@@ -1,9 +1,9 @@
-"""What a budget lets its pool do: everything, what has begun already, or nothing.
+"""What a budget permits its pool: everything, what has already begun, or nothing.
 
-Precedence: an exhausted budget with policy Sleep, then an Asleep override, then the most of a Warm
-override, the windows and demand. NoNewWarmth only stops what would begin: a window that opened
-before the limit was reached and a person's override run to their end, pods that serve are left to
-become idle, and nothing else opens or wakes the pool.
+Precedence: an exhausted budget with policy Sleep, then an Asleep override, then the highest of a
+Warm override, the windows and demand. NoNewWarmth only blocks what would begin: a window that
+opened before the limit was reached and an override run to their end, and serving pods run until
+they are idle. No other window opens, and no request wakes the pool.
 """
 
 from dataclasses import dataclass, replace
@@ -18,46 +18,46 @@ from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted
 
 NEAR = Decimal("0.8")
-"""The part of the limit at which somebody is told."""
+"""The part of the limit at which an event warns."""
 
 _SECOND = timedelta(seconds=1)
 
 
 class Standing(StrEnum):
-    """How much of the limit is spent: the reasons of the condition BudgetAvailable."""
+    """The spent part of the limit: the reasons of the condition BudgetAvailable."""
 
     WITHIN = "WithinLimit"
     NEAR = "NearLimit"
     EXHAUSTED = "Exhausted"
     UNPRICED = "NoPrices"
-    """There is a limit, and nothing to measure it with."""
+    """There is a limit and there are no prices."""
 
 
 class Ends(IntEnum):
-    """How far the pods of a refused pool may be lowered, as what they are there for ends."""
+    """How far the pods of a rejected pool may be lowered when the reason for them ends."""
 
     NOTHING = 0
-    """Not at all: something else scales them, or nothing is known of them."""
+    """No change: another controller scales the pods, or their state is unknown."""
     LOWER = 1
-    """To the last one: a request could not wake the pool."""
+    """To one pod: a request could not wake the pool."""
     SLEEP = 2
     """To 0, by the sleep protocol."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may be done now, and when to ask again."""
+    """What is permitted now, and when to check again."""
 
     policy: OnExhausted = OnExhausted.WARN
     exhausted_at: datetime | None = None
-    """Since when the limit is reached; None: all is allowed."""
+    """When the limit was reached; None: everything is permitted."""
     until: datetime | None = None
-    """When that ends by itself: the end of the period."""
+    """When the restriction ends by itself: the end of the period."""
     recheck: datetime | None = None
-    """When the answer may change without anything happening."""
+    """When the result may change without an event."""
 
     refused_since: datetime | None = None
-    """Since when the pool is refused: nothing begins then, and what has begun comes to its end."""
+    """When the pool was rejected: nothing new begins, and what has begun runs to its end."""
     ends: Ends = Ends.SLEEP
 
     @property
@@ -67,12 +67,12 @@ class Allowed:
 
     @property
     def is_spent(self) -> bool:
-        """Whether the budget lets nothing new begin."""
+        """Whether the budget blocks everything new."""
         return self.exhausted_at is not None and self.policy is not OnExhausted.WARN
 
     @property
     def sleeps(self) -> bool:
-        """Whether the pool has to go to sleep now, whatever asks for it."""
+        """Whether the pool must go to sleep now, regardless of demand."""
         return self.is_spent and self.policy is OnExhausted.SLEEP
 
     def opens(self, occurrence: Occurrence) -> bool:
@@ -83,17 +83,17 @@ class Allowed:
         return began and not self.sleeps
 
     def refused(self, since: datetime, ends: Ends) -> "Allowed":
-        """The same for a pool that is refused."""
+        """The same for a pool that was rejected at `since`."""
         return replace(self, refused_since=since, ends=ends)
 
     def floor(self, asked: int, replicas: int) -> int:
-        """As much of a floor as may be held: a refused pool never gets more than it has."""
+        """The permitted part of a floor: a rejected pool never gets more replicas than it has."""
         if self.refused_since is None:
             return asked
         return min(asked if self.ends is Ends.SLEEP else max(asked, 1), replicas)
 
     def trim(self, plan: Plan) -> Plan:
-        """The plan without the windows that will not open before the period ends."""
+        """The plan without the windows that do not open before the period ends."""
         if self.begins:
             return plan
         since = self.refused_since
@@ -113,11 +113,11 @@ class Allowed:
 
 
 EVERYTHING = Allowed()
-"""Of a pool without a limit."""
+"""For a pool without a limit."""
 
 
 def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
-    """What the ledger, brought up to `now`, leaves to do."""
+    """What the ledger, updated to `now`, permits."""
     if budget.limit is None or not ledger.currency:
         return EVERYTHING
     recheck = ledger.period_end
@@ -125,14 +125,14 @@ def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
     if ledger.exhausted_at is None and ledger.rate > 0 and ledger.period_end is not None:
         hours = (ledger.period_end - now) / timedelta(hours=1)
         if left < ledger.rate * Decimal(hours):
-            # Never before the limit is reached, or looks would follow one another without end.
+            # Not before the limit is reached: an earlier recheck would repeat without end.
             seconds = int(left / ledger.rate * 3600)
             recheck = now + timedelta(seconds=seconds) + _SECOND
     return Allowed(budget.on_exhausted, ledger.exhausted_at, ledger.period_end, recheck)
 
 
 def standing(ledger: Ledger, budget: Budget) -> Standing | None:
-    """How the ledger stands against the limit; None without one."""
+    """The ledger compared with the limit; None without a limit."""
     if budget.limit is None:
         return None
     if not ledger.currency:
@@ -150,7 +150,7 @@ _CONSEQUENCE = {
 
 
 def sentence(ledger: Ledger, budget: Budget) -> str:
-    """How the ledger stands against the limit, in words that change only when that does."""
+    """The ledger compared with the limit, as a sentence that changes only with the result."""
     if not ledger.currency:
         return (
             "spec.budget.limit has no effect without prices: give spec.budget its currency and "
@@ -167,7 +167,7 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
 
 
 def told(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
-    """What is worth an event: the standing has become worse than `before` (a Standing, or "")."""
+    """The event if the standing is worse than `before` (a Standing, or "")."""
     now = standing(ledger, budget)
     if now is Standing.EXHAUSTED and before != now:
         return (Note("BudgetExhausted", sentence(ledger, budget), warning=True),)

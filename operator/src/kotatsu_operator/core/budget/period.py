@@ -1,4 +1,4 @@
-"""A budget's periods: days, weeks from Monday and months, from midnight to midnight in a zone."""
+"""Budget periods: days, weeks from Monday and months, from midnight to midnight in a zone."""
 
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -9,14 +9,14 @@ from kotatsu_operator.core.pool.spec import Period
 
 
 def period_at(period: Period, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
-    """The period that holds `now`, as instants in UTC; its end belongs to the next one.
+    """The period of `now`, as instants in UTC; its end belongs to the next period.
 
-    Where the clocks jump over midnight the day begins with its first minute that exists.
+    If the clock skips midnight, the day begins with its first minute that exists.
     """
     today = now.astimezone(zone).date()
     start, end = _bounds(period, zone, today)
     if now >= end:
-        # The clocks went back from just after midnight: that is one day's beginning, not two.
+        # The clocks went back from just after midnight: the day still begins only once.
         return _bounds(period, zone, today + timedelta(days=1))
     return start, end
 

@@ -1,7 +1,7 @@
-"""What one pod costs an hour: what it requests, times the prices given.
+"""The cost of one pod per hour: its requests times the prices.
 
-Prices are inputs (per core-hour, per GiB-hour and per unit of any other resource, as in a cloud's
-price list), never constants here.
+Prices are inputs, never constants here: per core-hour, per GiB-hour and per unit of any other
+resource, as in a cloud's price list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ Requests = dict[str, Decimal]
 
 
 def parse_quantity(text: str) -> Decimal:
-    """Read a Kubernetes quantity (`500m`, `3008Mi`, `2`) into base units."""
+    """Parse a Kubernetes quantity (`500m`, `3008Mi`, `2`) into base units."""
     for length in (2, 1):
         scale = _SUFFIX.get(text[-length:])
         if scale is not None and len(text) > length:
@@ -34,11 +34,11 @@ def parse_quantity(text: str) -> Decimal:
 
 
 def pod_requests(spec: Mapping[str, Any]) -> Requests:
-    """What the scheduler reserves for a pod with this PodSpec.
+    """The resources that the scheduler reserves for a pod with this PodSpec.
 
-    The containers and sidecars together, or what an init container needs beside the sidecars that
-    were started before it, whichever is more; where the pod itself requests something, that counts
-    instead; and the overhead of its RuntimeClass.
+    This is the higher of two amounts: all containers and sidecars together, or the largest init
+    container plus the sidecars started before it. A request of the pod itself replaces it. The
+    overhead of the RuntimeClass is added.
     """
     total = _sum(_requested(c) for c in spec.get("containers") or ())
     sidecars: Requests = {}
@@ -54,19 +54,20 @@ def pod_requests(spec: Mapping[str, Any]) -> Requests:
             peak[name] = max(peak.get(name, amount), amount)
     for name, amount in peak.items():
         total[name] = max(total.get(name, amount), amount)
-    # Of the pod itself only a request counts: its limit says nothing where containers request.
+    # Of the pod-level resources only requests count: a pod limit does not become its request if the
+    # containers have requests.
     own = _amounts((spec.get("resources") or {}).get("requests"))
     return _sum((total | own, _amounts(spec.get("overhead"))))
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:
-    """Whether an init container stays and serves like any other."""
+    """Whether an init container keeps running beside the containers."""
     return bool(container.get("restartPolicy") == "Always")
 
 
 def _requested(part: Mapping[str, Any]) -> Requests:
-    # Where only a limit is given, the API server takes it for the request too; a template that no
-    # pod has been made of yet still lacks that.
+    # The API server copies a limit to a missing request. A template without pods has not been
+    # through that yet.
     resources = part.get("resources") or {}
     return _amounts((resources.get("limits") or {}) | (resources.get("requests") or {}))
 
@@ -84,7 +85,7 @@ def _sum(parts: Iterable[Requests]) -> Requests:
 
 
 def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:
-    """Price of one hour of a pod that requests this much."""
+    """The price of one hour of a pod with these requests."""
     total = Decimal(0)
     for resource, price in prices.per_hour.items():
         amount = requests.get(resource, Decimal(0))
@@ -94,18 +95,18 @@ def hourly(requests: Mapping[str, Decimal], prices: Prices) -> Decimal:
 
 @dataclass(frozen=True)
 class PriceTable:
-    """The prices an operator was given for all its pools; empty by default."""
+    """The operator's prices for all its pools; empty by default."""
 
     currency: str = ""
     prices: Prices = field(default_factory=Prices)
 
 
 NO_PRICES = PriceTable()
-"""Of an operator that was given none."""
+"""For an operator without prices."""
 
 
 def parse_table(raw: Mapping[str, Any]) -> PriceTable:
-    """Read `{currency, cpuHour, memoryGiBHour, extended}`. Raises SpecError with a sentence."""
+    """Parse `{currency, cpuHour, memoryGiBHour, extended}`. Raises SpecError with a sentence."""
     given = {key: value for key, value in raw.items() if key != "currency"}
     prices = parse_prices(given, "prices")
     currency = raw.get("currency") or ""
@@ -116,10 +117,10 @@ def parse_table(raw: Mapping[str, Any]) -> PriceTable:
 
 
 def priced(budget: Budget, table: PriceTable) -> Budget:
-    """A pool's budget with the prices in force: its own, and the table's where it names none.
+    """A pool's budget with its own prices, completed from the table.
 
-    A table in another currency gives nothing: amounts of two currencies are never added. Without
-    any price there is no currency either, and with it no cost.
+    A table in another currency is ignored: amounts in two currencies are never added. Without any
+    price there is no currency, and therefore no cost.
     """
     currency = budget.currency or table.currency
     per_hour = dict(budget.prices.per_hour)

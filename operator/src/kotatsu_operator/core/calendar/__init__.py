@@ -1,1 +1,1 @@
-"""Cron windows, wall clocks and daylight-saving time."""
+"""Cron windows, wall-clock times and daylight-saving time."""

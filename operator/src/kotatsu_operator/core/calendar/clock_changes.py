@@ -1,4 +1,4 @@
-"""What a change of clocks does to a schedule, in sentences for people."""
+"""The effects of clock changes on a schedule, as sentences for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from kotatsu_operator.core.calendar.wallclock import on_clock, to_instant
 
 @dataclass(frozen=True)
 class Dropped:
-    """A window that never opens, and why."""
+    """A window that never opens, and the reason."""
 
     window: str
     message: str
@@ -20,7 +20,7 @@ class Dropped:
 
 @lru_cache(maxsize=4096)
 def dropped(windows: Sequence[Window], zone: ZoneInfo) -> tuple[Dropped, ...]:
-    """The single windows that lie wholly in a gap of the zone's clock: they cannot open."""
+    """The single windows that lie entirely in a gap of the zone's clock and cannot open."""
     found = []
     for window in windows:
         if window.start is None or window.end is None:
@@ -36,7 +36,7 @@ def dropped(windows: Sequence[Window], zone: ZoneInfo) -> tuple[Dropped, ...]:
 
 
 def shift_note(occurrence: Occurrence, zone: ZoneInfo) -> str:
-    """Why an opening is not at the time its schedule names; empty when it is."""
+    """The reason if an opening is moved from its scheduled time; empty if it is not moved."""
     if not occurrence.shifted or occurrence.wall is None:
         return ""
     opens = on_clock(occurrence.start, zone)
@@ -47,9 +47,9 @@ def shift_note(occurrence: Occurrence, zone: ZoneInfo) -> str:
 
 
 def _gap(end: datetime, zone: ZoneInfo) -> str:
-    """Name the jump that ends at an instant."""
+    """Describe the clock change that ends at an instant."""
     after = on_clock(end, zone)
-    # What the clock would show had it not jumped.
+    # The time that the clock would show without the change.
     before = on_clock(end - timedelta(seconds=1), zone) + timedelta(seconds=1)
     return (
         f"on {before:%Y-%m-%d} clocks in {zone.key} go from {before:%H:%M} to "
@@ -58,5 +58,5 @@ def _gap(end: datetime, zone: ZoneInfo) -> str:
 
 
 def _clock(wall: datetime, day: datetime) -> str:
-    """A time of day, with its date when that is another one."""
+    """A time of day, with the date if it is not on `day`."""
     return f"{wall:%H:%M}" if wall.date() == day.date() else f"{wall:%H:%M on %Y-%m-%d}"

@@ -1,16 +1,16 @@
-"""When windows open and close: wall-clock schedules in an IANA zone, turned into instants.
+"""Windows to instants: when wall-clock schedules in an IANA zone open and close.
 
-A cron expression is walked over *naive* wall-clock time, and only its answers are placed in the
-zone. What happens where its clock jumps, so that no promised warmth is lost:
+Cron expressions are evaluated in *naive* wall-clock time. Only the results are converted with the
+zone. Clock changes must not shorten a promised window:
 
-- A start that does not exist (clocks go forward) happens at the next moment that does.
-- A start that occurs twice (clocks go back) opens once, at the first. A schedule whose minute or
-  hour begins with `*` names a rhythm instead of a time of day, as for Debian's cron: it goes on
-  through the repeated hour and opens both times.
-- A repeating window lasts its `duration` in elapsed time from its start. Where on the wall clock it
-  reaches to the schedule's next start, it does so in a repeated hour as well.
-- A single window ends at its wall-clock `end`, and of an end that occurs twice at the second.
-- A single window that lies wholly in a gap never opens: see `clock_changes.dropped`.
+- A start that does not exist (clocks go forward) moves to the next moment that exists.
+- A start that occurs twice (clocks go back) opens once, at the first occurrence. If the minute or
+  hour of the schedule begins with `*`, it is a rhythm and not a time of day, as in Debian's cron:
+  it continues through the repeated hour and opens both times.
+- A repeating window lasts its `duration` in elapsed time from its start. If it reaches the
+  schedule's next start on the wall clock, it is extended over a repeated hour to reach it.
+- A single window ends at its wall-clock `end`; if `end` occurs twice, at the second occurrence.
+- A single window that lies entirely in a gap never opens: see `clock_changes.dropped`.
 """
 
 import re
@@ -31,8 +31,8 @@ from kotatsu_operator.core.calendar.wallclock import (
     to_instant,
 )
 
-# A zone's clock never jumps by more than this in one transition (the record is a whole day, when
-# Samoa crossed the date line), so a wall-clock search this much wider than the range is complete.
+# A zone's clock changes by at most one day at once (Samoa, when it crossed the date line), so a
+# wall-clock search that is wider by this much is complete.
 _SLACK = timedelta(days=1, hours=1)
 
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -42,7 +42,7 @@ _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 class Window:
     """One entry of spec.windows: either a single `start`..`end` or a cron `schedule` + `duration`.
 
-    `start` and `end` are naive wall-clock times of the pool's zone.
+    `start` and `end` are naive wall-clock times in the pool's zone.
     """
 
     name: str
@@ -63,13 +63,16 @@ class Occurrence:
     window: str
     replicas: int
     shifted: bool = False
-    """True when the wall-clock start did not exist and was moved to the next moment that does."""
+    """True if the wall-clock start does not exist and was moved to the next moment that exists."""
     wall: datetime | None = field(default=None, compare=False)
-    """The start as the schedule names it: a naive time in the zone."""
+    """The scheduled start: a naive time in the zone."""
 
 
 def check_cron(expression: str) -> None:
-    """Raise ValueError with a sentence when the five-field cron expression cannot be read."""
+    """Raise ValueError with a sentence if the cron expression is not valid.
+
+    A valid expression has five fields.
+    """
     if len(expression.split()) != 5:
         raise ValueError(
             f"{expression!r} is not a five-field cron schedule (minute hour day month weekday)"
@@ -82,7 +85,7 @@ def check_cron(expression: str) -> None:
         raise ValueError(f"{expression!r} never happens") from None
     for first, last, step in re.findall(r"(\w+)-(\w+)/(\d+)", expression.upper()):
         if first.removeprefix("0") == last.removeprefix("0"):
-            # Cron readers disagree: to some it is that one value, to others all from it upwards.
+            # Cron implementations disagree: some read one value, others all values from it upwards.
             raise ValueError(
                 f"{expression!r} is not a five-field cron schedule: {first}-{last}/{step} steps "
                 f"through one value; write {first}, or {first}/{step} for each {step} from {first}"
@@ -90,19 +93,19 @@ def check_cron(expression: str) -> None:
 
 
 def openings_a_day(expression: str) -> int:
-    """How often a schedule that can be read opens on one of its days."""
+    """The openings of a valid schedule on each day that matches it."""
     return len(_minutes(expression))
 
 
 @lru_cache(maxsize=16384)
 def _cron(expression: str) -> CronSim:
-    """The expression, read: it is asked about days and never walked."""
+    """The parsed expression. It is used to match days, not as an iterator."""
     return CronSim(expression, datetime(2024, 1, 1))  # noqa: DTZ001  (naive on purpose)
 
 
 @lru_cache(maxsize=4096)
 def _minutes(expression: str) -> tuple[int, ...]:
-    """The minutes of a day at which a schedule opens on its days."""
+    """The minutes of a matching day at which a schedule opens, in order."""
     cron = _cron(expression)
     return tuple(
         60 * hour + minute for hour in sorted(cron.hours) for minute in sorted(cron.minutes)
@@ -110,7 +113,10 @@ def _minutes(expression: str) -> tuple[int, ...]:
 
 
 def _days(window: Window, first: date, last: date) -> Iterator[date]:
-    """The days from `first` to `last` on which a schedule opens; backwards if `last` is earlier."""
+    """The days on which a schedule opens, from `first` to `last`.
+
+    The order is backwards if `last` is earlier than `first`.
+    """
     assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
     cron = _cron(window.schedule)
     step = _DAY if first <= last else -_DAY
@@ -121,7 +127,7 @@ def _days(window: Window, first: date, last: date) -> Iterator[date]:
 
 
 def _walk(window: Window, since: datetime, until: datetime) -> Iterator[datetime]:
-    """Wall-clock starts of a schedule later than `since` and not later than `until`."""
+    """The wall-clock starts of a schedule after `since`, up to and including `until`."""
     assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
     minutes = _minutes(window.schedule)
     for day in _days(window, since.date(), until.date()):
@@ -135,7 +141,7 @@ def _walk(window: Window, since: datetime, until: datetime) -> Iterator[datetime
 
 
 def _newest(window: Window, before: datetime, since: datetime) -> datetime | None:
-    """The last wall-clock start before `before`, if it is not earlier than `since`."""
+    """The last wall-clock start before `before`; None if that is earlier than `since`."""
     assert window.schedule is not None  # noqa: S101  (spec.parse has checked)
     minutes = _minutes(window.schedule)
     for day in _days(window, before.date(), since.date()):
@@ -150,7 +156,7 @@ def _newest(window: Window, before: datetime, since: datetime) -> datetime | Non
 def _wall_starts(
     window: Window, zone: ZoneInfo, after: datetime, before: datetime
 ) -> Iterator[datetime]:
-    """Wall-clock starts of openings that may touch the wall-clock range [after, before]."""
+    """The wall-clock starts of openings that may overlap the wall-clock range [after, before]."""
     if window.start is not None:
         yield window.start
         return
@@ -161,14 +167,14 @@ def _wall_starts(
     if window.duration < _SLACK and _is_steady(zone, first, after):
         first = after - window.duration
     else:
-        # Of the openings that surely began before the range, only the newest matters: it closes
-        # last. Without it a dense schedule would be walked from its very beginning.
+        # Of the openings that certainly began before the range, only the newest matters: it closes
+        # last. This avoids a walk from the first opening of a dense schedule.
         first = _newest(window, first, first - window.duration - _SLACK) or first
     yield from _walk(window, first - timedelta(microseconds=1), last)
 
 
 def _is_steady(zone: ZoneInfo, first: datetime, last: datetime) -> bool:
-    """Whether one offset holds on all the days of a wall-clock range."""
+    """Whether the offset from UTC is the same on all days of a wall-clock range."""
     offset, day = steady_offset(zone, first.date()), first.date()
     while offset is not None and day <= last.date():
         if steady_offset(zone, day) != offset:
@@ -180,10 +186,10 @@ def _is_steady(zone: ZoneInfo, first: datetime, last: datetime) -> bool:
 def occurrences(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, before: datetime
 ) -> list[Occurrence]:
-    """Every occurrence that is open at some moment of [after, before), by start.
+    """Every occurrence that is open at some moment of [after, before), ordered by start.
 
-    Where a window's own openings overlap, those that began more than a day before the range are
-    left out when a newer one of them closes later.
+    If openings of one window overlap, those that began more than a day before the range are omitted
+    if a newer one closes later.
     """
     found: list[Occurrence] = []
     first, last = (on_clock(at, zone) for at in (after, before))
@@ -192,7 +198,7 @@ def occurrences(
         for wall in _wall_starts(window, zone, first, last):
             for start, end, shifted in _openings(window, wall, zone):
                 if start < before and end > after and end > start:
-                    # Several starts of one gap move to the same moment: they are one opening.
+                    # Several starts in one gap move to the same moment: they are one opening.
                     known = opened.get(start)
                     if known is None or (known.shifted and not shifted):
                         opened[start] = Occurrence(
@@ -203,11 +209,11 @@ def occurrences(
 
 
 _Opening = tuple[datetime, datetime, bool]
-"""Start, end, and whether the start had to move out of a gap."""
+"""Start, end, and whether the start was moved out of a gap."""
 
 
 def _openings(window: Window, wall: datetime, zone: ZoneInfo) -> Iterator[_Opening]:
-    """The openings that one wall-clock start stands for: one, or two in a repeated hour."""
+    """The openings of one wall-clock start: one, or two in a repeated hour."""
     if window.duration is not None:
         offset = steady_offset(zone, wall.date())
         if offset is not None and offset == steady_offset(zone, (wall + window.duration).date()):
@@ -222,7 +228,7 @@ def _openings(window: Window, wall: datetime, zone: ZoneInfo) -> Iterator[_Openi
 
 
 def _is_rhythm(window: Window) -> bool:
-    """Whether a schedule names a rhythm (its minute or hour begins with *), not a time of day."""
+    """Whether the schedule is a rhythm (minute or hour begins with `*`), not a time of day."""
     return any(field.startswith("*") for field in (window.schedule or "").split()[:2])
 
 
@@ -236,8 +242,8 @@ def _end(
     end, named = start + window.duration, wall + window.duration
     if goes_on or on_clock(end, zone) >= named:
         return end
-    # Clocks go back before it closes: what reaches to the next start on the wall clock must not
-    # leave a hole of an hour before it.
+    # Clocks go back before the window closes. If it reaches the next start on the wall clock,
+    # extend it: otherwise the pool would be cold for an hour before that start.
     following = next(_walk(window, wall, named), None)
     if following is not None:
         return max(end, to_instant(following, zone)[0])
@@ -247,12 +253,12 @@ def _end(
 def next_start(
     windows: Iterable[Window], zone: ZoneInfo, after: datetime, horizon: timedelta
 ) -> Occurrence | None:
-    """The first occurrence that starts after `after`, looking `horizon` ahead."""
+    """The first occurrence that starts after `after` and within `horizon`; None without one."""
     known, end = list(windows), after + horizon
     found = [at for window in known if (at := _first_after(window, zone, after, end)) is not None]
     if not found:
         return None
-    # Where clocks change, the first start on the wall clock need not be the first to come.
+    # Across a clock change, the first start on the wall clock may not be the first in time.
     soon = min(found) + _MINUTE
     coming = occurrences(known, zone, max(after, soon - 2 * _SLACK), min(soon, end))
     return next(o for o in coming if o.start > after)
@@ -261,7 +267,7 @@ def next_start(
 def _first_after(
     window: Window, zone: ZoneInfo, after: datetime, before: datetime
 ) -> datetime | None:
-    """When the first wall-clock start after `after` opens; None if not before `before`."""
+    """The instant of the first opening after `after`; None if there is none before `before`."""
     first, last = (on_clock(at, zone) for at in (after, before))
     if window.start is not None:
         walls: Iterable[datetime] = (window.start,)
@@ -277,10 +283,10 @@ def _first_after(
 def spans(
     window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
-    """When a window is open at all between two instants, in order of start.
+    """The times at which a window is open between two instants, ordered by start.
 
-    Openings with no more than `apart` between them are one span, and what a day has of those is
-    worked out once: a schedule that opens each minute costs as much as one that opens each day.
+    Openings separated by at most `apart` are one span. Each day's spans are computed once, so a
+    schedule that opens every minute costs as much as a daily one.
     """
     open_: tuple[datetime, datetime] | None = None
     for start, end in _stretches(window, zone, after, before, apart):
@@ -301,7 +307,7 @@ def spans(
 def _stretches(
     window: Window, zone: ZoneInfo, after: datetime, before: datetime, apart: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
-    """The openings of each day, joined where the day's clock is steady."""
+    """The openings of each day, joined on days without a clock change."""
     first, last = (on_clock(at, zone) for at in (after, before))
     if window.start is not None:
         yield from ((start, end) for start, end, _ in _openings(window, window.start, zone))
@@ -328,7 +334,7 @@ def _stretches(
 
 @lru_cache(maxsize=4096)
 def _runs(minutes: tuple[int, ...], reach: timedelta) -> tuple[tuple[int, int], ...]:
-    """The first and the last of the minutes that follow each other within `reach`."""
+    """Group minutes that follow each other within `reach`: the first and last of each group."""
     runs: list[tuple[int, int]] = []
     for minute in minutes:
         if runs and (minute - runs[-1][1]) * _MINUTE <= reach:

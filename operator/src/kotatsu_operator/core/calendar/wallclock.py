@@ -1,7 +1,7 @@
-"""Wall-clock times placed in a zone: what is read off a clock that sometimes jumps.
+"""Conversion between wall-clock times in a zone and instants.
 
-A clock that goes forward leaves times out, and one that goes back shows times twice. Both are found
-by asking the zone for the offset before and after its change (`fold` 0 and 1, PEP 495).
+A clock that goes forward skips times, and a clock that goes back repeats times. Both are detected
+by comparing the offsets before and after the change (`fold` 0 and 1, PEP 495).
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,16 +10,16 @@ from zoneinfo import ZoneInfo
 
 
 def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:
-    """Place a wall-clock time in a zone: (instant in UTC, whether it had to move out of a gap).
+    """Convert a wall-clock time: (instant in UTC, whether it was moved out of a gap).
 
-    A time that occurs twice is placed at its first occurrence, one that does not exist at the end
-    of the gap it lies in.
+    A time that occurs twice becomes its first occurrence. A time that does not exist becomes the
+    end of its gap.
     """
     early = _placed(wall, zone, fold=0)
     if on_clock(early, zone) == wall:
         return early, False
-    # In a gap. With fold=0 the offset before the jump is used, which lands as far after the gap's
-    # end as the wall time lies in the gap; the jump itself is found by bisecting the offset.
+    # In a gap. With fold=0 the offset before the change applies, so the result is as far after the
+    # end of the gap as the wall time is after its beginning. Bisect the offset to find the change.
     late = _placed(wall, zone, fold=1)
     low, high = min(early, late), max(early, late)
     before = low.astimezone(zone).utcoffset()
@@ -33,22 +33,22 @@ def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:
 
 
 def second_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
-    """When a wall-clock time is shown again after clocks went back; None when it is not."""
+    """The second occurrence of a wall-clock time after clocks go back; None if it is unique."""
     late = _placed(wall, zone, fold=1)
     is_repeated = late > _placed(wall, zone, fold=0) and on_clock(late, zone) == wall
     return late if is_repeated else None
 
 
 def on_clock(instant: datetime, zone: ZoneInfo) -> datetime:
-    """What a clock in the zone shows at an instant, as a naive time."""
+    """The naive time that a clock in the zone shows at an instant."""
     return instant.astimezone(zone).replace(tzinfo=None)
 
 
 @lru_cache(maxsize=65536)
 def steady_offset(zone: ZoneInfo, day: date) -> timedelta | None:
-    """The offset from UTC that holds all day on a zone's clock; None on a day when it changes.
+    """The zone's offset from UTC on a day; None if the offset changes on that day.
 
-    The zone is asked at each full hour: no zone changes its clock twice within one.
+    The offset is compared at each full hour: no zone changes its clock twice within an hour.
     """
     midnight = datetime.combine(day, time.min, tzinfo=zone)
     offset = midnight.utcoffset()

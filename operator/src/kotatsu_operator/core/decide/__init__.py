@@ -1,1 +1,1 @@
-"""From the observation, the memory and the time to a decision."""
+"""From spec, observation, memory and time to a decision."""

@@ -1,7 +1,7 @@
-"""The decision: (spec, observation, memory, now) → what to do and when to look again.
+"""The decision: (spec, observation, memory, now) → the actions and the time of the next one.
 
-Level-triggered: nothing here depends on having seen an earlier moment, except for what Memory
-carries, so a restart at any second recomputes the same answer.
+Level-triggered: a decision depends on no earlier moment except through Memory, so a restart at any
+time computes the same result.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Override, PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)
-"""The slow beat: without any event or deadline a pool is looked at this often."""
+"""The longest time to the next reconcile of an awake pool without events or deadlines."""
 
 LOOK_AGAIN_ASLEEP = timedelta(minutes=5)
-"""The same for a pool that sleeps: most pools do most of the time."""
+"""The same for a sleeping pool: most pools sleep most of the time."""
 
 
 def decide(
@@ -47,7 +47,7 @@ def decide(
     now: datetime,
     allowed: Allowed = EVERYTHING,
 ) -> Decision:
-    """Decide on one pool. Pure; `now` is an aware datetime in UTC, `allowed` is the budget's."""
+    """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
     is_new = memory.since is None
     memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
     memory = remember_override(spec.override, memory, now)
@@ -80,13 +80,13 @@ def decide(
         seen.demand, spec.scaling, seen.replicas, seen.ready, memory.trend, now
     )
     if seen.autoscaler is not None:
-        wanted = 0  # following demand above the floor is the autoscaler's work
+        wanted = 0  # the HPA follows demand above the floor
     memory = changed(memory, trend=trend)
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
     make_step = KnativeStep if spec.target.is_knative else Step
-    # What cannot be had is not waited for: see the condition FloorLimited.
+    # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
     step = make_step(spec, seen, memory, now, least, reason, wanted, idle, asleep_asked, allowed)
     memory, replicas, sleep, force, notes = step.take()
@@ -95,7 +95,7 @@ def decide(
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
-    # An override or a budget that asks for less also asks for no punctuality.
+    # A floor that an override or a budget lowers is not checked for punctuality.
     excused = is_new or resumed or is_refused or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
@@ -121,9 +121,9 @@ def decide(
 
 
 def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
-    """What is left to decide on a refused pool that nothing may be done for.
+    """The decision for a rejected pool on which the operator must not act.
 
-    Its override comes to its end, and the pool is looked at as money or that end asks for it.
+    Its override still ends, and it is reconciled when the budget or that end requires it.
     """
     memory = remember_override(spec.override, memory, now)
     override = in_force(spec.override, memory, now)
@@ -151,7 +151,7 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
 
 
 def _not_ahead(memory: Memory, now: datetime) -> Memory:
-    """The memory without moments later than now: the clock may have stepped back."""
+    """The memory with no time later than now: the clock may have been set back."""
 
     def clamped(moment: datetime | None) -> datetime | None:
         return moment if moment is None else min(moment, now)
@@ -168,7 +168,7 @@ def _not_ahead(memory: Memory, now: datetime) -> Memory:
 
 
 def _is_ready_for(coming: Transition, memory: Memory) -> bool:
-    """Whether all is there already for an opening, so that nothing is left to do as it comes."""
+    """Whether all replicas for an opening are Ready already, so it needs no action."""
     opening = memory.opening
     is_ready = opening is not None and opening.at == coming.at and opening.ready_at is not None
     return coming.kind == "open" and is_ready
@@ -182,8 +182,8 @@ def _recheck(
     now: datetime,
     *others: datetime | None,
 ) -> datetime:
-    # The stabilization windows of demand end unasked: an awake pool is looked at every few seconds
-    # anyway, to ask its pods, and of a pool that is not awake nothing demands replicas.
+    # The stabilization windows of demand need no recheck: an awake pool is reconciled every few
+    # seconds to read its demand, and a pool that is not awake has no demand to follow.
     is_asleep = memory.phase is Phase.ASLEEP
     times = [now + (LOOK_AGAIN_ASLEEP if is_asleep else LOOK_AGAIN)]
     times += [at for at in others if at is not None]

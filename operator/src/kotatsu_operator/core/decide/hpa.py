@@ -1,10 +1,10 @@
-"""Sharing a target with a HorizontalPodAutoscaler (HPA).
+"""Targets with a HorizontalPodAutoscaler (HPA).
 
-The HPA follows demand above the floor; the pool moves only the HPA's minReplicas and takes the two
-steps an HPA cannot take: from 0 to the floor, and to 0. At 0 replicas an HPA does nothing.
+The HPA follows demand above the floor. The pool only sets the HPA's minReplicas and makes the two
+changes that an HPA cannot make: from 0 to the floor, and to 0. At 0 replicas an HPA does nothing.
 
-- Up: minReplicas first, then the scale, or the HPA would take the new pods away again.
-- Down: the scale to 0 first, then minReplicas, or the HPA would take pods away that still serve.
+- Up: first minReplicas, then the scale; otherwise the HPA would remove the new pods.
+- Down: first the scale to 0, then minReplicas; otherwise the HPA would remove serving pods.
 """
 
 from kotatsu_operator.core.pool.memory import Original
@@ -12,10 +12,10 @@ from kotatsu_operator.core.pool.observation import Autoscaler
 
 
 def remember_original(seen: Autoscaler | None, known: Original | None) -> Original | None:
-    """What minReplicas is to be given back: what somebody other than the operator set last.
+    """The minReplicas to restore: the last value that another client than the operator set.
 
-    Who edits minReplicas while it is raised has said what it should be without the pool. An HPA
-    that is gone has nothing to be given back; another one begins anew.
+    An edit of minReplicas while the pool has raised it is the new value to restore. If the HPA is
+    gone, there is nothing to restore; a new HPA starts with its own value.
     """
     if seen is None:
         return None
@@ -27,11 +27,11 @@ def remember_original(seen: Autoscaler | None, known: Original | None) -> Origin
 def wanted_minimum(
     seen: Autoscaler, original: Original, *, awake: bool, floor: int, replicas: int, released: bool
 ) -> int:
-    """What minReplicas should be now.
+    """The minReplicas for now.
 
-    `awake` is Warming or Warm: the floor holds, and never fewer than one, since only the steps of
-    the way down may take the last pod. On the way down it stays until the scale is 0. `released`
-    gives it back at once: the pool is suspended.
+    `awake` is Warming or Warm: minReplicas is the floor, and at least 1, since only the sleep
+    protocol may remove the last pod. On the way down it does not change until the scale is 0.
+    `released` restores it at once, for a suspended pool or a rejected one.
     """
     if released or (not awake and replicas == 0):
         return original.min_replicas
@@ -41,6 +41,6 @@ def wanted_minimum(
 
 
 def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -> int | None:
-    """What is left of a scale decision beside an HPA: reaching the floor from below it."""
+    """The scale to set beside an HPA: the floor if the replicas are below it, otherwise None."""
     least = min(max(floor, 1), seen.max_replicas)
     return least if wanted is not None and replicas < least else None

@@ -1,10 +1,9 @@
-"""A pool whose target is a Knative Service: Knative scales, the pool only sets the floor.
+"""Knative Services as targets: Knative scales them, the pool only sets the floor.
 
-Knative Serving follows the requests by itself and has an activator of its own. While the pool's
-floor is above 0, the annotation min-scale of each Revision with traffic holds that floor; what the
-annotation said before is remembered, and put back when the floor is gone. Everything else (the
-schedule, overrides, the lead, how punctual an opening was) is decided as for any other pool; the
-phases here only say what Knative's own status shows.
+Knative Serving follows requests and has an activator of its own. While the pool's floor is above 0,
+the annotation min-scale of each Revision with traffic holds the floor. The previous value is
+stored, and restored when the floor ends. Schedule, overrides, lead and punctuality are the same as
+for any pool; the phases here only reflect Knative's own status.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from kotatsu_operator.core.pool.observation import Observation
 
 
 class Runtime(StrEnum):
-    """Which kinds of targets an operator keeps."""
+    """The kinds of targets that an operator manages."""
 
     AUTO = "auto"
     NATIVE = "native"
@@ -28,17 +27,17 @@ class Runtime(StrEnum):
 
 
 SCALE_DOWN = timedelta(minutes=5)
-"""How long after the floor has gone Knative may take to lower the pods. Its defaults are 60 s of
-stable window and 30 s of grace; pods that are left after this are there for requests."""
+"""The time after the end of a floor in which Knative scales down. Its defaults are a stable window
+of 60 s and a grace period of 30 s; pods that remain after this serve requests."""
 
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(seconds=60)
-"""How long a refused write rests before it is tried again: twice as long each time."""
+"""The delay before a rejected write is retried; it doubles each time up to the longest."""
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What config-autoscaler sets for every Revision that has no annotation of its own."""
+    """The values of config-autoscaler for Revisions without an annotation."""
 
     min_scale: int = 0
     max_scale: int = 0
@@ -46,40 +45,40 @@ class Defaults:
 
 
 NO_DEFAULTS = Defaults()
-"""Those of Knative itself."""
+"""Knative's built-in values."""
 
 
 @dataclass(frozen=True)
 class Revision:
-    """What matters of a Knative Revision."""
+    """The relevant state of a Knative Revision."""
 
     name: str
     version: str
-    """resourceVersion: what it is patched at."""
+    """The resourceVersion for the patch."""
     min_scale: str | None = None
-    """The annotation min-scale as it stands; None without one."""
+    """The current annotation min-scale; None without one."""
     other_min_scale: int | None = None
-    """What counts without min-scale: the older spelling of the annotation."""
+    """The value of the annotation's older spelling; it applies without min-scale."""
     max_scale: int | None = None
-    """The annotation: Knative never runs more pods of it than this; 0: no limit."""
+    """The annotation max-scale: the most pods that Knative runs of it; 0: no limit."""
     activation_scale: int | None = None
-    """The annotation: Knative's webhook refuses a min-scale above it."""
+    """The annotation activation-scale: Knative's webhook rejects a higher min-scale."""
     ready: bool = False
     trouble: str = ""
-    """Why Knative says that it is not Ready: reason and message."""
+    """Reason and message of the condition Ready, if Knative reports that it is not Ready."""
     actual: int = 0
     """Ready pods."""
     desired: int = 0
-    """Pods that Knative wants."""
+    """Pods that Knative requests."""
     uid: str = ""
 
     def own_floor(self, min_scale: str | None, defaults: Defaults) -> int:
-        """The pods that Knative keeps with this annotation min-scale (None: with none)."""
+        """The minimum of pods with this min-scale (None: without the annotation)."""
         number = scale_number(min_scale) if min_scale is not None else self.other_min_scale
         return defaults.min_scale if number is None else number
 
     def limit(self, defaults: Defaults) -> tuple[int, str]:
-        """The highest min-scale that it can have, and what sets that; 0: there is no limit."""
+        """The highest min-scale it can have, and the setting that limits it; 0: no limit."""
         max_scale, what = self.max_scale, "max-scale"
         if max_scale is None:
             max_scale, what = defaults.max_scale, "the cluster's default max-scale"
@@ -89,17 +88,18 @@ class Revision:
 
 @dataclass(frozen=True)
 class SavedMinScale:
-    """What a Revision's min-scale was before the pool set it; None: there was none."""
+    """A Revision's min-scale before the pool set it; None: the annotation was missing."""
 
     name: str
     min_scale: str | None
     written: tuple[str, ...] = ()
-    """What the pool has set it to, or is about to. Empty in a record of an older version."""
+    """The values that the pool has set or is about to set. Empty in a record of an older
+    version."""
     uid: str = ""
-    """The Revision's; empty in a record of an older version."""
+    """The Revision's uid; empty in a record of an older version."""
 
     def holds(self, revision: Revision) -> bool:
-        """Whether this very Revision's min-scale is still one that the pool has set."""
+        """Whether this is the same Revision and its min-scale is still a value of the pool."""
         if self.uid and self.uid != revision.uid:
             return False
         if not self.written:
@@ -109,7 +109,7 @@ class SavedMinScale:
 
 @dataclass(frozen=True)
 class Patch:
-    """Set (or, for None, take away) the min-scale of a Revision that is still at `version`."""
+    """Set the min-scale of a Revision at resourceVersion `version`; None removes it."""
 
     name: str
     version: str
@@ -118,29 +118,29 @@ class Patch:
 
 @dataclass(frozen=True)
 class Refused:
-    """A patch that the API server has refused, with its words."""
+    """A patch that the API server rejected, with its message."""
 
     min_scale: str | None
     message: str
     again: datetime
-    """When it is tried again."""
+    """When to retry it."""
     tries: int = 1
 
 
 @dataclass(frozen=True)
 class MinScalePlan:
-    """What to write: first what to remember, then the patches."""
+    """The writes: first the record, then the patches."""
 
     kept: tuple[SavedMinScale, ...] = ()
     patches: tuple[Patch, ...] = ()
     limited: str = ""
-    """A sentence when a Revision cannot have its share of the floor."""
+    """A sentence if a Revision cannot have its share of the floor."""
     refused: Mapping[str, Refused] = field(default_factory=dict)
-    """By Revision: the patches that rest, because they have been refused."""
+    """By Revision: the rejected patches that wait for their retry."""
 
 
 def share(floor: int, percent: int) -> int:
-    """The pods that a Revision with this part of the traffic keeps of a floor: never fewer."""
+    """The pods of a floor for a Revision with this percentage of the traffic, rounded up."""
     return -(-floor * percent // 100)
 
 
@@ -151,12 +151,12 @@ def course(
     kept: Sequence[SavedMinScale],
     defaults: Defaults = NO_DEFAULTS,
 ) -> MinScalePlan:
-    """Decide what each Revision's min-scale should be, and what must be remembered for that.
+    """Compute each Revision's min-scale, and what to store for its restore.
 
-    `traffic` is the percentage of requests by Revision, `revisions` are all that are known, `kept`
-    is what the status remembers. A floor only ever raises what is in effect. A Revision without
-    traffic gets its own min-scale back, and is remembered until that is seen. Only what the pool
-    itself has set is taken back: any other value is somebody's, and is what comes back later.
+    `traffic` is the percentage of requests by Revision, `revisions` are all known ones, `kept` are
+    the stored ones. A floor only raises the value in effect. A Revision without traffic gets its
+    own min-scale back, and its entry stays until that is observed. Only values that the pool has
+    set are restored: another value was set by another client and becomes the value to restore.
     """
     before = {k.name: k for k in kept}
     remember: list[SavedMinScale] = []
@@ -165,13 +165,13 @@ def course(
     for name in sorted(before.keys() | traffic.keys()):
         revision = revisions.get(name)
         if revision is None:
-            continue  # deleted, and its min-scale with it
+            continue  # deleted together with its min-scale
         known = before.get(name)
         is_ours = known is not None and known.holds(revision)
         original = known.min_scale if known is not None and is_ours else revision.min_scale
         asked = share(floor, traffic.get(name, 0))
         if not revision.ready and known is None:
-            asked = 0  # never started so far: pods would not make it Ready any sooner
+            asked = 0  # never Ready so far: more pods would not make it Ready sooner
         most, what = revision.limit(defaults)
         if 0 < most < asked:
             limited = _limited(name, asked, most, what)
@@ -198,9 +198,9 @@ def _limited(name: str, asked: int, most: int, what: str) -> str:
 
 
 def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
-    """The Revisions of which a plan forgets what was there before, or takes something else for it.
+    """The Revisions whose stored original the plan removes or replaces.
 
-    That cannot be undone, so it wants a Revision that was read just now.
+    This cannot be undone, so the caller must have read these Revisions just before.
     """
     after = {k.name: k.min_scale for k in plan.kept}
     return [k.name for k in kept if k.name not in after or after[k.name] != k.min_scale]
@@ -209,9 +209,9 @@ def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
 def inherit(
     mine: Sequence[SavedMinScale], theirs: Sequence[SavedMinScale]
 ) -> tuple[SavedMinScale, ...]:
-    """What a newer pool remembers of Revisions, with what a gone pool has left there.
+    """The stored values of a newer pool, merged with those of a deleted pool.
 
-    What the newer one took for an original may have been the floor of the gone one.
+    The original that the newer pool stored may be the floor of the deleted one.
     """
     known = {k.name: k for k in mine}
     for old in theirs:
@@ -224,7 +224,7 @@ def inherit(
 
 
 def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> MinScalePlan:
-    """The plan without the patches that have been refused already, until they are tried again."""
+    """The plan without rejected patches whose retry is not due."""
     resting = {
         patch.name: known
         for patch in plan.patches
@@ -235,20 +235,20 @@ def rest(plan: MinScalePlan, refused: Mapping[str, Refused], now: datetime) -> M
 
 
 def refuse(before: Refused | None, patch: Patch, message: str, now: datetime) -> Refused:
-    """Note that a patch was refused; the more often, the longer it rests."""
+    """Record a rejected patch; the delay grows with each rejection."""
     tries = before.tries + 1 if before is not None and before.min_scale == patch.min_scale else 1
     pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
     return Refused(patch.min_scale, message, now + pause, tries)
 
 
 def lacks_floor(revision: Revision, refused: Refused | None, defaults: Defaults) -> bool:
-    """Whether what was refused would have raised what is in effect."""
+    """Whether the rejected patch would have raised the value in effect."""
     number = None if refused is None else scale_number(refused.min_scale)
     return number is not None and number > revision.own_floor(revision.min_scale, defaults)
 
 
 def scale_number(text: str | None) -> int | None:
-    """The number in a scale annotation; None without one, or when it is none."""
+    """The number in a scale annotation; None if it is missing or not a number."""
     return int(text) if text is not None and text.isdecimal() else None
 
 
@@ -259,10 +259,10 @@ def observe(
     defaults: Defaults = NO_DEFAULTS,
     refused: Mapping[str, Refused] = MappingProxyType({}),
 ) -> Observation:
-    """What Knative's status shows of the Revisions with traffic; `pods` are those that exist.
+    """The observation from the status of Revisions with traffic; `pods` are the existing ones.
 
-    `refused` is what the API server has refused, by Revision: pods without the floor that was asked
-    for may go at any time, so none of them counts for it.
+    `refused` has the rejected patches by Revision. Without the requested floor, Knative may remove
+    pods at any time, so none of them counts as Ready for the floor.
     """
     routed = [(revisions[name], percent) for name, percent in traffic.items() if name in revisions]
     ready = _ready_floor(
@@ -275,7 +275,7 @@ def observe(
         ready=ready,
         pods=pods,
         acknowledged=0,
-        # A Revision is a pod template: the one with the most requests has to prove itself.
+        # A Revision is a pod template: the one with the most requests must prove itself.
         template=max(sorted(traffic), key=lambda name: traffic[name], default=""),
         updated=ready,
         running=sum(r.actual for r, _ in routed),
@@ -294,10 +294,10 @@ def trouble(
     traffic: Mapping[str, int],
     revisions: Mapping[str, Revision],
 ) -> str:
-    """Why Knative cannot run a Service; empty when it can.
+    """Why Knative cannot run a Service; empty if it can.
 
-    `service_ready` and `said` are the Service's own condition Ready (None: not decided yet) with
-    its reason and message. A Service that is about to change Revisions is Ready by those it has.
+    `service_ready` is the status of the Service's condition Ready (None: not decided yet), `said`
+    its reason and message. A Service that changes Revisions is Ready if its current ones are.
     """
     if service_ready is False:
         return f"Knative says that the Service is not Ready: {said}"
@@ -312,15 +312,15 @@ def trouble(
 
 
 class KnativeStep(Step):
-    """One step of the phases of a Knative target; see `Step` for those of a Deployment.
+    """One step of the phases of a Knative target; `Step` is the one for Deployments.
 
     Asleep ──floor, or pods for a request──▶ Warming ──floor Ready──▶ Warm ──floor gone──▶ Draining
-    and from each of them to Sleeping and Asleep when Knative wants no pods any more.
+    and from each of them to Sleeping and Asleep when Knative requests no pods any more.
     """
 
     def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
-        """Return (memory, replicas, sleep, force, notes); never replicas or a sleep of ours."""
-        # Nothing of ours is ever in the way to a Knative Service.
+        """Return (memory, None, False, False, notes): Knative scales, never the pool."""
+        # Kotatsu's activator is never in the path to a Knative Service.
         self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
         if self.floor > 0:
             self.wanted = 0
@@ -362,6 +362,6 @@ class KnativeStep(Step):
         if phase is Phase.ASLEEP:
             self.notes.append(Note("Asleep", "the last pod is gone; Knative wakes it on request"))
         self.memory = replace(self.memory, raised_at=None)
-        # Knative wakes it on request whatever is spent: its budget does not hold it asleep.
+        # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
         by_override = self.asleep_asked and not self.allowed.sleeps
         self._enter(phase, Reason.OVERRIDE if by_override else Reason.IDLE)

@@ -1,7 +1,7 @@
-"""Whether somebody else keeps setting the target's replicas.
+"""Detection of other clients that repeatedly set the target's replicas.
 
-A person who scales once is obeyed and not scolded. A manifest that carries `replicas` comes back:
-by server-side apply it says so itself, any other way it shows by happening again.
+A single manual change is respected without a condition. A manifest with `replicas` is applied
+again: server-side apply shows the ownership at once, other writes show it by repetition.
 """
 
 from dataclasses import replace
@@ -11,18 +11,18 @@ from kotatsu_operator.core.pool.memory import Contest
 from kotatsu_operator.core.pool.observation import Write
 
 MEMORY = timedelta(hours=2)
-"""A contest is over when nothing has been written for this long: GitOps tools apply at least once
-an hour unless told otherwise."""
+"""A contest ends when there was no write for this long: GitOps tools apply at least once an hour by
+default."""
 
 
 def remember_write(known: Contest | None, write: Write | None, now: datetime) -> Contest | None:
-    """The contest after one more look at who owns the target's replicas."""
+    """The contest after one more observation of the owner of the target's replicas."""
     if known is not None and now - known.seen_at >= MEMORY:
         same = write is not None and (write.by, write.at) == (known.by, known.write_at)
         if not same:
             known = None
         elif not known.applied:
-            # Nobody has written since: it stands as the one write that it is.
+            # No write since: it stays a single write.
             return replace(known, count=1)
     if write is None:
         return known

@@ -1,4 +1,4 @@
-"""The phases: what each one does next.
+"""The phases and the next step of each.
 
 Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ──idle, floor gone──▶ Draining
    ▲                          ▲                                                   │
@@ -6,10 +6,10 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
                          ▲                                                        │
                          └──────── acknowledged, settled, nothing in flight ──────┘
 
-Also: Warm falls back to Warming while the floor is not Ready, Warming drains when its reason has
-gone, and Sleeping goes to Warming for a request or a window, and to Draining when the operator
-ended before it lowered the scale. Pods that are Ready already take a pool through Warming to Warm
-in one decision; pods that somebody else started are drained at once for an Asleep override.
+Also: Warm returns to Warming while the floor is not Ready. Warming goes to Draining when its reason
+ends. Sleeping goes to Warming for a request or a window, and to Draining if the operator ended
+before it lowered the scale. If the pods are already Ready, a pool goes through Warming to Warm in
+one decision. Pods that another client started are drained at once for an Asleep override.
 """
 
 from dataclasses import replace
@@ -25,13 +25,16 @@ from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Adopt a target as it stands: running ones warm, others asleep behind the activator."""
+    """Adopt a target in its current state: running ones as awake, others as asleep.
+
+    A sleeping pool is routed through the activator.
+    """
     if memory.since is not None:
         return memory
-    # The memory may have been lost: what activators have acknowledged is older than what comes.
+    # The memory may have been lost: the new epoch must be higher than any acknowledged one.
     memory = replace(memory, epoch=max(memory.epoch, seen.acknowledged or 0))
     if seen.replicas > 0:
-        # Pods that are already serving get one idleAfter before anything is taken from them.
+        # Pods that already serve get one idleAfter before a scale-down.
         active = now if seen.ready > 0 else None
         return replace(
             memory, phase=Phase.WARMING, reason=Reason.DEMAND, since=now, last_active=active
@@ -42,14 +45,14 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
 
 
 def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
-    """Route Always: the activator is in the path in every phase, and stays there."""
+    """With route Always, the activator is in the path in every phase."""
     if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
         return memory
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
 
 class Step:
-    """One step of the phase machine; each method is one phase."""
+    """One step of the phase machine; one method per phase."""
 
     def __init__(
         self,
@@ -94,8 +97,8 @@ class Step:
             if is_interrupted(memory, seen) and self.idle.drain:
                 self._drain("finishing an interrupted sleep")
                 return None
-            # Raised by an activator for a request, or by a person with kubectl scale: long ago or
-            # by nobody known, the pods that are there get one idleAfter.
+            # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
+            # client is unknown, the pods get one idleAfter.
             if not asked or self.idle.drain:
                 self.memory = replace(memory, last_active=self.now)
             return self._wake(Reason.REQUEST if asked else Reason.DEMAND)
@@ -124,15 +127,16 @@ class Step:
         self.memory = replace(memory, acknowledged_at=acknowledged_at)
         settled = now >= acknowledged_at + self.spec.drain.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
-        # Nobody waits any longer for what an override has ended, or for what cannot be measured.
+        # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.asleep_asked or not seen.demand.known
         force = bounded and now >= memory.since + self.spec.drain.timeout
-        # A kube-proxy that lags behind knows nothing of the activators, only of pods that would go.
+        # A kube-proxy that lags behind does not know the activators, only pods that would be
+        # removed.
         follows = not seen.catching_up
         return None, settled and follows and self.idle.sleep, force
 
     def _stay(self) -> int:
-        """Awake: reach the floor and the demand; Warm once the floor is Ready."""
+        """Awake: scale to the floor and the demand; Warm once the floor is Ready."""
         seen, memory = self.seen, self.memory
         goal = max(self.floor, self.wanted, 1)
         if seen.catching_up:
@@ -160,7 +164,7 @@ class Step:
 
     def _wake(self, reason: Reason) -> int:
         goal = max(self.floor, self.wanted, 1)
-        # Pods that are Ready already were started by somebody else, at a time nobody measured.
+        # Another client started pods that are already Ready, so their start time is unknown.
         is_ready = self.seen.ready >= max(self.floor, 1)
         self.memory = replace(self.memory, raised_at=None if is_ready else self.now)
         self._enter(Phase.WARMING, reason)
@@ -187,7 +191,7 @@ class Step:
         return "the budget is spent" if self.allowed.sleeps else "an override asks for sleep"
 
     def _name_the_budget(self) -> None:
-        """A pool that the budget holds asleep says so, and no longer than that."""
+        """Set the reason Budget exactly while the budget holds the pool asleep."""
         memory = self.memory
         held = self.allowed.is_spent and memory.phase.is_asleep
         if held or memory.reason is Reason.BUDGET:
@@ -200,7 +204,7 @@ class Step:
             return
         template = self.memory.template
         took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template)
-        # The first of a new template ends all guessing by those of the last one.
+        # The first warm-up of a new template replaces the estimates from the previous one.
         known = [w for w in self.memory.warm_ups if w.template == template]
         self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
 
@@ -210,7 +214,7 @@ class Step:
 
 
 def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: datetime) -> bool:
-    """Whether the budget or an Asleep override puts the pool to sleep, whatever its demand."""
+    """Whether the budget or an Asleep override puts the pool to sleep, regardless of demand."""
     override = in_force(spec.override, memory, now)
     is_asleep = override is not None and override.mode is OverrideMode.ASLEEP
     is_asked = allowed.sleeps or (is_asleep and not memory.override_done)
@@ -220,10 +224,10 @@ def asks_for_sleep(spec: PoolSpec, memory: Memory, allowed: Allowed, now: dateti
 def is_overdue(
     spec: PoolSpec, memory: Memory, allowed: Allowed, acknowledged: int | None, now: datetime
 ) -> bool:
-    """Whether the pool sleeps now whatever its demand: `drain.timeout` has passed.
+    """Whether the pool sleeps now regardless of demand: `drain.timeout` has passed.
 
-    Its demand need not be asked for. A question takes up to seconds, and an announcement in that
-    time would make the next write fail: enough of them would keep the pool awake for good.
+    The caller need not read the demand then. Reading takes up to seconds, and an announcement in
+    that time would make the next write fail: with enough of them the pool would never sleep.
     """
     return (
         memory.phase is Phase.DRAINING
@@ -235,7 +239,7 @@ def is_overdue(
 
 
 def asleep_after(memory: Memory, spec: PoolSpec, now: datetime) -> Memory:
-    """The memory right after step 5: phase Sleeping, an Asleep override carried out."""
+    """The memory right after step 5: phase Sleeping, an Asleep override is carried out."""
     override = in_force(spec.override, memory, now)
     done = override is not None and override.mode is OverrideMode.ASLEEP
     return replace(

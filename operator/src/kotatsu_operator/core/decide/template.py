@@ -1,8 +1,8 @@
-"""Whether the target's pod template is known to work.
+"""Whether the target's current pod template is known to work.
 
-A rollout while the pool sleeps succeeds with no pod at all: Kubernetes has nothing to object to. So
-a template counts as unproven until every floor replica of it has been Ready once. What was learned
-of the warm-ups of another template is a guess from then on, which `lead` treats with care.
+A rollout while the pool sleeps succeeds without a single pod, so Kubernetes detects no error. A
+template is therefore unproven until all floor replicas with it have been Ready once. Warm-ups of an
+earlier template are then only an estimate (see `plan.lead`).
 """
 
 from dataclasses import replace
@@ -12,19 +12,19 @@ from kotatsu_operator.core.pool.observation import Observation
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
-    """Note which template is in force; a changed one has to prove itself."""
+    """Store the current template; a changed one is unproven."""
     if seen.template in ("", memory.template):
         return memory
     if not memory.template:
-        # Written by a version that did not know templates: what has been learned is of this one.
+        # Written by a version without templates: its warm-ups belong to this template.
         ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
         return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
-    # A warm-up under way has been one of another template so far: it measures neither.
+    # A warm-up in progress began with another template: its time measures neither of them.
     return replace(memory, template=seen.template, proven=False, raised_at=None)
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
-    """Note that the template has worked: as many of its pods are Ready as are asked for."""
+    """Record that the template works: all requested pods with it are Ready."""
     if memory.proven or seen.updated < max(floor, 1):
         return memory
     return replace(memory, proven=True)

@@ -1,1 +1,1 @@
-"""What should be warm when: windows, overrides, idleness, demand, lead, pacing."""
+"""When a pool should be warm: windows, overrides, idleness, demand, lead and pacing."""

@@ -1,4 +1,4 @@
-"""What keeps a pool awake or ends its warmth besides the schedule: overrides and activity."""
+"""Overrides and activity: what besides the schedule makes a pool awake or asleep."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,18 +8,18 @@ from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 
 OVERRIDE_LIMIT = timedelta(hours=24)
-"""An override ends at the latest this long after it was first seen: none is forgotten."""
+"""An override ends at most this long after its first observation, so that none is forgotten."""
 
 UNKNOWN_LIMIT = timedelta(minutes=30)
-"""Demand that cannot be measured holds a pool warm for this long, then counts as idle."""
+"""Unknown demand holds a pool warm for this long; then it counts as idle."""
 
 PRE_DRAIN = timedelta(seconds=1)
-"""The route moves this much plus the settle time before idleness is complete, so that the scale
-can be lowered the moment it is."""
+"""The route moves this much plus the settle time before idleAfter ends, so that the scale can be
+lowered as soon as it ends."""
 
 
 def remember_override(override: Override | None, memory: Memory, now: datetime) -> Memory:
-    """Note when an override was first seen, since its limit counts from there."""
+    """Store when an override was first observed: its limit counts from then."""
     key = override.key if override else ""
     if key == memory.override_key:
         return memory
@@ -32,7 +32,7 @@ def remember_override(override: Override | None, memory: Memory, now: datetime) 
 
 
 def remember_sleep(override: Override | None, memory: Memory, seen: Observation) -> Memory:
-    """Note whether an Asleep override has been carried out: the scale has been 0 since it came."""
+    """Store whether an Asleep override is carried out: the scale has been 0 since it began."""
     if override is None or override.mode is not OverrideMode.ASLEEP:
         return memory
     if memory.phase.is_asleep and seen.replicas == 0:
@@ -43,27 +43,28 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
 
 
 def is_interrupted(memory: Memory, seen: Observation) -> bool:
-    """Whether an operator ended (or was beaten) between announcing a sleep and lowering the scale.
+    """Whether a sleep was announced and the operator ended, or lost a write, before it scaled to 0.
 
-    Only of replicas that are there: without a request since, nobody else has a reason to raise
-    them. An activator that announced its requests while the pool was draining does not do so again.
+    This applies only while replicas exist and no request has come since: nothing else has a reason
+    to raise them. An activator that announced its requests while the pool was draining does not
+    announce them again.
     """
     is_half_done = memory.phase is Phase.SLEEPING and not memory.lowered
     return is_half_done and seen.replicas > 0 and not is_announced(memory, seen)
 
 
 def is_announced(memory: Memory, seen: Observation) -> bool:
-    """Whether somebody has asked for the pool since its phase began."""
+    """Whether a request was announced or is held since the phase began."""
     ticket = memory.ticket_seen
     newer = ticket is not None and memory.since is not None and ticket > memory.since
     return newer or seen.demand.held > 0
 
 
 def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Note when an announcement was first seen.
+    """Store when an announcement was first observed.
 
-    An announcement carries its activator's clock, which may be ahead of ours or behind: only
-    whether it is another one than before is asked of it, and our own clock says when it came.
+    An announcement carries its activator's clock, which may be ahead or behind. It is only compared
+    for equality; the time of the announcement comes from the operator's clock.
     """
     ticket = seen.demand.ticket
     if ticket is None or ticket == memory.ticket:
@@ -72,13 +73,13 @@ def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
 
 
 def override_end(override: Override, memory: Memory) -> datetime:
-    """When an override really ends: its `until`, at the latest 24 h after it was first seen."""
+    """The effective end of an override: `until`, but at most 24 h after its first observation."""
     seen = memory.override_seen
     return override.until if seen is None else min(override.until, seen + OVERRIDE_LIMIT)
 
 
 def in_force(override: Override | None, memory: Memory, now: datetime) -> Override | None:
-    """The override, if it has not ended yet."""
+    """The override, or None if it has ended."""
     if override is None or now >= override_end(override, memory):
         return None
     return override
@@ -89,14 +90,14 @@ def _latest(*times: datetime | None) -> datetime | None:
 
 
 def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Note when the pool last had a request, or may have had one."""
+    """Store when the pool last had a request, or may have had one."""
     demand = seen.demand
     unknown_since = None if demand.known else (memory.unknown_since or now)
-    # Pods that do not tell when they had their last request may have had it while they could not
-    # be asked.
+    # Pods that do not report the time of their last request may have had one while they could not
+    # be scraped.
     missed = demand.known and memory.unknown_since is not None and demand.last_request is None
     busy = demand.concurrency > 0 or missed
-    # A pod's clock may run ahead of ours: activity never lies in the future.
+    # A pod's clock may be ahead: activity is never in the future.
     last = _latest(
         memory.last_active, demand.last_request, memory.ticket_seen, now if busy else None
     )
@@ -109,18 +110,18 @@ def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memor
 
 @dataclass(frozen=True)
 class Idle:
-    """Whether nothing keeps the pool awake."""
+    """Whether nothing requires the pool to be awake."""
 
     drain: bool
-    """It may start leaving the warm path."""
+    """The pool may start draining."""
     sleep: bool
-    """It may be gone."""
+    """The pool may scale to 0."""
 
 
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
-    """When the pool has been without a request for idleAfter (now, if it never had one).
+    """When the pool has had no request for idleAfter (now, if it never had one).
 
-    Demand that cannot be measured puts that off, but only so long.
+    Unknown demand delays this by at most UNKNOWN_LIMIT.
     """
     end = now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
     if memory.unknown_since is not None:
@@ -129,7 +130,7 @@ def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
 
 
 def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now: datetime) -> Idle:
-    """Judge whether the pool is idle: a floor forbids it, an Asleep override asks for it."""
+    """Whether the pool is idle: never with a floor, always for a requested sleep."""
     if floor > 0:
         return Idle(drain=False, sleep=False)
     if asleep_asked:

@@ -1,4 +1,4 @@
-"""How many replicas the requests of the moment need."""
+"""The replicas that current requests need."""
 
 from datetime import datetime, timedelta
 
@@ -7,23 +7,23 @@ from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import Scaling
 
 UP_WINDOW = timedelta(seconds=3)
-"""Replicas rise to what was asked for all through this window: a burst that the pods there are
-clear by themselves starts no others."""
+"""Replicas rise to the lowest demand within this window: a burst that the current pods serve in
+time starts no further pods."""
 
 DOWN_WINDOW = timedelta(seconds=60)
-"""Replicas fall only to the highest number recommended within this window: no flutter."""
+"""Replicas fall to the highest recommendation within this window, so that they do not flap."""
 
 
 def recommend(
     demand: Demand, scaling: Scaling, current: int, ready: int, trend: Trend, now: datetime
 ) -> tuple[int, Trend]:
-    """Replicas for the demand at hand, and the trend to remember.
+    """The replicas for the current demand, and the trend to store.
 
-    One pod serves `target_concurrency` requests, so n requests need ceil(n / target) pods, bounded
-    by max_replicas. These are the two stabilization windows of a HorizontalPodAutoscaler: the least
-    of what was asked for lately on the way up, the most of that on the way down. Until a pod is
-    Ready, whoever waits asks for that one pod: how long they wait says nothing about how many they
-    need. Demand that is not known asks for what runs now.
+    One pod serves `target_concurrency` requests, so n requests need ceil(n / target) pods, at most
+    max_replicas. The two stabilization windows are those of a HorizontalPodAutoscaler: the lowest
+    recent demand on the way up, the highest recent recommendation on the way down. Until a pod is
+    Ready, waiting requests ask for one pod: their waiting time does not show how many pods they
+    need. Unknown demand asks for the current replicas.
     """
     running = min(current, scaling.max_replicas)
     asked = running
@@ -34,16 +34,16 @@ def recommend(
     recent = _add(trend.asked, asked, now, UP_WINDOW)
     covered = now - recent[0][0] >= UP_WINDOW
     sustained = min(n for _, n in recent) if covered else min(asked, max(ready, 1))
-    # Without a past (an operator restart) what runs now is what was recommended so far.
+    # Without history (an operator restart), the current replicas are the recommendation so far.
     lately = _add(trend.sustained or ((now, running),), sustained, now, DOWN_WINDOW)
     return max(n for _, n in lately), Trend(recent, lately)
 
 
 def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series:
-    """Append to a series and drop what no longer matters.
+    """Append to a series and drop entries that no longer matter.
 
-    Of a run of equal values the first and the last entry are kept. The newest entry older than the
-    window stays too: it is the value in force as the window begins.
+    Of a run of equal values the first and the last entry stay. The newest entry older than the
+    window stays too: it is the value at the start of the window.
     """
     if len(series) > 1 and series[-1][1] == series[-2][1] == value:
         series = series[:-1]

@@ -1,4 +1,4 @@
-"""What the schedule says at one moment: the floor, the window behind it, and what comes next."""
+"""The schedule at one moment: the floor, the window behind it, and the next transitions."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,17 @@ from kotatsu_operator.core.pool.memory import Memory, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 
 _AHEAD = timedelta(hours=26)
-"""How far the schedule is laid out for deciding: more than the longest lead."""
+"""The time ahead for which occurrences are computed; longer than the longest lead."""
 
 _FAR = timedelta(days=366)
-"""How far the next opening is looked for when none is near."""
+"""The time ahead to search for the next opening if none is near."""
 
 _SHOWN = 8
-"""How many transitions of each kind are laid out."""
+"""The number of transitions of each kind to list."""
 
 
 class Plan:
-    """What the schedule says at one moment."""
+    """The schedule at one moment."""
 
     def __init__(
         self,
@@ -38,38 +38,38 @@ class Plan:
         claim: Claim | None = None,
     ):
         self.current = current
-        """What is open or being warmed for."""
+        """The occurrences that are open, or that the pool pre-warms for."""
         self.lead = lead
         self.upcoming = upcoming
         self.ahead = ahead
-        """How much earlier than the lead pods start, to make room for other pools."""
+        """How much earlier than the lead the pods start, to leave capacity for other pools."""
         self.kept_ahead = kept_ahead
-        """That, while a window is being warmed for."""
+        """The same while the pool pre-warms for a window; else 0."""
         self.claim = claim
-        """The next warm-up not yet begun."""
+        """The next warm-up that has not begun."""
         best = max(current, key=lambda o: (o.replicas, o.end), default=None)
         self.floor = best.replicas if best else 0
         self.window = best.window if best else ""
 
     def starts_at(self, occurrence: Occurrence) -> datetime:
-        """When the pods of an opening have to start."""
+        """When the pods for an opening must start."""
         return occurrence.start - self.lead - self.ahead
 
     @property
     def next(self) -> Transition | None:
-        """The next thing the schedule does, or None."""
+        """The next transition of the schedule, or None."""
         return self.upcoming[0] if self.upcoming else None
 
 
 @lru_cache(maxsize=16384)
 def _shelf(_windows: tuple[Window, ...], _zone: ZoneInfo) -> dict[datetime, tuple[Occurrence, ...]]:
-    """A place for the occurrences around one hour: as many as there are schedules, not hours."""
+    """A cache for the occurrences around one hour: one entry per schedule."""
     return {}
 
 
 def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[Occurrence, ...]:
-    """The occurrences around an hour, with one far ahead when none is coming soon."""
-    # Schedules are expensive to walk and change rarely: one walk an hour and schedule.
+    """The occurrences around an hour, plus a later one if none opens soon."""
+    # Cron schedules are expensive to evaluate and change rarely: evaluate once an hour.
     shelf = _shelf(windows, zone)
     if hour not in shelf:
         near = occurrences(windows, zone, hour - timedelta(hours=1), hour + _AHEAD)
@@ -82,9 +82,9 @@ def _near(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> tuple[
 
 
 def plan_at(spec: PoolSpec, memory: Memory, now: datetime, ahead: timedelta = timedelta()) -> Plan:
-    """Lay out the schedule around `now`, with the lead this pool needs.
+    """Plan the schedule around `now`, with the lead of this pool.
 
-    `ahead` is how much earlier than that it is the pool's turn (see pacing).
+    `ahead` is how much earlier than the lead the pool must start (see pacing).
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
     return plan_among(_near(spec.windows, spec.zone, hour), spec, memory, now, ahead)
@@ -97,14 +97,14 @@ def plan_among(
     now: datetime,
     ahead: timedelta = timedelta(),
 ) -> Plan:
-    """Lay out what is known to be near `now`: in order of start, and as far as the longest lead.
+    """Plan from known occurrences near `now`: ordered by start, at least up to the longest lead.
 
-    Whoever walks through a year finds its occurrences once and asks this at each step.
+    A simulation of a year computes the occurrences once and calls this function at each step.
     """
     known = [o for o in near if o.end > now]
     coming = [o for o in known if o.start > now]
-    # While a window is being warmed for, neither what has just been learned nor pools that need no
-    # room any more may call that off.
+    # While the pool pre-warms for a window, a shorter learned lead or other pools that need no
+    # capacity any more must not cancel the pre-warm.
     kept_lead, kept_ahead = min(memory.lead, LONGEST), min(memory.ahead, LONGEST_AHEAD)
     lead = _learned_lead(spec, memory, coming, now) if spec.lead is None else spec.lead
     if spec.lead is None and coming and coming[0].start - kept_lead - kept_ahead <= now:
@@ -127,7 +127,7 @@ def plan_among(
 def _learned_lead(
     spec: PoolSpec, memory: Memory, coming: Sequence[Occurrence], now: datetime
 ) -> timedelta:
-    # The next opening, and all that its pods might have to start together with.
+    # The next opening, and all openings whose pods may have to start with it.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
     return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
@@ -136,9 +136,9 @@ def _learned_lead(
 def _claim(
     known: Sequence[Occurrence], current: Sequence[Occurrence], lead: timedelta
 ) -> Claim | None:
-    """The first opening not yet begun that needs more pods than will be there for others."""
+    """The first opening not yet begun that needs more pods than earlier openings still run."""
     begun = {(o.start, o.window) for o in current}
-    # The most pods that are there until an instant: of those that end then or later.
+    # The most pods that exist until an instant: those of openings that end at or after it.
     ends = sorted(current, key=lambda o: o.end)
     most = list(accumulate((o.replicas for o in reversed(ends)), max, initial=0))[::-1]
     for o in known:
@@ -152,7 +152,7 @@ def _claim(
 
 
 def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> list[Transition]:
-    """The next transitions of each kind, by time; `known` is in order of start."""
+    """The next transitions of each kind, ordered by time; `known` is ordered by start."""
     opening = [o for o in known if o.start > now]
     warming = (o for o in opening if o.start - early > now)
     closing = nsmallest(_SHOWN, known, key=lambda o: o.end)
@@ -167,9 +167,9 @@ def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> l
 def floor_of(
     spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
 ) -> tuple[int, Reason]:
-    """The replicas that must be there whatever the demand, and who says so.
+    """The replicas required regardless of demand, and the reason.
 
-    `spent` says that the budget puts the pool to sleep, whatever else asks for it.
+    `spent` means that the budget puts the pool to sleep, regardless of windows and overrides.
     """
     limit = spec.scaling.max_replicas
     if spent:

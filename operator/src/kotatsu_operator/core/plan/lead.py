@@ -1,4 +1,4 @@
-"""How long before a window opens its pods must start: learned from past warm-ups."""
+"""The pre-warm lead: how long before an opening pods must start, from past warm-ups."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,34 +8,35 @@ from math import ceil
 from kotatsu_operator.core.pool.memory import WarmUp
 
 START = timedelta(seconds=60)
-"""Assumed time to Ready while nothing has been observed: an image pull and a cold start."""
+"""The time to Ready without any observation: an image pull and a cold start."""
 
 MARGIN = timedelta(seconds=3)
-"""Added to what was observed: kube-proxy follows a Ready pod within about a second, the kubelet's
-probes run each second, and the activator leaves the route only after the settle time."""
+"""Added to the observed time: kube-proxy follows a Ready pod within about a second, the kubelet
+runs probes each second, and the activator leaves the route only after the settle time."""
 
 LONGEST = timedelta(hours=1)
-"""A learned lead is never longer: a pod that could not start for a day is no reason to start all
-later windows a day early. Who needs more says so with a fixed lead."""
+"""The limit of a learned lead: one pod that could not start for a day must not start all later
+windows a day early. A fixed lead may be longer."""
 
 KEEP = 20
-"""How many warm-ups are remembered: enough for a 95th percentile, few enough to forget."""
+"""The number of warm-ups to store: enough for a 95th percentile, few enough for old ones to
+expire."""
 
 
 class Basis(StrEnum):
-    """What a lead is made of."""
+    """The source of a lead."""
 
     CONFIGURED = "configured"
     LEARNED = "learned"
-    """Warm-ups of the pod template that is there now."""
+    """Warm-ups of the current pod template."""
     ESTIMATED = "estimated"
-    """Warm-ups of an earlier pod template alone."""
+    """Warm-ups of an earlier pod template only."""
     DEFAULT = "default"
-    """Nothing: the pool has not warmed up yet."""
+    """No warm-up yet."""
 
 
 def basis_of(lead: timedelta | None, warm_ups: Sequence[WarmUp], template: str) -> Basis:
-    """What the lead of a pool is made of; `lead` is the fixed one of its spec."""
+    """The source of a pool's lead; `lead` is the fixed one of its spec."""
     if lead is not None:
         return Basis.CONFIGURED
     if any(w.template == template for w in warm_ups):
@@ -44,7 +45,7 @@ def basis_of(lead: timedelta | None, warm_ups: Sequence[WarmUp], template: str) 
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of a non-empty sequence."""
+    """The nearest-rank percentile of a non-empty sequence; `share` is from 0 to 1."""
     ordered = sorted(values)
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
@@ -52,13 +53,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 def auto_lead(
     warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta, template: str = ""
 ) -> timedelta:
-    """p95 of the observed times to Ready, plus a margin and the settle time of the route.
+    """110 % of the p95 of the observed times to Ready, plus a margin and the route's settle time.
 
-    A warm-up of fewer replicas says little about a bigger one on a busy node, so an observation is
-    stretched by the square root of the ratio when more replicas are wanted than it had.
+    A warm-up of fewer replicas does not predict a larger one on a busy node. If more replicas are
+    requested than an observation had, it is multiplied by the square root of the ratio.
 
-    Nothing has been observed of a template that is new. The warm-ups of the one before are the best
-    guess there is, but a guess makes the lead only longer than that of a pool that knows nothing.
+    A new template has no observations. The warm-ups of earlier templates are then an estimate,
+    which only makes the lead longer than the default, never shorter. The learned lead is at most
+    LONGEST.
     """
     margin = MARGIN + settle
     known = [w for w in warm_ups if w.template == template]
@@ -70,6 +72,7 @@ def auto_lead(
 
 def _observed(warm_ups: Sequence[WarmUp], replicas: int, margin: timedelta) -> timedelta:
     stretched = [w.seconds * max(1.0, replicas / max(1, w.replicas)) ** 0.5 for w in warm_ups]
-    # Whole seconds, upwards: a lead that is written to the status and read back stays the same.
+    # Round up to whole seconds, so that a lead is unchanged after it is written to the status and
+    # read.
     seconds = ceil(percentile(stretched, 0.95) * 1.1)
     return min(timedelta(seconds=seconds) + margin, LONGEST)

@@ -1,4 +1,4 @@
-"""How punctual windows are: when the replicas of each opening were Ready, and who is told."""
+"""Punctuality: when the replicas of each opening were Ready, and the events about it."""
 
 from collections import deque
 from dataclasses import replace
@@ -13,11 +13,11 @@ from kotatsu_operator.core.pool.observation import Observation
 def remember_opening(
     plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
 ) -> tuple[Memory, tuple[Note, ...], tuple[Outcome, ...]]:
-    """Record when the floor of an opening was Ready; late is worth an event.
+    """Record when the floor of an opening was Ready; a late one gets an event.
 
-    One opening is followed at a time: the newest that is open, then each that is being warmed for.
-    A window that was open already when the pool could first be acted on counts as punctual, and so
-    does what an edit asked for too late to be prepared.
+    One opening is tracked at a time: the newest open one, then each one that the pool pre-warms
+    for. These count as punctual: a window that was already open when the operator could first act
+    on the pool, and an edit that requested a window too late to pre-warm for it.
     """
     opening = memory.opening
     notes: list[Note] = []
@@ -25,7 +25,7 @@ def remember_opening(
     followed = [o for o in plan.current if o.start <= now][-1:]
     followed += [o for o in plan.current if o.start > now]
     if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
-        # The window that was being warmed for has been edited: what is open already stays judged.
+        # The tracked window was edited before it opened: the recorded result of an open one stays.
         opening = replace(opening, at=now)
     asked, coming = 0, deque(plan.current)
     for o in followed:
@@ -36,7 +36,7 @@ def remember_opening(
         if opening is None or o.start > opening.at:
             opening = Opening(o.window, o.start)
         elif o.start < opening.at:
-            continue  # a newer window has come and gone; this one does not open again
+            continue  # a newer window has opened since; this one does not open again
         if opening.ready_at is None:
             is_sudden = seen.edited and floor > known and now > plan.starts_at(o)
             opening = replace(

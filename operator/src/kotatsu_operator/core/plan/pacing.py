@@ -1,13 +1,13 @@
-"""Many windows that open at the same minute: each pool's turn to start its pods.
+"""Pacing: when each pool starts its pods if many windows open at the same time.
 
-A cluster starts so many pods a second: the scheduler, the kubelets and the registry see to that.
-What starts all at once finishes late, and slows whoever is awake. So the coming warm-ups are laid
-one before the other, backwards from the last: each is moved *earlier*, never later, by as much as
-those after it need, and from its turn on it has its whole lead to itself. Earlier costs money, so
-nobody is moved further than that.
+The scheduler, the kubelets and the registry limit how many pods a cluster starts per second. If all
+start at once, they finish late and slow down running workloads. So warm-ups are scheduled one
+before the other, backwards from the last: each moves *earlier*, never later, by as much as the ones
+after it need, and has its whole lead from its start. An earlier start costs money, so no pool
+starts earlier than that.
 
-The turns follow from the claims alone, whatever order they came in, so a restart finds the same
-ones. A pool that has begun is taken out of the claims; since it came first, nobody else moves.
+The result depends on the claims alone, not on their order, so it is the same after a restart. A
+pool that has begun is removed from the claims. It was the first, so no other pool moves.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from typing import TypeVar
 from kotatsu_operator.core.pool.decision import Claim
 
 LONGEST_AHEAD = timedelta(hours=1)
-"""Nobody starts earlier than this for the sake of others: beyond it the cluster is too slow for the
-windows asked of it, and starting still earlier would only cost more."""
+"""The limit for an earlier start. Beyond it the cluster is too slow for the requested windows, and
+a still earlier start would only cost more."""
 
 WARM_UPS_PER_SECOND = 20
-"""However many pods a cluster can start, a warm-up costs the API server some eight calls."""
+"""A limit that does not depend on the pods per second: each warm-up needs about eight API calls."""
 
 Key = TypeVar("Key", bound=tuple[str, str])
 
@@ -30,8 +30,8 @@ Key = TypeVar("Key", bound=tuple[str, str])
 def turns(claims: Mapping[Key, Claim], starts_per_second: float) -> dict[Key, timedelta]:
     """How much earlier than its own lead each pool starts; whole seconds, rounded up.
 
-    A warm-up occupies the cluster for replicas / starts_per_second seconds from its start. Of those
-    that must end together the biggest goes last: the others are then moved the least.
+    A warm-up occupies the cluster for replicas / starts_per_second seconds from its start. Of
+    warm-ups with the same latest start the largest goes last: this moves the others the least.
     """
 
     def length(claim: Claim) -> timedelta:

@@ -1,1 +1,1 @@
-"""The spec of a pool; what is observed, remembered and decided."""
+"""The values of one pool: spec, observation, memory and decision."""

@@ -1,4 +1,4 @@
-"""What is decided for one pool."""
+"""The decision for one pool."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,16 +8,16 @@ from kotatsu_operator.core.pool.memory import Memory, Outcome
 
 @dataclass(frozen=True)
 class Claim:
-    """One pool's coming warm-up: so many pods to start, and by when at the latest."""
+    """The next warm-up of one pool: the replicas to start, and the latest time to start them."""
 
     by: datetime
-    """The opening less the pool's own lead."""
+    """The opening minus the pool's own lead."""
     replicas: int
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth an event: a transition, in words."""
+    """The text of an event, for example of a phase transition."""
 
     reason: str
     message: str
@@ -26,7 +26,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Transition:
-    """The next thing the schedule does."""
+    """The next transition of the schedule."""
 
     at: datetime
     window: str
@@ -36,29 +36,29 @@ class Transition:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now, what to remember, and when to look again."""
+    """The actions for now, the memory for the next decision, and the time of the next one."""
 
     memory: Memory
     replicas: int | None
-    """What the target's scale should be; None: leave it as it is."""
+    """The scale of the target; None: do not change it."""
     recheck: datetime
     recheck_between_beats: datetime | None = None
-    """The same for a pool that is looked at every few seconds anyway: an opening for which all is
-    there already can wait for that."""
+    """`recheck` for an awake pool, which is reconciled every few seconds anyway: without the
+    openings whose replicas are all Ready."""
     floor: int = 0
     window: str = ""
-    """The open window, or the one being warmed for."""
+    """The open window, or the window that the pool pre-warms for."""
     next: Transition | None = None
     sleep: bool = False
-    """True when the pool may take steps 4 to 6 of the way down now."""
+    """True if the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
-    """True when requests in flight must not hold the pool up any longer (drain timeout)."""
+    """True if requests in flight must not delay the sleep any longer (drain timeout)."""
     minimum: int | None = None
-    """What the autoscaler's minReplicas should be; None without an autoscaler."""
+    """The HPA's minReplicas; None without an HPA."""
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
-    """What has become of openings since the last decision."""
+    """The outcomes of openings since the last decision."""
     claim: Claim | None = None
-    """The next warm-up that others have to make room for."""
+    """The next warm-up, for which other pools must leave capacity."""
     override: tuple[str, datetime] | None = None
-    """Mode and real end of the override in force."""
+    """Mode and effective end of the override in effect."""

@@ -1,4 +1,4 @@
-"""What is remembered of a pool between two decisions; most of it lives in its status."""
+"""The state of a pool between two decisions; most of it is stored in the status."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -6,16 +6,17 @@ from enum import StrEnum
 from typing import Any
 
 MANY = 3
-"""So many writes of one manager, each within MEMORY of the one before, are no coincidence."""
+"""This many writes of one manager, each within `ownership.MEMORY` of the previous one, are a
+contest."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is remembered of the writes of others; it lives in the status."""
+    """The writes of replicas by another manager; stored in the status."""
 
     by: str
     write_at: datetime | None
-    """The API server's time of the newest write: it tells one write from the next."""
+    """The API server's time of the newest write. It identifies the write."""
     seen_at: datetime
     """When that write was first seen, by the operator's clock."""
     count: int = 1
@@ -23,22 +24,22 @@ class Contest:
 
     @property
     def holds(self) -> bool:
-        """Whether it is a contest and not just a write."""
+        """Whether these writes are a contest and not a single manual change."""
         return self.applied or self.count >= MANY
 
 
 @dataclass(frozen=True)
 class Original:
-    """What minReplicas is without the pool; it lives in the status."""
+    """The minReplicas of the HPA without the pool; stored in the status."""
 
     name: str
     min_replicas: int
 
 
 class Phase(StrEnum):
-    """Where a pool is between asleep and warm.
+    """The phases between asleep and warm.
 
-    Sleeping is the short stretch after the scale has been set to 0, while pods finish and go.
+    Sleeping is the short phase after the scale is set to 0, while the pods finish and terminate.
     """
 
     ASLEEP = "Asleep"
@@ -49,12 +50,12 @@ class Phase(StrEnum):
 
     @property
     def is_asleep(self) -> bool:
-        """Whether the scale is 0, or was just set to it; else the pool is awake or on its way."""
+        """Whether the scale is 0 or was just set to 0; otherwise the pool is awake or changing."""
         return self in (Phase.ASLEEP, Phase.SLEEPING)
 
 
 class Reason(StrEnum):
-    """Why a pool is where it is."""
+    """Why a pool is in its phase."""
 
     WINDOW = "Window"
     REQUEST = "Request"
@@ -66,7 +67,7 @@ class Reason(StrEnum):
 
 
 class Route(StrEnum):
-    """Who answers the Service's new connections: the pods alone, or also the activator."""
+    """What serves new connections to the Service: the pods alone, or also the activator."""
 
     NATIVE = "Native"
     ACTIVATOR = "Activator"
@@ -74,56 +75,56 @@ class Route(StrEnum):
 
 @dataclass(frozen=True)
 class Opening:
-    """How punctual the last window was: every floor replica Ready at `ready_at`, or not yet."""
+    """Punctuality of the last window: when all replicas of the floor were Ready, or None."""
 
     window: str
     at: datetime
     ready_at: datetime | None = None
     cold: bool = False
-    """True when the window opened before everything was Ready (and somebody was told)."""
+    """True if the window opened before all replicas were Ready. An event reports it."""
     replicas: int = 0
-    """How many replicas that is."""
+    """The replicas of the floor at this opening."""
     excused: bool = False
-    """True when an edit asked for it too late to be prepared."""
+    """True if an edit requested the window too late to pre-warm for it."""
 
     @property
     def early(self) -> timedelta | None:
-        """How long before the opening everything was Ready; negative when late."""
+        """The time from Ready to the opening; negative if late, None if not Ready yet."""
         return None if self.ready_at is None else self.at - self.ready_at
 
 
 class Outcome(StrEnum):
-    """What became of an opening. Each is counted as ready or cold, some later as late too."""
+    """The result of an opening. Each one counts as ready or cold; a cold one later as late too."""
 
     READY = "ready"
-    """Every replica was Ready before it opened."""
+    """All replicas were Ready before the window opened."""
     COLD = "cold"
-    """It opened before that."""
+    """The window opened before all replicas were Ready."""
     LATE = "late"
-    """It had opened cold, and every replica is Ready now."""
+    """The window opened cold, and all replicas are Ready now."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many openings a pool has had, by outcome."""
+    """The openings of a pool by outcome."""
 
     ready: int = 0
     cold: int = 0
     late: int = 0
 
     def plus(self, outcome: Outcome) -> "Tally":
-        """One more of an outcome."""
+        """The tally with one more opening of this outcome."""
         return replace(self, **{outcome.value: getattr(self, outcome.value) + 1})
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """One observed warm-up: `replicas` pods Ready after `seconds`."""
+    """One measured warm-up: `replicas` pods were Ready after `seconds`."""
 
     seconds: float
     replicas: int
     template: str = ""
-    """Identifies the pod template that was started."""
+    """The hash of the pod template that was started."""
 
 
 Series = tuple[tuple[datetime, int], ...]
@@ -132,7 +133,7 @@ Series = tuple[tuple[datetime, int], ...]
 
 @dataclass(frozen=True)
 class Trend:
-    """Replicas that demand has asked for lately, and what was recommended of that."""
+    """The replicas that recent demand required, and the recommendations derived from them."""
 
     asked: Series = ()
     sustained: Series = ()
@@ -140,50 +141,50 @@ class Trend:
 
 @dataclass(frozen=True)
 class Memory:
-    """What must be remembered between decisions; most of it lives in the WarmPool's status."""
+    """The state between decisions; most of it is stored in the WarmPool's status."""
 
     phase: Phase = Phase.ASLEEP
     reason: Reason = Reason.IDLE
     since: datetime | None = None
-    """When the phase began; None for a pool never decided on."""
+    """When the phase began; None before the first decision."""
     route: Route = Route.NATIVE
     epoch: int = 0
-    """Counts the changes of route towards the activator."""
+    """The number of route changes to the activator."""
     acknowledged_at: datetime | None = None
-    """When this epoch's acknowledgement was complete (steps 2 and 3 of the way down)."""
+    """When all activators had acknowledged this epoch (steps 2 and 3 of the way down)."""
     last_active: datetime | None = None
     unknown_since: datetime | None = None
     raised_at: datetime | None = None
-    """When a warm-up that has not finished yet began."""
+    """When the current warm-up began; None if there is none."""
     warm_ups: tuple[WarmUp, ...] = ()
     trend: Trend = Trend()
     override_key: str = ""
     override_seen: datetime | None = None
     override_done: bool = False
-    """True once an Asleep override has put the pool to sleep: later requests wake it again."""
+    """True after an Asleep override has put the pool to sleep: later requests wake the pool."""
     lowered: bool = False
-    """While Sleeping: true once this process has lowered the scale, so that whoever is there again
-    was raised by somebody. Not kept in the status: a new process can't know."""
+    """In phase Sleeping: true after this process has lowered the scale, so that replicas above 0
+    were set by another client. Not stored in the status: a new process starts with False."""
     opening: Opening | None = None
     lead: timedelta = timedelta()
-    """The pre-warm lead in force; it does not shrink while a window is being warmed for."""
+    """The current pre-warm lead. It does not shrink while the pool pre-warms for a window."""
     ahead: timedelta = timedelta()
-    """How much earlier than its lead the window being warmed for was begun; it does not shrink."""
+    """How much earlier than the lead the current pre-warm began. It does not shrink."""
     windows: Tally = Tally()
     ticket: datetime | None = None
-    """The newest announcement that a decision has taken into account."""
+    """The newest announcement that a decision has processed."""
     ticket_seen: datetime | None = None
     """When it was first seen, by the operator's clock."""
     template: str = ""
     proven: bool = False
-    """Whether as many pods of that template as were asked for have been Ready once."""
+    """Whether all requested pods of that template have been Ready at least once."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None
 
 
 def changed(memory: Memory, **values: Any) -> Memory:
-    """The memory with these values; the same object when it has them already, as in most looks."""
+    """The memory with these values; the same object if nothing changes, the usual case."""
     for name, value in values.items():
         if getattr(memory, name) != value:
             return replace(memory, **values)

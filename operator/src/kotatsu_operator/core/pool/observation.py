@@ -1,4 +1,4 @@
-"""What the cluster shows of one pool."""
+"""The observed state of one pool in the cluster."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,80 +6,80 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Write:
-    """One manager's write of replicas."""
+    """A write of spec.replicas by one field manager."""
 
     by: str
     at: datetime | None
     applied: bool = False
-    """By server-side apply."""
+    """True for server-side apply."""
 
 
 @dataclass(frozen=True)
 class Autoscaler:
-    """What an HPA says now."""
+    """The current state of an HPA."""
 
     name: str
     min_replicas: int
     max_replicas: int
     ours: bool = False
-    """Whether minReplicas was last written by the operator."""
+    """Whether the operator made the last write of minReplicas."""
     version: str = ""
-    """The version that was read, to write it back with."""
+    """The resourceVersion that was read; a write must name it."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Requests being served and held right now; `known` is False when a pod could not be asked."""
+    """The requests that are served and held now; `known` is False if a pod did not report."""
 
     in_flight: int = 0
     held: int = 0
     last_request: datetime | None = None
     """When a pod last began or finished a request."""
     ticket: datetime | None = None
-    """The newest request that an activator announced in the pool's status, by the activator's own
-    clock: it tells one announcement from the next, and no time."""
+    """The newest request that an activator announced in the pool's status, by the activator's
+    clock. It identifies the announcement; do not compare it with other clocks."""
     known: bool = True
     silent: str = ""
-    """Who did not tell, and why; empty when everybody did."""
+    """The pods that did not report, and why; empty if all reported."""
 
     @property
     def concurrency(self) -> int:
-        """Requests in the pods plus requests waiting for one."""
+        """Requests in the pods plus requests that wait for a pod."""
         return self.in_flight + self.held
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What the cluster shows of one pool."""
+    """The observed state of one pool in the cluster."""
 
     replicas: int
     """spec.replicas of the target's scale."""
     ready: int
     """Pods that are Ready and not terminating."""
     pods: int
-    """Pods that exist, from scheduled until gone, terminating ones included."""
+    """Pods from scheduled until deleted, including terminating ones."""
     acknowledged: int | None = None
-    """The lowest route epoch every Ready activator has published; None without such activators."""
+    """The lowest route epoch that all Ready activators have published; None without activators."""
     demand: Demand = Demand()
     edited: bool = False
     """Whether the spec has changed since the last decision."""
     ahead: timedelta = timedelta()
-    """How much earlier than its own lead it is the pool's turn to start pods (see pacing)."""
+    """How much earlier than its own lead the pool must start pods (see pacing)."""
     template: str = ""
-    """Identifies the target's pod template."""
+    """The hash of the target's pod template."""
     updated: int = 0
-    """Ready pods of that template, once the target has no pod of another one."""
+    """Ready pods of that template; 0 while the target has pods of another template."""
     autoscaler: Autoscaler | None = None
     write: Write | None = None
-    """Who else owns the target's replicas."""
+    """The last write of the target's replicas by another manager."""
     catching_up: timedelta = timedelta()
-    """For how long kube-proxy and controllers may yet lag behind an outage of the API server."""
+    """How much longer kube-proxy and controllers may lag behind an API-server outage."""
     running: int | None = None
-    """Ready pods of a Knative Service, however its traffic is split; None: the same as `ready`."""
+    """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
     most: int | None = None
-    """The highest floor that a Knative Service can have; None: there is no limit."""
+    """The highest possible floor of a Knative Service; None: no limit."""
 
     def within(self, floor: int) -> int:
-        """As much of a floor as can be had: the target's own limits may be lower."""
+        """The reachable part of a floor: the target's own limit may be lower."""
         most = self.autoscaler.max_replicas if self.autoscaler is not None else self.most
         return floor if most is None else min(floor, most)

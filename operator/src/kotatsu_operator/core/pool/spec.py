@@ -1,8 +1,8 @@
-"""A WarmPool's spec as values: parsed once, checked, with every default filled in.
+"""The WarmPool's spec as values: parsed, validated, with defaults.
 
-The CRD's schema and CEL rules reject what one object shows by itself; what they cannot see (an
-unknown time zone, an unreadable cron expression, a quantity that is not one) is a `SpecError` here,
-whose sentence goes into the condition Accepted=False.
+The CRD's schema and CEL rules reject errors that one object shows by itself. They cannot detect an
+unknown time zone, an invalid cron expression or an invalid quantity: for those this module raises
+`SpecError`, and its message becomes the message of the condition Accepted=False.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,15 +19,15 @@ from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings
 from kotatsu_operator.core.formats import format_duration, instant, parse_duration
 
 _LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
-"""Of a lead and of a repeating window; of any other duration it is a year."""
+"""The longest lead and the longest duration of a window; other durations may last 366 days."""
 
 
 class SpecError(ValueError):
-    """The spec asks for something that cannot be: the message says what to change."""
+    """The spec is invalid. The message says what to change."""
 
 
 class OverrideMode(StrEnum):
-    """What an override asks for until it ends."""
+    """The state that an override requests until it ends."""
 
     WARM = "Warm"
     ASLEEP = "Asleep"
@@ -41,14 +41,14 @@ class OnDelete(StrEnum):
 
 
 class RouteMode(StrEnum):
-    """Who answers while a pool is awake: its pods alone, or always through the activator."""
+    """The path of connections to an awake pool: to its pods alone, or through the activator."""
 
     AUTO = "Auto"
     ALWAYS = "Always"
 
 
 class Period(StrEnum):
-    """How long a budget's limit lasts before spending starts again from 0."""
+    """The period of a budget; spending starts again from 0 with each period."""
 
     DAY = "Day"
     WEEK = "Week"
@@ -65,7 +65,7 @@ class OnExhausted(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """The workload whose scale the pool moves."""
+    """The workload that the pool scales."""
 
     api_version: str
     kind: str
@@ -73,13 +73,13 @@ class Target:
 
     @property
     def is_knative(self) -> bool:
-        """Whether Knative Serving scales it: the pool then only sets its floor."""
+        """Whether Knative Serving scales the target: the pool then only sets its floor."""
         return self.kind == "Service"
 
 
 @dataclass(frozen=True)
 class Override:
-    """A person's decision that beats the schedule until `until` (UTC)."""
+    """A person's decision that takes precedence over the schedule until `until` (UTC)."""
 
     mode: OverrideMode
     until: datetime
@@ -89,7 +89,7 @@ class Override:
 
     @property
     def key(self) -> str:
-        """Identifies this override, so that its first sighting can be remembered."""
+        """Identifies this override, so that the time of its first observation can be stored."""
         return f"{self.mode}/{self.replicas}/{self.until.isoformat()}/{self.by}/{self.reason}"
 
 
@@ -104,7 +104,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Where a pod tells how many requests it is serving (Prometheus text format)."""
+    """Where a pod reports its requests in flight (Prometheus text format)."""
 
     port: str = "http"
     path: str = "/metrics"
@@ -114,7 +114,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Drain:
-    """How a pool leaves the warm path."""
+    """How a pool goes to sleep: the settle time of the route and the drain timeout."""
 
     route_settle: timedelta = timedelta(seconds=5)
     timeout: timedelta = timedelta(seconds=60)
@@ -122,14 +122,14 @@ class Drain:
 
 @dataclass(frozen=True)
 class Prices:
-    """Price of one hour of a requested resource: `cpu` per core, `memory` per GiB, others each."""
+    """Prices per hour of requested resources: `cpu` per core, `memory` per GiB, others per unit."""
 
     per_hour: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What warmth costs, and how much of it there may be."""
+    """The prices of running pods, and the limit on what they may cost."""
 
     currency: str = ""
     prices: Prices = Prices()
@@ -140,7 +140,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """Everything a decision needs to know of a WarmPool's spec."""
+    """The parts of a WarmPool's spec that decisions need."""
 
     target: Target
     service: str
@@ -159,7 +159,7 @@ class PoolSpec:
 
 
 def parse(spec: Mapping[str, Any]) -> PoolSpec:
-    """Read a WarmPool's `spec` as the API server hands it out. Raises SpecError."""
+    """Parse a WarmPool's `spec` as the API server returns it. Raises SpecError."""
     target = spec["targetRef"]
     scaling = spec.get("scaling") or {}
     drain = spec.get("drain") or {}
@@ -189,10 +189,10 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
 
 @cache
 def zones() -> frozenset[str]:
-    """The names of the IANA database, the same on every machine.
+    """The zone names of the IANA database, the same on every machine.
 
-    A machine's folder of zones has more files than that (localtime, posixrules, posix/, right/),
-    which browsers and other machines don't have. Factory is a placeholder, not a zone.
+    The zone folder of a machine has more files (localtime, posixrules, posix/, right/), which
+    browsers and other machines lack. Factory is a placeholder, not a zone.
     """
     names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     return frozenset(names) - {"Factory"}
@@ -208,14 +208,14 @@ _PARTS = {
     "budget": "budget",
     "override": "override",
 }
-"""The parts of a spec that `parse` may object to, and what they become."""
+"""The parts of a spec that `parse` may reject, and the attributes that they become."""
 
 
 def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
-    """What can be read of a spec that `parse` objects to.
+    """The valid parts of a spec that `parse` rejects.
 
-    A part that cannot be read is as in the `last` spec that could be, or else left out. Windows
-    without a time zone mean nothing.
+    An invalid part is taken from `last`, the last valid spec, or omitted without one. Without a
+    valid time zone, the windows are omitted too.
     """
     rest = {name: value for name, value in spec.items() if name not in _PARTS}
     broken = []
@@ -262,8 +262,8 @@ def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: st
 
 
 OPENINGS_A_DAY = 24 * 60
-"""Of all windows of a pool together, once a minute: a day of them takes 10 ms to lay out, in which
-no other pool is looked at."""
+"""For all windows of a pool together: one opening each minute. Planning a day of them takes 10 ms,
+during which no other pool is reconciled."""
 
 
 def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
@@ -298,7 +298,7 @@ def _window(
     duration: str | None,
     dates: tuple[str, ...],
 ) -> Window:
-    """Read one window. A pool's spec is read at every look and hardly ever changes."""
+    """Parse one window. Cached: each reconcile parses the spec, which rarely changes."""
     where = f"windows[{name}]"
     exclude = frozenset(_date(text, where) for text in dates)
     if schedule is not None:
@@ -367,7 +367,7 @@ def _override(raw: Mapping[str, Any] | None) -> Override | None:
     )
 
 
-# The names spec.budget.prices uses, and the resource and unit each one prices.
+# The names in spec.budget.prices, and the resource of each price.
 _PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
 
 
@@ -383,7 +383,7 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
 
 
 def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
-    """Read a price table into prices per hour by resource name. Raises SpecError."""
+    """Parse a price table into prices per hour by resource name. Raises SpecError."""
     if not isinstance(raw.get("extended") or {}, Mapping):
         raise SpecError(f"{where}.extended: is not a table of prices by resource name")
     prices = {
@@ -400,7 +400,7 @@ def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
 
 
 _MOST = Decimal(10**32)
-"""Beyond what the CRD lets through, and below what no sum could be made of any more."""
+"""Amounts must be below this: more than the CRD accepts, and small enough to compute sums."""
 
 
 def _amount(given: Any, where: str) -> Decimal:

@@ -1,7 +1,6 @@
-"""The conditions that people read, and the events of their coming and going.
+"""The conditions of a WarmPool, and the events when they change.
 
-A condition that people may wait for is always there; one that only warns is there while it has
-something to warn of.
+A condition to wait for always exists. A condition that only warns exists while it applies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,11 @@ from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status_writer import Status
 
 SAY_AFTER = timedelta(seconds=10)
-"""Demand that is unknown for a shorter time is a hiccup, and nobody is told."""
+"""Demand that is unknown for a shorter time is not reported."""
 
 
 def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
-    """One condition, not yet dated."""
+    """One condition, without times."""
     return {
         "type": kind,
         "status": "True" if holds else "False",
@@ -33,10 +32,10 @@ def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
 
 
 def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
-    """Accepted, Ready and Warm for a pool that is acted on.
+    """Accepted, Ready and Warm for a pool on which the operator acts.
 
-    Ready is about health, so it holds while asleep: `kubectl wait` must not hang on a pool that
-    rightly has no pods.
+    Ready is about health, so it is true while the pool sleeps: `kubectl wait` must not hang on a
+    pool that correctly has no pods.
     """
     phase = decision.memory.phase
     asleep = phase.is_asleep
@@ -90,7 +89,7 @@ _BUDGET_EXHAUSTED = (
 
 
 def budget_condition(standing: Standing, message: str) -> Status:
-    """BudgetAvailable: whether the pool may still begin to spend."""
+    """BudgetAvailable: whether the pool may still start to spend."""
     made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
     return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
 
@@ -98,7 +97,7 @@ def budget_condition(standing: Standing, message: str) -> Status:
 def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
-    """DemandKnown and Unproven; ReplicasContested and FloorLimited while they hold."""
+    """DemandKnown and Unproven; ReplicasContested and FloorLimited while they apply."""
     found = [_demand_known(seen, decision, now), _unproven(decision)]
     if spec.target.is_knative:
         found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
@@ -123,7 +122,7 @@ def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Statu
     if since is None or now - since < SAY_AFTER:
         return condition("DemandKnown", True, "Known", "every pod tells what it serves")
     limit = since + UNKNOWN_LIMIT
-    # To the second: the message changes only when what it says does.
+    # Cut to the second, so that the message changes only with its meaning.
     until = stamp(limit.replace(microsecond=0))
     held = f"the pool counts as busy until {until}, then as idle"
     if now >= limit:
@@ -160,7 +159,7 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
 def date_conditions(
     new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[Status]:
-    """Give each condition its lastTransitionTime: kept while the status stays the same."""
+    """Set each condition's lastTransitionTime, which stays while the status is the same."""
     known = {c["type"]: c for c in old}
     dated = []
     for c in new:
@@ -177,14 +176,14 @@ _EVENTS = {
     "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
     "Unproven": ("True", "Unproven", "Proven"),
 }
-"""Of each condition: the status that means trouble, and the events as that begins and ends."""
+"""By condition: the status that means trouble, and the events at its start and end."""
 
 _QUIET_AT_FIRST = frozenset({"Unproven"})
-"""What every pool begins with is no event."""
+"""Every new pool begins with these conditions, so their start is no warning and no first event."""
 
 
 def transitions(old: Sequence[Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
-    """Events for what has come into trouble or out of it since the status was last written."""
+    """Events for conditions that changed to or from trouble since the last status write."""
     before = {c["type"]: c["status"] for c in old}
     after = {c["type"]: c for c in new}
     notes = []

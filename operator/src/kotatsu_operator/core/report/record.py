@@ -1,12 +1,13 @@
-"""What the operator owes to the targets of its pools, written down outside of them. Pure.
+"""The record of what the operator must restore to the targets of its pools. Pure.
 
-A WarmPool has no finalizer, so that deleting it can never get stuck; one that is deleted while no
-operator runs takes its status with it, and with that what its target had before. So one entry a
-pool is kept under the pool's uid in a ConfigMap of its namespace.
+A WarmPool has no finalizer, so that its deletion can never get stuck. A pool that is deleted while
+no operator runs takes its status with it, including the target's previous state. So a ConfigMap in
+its namespace holds one entry per pool, under the pool's uid.
 
-Whoever may edit ConfigMaps there may write anything into it, and the operator may have rights in
-other namespaces too: a name that is none (`../../theirs/deployments/web`) must never get into the
-path of a request. So only what is well formed is read, here and from a status.
+Anyone with permission to edit ConfigMaps in that namespace may write anything into it, and the
+operator may have permissions in other namespaces. An invalid name (`../../theirs/deployments/web`)
+must never become part of a request path. So only well-formed values are read, here and from a
+status.
 """
 
 import json
@@ -18,7 +19,7 @@ from typing import Any
 from kotatsu_operator.core.pool.spec import OnDelete
 
 OWED = ("restoreReplicas", "hpa", "knative")
-"""The fields of a WarmPool's status that say what its target gets back."""
+"""The fields of a WarmPool's status with values to restore."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _MOST = 2**31 - 1
@@ -26,27 +27,28 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Entry:
-    """What one pool's target gets back when the pool is gone."""
+    """What to restore to one pool's target when the pool is gone."""
 
     pool: str
     kind: str
     target: str
     on_delete: OnDelete
     owed: Mapping[str, Any] = field(default_factory=dict)
-    """Some of OWED, as they stand in the status."""
+    """Some of OWED, with the same content as in the status."""
 
     def text(self) -> str:
-        """The entry as it stands in the ConfigMap."""
+        """The entry as a value of the ConfigMap."""
         target = {"kind": self.kind, "name": self.target}
         told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
         return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
 def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
-    """What to note of a target that runs `now` replicas, as long as nothing was written to it yet.
+    """The replicas to store for a target that runs `now`, before the first write to it.
 
-    None when that is noted already, or when it is too late: what runs now may be what a window, an
-    override or demand has asked for. An uninstalled pool's target has run by itself meanwhile.
+    None if they are stored already, or if it is too late: the current replicas may be those of a
+    window, an override or demand. The target of an uninstalled pool ran on its own, so it counts as
+    new.
     """
     conditions = status.get("conditions") or ()
     is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
@@ -54,11 +56,11 @@ def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
 
 
 def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
-    """What a target that is about to sleep gets back when its pool is deleted.
+    """The replicas to restore when the pool of a target that is about to sleep is deleted.
 
-    Never more than it had when the pool first took it. `minimum` is what its autoscaler's
-    minReplicas is without the pool: from there the autoscaler goes on. Where what it had has been
-    lost, it gets the one replica that a Deployment has by default.
+    Never more than it had when the pool adopted it. `minimum` is the HPA's minReplicas without the
+    pool: the HPA continues from there. If the previous value is lost, it is 1, the default of a
+    Deployment.
     """
     known = [status[name] for name in ("restoreReplicas", "foundReplicas") if name in status]
     found = next((value for value in known if _is_count(value)), 1)
@@ -70,18 +72,18 @@ _OWN_REPLICAS = frozenset({"restoreReplicas", "foundReplicas"})
 
 @dataclass(frozen=True)
 class Settlement:
-    """What the record should say, and whose pool is gone."""
+    """The new content of the record, and the entries whose pool is gone."""
 
     data: dict[str, str]
-    """Every entry, those of `gone` pools still among them."""
+    """All entries, including those of `gone` pools."""
     gone: dict[str, Entry]
-    """Entries by uid whose pool is no more."""
+    """Entries by uid whose pool no longer exists."""
 
 
 def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | None:
-    """The entry of a pool; None when its target is as it was found.
+    """The entry of a pool; None if its target is unchanged.
 
-    `replicas` is what the target gets back when the status does not tell yet.
+    `replicas` is the value to restore if the status does not have it yet.
     """
     spec, owed = pool["spec"], _owed(pool.get("status") or {})
     if replicas is not None:
@@ -99,7 +101,7 @@ def entry_of(pool: Mapping[str, Any], replicas: int | None = None) -> Entry | No
 
 
 def read_entry(text: str) -> Entry | None:
-    """Read one entry; None when somebody has made it unreadable."""
+    """Parse one entry; None if it is not valid."""
     try:
         raw = json.loads(text)
         entry = Entry(
@@ -115,7 +117,7 @@ def read_entry(text: str) -> Entry | None:
 
 
 def _owed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What is owed, as far as it is well formed."""
+    """The well-formed values to restore."""
     return {name: raw[name] for name, is_good in _WELL_FORMED.items() if is_good(raw.get(name))}
 
 
@@ -156,9 +158,9 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
 
 
 def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
-    """What the record should say of a pool; empty for nothing.
+    """The text of the record for a pool; empty for none.
 
-    What was written ahead of the status, for a sleep under way, stays.
+    A value that was written before the status, for a sleep in progress, stays.
     """
     ahead = read_entry(before)
     if replicas is None and ahead is not None:
@@ -168,10 +170,10 @@ def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 
 
 def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
-    """Compare the record with the pools there are.
+    """Compare the record with the existing pools.
 
-    The pools' own statuses win: a record that was emptied or edited is made whole again. What
-    cannot be read and belongs to no pool is dropped.
+    The pools' own statuses take precedence: a record that was emptied or edited is repaired. An
+    invalid entry without a pool is removed.
     """
     alive = {pool["metadata"]["uid"]: pool for pool in pools}
     told = {uid: told_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
@@ -182,7 +184,7 @@ def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settl
 
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The pool that has taken over a gone pool's target: the oldest, if any."""
+    """The pool that has taken over a deleted pool's target: the oldest, or None."""
     claimants = [
         pool
         for pool in pools

@@ -1,6 +1,6 @@
-"""WarmPool.status read: the decision's memory and the ledger, for operator and kubectl plugin.
+"""Read WarmPool.status: the decision's memory and the ledger. The kubectl plugin uses it too.
 
-A status may have been edited by hand: every field goes through a tolerant reader (see edited).
+A status may have been edited by hand: every field goes through a tolerant reader in `core.formats`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,10 +36,10 @@ from kotatsu_operator.core.pool.spec import Period
 
 
 def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
-    """The memory: what the status keeps, and what only this process knows (`transient`).
+    """The memory: from the status, completed with what only this process knows (`transient`).
 
-    The status is the truth: what only the process knew is dropped when the status has moved to a
-    route epoch or phase that this process did not write.
+    The status takes precedence: `transient` is dropped if the status has a route epoch or phase
+    that this process did not write.
     """
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
@@ -78,7 +78,7 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
 
 
 def _read_warm_ups(written: Any) -> Iterator[WarmUp]:
-    # Of more than are ever written, the newest.
+    # Only the newest: an edited status may have more than the operator writes.
     for w in tables(written[-KEEP:] if isinstance(written, list) else ()):
         took, replicas = seconds(w.get("seconds")), count(w.get("replicas"))
         if took is not None and replicas:
@@ -104,7 +104,7 @@ def _read_tally(written: Mapping[str, Any]) -> Tally:
 
 
 def read_original(status: Mapping[str, Any]) -> Original | None:
-    """The minReplicas that the target's autoscaler has without the pool, as the status keeps it."""
+    """The minReplicas of the target's HPA without the pool, from the status."""
     hpa = table(status.get("hpa"))
     name = text(hpa.get("name"))
     return Original(name, count(hpa.get("minReplicas"), 1)) if name else None
@@ -124,7 +124,7 @@ def _read_contest(written: Mapping[str, Any]) -> Contest | None:
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
-    """The ledger as the status keeps it."""
+    """The ledger from the status."""
     cost = table(status.get("cost"))
     currency, before = text(cost.get("currency")), table(cost.get("previous"))
     ended = instant(before.get("periodStart"))

@@ -1,4 +1,4 @@
-"""WarmPool.status: the decision's memory and the ledger, written down; status_reader reads them."""
+"""Write WarmPool.status: the decision's memory and the ledger; status_reader reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ Status = dict[str, Any]
 
 
 def original_status(original: Original | None) -> Status | None:
-    """The part of the status that `core.status.read_original` reads."""
+    """The part of the status that `status_reader.read_original` reads."""
     if original is None:
         return None
     return {"name": original.name, "minReplicas": original.min_replicas}
@@ -35,7 +35,7 @@ def _contest_status(contest: Contest | None) -> Status | None:
 
 
 def cost_status(ledger: Ledger) -> Status | None:
-    """The ledger written down; None for a pool without prices."""
+    """The status of the ledger; None for a pool without prices."""
     if not ledger.currency:
         return None
     before, limit, expected = ledger.previous, ledger.limit, ledger.forecast
@@ -63,7 +63,7 @@ def cost_status(ledger: Ledger) -> Status | None:
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
-    """The part of the status that carries the memory (None removes a field)."""
+    """The part of the status with the memory (None removes a field)."""
     opening, override = memory.opening, spec.override
     return {
         "phase": memory.phase.value,
@@ -72,7 +72,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "route": {
             "target": memory.route.value,
             "epoch": memory.epoch,
-            # A refused pool keeps the Service that it had.
+            # A rejected pool keeps its previous Service.
             "service": None if spec.target.is_knative else spec.service,
         },
         "lead": format_duration(memory.lead),
@@ -116,7 +116,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
 
 
 def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledger) -> Status:
-    """What is written of a refused pool that nothing may be done for."""
+    """The status of a rejected pool on which the operator must not act."""
     status = {
         "override": memory_status(memory, spec)["override"],
         "desiredReplicas": seen.replicas,
@@ -126,7 +126,7 @@ def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledg
 
 
 def without_unread_cost(status: Status) -> Status:
-    """The status of a refused pool: a budget that cannot be read takes nothing of the ledger."""
+    """The status of a rejected pool, without `cost: None`: an invalid budget removes no ledger."""
     return {name: value for name, value in status.items() if (name, value) != ("cost", None)}
 
 
@@ -153,12 +153,12 @@ _QUIET = (
     "cost.forecast",
     "cost.at",
 )
-"""Fields that change all the time: they alone are written once a minute, not at each look."""
+"""Fields that change all the time: changes of these alone are written once a minute."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
-    """Whether the new status says something the old one does not."""
-    # That nothing has been spent since is no news: a sleeping pool writes nothing.
+    """Whether the new status differs enough from the old one to be written."""
+    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
     quiet = ("cost.at",) if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
