@@ -1,1 +1,1 @@
-"""The activator: holds connections of a sleeping pool, wakes it, and splices bytes through."""
+"""The activator: holds connections to a sleeping pool, wakes it and forwards bytes."""

@@ -1,4 +1,4 @@
-"""kotatsu-activator: holds the requests of sleeping pools, wakes them, and passes the bytes on."""
+"""kotatsu-activator: holds requests to sleeping pools, wakes the pools and forwards bytes."""
 
 import asyncio
 import signal
@@ -53,8 +53,8 @@ async def _run(settings: ActivatorSettings) -> None:
 
 
 def main() -> None:
-    """Read the environment and run until a signal."""
-    # Without it a full garbage collection stops every client for as long as the libraries take.
+    """Read the settings from the environment and run until SIGTERM or SIGINT."""
+    # Otherwise a full garbage collection would pause all clients to scan the imported libraries.
     with startup.quickly():
         what = "Holds requests of sleeping pools and wakes them."
         settings = command(ActivatorSettings, "kotatsu-activator", what)

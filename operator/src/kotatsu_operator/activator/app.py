@@ -1,4 +1,4 @@
-"""The activator put together: watch, publish, hold, wake, and leave in order."""
+"""The activator of one namespace: start, watch, publish, and end in order."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,12 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 10.0
 QUIET_FOR = 6.0
-"""Seconds an ending activator stays after its slices say so: kube-proxy syncs within them."""
+"""Seconds that an ending activator stays after its slices are marked: kube-proxy syncs in that
+time."""
 
 
 class Activator:
-    """One activator pod's work. Everything it needs is passed in."""
+    """The work of one activator pod. All collaborators are passed in."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Activator:
         self.adopted = False
 
     def why_not_ready(self) -> str:
-        """Empty when every pool that needs this activator has it, else a sentence."""
+        """Empty if all pools that need this activator are published; otherwise a sentence."""
         if not self.view.is_synced or not self.adopted:
             return "still reading the namespace"
         if self.publisher.leaving:
@@ -54,10 +55,10 @@ class Activator:
         return "" if self.publisher.complete else "some slices are not published yet"
 
     def asked(self, query: str) -> None:
-        """Note a question to the metrics page, before it is answered. Called from any thread.
+        """Record a request for the metrics page, before it is answered. Called from any thread.
 
-        `looks` names the pools that the operator is about to put to sleep (step 4). A question
-        without it, by Prometheus or by another version of the operator, may be about any pool.
+        `looks` names the pools that the operator is about to put to sleep (step 4). A request
+        without it, from Prometheus or another version of the operator, counts for all pools.
         """
         looks = parse_qs(query, keep_blank_values=True).get("looks")
         for name, connections in list(self.connections.items()):
@@ -65,7 +66,10 @@ class Activator:
                 connections.asked()
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
-        """Work until `stop` is set, then finish what is held and leave."""
+        """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end.
+
+        Raises the exception of a watch or task that fails.
+        """
         watches = [
             asyncio.create_task(
                 follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
@@ -78,7 +82,7 @@ class Activator:
             await asyncio.wait([ended, *endless], return_when=asyncio.FIRST_COMPLETED)
             for task in endless:
                 if task.done():
-                    task.result()  # it has failed: so does the process, and starts afresh
+                    task.result()  # a failed task ends the process, which then restarts
             await self._leave(drain_timeout)
         finally:
             ended.cancel()
@@ -109,10 +113,10 @@ class Activator:
             await self._next_change(soonest)
 
     async def _leave(self, drain_timeout: float) -> None:
-        """Say in the slices that this endpoint is ending, finish what is held, delete them last.
+        """Mark this endpoint as terminating, drain connections, and delete the slices last.
 
-        An endpoint that is serving but terminating is used by kube-proxy only when nothing else is
-        ready: the Service keeps an endpoint until the next activator's slice is there.
+        kube-proxy uses an endpoint that is serving and terminating only if no other is ready: the
+        Service has an endpoint until the next activator publishes its slice.
         """
         log.info("ending: finishing what is held")
         self.publisher.leaving = True
@@ -174,7 +178,7 @@ class Activator:
             asyncio.get_running_loop().call_soon(self._tell_connections)
 
     def _tell_connections(self) -> None:
-        # At once, not when the publisher is through with an API server that may be slow.
+        # Do not wait for the publisher, which may wait for a slow API server.
         self._telling = False
         for name in self._news & self.connections.keys():
             self.connections[name].changed()

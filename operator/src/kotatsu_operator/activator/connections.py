@@ -1,4 +1,4 @@
-"""The connections of one pool: who is held, who is joined to a pod, and who is turned away."""
+"""The connections of one pool: accept, hold, wake, join to a pod, leave."""
 
 import asyncio
 import time
@@ -24,11 +24,11 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.pod import PodView
 
 AT_THE_DOOR = 4096
-"""Connections of a pool that may have said nothing yet (or twice maxHeld, if that is more): as many
-as can come at once before the first byte of any is read, however few may be held."""
+"""Connections of a pool without a byte so far (twice maxHeld, if that is more): as many as may be
+accepted before the first byte of any is read, even if few may be held."""
 
 CONNECT_AT_ONCE = 256
-"""Connects under way at a time: a pod's accept queue is short."""
+"""Simultaneous connects to pods: a pod's accept queue is short."""
 
 RETRY_EVERY = 0.02
 
@@ -54,16 +54,16 @@ class Connections:
         self._doorway = SilentConnections()
         self._held = Hold(self._hold_timeout, self._timed_out)
         self._waiting: dict[Client, None] = {}
-        """Those of the held whose request head is complete, and whose announcement is not."""
+        """Held connections with a complete request head whose announcement is not written yet."""
         self._next: OrderedDict[Client, None] = OrderedDict()
-        """Those that only need a pod, in the order they came."""
+        """Held connections that only need a pod, in order of arrival."""
         self._resuming: set[Client] = set()
-        """Spliced ones whose next bytes wait for an announcement (route Always)."""
+        """Spliced connections whose next bytes wait for an announcement (route Always)."""
         self._connecting: set[asyncio.Task[None]] = set()
         self._spliced: dict[Client, str] = {}
-        """Those that are joined to a pod, and its uid."""
+        """Connections joined to a pod, with the pod's uid."""
         self._load: Counter[str] = Counter()
-        """Connections of each pod, by uid, with those that are being made."""
+        """Connections of each pod by uid, including those in progress."""
         self._tickets = Announcements(
             name,
             kube,
@@ -85,9 +85,9 @@ class Connections:
         )
         self._last_activity = 0.0
         self.leaving = False
-        """Whether this activator is about to end."""
+        """Whether this activator is ending."""
         self._is_going = True
-        """Whether the pool is on its way down, or not known: until `changed` is called."""
+        """Whether the pool is going down, or its phase is unknown: until `changed` is called."""
         metrics.follow(
             me.namespace,
             name,
@@ -97,10 +97,10 @@ class Connections:
             last_activity=self.last_activity,
         )
 
-    # --- what connections tell (splice.Owner) ---
+    # --- calls from connections (splice.Owner) ---
 
     def came(self, client: Client) -> None:
-        """A connection has been accepted; it may never say a word."""
+        """A connection was accepted; it may never send a byte."""
         if not self._room.enter(client, self.name):
             self._metrics.refused(self._me.namespace, self.name, "room")
             client.abort()
@@ -109,7 +109,7 @@ class Connections:
         self._doorway.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
 
     def arrived(self, client: Client) -> None:
-        """A client has sent its first bytes: answer a probe, refuse, or hold."""
+        """A client has sent its first bytes: answer a probe, reject, or hold."""
         self._doorway.leave(client)
         self._room.spoke(client)
         pool = self._view.pools.get(self.name)
@@ -134,15 +134,15 @@ class Connections:
             client.on_head = lambda: self._start(client)
 
     def keeps(self, client: Client, number: int) -> None:
-        """The bytes that are kept for a connection have changed."""
+        """The number of bytes buffered for a connection has changed."""
         self._room.kept.keep(client, number)
 
     def wrote(self, client: Client) -> None:
-        """A side of a connection was written to."""
+        """Bytes were written to one side of a connection."""
         self._room.wrote(client)
 
     def evicted(self, client: Client) -> None:
-        """There is no memory left for what is kept for a connection."""
+        """The memory for buffered bytes is exhausted: reject or abort this connection."""
         if client in self._held:
             self._refuse(client, "full", "too much is waiting for a pool of this namespace", 1)
         else:
@@ -152,7 +152,7 @@ class Connections:
                 client.upstream.abort()
 
     def left(self, client: Client) -> None:
-        """A connection is over."""
+        """A connection has ended."""
         self._doorway.leave(client)
         self._room.leave(client)
         self._held.remove(client)
@@ -167,14 +167,15 @@ class Connections:
             self._last_activity = max(self._last_activity, client.traffic.last)
 
     def may_resume(self, client: Client) -> bool:
-        """Whether a spliced connection that has been quiet may pass on what its client says now.
+        """Whether a quiet spliced connection may forward its next bytes now.
 
-        On route Always the operator counts it as idle, so it is announced like a new one.
+        With route Always the operator counts a quiet connection as idle, so its next bytes are
+        announced like a new request.
         """
         pool = self._view.pools.get(self.name)
         if pool is None or not (pool.always and pool.is_going_down):
             return True
-        client.traffic.up_at = time.monotonic()  # first: a question from now on finds it in use
+        client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
         client.ticket = self._tickets.want(pool)
         if self._tickets.covers(client.ticket):
             return True
@@ -182,19 +183,19 @@ class Connections:
         return False
 
     def is_ending(self, client: Client) -> bool:
-        """Whether an open connection had better end: its pod goes, or this activator does."""
+        """Whether an open connection should end: its pod or this activator is ending."""
         if self.leaving or self._is_going:
             return True
         return self._spliced.get(client) not in self._backends.staying_pods
 
-    # --- what the activator tells ---
+    # --- calls from the activator ---
 
     def asked(self) -> None:
-        """The operator asks what this pool's connections do. May be called from any thread."""
+        """The operator reads this pool's metrics. May be called from any thread."""
         self._tickets.asked()
 
     def changed(self) -> None:
-        """Pods or the pool have changed."""
+        """The pods or the pool have changed."""
         pool = self._view.pools.get(self.name)
         self._is_going = pool is None or pool.is_going_down
         self._tickets.changed(pool)
@@ -207,26 +208,26 @@ class Connections:
 
     @property
     def held(self) -> int:
-        """Connections that wait."""
+        """Held connections."""
         return len(self._held)
 
     @property
     def busy(self) -> int:
-        """Connections that wait or are spliced."""
+        """Held and spliced connections."""
         return len(self._held) + len(self._spliced)
 
     def count_active(self) -> int:
-        """Spliced connections in activity. May be called from any thread."""
+        """Spliced connections in use. May be called from any thread."""
         now = time.monotonic()
         return sum(client.traffic.is_busy(now) for client in self._users())
 
     def last_activity(self) -> float:
-        """When a byte last passed, as Unix time; 0 before that. May be called from any thread."""
+        """The Unix time of the last byte; 0 before the first. May be called from any thread."""
         last = [self._last_activity, *(client.traffic.last for client in self._users())]
         return time.time() - (time.monotonic() - max(last)) if max(last) > 0 else 0.0
 
     def poke(self) -> None:
-        """Wake the pool for another one that will need it (spec.wake.wakeWith), holding nobody."""
+        """Wake the pool for another pool (spec.wake.wakeWith), without a held connection."""
         pool = self._view.pools.get(self.name)
         if pool is None or self._spent_for(pool):
             return
@@ -234,12 +235,12 @@ class Connections:
             self._wake.for_another(self._tickets)
 
     def look_after(self) -> None:
-        """Give up those that nobody is at the end of; to be called once in a while."""
+        """Abort stalled connections; call it periodically."""
         for client in list(self._spliced):
             client.look_after()
 
     async def close(self) -> None:
-        """Stop the tasks."""
+        """Cancel the tasks and wait for them."""
         self._held.close()
         tasks = [*self._connecting, *self._wake.tasks, self._tickets.task]
         running = [t for t in tasks if t is not None]
@@ -247,7 +248,7 @@ class Connections:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    # --- refusing ---
+    # --- reject ---
 
     def _timed_out(self, client: Client) -> None:
         self._refuse(client, "timeout", "no pod of this pool became ready in time", 5)
@@ -257,7 +258,7 @@ class Connections:
         return 0.0 if pool is None else pool.hold_timeout
 
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
-        """Answer clients with the budget's 503 if it keeps the pool asleep; whether it does."""
+        """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
         seconds = self._spent_for(pool)
         if pool.spent is None or not seconds:
             return False
@@ -267,7 +268,7 @@ class Connections:
         return True
 
     def _spent_for(self, pool: Pool) -> int:
-        """Seconds for which a spent budget forbids to wake it; 0 when a pod answers anyway."""
+        """Seconds for which a spent budget prevents a wake; 0 if a pod answers anyway."""
         if pool.spent is None or self._backends.any_ready:
             return 0
         return pool.spent.retry_after(pool.phase, datetime.now(UTC))
@@ -279,7 +280,7 @@ class Connections:
         self._metrics.refused(self._me.namespace, self.name, reason)
         client.answer(answers.refusal(detail, retry_after))
 
-    # --- connecting ---
+    # --- connect ---
 
     def _start(self, client: Client) -> None:
         if client in self._held:
@@ -288,7 +289,7 @@ class Connections:
             self._release()
 
     def _release(self) -> None:
-        """Connect whoever has been announced, once there is a pod; no task exists before that."""
+        """Connect the announced clients if there is a pod. Before that they need no task."""
         for client in [c for c in self._resuming if self._tickets.covers(c.ticket)]:
             self._resuming.discard(client)
             client.resume()
@@ -315,7 +316,7 @@ class Connections:
             self._release()
 
     async def _connect(self, client: Client, pod: PodView) -> None:
-        """Connect to a pod and splice; a refused connect puts the client back among the waiting."""
+        """Connect to a pod and splice; after a refused connect the client waits again."""
         upstream = Upstream(client)
         joined = False
         try:
@@ -332,36 +333,37 @@ class Connections:
             return
         self._spliced[client] = pod.uid
         client.splice(upstream, asks_to_close=client.is_probe or self._is_a_detour(client))
-        self._held.remove(client)  # last: a question in between finds it here or in its pod
+        self._held.remove(client)  # last: a metrics request in between sees it here or in its pod
         waited = asyncio.get_running_loop().time() - client.since
         self._metrics.waited(self._me.namespace, self.name, waited)
 
     def _part(self, uid: str) -> None:
-        """A connection to a pod has gone."""
+        """A connection to a pod has ended."""
         self._room.part(self.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]
 
-    # --- the pool as it is now ---
+    # --- the pool's current state ---
 
     def _is_asked(self) -> bool:
-        """Whether the operator's looks ask this activator: it is Ready and stays."""
+        """Whether the operator's checks read this activator: it is Ready and not terminating."""
         pod = self._view.pods.get(self._me.pod)
         return pod is not None and pod.ready and not pod.terminating and not self.leaving
 
     def _users(self) -> list[Client]:
-        """Spliced connections of people: a probe keeps no pool awake."""
+        """Spliced connections without probes, which do not keep a pool awake."""
         return [client for client in list(self._spliced) if not client.is_probe]
 
     def _is_a_detour(self, client: Client) -> bool:
-        """Whether the client's next connection had better be a new one.
+        """Whether the client's next connection should be a new one.
 
-        With route Auto it then goes straight to a pod; with Always, to a pod that stays.
+        With route Auto it then goes straight to a pod; with Always, to a pod that is not
+        terminating.
         """
         pool = self._view.pools.get(self.name)
         return pool is None or not pool.always or self.is_ending(client)
 
     def _serves(self, pool: Pool) -> bool:
-        """Whether even a probe should reach the pods: they are awake, and this is the only way."""
+        """Whether to forward even probes: the pool is Warm, and the activator is the only path."""
         return pool.always and pool.phase is Phase.WARM and self._backends.any_ready

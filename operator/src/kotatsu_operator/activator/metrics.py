@@ -1,4 +1,4 @@
-"""What Prometheus (and the operator) sees of an activator."""
+"""The metrics of an activator, for Prometheus and the operator."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 45, 60, 120)
 
 
 class ActivatorMetrics:
-    """The activator's series, per pool where that makes sense."""
+    """The activator's series, per pool where that applies."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(_BeforeScrape(self._count_moved))
@@ -75,18 +75,18 @@ class ActivatorMetrics:
             registry=registry,
         )
         self._moved: dict[tuple[str, str], tuple[Moved, Moved]] = {}
-        """By pool, what has been moved, and what of that has been counted."""
-        self._counting = threading.Lock()  # two may scrape at once
+        """By pool: the bytes moved, and the part already added to the counter."""
+        self._counting = threading.Lock()  # scrapes may run at the same time
 
     def know(self, namespace: str, name: str) -> None:
-        """Begin a pool's counters at 0: whoever counts an increase needs to have seen that."""
+        """Create a pool's counters at 0: `increase` needs a first sample."""
         for metric in (self._held, self._spliced, self._wakes):
             metric.labels(namespace, name)
         for reason in get_args(Reason):
             self._refused.labels(namespace, name, reason)
 
     def moved(self, namespace: str, name: str) -> Moved:
-        """For whoever moves a pool's bytes to add to; counted at each scrape."""
+        """The byte counts of a pool, for its connections to add to; read at each scrape."""
         made = Moved()
         with self._counting:
             self._moved[namespace, name] = (made, Moved())
@@ -102,9 +102,10 @@ class ActivatorMetrics:
         active: Callable[[], float],
         last_activity: Callable[[], float],
     ) -> None:
-        """Begin what a pool has from its first connection on.
+        """Create the series that a pool has from its first connection.
 
-        Its connections are asked for at each scrape: thousands may come and go between two.
+        The callbacks are evaluated at each scrape: thousands of connections may come and go in
+        between.
         """
         self._held.labels(namespace, name).set_function(held)
         self._spliced.labels(namespace, name).set_function(spliced)
@@ -116,19 +117,19 @@ class ActivatorMetrics:
             self._bytes.labels(namespace, name, direction)
 
     def raised(self, namespace: str, name: str) -> None:
-        """Count a wake that has begun."""
+        """Count a wake: the scale was raised from 0."""
         self._wakes.labels(namespace, name).inc()
 
     def woke(self, namespace: str, name: str, seconds: float) -> None:
-        """Count a wake that has got its pod."""
+        """Record the duration of a wake, in seconds, when a pod answers."""
         self._durations.labels(namespace, name).observe(seconds)
 
     def waited(self, namespace: str, name: str, seconds: float) -> None:
-        """Count a connection that has got its pod."""
+        """Record the time that a connection was held, in seconds, when it is joined to a pod."""
         self._waits.labels(namespace, name).observe(seconds)
 
     def refused(self, namespace: str, name: str, reason: Reason) -> None:
-        """Count a connection that was turned away."""
+        """Count a rejected connection."""
         self._refused.labels(namespace, name, reason).inc()
 
     def _count_moved(self) -> None:
@@ -140,7 +141,7 @@ class ActivatorMetrics:
                 counted.up, counted.down = up, down
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop the series of a deleted pool."""
+        """Remove the series of a deleted pool."""
         for metric in (
             self._held,
             self._spliced,
@@ -158,7 +159,7 @@ class ActivatorMetrics:
 
 
 class _BeforeScrape(Collector):
-    """Brings counters up to date that are too busy to be counted one by one."""
+    """Updates counters at each scrape that change too often to update each time."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act = act

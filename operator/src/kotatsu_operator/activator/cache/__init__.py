@@ -1,1 +1,1 @@
-"""The namespace as watched."""
+"""The namespace as the activator's watches have shown it."""

@@ -1,4 +1,4 @@
-"""A budget that is spent, as the activator knows it from the pool's status."""
+"""A spent budget, from the pool's status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode
 
 _LONGEST_RETRY = 3600
-"""Seconds. The limit may be raised at any time: nobody is sent away for longer."""
+"""The longest Retry-After, in seconds: the limit may be raised at any time."""
 
 
 @dataclass(frozen=True)
@@ -18,21 +18,21 @@ class SpentBudget:
     """Why and until when requests must not wake a sleeping pool."""
 
     limit: str
-    """In words, like `3000 JPY a month`."""
+    """The limit and its period, such as `3000 JPY a month`."""
     until: datetime
     warm_until: datetime | None = None
-    """Until when a person has asked for warmth, whatever is spent."""
+    """The end of a Warm override, which permits a wake despite the spent budget."""
 
     def forbids_raise(self, now: datetime) -> bool:
-        """Whether the scale must not be raised from 0, whatever phase the watch has shown last.
+        """Whether the scale must not be raised from 0, in any phase that the watch has shown.
 
-        The watch of the pool may be behind that of its target. A pod that the schedule or a person
-        wants is the operator's to start.
+        The watch of pools may lag behind the watch of their targets. The operator starts pods for
+        the schedule and for overrides.
         """
         return now < self.until and (self.warm_until is None or now >= self.warm_until)
 
     def retry_after(self, phase: Phase, now: datetime) -> int:
-        """Seconds after which a client asks again; 0 unless the pool sleeps and must not wake."""
+        """Seconds until a client may retry; 0 unless the pool sleeps and must not wake."""
         if not (phase.is_asleep and self.forbids_raise(now)):
             return 0
         left = -((now - self.until) // timedelta(seconds=1))  # rounded up
@@ -40,10 +40,10 @@ class SpentBudget:
 
 
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
-    """What a WarmPool's status says of its budget; None while it lets the pool wake.
+    """The spent budget in a WarmPool's status; None while the budget permits a wake.
 
-    A limit that was changed since the operator judged it counts as not reached: waking needs no
-    operator, and so does raising a limit.
+    A limit that was edited after the operator's last check counts as not reached: neither a wake
+    nor a raised limit requires the operator.
     """
     budget, cost = spec.get("budget") or {}, status.get("cost") or {}
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)

@@ -6,21 +6,21 @@ FAMILIES = ("IPv4", "IPv6")
 
 
 def family_of(ip: str) -> str:
-    """The family of an address, as Services and EndpointSlices call it."""
+    """The address family of an address, as Services and EndpointSlices name it."""
     return "IPv6" if ":" in ip else "IPv4"
 
 
 @dataclass(frozen=True)
 class PodIdentity:
-    """This activator's pod."""
+    """The activator's own pod."""
 
     namespace: str
     pod: str
     uid: str
     ips: tuple[str, ...]
-    """Addresses of the pod, at most one a family, the main one first."""
+    """The pod's addresses, at most one per family, the primary one first."""
     node: str
 
     def address(self, family: str) -> str | None:
-        """The address of a family (IPv4 or IPv6); None when the pod has none of it."""
+        """The pod's address of a family (IPv4 or IPv6); None without one."""
         return next((ip for ip in self.ips if family_of(ip) == family), None)

@@ -1,4 +1,4 @@
-"""What an activator has seen of its namespace."""
+"""The namespace as the activator's watches have shown it."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,19 +16,19 @@ from kotatsu_operator.kube.resources import Object
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
 Mailbox = set[str]
-"""Names of pools that a change concerns; whoever reads it empties it."""
+"""Names of changed pools; the reader empties the set."""
 
 
 _Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]], Iterable[str]]
-"""How objects of a kind are kept and forgotten, and the names of those that are known."""
+"""The functions that store and remove an object of a kind, and the names of the stored ones."""
 
 
 @dataclass
 class View:
-    """The namespace as watched; `changed` is called after every change that concerns a pool.
+    """The watched objects of the namespace; `changed` is called after each change to a pool.
 
-    With a thousand pools a change must not make anybody go through all of them: what is looked for
-    is indexed, and each change says whom it concerns (see `mailbox`).
+    With a thousand pools, a change must not require a pass over all of them: lookups are indexed,
+    and each change names the affected pools (see `mailbox`).
     """
 
     changed: Callable[[], None] = lambda: None
@@ -39,13 +39,13 @@ class View:
     selectors: Selectors[str] = field(default_factory=Selectors)
     """Label selectors of the Deployments."""
     scales: dict[str, Scale] = field(default_factory=dict)
-    """Replicas and version of the Deployments, as the watch last showed them."""
+    """Replicas and resourceVersion of the Deployments, as the watch last showed them."""
     synced: set[str] = field(default_factory=set)
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
     _mailboxes: list[Mailbox] = field(default_factory=list)
 
     def mailbox(self) -> Mailbox:
-        """Where from now on the names of pools go that a change concerns."""
+        """A new set that receives the names of changed pools from now on."""
         made: Mailbox = set()
         self._mailboxes.append(made)
         return made
@@ -76,7 +76,7 @@ class View:
                 concerned.update(keep(obj))
             self._tell(concerned)
             if change == "LIST":
-                self.changed()  # perhaps the last that was waited for
+                self.changed()  # may complete the initial lists
 
         return apply
 
@@ -87,7 +87,7 @@ class View:
         if names:
             self.changed()
 
-    # --- what each kind's changes mean; all return the pools concerned ---
+    # --- changes by kind; each returns the affected pools ---
 
     def _keep_pool(self, obj: Object) -> Iterable[str]:
         pool = pool_view(obj)
@@ -156,15 +156,15 @@ class View:
         return self.pools.having(("service", name))
 
     def _pools_of_slice(self, obj: Object) -> Iterable[str]:
-        # Ours names its pool too: somebody may have taken the Service's label away.
+        # An activator's slice also names its pool: the Service's label may have been removed.
         labels = obj["metadata"].get("labels") or {}
         named = pool_of_slice(obj) if is_ours(obj) else ""
         return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
-        """The pools that a pod can serve: through their Service, or as their target's (Always).
+        """The pools of a pod: by their Service, or by their target (route Always).
 
-        An activator's pod: those that it has published.
+        For an activator's pod: the pools that it has published.
         """
         published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
         found = dict.fromkeys(map(pool_of_slice, published))
@@ -174,7 +174,7 @@ class View:
             found |= dict.fromkeys(self.pools.having(("target", deployment)))
         return found
 
-    # --- what is asked ---
+    # --- queries ---
 
     @property
     def is_synced(self) -> bool:
@@ -182,11 +182,12 @@ class View:
         return len(self.synced) == 5
 
     def native_ready(self, service: str, family: str) -> int:
-        """Ready, staying endpoints of a Service in an address family that are not ours.
+        """Ready, non-terminating endpoints of a Service in an address family, without activators.
 
-        By family: the slices of one can be there a second before those of the other. The word of a
-        slice on a pod that has gone or is going is an old one: its controller may be a minute late
-        when the API server was away, and who counted on that pod would be the only one.
+        Counted by family: the slices of one family may exist a second before those of the other. An
+        endpoint of a deleted or terminating pod does not count: after an API-server outage the
+        endpoint controller may lag by a minute, and a pool that relied on that endpoint would have
+        none.
         """
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
@@ -198,7 +199,7 @@ class View:
         )
 
     def _stays(self, target: Object) -> bool:
-        """Whether what is behind an endpoint stays; of all but pods it is taken for granted."""
+        """Whether the endpoint's pod exists and is not terminating; True for other targets."""
         if target.get("kind") != "Pod" or "uid" not in target:
             return True
         pod = self.pods.get(target.get("name", ""))
@@ -209,17 +210,17 @@ class View:
         return [self.slices[name] for name in self.slices.having(("pool", pool, family))]
 
     def owner(self, obj: Object) -> PodView | None:
-        """The activator's pod behind a slice, as watched; None when it is not there (any more)."""
+        """The activator's pod that owns a slice; None if it does not exist."""
         of = (obj["metadata"].get("ownerReferences") or [{}])[0]
         pod = self.pods.get(of.get("name", ""))
         return pod if pod is not None and pod.uid == of.get("uid") else None
 
     def labels(self, pool: Pool) -> Mapping[str, str]:
-        """Labels that all pods of a pool carry, to list them by; empty when it selects none."""
+        """The labels of all pods of a pool, for a list request; empty if it selects none."""
         return self._selector(pool).get("matchLabels") or {}
 
     def replace_pods(self, labels: Mapping[str, str], listed: list[Object]) -> None:
-        """Take a list of the pods with these labels for the truth, whatever the watch says."""
+        """Replace the stored pods with these labels by a list, which overrides the watch."""
         there = {obj["metadata"]["name"] for obj in listed}
         concerned: set[str] = set()
         for pod in self.pods.selected_by({"matchLabels": labels}):
@@ -230,9 +231,9 @@ class View:
         self._tell(concerned)
 
     def backends(self, pool: Pool) -> list[PodView]:
-        """The staying pods of a pool that have an address, Ready or not.
+        """The running, non-terminating pods of a pool with an address, Ready or not.
 
-        Those its Service selects; with route Always, those of the target.
+        These are the pods that its Service selects; with route Always, those of the target.
         """
         wanted = self._selector(pool)
         if not wanted:
@@ -251,7 +252,7 @@ class View:
         return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> list[Port]:
-        """TCP ports of a Service."""
+        """The TCP ports of a Service."""
         return ports_of(self.services.get(service))
 
 
@@ -260,7 +261,7 @@ def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:
 
 
 def _terms_of_slice(obj: Object) -> Iterable[Hashable]:
-    """What a slice is found by: its Service; one of ours also by its pool and its pod."""
+    """The index keys of a slice: its Service; for an activator's also its pool and its pod."""
     found: list[Hashable] = [("service", (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL))]
     if is_ours(obj):
         view = slice_view(obj)

@@ -1,4 +1,4 @@
-"""What matters of a WarmPool to the activator."""
+"""The parts of a WarmPool that the activator needs."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass(frozen=True)
 class Pool:
-    """One WarmPool, read."""
+    """The activator's view of one WarmPool."""
 
     name: str
     service: str
@@ -21,7 +21,7 @@ class Pool:
     phase: Phase
     accepted: bool
     was_accepted: bool
-    """Whether it is accepted or once was: refused later, it keeps what it had."""
+    """Whether it is or was accepted: a pool that is rejected later remains published."""
     hold_timeout: float
     max_held: int
     ignore_paths: frozenset[str]
@@ -29,33 +29,35 @@ class Pool:
     wake_with: tuple[str, ...] = ()
     """Pools that are woken together with this one."""
     always: bool = False
-    """Route Always: every connection passes the activator, whose Service selects no pod."""
+    """Route Always: every connection passes the activator, and the Service selects no pod."""
     deleted: bool = False
-    """The WarmPool is gone; kept until its target's pods answer, so that nobody is turned away."""
+    """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
+    rejected."""
     spent: SpentBudget | None = None
-    """The spent budget that keeps it asleep."""
+    """The spent budget that prevents a wake; None within the budget."""
 
     @property
     def is_going_down(self) -> bool:
-        """Whether its pods may be about to go, so that what comes now must be announced."""
+        """Whether its pods may end soon, so that new requests must be announced."""
         return self.phase in (Phase.DRAINING, Phase.SLEEPING)
 
 
 def pool_view(obj: Object) -> Pool:
-    """Read a WarmPool. A pool the operator has not judged yet is on the native route.
+    """Read a WarmPool. A pool without a status is on the native route.
 
-    It raises for nothing that the API server lets through: one pool that cannot be read would end
-    the activator of all. What somebody has edited into nonsense, the operator writes again.
+    Raises nothing for an object that the API server accepts: one invalid pool would end the
+    activator of all pools. The operator overwrites status fields that were edited to invalid
+    values.
     """
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
     route = status.get("route") or {}
-    # Knative has an activator of its own.
+    # Knative has its own activator.
     is_ours = spec["targetRef"].get("kind") != "Service"
     conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
     return Pool(
         name=obj["metadata"]["name"],
-        # As accepted: a refused edit leads the activators to no other Service.
+        # The accepted Service: a rejected edit does not change the published one.
         service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
         target=spec["targetRef"]["name"],
         route=choice(Route, route.get("target"), Route.NATIVE),
@@ -76,5 +78,5 @@ def pool_view(obj: Object) -> Pool:
 
 
 def deleted(pool: Pool) -> Pool:
-    """The same with its WarmPool gone: on the native route, until nobody needs it any more."""
+    """The pool after its WarmPool is deleted: on the native route, until its pods answer."""
     return replace(pool, deleted=True, route=Route.NATIVE)

@@ -1,7 +1,7 @@
-"""The TCP ports of a Service, and what becomes of one when the Service is edited. Pure.
+"""The TCP ports of a Service, and their identity when the Service is edited. Pure.
 
-A name does not last: a Service with one port need not name it, and must as soon as it gets another.
-What clients connect to is the number.
+The name may change: a Service with one port need not name it, and must name it when a second port
+is added. Clients connect to the number.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass(frozen=True)
 class Port:
-    """A port of a Service: its name (may be empty), its number, and the pods' port behind it."""
+    """A port of a Service: its name (may be empty), its number and the target port of the pods."""
 
     name: str = ""
     number: int = 0
-    """0 where only the name is known."""
+    """0 if only the name is known."""
     target: str | int = ""
 
 
@@ -33,14 +33,14 @@ def ports_of(service: Object | None) -> list[Port]:
 
 
 def successor(port: Port, ports: Iterable[Port]) -> Port | None:
-    """What a port has become: that with its number, else that with its name; None when gone."""
+    """The current port with the same number, or else the same name; None if it is gone."""
     found = list(ports)
     numbered = (p for p in found if p.number == port.number)
     return next(numbered, None) or next((p for p in found if p.name == port.name), None)
 
 
 def successors(known: Sequence[Port], ports: Sequence[Port]) -> Mapping[Port, Port]:
-    """Which of the known ports goes on as which of the present ones, each of them once."""
+    """Which of the known ports becomes which current port, each at most once."""
     by_number = {p.number: p for p in known if p.number}
     found = {by_number[p.number]: p for p in ports if p.number in by_number}
     taken = set(found.values())

@@ -1,8 +1,9 @@
-"""The endpoints of lost activators: taken back by the others, served again as they return.
+"""The endpoints of lost activators: withdrawn by the others, restored on return.
 
-A pod that is lost (see `views.PodView.lost`) stays a ready endpoint for as long as its object is
-there, since its slice is its own to change. So the others change it. Which of them may, and when a
-returned activator serves again, is decided by `slices.may_take_back` and `slices.may_serve`.
+A lost pod (see `kube.pod.PodView.lost`) stays a ready endpoint while its object exists, because
+normally only its own activator changes a slice. So the other activators change it.
+`slices.may_take_back` decides which of them may, and `slices.may_serve` when a returned activator
+serves again.
 """
 
 import asyncio
@@ -29,33 +30,33 @@ from kotatsu_operator.kube.slices import slice_view
 log = logging.getLogger(__name__)
 
 TAKE_AGAIN = 10.0
-"""Seconds between two times that one slice is taken back: should its activator see its pod
-otherwise, their writes do not chase each other."""
+"""Seconds between two withdrawals of one slice: if its activator sees its pod differently, the two
+must not overwrite each other in a loop."""
 
 BELIEVED_FOR = 5.0
-"""Seconds for which a pod that the API server has called lost is not read again."""
+"""Seconds for which a pod that the API server reported as lost is not read again."""
 
 ENDS_WITHIN = 2.0
-"""Seconds that an activator which is asked to end has to say so in its slices itself."""
+"""Seconds for which a terminating activator may still update its slices itself."""
 
 RETRY = 1.0
 
 
 class Lost:
-    """What one activator does about the endpoints of lost activators, its own among them."""
+    """The endpoints of lost activators, including its own."""
 
     def __init__(self, kube: Kube, view: View, me: PodIdentity) -> None:
         self._kube, self._view, self._me = kube, view, me
         self._taken_at: dict[str, float] = {}
-        """When a slice was last taken back, by its name, in loop time."""
+        """When a slice was last withdrawn, by name, in loop time."""
         self._believed_at: dict[str, float] = {}
-        """When the API server last called a pod lost, by its uid, in loop time."""
+        """When the API server last reported a pod as lost, by uid, in loop time."""
 
         self._ending_since: dict[str, float] = {}
-        """When a pod that still serves was first seen to end, by its uid, in loop time."""
+        """When a serving pod was first seen terminating, by uid, in loop time."""
 
     def state(self, pool: Pool, family: str, there: Object | None) -> str:
-        """The state to publish one's own endpoint in: serving, or that of a lost pod."""
+        """The state to publish this endpoint in: serving, or that of a lost pod."""
         me = self._my_pod
         others_answer = me is not None and me.lost and self._others_answer(pool, family)
         if may_serve(me, mine_is_ready=is_ready(there), others_answer=others_answer):
@@ -63,9 +64,9 @@ class Lost:
         return "lost" if me is None else state_of_lost(me)
 
     async def take_back(self, pool: Pool, family: str, mine: Object | None) -> list[float]:
-        """Make the endpoints of lost activators not ready; returns what is due in how many seconds.
+        """Make the endpoints of lost activators not ready; returns delays in seconds until retries.
 
-        `mine` is the own slice of this pool and family.
+        `mine` is this activator's slice of the pool and family.
         """
         due: list[float] = []
         for obj in self._view.published(pool.name, family):
@@ -78,7 +79,7 @@ class Lost:
         return due
 
     def forget_old(self) -> None:
-        """Drop what has no meaning any more."""
+        """Remove outdated entries."""
         now = asyncio.get_running_loop().time()
         for noted in (self._taken_at, self._believed_at, self._ending_since):
             for key in [key for key, at in noted.items() if at + TAKE_AGAIN < now]:
@@ -90,7 +91,7 @@ class Lost:
         return pod if pod is not None and pod.uid == self._me.uid else None
 
     def _others_answer(self, pool: Pool, family: str) -> bool:
-        """Whether a client would be answered if this activator were no endpoint."""
+        """Whether clients would get an answer if this activator were no endpoint."""
         if self._native_ready(pool, family) > 0:
             return True
         published = self._view.published(pool.name, family)
@@ -98,7 +99,7 @@ class Lost:
         return any(pod and not pod.lost and pod.uid != self._me.uid for pod in owners)
 
     def _native_ready(self, pool: Pool, family: str) -> int:
-        """Ready endpoints of the pool's own pods; with route Always its Service leads to none."""
+        """Ready endpoints of the pool's own pods; 0 with route Always: its Service selects none."""
         return 0 if pool.always else self._view.native_ready(pool.service, family)
 
     async def _take_one_back(self, pool: Pool, obj: Object, pod: PodView) -> list[float]:
@@ -110,10 +111,10 @@ class Lost:
             return [wait]
         try:
             if not await self._is_lost(obj, pod.uid, now):
-                return [RETRY]  # the watch of pods has yet to tell
+                return [RETRY]  # the watch of pods has not shown it yet
             await self._kube.replace(EndpointSlice, self._me.namespace, taken_back(obj, pod))
         except (ConflictError, NotFoundError):
-            return [RETRY]  # its activator, or another one, was faster
+            return [RETRY]  # its activator or another one was faster
         except (*Unreachable, OSError) as error:
             log.warning("%s: cannot take back the endpoint of a lost pod: %s", pool.name, error)
             return [RETRY]
@@ -122,7 +123,7 @@ class Lost:
         return []
 
     async def _is_lost(self, obj: Object, uid: str, now: float) -> bool:
-        """Whether the API server calls a pod lost; it is asked once for all pools."""
+        """Whether the API server reports a pod as lost; one read serves all pools."""
         if self._believed_at.get(uid, -inf) + BELIEVED_FOR < now:
             pod = await owner_of(self._kube, slice_view(obj))
             if pod is None or not pod.lost:

@@ -1,7 +1,7 @@
-"""Publishing slices and keeping their listeners: the impure half of slices.py.
+"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`.
 
-A listener lives at least as long as its slice, and 60 s longer than its last endpoint; so a port
-that any kube-proxy may still know always leads to the pool it was published for.
+A listener stays open as long as its slice exists, and for PORT_REST seconds after its last
+endpoint: a port that any kube-proxy may still use leads to the pool it was published for.
 """
 
 import asyncio
@@ -36,32 +36,32 @@ from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN = 30.0
-"""Seconds after which a pool is looked at again though nothing has changed, for no reason."""
+"""Seconds until a pool is checked again without a change."""
 
 REFUSED_REST = 5.0
-"""Seconds until a slice that the API server has refused is written again."""
+"""Seconds until a slice that the API server has rejected is written again."""
 
 DELETE_AGAIN = 1.0
-"""Seconds until the API server is asked again to delete a slice, after a restart."""
+"""Seconds between two attempts to delete a slice after a restart."""
 
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
 
 NewClient = Callable[[str, Port], Client]
-"""Makes the protocol for a connection to a pool, by a port of its Service."""
+"""Creates the protocol for a connection to a pool, by a port of its Service."""
 
 
 PoolFamily = tuple[str, str]
-"""Name of a pool, and an address family: what one slice is for."""
+"""The name of a pool and an address family: the key of one slice."""
 
 
 @dataclass
 class Listener:
-    """A socket that this activator listens on for one port of a Service."""
+    """A listening socket for one port of a Service."""
 
     port: Port
     number: int = 0
-    """The number that this activator listens on."""
+    """The port number that the activator listens on."""
     server: asyncio.Server | None = None
 
 
@@ -86,7 +86,7 @@ class Published:
 
 
 class Publisher:
-    """Keeps the slices of one activator in step with the view."""
+    """Updates the slices of one activator when the view changes."""
 
     def __init__(self, kube: Kube, view: View, me: PodIdentity, new_client: NewClient) -> None:
         self._kube, self._view, self._me, self._new_client = kube, view, me, new_client
@@ -96,20 +96,20 @@ class Publisher:
         self._withdrawn = False
         self._news = view.mailbox()
         self._due: dict[str, float] = {}
-        """When a pool is to be looked at though nothing has changed, in loop time."""
+        """When to check a pool even without a change, in loop time."""
         self._has_synced = False
         self._incomplete: set[str] = set()
         """Pools that need a slice and have none yet."""
         self._refused: set[str] = set()
-        """Pools whose slice the API server refuses: they alone do without."""
+        """Pools whose slice the API server rejects; other pools are not affected."""
 
         self._lost = Lost(kube, view, me)
 
     async def adopt(self) -> None:
-        """After a restart in place: listen again on the ports our slices still name.
+        """After a restart in place: listen again on the ports in this activator's slices.
 
-        Until that is done nothing new is bound, so no other pool's listener can get such a port. A
-        port that cannot be bound again makes its slice go, before anything else happens.
+        No other port is bound before that, so no other pool's listener can get such a port. If a
+        port cannot be bound again, its slice is deleted before anything else happens.
         """
         unheard: list[tuple[PoolFamily, Published]] = []
         for obj in list(self._view.slices.values()):
@@ -120,7 +120,7 @@ class Publisher:
             record = Published(there=obj)
             try:
                 for port in obj.get("ports") or ():
-                    # A slice that somebody has edited may name no number, or none that there is.
+                    # An edited slice may name no port number, or an invalid one.
                     was = Port(port.get("name", ""))
                     await self._listen(record, key, was, port.get("port") or -1)
             except (OSError, OverflowError, ValueError) as error:
@@ -139,7 +139,7 @@ class Publisher:
         self.published[key] = record
 
     async def _discard(self, record: Published) -> bool:
-        """Delete a slice, however long that takes; False if the API server refuses to."""
+        """Delete a slice and retry until it succeeds; False if the API server rejects it."""
         assert record.there is not None  # noqa: S101  (it is adopted)
         name = record.there["metadata"]["name"]
         while True:
@@ -154,9 +154,9 @@ class Publisher:
                 return True
 
     async def sync(self) -> float:
-        """Bring up to date the slices of every pool that has changed or whose time has come.
+        """Update the slices of every pool that has changed or is due.
 
-        Returns seconds until something is due again, at most one.
+        Returns the seconds until the next call, at most one.
         """
         loop = asyncio.get_running_loop()
         if self.leaving and not self._said_leaving:
@@ -180,14 +180,14 @@ class Publisher:
     def complete(self) -> bool:
         """Whether every pool that needs a slice had one after the last `sync`.
 
-        A pool whose slice is refused stays awake, since its epoch is not acknowledged; it must not
-        keep others awake. Where every slice is refused the cause is not the pool.
+        A pool whose slice is rejected stays awake, since its epoch is not acknowledged; it must not
+        keep other pools awake. If all slices are rejected, the pool is not the cause.
         """
         works = not self._refused or any(record.serves for record in self.published.values())
         return self._has_synced and not self._incomplete and works
 
     async def _sync_pool(self, name: str) -> float | None:
-        """Bring a pool's slices up to date; returns seconds until it is due again, if it is."""
+        """Update a pool's slices; returns the seconds until the next check, or None."""
         soonest: list[float] = []
         complete = True
         self._refused.discard(name)
@@ -211,7 +211,7 @@ class Publisher:
         return min(soonest, default=LOOK_AGAIN) if is_known else None
 
     async def sweep(self) -> None:
-        """Remove slices of activators whose pod is gone."""
+        """Delete the slices of activators whose pod is gone."""
         uids = {pod.uid for pod in self._view.pods.values()} | {self._me.uid}
         for obj in list(self._view.slices.values()):
             if not is_ours(obj) or slice_view(obj).pod_uid in uids:
@@ -225,7 +225,7 @@ class Publisher:
         self._lost.forget_old()
 
     async def withdraw(self) -> None:
-        """Delete every slice of ours: the last thing before the process ends."""
+        """Delete all slices of this activator: the last step before the process ends."""
         self._withdrawn = True
         for record in list(self.published.values()):
             if record.there is not None:
@@ -237,7 +237,7 @@ class Publisher:
     # --- one pool ---
 
     def _families_of(self, name: str) -> list[PoolFamily]:
-        """A pool with each family that has a slice, or that its Service and this pod both have."""
+        """A pool with each family that has a slice, or that both its Service and this pod have."""
         pool = self._view.pools.get(name)
         wanted = self._families(pool) if pool is not None else []
         return [(name, f) for f in FAMILIES if f in wanted or (name, f) in self.published]
@@ -246,7 +246,7 @@ class Publisher:
         return families(self._view.services.get(pool.service), self._me)
 
     async def _sync_family(self, key: PoolFamily) -> list[float]:
-        """Bring one slice up to date; returns what is due when, in seconds from now."""
+        """Update one slice; returns the delays in seconds until the next checks."""
         now = asyncio.get_running_loop().time()
         name = key[0]
         pool = self._view.pools.get(name)
@@ -260,7 +260,7 @@ class Publisher:
             and wants_slice(pool, ready, native_for, record.serves)
             and not self._is_abandoned(pool, record, now)
         )
-        wanted = wanted and (record.serves or not self.leaving)  # who leaves takes nothing new on
+        wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
         if pool is not None and wanted and self._view.ports(pool.service):
             await self._publish(pool, key, record)
             leaves = record.native_since is not None and pool.route is Route.NATIVE
@@ -271,7 +271,7 @@ class Publisher:
         if record.serves:
             await self._empty(record, now)
         elif record.listeners and record.emptied_at is None:
-            record.emptied_at = now  # somebody else has deleted or emptied the slice
+            record.emptied_at = now  # another client has deleted or emptied the slice
         if pool is not None and pool.deleted and not self._serves(name):
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
@@ -283,7 +283,7 @@ class Publisher:
         return []
 
     async def _take_back(self, key: PoolFamily) -> list[float]:
-        """Take back what lost activators have published for the same pool and family."""
+        """Withdraw endpoints of lost activators for the same pool and family."""
         pool, record = self._view.pools.get(key[0]), self.published.get(key)
         if pool is None or self.leaving:
             return []
@@ -294,7 +294,7 @@ class Publisher:
         return any(record.serves for record in records if record is not None)
 
     def _catch_up(self, key: PoolFamily, record: Published) -> None:
-        """Follow what somebody else did to our slice: changed or deleted, it is published again."""
+        """Detect changes of the slice by other clients, so that it is published again."""
         seen = self._view.slices.get(slice_name(key[0], self._me, key[1]))
         if seen is None and record.watched:
             record.there = None
@@ -303,7 +303,7 @@ class Publisher:
         record.watched = seen is not None
 
     def _is_abandoned(self, pool: Pool, record: Published, now: float) -> bool:
-        """Whether a deleted pool's target has had its time to come back (or never was ours)."""
+        """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
         if not pool.deleted:
             record.deleted_since = None
             return False
@@ -320,7 +320,7 @@ class Publisher:
         record.emptied_at = None
 
     async def _follow(self, ports: list[Port], key: PoolFamily, record: Published) -> None:
-        """Listen for each port of the Service: for one that was edited, as before."""
+        """Listen for each port of the Service; an edited port keeps its listener."""
         known = successors([listener.port for listener in record.listeners], ports)
         for listener in record.listeners:
             listener.port = known.get(listener.port, listener.port)
@@ -329,7 +329,7 @@ class Publisher:
                 await self._listen(record, key, port, 0)
 
     async def _empty(self, record: Published, now: float) -> None:
-        """Take our endpoint out; the slice stays as the memory of its ports."""
+        """Remove this activator's endpoint; the slice stays and records its ports."""
         assert record.there is not None  # noqa: S101  (it serves)
         record.there = await self._kube.replace(
             EndpointSlice, self._me.namespace, dict(record.there) | {"endpoints": []}
@@ -388,7 +388,7 @@ class Publisher:
 
 
 def _native_for(ready: int, record: Published, now: float) -> float:
-    """For how many seconds a native endpoint has been ready by now."""
+    """The seconds for which a native endpoint has been ready."""
     if ready == 0:
         record.native_since = None
         return 0.0

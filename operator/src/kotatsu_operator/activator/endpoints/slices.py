@@ -1,8 +1,8 @@
-"""The EndpointSlices an activator publishes: when, and what stands in them. Pure.
+"""The EndpointSlices of an activator: when it publishes them, and their content. Pure.
 
 One slice per pool, activator pod and address family. It is published while the pool's own pods
-cannot answer (or are about to leave) and emptied when they can. Emptied, not deleted: the empty
-slice remembers which port belonged to which pool until no kube-proxy can still send anyone there.
+cannot answer (or are about to end) and emptied when they can. It is not deleted then: the empty
+slice records which port belongs to which pool until no kube-proxy can send clients there.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.resources import Object
 
 PORT_REST = 150.0
-"""Seconds an emptied slice stays, and with it the port's listener: nobody else gets the port, and a
-kube-proxy that lags behind an outage of the API server (up to two minutes) still finds somebody."""
+"""Seconds that an emptied slice and its listener stay: no other pool gets the port, and a
+kube-proxy that lags behind an API-server outage (up to two minutes) still reaches the activator."""
 
 
 def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
-    """Whether the pool's slice should have this activator in it.
+    """Whether the pool's slice should have this activator as an endpoint.
 
-    Always when the route says so, and whenever no pod is ready for any reason (a crash, a failing
-    probe, a rollout): the Service is never without an endpoint. It leaves again only when the route
-    is native and a pod has been ready for the settle time; with route Always, never.
+    Yes if the route requires it, and whenever no pod is ready for any reason (a crash, a failing
+    probe, a rollout): the Service always has an endpoint. The activator is removed only if the
+    route is native and a pod has been ready for the settle time; with route Always, never.
 
-    A pool that is refused keeps what it had, in activators that start later too. One that has been
-    refused from the beginning gets nothing: its Service may be another pool's.
+    A rejected pool that was accepted before is published as before, also by activators that start
+    later. A pool that was never accepted is not published: its Service may be another pool's.
     """
     if not pool.was_accepted and not published:
         return False
@@ -53,7 +53,7 @@ def families(service: Object | None, me: PodIdentity) -> list[str]:
 
 
 def slice_name(pool: str, me: PodIdentity, family: str) -> str:
-    """A name for each pool, activator pod and family, within the 253 characters allowed."""
+    """A name for each pool, activator pod and family, within the limit of 253 characters."""
     mark = hashlib.sha256(f"{pool}/{me.uid}/{family}".encode()).hexdigest()[:10]
     return f"kotatsu-{pool[:200].rstrip('-.')}-{mark}"
 
@@ -63,8 +63,8 @@ CONDITIONS: Mapping[str, Mapping[str, bool]] = {
     "leaving": {"ready": False, "serving": True, "terminating": True},
     "lost": {"ready": False, "serving": False, "terminating": False},
 }
-"""What an endpoint says in each state: kube-proxy uses one that serves and terminates only where
-nothing is ready, and one that does not serve never."""
+"""The conditions of an endpoint by state. kube-proxy uses a serving and terminating endpoint only
+if none is ready, and never one that is not serving."""
 
 
 def state_of_lost(pod: PodView) -> str:
@@ -81,12 +81,12 @@ def is_ready(obj: Object | None) -> bool:
 def may_take_back(
     of: PodView | None, me: PodView | None, *, mine_is_ready: bool, native_ready: int
 ) -> bool:
-    """Whether an activator takes another's endpoint of a pool and family back.
+    """Whether an activator withdraws another one's endpoint for a pool and family.
 
-    Only from a pod that is there and lost (one that is gone has its slices deleted), and only where
-    something else answers: a pod of the pool, or this activator, whose own endpoint is ready and
-    whose pod is Ready. Where each of two takes the other for lost, neither pod is Ready, so neither
-    takes anything and both endpoints stay.
+    Only if that pod exists and is lost (the slices of a deleted pod are deleted), and only if
+    another endpoint answers: a pod of the pool, or this activator with a ready endpoint and a Ready
+    pod. If two activators see each other as lost, neither pod is Ready, so neither withdraws
+    anything and both endpoints stay.
     """
     if of is None or not of.lost:
         return False
@@ -96,9 +96,9 @@ def may_take_back(
 def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -> bool:
     """Whether an activator publishes its endpoint as ready.
 
-    It always does, but where its own pod is lost and others have taken its endpoint back: it waits
-    until the pod is Ready, or until nothing else answers. So no two of them undo each other's
-    writes, and the last of them serves whatever is said of its pod.
+    It does, unless its own pod is lost and others have withdrawn its endpoint: then it waits until
+    the pod is Ready, or until nothing else answers. So no two activators undo each other's writes,
+    and the last one serves even if its pod counts as lost.
     """
     return mine_is_ready or me is None or not me.lost or not others_answer
 
@@ -114,8 +114,8 @@ def make_slice(
 ) -> Object:
     """One family's slice: `state` is serving, leaving, lost (see CONDITIONS), or empty.
 
-    Port names are exactly the Service's, each with the number this activator listens on; nodeName
-    and the Pod targetRef are what cloud load balancers in IP mode ask for.
+    Port names are those of the Service, with the numbers that this activator listens on. Cloud load
+    balancers in IP mode need nodeName and the Pod targetRef.
     """
     names: dict[str, Any] = {p.get("name", ""): p for p in service["spec"].get("ports") or ()}
     endpoint = {
@@ -161,14 +161,14 @@ def make_slice(
 
 
 def taken_back(obj: Object, pod: PodView) -> Object:
-    """A slice of a lost pod with no endpoint ready; its ports stay remembered."""
+    """The slice of a lost pod without a ready endpoint; its ports stay recorded."""
     conditions = dict(CONDITIONS[state_of_lost(pod)])
     endpoints = [e | {"conditions": conditions} for e in obj.get("endpoints") or ()]
     return obj | {"endpoints": endpoints}
 
 
 def same_slice(ours: Object, there: Object) -> bool:
-    """Whether a slice in the cluster already says what ours does."""
+    """Whether a slice in the cluster already has the content of `ours`."""
     return _said(ours) == _said(there)
 
 

@@ -1,1 +1,1 @@
-"""HTTP/1 heads."""
+"""HTTP/1 heads, and the activator's own answers."""

@@ -1,4 +1,4 @@
-"""The few answers that the activator gives itself, as HTTP/1 bytes."""
+"""The activator's own answers, as HTTP/1 bytes."""
 
 import json
 
@@ -6,12 +6,13 @@ PROBE_OK = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
     b"Cache-Control: no-store\r\nConnection: close\r\n\r\n# asleep\n"
 )
-"""To a probe or a scrape: the pool is healthy, it just sleeps. (503 would take a load balancer's
-backend out, and to Prometheus this is a page without metrics, not a target that is down.)"""
+"""The answer to a probe or scrape of a sleeping pool, which is healthy. (With a 503, a load
+balancer would remove the backend. To Prometheus this is a page without metrics, not a target that
+is down.)"""
 
 
 def budget_spent(pool: str, limit: str) -> str:
-    """Why a pool is not woken: its limit (in words) is reached."""
+    """Why a pool is not woken: its limit, such as `3000 JPY a month`, is reached."""
     return (
         f"the budget of the WarmPool {pool} is spent ({limit}): it sleeps until the period ends or "
         "spec.budget.limit is raised"
@@ -19,7 +20,7 @@ def budget_spent(pool: str, limit: str) -> str:
 
 
 def refusal(detail: str, retry_after: int) -> bytes:
-    """503 with Retry-After (seconds) and a problem document that says why."""
+    """A 503 with Retry-After (seconds) and a problem document with the reason."""
     body = json.dumps(
         {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
     ).encode()

@@ -1,13 +1,14 @@
-"""Where the requests of a spliced HTTP/1 connection begin, as far as that is plain. Pure.
+"""Where the requests of a spliced HTTP/1 connection begin, if that is unambiguous. Pure.
 
-A connection that stays open for many requests has to end somewhere when its pod goes. Closed
-between two requests, it would cut off the one that is on its way at that moment. So the last
-request that the activator has read is asked to be the last: the pod answers it and closes. What the
-client sends after it reaches no pod, so a request without an answer was never acted on.
+A connection that stays open for many requests must end when its pod ends. Closing it between two
+requests would break off a request that is on its way. So the last request that the activator has
+read gets `Connection: close`: the pod answers it and closes. Later bytes of the client reach no
+pod, so a request without an answer was never processed.
 
-Only the plainest bodies are followed: those with a Content-Length, or none. Anything else (chunked,
-an upgrade, contradicting headers, a head that not everybody reads alike) is lost track of for good,
-and passes as it is: a request that begins where the pod sees none must not be believed in.
+Only requests with a Content-Length or without a body are tracked. After anything else (chunked, an
+upgrade, contradicting headers, a head that servers may parse differently) the connection is no
+longer tracked and its bytes pass unchanged: the activator must not detect a request where the pod
+sees none.
 """
 
 import re
@@ -26,13 +27,13 @@ from kotatsu_operator.activator.http.peek import (
 )
 
 PIPELINED = 16
-"""Requests that are followed in one read. Clients that pipeline send fewer at once; a read full of
-tiny requests would stop all other connections while it is parsed."""
+"""Requests to track per read. Clients that pipeline send fewer at once, and parsing a read full of
+tiny requests would delay all other connections."""
 
 _FRAMING = re.compile(
     rb"\n(?:content-length|transfer-encoding|expect|upgrade:|connection:[^\n]*upgrade)"
 )
-# Some servers hand headers on as variables, in which a dash is an underscore: to some of them
+# Some servers pass headers as variables, in which a dash becomes an underscore: to some of them
 # Content_Length is a length.
 _FOLDED = bytes.maketrans(
     string.ascii_uppercase.encode() + b"_", string.ascii_lowercase.encode() + b"-"
@@ -41,7 +42,7 @@ _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r")
 
 
 class Requests:
-    """Follows what a client sends on one connection."""
+    """Tracks the requests that a client sends on one connection."""
 
     __slots__ = ("_body_left", "_head", "_is_last", "_is_lost", "_seen")
 
@@ -51,30 +52,31 @@ class Requests:
         self._body_left = 0
         self._is_lost = False
         self._is_last = False
-        """Whether a request was asked to be the last: only the rest of its body still passes."""
+        """Whether a request got `Connection: close`: only the rest of its body is still
+        forwarded."""
 
     def begins_in(self, data: bytes) -> bool:
-        """Whether a request begins in these bytes, which come next."""
+        """Whether a request begins in these next bytes."""
         return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:
-        """Take note of the bytes that come next; returns those to pass on."""
+        """Track the next bytes; returns the bytes to forward."""
         if self._is_lost:
             return data
         if self._is_last:
             data = data[: self._body_left]
             self._body_left -= len(data)
             return data
-        # What nearly every chunk is comes first: one whole request without a body.
+        # The common case first: one whole request without a body.
         if self._head or self._body_left or _body_length(data) != 0:
             self._follow(data)
         return data
 
     def ending(self, data: bytes) -> bytes:
-        """Like `follow`, but the last request that begins in these bytes is asked to be the last.
+        """Like `follow`, but add `Connection: close` to the last request that begins in them.
 
-        That is the last one whose head is complete and plain, of the first `PIPELINED`. Where there
-        is none, nothing changes: the request after it will do.
+        It is the last one with a complete and plain head among the first `PIPELINED`. Without one
+        the bytes do not change, and a later request gets the header.
         """
         if not self.begins_in(data):
             return self.follow(data)
@@ -122,7 +124,7 @@ class Requests:
                 self._enter(seen)
 
     def _enter(self, seen: Peek) -> None:
-        """A head is complete (or none): its body follows."""
+        """The end of a request head, or of tracking: compute the length of the body."""
         length = _body_length(bytes(self._head[: seen.head_end])) if seen.head_end else None
         self._is_lost = length is None
         self._body_left = length or 0
@@ -131,7 +133,7 @@ class Requests:
 
 
 def _head_at(data: bytes, start: int) -> bytes | None:
-    """The complete head there, if it can be asked to be the last one."""
+    """The complete request head at `start`; None if it cannot get `Connection: close`."""
     end = HEAD_END.search(data, start, start + HEAD_LIMIT + 1)
     if end is None:
         return None
@@ -142,7 +144,7 @@ def _head_at(data: bytes, start: int) -> bytes | None:
 
 
 def _body_length(head: bytes) -> int | None:
-    """Bytes of the body after a request head; None when it is not plain where the body ends."""
+    """The bytes of the body after a request head; None if its length is ambiguous."""
     if not is_plain(head) or head.startswith(b"CONNECT "):
         return None
     folded = head.translate(_FOLDED)

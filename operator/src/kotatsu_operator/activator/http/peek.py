@@ -1,8 +1,8 @@
-"""What the first bytes of a connection say, and how a pod is asked to close after answering. Pure.
+"""The first bytes of a connection, and `Connection: close` for a request. Pure.
 
-Only HTTP/1 is looked into, and only as far as the request head: to leave probes alone, to be able
-to answer 503, and to set `Connection: close` (so that the client's next connection can go straight
-to a pod). Whatever does not look like HTTP/1 passes untouched.
+Only HTTP/1 is parsed, and only the request head: to recognize probes, to answer 503, and to set
+`Connection: close`, so that the client's next connection can go straight to a pod. Anything else
+passes unchanged.
 """
 
 import re
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 HEAD_LIMIT = 64 * 1024
-"""A request head longer than this is passed on as it is, unread."""
+"""Bytes. A longer request head passes unchanged and unparsed."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _METHOD = re.compile(rb"[A-Z]{1,20}(?: |$)")
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([^? \r\n][^ \r\n]{0,65535}) HTTP/1\.[01]\r?\n")
 HEAD_END = re.compile(rb"\r?\n\r?\n")
-# Nothing in it can be matched in two ways, so it never needs to go back.
+# Unambiguous, with possessive quantifiers: it never backtracks.
 _PLAIN = re.compile(
     rb"[A-Z]{1,20}+ [^\0-\x20\x7f]++ HTTP/1\.[01]\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\0\r\n]*+\r\n)*+\r\n"
@@ -24,29 +24,29 @@ _PLAIN = re.compile(
 
 
 class Kind(Enum):
-    """What a connection speaks."""
+    """The protocol of a connection."""
 
     UNKNOWN = "unknown"
-    """Too few bytes to tell."""
+    """Not enough bytes to decide."""
     HTTP1 = "http1"
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What is known after some bytes."""
+    """The result of parsing the first bytes."""
 
     kind: Kind
     path: str = ""
-    """Path without its query; empty while the request line is not complete."""
+    """Path without its query; empty until the request line is complete."""
     head_end: int = 0
-    """Length of the complete request head; 0 while it is not complete."""
+    """Length of the complete request head; 0 until it is complete."""
     is_head: bool = False
     """Whether it is a HEAD request, whose answer has no body."""
 
     @property
     def is_final(self) -> bool:
-        """Whether more bytes would tell nothing more."""
+        """Whether more bytes cannot change the result."""
         return self.kind is Kind.OTHER or self.head_end > 0
 
 
@@ -55,15 +55,15 @@ _OTHER = Peek(Kind.OTHER)
 
 
 def peek(data: bytes | bytearray, before: Peek = NOTHING, known: int = 0) -> Peek:
-    """Look at the first bytes of a connection.
+    """Parse the first bytes of a connection.
 
-    With what was seen in the first `known` of them nothing is read twice: bytes that come one by
-    one cost as little as those that come together. What `before` has found out stays as it is.
+    `before` is the result for the first `known` bytes, which are not parsed again: single bytes
+    cost as little as one large read. Fields that `before` has do not change.
     """
     if before.is_final:
         return before
     if before.path:
-        # Of an end that has begun, up to three bytes were there before.
+        # Up to three bytes of the end may have come before.
         return _to_the_end(data, before, max(known - 3, 0))
     if data and data.startswith(_PREFACE[: len(data)]):
         return NOTHING if len(data) < len(_PREFACE) else _OTHER
@@ -76,7 +76,7 @@ def peek(data: bytes | bytearray, before: Peek = NOTHING, known: int = 0) -> Pee
         return _OTHER
     path = bytes(line[2]).split(b"?", 1)[0].decode("latin-1")
     seen = Peek(Kind.HTTP1, path, is_head=line[1] == b"HEAD")
-    # The head may end right after the request line, so the search begins at that line's break.
+    # The head may end right after the request line: search from that line's break.
     end = line.end() - 1
     return _to_the_end(data, seen, end - (data[end - 1 : end] == b"\r"))
 
@@ -91,10 +91,9 @@ def _to_the_end(data: bytes | bytearray, seen: Peek, start: int) -> Peek:
 
 
 def is_plain(head: bytes) -> bool:
-    """Whether everybody reads this request head alike: each line ends in CRLF and is a header.
+    """Whether all servers parse this request head alike: each line is a header and ends in CRLF.
 
-    Of a line that is folded, a bare LF or CR, a NUL, a space before the colon, some servers make
-    one thing and some another.
+    Servers disagree about a folded line, a bare LF or CR, a NUL, and a space before the colon.
     """
     return _PLAIN.fullmatch(head) is not None
 
@@ -103,16 +102,16 @@ _UPGRADE = re.compile(rb"\nconnection:[^\n]*\bupgrade\b", re.IGNORECASE)
 
 
 def asks_to_upgrade(head: bytes) -> bool:
-    """Whether the request asks to switch protocols (WebSocket, h2c): what follows is not HTTP/1."""
+    """Whether the request asks to switch protocols (WebSocket, h2c), so that HTTP/1 ends."""
     return _UPGRADE.search(head) is not None
 
 
 def ask_to_close(head: bytes) -> bytes:
-    """The request head with `Connection: close`; every other byte stays.
+    """The request head with `Connection: close`; all other bytes stay.
 
-    Left alone is a request that asks to switch protocols (WebSocket, h2c), which needs its
-    Connection header, and a head that is not plain: what one server takes for a header is part of
-    another one's value. Other options of the Connection header are kept.
+    A request that asks to switch protocols (WebSocket, h2c) does not change: it needs its
+    Connection header. A head that is not plain does not change either: what one server parses as a
+    header is part of another header's value. Other options of the Connection header stay.
     """
     if not is_plain(head):
         return head

@@ -1,1 +1,1 @@
-"""Bytes from client to pod, and the limits on them."""
+"""Bytes between client and pod, and the limits on connections and memory."""

@@ -1,27 +1,27 @@
-"""Connections whose other side may never take what it is still to get."""
+"""Closing connections whose other side may never read the remaining bytes."""
 
 import asyncio
 
 from kotatsu_operator.activator.proxy import sockets
 
 PATIENCE = 60.0
-"""Seconds without a single byte taken after which the rest is given up."""
+"""Seconds without any byte read by the other side, after which the connection is aborted."""
 
 LOOK_EVERY = 0.05
-"""Seconds between two looks at what is left, before a connection is broken off."""
+"""Seconds between two checks of the remaining bytes, before a connection is reset."""
 
 
 def left(transport: asyncio.Transport) -> int:
-    """Bytes that the other side has yet to take: ours, and those the kernel has."""
+    """Bytes not acknowledged by the other side, in the activator's and kernel's buffers."""
     return transport.get_write_buffer_size() + sockets.unacknowledged(
         transport.get_extra_info("socket")
     )
 
 
 def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
-    """Bytes of memory that a connection takes: those it has yet to take, and those not yet read.
+    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read.
 
-    Of a side that has finished nothing more comes.
+    A side that has finished sends no further bytes.
     """
     if transport.is_closing():
         return transport.get_write_buffer_size()
@@ -30,9 +30,10 @@ def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
 
 
 def close(transport: asyncio.Transport) -> None:
-    """Close once everything written has been sent, or when nothing of it is taken any more.
+    """Close once all written bytes are sent, or abort if the other side stops reading.
 
-    A side that lives and does not read keeps a connection for ever: to the kernel it is well.
+    To the kernel, a side that is alive and does not read is healthy, so the connection would stay
+    open forever.
     """
     transport.close()
     if transport.get_write_buffer_size():
@@ -40,10 +41,10 @@ def close(transport: asyncio.Transport) -> None:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Break a connection off, once the other side has taken what was written before.
+    """Reset a connection once the other side has read the bytes written before.
 
-    The other side of a splice was reset, or vanished. An end like any other would say that this was
-    all: an answer without a length would count as complete.
+    The other side of a splice was reset or vanished. With a normal close, an answer without a
+    length would count as complete.
     """
     _look_again(transport, left(transport), 0)
 

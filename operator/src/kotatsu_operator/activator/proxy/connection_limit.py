@@ -1,8 +1,8 @@
-"""How many connections one activator takes, and bytes for them, those of all its pools together.
+"""The limit on an activator's connections and their memory, for all its pools together.
 
-Each costs an open file and some memory, and once more when it is joined to a pod. At the limit of
-its files a process can accept nobody, connect to no pod and not even ask the API server; at the
-limit of its memory it is killed. So it stops before.
+Each connection uses an open file and some memory, and again when it is joined to a pod. At its file
+limit, a process can accept no client, connect to no pod and not even call the API server; at its
+memory limit it is killed. So the activator rejects connections before that.
 """
 
 import asyncio
@@ -19,35 +19,36 @@ from kotatsu_operator.activator.proxy.silent_connections import SilentConnection
 log = logging.getLogger(__name__)
 
 RESERVED = 128
-"""Open files kept for everything else: listeners, watches, probes, scrapes."""
+"""Open files reserved for everything else: listeners, watches, probes, scrapes."""
 
 MOST_FILES = 2**16
-"""More connections than that would be more than one process of Python can serve."""
+"""One Python process cannot serve more connections than this."""
 
 MOST_MEMORY = 2**30
-"""Bytes. An activator without a memory limit is told its node's memory, and needs no more."""
+"""Bytes. Without a memory limit, an activator is given its node's memory, and needs no more than
+this."""
 
 OWN = 80 * 2**20
-"""Bytes of memory for everything but connections: the program, and what it knows of its pools."""
+"""Bytes of memory for everything but connections: the program and its cache of pools."""
 
 EACH = 12 * 1024
-"""Bytes of memory that an open connection takes, ours and the kernel's, while it keeps nothing."""
+"""Bytes of memory of an open connection without buffered bytes, in process and kernel."""
 
 SETTLE_EVERY, SETTLED_AT_ONCE = 0.1, 256
-"""Seconds between two looks at what the kernel still has of connections that were written to, and
-how many of them are looked at: that takes about a millisecond."""
+"""Seconds between two checks of the kernel's buffers for connections that were written to, and how
+many are checked at once: that takes about a millisecond."""
 
 CLIENTS_SHARE = 0.75
-"""Of the files, those that clients may take: the rest is for pods, without whom nobody gets on."""
+"""The share of connections for clients; the rest is for pods, without which no client is served."""
 
 TELL_EVERY = 10.0
-"""Seconds between two lines in the log about the same want of room."""
+"""Seconds between two log lines about the limit."""
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may and can use; returns how many that is.
+    """Raise the process's limit of open files as far as allowed and useful; returns the limit.
 
-    Container runtimes often start with 1024, and let a process have more if it asks.
+    Container runtimes often start with 1024 and permit a process to raise it.
     """
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
@@ -58,7 +59,7 @@ def raise_file_limit() -> int:
 
 
 def _for_one(places: int) -> int:
-    """Of so many places, those that one pool may have: the rest is for others."""
+    """The share of these connections that one pool may use; the rest is for other pools."""
     return places - places // 16
 
 
@@ -66,15 +67,15 @@ class Written(Keeper, Protocol):
     """A connection that was written to."""
 
     def settle(self) -> bool:
-        """Count what it keeps; whether the other sides have taken everything."""
+        """Count its buffered bytes again; returns whether the other sides have read everything."""
 
 
 class ConnectionLimit:
-    """Counts the connections of an activator against the open files and the memory it may have.
+    """Counts an activator's connections against its limits of open files and memory.
 
-    Of the memory (in bytes) beyond its own, one half is for connections as such, and a quarter for
-    what is kept for them. The last quarter is for what is not counted yet: what has come and was
-    not read, and what was written since the kernel was asked.
+    Of the memory (in bytes) beyond its own use, one half is for the connections themselves and a
+    quarter for their buffered bytes. The last quarter is for bytes that are not counted yet:
+    received and not read, or written since the last check of the kernel.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class ConnectionLimit:
         self._settling: asyncio.TimerHandle | None = None
         self._silent = SilentConnections()
         self._clients: dict[SilentConnection, str] = {}
-        """Those that are in, and the pool they came for."""
+        """The admitted clients, with their pool."""
         self._clients_of: Counter[str] = Counter()
         self._joined_of: Counter[str] = Counter()
         self._joined = 0
@@ -101,11 +102,10 @@ class ConnectionLimit:
         self._when_free: dict[Callable[[], None], None] = {}
 
     def enter(self, guest: SilentConnection, pool: str) -> bool:
-        """Let a client of a pool in; whether there was room.
+        """Admit a client of a pool; returns whether it was admitted.
 
-        Where there is none, the one that has been silent for longest makes it; and if everybody has
-        said what they want, the newest has to go. A pool that has all it may have gets no room from
-        another.
+        At the limit, the oldest silent connection is evicted; without silent connections the new
+        one is rejected. A pool at its own limit cannot evict connections of other pools.
         """
         clients = int(self._most * CLIENTS_SHARE)
         has_enough = self._clients_of[pool] >= _for_one(clients)
@@ -122,11 +122,11 @@ class ConnectionLimit:
         return True
 
     def spoke(self, guest: SilentConnection) -> None:
-        """It has said what it wants."""
+        """The client has sent what it wants: it is not silent any more."""
         self._silent.leave(guest)
 
     def leave(self, guest: SilentConnection) -> None:
-        """It has gone."""
+        """The client has gone."""
         self._silent.leave(guest)
         pool = self._clients.pop(guest, None)
         if pool is not None:
@@ -134,29 +134,29 @@ class ConnectionLimit:
         self._freed()
 
     def has_place(self, pool: str) -> bool:
-        """Whether one more connection of a pool can be opened: of a client, or to its pod."""
+        """Whether one more connection of a pool may be opened, from a client or to its pod."""
         taken = self._clients_of[pool] + self._joined_of[pool]
         return taken < _for_one(self._most) and len(self._clients) + self._joined < self._most
 
     def join(self, pool: str) -> None:
-        """A connection to a pool's pod is opened."""
+        """A connection to a pool's pod is being opened."""
         self._joined += 1
         self._joined_of[pool] += 1
 
     def part(self, pool: str) -> None:
-        """A connection to a pool's pod has gone."""
+        """A connection to a pool's pod has ended."""
         self._joined -= 1
         self._joined_of[pool] -= 1
         self._freed()
 
     def when_free(self, act: Callable[[], None]) -> None:
-        """Call this once, as soon as something has gone."""
+        """Call `act` once, when the next connection ends."""
         self._when_free[act] = None
 
     def wrote(self, guest: Written) -> None:
-        """Something was written to one of its sides, and may stay in the kernel for long.
+        """Bytes were written to one of its sides, and may stay in the kernel for long.
 
-        To be called again only after it has settled.
+        Call it again only after the connection has settled.
         """
         self._written.append(guest)
         if self._settling is None:

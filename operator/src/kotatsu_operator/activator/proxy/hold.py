@@ -1,4 +1,4 @@
-"""The connections that are held for one pool, and for how long: one timer for all of them."""
+"""The held connections of one pool and their timeout: one timer for all of them."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from kotatsu_operator.activator.proxy.splice import Client
 
 _AT_ONCE = 0.01
-"""Seconds: those whose time is up this close together leave together."""
+"""Seconds: connections whose timeouts are this close together time out together."""
 
 
 class Hold:
-    """Held connections in the order they came; `on_timeout` is called when one's time is up.
+    """Held connections in order of arrival; `on_timeout` is called for each that times out.
 
-    `timeout` is asked when needed, in seconds: a change of it counts for those who wait already.
+    `timeout` is called when needed and returns seconds: a change applies to connections that
+    already wait.
     """
 
     def __init__(self, timeout: Callable[[], float], on_timeout: Callable[[Client], None]) -> None:
@@ -37,11 +38,11 @@ class Hold:
             self.watch()
 
     def remove(self, client: Client) -> None:
-        """It waits no more."""
+        """Stop holding a connection."""
         self._clients.pop(client, None)
 
     def watch(self) -> None:
-        """Look who has waited for too long, now and when the next one's time is up."""
+        """Call `on_timeout` for connections past the timeout, and schedule the next check."""
         self.close()
         loop = asyncio.get_running_loop()
         now, timeout = loop.time(), self._timeout()
@@ -56,7 +57,7 @@ class Hold:
             self._on_timeout(client)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

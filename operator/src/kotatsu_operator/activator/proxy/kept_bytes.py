@@ -1,24 +1,24 @@
-"""How many bytes an activator keeps for its connections, those of all its pools together.
+"""The bytes that an activator buffers for its connections, for all its pools together.
 
-Counted while they are kept: what a client has sent and no pod has, what a side has yet to take, and
-what the kernel may take of a side that is not read. A bound that is asked only as a connection
-arrives would say nothing of what it sends later.
+They are counted as they change: bytes of a client without a pod, bytes that a side has not read
+yet, and the kernel's buffer of a side that the activator does not read. A limit that is only
+checked when a connection arrives would not cover what it sends later.
 """
 
 from typing import Protocol
 
 
 class Keeper(Protocol):
-    """A connection for which bytes are kept."""
+    """A connection with buffered bytes."""
 
     def evict(self) -> None:
-        """Let go of them at once: there is no more memory."""
+        """Release the bytes at once: the memory is exhausted."""
 
 
 class KeptBytes:
-    """The sum for all connections; where it passes `most`, the one that keeps most is evicted.
+    """The sum for all connections; above `most`, the connection with the most bytes is evicted.
 
-    Of those that keep about as much, within a factor of two, it is the one that has for longest.
+    Among those of about the same size, within a factor of two, the oldest is evicted.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,11 +26,11 @@ class KeptBytes:
         self.total = 0
         self._bytes: dict[Keeper, int] = {}
         self._by_size: list[dict[Keeper, None]] = [{} for _ in range(64)]
-        """Those whose bytes have so many binary digits: neither counting nor evicting looks at
-        all of them."""
+        """Connections by the number of binary digits of their bytes: neither counting nor evicting
+        needs a pass over all of them."""
 
     def keep(self, keeper: Keeper, number: int) -> None:
-        """So many bytes are kept for it now."""
+        """Set the number of bytes buffered for a connection."""
         before = self._bytes.get(keeper, 0)
         if number == before:
             return
@@ -53,5 +53,5 @@ class KeptBytes:
     def _evict(self) -> None:
         largest = next(filter(None, reversed(self._by_size)))
         victim = next(iter(largest))
-        self.keep(victim, 0)  # first: it may say so itself while it goes
+        self.keep(victim, 0)  # first: evict() may call keep() for it too
         victim.evict()

@@ -1,38 +1,38 @@
-"""Connections that have not said yet what they want: a bounded number of them.
+"""Connections that have not sent their first bytes yet: a bounded number of them.
 
-Load balancers probe by connecting, browsers connect ahead of time, and some clients never come to
-the point on purpose. None of them is held, so `maxHeld` does not count them.
+Load balancers probe by connecting, browsers connect ahead of time, and attackers stay silent on
+purpose. None of these connections is held, so `maxHeld` does not count them.
 """
 
 from typing import Protocol
 
 
 class SilentConnection(Protocol):
-    """What can be sent away."""
+    """A connection that can be evicted."""
 
     def close(self) -> None:
         """End the connection."""
 
 
 class SilentConnections:
-    """Keeps at most so many; where there is no room, whoever has waited longest goes.
+    """A bounded set of silent connections: above its limit the oldest one is evicted.
 
-    Who means it has said so within milliseconds, so the oldest is the one least missed.
+    Real clients send within milliseconds, so the oldest silent connection is the one to evict.
     """
 
     def __init__(self) -> None:
-        self._guests: dict[SilentConnection, None] = {}  # in the order they came
+        self._guests: dict[SilentConnection, None] = {}  # in order of arrival
 
     def __len__(self) -> int:
         return len(self._guests)
 
     @property
     def oldest(self) -> SilentConnection | None:
-        """The one that has waited longest."""
+        """The oldest silent connection, or None."""
         return next(iter(self._guests), None)
 
     def enter(self, guest: SilentConnection, limit: int) -> None:
-        """Take one in; the oldest leave when there are more than `limit`."""
+        """Add a connection; the oldest are closed while there are more than `limit`."""
         self._guests[guest] = None
         while len(self._guests) > max(limit, 1):
             oldest = next(iter(self._guests))
@@ -40,5 +40,5 @@ class SilentConnections:
             oldest.close()
 
     def leave(self, guest: SilentConnection) -> None:
-        """It has come to the point, or gone."""
+        """The connection has sent its first bytes or has ended."""
         self._guests.pop(guest, None)

@@ -1,9 +1,9 @@
-"""One client connection: held with its first bytes, then spliced to a pod, byte for byte.
+"""One client connection: held with its first bytes, then spliced to a pod.
 
-Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap,
-and a request costs what its two reads and two writes cost and little more. Backpressure goes both
-ways; nothing is ever buffered without bound, and nothing that was written to a pod is ever written
-again (a request may have been acted on).
+It uses protocols and callbacks instead of streams and tasks: ten thousand held connections must be
+cheap, and a request should cost little more than its two reads and two writes. Backpressure works
+both ways, and all buffers are bounded. Bytes that were written to a pod are never written again:
+the pod may have processed the request.
 """
 
 import asyncio
@@ -20,49 +20,49 @@ from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traf
 from kotatsu_operator.activator.proxy.upstream import Upstream
 
 BODY_KEPT = 16 * 1024
-"""Bytes beyond its request head that a held connection may send before it is read no further."""
+"""Bytes beyond its request head that a held connection may send before reading pauses."""
 
 ANSWERED_FOR = 5.0
-"""Seconds for which an answered client may go on sending: closed under it at once, it might never
-read the answer."""
+"""Seconds for which an answered client may still send: if the connection closed at once, the client
+might never read the answer."""
 
 SILENT_FOR = 60.0
-"""Seconds a connection may stay without its first byte."""
+"""Seconds that a connection may stay open without its first byte."""
 
 FIRST_LINE_WITHIN = 10.0
-"""Seconds from the first byte of a connection until it is plain what it wants: its request line, or
-that it is not HTTP/1. Whoever drips bytes for longer means no good."""
+"""Seconds from the first byte until the request line is complete, or the bytes are not HTTP/1. A
+client that takes longer is closed: slow drips are a typical attack."""
 
 
 class Owner(Protocol):
-    """Whom a client connection tells what happens to it (the pool it came for)."""
+    """The owner of a client connection (its pool), which is called on events."""
 
     moved: Moved
-    """Where bytes are counted."""
+    """The pool's byte counts."""
 
     def came(self, client: "Client") -> None:
-        """Called once, as the connection has been accepted."""
+        """Called once, when the connection is accepted."""
 
     def arrived(self, client: "Client") -> None:
-        """Called once, when the first request line (or anything not HTTP/1) has been read."""
+        """Called once, when the first request line, or anything but HTTP/1, has been read."""
 
     def keeps(self, client: "Client", number: int) -> None:
-        """Called when the bytes that are kept for it have changed."""
+        """Called when the number of its buffered bytes has changed."""
 
     def wrote(self, client: "Client") -> None:
         """Called when a side was written to, once until the client has settled."""
 
     def evicted(self, client: "Client") -> None:
-        """Called when there is no memory left for what is kept for it; ends it."""
+        """Called when the memory for its buffered bytes is exhausted; ends the connection."""
 
     def left(self, client: "Client") -> None:
-        """Called once, when the connection is over; `client.upstream` tells how far it got."""
+        """Called once, when the connection has ended; `client.upstream` is set if it had a pod."""
 
     def may_resume(self, client: "Client") -> bool:
-        """Asked when the client of a quiet connection speaks again; if not, `resume` comes."""
+        """Called when the client of a quiet connection sends again; if False, `resume` follows."""
 
     def is_ending(self, client: "Client") -> bool:
-        """Asked as a request begins: whether it had better be the last of its connection."""
+        """Called when a request begins: whether it should be the last of its connection."""
 
 
 class Client(asyncio.Protocol):
@@ -77,7 +77,7 @@ class Client(asyncio.Protocol):
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
         self.owner = owner
         self.port = port
-        """The port of the Service that it came in on, as it was then."""
+        """The Service's port that the client connected to, as it was at that time."""
         self.transport: asyncio.Transport | None = None
         self.upstream: Upstream | None = None
         self.seen = NOTHING
@@ -86,38 +86,39 @@ class Client(asyncio.Protocol):
         self.ticket = 0
         self.traffic = Traffic()
         self.is_probe = False
-        """Whether it came for a path that wakes nobody, and keeps nobody awake."""
+        """Whether its path is one of `ignorePaths`, which neither wake a pool nor keep it awake."""
         self.on_head: Callable[[], None] | None = None
         self.has_finished = False
-        """Whether the client has said that it will send nothing more."""
+        """Whether the client has ended its half of the connection."""
         self._buffer = bytearray()
         self._moved = owner.moved
         self._announced = False
         self._answered = False
         self._paused = False
         self._requests: Requests | None = None
-        """Follows the requests of an HTTP/1 connection that stays open for many."""
+        """Tracks the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
-        """Whether what the client has said since the splice waits for an announcement."""
+        """Whether bytes of the client wait for an announcement after the splice."""
         self.is_full = False
-        """Whether the client takes no more for now."""
+        """Whether the client's write buffer is full."""
         self._is_settled = True
-        """Whether all that was written to a side has been taken, as far as that was looked at."""
+        """Whether all written bytes had been read by the other side at the last check."""
         self._progress = (0, 0.0)
-        """What it had yet to take when that was last looked at, and when it was given the last."""
+        """The bytes that the client had not read at the last check, and the time of the last byte
+        to it."""
 
-    # --- what the event loop calls ---
+    # --- calls from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; until its first byte nothing happens."""
+        """A client has connected; wait for its first byte."""
         self.transport = cast(asyncio.Transport, transport)
-        # Its protocol is paused as soon as the kernel does not take everything.
+        # Pause writing as soon as the kernel does not accept all bytes.
         self.transport.set_write_buffer_limits(0)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
 
     def data_received(self, data: bytes) -> None:
-        """Splice, or keep and look."""
+        """Forward the bytes, or buffer and parse them."""
         upstream = self.upstream
         if upstream is None:
             self._look(data)
@@ -146,9 +147,10 @@ class Client(asyncio.Protocol):
         self._wrote()
 
     def _close_when_quiet(self) -> None:
-        """The client has sent more than its last request: that goes to no pod, and gets no answer.
+        """The client sent bytes after its last request: they go to no pod and get no answer.
 
-        A pod that does not close, though it was asked to, would let the client wait for ever.
+        If the pod does not close although it was asked to, this closes the connection: otherwise
+        the client would wait forever.
         """
         if self.deadline is None:
             self.deadline = asyncio.get_running_loop().call_later(
@@ -165,13 +167,13 @@ class Client(asyncio.Protocol):
             self._close_when_quiet()
 
     def _look(self, data: bytes) -> None:
-        """Keep what a client says that has no pod yet, and see what it wants."""
+        """Buffer the bytes of a client without a pod, and parse them."""
         if self._answered:
             return
         known = len(self._buffer)
         self._keep(data)
         if self._answered or not self.is_open:
-            return  # it was too much
+            return  # evicted
         self.seen = peek(self._buffer, self.seen, known)
         if not self._announced and (self.seen.kind is Kind.OTHER or self.seen.path):
             self._announced = True
@@ -200,9 +202,9 @@ class Client(asyncio.Protocol):
             self.owner.wrote(self)
 
     def weigh(self) -> int:
-        """Count the bytes that are kept for it; returns those that the two sides have yet to take.
+        """Count its buffered bytes; returns the bytes that the two sides have not read.
 
-        Of a side that is not read, what the kernel may take of it is among them.
+        For a side that the activator does not read, this includes the kernel's receive buffer.
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
@@ -213,12 +215,12 @@ class Client(asyncio.Protocol):
         return kept
 
     def settle(self) -> bool:
-        """Count again what was written; whether it has been taken."""
+        """Count the written bytes again; returns whether the other sides have read them."""
         self._is_settled = not self.weigh()
         return self._is_settled
 
     def evict(self) -> None:
-        """Let go of what is kept: there is no more memory."""
+        """The memory for buffered bytes is exhausted."""
         self.owner.evicted(self)
 
     def _pause(self) -> None:
@@ -236,7 +238,7 @@ class Client(asyncio.Protocol):
             self.deadline = None
 
     def eof_received(self) -> bool:
-        """Pass a half-close on once spliced; before that the client is taken to be gone."""
+        """Forward a half-close if spliced; before that, it ends the connection."""
         if self.upstream is None:
             return False
         self.has_finished = True
@@ -245,7 +247,7 @@ class Client(asyncio.Protocol):
         return not self.upstream.has_finished
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the hold, or end the other side, in the way that this one has ended."""
+        """End the hold, or the other side in the same way as this one: close or reset."""
         self._forget_deadline()
         self.transport = None
         self._let_go()
@@ -266,26 +268,26 @@ class Client(asyncio.Protocol):
             self.weigh()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The client reads again."""
         self.is_full = False
         if self.upstream is not None:
             self.upstream.resume_reading()
             self.weigh()
 
-    # --- what the pool calls ---
+    # --- calls from the pool ---
 
     @property
     def is_open(self) -> bool:
-        """Whether the client is still there."""
+        """Whether the client is still connected."""
         return self.transport is not None and not self.transport.is_closing()
 
     @property
     def is_complete(self) -> bool:
-        """Whether what must be read before splicing has been read."""
+        """Whether all bytes that are needed before the splice have been read."""
         return self.seen.is_final
 
     def answer(self, data: bytes) -> None:
-        """Answer without a pod and close; what the client still sends is read and dropped."""
+        """Answer without a pod and close; further bytes of the client are read and dropped."""
         if self.transport is None or self.transport.is_closing():
             return
         if not data or self.seen.kind is not Kind.HTTP1:
@@ -294,7 +296,7 @@ class Client(asyncio.Protocol):
         self._answered = True
         self._let_go()
         if self.seen.is_head:
-            data = data[: data.index(b"\r\n\r\n") + 4]  # its answer has no body
+            data = data[: data.index(b"\r\n\r\n") + 4]  # the answer to HEAD has no body
         self.transport.write(data)
         self.finish()
         self._close_after(ANSWERED_FOR)
@@ -302,9 +304,10 @@ class Client(asyncio.Protocol):
         self.weigh()
 
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
-        """Send what was kept to the pod and join the two sides.
+        """Send the buffered bytes to the pod and join the two sides.
 
-        With `asks_to_close` an HTTP/1 answer ends the connection: the next one has a better way.
+        With `asks_to_close` an HTTP/1 answer ends the connection, so that the next one can go to a
+        pod directly.
         """
         self._forget_deadline()
         self.upstream = upstream
@@ -315,14 +318,14 @@ class Client(asyncio.Protocol):
                 self.traffic.patience = ANSWER_WITHIN
         if self.transport is not None:
             sockets.bound(self.transport.get_extra_info("socket"), sockets.UNREAD_CLIENT)
-        # Resumed before the write, which may pause it again.
+        # Before the write, which may pause reading again.
         self._go_on()
         self._send(upstream, first, time.monotonic(), ends=asks_to_close)
         upstream.join()
         self.weigh()
 
     def resume(self) -> None:
-        """Pass on what was held back since the splice."""
+        """Forward the bytes that waited for an announcement."""
         self._held_back = False
         if self.upstream is None or self.transport is None:
             return
@@ -334,7 +337,7 @@ class Client(asyncio.Protocol):
             self.upstream.finish()
 
     def write(self, data: bytes) -> None:
-        """Pass bytes from the pod on."""
+        """Forward bytes from the pod."""
         self.traffic.down_at = time.monotonic()
         if self.transport is not None:
             self._moved.down += len(data)
@@ -342,30 +345,31 @@ class Client(asyncio.Protocol):
             self._wrote()
 
     def finish(self) -> None:
-        """The pod has said all: pass that on."""
+        """The pod has ended its half of the connection: forward that."""
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
 
     def close(self) -> None:
-        """End the connection once everything written has been sent."""
+        """Close the connection once all written bytes are sent."""
         if self.transport is not None:
             farewell.close(self.transport)
 
     def reset(self) -> None:
-        """Break the connection off: its pod was cut off."""
+        """Reset the connection: its pod was cut off."""
         if self.transport is not None:
             farewell.reset(self.transport)
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         if self.transport is not None:
             self.transport.abort()
 
     def look_after(self) -> None:
-        """See, once in a while, whether this still makes sense: who is not read is not heard going.
+        """Abort a stalled connection; call it periodically.
 
-        Given up are a client that has taken nothing since the last look and whose pod has gone, and
-        one that was reset while its pod reads nothing.
+        A paused transport cannot detect a disconnect. Aborted are a client that has read nothing
+        since the last check and whose pod has ended, and a client that was reset while its pod does
+        not read.
         """
         if self.transport is None or self.upstream is None:
             return
@@ -383,14 +387,14 @@ class Client(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The pod has caught up."""
+        """The pod reads again."""
         transport = self.transport
         if transport is None or self._held_back or self.has_finished or transport.is_closing():
             return
         transport.resume_reading()
 
     def _go_on(self) -> None:
-        """Read again what was paused for want of a pod, or of an announcement."""
+        """Resume reading that was paused to wait for a pod or an announcement."""
         if self._paused:
             self._paused = False
             self.resume_reading()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 LINGER = 60.0
-"""Seconds a client may keep its half of a connection open after the pod has finished: a pool
-of idle connections may never look at it again."""
+"""Seconds that a client may keep its half of a connection open after the pod has ended its own: a
+client's pool of idle connections may never detect that."""
 
 
 class Upstream(asyncio.Protocol):
@@ -27,14 +27,14 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_joined = False
         self._early = b""
-        """What the pod has said before it was joined to its client."""
+        """Bytes from the pod before it was joined to its client."""
         self.has_finished = False
         self.is_full = False
-        """Whether the pod takes no more for now."""
+        """Whether the pod's write buffer is full."""
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The pod has accepted."""
+        """The pod has accepted the connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(0)
         sockets.prepare(transport.get_extra_info("socket"))
@@ -46,10 +46,10 @@ class Upstream(asyncio.Protocol):
             self._client.write(data)
         else:
             self._early += data
-            self.pause_reading()  # until it is joined: one read is enough to know that it speaks
+            self.pause_reading()  # until it is joined: one read is enough
 
     def eof_received(self) -> bool:
-        """The pod has finished its side; a client that does not follow is not waited for long."""
+        """The pod has ended its half; the client must end its own within LINGER seconds."""
         self.has_finished = True
         if not self._is_joined:
             return True
@@ -61,7 +61,7 @@ class Upstream(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The pod has gone: so does the client. Cut off, it sees that it was."""
+        """The pod's connection has ended: close the client, or reset it after a reset."""
         self._transport = None
         if self._linger is not None:
             self._linger.cancel()
@@ -73,40 +73,40 @@ class Upstream(asyncio.Protocol):
             self._client.weigh()
 
     def pause_writing(self) -> None:
-        """The pod reads slowly."""
+        """The pod reads slowly: stop reading from the client."""
         self.is_full = True
         self._client.pause_reading()
         self._client.weigh()
 
     def resume_writing(self) -> None:
-        """The pod has caught up."""
+        """The pod reads again."""
         self.is_full = False
         self._client.resume_reading()
         self._client.weigh()
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the connection takes."""
+        """Bytes of memory that the connection uses."""
         if self._transport is None:
             return 0
         return farewell.weight(self._transport, has_finished=self.has_finished)
 
     @property
     def is_there(self) -> bool:
-        """Whether the pod can be joined: one that has closed without a word has been asked nothing.
+        """Whether the pod can be joined: it has not closed without sending a byte.
 
-        So another one may be asked.
+        Nothing was written to such a pod, so the request may go to another one.
         """
         return self._transport is not None and bool(self._early or not self.has_finished)
 
     @property
     def is_over(self) -> bool:
-        """Whether the pod will say no more, whether that has been read or not."""
+        """Whether the pod sends no more, even if its last bytes are not read yet."""
         transport = self._transport
         return transport is None or sockets.has_finished(transport.get_extra_info("socket"))
 
     def join(self) -> None:
-        """Pass bytes on to the client from now on, and first of all those that came early."""
+        """Forward bytes to the client from now on, beginning with those that came early."""
         self._is_joined = True
         early, self._early = self._early, b""
         if early:
@@ -122,32 +122,32 @@ class Upstream(asyncio.Protocol):
             self._transport.write(data)
 
     def finish(self) -> None:
-        """The client has said all."""
+        """The client has ended its half of the connection."""
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def close(self) -> None:
-        """End the connection to the pod."""
+        """Close the connection to the pod once all written bytes are sent."""
         if self._transport is not None:
             farewell.close(self._transport)
 
     def reset(self) -> None:
-        """Break the connection to the pod off: its client was cut off."""
+        """Reset the connection to the pod: its client was cut off."""
         if self._transport is not None:
             farewell.reset(self._transport)
 
     def abort(self) -> None:
-        """End the connection to the pod at once."""
+        """Close the connection to the pod at once."""
         if self._transport is not None:
             self._transport.abort()
 
     def pause_reading(self) -> None:
-        """The client reads slowly."""
+        """The client reads slowly: stop reading from the pod."""
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The client has caught up."""
+        """The client reads again."""
         transport = self._transport
         if transport is not None and not self.has_finished and not transport.is_closing():
             transport.resume_reading()

@@ -1,1 +1,1 @@
-"""Announce, raise the scale, probe the pod."""
+"""Announce a request, raise the scale, probe the pods."""

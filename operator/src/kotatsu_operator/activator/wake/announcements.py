@@ -1,17 +1,17 @@
-"""Announcing requests: the writes that stop a pool from going to sleep under them.
+"""Announcements of requests: writes that prevent a pool from going to sleep.
 
-An announcement changes the pool's version, which makes the operator's step 5 fail. It must be
-written after the request has come, so a write already under way does not count. A pool that is
-fully asleep needs one announcement for everybody.
+An announcement changes the pool's version, so the operator's step 5 fails. It must be written after
+the request has arrived, so a write in progress does not count. A pool that is fully asleep needs
+one announcement for all requests.
 
-A request needs one of its own only if the operator may miss it: if this activator was asked what it
-holds (step 4) since the last announcement was begun. A look that begins later asks again, and finds
-the request held, in a pod, or finished. So nothing waits while no operator looks.
+A request needs its own announcement only if a check of the operator can miss it: if this activator
+was scraped (step 4) since it began its last announcement. A later check scrapes again, and finds
+the request held, in a pod, or finished. So requests do not wait while no operator checks.
 
-Each announcement also makes the operator begin its look anew. Where requests come faster than it
-looks, it would never get to write that the pool stays, or (when it was told to) that it sleeps. So
-the pause between two announcements grows, until the operator has come through; those who come
-meanwhile share the next one.
+Each announcement restarts the operator's check. If requests arrive faster than one check takes, the
+operator could never write that the pool stays awake, or (for an override or a budget) that it
+sleeps. So the pause between two announcements doubles until the operator has finished a check;
+requests in the meantime share the next announcement.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ log = logging.getLogger(__name__)
 RETRY_EVERY = 0.1
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
-"""Seconds between two announcements on one way down: each time twice as many."""
+"""Seconds between two announcements on one way down: doubled each time."""
 
 COVERS_FOR = 30.0
-"""Seconds after which an announcement is made again, whether the operator has asked or not.
+"""Seconds after which an announcement is repeated even if the operator has not asked.
 
-A node that is cut off counts as ready for 40 s; after that, its activators are not asked. It is
-also how the operator learns that a pool is still in use."""
+A node that is cut off counts as ready for 40 s; after that, its activators are not asked. The
+repetition also shows the operator that a pool is still in use."""
 
 
 class Announcements:
-    """The announcements of one pool, numbered: `want` gives the number that must be written."""
+    """The announcements of one pool, numbered: `want` returns the number that must be written."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Announcements:
         self._name, self._kube, self._me = name, kube, me
         self._is_wanted, self._on_written, self._wake_other = is_wanted, on_written, wake_other
         self._is_asked = is_asked
-        """Whether each look asks this activator: those that are not Ready may be left out."""
+        """Whether each check asks this activator: one that is not Ready may be left out."""
         self._asked = True
-        """Whether the operator may have asked since the last announcement was begun.
+        """Whether the operator may have asked since the last announcement began.
 
-        True at first: it may have asked the process before this one."""
+        True at first: it may have asked the previous process."""
         self._covered_until = 0.0
         self._state: tuple[int, Phase] | None = None
-        """Epoch and phase of the last request: what comes in another one is announced anew."""
+        """Epoch and phase of the last request: a request in another one is announced again."""
         self._wanted = 0
         self._written = 0
         self._announced_epoch = -1
@@ -72,13 +72,14 @@ class Announcements:
         self.task: asyncio.Task[None] | None = None
 
     def asked(self) -> None:
-        """The operator asks what is held. To be called before that is read, from any thread."""
+        """The operator asks for held requests. Call this before they are read, from any thread."""
         self._asked = True
 
     def want(self, pool: Pool) -> int:
-        """Announce a request that has just come, if its pool is asleep or going there.
+        """Announce a new request if its pool is asleep or going to sleep.
 
-        To be called when a question that comes from now on would find the request.
+        Call this once a metrics request would already count the request. Returns the number of the
+        announcement to wait for.
         """
         is_asleep = pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch
         if not (pool.is_going_down or is_asleep):
@@ -98,7 +99,7 @@ class Announcements:
         return self._wanted
 
     def _is_covered(self, pool: Pool) -> bool:
-        """Whether every look that could miss a request of this moment fails at its write."""
+        """Whether every check that could miss a request of this moment fails at its write."""
         return (
             self._state == (pool.epoch, pool.phase)
             and not self._asked
@@ -108,7 +109,7 @@ class Announcements:
         )
 
     def changed(self, pool: Pool | None) -> None:
-        """Whoever waits to be announced need not be once the pool is up, or on its way."""
+        """Requests need no announcement any more if the pool is Warm or Warming."""
         if pool is not None and pool.phase in (Phase.WARMING, Phase.WARM):
             self._written = self._wanted
 
@@ -117,14 +118,17 @@ class Announcements:
         return number <= self._written
 
     def take_for_another(self, pool: Pool) -> bool:
-        """Whether a sleeping pool still has to be announced; from now on it has not."""
+        """Whether a sleeping pool must still be announced; records that it is announced now."""
         if pool.phase is not Phase.ASLEEP or self._announced_epoch == pool.epoch:
             return False
         self._announced_epoch = pool.epoch
         return True
 
     async def announce(self) -> None:
-        """Write down that somebody wants this pool now."""
+        """Write to the pool's status that it is needed now.
+
+        Raises ConflictError, NotFoundError or one of `Unreachable`.
+        """
         status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
         await self._kube.patch_status(self._me.namespace, self._name, status)
 
@@ -146,9 +150,9 @@ class Announcements:
             self._written = max(self._written, number)
             self._covered_until = began + COVERS_FOR
             if began - self._quiet_until > LONGEST_PAUSE:
-                self._pause = FIRST_PAUSE  # nothing has looked for a while
+                self._pause = FIRST_PAUSE  # no operator has checked for a while
             self._quiet_until = loop.time() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._on_written()
         if self._written < self._wanted:
-            self._announced_epoch = -1  # nobody waits any more; the next one announces itself
+            self._announced_epoch = -1  # no request waits any more; the next one is announced anew

@@ -1,4 +1,4 @@
-"""The pods of one pool: which of them answer, and a connection to the one with the least to do."""
+"""The pods of one pool: which of them answer, and connections to the least loaded one."""
 
 import asyncio
 import errno
@@ -16,25 +16,25 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 1.0
 
 AVOID_FOR = 5.0
-"""Seconds for which a pod that refused is tried only after all others."""
+"""Seconds for which a pod that refused a connection is chosen only after all others."""
 
 _OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
-"""Why a connection fails without the pod's doing: this process or its node has no more to give."""
+"""Causes of a failed connect that are not the pod's: this process or node is out of resources."""
 
 
 class Backends:
-    """The pods of one pool as an activator knows them."""
+    """The pods of one pool."""
 
     def __init__(self, name: str, view: View) -> None:
         self._name, self._view = name, view
         self._ready: dict[str, PodView] = {}
-        """Pods known to answer, by uid."""
+        """Pods that answer, by uid."""
         self.staying_pods: frozenset[str] = frozenset()
-        """Pods that run and are not on their way out, by uid."""
+        """Uids of the pods that run and are not terminating."""
         self._refused: dict[str, float] = {}
-        """When a pod last refused a connection, by uid."""
+        """When a pod last refused a connection, by uid, in loop time."""
         self._portless: set[str] = set()
-        """Pods that lack the port the Service names, by uid: said once."""
+        """Uids of pods without the Service's target port: logged once each."""
 
     @property
     def any_ready(self) -> bool:
@@ -42,11 +42,11 @@ class Backends:
         return bool(self._ready)
 
     def refresh(self) -> None:
-        """Follow what the view has learned of the pods."""
+        """Update from the watched pods."""
         staying = {pod.uid: pod for pod in self.staying()}
         self.staying_pods = frozenset(staying)
         for uid, known in list(self._ready.items()):
-            # Gone, or the kubelet has taken its word back: it is probed again.
+            # Gone, or no longer Ready for the kubelet: probe it again.
             if uid not in staying or (known.ready and not staying[uid].ready):
                 del self._ready[uid]
         self._ready |= {uid: pod for uid, pod in staying.items() if pod.ready}
@@ -54,12 +54,12 @@ class Backends:
         self._portless &= staying.keys()
 
     def staying(self) -> list[PodView]:
-        """The pods that run and stay, whether they answer yet or not."""
+        """The running, non-terminating pods, whether they answer yet or not."""
         pool = self._view.pools.get(self._name)
         return [] if pool is None else self._view.backends(pool)
 
     async def probe(self, pod: PodView) -> bool:
-        """Ask a starting pod whether it is ready, oftener than the kubelet does."""
+        """Probe a starting pod, more often than the kubelet does; returns whether it is ready."""
         target = next((port.target for port in self._ports()), None)
         ready = await is_ready(pod, pod.port(target) if target is not None else None)
         if ready and any(pod.uid == staying.uid for staying in self.staying()):
@@ -67,10 +67,10 @@ class Backends:
         return ready
 
     def choose(self, load: Mapping[str, int]) -> PodView | None:
-        """The ready pod with the fewest connections; None when there is none (any more).
+        """The ready pod with the fewest connections; None without a ready pod.
 
-        `load` has the connections of each pod by its uid. A pod that has just refused comes last,
-        whatever the kubelet says of it.
+        `load` has the connections of each pod by uid. A pod that has just refused a connection
+        comes last, even if the kubelet reports it Ready.
         """
         if not self._ready:
             return None
@@ -80,10 +80,10 @@ class Backends:
         return self._ready[best]
 
     async def dial(self, pod: PodView, service_port: Port, upstream: Upstream) -> bool:
-        """Connect to a pod's port behind a port of the Service; whether it accepted.
+        """Connect to the pod's port behind a port of the Service; returns whether it accepted.
 
-        The Service may have been edited since the client came: a port that it has no more leads
-        where it led then.
+        The Service may have been edited since the client connected: a removed port leads to its
+        former target port.
         """
         target = (successor(service_port, self._ports()) or service_port).target
         port = pod.port(target)
@@ -104,7 +104,7 @@ class Backends:
         return True
 
     def _distrust(self, pod: PodView) -> None:
-        """A pod that refused is probed again, unless the kubelet still calls it Ready."""
+        """After a refused connection, probe the pod again unless the kubelet reports it Ready."""
         self._refused[pod.uid] = asyncio.get_running_loop().time()
         current = self._view.pods.get(pod.key[1])
         if current is None or not current.ready or current.terminating:

@@ -1,4 +1,4 @@
-"""A pod's own probes, run by the activator: the kubelet's period is a second or more."""
+"""A pod's own probes, run by the activator: the kubelet's period is at least a second."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ _OK = (b"HTTP/1.1 2", b"HTTP/1.0 2", b"HTTP/1.1 3", b"HTTP/1.0 3")
 
 
 async def is_ready(pod: PodView, service_port: int | None) -> bool:
-    """Whether the pod is ready, as the kubelet would say it, only sooner.
+    """Whether the pod is ready by the kubelet's rules, only detected sooner.
 
-    All readiness gates are open, and each container and sidecar is ready. Where none of them has a
-    readiness probe, the port of the Service has to accept too, as Kubernetes sends traffic to such
-    a pod from its start.
+    All readiness gates must be true, and each container and sidecar ready. If none of them has a
+    readiness probe, the port of the Service must accept connections too, because Kubernetes sends
+    traffic to such a pod from its start.
     """
     if pod.ready:
         return True
@@ -32,7 +32,7 @@ async def is_ready(pod: PodView, service_port: int | None) -> bool:
 
 
 async def _is_container_ready(ip: str, container: ContainerView) -> bool:
-    """The kubelet's word, or else the container's own probes: the startup probe comes first."""
+    """The kubelet's result, or else the container's own probes, the startup probe first."""
     if container.ready:
         return True
     if not container.running:
@@ -43,12 +43,12 @@ async def _is_container_ready(ip: str, container: ContainerView) -> bool:
 
 
 async def _passes(ip: str, container: ContainerView, probe: Mapping[str, Any] | None) -> bool:
-    """Whether a probe that the activator can run passes; False for one that only the kubelet can.
+    """Whether a probe passes; False for probes that only the kubelet can run.
 
-    That is exec, gRPC, HTTPS, one that names another host than the pod (asked from here it would be
-    a request of this pod's), and one with a successThreshold above 1: it asks for several answers
-    over time, and answers a few milliseconds apart are none. An initialDelaySeconds is not waited
-    for: it is a guess of how long the start takes, and the answer itself is what counts.
+    These are exec, gRPC, HTTPS, a host other than the pod (run from here it would be a request of
+    the activator's pod), and a successThreshold above 1 (it requires several answers over time, and
+    answers a few milliseconds apart do not count). initialDelaySeconds is ignored: it is an
+    estimate of the start time, and the answer itself decides.
     """
     if probe is None or probe.get("successThreshold", 1) > 1:
         return False

@@ -1,7 +1,6 @@
-"""One pool's wake: raise its scale, find out when a pod answers, write down how long it took.
+"""One pool's wake: raise its scale, detect when a pod answers, record the duration.
 
-One wake serves everybody who waits: one raise of the scale, one readiness probe, however many
-requests have come.
+One wake serves all waiting requests: one raise of the scale and one series of readiness probes.
 """
 
 import asyncio
@@ -25,27 +24,27 @@ from kotatsu_operator.kube.resources import Pod as KubePod
 log = logging.getLogger(__name__)
 
 PROBE_EVERY = 0.005
-"""Seconds between readiness probes of a starting pod; the kubelet's own come once a second."""
+"""Seconds between readiness probes of a starting pod; the kubelet's run once a second."""
 
 PROBED_AT_ONCE = 32
-"""Starting pods of a pool that are probed at a time: each takes an open file, and a moment in which
-no other pool is served. A wake starts one; a Deployment that lost its readiness may have thousands,
-and is in no state to be asked by all means. They take turns, and the kubelet asks them too."""
+"""Starting pods of a pool to probe at a time: each probe uses an open file, and time in which no
+other pool is served. A wake starts one pod; a Deployment whose pods all lost readiness may have
+thousands and should not get more load. They are probed in turns, and by the kubelet too."""
 
 LOOK_EVERY = 0.5
-"""Seconds after which the scale is read again while somebody waits and no pod has come."""
+"""Seconds after which the scale is read again while requests wait and there is no pod."""
 
 RECORD_AFTER = 0.2
-"""Seconds after which a wake is written down: first of all, those who waited are connected."""
+"""Seconds after which a wake is recorded: waiting requests are connected first."""
 
 LIST_AFTER = 2.0
-"""Seconds of waiting after which the pods are listed, and listed again: a watch that went silent
-without closing would let everybody wait in vain."""
+"""Seconds of waiting after which the pods are listed, repeatedly: with a watch that is silent
+without closing, the requests would wait in vain."""
 
 
 @dataclass(frozen=True)
 class Began:
-    """When something began: by the calendar, and by the clock that never jumps."""
+    """When something began: on the wall clock and on the monotonic clock."""
 
     at: datetime
     clock: float
@@ -56,7 +55,7 @@ def _now() -> Began:
 
 
 class Waker:
-    """Gets a pool a pod while `waiting()` says that somebody waits for one."""
+    """Starts a pod for a pool while `waiting()` returns waiting requests."""
 
     def __init__(
         self,
@@ -77,23 +76,23 @@ class Waker:
         self.tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
         self._probed = 0
-        """Whose turn it is to be probed."""
+        """The index of the next pod to probe."""
         self._unanswered: Began | None = None
-        """When the wake began whose pod has not answered yet."""
+        """When the wake began whose pod has not answered yet; None without one."""
 
     def ensure(self) -> None:
-        """Wake the pool, unless that is under way."""
+        """Wake the pool, unless a wake is in progress."""
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._wake_up(), name=f"wake {self.name}")
             self._keep(self._running)
 
     def changed(self) -> None:
-        """Pods have changed: look at once."""
+        """Pods have changed: check them at once."""
         self._change.set()
         self._note_answer()
 
     def for_another(self, announcements: Announcements) -> None:
-        """Announce and raise for a pool that will need this one."""
+        """Announce and raise for another pool that needs this one."""
         self._keep(asyncio.create_task(self._raise_for_another(announcements)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -109,7 +108,7 @@ class Waker:
         await self._raise(began)
 
     async def _wake_up(self) -> None:
-        """Until nobody waits: see to it that there is a pod, and find out when it answers."""
+        """While requests wait: start a pod if there is none, and detect when it answers."""
         began = _now()
         looked = 0.0
         listed = began.clock
@@ -139,7 +138,7 @@ class Waker:
             if not await self._raise_as_seen(pool.target):
                 return
         except ConflictError:
-            return  # somebody else was faster, or the next look will tell
+            return  # another client was faster, or the next attempt shows the cause
         except NotFoundError as error:
             log.warning("%s: cannot wake: %s", self.name, error)
             return
@@ -153,7 +152,11 @@ class Waker:
         self._note_answer()
 
     async def _raise_as_seen(self, target: str) -> bool:
-        """Raise at the version that the watch has shown; read only if that is not the last."""
+        """Raise at the watched version; read the scale only if that one is outdated.
+
+        Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
+        `Unreachable`.
+        """
         namespace = self._me.namespace
         seen = self._view.scales.get(target)
         if not self._may_raise():
@@ -169,7 +172,7 @@ class Waker:
         return True
 
     def _may_raise(self) -> bool:
-        """Whether the budget allows it, by the pool as the watch shows it at this moment."""
+        """Whether the budget permits a wake, by the currently watched pool."""
         pool = self._view.pools.get(self.name)
         if pool is None:
             return False
@@ -188,7 +191,7 @@ class Waker:
         self._view.replace_pods(labels, pods)
 
     async def _probe(self, pods: list[PodView]) -> None:
-        """Ask starting pods whether they are ready; the first that is gets everybody."""
+        """Probe starting pods; the first ready one gets all waiting requests."""
 
         async def ask(pod: PodView) -> bool:
             ready = await self._backends.probe(pod)
@@ -204,7 +207,7 @@ class Waker:
             await self._sleep_until_change(PROBE_EVERY)
 
     def _note_answer(self) -> None:
-        """A pod may answer now, whoever has found out: with it the wake is over."""
+        """If a pod answers, the wake has ended: record its duration."""
         if self._unanswered is None or not self._backends.any_ready:
             return
         began, self._unanswered = self._unanswered, None

@@ -37,7 +37,7 @@ class Ends(IntEnum):
     """How far the pods of a rejected pool may be lowered when the reason for them ends."""
 
     NOTHING = 0
-    """No change: another controller scales the pods, or their state is unknown."""
+    """No change: another client scales the pods, or their state is unknown."""
     LOWER = 1
     """To one pod: a request could not wake the pool."""
     SLEEP = 2
