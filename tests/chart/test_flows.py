@@ -273,6 +273,17 @@ def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:
     assert not it.policies.passes(operator, API_SERVER[0], 6443)
 
 
+def test_dns_is_asked_where_its_pods_listen() -> None:
+    ports = "networkPolicy.dnsPorts={5353}"
+    platform, pet = render("kotatsu", None, f"--set={ports}"), render("pet", None, f"--set={ports}")
+    policies = Policies(platform.of("NetworkPolicy") + pet.of("NetworkPolicy"))
+    for owner, template in [*platform.pods(), *pet.pods()]:
+        pod = Peer(owner["metadata"]["name"], NAMESPACE, template["metadata"]["labels"])
+        for protocol in ("UDP", "TCP"):
+            assert policies.passes(pod, DNS, 5353, protocol)
+            assert not policies.passes(pod, DNS, 53, protocol)
+
+
 def test_on_knative_services_reach_each_other_through_its_ingress() -> None:
     it = Installed(PET / "knative.yaml")
     ingress = Peer("Kourier", "kourier-system", {"app": "3scale-kourier-gateway"})

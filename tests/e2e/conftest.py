@@ -122,9 +122,14 @@ def built(key: str, name: str) -> tuple[str, str]:
     return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={tag}"
 
 
+DNS = "networkPolicy.dnsPorts={53,1053}"
+"""CoreDNS listens at 53 on most clusters, and at 1053 on tools/node."""
+
+
 def install_platform(kubectl: Kubectl, *settings: str) -> None:
     """The platform with the images of this checkout."""
-    helm_install(kubectl, "kotatsu", "kotatsu", *built("image", "operator"), *settings, wait=True)
+    settings = (*built("image", "operator"), DNS, *settings)
+    helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +148,7 @@ def pet(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     """A namespace of its own with the platform and the whole pet, GitHub stub included."""
     kubectl = make_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
-    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s"]
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS]
     for name in (*PET_SERVICES, "gateway", "github-stub"):
         key = "githubStub" if name == "github-stub" else name
         sets += built(f"{key}.image", name)

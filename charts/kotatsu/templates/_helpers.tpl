@@ -118,8 +118,10 @@ true
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 - ports:
-    - {protocol: UDP, port: 53}
-    - {protocol: TCP, port: 53}
+    {{- range .Values.networkPolicy.dnsPorts }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
 {{- end }}
 
 {{/* A policy for the pods of a Job that runs as a hook ("annotations" says when): they ask the API server

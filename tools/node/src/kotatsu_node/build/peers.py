@@ -34,6 +34,7 @@ class Peer:
 
 
 PEERS = {
+    "kube-network-policies": Peer("sigs.k8s.io/kube-network-policies/cmd"),
     "prometheus": Peer(
         "github.com/prometheus/prometheus/cmd/prometheus",
         # Debian's cannot discover anything in Kubernetes. Every other kind of discovery brings the
