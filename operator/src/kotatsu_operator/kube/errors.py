@@ -1,4 +1,4 @@
-"""The errors that a call to the API server can raise, and how to tell them apart."""
+"""The errors that a call to the API server can raise, and predicates for them."""
 
 import asyncio
 from collections.abc import Collection
