@@ -87,7 +87,7 @@ def judge(
             return Step.LOST, replace(standing, renewed_at=None)
         due = lease is None or now >= standing.renewed_at + times.retry
         return (Step.RENEW if due else Step.HOLD), standing
-    # Our own name: the previous process has ended, because a pod's name is never used twice.
+    # The same name: the previous process has ended, because a pod's name is never reused.
     if lease is not None and lease.holder in ("", me):
         return Step.ACQUIRE, standing
     return (Step.WAIT if now < taken_at(me, standing) else Step.ACQUIRE), standing

@@ -29,7 +29,7 @@ SHORTEST = 5.0
 
 PATIENCE = 6.0
 """Seconds without a response that count as slowness. Slowness alone does not interrupt a watch, and
-an API server that is sometimes slow must not keep pools awake."""
+a slow API server must not prevent pools from sleeping."""
 
 CALLS = 2
 """Consecutive failed calls, to different endpoints, that make an outage."""
