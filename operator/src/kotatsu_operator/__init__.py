@@ -1,1 +1,1 @@
-"""Warm pools for Kubernetes: the operator, the activator and the pure core both decide with."""
+"""Warm pools for Kubernetes: the operator, the activator, and the pure core that both use."""

@@ -1,4 +1,4 @@
-"""kotatsu-operator: keeps the warm pools of some namespaces."""
+"""The kotatsu-operator command: runs the operator, its health server and its console."""
 
 import asyncio
 import signal
@@ -73,16 +73,17 @@ async def _run(settings: OperatorSettings) -> None:
 
 
 async def _stop_on_signal(operator: Operator, stop: asyncio.Event) -> None:
-    # Not before kopf has put its own handlers in place, which would end it before the Lease is
-    # let go of.
+    # kopf installs its own signal handlers, which end kopf before the Lease is released. Replace
+    # them after kopf has installed them.
     await operator.watching()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 def main() -> None:
-    """Read the environment and run until a signal."""
-    # Without it a full garbage collection stops every pool for as long as the libraries take.
+    """Read the settings from the environment and run until SIGTERM or SIGINT."""
+    # Without this, a full garbage collection also scans what the libraries created at the start,
+    # and all pools wait for it.
     with startup.quickly():
         what = "Keeps the warm pools of namespaces."
         settings = command(OperatorSettings, "kotatsu-operator", what)

@@ -1,1 +1,1 @@
-"""The console: a read-only page about every pool, from what the operator has watched."""
+"""The console: a read-only web page of all pools that the operator watches."""

@@ -1,4 +1,4 @@
-"""The console over HTTP: the page, the pools as JSON, and their changes as they come (SSE)."""
+"""The console's HTTP API: the page, the pools as JSON, and their changes as SSE."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from kotatsu_operator.core.formats import stamp
 
 WEB = Path(__file__).parent / "web"
 LOOK_EVERY = 0.5
-"""Seconds between looks for changes, while somebody watches."""
+"""Seconds between two checks for changes while a client is connected."""
 STILL_THERE = 15.0
-"""Seconds after which something is sent in any case: proxies end what is silent."""
+"""Seconds after which a comment is sent: proxies close silent connections."""
 VIEWERS = 50
-"""Watchers at a time; more are told to come back later."""
+"""Concurrent viewers; further ones get 503 with Retry-After."""
 
 
 def create_console(
@@ -31,10 +31,10 @@ def create_console(
     namespaces: Sequence[str] = (),
     hosts: Collection[str] = (),
 ) -> FastAPI:
-    """The console as an ASGI app. It only reads, and knows no secret.
+    """The console as an ASGI app. It only reads, and it contains no secret.
 
-    `namespaces` are those that the operator watches. `hosts` are the names it
-    answers to beside localhost and IP addresses.
+    `namespaces` are those that the operator watches. `hosts` are the names that the console
+    accepts besides localhost and IP addresses.
     """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
     app.add_middleware(KnownHosts, names=hosts)
@@ -58,13 +58,13 @@ def create_console(
 
     @app.get("/api/pools")
     async def pools() -> JSONResponse:
-        """Every pool as it is now."""
+        """Every pool in its current state."""
         _, now = await asyncio.to_thread(state, 0)
         return JSONResponse(now, headers={"Cache-Control": "no-store"})
 
     @app.get("/api/changes")
     async def changes() -> Response:
-        """Every pool, then those that change, as server-sent events."""
+        """Every pool, then each pool that changes, as server-sent events."""
         if watching >= VIEWERS:
             return Response(status_code=503, headers={"Retry-After": "30"})
         return StreamingResponse(

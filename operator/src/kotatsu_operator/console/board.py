@@ -1,4 +1,4 @@
-"""Between the operator's thread and the console's: the latest of each pool, and its past."""
+"""The state that the operator's thread shares with the console: each pool and its history."""
 
 import threading
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass
 class Entry:
-    """What the console knows of one pool."""
+    """The state of one pool."""
 
     pool: Object
     version: int
     history: History = field(default_factory=History)
     demand: Demand | None = None
-    """Requests in flight and held at the last look; None where another operator leads."""
+    """Requests in flight and held at the last reconcile; None while another operator leads."""
 
 
 class Board:
-    """Written by the operator, read by the console; each holds the lock for a moment only."""
+    """The operator writes and the console reads; both hold the lock only briefly."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -33,15 +33,15 @@ class Board:
         self._entries: dict[Key, Entry] = {}
         self._version = 0
         self.since = clock()
-        """The past before this moment is not known."""
+        """When the history begins."""
 
     @property
     def version(self) -> int:
-        """Grows with each change."""
+        """Increases with each change."""
         return self._version
 
     def see(self, pool: Object) -> None:
-        """A pool as the API server has just sent it."""
+        """Store a pool that the API server has sent."""
         with self._lock:
             entry = self._entries.get(key_of(pool))
             self._version += 1
@@ -51,7 +51,7 @@ class Board:
             entry.history.see(table(pool.get("status")), self._clock())
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
-        """The demand at the last look."""
+        """Store the demand of the last reconcile."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None or entry.demand == seen.demand:
@@ -62,11 +62,11 @@ class Board:
                 entry.version = self._version
 
     def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
-        """The demand of a pool that is not in force is not shown."""
+        """Remove the demand of a rejected pool."""
         self.rest(key)
 
     def rest(self, key: Key) -> None:
-        """Another operator looks now: the demand is not known here."""
+        """Remove a pool's demand: another operator leads and measures it."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.demand is not None:
@@ -74,13 +74,13 @@ class Board:
                 entry.demand, entry.version = None, self._version
 
     def forget(self, key: Key) -> None:
-        """A pool that is gone."""
+        """Remove a deleted pool."""
         with self._lock:
             if self._entries.pop(key, None) is not None:
                 self._version += 1
 
     def read(self, after: int = 0) -> tuple[int, list[Key], list[Entry]]:
-        """The newest version, every pool's key, and the entries changed after a version."""
+        """The newest version, every pool's key, and the entries that changed after `after`."""
         with self._lock:
             changed = [
                 Entry(e.pool, e.version, _copied(e.history), e.demand)

@@ -1,4 +1,4 @@
-"""What a pool has really done, as far back as this process has watched. Pure."""
+"""The recent history of a pool, since this process started. Pure."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from kotatsu_operator.core.formats import choice, count, table
 from kotatsu_operator.core.pool.memory import Phase
 
 KEPT = timedelta(hours=24)
-"""How far back samples are kept."""
+"""How long samples are kept."""
 
 SAMPLES = 2000
-"""And how many at most: a pool that flutters all day must not fill the memory."""
+"""Samples per pool at most: a pool that changes all day must not fill the memory."""
 
 WAKES = 10
 
 
 @dataclass(frozen=True)
 class Sample:
-    """From `at` until the next sample."""
+    """The state from `at` until the next sample."""
 
     at: datetime
     ready: int
@@ -30,14 +30,18 @@ class Sample:
 
 @dataclass
 class History:
-    """One pool's past; `see` is given each new status."""
+    """The history of one pool. Call `see` with each new status."""
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     wakes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
     openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
 
     def see(self, status: Mapping[str, Any], now: datetime) -> None:
-        """Note what has changed; one sample older than what is kept stays: it was in force."""
+        """Add what has changed.
+
+        Samples older than `KEPT` are dropped, except the newest of them: it was valid when the
+        period began.
+        """
         sample = Sample(
             now,
             count(status.get("readyReplicas")),
@@ -58,7 +62,7 @@ def _said(sample: Sample) -> tuple[int, int, str]:
 
 
 def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any], key: str) -> None:
-    """Keep one entry a key: an entry that says more now replaces what it said before."""
+    """Add an entry, or replace the last one if it has the same key."""
     if not what:
         return
     if seen and seen[-1].get(key) == what.get(key):

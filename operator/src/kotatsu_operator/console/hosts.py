@@ -1,9 +1,9 @@
-"""Names under which the console answers.
+"""The host names that the console accepts.
 
-A web page of another origin can let its own name point to 127.0.0.1 or to a pod (DNS rebinding). A
-browser then takes the console for a part of that page and lets its scripts read everything. The
-request carries the page's name in its Host header, so the console answers to known names alone. An
-IP address is no name: the DNS cannot make it point elsewhere.
+A web page of another origin can point its own name at 127.0.0.1 or at a pod (DNS rebinding). A
+browser then treats the console as part of that page, and the page's scripts can read everything.
+Such a request has the page's name in its Host header, so the console accepts only known names. IP
+addresses are accepted: DNS cannot redirect them.
 """
 
 import re
@@ -18,19 +18,19 @@ _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
 
 
 def own_names(namespace: str) -> frozenset[str]:
-    """The names of the console's Service, as pods of the cluster call it."""
+    """The names of the console's Service, as the pods of the cluster use them."""
     inside = f"{SERVICE}.{namespace}"
     return frozenset((SERVICE, inside, f"{inside}.svc", f"{inside}.svc.cluster.local"))
 
 
 def name_of(host: str) -> str:
-    """The name or address in a Host header, without its port; empty where there is none."""
+    """The name or address in a Host header without the port; empty if the header is invalid."""
     found = _AUTHORITY.fullmatch(host.strip().lower())
     return "" if found is None else (found[1] or found[2]).removesuffix(".")
 
 
 def is_known(host: str, names: Collection[str]) -> bool:
-    """Whether the console answers to a Host header: localhost, any IP address, and these names."""
+    """Whether the console accepts a Host header: localhost, any IP address, or one of `names`."""
     name = name_of(host)
     return name == "localhost" or name in names or _is_address(name)
 
@@ -44,13 +44,13 @@ def _is_address(name: str) -> bool:
 
 
 class KnownHosts:
-    """Refuses a request for any other host with 421 and a sentence."""
+    """Middleware that rejects requests for any other host with 421 and a sentence."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
         self._app, self._names = app, frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the Host header, then hand the request on."""
+        """Check the Host header, then pass the request on."""
         if scope["type"] == "http":
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or not is_known(hosts[0], self._names):

@@ -1,4 +1,4 @@
-"""The console in a thread and event loop of its own: no viewer may slow the operator down."""
+"""Runs the console in its own thread and event loop, so that viewers cannot slow the operator."""
 
 import asyncio
 import threading
@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from kotatsu_common.protocol import BoundedProtocol
 
 CONNECTIONS = 250
-"""At a time, also of clients that ask nothing: each is an open file of the operator's process."""
+"""Concurrent connections, also silent ones. Each is a file descriptor of the operator's process."""
 
 
 class _Bounded(BoundedProtocol):
-    """Turns away who comes when there are enough."""
+    """Closes new connections above the limit."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -22,7 +22,7 @@ class _Bounded(BoundedProtocol):
 
 
 class ConsoleServer:
-    """Serves until `stop`."""
+    """Serves the console from `start` until `stop`."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
@@ -35,10 +35,10 @@ class ConsoleServer:
         )
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the connections and wait for the thread."""
+        """Close the connections and wait up to 5 s for the thread."""
         self._server.should_exit = True
         self._thread.join(timeout=5)

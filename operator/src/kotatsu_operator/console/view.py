@@ -1,7 +1,7 @@
 """One pool as the console shows it: plain values, ready for JSON. Pure.
 
-Spec and status may have been edited into anything. What cannot be read is left out, and a pool that
-cannot be shown at all gets a view that says so: the page never lacks the others because of it.
+Spec and status can contain anything after manual edits. Unreadable fields are left out. A pool that
+cannot be shown at all gets a view that says so, and the page still shows the other pools.
 """
 
 import logging
@@ -33,19 +33,19 @@ from kotatsu_operator.core.report.status_reader import read_memory
 log = logging.getLogger(__name__)
 
 BEHIND, AHEAD = timedelta(hours=17), timedelta(hours=36)
-"""How much of the schedule is shown around now."""
+"""How much of the schedule is shown before and after now."""
 
 MOST = 200
-"""Openings shown of one pool."""
+"""Openings shown of one pool at most."""
 
 FALLBACK_ZONE = "UTC"
-"""The zone of a pool whose own is none."""
+"""The time zone shown for a pool whose own zone is invalid."""
 
 View = dict[str, Any]
 
 
 def pool_view(entry: Entry, now: datetime) -> View:
-    """All that the page needs of one pool. Times are RFC 3339; nothing in it is secret."""
+    """All values that the page needs for one pool. Times are RFC 3339; no value is secret."""
     try:
         return _view(entry, now)
     except Exception:
@@ -56,7 +56,7 @@ def pool_view(entry: Entry, now: datetime) -> View:
 
 
 def _blank(entry: Entry) -> View:
-    """A pool of which nothing is known but its name."""
+    """The view of a pool of which only the name is known."""
     return {
         "namespace": entry.pool["metadata"]["namespace"],
         "name": entry.pool["metadata"]["name"],
@@ -161,7 +161,7 @@ def _opening(written: Mapping[str, Any]) -> View | None:
 
 
 def _duration(given: Any) -> str | None:
-    """A duration as the status writes it, also a negative one; None for anything else."""
+    """A duration as the status has it, also a negative one; None for anything else."""
     try:
         parse_duration(given.removeprefix("-"))
     except (AttributeError, ValueError):
@@ -203,7 +203,7 @@ def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
 
 @lru_cache(maxsize=4096)
 def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> list[View]:
-    """The openings around an hour; walked once an hour and schedule."""
+    """The openings around an hour; cached, so each schedule is expanded once an hour."""
     return [
         {
             "name": o.window,

@@ -1,1 +1,1 @@
-"""The operator: observe, decide, act, report."""
+"""The operator: observes, decides, acts and reports."""

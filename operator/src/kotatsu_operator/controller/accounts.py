@@ -1,4 +1,4 @@
-"""The pools' accounts: which prices are in force, what has been spent, what that allows."""
+"""The cost accounts of all pools: prices in effect, cost so far, and what the budget allows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,20 +23,20 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass(frozen=True)
 class Account:
-    """One pool's account at one look."""
+    """One pool's account at one reconcile."""
 
     budget: Budget
-    """With the prices in force."""
+    """The budget with the prices in effect."""
     ledger: Ledger
     allowed: Allowed
     conditions: tuple[Status, ...]
-    """BudgetAvailable, for a pool with a limit."""
+    """The condition BudgetAvailable, if the pool has a limit."""
     notes: tuple[Note, ...]
 
     def foresee(
         self, spec: PoolSpec, memory: Memory, requests: Mapping[str, Decimal], now: datetime
     ) -> Ledger:
-        """The ledger with the forecast of its period, from what was decided just now.
+        """The ledger with the forecast of its period, after the decision.
 
         `requests` are those of one pod of the target.
         """
@@ -50,19 +50,19 @@ class Account:
 
 @dataclass
 class Accounts:
-    """Keeps the ledgers between looks. `monotonic` measures seconds; without it the clock does."""
+    """The ledgers between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 
     table: PriceTable = NO_PRICES
     monotonic: Callable[[], float] | None = None
     _kept: dict[Key, tuple[str, Ledger, float]] = field(default_factory=dict)
-    """The pool's uid, its ledger, and when that was entered."""
+    """The pool's uid, its ledger, and the monotonic time of its last entry."""
 
     def forget(self, key: Key) -> None:
         """Drop the account of a deleted pool."""
         self._kept.pop(key, None)
 
     def reset(self) -> None:
-        """Drop all accounts: the status has newer ones, written by whoever has led meanwhile."""
+        """Drop all accounts: another operator has led and has written newer ones to the status."""
         self._kept.clear()
 
     def settle(
@@ -74,7 +74,7 @@ class Accounts:
         departed: list[BilledPod],
         now: datetime,
     ) -> Account:
-        """Bring a pool's ledger up to now and judge it."""
+        """Bring a pool's ledger up to `now` and check it against the budget."""
         budget = priced(spec.budget, self.table)
         ledger = self._enter(key, pool, budget, spec, pods, departed, now)
         stands = standing(ledger, budget)
@@ -109,7 +109,8 @@ class Accounts:
         billed = [
             p.billed
             for p in pods
-            # Who was over before the last entry has been paid for; the clock of then may differ.
+            # A pod that ended before the last entry is paid for. Checked by uid, not by time,
+            # because the clock may have changed since.
             if p.billed and not (is_mine and p.billed.gone_at and p.uid not in ledger.pods)
         ]
         billed += departed
@@ -119,7 +120,7 @@ class Accounts:
 
 
 def _told_before(status: Mapping[str, Any]) -> str:
-    """The reason of BudgetAvailable as it was last written, in this period."""
+    """The reason of BudgetAvailable as last written to the status; empty if there is none."""
     for known in status.get("conditions") or ():
         if known["type"] == "BudgetAvailable":
             return str(known["reason"])

@@ -1,4 +1,4 @@
-"""The operator: kopf and watches fill the cache, the elector leads, the work queue reconciles."""
+"""The operator: watches fill the cache, the elector leads, the work queue reconciles pools."""
 
 import asyncio
 import logging
@@ -42,26 +42,27 @@ from kotatsu_operator.runtime.heartbeat import Heartbeat
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 10.0
-"""How often slices of vanished activators and pools that nobody plans to look at are looked for."""
+"""Seconds between two sweeps, which remove the slices of deleted activators and queue pools without
+a planned reconcile."""
 
 LIST_AGAIN_SECONDS = 1.0
-"""How soon pools are listed again that could not be."""
+"""Seconds until the pools of a namespace are listed again after a failure."""
 
 LONGEST_PAUSE_SECONDS = 30.0
-"""How long after a refusal at most they are listed again."""
+"""Seconds until then at most, after the API server has rejected the list."""
 
 PACE_SECONDS = 1.0
-"""How often the turns of coming warm-ups are worked out anew, if any has changed."""
+"""How often the starts of coming warm-ups are computed again, if a claim has changed."""
 
 SETTLE_EVERY = 60
-"""In how many sweeps the record of sleeping targets is compared with the pools there are; also when
-leading begins, and when a stream has begun anew and may have missed an end."""
+"""Sweeps between two comparisons of the record with the existing pools. They are also compared when
+leading begins, and when a stream lists again and may have missed a deletion."""
 
 
 class Operator:
-    """One operator over some namespaces. Everything it needs is passed in.
+    """The operator of some namespaces. All collaborators and settings are parameters.
 
-    It watches from the beginning, and acts only while it holds the Lease in `lease_namespace`.
+    It watches from the start, but acts only while it holds the Lease in `lease_namespace`.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class Operator:
         self._name = name
         self._ready = asyncio.Event()
         self.heartbeat = Heartbeat()
-        # In a thread and over connections of its own: a renewal waits neither behind the calls of a
-        # thousand looks nor for one that holds the loop.
+        # With its own thread and connections: a renewal must not wait behind the calls of a
+        # thousand reconciles, or for one that blocks the event loop.
         self.elector = Elector(
             kube.apart(),
             lease_namespace or namespaces[0],
@@ -96,7 +97,7 @@ class Operator:
             times=times,
             late=lambda: self.heartbeat.late,
         )
-        # Whatever acts, acts through this: nothing is written after the Lease has run out.
+        # All actions use this client: after the Lease has expired, nothing is written.
         self._kube = kube.guarded(lambda: self.elector.leads)
         self.records = Records(self._kube)
         self._scraper = Scraper(clock=clock)
@@ -137,7 +138,7 @@ class Operator:
             self._complete,
         )
         self._unlisted = dict.fromkeys(namespaces, "WarmPools are not listed yet")
-        """Namespaces whose pools have not been listed yet, and why not."""
+        """Namespaces whose pools have not been listed yet, with the reason."""
         registry.register(NamespaceMetrics(namespaces, self._shows))
         self._knative = KnativeWatch(
             kube, self.cache, namespaces, self.work_queue.touch, runtime, knative_namespace
@@ -146,15 +147,15 @@ class Operator:
 
     @property
     def why_not_ready(self) -> str:
-        """What is still waited for, in a sentence; empty for one that stands by, too."""
+        """A sentence about what is not ready; empty when ready, also while standing by."""
         if self._streams.awaited:
             return f"not listed yet: {', '.join(self._streams.awaited)}"
         return "" if self._ready.is_set() else "the watch of WarmPools has not begun"
 
     @property
     def left_out(self) -> str:
-        """What the API server refuses to list, in a sentence; empty for nothing."""
-        # Copied at once: the thread that answers probes asks for it too.
+        """A sentence about what the API server does not list; empty if there is nothing."""
+        # A copy, because the health server's thread also reads this.
         refused = [f"WarmPool in {namespace}" for namespace in list(self._unlisted)]
         refused += self._streams.missing
         if not refused:
@@ -173,13 +174,13 @@ class Operator:
                 self.work_queue.touch(key)
 
     async def watching(self) -> None:
-        """Wait until kopf has begun."""
+        """Wait until kopf has started."""
         await self._ready.wait()
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
-        """Run until `stop` is set (or, without one, until a signal ends kopf).
+        """Run until `stop` is set (or, without it, until a signal ends kopf).
 
-        Raises what any part of it raises: the process then starts afresh.
+        Raises the error of any part; the process then restarts.
         """
         ended = asyncio.Event()
         electing = asyncio.create_task(self._elect(), name="elector")
@@ -191,7 +192,7 @@ class Operator:
         tasks = (electing, watching, streaming, knative, stopping, beating)
         try:
             first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            # Let go of the Lease first: kopf takes its time to end.
+            # Release the Lease first: kopf needs time to end.
             electing.cancel()
             await asyncio.wait([electing])
             ended.set()
@@ -211,16 +212,15 @@ class Operator:
             settings=handlers.operator_settings(),
             namespaces=self._namespaces,
             standalone=True,
-            # Given, since kopf would look up the login name of a user an image need not have.
+            # Set, because kopf would look up the login name of the user, which an image may lack.
             identity=cast(Any, self._name),
             stop_flag=stop,
             ready_flag=self._ready,
         )
 
     async def _elect(self) -> None:
-        # Nobody is judged by half a world, so nobody leads who has not seen the whole of it: an
-        # older pool that claims the same target, for one.
-        # A namespace that the API server refuses to show is left out until it does.
+        # The operator leads only after it has seen all objects: an older pool may claim the same
+        # target. A namespace that the API server rejects is left out until it can be listed.
         await self._streams.synced()
         answers = {namespace: asyncio.Event() for namespace in self._namespaces}
         listing = [asyncio.create_task(self._list_pools(*entry)) for entry in answers.items()]
@@ -236,9 +236,9 @@ class Operator:
             await asyncio.gather(*listing, return_exceptions=True)
 
     async def _list_pools(self, namespace: str, answer: asyncio.Event) -> None:
-        """Know every pool there is. From then on kopf shows what changes.
+        """List all pools of a namespace, with retries. Afterwards kopf shows the changes.
 
-        `answer` is set once the API server has listed them, or has refused to.
+        `answer` is set once the API server has listed or rejected them.
         """
         pause = LIST_AGAIN_SECONDS
         while True:
@@ -259,7 +259,7 @@ class Operator:
         self._complete(namespace)
 
     async def _lead(self) -> None:
-        """Act, until cancelled. Nothing remembered from before still holds: others have led."""
+        """Act until cancelled. Starts without memory, because others may have led meanwhile."""
         self._reconciler.reset()
         self.records.reset()
         self._unseen.clear()
@@ -273,10 +273,10 @@ class Operator:
                 term.create_task(self._pace(), name="pace")
         finally:
             self._term = None
-            self._reconciler.reset()  # its metrics are the next leader's to tell
+            self._reconciler.reset()  # the next leader publishes these metrics
 
     async def _pool_gone(self, pool: Object) -> None:
-        """Hand a deleted pool to the leader; what nobody led through, its next sweep finds."""
+        """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""
         if self._term is not None:
             self._term.create_task(self._give_back(pool), name="give back")
 
@@ -304,11 +304,11 @@ class Operator:
                 await self._remove_slice(of, though_there=True)
 
     async def _remove_slice(self, of: SliceView, *, though_there: bool = False) -> None:
-        """Remove the slice of an activator's pod that the API server calls gone (or lost)."""
+        """Remove a slice if the API server confirms that its activator is gone (or lost)."""
         try:
             pod = await owner_of(self._kube, of)
             if pod is not None and not (though_there and pod.lost):
-                return  # the watch of pods is behind
+                return  # the pod watch lags
             log.info("removing slice %s/%s: its activator is gone or lost", *of.key)
             await self._kube.delete(EndpointSlice, *of.key)
         except (ConflictError, *Unreachable) as error:
@@ -320,7 +320,7 @@ class Operator:
             self._pacer.settle()
 
     async def _settle(self, namespace: str) -> None:
-        """Find pools that went unseen: while no operator ran, or between two watches."""
+        """Find pools whose deletion was missed: without an operator, or between two watches."""
         known = {k: p["metadata"]["uid"] for k, p in self.cache.pools.items() if k[0] == namespace}
         try:
             there = {p["metadata"]["uid"] for p in await self.records.settle(namespace)}
@@ -338,7 +338,7 @@ class Operator:
         self._notice_blindness(namespace, there)
 
     def _notice_blindness(self, namespace: str, there: set[str]) -> None:
-        """Raise BlindError when kopf does not show pools that are there."""
+        """Raise BlindError if kopf does not show existing pools."""
         unseen = self._unseen.get(namespace, MissedEvents()).after(there - self._shown)
         self._unseen[namespace] = unseen
         if unseen.is_blind:

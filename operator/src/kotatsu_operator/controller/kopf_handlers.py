@@ -1,4 +1,4 @@
-"""The kopf handlers: a WarmPool's events go into the cache, and the pool into the work queue."""
+"""The kopf handlers: store each changed WarmPool in the cache and queue it."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from kotatsu_operator.kube.resources import Object
 
 
 class _Backoffs:
-    """Seconds between tries to reach the API server: never long, and without an end.
+    """Seconds between attempts to reach the API server: short and unlimited.
 
-    kopf's own list ends, and grows to 21 s: after an outage a window would be seen that much too
-    late, and after a minute of refusals the operator would give up.
+    kopf's own list ends and grows to 21 s. After an outage the operator would see a window that
+    much too late, and after a minute of rejections it would give up.
     """
 
     def __iter__(self) -> Iterator[float]:
@@ -26,11 +26,11 @@ class _Backoffs:
 def register(
     cache: Cache, work_queue: WorkQueue, on_pool_gone: Any, shown: set[str]
 ) -> kopf.OperatorRegistry:
-    """Make the registry of handlers. `on_pool_gone(pool)` is awaited when a pool is deleted.
+    """Create the registry of handlers. `on_pool_gone(pool)` is awaited when a pool is deleted.
 
-    `shown` keeps the uids of the pools that kopf has shown. Only WarmPools come through it. The
-    other kinds change ten times as often and mostly tell nothing new: they come through `streams`,
-    at a fifth of the cost (decision 0020).
+    `shown` collects the uids of the pools that kopf has shown. kopf watches only WarmPools. Other
+    kinds change ten times as often, mostly without relevance: `cache.streams` watches them at a
+    fifth of the cost (decision 0020).
     """
     registry = kopf.OperatorRegistry()
 
@@ -38,8 +38,8 @@ def register(
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    # No index, though it would call for all pools before anything is handled: with n of them each
-    # is woken n times for that, and 5,000 take two minutes of CPU. The leader lists them itself.
+    # No kopf index, although it would handle all pools before any event: with n pools it wakes each
+    # pool n times, and 5,000 pools take two minutes of CPU. The leader lists the pools itself.
     @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
     async def pool_event(event: kopf.RawEvent, **_: Any) -> None:
         pool: Object = dict(event["object"])
@@ -51,14 +51,14 @@ def register(
             await on_pool_gone(pool)
             return
         shown.add(uid)
-        if cache.keep_pool(pool):  # what we wrote ourselves comes back, and is no news
+        if cache.keep_pool(pool):  # False for the echo of the operator's own write
             work_queue.touch(key)
 
     return registry
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """No handler asks what has changed, so no object is copied to find out."""
+    """Stores no diff base: no handler uses diffs, so no object has to be copied."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -71,7 +71,7 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """No handler is tried again by kopf, so no progress is kept."""
+    """Stores no progress: kopf does not retry any handler."""
 
     def fetch(self, **_: Any) -> Any:
         return None
@@ -90,14 +90,14 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def operator_settings() -> kopf.OperatorSettings:
-    """Settings of kopf itself: no posting, no annotations, watches that are never trusted long."""
+    """Settings of kopf: no events, no annotations, short watches."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
-    # A new watch goes on from the version last seen, so that it costs little to doubt a silence.
+    # A new watch continues from the last version, so replacing a silent one is cheap.
     settings.watching.inactivity_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30

@@ -1,4 +1,4 @@
-"""Whose turn it is to start pods: the claims of all pools, and what follows from them."""
+"""Paces the warm-ups of all pools: collects their claims and starts some of them earlier."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,9 +11,9 @@ Hurry = Callable[[Key, datetime], None]
 
 
 class Pacer:
-    """Gathers each pool's next warm-up, and says how much earlier than its own lead it starts.
+    """Collects the next warm-up of each pool and computes how much earlier than its lead it starts.
 
-    Nothing is kept over a restart: the first look at each pool brings its claim again.
+    No state survives a restart: the first reconcile of each pool repeats its claim.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Pacer:
         return self._ahead.get(key, timedelta())
 
     def claim(self, key: Key, claim: Claim | None) -> None:
-        """Note a pool's next warm-up, None for none."""
+        """Set a pool's next warm-up; None if there is none."""
         if self._claims.get(key) == claim:
             return
         if claim is None:
@@ -40,13 +40,13 @@ class Pacer:
         self._is_settled = False
 
     def reset(self) -> None:
-        """Forget every claim: the looks to come bring them again."""
+        """Remove all claims: the next reconcile of each pool repeats its claim."""
         self._claims.clear()
         self._ahead.clear()
         self._is_settled = True
 
     def settle(self) -> None:
-        """Work out the turns anew if a claim has changed; who is due earlier now is told."""
+        """Compute the starts again if a claim has changed; `hurry` pools that now start earlier."""
         if self._is_settled:
             return
         self._is_settled = True

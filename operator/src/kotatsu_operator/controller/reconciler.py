@@ -1,4 +1,4 @@
-"""One look at one pool: observe, decide, act, write down."""
+"""One reconcile of one pool: observe, decide, act, write the status."""
 
 import contextlib
 import logging
@@ -58,39 +58,40 @@ from kotatsu_operator.kube.resources import Object, WarmPool
 log = logging.getLogger(__name__)
 
 BEAT = timedelta(seconds=2)
-"""How often an awake pool's pods are asked what they are doing."""
+"""How often the pods of an awake pool are asked for their demand."""
 
 BEATS_PER_SECOND = 50
-"""Awake pools are asked less often where there are so many that asking would take a core: whatever
-happens to them by itself (pods, edits, announcements) is seen at once all the same."""
+"""Awake pools that are asked per second at most: asking more of them would take a CPU core. With
+more awake pools, each is asked less often. Events (pods, edits, announcements) are still handled at
+once."""
 
 RETRY = timedelta(milliseconds=200)
-"""How soon a look is repeated that lost a race, found a request in flight while draining, or has
-patched a Knative Revision (or was refused to)."""
+"""How soon a reconcile is repeated after a conflict, after a request in flight while draining, or
+after a patch of a Knative Revision (also a rejected one)."""
 
 WRITE_QUIET = timedelta(seconds=60)
-"""How often what changes all the time (cost, last activity) is written to the status."""
+"""How often values that change all the time (cost, last activity) are written to the status."""
 
 
 class Display(Protocol):
-    """Somebody who shows decisions: metrics, the console."""
+    """Shows decisions: the metrics and the console."""
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show one decision."""
+        """Show a decision."""
 
     def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """This pool is not in force: nothing begins, and what has begun comes to its end."""
+        """Show a rejected pool: nothing starts, but what runs may end."""
 
     def forget(self, key: Key) -> None:
-        """Forget a pool that is gone."""
+        """Remove a deleted pool."""
 
     def rest(self, key: Key) -> None:
-        """Nothing is decided on this pool here any more: another operator may lead."""
+        """Stop showing a pool: another operator may lead."""
 
 
 @dataclass
 class Reconciler:
-    """Carries out decisions. Holds per pool only what the status does not keep."""
+    """Carries out decisions. Stores per pool only what the status does not have."""
 
     kube: Kube
     cache: Cache
@@ -103,15 +104,15 @@ class Reconciler:
     accounts: Accounts = field(default_factory=Accounts)
     remember: Remember = no_record
     shows: Callable[[str], bool] = lambda _: True
-    """Whether all of a namespace has been seen: by half of it nobody is judged."""
+    """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _specs: dict[Key, PoolSpec] = field(default_factory=dict)
-    """The last spec of each pool that was in force."""
+    """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        """Drop what is remembered of a deleted pool."""
+        """Remove all state of a deleted pool."""
         self._memory.pop(key, None)
         self.accounts.forget(key)
         self._written.pop(key, None)
@@ -122,7 +123,7 @@ class Reconciler:
             display.forget(key)
 
     def reset(self) -> None:
-        """Drop all that is remembered: while another operator leads, it grows old."""
+        """Remove all state, which gets outdated while another operator leads."""
         for key in self._memory.keys() | self._written.keys():
             for display in self.displays:
                 display.rest(key)
@@ -133,7 +134,7 @@ class Reconciler:
         self.accounts.reset()
 
     async def look(self, key: Key) -> datetime | None:
-        """Look at one pool; returns when to look again, None when it is gone."""
+        """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
         pool = self.cache.pools.get(key)
         if pool is None:
             self.forget(key)
@@ -154,7 +155,7 @@ class Reconciler:
         pods = self.cache.target_pods(key[0], judged.selector)
         departed = self.cache.take_departed(key)
         if refused is not None and not refused.counts:
-            pods, departed = [], []  # another pool pays for them
+            pods, departed = [], []  # another pool accounts for them
         account = self.accounts.settle(key, pool, spec, pods, departed, now)
         if refused is not None:
             since = _refused_since(pool) or now
@@ -179,7 +180,7 @@ class Reconciler:
             return now + LOOK_AGAIN
 
     async def _reread(self, key: Key) -> None:
-        """Read the pool itself: a watch that went silent would lose every race from here on."""
+        """Read the pool again: with a silent watch, every write would conflict from now on."""
         with contextlib.suppress(NotFoundError):
             self.cache.keep_pool(await self.kube.get(WarmPool, *key))
 
@@ -202,14 +203,14 @@ class Reconciler:
             found = found_replicas(pool.get("status") or {}, seen.replicas)
         writes = decision.replicas not in (None, seen.replicas) or decision.minimum is not None
         if found is not None and writes:
-            # Before anything is written to the target: a crash in between forgets nothing.
+            # Before any write to the target, so that a crash in between loses nothing.
             version = pool["metadata"]["resourceVersion"]
             pool = await self.kube.patch_status(*key, {"foundReplicas": found}, version)
             self.cache.keep_pool(pool)
         pool = await set_minimum(self.kube, self.cache, pool, seen, decision)
         if decision.replicas is not None and decision.replicas != seen.replicas:
             await self._scale(key, spec, decision.replicas, only_down=refused is not None)
-        # What a refused pool will have cost is not known: its schedule is not in force.
+        # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = account.ledger
         if refused is None:
             ledger = account.foresee(spec, decision.memory, judged.requests, now)
@@ -224,7 +225,7 @@ class Reconciler:
             self.kube, there, key, spec, pool.get("status") or {}, decision.floor, now
         )
         if course is not None:
-            # Written before any Revision is touched: a crash in between forgets nothing.
+            # Written before any Revision is patched, so that a crash in between loses nothing.
             status["knative"] = kept_status(course.kept)
         if spec.target.is_knative:
             service = judged.knative_service
@@ -247,8 +248,8 @@ class Reconciler:
         if course is not None:
             await knative.apply(self.kube, there, key[0], course.patches, now)
             if course.patches:
-                # Our own patch is no news when the watch tells of it, and what the pool remembers
-                # of the Revision may be done with now.
+                # The cache already has the operator's own patch, so the watch will not trigger a
+                # reconcile. The saved min-scale of the Revision may not be needed any more.
                 return now + RETRY
         if spec.target.is_knative:
             tries = [] if course is None else [r.again for r in course.refused.values()]
@@ -266,7 +267,7 @@ class Reconciler:
         return max(BEAT, timedelta(seconds=len(self._awake) / BEATS_PER_SECOND))
 
     def _never_opens(self, pool: Object, spec: PoolSpec) -> tuple[Note, ...]:
-        """Windows that a change of clocks swallows, unless the status names them already."""
+        """Windows that a clock change skips, unless the status already names them."""
         if spec.suspend:
             return ()
         told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
@@ -279,7 +280,7 @@ class Reconciler:
     async def _scale(
         self, key: Key, spec: PoolSpec, replicas: int, *, only_down: bool = False
     ) -> None:
-        """Set the target's replicas at the version read; never to 0, which is try_sleep's."""
+        """Set the target's replicas at the version read; only `scale_down` sets 0."""
         scale = await self.kube.get_scale(key[0], spec.target.name)
         if scale.replicas > replicas or (scale.replicas < replicas and not only_down):
             await self.kube.put_scale(key[0], spec.target.name, replicas, scale.version)
@@ -296,7 +297,7 @@ class Reconciler:
     ) -> datetime:
         async def look() -> Demand:
             if decision.force and seen.demand.known:
-                return Demand()  # overdue (see is_overdue): only unknown demand is forced too
+                return Demand()  # overdue (see is_overdue): ask only if demand is unknown
             deployment = self.cache.deployments.get((key[0], spec.target.name))
             selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
             pods = self.cache.target_pods(key[0], selector)
@@ -326,7 +327,7 @@ class Reconciler:
             log.info("%s/%s: not asleep yet: %s", *key, attempt.why)
         return now + RETRY
 
-    # --- write down ---
+    # --- report ---
 
     async def _keep_books(
         self,
@@ -338,7 +339,7 @@ class Reconciler:
         pods: list[PodView],
         now: datetime,
     ) -> datetime:
-        """All that may be done for a refused pool: count, end its override, and say what runs."""
+        """Do what remains for a rejected pool: count costs, end its override, report what runs."""
         spec, deployment, ledger = refused.judged.spec, refused.judged.deployment, account.ledger
         seen = Observation(
             replicas=0 if deployment is None else deployment.replicas,
@@ -360,12 +361,12 @@ class Reconciler:
     async def _put_status(
         self, key: Key, pool: Object, status: Status, conditions: list[Status], now: datetime
     ) -> Object:
-        """Write the status if it says something new, at the version the decision was made on."""
+        """Write the status if it has changed, at the version that the decision used."""
         generation = pool["metadata"]["generation"]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, _conditions(pool), generation, now)
         written = self._written.get(key)
-        # Either way: a clock that was put back would keep it quiet until it is there again.
+        # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
         if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
             return pool
@@ -383,7 +384,7 @@ class Reconciler:
 
 
 def _refused_since(pool: Object) -> datetime | None:
-    """Since when the status says that the pool is refused."""
+    """The time since which the status reports the pool as rejected."""
     for c in _conditions(pool):
         if c["type"] == "Accepted" and c["status"] == "False":
             return instant(c.get("lastTransitionTime"))
@@ -391,7 +392,7 @@ def _refused_since(pool: Object) -> datetime | None:
 
 
 def _refusal_note(pool: Object, refused: Refused) -> tuple[Note, ...]:
-    """The event of a refusal, unless the status tells of this one already."""
+    """The event of a rejection, unless the status already has its message."""
     told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
     if told.startswith(refused.message):
         return ()

@@ -1,34 +1,34 @@
-"""Whether the watch of WarmPools shows what is there.
+"""Detects a watch of WarmPools that does not show all pools.
 
-kopf asks once, as it begins, which resources there are: where the CRD came a moment later, it would
-wait for ever, and everything looks well.
+kopf discovers the resources once, at its start. If the CRD is created a moment later, kopf waits
+forever without an error.
 """
 
 from collections.abc import Set
 from dataclasses import dataclass
 
 BLIND_AFTER = 6
-"""In how many comparisons, one sweep apart, there may be pools and the watch shows not one more of
-them: for longer than it takes to notice a watch that went silent."""
+"""Comparisons, one sweep apart, in which the watch shows no further pool although some are missing.
+This takes longer than the detection of a silent watch."""
 
 
 class BlindError(Exception):
-    """The watch of WarmPools does not show what is there."""
+    """The watch of WarmPools does not show existing pools."""
 
 
 @dataclass(frozen=True)
 class MissedEvents:
-    """The pools of a namespace that are there and have not been shown, by uid."""
+    """The uids of a namespace's existing pools that the watch has not shown."""
 
     uids: Set[str] = frozenset()
     comparisons: int = 0
-    """In so many, one after the other, none of them has been shown."""
+    """Consecutive comparisons in which the watch has shown none of them."""
 
     def after(self, unseen: Set[str]) -> "MissedEvents":
-        """What is known after another comparison, which has found these.
+        """The state after another comparison, which has found `unseen`.
 
-        Thousands are shown little by little, and that may take minutes: it is enough that there
-        are fewer of those from before.
+        kopf shows thousands of pools gradually, which may take minutes. So it is enough that one of
+        the missing pools was shown since the last comparison.
         """
         if not unseen:
             return MissedEvents()
@@ -36,5 +36,5 @@ class MissedEvents:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the watch has had its time."""
+        """Whether the watch has had enough time."""
         return self.comparisons >= BLIND_AFTER

@@ -1,10 +1,10 @@
-"""Who is looked at when: one pool is never looked at twice at once, many pools are.
+"""The work queue: which pool is reconciled next. A pool is never reconciled twice at once.
 
-There are two queues. What was touched has something to say: a pod is Ready, an edit, a request.
-What is due was asked for by an earlier look: the next beat, a window. Each queue has slots of its
-own, so a thousand windows that open at the same second keep no edit waiting, and no storm of events
-a window. In each queue namespaces take turns. A look that waits for pods to answer is `aside` and
-has no slot: silent pods of one pool delay no other.
+There are two queues. A touched pool has an event: a pod is Ready, an edit, a request. A due pool
+was scheduled by an earlier reconcile: the next beat, a window. Each queue has its own slots. So a
+thousand windows that open in the same second do not delay an edit, and many events do not delay a
+window. Within a queue, namespaces take turns. A reconcile that waits for responses of pods is
+`aside` and needs no slot: silent pods of one pool do not delay another.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ Look = Callable[[Key], Awaitable[datetime | None]]
 
 _AFTER_ERROR = timedelta(seconds=1)
 _LONGEST_NAP = 1.0
-"""Seconds. The wall clock may jump: nobody sleeps longer than this on an old idea of the time."""
+"""Seconds. The wall clock may jump, so the loop never sleeps longer than this."""
 _PUT_BACK = timedelta(seconds=1)
-"""By so much at least a clock has to be put back for anybody to be looked at because of that."""
+"""If the clock is set back by at least this, every pool is reconciled."""
 
 
 class _Line:
-    """Who waits, and since when: namespaces take turns, and within one the first is the first.
+    """Waiting pools, and since when: namespaces take turns, and within a namespace it is FIFO.
 
-    Thousands of pools of one namespace, touched by one event there, keep none of another waiting.
+    Thousands of pools of one namespace, touched by one event, do not delay another namespace.
     """
 
     def __init__(self) -> None:
@@ -47,18 +47,18 @@ class _Line:
         return (key for waiting in self._by_namespace.values() for key in waiting)
 
     def add(self, key: Key, since: datetime) -> None:
-        """Wait, unless it does already."""
+        """Add a pool, unless it waits already."""
         self._by_namespace.setdefault(key[0], {}).setdefault(key, since)
 
     def leave(self, key: Key) -> None:
-        """Wait no more."""
+        """Remove a pool."""
         waiting = self._by_namespace.get(key[0], {})
         waiting.pop(key, None)
         if not waiting:
             self._by_namespace.pop(key[0], None)
 
     def next(self) -> tuple[Key, datetime]:
-        """The next one, which leaves; its namespace has its next turn after all others."""
+        """Remove and return the next pool; its namespace then goes to the end."""
         namespace = next(iter(self._by_namespace))
         waiting = self._by_namespace.pop(namespace)
         key = next(iter(waiting))
@@ -68,15 +68,15 @@ class _Line:
         return key, since
 
     def clear(self) -> None:
-        """Nobody waits."""
+        """Remove all pools."""
         self._by_namespace.clear()
 
 
 class WorkQueue:
-    """Calls `look(key)` when a pool is due; `touch` makes it due now.
+    """Calls `look(key)` to reconcile a pool when it is due; `touch` makes it due now.
 
-    At most `for_touched` looks are under way after a touch, and `for_due` by the clock. `took` is
-    told the seconds from when a pool was touched or due until its look was done.
+    At most `for_touched` reconciles run at once after a touch, and `for_due` by the clock. `took`
+    gets the seconds from when a pool was touched or due until its reconcile ended.
     """
 
     def __init__(
@@ -93,25 +93,25 @@ class WorkQueue:
         self._for_touched, self._for_due = for_touched, for_due
         self._touched = _Line()
         self._late = _Line()
-        """Who is due by now, and since when."""
+        """The pools that are due by now, and since when."""
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._busy: dict[Key, bool] = {}
-        """What is being looked at, and whether that is after a touch."""
+        """The pools being reconciled, and whether that is after a touch."""
         self._aside: set[Key] = set()
-        """Of those, the ones that wait for what may never answer."""
+        """Those of `_busy` that wait for responses of pods and activators."""
         self._again: set[Key] = set()
         self._by: dict[Key, datetime] = {}
         self._wakeup = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
         self._waiting: set[Key] = set()
-        """Who was touched while nobody may look: all of them are due when looking begins."""
+        """The pools that were touched while the queue does not run; a run starts with them."""
         self.beat_at = clock()
-        """When the loop last turned: an operator that stands still is not alive."""
+        """When the loop last ran; `/livez` fails if this is too long ago."""
 
     def touch(self, key: Key) -> None:
-        """Look at a pool as soon as possible."""
+        """Reconcile a pool as soon as possible."""
         if not self._running:
             self._waiting.add(key)
         elif key in self._busy:
@@ -120,22 +120,22 @@ class WorkQueue:
             self._queue(key)
 
     def knows(self, key: Key) -> bool:
-        """Whether a look at a pool is planned or under way."""
+        """Whether a reconcile of a pool is planned or running."""
         known = (self._due, self._late, self._touched, self._busy)
         return any(key in some for some in known)
 
     def by(self, key: Key, at: datetime) -> None:
-        """Look at a pool at this moment at the latest."""
+        """Reconcile a pool at this time at the latest."""
         if key in self._busy:
             self._by[key] = min(at, self._by.get(key, at))
         elif key in self._touched or key in self._late:
-            pass  # sooner than that
+            pass  # it is due sooner
         elif key not in self._due or at < self._due[key]:
             self._put(key, max(at, self._clock()))
 
     @contextmanager
     def aside(self, key: Key) -> Iterator[None]:
-        """Give the slot of a look to others meanwhile; it goes on when it likes."""
+        """Free a reconcile's slot meanwhile; then it continues at once, also above the limit."""
         self._aside.add(key)
         self._wakeup.set()
         try:
@@ -144,7 +144,7 @@ class WorkQueue:
             self._aside.discard(key)
 
     async def run(self) -> None:
-        """Run until cancelled; it may be run again, and begins with a look at every pool."""
+        """Run until cancelled. It can run again; each run starts with every pool that waits."""
         self._running = True
         for key in self._waiting:
             self._queue(key)
@@ -191,11 +191,11 @@ class WorkQueue:
         self._start()
 
     def _start(self) -> None:
-        """Begin as many looks as there are slots for."""
+        """Start as many reconciles as there are free slots."""
         now = self._clock()
         while self._heap and self._heap[0][0] <= now:
             at, key = heapq.heappop(self._heap)
-            if self._due.get(key) == at:  # or a touch or a later look has replaced this entry
+            if self._due.get(key) == at:  # else a touch or a later time has replaced it
                 del self._due[key]
                 self._late.add(key, at)
         for line, free, touched in (
@@ -222,7 +222,7 @@ class WorkQueue:
         task.add_done_callback(self._tasks.discard)
 
     def _nap(self) -> float:
-        """Seconds until something is due that there is a slot for; whoever ends wakes us."""
+        """Seconds until a pool is due and a slot is free; the end of a reconcile wakes the loop."""
         if not self._heap or self._busy_when_due >= self._for_due:
             return _LONGEST_NAP
         until = (self._heap[0][0] - self._clock()).total_seconds()
@@ -249,6 +249,6 @@ class WorkQueue:
             self._queue(key)
         elif again is not None:
             if (now := self._clock()) < began - _PUT_BACK:
-                again = now  # what the look said was by another clock
+                again = now  # the reconcile used another time
             self._put(key, again if at is None else min(again, at))
         self._wakeup.set()

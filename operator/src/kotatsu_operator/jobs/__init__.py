@@ -1,1 +1,1 @@
-"""Programs that Helm hooks run."""
+"""The programs of the chart's hook Jobs: CRD upgrade and uninstall."""

@@ -1,8 +1,8 @@
-"""Brings the cluster's CRDs up to the packaged ones before an upgrade; never back to older ones.
+"""The CRD upgrade Job: replaces the cluster's CRDs by the packaged ones before `helm upgrade`.
 
-Helm installs a chart's crds/ once and never touches them again, so the chart runs this in a
-pre-upgrade Job. The whole spec is replaced rather than applied server-side: what Helm created stays
-owned by Helm's field manager, so an apply would never take a field or a rule away.
+Helm installs the files of a chart's crds/ once and never updates them, so the chart runs this in a
+pre-upgrade Job. The Job replaces the whole spec. A server-side apply could not remove a field or a
+rule, because Helm's field manager owns what Helm created. A newer CRD in the cluster stays.
 """
 
 import json
@@ -18,7 +18,7 @@ from lightkube.generic_resource import create_global_resource
 from kotatsu_operator.kube.resources import Object
 
 REVISION = "kotatsu.dev/crd-revision"
-"""Annotation on the packaged CRD: a whole number that grows with each change of its schema."""
+"""Annotation on the packaged CRD: an integer that grows with each change of the schema."""
 
 CustomResourceDefinition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
@@ -28,15 +28,15 @@ _TRIES = 5
 
 
 def revision(crd: Mapping[str, Any]) -> int:
-    """The CRD's revision; 0 when it tells none."""
+    """The CRD's revision; 0 without the annotation."""
     text = (crd["metadata"].get("annotations") or {}).get(REVISION, "0")
     return int(text) if text.isdecimal() else 0
 
 
 def replacement(installed: Object, packaged: Object) -> Object | None:
-    """What to put in place of the installed CRD; None when that is newer.
+    """The object to replace the installed CRD with; None if the installed CRD is newer.
 
-    At the same revision it is replaced too: an edit by hand does not outlive an upgrade. Labels and
+    At the same revision the CRD is replaced too, so an upgrade reverts manual edits. Labels and
     annotations that others have set stay.
     """
     if revision(packaged) < revision(installed):
@@ -50,10 +50,10 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
 
 
 def upgrade(client: Any, packaged: Object) -> str:
-    """Replace the cluster's CRD by the packaged one unless it is newer; returns what was done.
+    """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
 
-    Raises ApiError when the API server refuses (it also refuses to drop a version that objects are
-    stored in).
+    Raises ApiError when the API server rejects the CRD (also if it drops a version in which objects
+    are stored), and TimeoutError after five conflicts.
     """
     name = packaged["metadata"]["name"]
     for _ in range(_TRIES):
@@ -75,7 +75,7 @@ def upgrade(client: Any, packaged: Object) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Upgrade every CRD in a directory of JSON files; returns the exit status."""
+    """Upgrade every CRD in a directory of JSON files; return the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 1:
         print("usage: python -m kotatsu_operator.crds DIRECTORY", file=sys.stderr)  # noqa: T201

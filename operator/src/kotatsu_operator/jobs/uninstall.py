@@ -1,8 +1,8 @@
-"""What `helm uninstall` runs first: nobody acts any more, and what sleeps gets its pods back.
+"""The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
-The operator is stopped by taking its Lease. Then each sleeping target gets the replicas it had,
-and only when its pods are Ready is the activators' part taken back: until they have left the path
-of every Service, they answer what comes. Pools and their CRD stay; a new install adopts them.
+The Job takes over the Lease, so the operators stop acting. Then it restores the replicas of each
+sleeping target. When the pods are Ready, it sets the route to Native. The activators keep answering
+until they have left every Service. Pools and their CRD stay; a later install adopts them.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from kotatsu_operator.runtime.settings import UninstallSettings, quiet_libraries
 
 HOLDER = "uninstall"
 LEASE_SECONDS = 60.0
-"""If this Job is killed, the operators stand by for as long as this, and then go on."""
+"""If this Job is killed, the operators stand by for this long and then continue."""
 
 REFUSED_FOR = 10.0
-"""Seconds for which a namespace is tried again that the API server refuses to show: the Role for it
-was made a moment ago."""
+"""Seconds for which a namespace is retried that the API server rejects. Its Role may have been
+created only a moment ago."""
 
 SKIP = "`helm uninstall … --no-hooks` leaves this step out, and what sleeps then stays asleep"
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 class UninstallError(Exception):
-    """It cannot be finished: the message says what to do."""
+    """The uninstall cannot finish; the message says what to do."""
 
 
 @dataclass
@@ -61,16 +61,16 @@ class Uninstall:
     say: Callable[[str], None]
     poll: float = 0.5
     handover: float = election.TIMES.renew_deadline + 1.0
-    """A leader that cannot read its Lease has stopped acting after so long."""
+    """A leader that cannot read its Lease has stopped acting after this time."""
     _trouble: str = ""
     _left: list[str] = field(default_factory=list)
     """Namespaces that could not be read."""
     _awake: dict[Key, Object] = field(default_factory=dict)
-    """Pools whose targets run, or will; they must not need an activator any more."""
+    """Pools whose targets run or are starting; the activators must leave their Services."""
     _restored: dict[Key, int] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Do it all. Raises UninstallError; the operators then go on as before."""
+        """Run all steps. Raises UninstallError; the operators then continue as before."""
         renewing: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(self.timeout):
@@ -101,7 +101,7 @@ class Uninstall:
     # --- the Lease ---
 
     async def _take_lease(self) -> bool:
-        """Take the Lease, whoever holds it; False when no operator has ever led here."""
+        """Take over the Lease from any holder; return False if no operator has ever led here."""
         try:
             obj = await self.kube.get(LeaseKind, self.lease_namespace, LEASE_NAME)
         except NotFoundError:
@@ -119,13 +119,13 @@ class Uninstall:
             await self._trying(self._take_lease)
 
     async def _delete_lease(self) -> None:
-        # Operators that still run have seen whose it was and wait; one installed anew need not.
+        # Running operators have seen the holder and wait. A later install does not have to.
         await self.kube.delete(LeaseKind, self.lease_namespace, LEASE_NAME)
 
     # --- the targets ---
 
     async def _give_back_all(self) -> None:
-        """Give back what can be; a namespace that stays closed keeps no other one waiting."""
+        """Restore all namespaces; a namespace that stays unreadable does not block the others."""
         end = asyncio.get_running_loop().time() + REFUSED_FOR
         refused = dict.fromkeys(self.namespaces, "")
         while True:
@@ -145,7 +145,7 @@ class Uninstall:
             )
 
     async def _give_back(self, namespace: str) -> str:
-        """Returns why the API server refuses to show the namespace; empty once it is done."""
+        """Restore a namespace; return why the API server rejects it, empty when done."""
         try:
             pools = await self._trying(lambda: Records(self.kube).settle(namespace), refusals=False)
         except NotFoundError:
@@ -202,7 +202,7 @@ class Uninstall:
         self.say(f"{key[0]}/{key[1]}: {text}")
 
     async def _unready(self) -> str:
-        """Which target's pods are not Ready yet: all that come back, and one where some were."""
+        """The first target whose pods are not Ready: all restored ones, or one if it ran before."""
         for key, pool in self._awake.items():
             name = pool["spec"]["targetRef"]["name"]
             try:
@@ -216,7 +216,7 @@ class Uninstall:
         return ""
 
     async def _make_native(self, key: Key) -> None:
-        """Say in the status that the pods alone answer; an install later goes on from there."""
+        """Write in the status that only the pods answer; a later install continues from there."""
         pool = await self.kube.get(WarmPool, *key)
         old, now = pool.get("status") or {}, stamp(datetime.now(UTC))
         if "phase" not in old:
@@ -244,7 +244,7 @@ class Uninstall:
         if not await self._trying(self._in_path):
             return
         await self._until(self._in_path, "waiting for activators to leave the path")
-        # The kube-proxies hear of it a moment later: until then the activators must run.
+        # kube-proxy applies the change a moment later. Until then the activators must run.
         settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
         await asyncio.sleep(max(seconds_of(d.get("routeSettle", "5s"), 5.0) for d in settles))
 
@@ -259,7 +259,7 @@ class Uninstall:
     # --- patience ---
 
     async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
-        """Wait until `trouble()` is empty, telling what it says whenever that changes."""
+        """Wait until `trouble()` returns an empty string; print it whenever it changes."""
         told = ""
         while True:
             self._trouble = await self._trying(trouble)
@@ -271,9 +271,9 @@ class Uninstall:
             await asyncio.sleep(self.poll)
 
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
-        """Do something again until the API server lets it happen.
+        """Call `act` again after conflicts and while the API server rejects it or does not answer.
 
-        Without `refusals`, what it refuses is raised and not tried again.
+        Without `refusals`, a request that the API server rejects is raised and not retried.
         """
         while True:
             try:
@@ -289,7 +289,7 @@ class Uninstall:
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
-    """The conditions, with nothing known any more but whether the spec was accepted."""
+    """The conditions with status Unknown, except Accepted."""
     now = stamp(datetime.now(UTC))
     told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
     return [
@@ -305,7 +305,7 @@ async def _end(task: asyncio.Task[Any] | None) -> None:
 
 
 async def _run(settings: UninstallSettings) -> int:
-    # The operator's name, or one installed later would take these writes for somebody else's.
+    # The operator's field manager: a later install would treat another one as a foreign writer.
     kube = Kube.connect(OPERATOR)
 
     def say(line: str) -> None:
@@ -324,7 +324,7 @@ async def _run(settings: UninstallSettings) -> int:
 
 
 def main() -> int:
-    """Read the environment and run; returns the exit status."""
+    """Read the settings from the environment and run; return the exit status."""
     settings = command(
         UninstallSettings,
         "python -m kotatsu_operator.uninstall",

@@ -1,1 +1,1 @@
-"""The API server: client, kinds, errors, and objects read into values."""
+"""The API server: client, kinds, errors, and Kubernetes objects read into values."""

@@ -1,7 +1,7 @@
-"""The Kubernetes calls that operator and activator make; every write names the version it read.
+"""The client of the API server for operator, activator and jobs.
 
-Objects are plain dicts as the API server sends them: the two programs read a handful of fields of
-each, and a dict never refuses a field it does not know.
+Writes to targets name the version that was read. Objects are plain dicts as the API server sends
+them: the programs read few fields of each, and a dict accepts unknown fields.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ log = logging.getLogger(__name__)
 
 
 WATCH_SECONDS = 30
-"""A stream that says nothing for this long is not trusted: another takes over where it stood."""
+"""After this many silent seconds a watch is replaced by another one from the same version."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds before a kind is listed again: twice as many each time, until a watch lasts longer."""
+"""Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
 
 
 _LIST_AGAIN = 410
-"""What the API server answers (Gone) when the versions to go on from are too old."""
+"""HTTP 410 Gone: the resourceVersion to continue from is too old."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A target's scale as read: `replicas`, and the version to write it back with."""
+    """The scale of a target as read: `replicas`, and the resourceVersion for the write."""
 
     replicas: int
     version: str
@@ -53,10 +53,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _segment(name: str) -> str:
-    """A name as a part of a request's path; NotFoundError for one that no object can have.
+    """A name as a path segment of a request. Raises NotFoundError for an impossible name.
 
-    Names come from specs, statuses and ConfigMaps that others write, and the HTTP client takes the
-    dots out of `../../other/deployments/web`.
+    Names come from specs, statuses and ConfigMaps that others write, and the HTTP client resolves
+    the dots in `../../other/deployments/web`.
     """
     if _SEGMENT.fullmatch(name) is None:
         raise NotFoundError(f"{name!r} is not the name of an object")
@@ -64,7 +64,7 @@ def _segment(name: str) -> str:
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
-    """The resourceVersion as a number: the API server's versions only grow."""
+    """The resourceVersion as a number: it only grows. 0 if there is none."""
     try:
         return int(obj["metadata"]["resourceVersion"])
     except (KeyError, ValueError):
@@ -72,7 +72,7 @@ def version_of(obj: Mapping[str, Any]) -> int:
 
 
 class Kube:
-    """The calls, over one connection pool. `actor` is the field manager of every write."""
+    """The client, over one connection pool. `connect` sets the field manager of every write."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Kube:
         on_error: Callable[[str], None] = lambda _: None,
         more: Callable[[], AsyncClient] | None = None,
     ) -> None:
-        # The library's overloads want typed models; ours are dicts.
+        # The library's overloads expect typed models, but Kotatsu uses dicts.
         self._client: Any = client
         self._may_write = may_write
         self._on_error = on_error
@@ -92,8 +92,9 @@ class Kube:
     def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
 
-        `on_error` is told of each call that the API refused or did not answer: its status code, or
-        `unreachable`. Conflicts and objects that are not there are answers like any other.
+        `actor` is the field manager of every write. `on_error` is called for each call that the API
+        server rejects or does not answer, with the status code or `unreachable`. Conflicts and
+        missing objects are not errors.
         """
 
         def client() -> AsyncClient:
@@ -104,15 +105,16 @@ class Kube:
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
 
-        A Lease does not fence: a process that stood still may wake up in the middle of a look,
-        long after another has taken over, and goes on from there.
+        A Lease is not a fence: a paused process can resume in the middle of a reconcile, long after
+        another operator has acquired the Lease.
         """
         return Kube(self._client, may_write, self._on_error)
 
     def apart(self) -> "Kube":
-        """The same API server over connections of its own, closed with these.
+        """A client with its own connections to the same API server, closed together with this one.
 
-        A connection pool has an end: whoever must not wait behind a thousand others gets another.
+        A connection pool is limited: calls that must not wait behind a thousand others use
+        another pool.
         """
         if self._more is None:
             return self
@@ -142,7 +144,7 @@ class Kube:
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        """Whether the API server knows this kind at all."""
+        """Whether the API server serves this kind."""
         try:
             with _readable():
                 async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
@@ -156,7 +158,7 @@ class Kube:
     async def find(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        """Read all objects with these labels. Raises NotFoundError when there is no such kind."""
+        """Read all objects with these labels. Raises NotFoundError if the kind does not exist."""
         items, _ = await self._call(self._list(kind, namespace, labels))
         return cast(list[Object], items)
 
@@ -171,10 +173,10 @@ class Kube:
     async def follow(
         self, kind: Any, namespace: str, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, Object]]:
-        """List, then watch, until the API server has forgotten the version to go on from.
+        """List, then watch until the API server no longer has the version to continue from.
 
         Yields ("LIST", {"items": [...]}) once, then (ADDED|MODIFIED|DELETED, object). Raises
-        NotFoundError when there is no such kind (any more).
+        NotFoundError if the kind does not exist (any more).
         """
         try:
             items, version = await self._list(kind, namespace, labels)
@@ -232,8 +234,8 @@ class Kube:
 
         Raises ConflictError, NotFoundError.
 
-        A merge patch that carries the version: a JSON patch cannot test a field that is absent at
-        0, and a patch without the version could cut 5 replicas to 1 as a window opens.
+        This is a merge patch with the version. A JSON patch cannot test `replicas`, which is absent
+        at 0. A patch without the version could lower 5 replicas to 1 while a window opens.
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)
@@ -249,7 +251,10 @@ class Kube:
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
-        """Merge into a WarmPool's status; with `version` only if it is still at that version."""
+        """Merge into a WarmPool's status; with `version`, only if the pool is still at it.
+
+        Raises ConflictError, NotFoundError.
+        """
         patch: Object = {"status": status}
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
@@ -263,7 +268,7 @@ class Kube:
         annotations: Mapping[str, str | None],
         version: str,
     ) -> Object:
-        """Set annotations (None takes one away) of an object that is still at `version`.
+        """Set annotations (None removes one) of an object that is still at `version`.
 
         Raises ConflictError, NotFoundError.
         """
@@ -283,7 +288,7 @@ class Kube:
         )
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
-        """Delete an object; one that is gone already is fine."""
+        """Delete an object; a missing object is not an error."""
         with contextlib.suppress(NotFoundError):
             there = _segment(name)
             await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
@@ -319,7 +324,7 @@ class Kube:
 
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
-    """Turn what the library raises over an answer that it cannot read into an UnreadableError."""
+    """Raise UnreadableError for what the library raises for an unreadable response."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -336,11 +341,11 @@ async def follow_forever(
     on_error: Callable[[Exception], None] = lambda _: None,
     may_go: bool = False,
 ) -> None:
-    """Keep a view of one kind fresh: list and watch again after every end, with a short pause.
+    """List and watch a kind until cancelled; after each end, pause shortly and start again.
 
-    What `on_change` returns is waited for before the next change. `on_error` is called with the
-    error of each try that failed. With `may_go`, raises NotFoundError once the API server does not
-    serve the kind any more.
+    What `on_change` returns is awaited before the next change. `on_error` is called with the error
+    of each failed attempt. With `may_go`, raises NotFoundError once the API server no longer serves
+    the kind.
     """
     clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
     while True:
@@ -356,8 +361,8 @@ async def follow_forever(
                 "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
             )
             on_error(error)
-        # Also where it only has to be listed again: an API server that calls each version too old
-        # would be asked for lists without an end.
+        # Also without an error: if the API server rejects each version as too old, the client
+        # would list in a busy loop.
         if clock() - began > LONGEST_PAUSE:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""A Deployment as the operator sees it: only what is decided on, so that the rest is no news."""
+"""A Deployment read into a value with only the fields that decisions depend on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,23 +15,23 @@ from kotatsu_operator.kube.rollout import ready_of_template, template_hash
 
 @dataclass(frozen=True)
 class DeploymentView:
-    """What matters of a Deployment. Two that are equal call for the same decision."""
+    """The relevant fields of a Deployment. Equal views lead to the same decision."""
 
     key: Key
     replicas: int
     """spec.replicas."""
     selector: Mapping[str, Any]
-    """What its pods are selected by (matchLabels and matchExpressions)."""
+    """The label selector of its pods (matchLabels and matchExpressions)."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the pod template."""
     template: str = ""
-    """Identifies the pod template."""
+    """The hash of the pod template."""
     updated: int = 0
-    """Ready pods of that template, once there is no pod of another one."""
+    """Ready pods of that template; 0 while the rollout still has pods of another one."""
     requests: Mapping[str, Decimal] = field(default_factory=dict)
-    """What one pod of the template requests (base units)."""
+    """The resource requests of one pod of the template (base units)."""
     write: Write | None = None
-    """Who else owns the replicas."""
+    """The write of another manager that owns the replicas; None if there is none."""
 
 
 def deployment_view(obj: Object) -> DeploymentView:

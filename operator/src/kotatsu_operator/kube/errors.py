@@ -1,4 +1,4 @@
-"""What a call to the API server may raise, and what each error means."""
+"""The errors that a call to the API server can raise, and predicates for them."""
 
 import asyncio
 from collections.abc import Collection
@@ -12,11 +12,11 @@ _TOO_MANY_REQUESTS = 429
 
 
 class UnreadableError(Exception):
-    """The answer is not one of an API server: something in front of it has spoken."""
+    """The response does not come from an API server, but from something in front of it."""
 
 
 class NotLeadingError(Exception):
-    """This process may not write any more: another one may lead already."""
+    """This process may not write any more, because another one may lead already."""
 
 
 Unreachable = (
@@ -27,34 +27,34 @@ Unreachable = (
     UnreadableError,
     NotLeadingError,
 )
-"""What a call raises when the API server refuses it or cannot be reached (or must not be asked)."""
+"""Raised when the API server rejects a call or cannot be reached, or this process may not call."""
 
 
 TooSlow = (TimeoutError, httpx2.TimeoutException)
-"""Those of them that say only that no answer came in time."""
+"""The errors of `Unreachable` that only mean that no response came in time."""
 
 
 _TEMPORARY = (401, 408, 429)
-"""Client errors that say nothing of what was written: no valid token, too late, too many."""
+"""Client errors unrelated to the content: invalid token, request timeout, too many requests."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the API server refused a request for what is in it, so that it will refuse it again.
+    """Whether the API server rejected the content of a request, so that a retry fails too.
 
-    Admission webhooks refuse with the same codes.
+    Admission webhooks reject with the same codes.
     """
     return _is_client_error(error, but=_TEMPORARY)
 
 
 def is_answer(error: Exception) -> bool:
-    """Whether the API server has answered after all, if only to refuse: it is there."""
+    """Whether the error is a response of the API server: it is reachable."""
     return isinstance(error, NotFoundError) or _is_client_error(error, but=(_TOO_MANY_REQUESTS,))
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the API server does not serve what it was asked for.
+    """Whether the API server does not serve the requested object or kind.
 
-    Of a group that it does not know at all it says so in plain text.
+    For an unknown API group it responds with plain text, which is an HTTPStatusError.
     """
     return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
 
@@ -67,11 +67,11 @@ def _is_client_error(error: BaseException, but: Collection[int]) -> bool:
 
 
 class ConflictError(Exception):
-    """Somebody changed the object since it was read: read again and decide again."""
+    """The object has changed since it was read: read and decide again."""
 
 
 class NotFoundError(Exception):
-    """The object is not there (any more)."""
+    """The object does not exist."""
 
 
 def _code_of(error: ApiError | httpx2.HTTPStatusError) -> int:

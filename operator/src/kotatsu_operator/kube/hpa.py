@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler on a pool's target: whether it can be shared, and what it says."""
+"""HorizontalPodAutoscalers read into values, and the programs that own them."""
 
 from kotatsu_operator.core.pool.observation import Autoscaler
 from kotatsu_operator.core.protocol import OPERATOR
@@ -10,7 +10,7 @@ _KEDA = "keda-operator"
 
 
 def foreign_owner(autoscaler: Object) -> str:
-    """The program that keeps an autoscaler as its own; empty for one that people keep."""
+    """The program that owns an autoscaler; empty if people manage it."""
     meta = autoscaler["metadata"]
     for owner in meta.get("ownerReferences") or ():
         if owner.get("controller"):
@@ -21,7 +21,7 @@ def foreign_owner(autoscaler: Object) -> str:
 
 
 def read_autoscaler(autoscaler: Object) -> Autoscaler:
-    """What matters of an HorizontalPodAutoscaler (`minReplicas` is 1 when left out)."""
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
     spec = autoscaler["spec"]
     return Autoscaler(
         name=autoscaler["metadata"]["name"],

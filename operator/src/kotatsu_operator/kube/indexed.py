@@ -1,4 +1,4 @@
-"""A dict that also finds its values by what they have in common, without going through all."""
+"""A dict that also finds its values by index terms, without a scan."""
 
 from collections import UserDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable
@@ -9,11 +9,11 @@ V = TypeVar("V")
 
 
 class Indexed(UserDict[K, V], Generic[K, V]):
-    """Values by key, and keys by terms: `terms(value)` are what a value can be found by."""
+    """Values by key, with an index: `terms(value)` returns the terms of a value."""
 
     def __init__(self, terms: Callable[[V], Iterable[Hashable]]) -> None:
         self._terms = terms
-        # Of the keys only the order counts: a dict keeps it, a set does not.
+        # A dict as an ordered set of keys: a set has no order.
         self._keys: defaultdict[Hashable, dict[K, None]] = defaultdict(dict)
         self._found_by: dict[K, set[Hashable]] = {}
         super().__init__()

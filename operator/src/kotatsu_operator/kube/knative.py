@@ -1,4 +1,4 @@
-"""What has been seen of Knative Serving, read into the values that are decided on."""
+"""Objects of Knative Serving, read into the values that decisions use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,53 +17,53 @@ from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import Object
 
 SERVICE_LABEL = "serving.knative.dev/service"
-"""On each Revision and each pod: the Knative Service it belongs to."""
+"""Label of each Revision and each pod: the name of its Knative Service."""
 
 MIN_SCALE = "autoscaling.knative.dev/min-scale"
 MAX_SCALE = "autoscaling.knative.dev/max-scale"
 ACTIVATION_SCALE = "autoscaling.knative.dev/activation-scale"
 
 AUTOSCALER_CONFIG = "config-autoscaler"
-"""Knative's ConfigMap with the defaults of the whole cluster."""
+"""The ConfigMap with Knative's cluster-wide defaults."""
 
 _OLD_SPELLING = {
     MIN_SCALE: "autoscaling.knative.dev/minScale",
     MAX_SCALE: "autoscaling.knative.dev/maxScale",
 }
-"""Knative reads these too; the newer spelling wins where both are there."""
+"""Knative also reads these names; the newer name wins if both are set."""
 
 
 @dataclass
 class KnativeCache:
-    """The latest version of every Knative Service and Revision, if there are such things."""
+    """The latest version of every Knative Service and Revision."""
 
     why_absent: str = ""
-    """A sentence when Knative Serving is not there, or is not looked for."""
+    """A sentence while Knative Serving is not installed or not watched; else empty."""
     synced: bool = False
-    """Whether everything has been listed once."""
+    """Whether all objects have been listed once."""
     services: dict[Key, Object] = field(default_factory=dict)
     revisions: dict[Key, Object] = field(default_factory=dict)
     defaults: Defaults = NO_DEFAULTS
     why_no_defaults: str = ""
-    """A sentence while Knative's defaults cannot be read; those of Knative itself stand in."""
+    """A sentence while Knative's ConfigMap cannot be read; then its built-in defaults are used."""
     refused: dict[Key, Refused] = field(default_factory=dict)
-    """By Revision: what the API server has refused to write. A new process tries again."""
+    """By Revision, the writes that the API server has rejected. A new process tries again."""
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it has not turned out yet if Knative Serving is there, and what there is."""
+        """Whether it is still unknown if Knative Serving exists and which objects there are."""
         return not self.synced and not self.why_absent
 
     def keep_service(self, obj: Object) -> bool:
-        """Remember a Knative Service unless a newer version is known already."""
+        """Store a Knative Service unless the stored one is as new; return whether it did."""
         return _keep(self.services, obj)
 
     def keep_revision(self, obj: Object) -> bool:
-        """Remember a Revision unless a newer version is known already."""
+        """Store a Revision unless the stored one is as new; return whether it did."""
         return _keep(self.revisions, obj)
 
     def refused_in(self, namespace: str) -> dict[str, Refused]:
-        """What the API server has refused in a namespace, by Revision."""
+        """The rejected writes of a namespace, by Revision."""
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
@@ -104,13 +104,13 @@ def revision_view(obj: Object) -> Revision:
 
 
 def ready_condition(obj: Object) -> Mapping[str, Any]:
-    """The condition Ready of a Knative object; empty before there is one."""
+    """The condition Ready of a Knative object; empty if there is none yet."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return next((c for c in conditions if c.get("type") == "Ready"), {})
 
 
 def said_by(condition: Mapping[str, Any]) -> str:
-    """Reason and message of a condition."""
+    """The reason and message of a condition."""
     return f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
 
 
@@ -123,7 +123,10 @@ def defaults_of(config: Object) -> Defaults:
 
 
 def traffic_of(service: Object) -> dict[str, int]:
-    """Percentage of the requests by Revision, as in the Service's status; never a mere tag."""
+    """Percentage of the requests by Revision, from the Service's status.
+
+    An entry that is only a tag, without a percentage, is left out.
+    """
     found: dict[str, int] = {}
     for entry in (service.get("status") or {}).get("traffic") or ():
         name, percent = entry.get("revisionName", ""), int(entry.get("percent") or 0)
@@ -133,7 +136,7 @@ def traffic_of(service: Object) -> dict[str, int]:
 
 
 def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
-    """What a WarmPool's status remembers of its target's Revisions."""
+    """The saved min-scale of each Revision, read from a WarmPool's status."""
     revisions = (status.get("knative") or {}).get("revisions") or ()
     return tuple(
         SavedMinScale(r["name"], r.get("minScale"), tuple(r.get("written") or ()), r.get("uid", ""))
@@ -142,7 +145,7 @@ def read_kept(status: Mapping[str, Any]) -> tuple[SavedMinScale, ...]:
 
 
 def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
-    """The part of the status that remembers them; None when there is nothing to remember."""
+    """The saved min-scales as part of the status; None if there are none."""
     if not kept:
         return None
     return {"revisions": [_kept_revision(k) for k in kept]}

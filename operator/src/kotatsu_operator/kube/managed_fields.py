@@ -1,4 +1,4 @@
-"""Who else sets a field that Kotatsu sets, read from the field's owners (managedFields)."""
+"""Other managers that own a field which Kotatsu sets, read from managedFields."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,16 +9,16 @@ from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 from kotatsu_operator.kube.resources import Object
 
 _FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
-"""Ours, and the HorizontalPodAutoscaler's controller, with which the work is shared."""
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A manager that owns a field now, and when its fields last changed."""
+    """A manager that owns a field, and when the fields of its entry last changed."""
 
     manager: str
     applies: bool
-    """By server-side apply: the field stands in a manifest that will be applied again."""
+    """Whether it owns the field by server-side apply: its manifest will be applied again."""
     at: datetime | None
 
 
@@ -34,14 +34,14 @@ def owners(obj: Object, field: str) -> list[Owner]:
 
 
 def foreign_write(deployment: Object) -> Write | None:
-    """Somebody else's hold on `replicas`, if there is one: whoever wrote last owns the field.
+    """The write of `replicas` by another manager that owns the field; None if there is none.
 
-    A manager that writes another value takes the field over, so an owner that is not ours has
-    written after us (or before we ever did).
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
     """
     found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
     if not found:
         return None
-    # One that applies comes back with its manifest; among equals the newest is the one to name.
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
     owner = max(found, key=lambda o: (o.applies, str(o.at)))
     return Write(owner.manager, owner.at, applied=owner.applies)

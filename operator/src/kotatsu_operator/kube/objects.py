@@ -1,4 +1,4 @@
-"""Names, selectors and ports, read from Kubernetes objects."""
+"""Names, selectors and ports of Kubernetes objects."""
 
 import re
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ Key = tuple[str, str]
 
 
 def key_of(obj: Object) -> Key:
-    """Namespace and name of an object."""
+    """The namespace and name of an object."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def without_owners(obj: Object) -> Object:
-    """An object without its managedFields: half of it, and nothing that is decided on."""
+    """An object without managedFields: they are half of its size and no decision uses them."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": meta}
 
 
 def scales(autoscaler: Object) -> Key | None:
-    """The Deployment that a HorizontalPodAutoscaler scales; None when it scales something else."""
+    """The Deployment that a HorizontalPodAutoscaler scales; None for another kind of target."""
     target = autoscaler["spec"]["scaleTargetRef"]
     if target.get("kind") != "Deployment":
         return None
@@ -30,7 +30,7 @@ def scales(autoscaler: Object) -> Key | None:
 
 
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A label selector whose values are looked up, not searched: it may name thousands of them."""
+    """A label selector whose values are sets: an expression can have thousands of values."""
     terms = [
         term | {"values": frozenset(term.get("values") or ())}
         for term in selector.get("matchExpressions") or ()
@@ -59,9 +59,9 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
-    """The number of a port given by name or number; None for a name that is not there.
+    """The number of a port given by name or number; None for an unknown name.
 
-    A spec may name a port by any text: not all digits are numbers (²), and not all numbers short.
+    A spec may contain any text: some digits are not decimal (²), and numbers can be too long.
     """
     if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
         return int(wanted)

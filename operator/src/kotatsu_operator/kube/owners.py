@@ -1,6 +1,6 @@
-"""The pod that published a slice, read from the API server.
+"""Reads the pod that published an EndpointSlice from the API server.
 
-A watch may be silent, or behind that of the slices: no slice is taken from a pod on its word alone.
+A pod watch can be silent or behind the slice watch, so it is not enough reason to remove a slice.
 """
 
 from kotatsu_operator.kube.client import Kube
@@ -11,13 +11,13 @@ from kotatsu_operator.kube.slices import SliceView
 
 
 async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
-    """The activator's pod behind a slice; None when it is gone, or the slice names none.
+    """The activator pod that published a slice; None if it is gone or the slice names no pod.
 
-    Raises what a call raises that the API server does not answer. A slice's name has a hash of the
-    pod's uid in it: the slice of a pod that is gone never becomes that of another.
+    Raises the errors of `Unreachable`. A slice's name contains a hash of the pod's uid, so the
+    slice of a deleted pod never belongs to another pod.
     """
     if not of.pod_name:
-        return None  # somebody has edited it: it is nobody's
+        return None  # edited by hand: it has no owner
     try:
         pod = pod_view(await kube.get(Pod, of.key[0], of.pod_name))
     except NotFoundError:

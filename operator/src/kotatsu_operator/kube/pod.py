@@ -14,13 +14,13 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass(frozen=True, slots=True)
 class ContainerView:
-    """What matters of a container, or of a sidecar, for its pod to be ready."""
+    """The fields of a container or sidecar that decide whether its pod is ready."""
 
     ready: bool
-    """The kubelet's word."""
+    """As the kubelet reports it."""
     running: bool
     started: bool
-    """Whether its startup probe has passed, by the kubelet's word; true without such a probe."""
+    """Whether its startup probe has passed, as the kubelet reports; True without a probe."""
     startup: Mapping[str, Any] | None
     """Its startup probe."""
     readiness: Mapping[str, Any] | None
@@ -30,7 +30,7 @@ class ContainerView:
 
 @dataclass(frozen=True)
 class PodView:
-    """What matters of a pod."""
+    """The relevant fields of a pod."""
 
     key: Key
     uid: str
@@ -41,18 +41,17 @@ class PodView:
     running: bool
     terminating: bool
     has_served: bool
-    """Whether it is Ready or once was: it may have requests even when it is not Ready now."""
+    """Whether it is or was Ready: it may still have requests when it is not Ready now."""
     scheduled_at: datetime | None
     ports: Mapping[str, int]
     containers: tuple[ContainerView, ...]
-    """With the sidecars; without the init containers that end before they start."""
+    """With sidecars; without init containers that end before the containers start."""
     gates_open: bool
-    """Whether the condition of each of its readiness gates is True."""
+    """Whether the conditions of all its readiness gates are True."""
     lost: bool = False
-    """Whether an endpoint at it leads nowhere, or will in a moment: see `_is_lost`."""
+    """Whether its endpoints lead nowhere, or will soon: it is terminating, or see `_is_lost`."""
     billed: BilledPod | None = None
-    """The pod as the ledger sees it; None before it was scheduled, or over since nobody knows when.
-    """
+    """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
 
     def port(self, wanted: str | int) -> int | None:
         """Number of a container port given by name or number."""
@@ -65,7 +64,7 @@ def pod_view(obj: Object) -> PodView:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     running = status.get("phase") == "Running"
-    # A sidecar is an init container that stays; it requests and serves like any other.
+    # A sidecar is an init container that keeps running; its requests and ports count too.
     sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     by_name = {c.get("name", ""): c for c in told}
@@ -104,7 +103,7 @@ def pod_view(obj: Object) -> PodView:
 
 
 def _container_view(container: Object, told: Object | None) -> ContainerView:
-    """Read a container and its status. One without a status runs: its pod does, as is asked too."""
+    """Read a container and its status. Without a status it counts as running, like its pod."""
     startup = container.get("startupProbe")
     told = told or {}
     return ContainerView(
@@ -121,11 +120,11 @@ def _container_view(container: Object, told: Object | None) -> ContainerView:
 
 
 _SAME_MOMENT = timedelta(seconds=1)
-"""The kubelet writes a pod's start and its first conditions in one go, cut to the second."""
+"""The kubelet writes a pod's start and its first conditions together, in whole seconds."""
 
 
 def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
-    """Whether a pod is Ready or was: it starts not Ready, and a later change came from Ready."""
+    """Whether a pod is or was Ready: it starts not Ready, so a later change came from Ready."""
     started, changed = instant(status.get("startTime")), instant(ready.get("lastTransitionTime"))
     if ready.get("status") == "True":
         return True
@@ -133,10 +132,10 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
 
 
 def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
-    """Whether a pod that stays has ended, has crashed, or was Ready and is not.
+    """Whether a pod that is not terminating has ended, has crashed, or was Ready and is not.
 
-    A lost node shows as the last: what the pod's containers do is then only what was last heard. A
-    pod that starts is not lost: an activator publishes its slices before it is Ready.
+    The pods of a lost node show the last case: their containers' state is only the last report. A
+    starting pod is not lost: an activator publishes its slices before it is Ready.
     """
     if status.get("phase") in ("Succeeded", "Failed"):
         return True

@@ -1,4 +1,4 @@
-"""Pods found by their labels, and selectors found by the labels they pick."""
+"""Indexes: pods by their labels, and selectors by the labels that they select."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ Selector = Mapping[str, Any]
 """A label selector: matchLabels and matchExpressions."""
 
 _ANY = ("", "")
-"""Stands for a selector that names no label to find it by."""
+"""The index term of a selector without matchLabels."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,28 +23,28 @@ class Pods(Indexed[str, PodView]):
         super().__init__(lambda pod: pod.labels.items())
 
     def selected_by(self, selector: Selector) -> list[PodView]:
-        """The pods that a selector picks."""
+        """The pods that a selector selects."""
         return list(self._selected_by(selector))
 
     def any_selected_by(self, selector: Selector) -> bool:
-        """Whether a selector picks any pod."""
+        """Whether a selector selects any pod."""
         return next(self._selected_by(selector), None) is not None
 
     def _selected_by(self, selector: Selector) -> Iterator[PodView]:
         labels = list((selector.get("matchLabels") or {}).items())
-        # The rarest of its labels leads to few pods; without any there are only expressions.
+        # The rarest label leaves the fewest pods. A selector without labels has only expressions.
         names = self.having(min(labels, key=self.count)) if labels else list(self)
         return (self[name] for name in names if selects(selector, self[name].labels))
 
 
 class Selectors(Indexed[K, Selector]):
-    """The selectors of whatever has one, in one namespace."""
+    """The label selectors of one namespace, by the key of their object."""
 
     def __init__(self) -> None:
         super().__init__(lambda selector: [_handle(selector)])
 
     def picking(self, labels: Mapping[str, str]) -> list[K]:
-        """Whose selectors pick a pod with these labels."""
+        """The keys of the selectors that select a pod with these labels."""
         return [
             key
             for handle in (*labels.items(), _ANY)
@@ -54,5 +54,5 @@ class Selectors(Indexed[K, Selector]):
 
 
 def _handle(selector: Selector) -> tuple[str, str]:
-    """One label that everything it picks has."""
+    """The index term of a selector: one label that every selected pod has."""
     return min((selector.get("matchLabels") or {}).items(), default=_ANY)

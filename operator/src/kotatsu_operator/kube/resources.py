@@ -1,4 +1,4 @@
-"""The kinds of objects that are read and written."""
+"""The Kubernetes kinds that the programs read and write."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a Deployment says of its pod template: which one it is, and how far it has come."""
+"""A Deployment's pod template: its hash, and how many of its pods are Ready."""
 
 import hashlib
 import json
@@ -7,10 +7,10 @@ from kotatsu_operator.kube.resources import Object
 
 
 def template_hash(deployment: Object) -> str:
-    """Identifies the pod template, annotations and all; empty without one.
+    """A hash of the pod template with its annotations; empty without a template.
 
-    A `kubectl rollout restart` is an annotation, and counts: it is how a new ConfigMap, a new
-    Secret or a newer image behind the same tag comes into force.
+    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
+    ConfigMap, a new Secret or a newer image behind the same tag.
     """
     template = deployment["spec"].get("template")
     if template is None:
@@ -20,9 +20,9 @@ def template_hash(deployment: Object) -> str:
 
 
 def ready_of_template(deployment: Object) -> int:
-    """Ready pods of the template in force; 0 while the rollout still has pods of another one.
+    """Ready pods of the current template; 0 while the rollout still has pods of another one.
 
-    Only a status that speaks of this very generation tells, since the template is part of it.
+    The template belongs to a generation, so a status of an older generation counts as 0.
     """
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):

@@ -15,9 +15,9 @@ from kotatsu_operator.kube.resources import Object
 
 
 def pool_of_slice(obj: Object) -> str:
-    """The name of the pool that an activator published a slice for; empty where none is named.
+    """The name of the pool that an activator published a slice for; empty if it names none.
 
-    A slice of an older activator has the label alone.
+    Slices of older activators have only the label.
     """
     meta = obj["metadata"]
     annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
@@ -26,7 +26,7 @@ def pool_of_slice(obj: Object) -> str:
 
 @dataclass(frozen=True)
 class SliceView:
-    """What matters of an EndpointSlice that an activator published."""
+    """The relevant fields of an EndpointSlice that an activator published."""
 
     key: Key
     service: str
@@ -37,7 +37,7 @@ class SliceView:
     ready: bool
     family: str
     families: tuple[str, ...]
-    """Those that its activator publishes the Service in; this one where nothing else is said."""
+    """The address families in which the activator publishes the Service; default: `family`."""
 
 
 def is_ours(obj: Object) -> bool:
@@ -47,12 +47,12 @@ def is_ours(obj: Object) -> bool:
 
 
 def _epoch(text: str) -> int:
-    """An epoch; whatever is not a number, since somebody has edited it, acknowledges nothing."""
+    """An epoch; 0, which acknowledges nothing, if the text is not a number after a manual edit."""
     return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
 def slice_view(obj: Object) -> SliceView:
-    """Read an activator's EndpointSlice; without endpoints it is a tombstone and not ready."""
+    """Read an activator's EndpointSlice; an emptied slice (without endpoints) is not ready."""
     meta = obj["metadata"]
     owner = (meta.get("ownerReferences") or [{}])[0]
     endpoints = obj.get("endpoints") or ()
@@ -76,11 +76,11 @@ class ForeignSlice:
 
     service: Key
     manager: str
-    """What keeps it, as it says itself; empty where it does not."""
+    """The controller that manages it, from its label; empty without the label."""
 
 
 def foreign_slice(obj: Object) -> ForeignSlice | None:
-    """Read an EndpointSlice of another; None where it gives no Service an endpoint."""
+    """Read an EndpointSlice of another controller; None if it adds no endpoint to a Service."""
     meta = obj["metadata"]
     labels = meta.get("labels") or {}
     if not obj.get("endpoints") or SERVICE_LABEL not in labels:

@@ -1,1 +1,1 @@
-"""What every process has: health server, heartbeat, settings."""
+"""Shared parts of each process: health server, heartbeat, settings, API metrics, paced HTTP."""

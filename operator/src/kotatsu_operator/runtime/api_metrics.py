@@ -1,10 +1,10 @@
-"""Calls that the API server refused, for operator and activator alike."""
+"""The metric of failed calls to the API server, used by the operator and the activator."""
 
 from prometheus_client import CollectorRegistry, Counter
 
 
 class ApiMetrics:
-    """What the Kubernetes API refused, for operator and activator alike."""
+    """Counts failed calls to the API server in `kotatsu_api_errors`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._errors = Counter(
@@ -14,8 +14,8 @@ class ApiMetrics:
             ("reason",),
             registry=registry,
         )
-        self._errors.labels("unreachable")  # there from the start, so that rates work
+        self._errors.labels("unreachable")  # exists from the start, so that rate() works
 
     def error(self, reason: str) -> None:
-        """Count one."""
+        """Count one failed call; `reason` is the status code or `unreachable`."""
         self._errors.labels(reason).inc()

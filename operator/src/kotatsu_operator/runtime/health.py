@@ -1,7 +1,7 @@
-"""The pages beside the work: /livez, /readyz and /metrics, in a thread of their own.
+"""The health server: /livez, /readyz and /metrics, in a thread of its own.
 
-A thread, since a probe must be answered while the event loop is busy with ten thousand connections;
-whether the loop still turns is what /livez asks.
+A probe must get an answer while the event loop is busy with ten thousand connections. /livez
+reports whether the event loop still runs.
 """
 
 import contextlib
@@ -20,41 +20,41 @@ from prometheus_client.exposition import ThreadingWSGIServer
 log = logging.getLogger(__name__)
 
 MOST = 64
-"""Clients at a time: kubelet, Prometheus and the operator are three."""
+"""Concurrent connections; the kubelet, Prometheus and the operator need three."""
 
 _NO_FILES_FOR = 0.2
-"""Seconds until it is tried again, when no file could be opened for a connection."""
+"""Seconds until the next accept after no file descriptor was available."""
 
 Check = Callable[[], str]
-"""Returns an empty string when all is well, else a sentence."""
+"""Returns an empty string if the check passes, else a sentence with the reason."""
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What a program says of itself."""
+    """The health checks of a process."""
 
     live: Check
     ready: Check
     remark: Check = lambda: ""
-    """What is not well although the program is ready: one more line of /readyz."""
+    """A problem that does not make the process unready: one more line of /readyz."""
 
 
 class _Quiet(WSGIRequestHandler):
-    """Probes and scrapes are not worth a line in the log."""
+    """Handles a request without a log line: probes and scrapes are frequent."""
 
     timeout = 10.0
-    """Seconds that a client may be silent: each one has a thread."""
+    """Seconds that a client may be silent. Each client occupies a thread."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
 
 
 class _Server(ThreadingWSGIServer):
-    """Answers each client in a thread, at most `MOST` at a time: the oldest makes room.
+    """Answers each client in a thread; above `MOST` connections, closes the oldest.
 
-    Anybody who reaches the pod may connect, and each connection costs a thread and an open file of
-    a process that has others to open. A probe is answered within milliseconds, so the oldest of so
-    many is none.
+    Any client that reaches the pod can connect, and each connection costs a thread and a file
+    descriptor. A probe gets its answer within milliseconds, so the oldest of so many connections is
+    not a probe.
     """
 
     request_queue_size = 2 * MOST
@@ -65,7 +65,7 @@ class _Server(ThreadingWSGIServer):
         self._opening = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin to answer a client."""
+        """Start to answer a client; close the oldest connection if there are too many."""
         with self._opening:
             self._open[request] = None
             oldest = next(iter(self._open)) if len(self._open) > MOST else None
@@ -73,21 +73,21 @@ class _Server(ThreadingWSGIServer):
                 del self._open[oldest]
         if oldest is not None:
             with contextlib.suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and goes
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end and exits
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """A client has its answer, or gets none."""
+        """Close a connection and free its place."""
         with self._opening:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A client that goes, or says nothing, is no error of ours."""
+        """Log at debug level: a client that disconnects or stays silent is not an error."""
         log.debug("the admin page of %s", client_address, exc_info=True)
 
     def get_request(self) -> Any:
-        """Wait a moment where nobody can be accepted: the client is still there to be seen."""
+        """Accept a connection; pause after a failure, because the client stays in the queue."""
         try:
             return super().get_request()
         except OSError:
@@ -105,9 +105,9 @@ def start_admin(
 ) -> WSGIServer:
     """Serve the three pages until the process ends (or `.shutdown()`).
 
-    `asked` is called with the query of each question for /metrics, before any value is read.
+    `asked` is called with the query string of each request for /metrics, before any value is read.
 
-    The library's `_created` series, a third of a page, are left out: nobody asks for them.
+    The `_created` series of the client library are disabled: they are a third of a page and unused.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = make_wsgi_app(registry)

@@ -1,4 +1,4 @@
-"""Whether an event loop still turns, asked from another thread."""
+"""Detects from another thread whether an event loop still runs."""
 
 import asyncio
 import time
@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 EVERY = 1.0
 LATE_AFTER = 20.0
-"""Seconds without a beat after which a loop counts as stuck: nothing is allowed to hold it up for
-a fraction of that, not even ten thousand connections at once."""
+"""Seconds without a beat after which an event loop counts as stuck. Normal work blocks the loop for
+much less, even with ten thousand connections at once."""
 
 
 class Heartbeat:
-    """Beats once a second on the loop it runs on."""
+    """Records a beat every second on the event loop that runs it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat_at = clock()
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Record beats until cancelled."""
         while True:
             self._beat_at = self._clock()
             await asyncio.sleep(EVERY)
@@ -29,6 +29,6 @@ class Heartbeat:
         return self._clock() - self._beat_at
 
     def why_not_alive(self) -> str:
-        """Empty while the loop turns, else a sentence."""
+        """Return an empty string while the event loop runs, else a sentence."""
         late = self.late
         return "" if late < LATE_AFTER else f"the event loop has stood still for {late:.0f} s"

@@ -1,8 +1,8 @@
-"""HTTP answers of strangers, parsed a little at a time: between two pieces the event loop turns.
+"""An aiohttp connector that parses untrusted HTTP responses in small pieces.
 
-A pod may send eight megabytes before the loop turns once, and what they are made of is its choice:
-interim answers (102) or chunks of one byte cost hundreds of times what a page costs. A timeout does
-not help against that, since it is the loop that would notice it.
+A pod can send eight megabytes before the event loop runs again, and it chooses the content. Interim
+responses (102) or chunks of one byte cost hundreds of times as much as a metrics page. A timeout
+does not help, because the event loop also has to run to notice the timeout.
 """
 
 import asyncio
@@ -15,33 +15,33 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 TURN = 0.002
-"""Seconds of such work in one turn of the event loop, that of all answers together."""
+"""Seconds of parsing in one turn of the event loop, for all responses together."""
 
 PIECE = 8 * 1024
-"""Bytes that are parsed in one go: of the most costly answers known, some milliseconds."""
+"""Bytes parsed at once. For the most expensive responses known this takes some milliseconds."""
 
 INTERIM = 16
-"""So many answers may be there before the first is read: one, and interim ones before it."""
+"""Responses that may be parsed before the first is read: one, and interim responses before it."""
 
 Step = Callable[[], bool]
-"""A piece of work; returns whether there is more of it."""
+"""A piece of work; returns whether more work is left."""
 
 
 class Turns:
-    """Does the work of many, a piece each in turn, and for `TURN` at most between two turns.
+    """Runs the work of all namespaces in pieces, for at most `TURN` in one turn of the event loop.
 
-    Each namespace has a piece done in turn, so much work of one delays that of another by as many
-    pieces as there are namespaces.
+    Namespaces take turns, one piece each. A namespace with much work delays another by at most one
+    piece for each namespace.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._waiting: dict[str, deque[Step]] = {}
-        """By namespace; the first is next."""
+        """The work of each namespace; the first namespace is next."""
         self._is_running = False
 
     def add(self, namespace: str, step: Step) -> None:
-        """Call this until there is no more of it."""
+        """Call `step` in this namespace's turns until it returns False."""
         self._waiting.setdefault(namespace, deque()).append(step)
         if not self._is_running:
             self._is_running = True
@@ -51,7 +51,7 @@ class Turns:
         until = self._clock() + TURN
         while self._waiting:
             namespace = next(iter(self._waiting))
-            steps = self._waiting[namespace] = self._waiting.pop(namespace)  # the last from now on
+            steps = self._waiting[namespace] = self._waiting.pop(namespace)  # moves to the end
             step = steps.popleft()
             if step():
                 steps.append(step)
@@ -65,7 +65,7 @@ class Turns:
 
 
 class _Handler(ResponseHandler):
-    """Hands what has come to the parser in pieces; an answer longer than `most` bytes is ended."""
+    """Parses received bytes in pieces; aborts a response of more than `most` bytes."""
 
     def __init__(
         self, add: Callable[[Step], None], most: int, loop: asyncio.AbstractEventLoop
@@ -75,21 +75,21 @@ class _Handler(ResponseHandler):
         self._pieces = bytearray()
         self._is_waiting = False
         self._end: Callable[[], None] | None = None
-        """What has become of the connection, to be told after the pieces."""
+        """Handles the end of the connection; called after the last piece."""
         self._came = 0
 
     @property
     def should_close(self) -> bool:
-        """Whether the connection is good for no other question."""
+        """Whether the connection cannot be used for another request."""
         return bool(self._pieces) or super().should_close
 
     def set_response_params(self, **params: object) -> None:
-        """A question is asked."""
+        """Begin a request: reset the count of received bytes."""
         self._came = 0
         super().set_response_params(**params)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come; without any the parser goes on with what it has."""
+        """Queue received bytes; without bytes, the parser continues with its own buffer."""
         if not data:
             super().data_received(data)
             return
@@ -102,7 +102,7 @@ class _Handler(ResponseHandler):
         self._add(self._step)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The pod has gone; what it has said before is read first."""
+        """Handle the end of the connection after all received bytes are parsed."""
         self._end = partial(super().connection_lost, exc)
         if not self._is_waiting:
             self._end()
@@ -128,15 +128,15 @@ class _Handler(ResponseHandler):
 
     def _refuse(self, transport: asyncio.Transport) -> None:
         if self._payload is not None:
-            # First: of an answer without a length the end of the connection is the end.
+            # First, because without a length the end of the connection is the end of the response.
             self._payload.set_exception(aiohttp.ClientPayloadError("the answer has no end"))
         transport.abort()
 
 
 class Connector(aiohttp.TCPConnector):
-    """Connections to the pods of a namespace; an answer is at most `most` bytes long.
+    """Connections to the pods of one namespace; a response has at most `most` bytes.
 
-    All answers, of all namespaces, share the `turns` of one loop.
+    All namespaces share `turns`, which belongs to one event loop.
     """
 
     def __init__(self, turns: Turns, namespace: str, most: int) -> None:

@@ -1,4 +1,4 @@
-"""What the operator and the activator take from their environment."""
+"""Settings of the operator, the activator and the uninstall Job, read from the environment."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ def _read_prices(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        # Numbers are kept as they are written: a price is never a binary fraction.
+        # Numbers stay text: a binary fraction cannot represent every decimal price.
         raw = json.loads(value, parse_float=str)
     except ValueError as error:
         raise ValueError(f"it is not JSON: {error}") from None
@@ -25,7 +25,7 @@ def _read_prices(value: object) -> object:
 
 
 Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
-"""A price table, written as JSON."""
+"""A price table, given as JSON."""
 
 
 class OperatorSettings(ServiceSettings):
@@ -78,7 +78,10 @@ class UninstallSettings(ServiceSettings):
 
 
 class ActivatorSettings(ServiceSettings):
-    """Settings of the activator; the first four come from the downward API."""
+    """Settings of the activator.
+
+    `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
+    """
 
     namespace: str = Field(description="namespace of this pod and of the pools it serves")
     pod_name: str = Field(description="name of this pod")
@@ -96,6 +99,6 @@ class ActivatorSettings(ServiceSettings):
 
 
 def quiet_libraries() -> None:
-    """Keep to ourselves what the libraries say of each request and each event."""
+    """Drop log messages of libraries below WARNING: they log every request and every event."""
     for name in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf.objects"):
         logging.getLogger(name).setLevel(logging.WARNING)

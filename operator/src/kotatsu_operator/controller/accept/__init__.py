@@ -1,1 +1,1 @@
-"""Whether a pool can be used."""
+"""Whether a pool can be used. A rejected pool gets a reason and a remedy."""

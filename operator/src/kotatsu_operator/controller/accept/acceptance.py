@@ -1,8 +1,7 @@
-"""Whether a pool can be acted on at all; if not, a sentence that says what to change.
+"""Accepts or rejects a pool; a rejection says what to change.
 
-Acceptance is judged afresh at every look, by small functions in a row: the first that objects is
-what people read. Nothing is remembered of a refusal, so whatever it named can be mended at any time
-and the pool goes on from where its status says it is.
+Each reconcile runs all validators again. People read the message of the first that rejects. No
+rejection is stored: after a fix the pool continues from its status.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ _NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
 
 @dataclass(frozen=True)
 class Accepted:
-    """A pool that can be acted on, with its target and the autoscaler on it (if there is one)."""
+    """An accepted pool, with its target and the target's autoscaler (if there is one)."""
 
     spec: PoolSpec
     deployment: DeploymentView | None = None
@@ -40,19 +39,19 @@ class Accepted:
     knative_service: Object = field(default_factory=dict)
     """The Knative Service; empty for another kind of target."""
     last_selector: Mapping[str, Any] = field(default_factory=lambda: _NO_POD)
-    """The selector of a Deployment that is gone."""
+    """The selector of a deleted Deployment."""
 
     @property
     def selector(self) -> Mapping[str, Any]:
-        """What the target's pods are selected by."""
+        """The label selector of the target's pods."""
         if self.spec.target.is_knative:
             return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
-        # A Deployment that is gone is remembered by its selector, as long as it has pods.
+        # The selector of a deleted Deployment is stored as long as it has pods.
         return self.last_selector if self.deployment is None else self.deployment.selector
 
     @property
     def requests(self) -> Mapping[str, Decimal]:
-        """What one pod of the target requests (base units)."""
+        """The resource requests of one pod of the target (base units)."""
         if self.deployment is not None:
             return self.deployment.requests
         template = (self.knative_service.get("spec") or {}).get("template") or {}
@@ -61,23 +60,23 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused(Refusal):
-    """A refusal, and what may be done for the pool all the same: nothing begins, but things end."""
+    """A rejection, and what may still be done: nothing starts, but what runs may end."""
 
     judged: Accepted
-    """The spec as far as it can be read, and what there is of the target."""
+    """The spec as far as it is readable, and the target as far as it exists."""
     ends: Ends
     counts: bool
-    """Whether the target's pods are this pool's to pay for."""
+    """Whether this pool's ledger counts the target's pods."""
     hands: str = ""
-    """Why the pods are left alone, where the refusal does not say it."""
+    """Why the pods stay as they are, if the message does not say it."""
 
 
 def accept(
     key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
 ) -> Accepted | Refused:
-    """Judge a pool by what the schema cannot see: names, zones, and what else there is.
+    """Accept or reject a pool by what the CRD's schema cannot check: names, zones, other objects.
 
-    What cannot be read of its spec is taken from the `last` one that was in force, if it is known.
+    Unreadable fields of the spec are taken from `last`, the last accepted spec, if there is one.
     """
     objections: list[tuple[Refusal, Ends]] = []
     try:
@@ -103,21 +102,21 @@ def _refused(judged: Accepted, objections: list[tuple[Refusal, Ends]]) -> Refuse
     first, ends, hands = objections[0][0], min(ends for _, ends in objections), ""
     write = judged.deployment.write if judged.deployment is not None else None
     if write is not None and ends is not Ends.NOTHING:
-        # The last to write the replicas was not Kotatsu: they are not Kotatsu's to lower.
+        # The last writer of the replicas was not Kotatsu, so Kotatsu must not lower them.
         ends, hands = Ends.NOTHING, f"{write.by} has set the replicas"
     counts = all(refusal.reason != "TargetClaimed" for refusal, _ in objections)
     return Refused(first.reason, first.message, judged, ends, counts, hands)
 
 
 def validate_runtime(candidate: Candidate) -> Refusal | None:
-    """A Knative target needs Knative's API."""
+    """Reject a Knative target without Knative's API."""
     if candidate.spec.target.is_knative and candidate.cache.knative.why_absent:
         return Refusal("KnativeNotFound", candidate.cache.knative.why_absent)
     return None
 
 
 def validate_claim(candidate: Candidate) -> Refusal | None:
-    """Of the pools that name one target, the oldest has it."""
+    """Reject all but the oldest of the pools that have the same target."""
     older = candidate.older(candidate.claimants)
     if not older:
         return None
@@ -129,7 +128,7 @@ def validate_claim(candidate: Candidate) -> Refusal | None:
 
 
 def validate_own(candidate: Candidate) -> Refusal | None:
-    """Kotatsu does not scale itself: at 0 the operator could wake nothing, itself included."""
+    """Reject Kotatsu itself as a target: at 0 it could not wake any pool, nor itself."""
     if candidate.spec.target.is_knative or candidate.spec.target.name not in (OPERATOR, ACTIVATOR):
         return None
     return Refusal(
@@ -140,7 +139,7 @@ def validate_own(candidate: Candidate) -> Refusal | None:
 
 
 def validate_target(candidate: Candidate) -> Refusal | None:
-    """The target must be there."""
+    """Reject a pool whose target does not exist."""
     is_knative = candidate.spec.target.is_knative
     if (candidate.knative_service if is_knative else candidate.deployment) is not None:
         return None

@@ -1,4 +1,4 @@
-"""What a pool is validated against: its spec, and what else is in its namespace."""
+"""The input of the validators: a pool's spec and the other objects of its namespace."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from kotatsu_operator.kube.resources import Object
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a pool is not acted on: a reason in one word, and a sentence."""
+    """Why a pool is rejected: a reason (one word) and a message."""
 
     reason: str
     message: str
@@ -19,7 +19,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One pool that is to be accepted or rejected."""
+    """One pool to accept or reject."""
 
     key: Key
     spec: PoolSpec
@@ -27,29 +27,29 @@ class Candidate:
 
     @property
     def namespace(self) -> str:
-        """The namespace of the pool and of everything it names."""
+        """The namespace of the pool and of all objects that it names."""
         return self.key[0]
 
     @property
     def deployment(self) -> DeploymentView | None:
-        """The target."""
+        """The target, if it is a Deployment; None if it does not exist."""
         return self.cache.deployments.get((self.namespace, self.spec.target.name))
 
     @property
     def knative_service(self) -> Object | None:
-        """The target, where that is a Knative Service."""
+        """The target, if it is a Knative Service; None if it does not exist."""
         return self.cache.knative.services.get((self.namespace, self.spec.target.name))
 
     @property
     def claimants(self) -> list[Key]:
-        """The pools that name this target, oldest first."""
+        """The pools with this target, oldest first."""
         target = (self.namespace, self.spec.target.name)
         if self.spec.target.is_knative:
             return self.cache.pools_of_knative_service(target)
         return self.cache.pools_of_deployment(target)
 
     def older(self, claimants: list[Key]) -> str:
-        """Of the pools that name one thing, the one that has it before this one; empty for none."""
+        """The name of the oldest claimant; empty if that is this pool or there is none."""
         is_mine = not claimants or claimants[0] == self.key
         return "" if is_mine else claimants[0][1]
 
@@ -60,14 +60,14 @@ class Candidate:
 
     @property
     def foreign_slices(self) -> list[tuple[str, str]]:
-        """The EndpointSlices of others with endpoints of the Service: name, and what keeps it."""
+        """The Service's EndpointSlices with endpoints of other controllers: name and manager."""
         cache = self.cache.foreign_slices
         keys = sorted(cache.having((self.namespace, self.spec.service)))
         return [(key[1], cache[key].manager) for key in keys]
 
     @property
     def autoscalers(self) -> list[Object]:
-        """The HorizontalPodAutoscalers on a Deployment, by name; Knative makes its own."""
+        """The HorizontalPodAutoscalers of a Deployment, by name; Knative has its own autoscaler."""
         if self.spec.target.is_knative:
             return []
         return self.cache.autoscalers_of((self.namespace, self.spec.target.name))

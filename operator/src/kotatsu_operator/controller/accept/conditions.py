@@ -1,4 +1,4 @@
-"""The conditions of a refused pool: why, what still runs and what it costs."""
+"""The conditions of a rejected pool: the reason, what still runs and what it costs."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from kotatsu_operator.core.report.status_writer import Status
 
 
 def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Status]:
-    """Accepted, Ready and Warm for a refused pool: why, and what still runs and costs."""
+    """Accepted, Ready and Warm of a rejected pool: the reason, what still runs and its cost."""
     text = refused.message + "".join(f"; {said}" for said in _still(refused, ledger, pods))
     return [condition(kind, False, refused.reason, text) for kind in ("Accepted", "Ready", "Warm")]
 

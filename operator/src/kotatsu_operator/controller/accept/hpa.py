@@ -1,11 +1,11 @@
-"""Whether a pool can share its target with a HorizontalPodAutoscaler."""
+"""Validates the HorizontalPodAutoscalers on a pool's target."""
 
 from kotatsu_operator.controller.accept.candidate import Candidate, Refusal
 from kotatsu_operator.kube.hpa import foreign_owner
 
 
 def validate_autoscaler(candidate: Candidate) -> Refusal | None:
-    """One HorizontalPodAutoscaler of a person's is fine; two, or another program's, are not."""
+    """Accept at most one HorizontalPodAutoscaler, and none that another program owns."""
     found = candidate.autoscalers
     target = candidate.spec.target.name
     for autoscaler in found:

@@ -1,8 +1,8 @@
-"""Whether a pool's Service is one that can wake it.
+"""Validates a pool's Service: whether its clients can wake the pool.
 
-A sleeping pool is woken through one more EndpointSlice of its Service. So there must be a virtual
-address that a proxy answers for, a TCP port to listen on, and clients that end up at the pods of
-this target and of no other.
+A request wakes a sleeping pool through an additional EndpointSlice of its Service. So the Service
+needs a virtual IP that a proxy handles and a TCP port to listen on. Its clients must reach the pods
+of this target and of no other.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from kotatsu_operator.kube.resources import Object
 
 
 def validate_service(candidate: Candidate) -> Refusal | None:
-    """Judge the Service of a pool; Knative has Services of its own."""
+    """Validate the Service of a pool with a Deployment; Knative has its own Services."""
     if candidate.spec.target.is_knative:
         return None
     refusal = _claim(candidate)
@@ -114,7 +114,7 @@ def _selector(candidate: Candidate, service: Object) -> Refusal | None:
 
 
 def _endpoints(candidate: Candidate) -> Refusal | None:
-    """On route Always the activators are the only endpoints of a Service."""
+    """With route Always, the activators must be the only endpoints of the Service."""
     name, foreign = candidate.spec.service, candidate.foreign_slices
     if not foreign:
         return None

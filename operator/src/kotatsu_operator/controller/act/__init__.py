@@ -1,1 +1,1 @@
-"""Writes to targets."""
+"""Writes to targets: the scale, an HPA's minReplicas, a Revision's min-scale."""

@@ -1,7 +1,7 @@
-"""Carrying out what was decided about a HorizontalPodAutoscaler, in the order that loses nothing.
+"""Writes a HorizontalPodAutoscaler's minReplicas, in an order that is safe after a crash.
 
-What minReplicas is without the pool stands in the status before minReplicas is changed: whoever
-starts after a crash finds it there.
+The original minReplicas is written to the status before minReplicas is changed. After a crash, the
+next operator finds it there.
 """
 
 import logging
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 async def set_minimum(
     kube: Kube, cache: Cache, pool: Object, seen: Observation, decision: Decision
 ) -> Object:
-    """Give minReplicas what was decided; returns the pool at its newest version.
+    """Set minReplicas as decided; return the pool at its newest version.
 
-    It comes before the scale is raised and after it was lowered to 0. Raises ConflictError,
-    NotFoundError.
+    The caller runs this before it raises the scale and after it was lowered to 0. Raises
+    ConflictError, NotFoundError.
     """
     key, known = key_of(pool), read_original(pool.get("status") or {})
     if known is not None and (seen.autoscaler is None or seen.autoscaler.name != known.name):
@@ -48,7 +48,7 @@ async def set_minimum(
 
 
 async def _let_go(kube: Kube, cache: Cache, key: Key, known: Original) -> None:
-    """An autoscaler that has been pointed at another target gets back what it had."""
+    """Restore an autoscaler that does not scale the target any more."""
     left = cache.autoscalers.get((key[0], known.name))
     if left is not None and _is_raised(left, known):
         await kube.put_minimum(
@@ -62,7 +62,7 @@ def _is_raised(autoscaler: Object, known: Original) -> bool:
 
 
 async def give_back(kube: Kube, namespace: str, known: Original) -> str:
-    """Give the autoscaler of a pool that is gone its minReplicas back; says what came of it.
+    """Restore the minReplicas of a deleted pool's autoscaler; return what was done, for people.
 
     Raises ConflictError, NotFoundError.
     """

@@ -1,4 +1,4 @@
-"""Carrying out what was decided for a Knative target: observe, remember, patch, give back."""
+"""Carries out decisions for Knative targets: observes, saves, patches and restores min-scale."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ from kotatsu_operator.kube.resources import KnativeRevision, Object
 log = logging.getLogger(__name__)
 
 IGNORED_AFTER = timedelta(seconds=30)
-"""Knative follows a changed min-scale within seconds; one that has not by now does not at all."""
+"""Knative follows a changed min-scale within seconds. If it has not by then, it ignores it."""
 
 
 _IGNORED = (
@@ -55,7 +55,7 @@ _IGNORED = (
 def observe_target(
     cache: KnativeCache, namespace: str, service: Object, pods: Sequence[PodView]
 ) -> Observation:
-    """What the cluster shows of a pool with a Knative target."""
+    """The observation of a pool with a Knative target."""
     there = sum(p.scheduled_at is not None for p in pods)
     revisions = cache.revisions_in(namespace)
     refused = cache.refused_in(namespace)
@@ -71,9 +71,9 @@ async def plan_course(
     floor: int,
     now: datetime,
 ) -> MinScalePlan | None:
-    """What to write of a pool's Knative target; None when it has none, or is to be left alone.
+    """What to write to the Revisions; None without a Knative target, or if nothing may be written.
 
-    A pool that was given another target gives the Revisions of the old one their min-scale back.
+    If the pool has a new target, the Revisions of the old one get their min-scale back.
     """
     kept = read_kept(status)
     if spec.suspend or not cache.synced or not (spec.target.is_knative or kept):
@@ -107,7 +107,7 @@ async def _read(kube: Kube, cache: KnativeCache, namespace: str, name: str) -> N
 
 
 def as_shown(seen: Observation, decision: Decision) -> Observation:
-    """The observation as people read it: all Ready pods, and those that the floor asks for."""
+    """The observation for people: all Ready pods, and the replicas that the floor asks for."""
     if seen.running is None:
         return seen
     wanted = seen.within(decision.floor)
@@ -123,7 +123,7 @@ def explain(
     decision: Decision,
     now: datetime,
 ) -> list[Status]:
-    """The conditions, with the reason why a Knative target is not what was asked for."""
+    """The conditions, with the reason if a Knative target is not as the pool asks."""
     plan = plan or MinScalePlan()
     refused = _refused(plan)
     if limited := refused or plan.limited:
@@ -147,7 +147,7 @@ def explain(
 
 
 def _told(known: Status, told: Mapping[str, Status]) -> Status:
-    # A sentence of its own about the spec is worth more than that of the cluster.
+    # A message about the spec is more important than one about the cluster.
     if known["type"] == "Accepted" and known["reason"] != "Accepted":
         return known
     return told.get(known["type"], known)
@@ -180,7 +180,7 @@ def _trouble(cache: KnativeCache, namespace: str, service: Object) -> str:
 async def apply(
     kube: Kube, cache: KnativeCache, namespace: str, patches: Sequence[Patch], now: datetime
 ) -> None:
-    """Patch Revisions at the versions that were decided on; note what is refused.
+    """Patch Revisions at the versions that the decision used; record rejected patches.
 
     Raises ConflictError.
     """
@@ -213,9 +213,9 @@ async def _patch(kube: Kube, cache: KnativeCache, namespace: str, patch: Patch) 
 async def give_back(
     kube: Kube, cache: KnativeCache, namespace: str, kept: Sequence[SavedMinScale]
 ) -> list[str]:
-    """Put the min-scale of each Revision back, reading each afresh. Raises ConflictError.
+    """Restore the min-scale of each Revision after reading it again. Raises ConflictError.
 
-    Returns the Revisions that are left alone: their min-scale is not what the pool has set.
+    Returns the Revisions that stay as they are, because another writer has changed min-scale.
     """
     left = []
     for one in kept:
@@ -229,6 +229,6 @@ async def give_back(
         except NotFoundError:
             continue
         except Unreachable as error:
-            if not is_missing(error):  # all Revisions went with Knative
+            if not is_missing(error):  # Knative and its Revisions are gone
                 raise
     return left

@@ -1,9 +1,8 @@
-"""The last steps on the way down: look afresh, announce the sleep, lower the scale.
+"""Steps 4 to 6 of the way down: check, mark, lower (docs/protocol.md).
 
-Steps 1 to 3 (route to the activator, wait for its acknowledgement, let it settle) are states of the
-pool and belong to the decision. Steps 4 to 6 are one attempt here: everything is read anew, and
-both writes name the versions read *before* looking, so whatever happens in between makes one of
-them fail.
+Steps 1 to 3 (route, acknowledge, settle) are states of the pool and belong to the decision. Steps 4
+to 6 are one attempt. It reads everything again, and both writes name the versions that were read
+*before* the check. So any change in between makes one of the writes fail.
 """
 
 import enum
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class SleepStep(enum.StrEnum):
-    """The moments between the steps, where tests put requests."""
+    """The points between the steps at which tests send requests."""
 
     BEFORE_LOOKING = "before looking"
     BEFORE_ANNOUNCING = "before announcing"
@@ -39,11 +38,11 @@ Hook = Callable[[Key, SleepStep], Awaitable[None]]
 
 
 Remember = Callable[[Object, int | None], Awaitable[None]]
-"""Writes down what a pool's target gets back; with the replicas, before a pool sleeps."""
+"""Records what a target gets back; with the replicas, before a pool sleeps."""
 
 
 async def no_record(_pool: Object, _replicas: int | None) -> None:
-    """Write nothing down."""
+    """Record nothing."""
 
 
 async def no_hook(_pool: Key, _step: SleepStep) -> None:
@@ -52,7 +51,7 @@ async def no_hook(_pool: Key, _step: SleepStep) -> None:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How an attempt ended: `asleep` or not, what was learned, and why."""
+    """The result of an attempt: whether the pool is `asleep`, and why (not)."""
 
     asleep: bool
     why: str
@@ -75,7 +74,7 @@ async def scale_down(
     hook: Hook = no_hook,
     remember: Remember = no_record,
 ) -> Attempt:
-    """Steps 4 to 6 for one pool. `look` scrapes afresh; `force` ignores requests in flight."""
+    """Run steps 4 to 6. `look` asks for the demand; `force` ignores requests in flight."""
     namespace, name = key
     await hook(key, SleepStep.BEFORE_LOOKING)
     try:
@@ -109,13 +108,13 @@ async def scale_down(
     try:
         await kube.put_scale(namespace, spec.target.name, 0, scale.version)
     except (ConflictError, NotFoundError) as error:
-        # The decision sees Sleeping with replicas and goes down again from step 1.
+        # The decision sees Sleeping with replicas above 0 and starts again from step 1.
         return Attempt(False, f"the target changed: {error}", pool, asleep)
     return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
 
 
 def _changed(pool: Object, memory: Memory, generation: int) -> str:
-    """What makes the decision to sleep stale, or an empty string."""
+    """Why the decision to sleep is outdated; empty if it is not."""
     status = pool.get("status") or {}
     if pool["metadata"]["generation"] != generation:
         return "the spec was edited"

@@ -1,1 +1,1 @@
-"""What the watches have shown."""
+"""What the watches have shown: the operator's cache of the cluster."""

@@ -1,7 +1,7 @@
-"""Whether Knative Serving is there, and watching it where it is.
+"""Detects Knative Serving and watches its objects while it is installed.
 
-kopf binds to the APIs there are when it starts. Knative may be installed later, so its objects are
-watched here: the API is looked for at the start and every now and then.
+kopf discovers APIs only when it starts, and Knative may be installed later. So this module watches
+Knative's objects itself. It checks for the API at the start and then periodically.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeS
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 300.0
-"""Seconds between two looks for the API."""
+"""Seconds between two checks for the API."""
 
 WAITED_FOR_EVERY = 30.0
-"""The same while a pool is refused because Knative is not there."""
+"""The same while a pool is rejected because Knative is not installed."""
 
 EXPECTED_EVERY = 5.0
-"""The same where Knative is expected, after the API server did not answer, and once as it has gone:
-one that has just started may not serve everything yet."""
+"""The same if Knative is expected, after the API server did not respond, and once after the API
+disappeared: an API server that has just started may not serve all APIs yet."""
 
 
 class KnativeWatch:
-    """Feeds the cache with the Knative Services and Revisions of some namespaces."""
+    """Fills the cache with the Knative Services and Revisions of some namespaces."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class KnativeWatch:
         self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Look for Knative, and watch it while it is there, until cancelled."""
+        """Check for Knative and watch it while it is installed, until cancelled."""
         if self._runtime is Runtime.NATIVE:
             self._absent(
                 "this operator does not look for Knative: set the chart value runtime to auto or "
@@ -66,7 +66,7 @@ class KnativeWatch:
             await self._stop()
 
     async def _look(self) -> float:
-        """See whether the API is there; returns the seconds until the next look."""
+        """Check for the API; return the seconds until the next check."""
         try:
             is_there = await self._is_served()
             if is_there:
@@ -91,7 +91,7 @@ class KnativeWatch:
         return await self._serves(KnativeService) and await self._serves(KnativeRevision)
 
     async def _serves(self, kind: Any) -> bool:
-        """Whether there is such a kind, from the first namespace in which it may be listed."""
+        """Whether the kind is served; asks the first namespace in which it may be listed."""
         *others, last = self._namespaces
         for namespace in others:
             try:
@@ -102,7 +102,7 @@ class KnativeWatch:
         return await self._kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
-        """Read what counts for Revisions that have no annotation of their own."""
+        """Read the defaults for Revisions without an annotation of their own."""
         knative, why = self._world.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
@@ -128,14 +128,14 @@ class KnativeWatch:
             self._touch_pools()
 
     async def _rest(self, pause: float) -> None:
-        """Wait until the next look, which comes sooner once a pool waits for Knative.
+        """Wait until the next check, which comes sooner once a pool needs Knative.
 
-        Raises what watching has failed with.
+        Raises the error of the watch if it has failed.
         """
         if self._watching is not None:
             for ended in (await asyncio.wait({self._watching}, timeout=pause))[0]:
                 self._watching = None
-                ended.result()  # it ends by itself when its kinds are not served any more
+                ended.result()  # the watch ends when its kinds are no longer served
                 await asyncio.sleep(EXPECTED_EVERY)
             return
         step = min(pause, WAITED_FOR_EVERY)
@@ -158,7 +158,7 @@ class KnativeWatch:
         self._touch_pools()
 
     async def _watch(self) -> None:
-        """Watch until the API server does not serve Knative's kinds any more."""
+        """Watch until the API server no longer serves Knative's kinds."""
         feeds = feeds_of(self._world)
         streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
         try:

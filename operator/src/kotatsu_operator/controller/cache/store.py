@@ -1,8 +1,8 @@
-"""What the operator has seen of the cluster, indexed by what it asks for.
+"""The cache: the latest version of every relevant object, indexed for the operator's queries.
 
-Most of what a cluster tells is no news: a controller's own bookkeeping, a status that nobody reads,
-the echo of our own write. Every `keep_…` and `forget_…` says which pools a change concerns: none,
-where nothing that is decided on has changed.
+Most events are irrelevant for decisions: a controller's bookkeeping, an unused status, the echo of
+the operator's own write. Each `keep_…` and `forget_…` returns the pools that a change concerns:
+none if nothing has changed that decisions depend on.
 """
 
 from collections import defaultdict, deque
@@ -27,7 +27,7 @@ from kotatsu_operator.kube.resources import Object
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 
 _DEPARTED = 1000
-"""How many pods that are gone are kept until their pool's ledger has them."""
+"""Deleted pods per pool at most that wait for the pool's ledger."""
 
 _ACTIVATOR = {"matchLabels": ACTIVATOR_LABELS}
 
@@ -36,20 +36,21 @@ Concerned = Collection[Key]
 
 
 class Watcher(Protocol):
-    """Somebody who follows the pools besides the work queue."""
+    """Follows the pools, besides the work queue."""
 
     def see(self, pool: Object) -> None:
-        """A pool at a newer version."""
+        """Receive a newer version of a pool."""
 
     def forget(self, key: Key) -> None:
-        """A pool that is gone."""
+        """Remove a deleted pool."""
 
 
 @dataclass
 class Cache:
-    """The latest version of every object of interest; fed by watches, read by the work queue.
+    """The latest version of every relevant object; filled by watches, read by the work queue.
 
-    Nothing here goes through all of a kind: with a thousand pools each event and each look would.
+    No query of an event or a reconcile scans all objects of a kind: with a thousand pools, each
+    event and each reconcile would be a scan.
     """
 
     watchers: Sequence[Watcher] = ()
@@ -63,7 +64,7 @@ class Cache:
     foreign_slices: Indexed[Key, ForeignSlice] = field(
         default_factory=lambda: Indexed(lambda of: [of.service])
     )
-    """EndpointSlices that have endpoints and that no activator published."""
+    """EndpointSlices with endpoints that no activator has published."""
     services: dict[Key, Object] = field(default_factory=dict)
     autoscalers: Indexed[Key, Object] = field(
         default_factory=lambda: Indexed(lambda obj: [scales(obj)])
@@ -71,16 +72,16 @@ class Cache:
     knative: KnativeCache = field(default_factory=KnativeCache)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
-    """Those of the Deployments, by namespace."""
+    """The selectors of the Deployments, by namespace."""
     _ended: set[Key] = field(default_factory=set)
-    """Deployments that are gone and may have pods yet."""
+    """Deleted Deployments that may still have pods."""
     _departed: dict[Key, deque[BilledPod]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
-    """By pool, the bills of pods that are gone."""
+    """The bills of deleted pods, by pool."""
 
     def keep_pool(self, pool: Object) -> bool:
-        """Remember a WarmPool unless a newer version is known already."""
+        """Store a WarmPool unless the stored version is as new; return whether it was stored."""
         key = key_of(pool)
         known = self.pools.get(key)
         if (
@@ -95,14 +96,14 @@ class Cache:
         return True
 
     def forget_pool(self, key: Key) -> None:
-        """Forget a WarmPool that is gone."""
+        """Remove a deleted WarmPool."""
         self.pools.pop(key, None)
         self._departed.pop(key, None)
         for watcher in self.watchers:
             watcher.forget(key)
 
     def keep_deployment(self, obj: Object) -> Concerned:
-        """Remember a Deployment."""
+        """Store a Deployment."""
         view = deployment_view(obj)
         if self.deployments.get(view.key) == view:
             return ()
@@ -112,18 +113,18 @@ class Cache:
         return self.pools_of_deployment(view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
-        """Forget a Deployment that is gone."""
+        """Remove a deleted Deployment."""
         self.deployments.pop(key, None)
         self._ended.add(key)
         self._forget_selectors([key])
         return self.pools_of_deployment(key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
-        """A Deployment's selector; of one that is gone as long as it has pods."""
+        """A Deployment's selector; after its deletion, as long as it has pods."""
         return self._selectors[key[0]].get(key)
 
     def _forget_selectors(self, keys: Iterable[Key]) -> None:
-        """Forget those of Deployments that are gone, once the last of their pods is."""
+        """Remove the selectors of those deleted Deployments that have no pods left."""
         for key in self._ended.intersection(keys):
             selector = self._selectors[key[0]].get(key)
             if selector is None or not self.pods[key[0]].any_selected_by(selector):
@@ -131,19 +132,19 @@ class Cache:
                 self._ended.discard(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
-        """Remember a Pod."""
+        """Store a Pod."""
         view = pod_view(obj)
         pods, name = self.pods[view.key[0]], view.key[1]
         before = pods.get(name)
         if before == view:
             return ()
         if before is not None and before.uid != view.uid:
-            self.forget_pod(view.key)  # its end went unseen
+            self.forget_pod(view.key)  # its deletion was missed
         pods[name] = view
         return self._pools_of_pod(view)
 
     def forget_pod(self, key: Key) -> Concerned:
-        """Forget a Pod that is gone, once its pool has paid for its last moments."""
+        """Remove a deleted Pod; its bill stays until its pool's ledger has read it."""
         view = self.pods[key[0]].pop(key[1], None)
         if view is None:
             return ()
@@ -157,7 +158,7 @@ class Cache:
         return concerned
 
     def keep_slice(self, obj: Object) -> Concerned:
-        """Remember an EndpointSlice: an activator's, or one that has endpoints of others."""
+        """Store an EndpointSlice: an activator's, or another controller's with endpoints."""
         key = key_of(obj)
         foreign = None if is_ours(obj) else foreign_slice(obj)
         concerned = set(self._keep_foreign(key, foreign))
@@ -170,11 +171,11 @@ class Cache:
         return concerned
 
     def forget_slice(self, key: Key) -> Concerned:
-        """Forget an EndpointSlice that is gone."""
+        """Remove a deleted EndpointSlice."""
         return [*self._forget_published(key), *self._keep_foreign(key, None)]
 
     def slices_in(self, namespace: str) -> list[Key]:
-        """The EndpointSlices of a namespace that are remembered."""
+        """The stored EndpointSlices of a namespace."""
         return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
 
     def _forget_published(self, key: Key) -> Concerned:
@@ -182,7 +183,7 @@ class Cache:
         return [] if view is None else [(key[0], view.pool)]
 
     def _keep_foreign(self, key: Key, new: ForeignSlice | None) -> Concerned:
-        """Remember whose endpoints a slice has; that decides only over pools on route Always."""
+        """Store another controller's slice; it concerns only pools with route Always."""
         old = self.foreign_slices.pop(key, None)
         if new is not None:
             self.foreign_slices[key] = new
@@ -194,19 +195,19 @@ class Cache:
         return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
-        """Remember a Service."""
+        """Store a Service."""
         key = key_of(obj)
         before, self.services[key] = self.services.get(key), without_owners(obj)
         is_news = before is None or before["spec"] != obj["spec"]
         return self.pools_of_service(key) if is_news else ()
 
     def forget_service(self, key: Key) -> Concerned:
-        """Forget a Service that is gone."""
+        """Remove a deleted Service."""
         self.services.pop(key, None)
         return self.pools_of_service(key)
 
     def keep_autoscaler(self, obj: Object) -> Concerned:
-        """Remember a HorizontalPodAutoscaler; one pointed elsewhere concerns the pool it left."""
+        """Store a HorizontalPodAutoscaler; a new target concerns the pool of the old one too."""
         key = key_of(obj)
         before, self.autoscalers[key] = self.autoscalers.get(key), obj
         if before is not None and _said_by(before) == _said_by(obj):
@@ -214,11 +215,11 @@ class Cache:
         return self._pools_beside(key, before, obj)
 
     def forget_autoscaler(self, key: Key) -> Concerned:
-        """Forget a HorizontalPodAutoscaler that is gone."""
+        """Remove a deleted HorizontalPodAutoscaler."""
         return self._pools_beside(key, self.autoscalers.pop(key, None))
 
     def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
-        """The pools that remember an autoscaler, and those of the targets it has and had."""
+        """The pools whose status names an autoscaler, and those of its current and last target."""
         targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
         found = set(self.pools_of_autoscaler(key))
         return found.union(*(self.pools_of_deployment(target) for target in targets if target))
@@ -228,11 +229,11 @@ class Cache:
         return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
 
     def pools_of_autoscaler(self, key: Key) -> list[Key]:
-        """The pools whose status remembers this HorizontalPodAutoscaler, oldest first."""
+        """The pools whose status names this HorizontalPodAutoscaler, oldest first."""
         return self._oldest_first(("hpa", key))
 
     def pools_of_service(self, key: Key) -> list[Key]:
-        """The pools that this Service wakes, oldest first; a Knative Service is another thing."""
+        """The pools that this Service wakes, oldest first; not for Knative Services."""
         return self._oldest_first(("service", key))
 
     def pools_of_deployment(self, key: Key) -> list[Key]:
@@ -253,11 +254,11 @@ class Cache:
         return sorted(made, key=lambda key: (made[key], key))
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
-        """The pods that a Deployment's selector picks."""
+        """The pods that a Deployment's selector selects."""
         return self.pods[namespace].selected_by(selector)
 
     def _pools_of_pod(self, pod: PodView) -> Concerned:
-        """The pools that a pod serves; all of its namespace, if it is an activator's."""
+        """The pools that a pod serves; for an activator, all pools of its namespace."""
         if selects(_ACTIVATOR, pod.labels):
             return self.pools.having(("namespace", pod.key[0]))
         return self._pools_served_by(pod)
@@ -272,28 +273,28 @@ class Cache:
         return list(found)
 
     def take_departed(self, pool: Key) -> list[BilledPod]:
-        """The bills of a pool's pods that have gone since this was last asked."""
+        """Remove and return the bills of a pool's pods that were deleted since the last call."""
         return list(self._departed.pop(pool, ()))
 
     def activators(self, namespace: str) -> list[PodView]:
-        """The activator pods of a namespace that are Ready and staying."""
+        """The activator pods of a namespace that are Ready and not terminating."""
         return [p for p in self.activator_pods(namespace) if p.ready and not p.terminating]
 
     def activator_pods(self, namespace: str) -> list[PodView]:
-        """All activator pods of a namespace, also those that are starting or ending."""
+        """All activator pods of a namespace, also starting and terminating ones."""
         return self.target_pods(namespace, _ACTIVATOR)
 
     def acknowledged(self, key: Key) -> int | None:
-        """The lowest epoch that all Ready activators have published; None without any.
+        """The lowest epoch that all Ready activators have published; None without such activators.
 
-        0 while the endpoint of a lost activator is still ready: where the pool's pods go, some of
-        its clients would be led there.
+        0 while the endpoint of a lost activator is still ready: without the pool's pods, some
+        clients would be sent there.
         """
         activators = self.activators(key[0])
         if not activators:
             return None
         lost = {pod.uid for pod in self.activator_pods(key[0]) if pod.lost}
-        # One slice for each address family: a pod has acknowledged what all of them say.
+        # A pod has one slice for each address family: the epoch counts when all of them have it.
         said: dict[str, dict[str, int]] = defaultdict(dict)
         promised: dict[str, set[str]] = defaultdict(set)
         for s in map(self.slices.__getitem__, self.slices.having(key)):
@@ -309,18 +310,18 @@ class Cache:
         )
 
     def orphans(self, namespaces: Iterable[str]) -> list[SliceView]:
-        """Activator slices whose pod is gone: they must not outlive it.
+        """Activator slices whose pod is gone; they must be removed.
 
-        A namespace in which not one pod has been seen tells nothing: its watch may not have begun.
+        A namespace in which no pod has been seen is skipped: its watch may not have begun.
         """
         watched = {namespace for namespace in namespaces if self.pods[namespace]}
         uids = {p.uid for namespace in watched for p in self.pods[namespace].values()}
         return [s for s in self.slices.values() if s.key[0] in watched and s.pod_uid not in uids]
 
     def lost_slices(self, namespaces: Iterable[str]) -> list[SliceView]:
-        """The slices that lead clients to lost activators where no activator is left to see to it.
+        """The slices of lost activators in namespaces without a Ready activator to remove them.
 
-        Only those of Services whose own pods answer: with route Always there are none.
+        Only those of Services with a pod that can answer; with route Always there are none.
         """
         left = [n for n in namespaces if not self.activators(n)]
         lost = {p.uid for n in left for p in self.activator_pods(n) if p.lost}
@@ -343,7 +344,7 @@ class Cache:
 
 
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
-    """What a pool is found by: its target, what wakes it, and the autoscaler it remembers."""
+    """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
     yield "kind", target["kind"]
@@ -356,7 +357,7 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
 
 
 def _said_by(autoscaler: Object) -> tuple[Any, ...]:
-    """What is decided on of a HorizontalPodAutoscaler; its status is not."""
+    """The fields of a HorizontalPodAutoscaler that decisions depend on; its status is not one."""
     meta = autoscaler["metadata"]
     owned = owners(autoscaler, "minReplicas")
     return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned

@@ -1,4 +1,4 @@
-"""Lists and watches that keep the cache fresh: one stream for each kind and namespace."""
+"""Lists and watches that fill the cache: one stream for each kind and namespace."""
 
 import asyncio
 import logging
@@ -22,8 +22,8 @@ from kotatsu_operator.kube.resources import (
 log = logging.getLogger(__name__)
 
 TURN = 0.002
-"""Seconds of reading a list after which the event loop has its turn: it may have thousands of
-objects, and what each of them costs depends on how many others there are."""
+"""Seconds of work on a list after which the event loop runs other tasks. A list can have thousands
+of objects, and the cost of each depends on how many others there are."""
 
 T = TypeVar("T")
 
@@ -34,14 +34,14 @@ class Feed:
 
     kind: Any
     keep: Callable[[Object], Concerned]
-    """Remembers an object; returns the pools that a change concerns."""
+    """Stores an object; returns the pools that the change concerns."""
     forget: Callable[[Key], Concerned]
     known: Callable[[str], Iterable[Key]]
-    """What is remembered of a namespace."""
+    """The stored objects of a namespace."""
 
 
 def feeds_of(cache: Cache) -> list[Feed]:
-    """What a pool is judged by, besides itself; every cluster has these kinds."""
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
 
     def keys_of(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
         return lambda namespace: [key for key in store if key[0] == namespace]
@@ -66,7 +66,7 @@ def feeds_of(cache: Cache) -> list[Feed]:
 
 
 async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """One after the other; the event loop has its turn every few milliseconds."""
+    """Yield the items; let the event loop run every few milliseconds."""
     clock = asyncio.get_running_loop().time
     until = clock() + TURN
     for item in items:
@@ -77,11 +77,11 @@ async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 class Streams:
-    """Follows some kinds in some namespaces; `touch` is told of each pool that a change concerns.
+    """Watches some kinds in some namespaces; calls `touch` for each pool that a change concerns.
 
-    Where a stream begins anew, whatever it does not list is gone: nothing is counted on only
-    because nobody told of its end. `began_anew(namespace)` is called then. `complete(namespace)` is
-    called once everything in a namespace has been listed for the first time.
+    When a stream lists again, objects that are not in the list are removed from the cache: their
+    deletion was missed. `began_anew(namespace)` is called then. `complete(namespace)` is called
+    when everything in a namespace has been listed for the first time.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Streams:
         *,
         may_go: bool = False,
     ) -> None:
-        # A stream keeps its connection: those of one namespace share a pool, and no call waits.
+        # A watch occupies its connection. So each namespace has its own pool, and no call waits.
         self._kubes = {namespace: kube.apart() for namespace in namespaces}
         self._feeds = list(feeds)
         self._touch = touch
@@ -104,17 +104,17 @@ class Streams:
         self._complete = complete
         self._missing = {(n, feed.kind.__name__) for n in namespaces for feed in self._feeds}
         self._refused: set[tuple[str, str]] = set()
-        """Those of the missing that the API server has refused to list."""
+        """The entries of `_missing` that the API server has rejected."""
         self._synced = asyncio.Event()
 
     @property
     def missing(self) -> list[str]:
-        """What has not been listed yet, for people: "Pod in demo"."""
+        """What has not been listed yet, in text form: "Pod in demo"."""
         return [f"{kind} in {namespace}" for namespace, kind in sorted(self._missing)]
 
     @property
     def awaited(self) -> list[str]:
-        """Of what is missing, that which the API server has not refused either."""
+        """The entries of `missing` that the API server has not rejected either."""
         waiting = sorted(self._missing - self._refused)
         return [f"{kind} in {namespace}" for namespace, kind in waiting]
 
@@ -123,14 +123,17 @@ class Streams:
         return all(n != namespace for n, _ in list(self._missing))
 
     async def synced(self) -> None:
-        """Wait until everything has been listed once, or was refused.
+        """Wait until everything has been listed once or was rejected.
 
-        One namespace that is gone, or one Role that is missing, must not stop the others.
+        A deleted namespace or a missing Role must not block the other namespaces.
         """
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Follow until cancelled; kinds that may go raise NotFoundError in a group as they do."""
+        """Watch until cancelled.
+
+        With `may_go`, raises an exception group with NotFoundError when a kind is no longer served.
+        """
         async with asyncio.TaskGroup() as tasks:
             for namespace, kube in self._kubes.items():
                 for feed in self._feeds:
@@ -195,7 +198,7 @@ class Streams:
         try:
             concerned = feed.keep(obj)
         except Exception:
-            # One object that nobody foresaw must not take all other pools along.
+            # An unexpected object must not affect the other pools.
             log.exception("cannot read %s %s/%s; it is left out", feed.kind.__name__, *key_of(obj))
             return
         self._tell(concerned)

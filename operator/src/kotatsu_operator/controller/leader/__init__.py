@@ -1,1 +1,1 @@
-"""Leading: the Lease, and outages of the API server."""
+"""Leader election by a Lease, and outages of the API server."""

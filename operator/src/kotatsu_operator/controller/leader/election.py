@@ -1,16 +1,17 @@
-"""Who leads, by one Lease that all contenders read and write with compare-and-swap.
+"""The rules of leader election, by one Lease that all candidates read and write. Pure.
 
-The rules are those of client-go's leader election. No two clocks are ever compared: a contender
-notes by its own clock when it first saw what the Lease says now, and takes the Lease when that has
-not changed for as long as the Lease is good for. A leader counts from before its last renewal was
-sent, and steps down some seconds before anybody else may take over:
+The rules are those of client-go's leader election; writes are compare-and-swap. Two clocks are
+never compared. A candidate records by its own clock when it first saw the current content of the
+Lease. It acquires the Lease if the content has not changed for the Lease's duration. A leader
+counts from before it sent its last renewal, and steps down some seconds before another candidate
+may acquire the Lease:
 
     renewal sent ── retry ──▶ next renewal … ── renew_deadline ──▶ steps down    lease ──▶ taken
 
-One rule is stricter than client-go's: a Lease that somebody deleted still binds whoever has seen
-its holder, until it would have run out.
+One rule is stricter than client-go's: after a Lease is deleted, candidates that have seen its
+holder still wait until it would have expired.
 
-Times are seconds of a clock that only ever runs forward.
+Times are seconds of a monotonic clock.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Times:
-    """How long a Lease is good for, when a leader gives up, and how often each side asks."""
+    """The Lease's duration, the deadline of a renewal, and the retry period, in seconds."""
 
     lease: float = 10.0
     renew_deadline: float = 6.0
@@ -35,49 +36,49 @@ TIMES = Times()
 
 @dataclass(frozen=True)
 class Lease:
-    """What a Lease says: any change of it is a sign of life of its holder."""
+    """The content of a Lease; any change of it shows that the holder is alive."""
 
     holder: str = ""
-    """Empty when it was released."""
+    """Empty after a release."""
     duration: float = 0.0
     transitions: int = 0
     acquired: str = ""
     renewed: str = ""
-    """The holder's own clock, for people to read: only compared with itself."""
+    """By the holder's clock, for people to read; only compared for equality."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What one contender remembers."""
+    """The state of one candidate."""
 
     seen: Lease | None = None
     seen_at: float = 0.0
-    """When it first saw what the Lease said last."""
+    """When it first saw the current content of the Lease."""
     renewed_at: float | None = None
     """When its last successful write was sent; None while it does not lead."""
 
 
 class Step(StrEnum):
-    """What to do after reading the Lease."""
+    """The next action after reading the Lease."""
 
     ACQUIRE = "acquire"
     RENEW = "renew"
     HOLD = "hold"
-    """Leading, and the next renewal is not due yet."""
+    """Leading; the next renewal is not due yet."""
     WAIT = "wait"
     LOST = "lost"
-    """Stop acting, now."""
+    """Stop acting at once."""
 
 
 def leads(standing: Standing, now: float, times: Times) -> bool:
-    """Whether this contender may act: its last renewal is fresh enough."""
+    """Whether this candidate may act: its last renewal is recent enough."""
     return standing.renewed_at is not None and now < standing.renewed_at + times.renew_deadline
 
 
 def judge(
     lease: Lease | None, me: str, standing: Standing, now: float, times: Times
 ) -> tuple[Step, Standing]:
-    """Decide what to do about the Lease as just read; None when there is none."""
+    """Decide the next action for the Lease as just read; None means that it does not exist."""
     if lease is not None and lease != standing.seen:
         standing = replace(standing, seen=lease, seen_at=now)
     if standing.renewed_at is not None:
@@ -86,14 +87,14 @@ def judge(
             return Step.LOST, replace(standing, renewed_at=None)
         due = lease is None or now >= standing.renewed_at + times.retry
         return (Step.RENEW if due else Step.HOLD), standing
-    # Our own name: the process before this one has ended (a pod's name is never used twice).
+    # The same name: the previous process has ended, because a pod's name is never reused.
     if lease is not None and lease.holder in ("", me):
         return Step.ACQUIRE, standing
     return (Step.WAIT if now < taken_at(me, standing) else Step.ACQUIRE), standing
 
 
 def taken_at(me: str, standing: Standing) -> float:
-    """When somebody else's Lease, unchanged until then, may be taken."""
+    """When another holder's Lease may be acquired, if it does not change until then."""
     seen = standing.seen
     if seen is None or seen.holder in ("", me):
         return standing.seen_at
@@ -101,7 +102,7 @@ def taken_at(me: str, standing: Standing) -> float:
 
 
 def pause(me: str, standing: Standing, now: float, times: Times) -> float:
-    """Seconds until the next look: the retry period, or sooner when something is due sooner."""
+    """Seconds until the next read: the retry period, or less if something is due sooner."""
     if standing.renewed_at is not None:
         due = standing.renewed_at + times.retry
     else:
@@ -111,7 +112,7 @@ def pause(me: str, standing: Standing, now: float, times: Times) -> float:
 
 
 def taken(lease: Lease | None, me: str, wall: datetime, duration: float) -> Lease:
-    """What to write in order to take or renew the Lease; `wall` is for people to read."""
+    """The Lease to write for an acquisition or renewal; `wall` is for people to read."""
     now = _micro(wall)
     if lease is not None and lease.holder == me:
         return replace(lease, duration=duration, renewed=now)
@@ -120,12 +121,12 @@ def taken(lease: Lease | None, me: str, wall: datetime, duration: float) -> Leas
 
 
 def released(lease: Lease, wall: datetime) -> Lease:
-    """What to write in order to let go: the next one need not wait."""
+    """The Lease to write for a release: the next holder can acquire it at once."""
     return replace(lease, holder="", duration=1.0, renewed=_micro(wall))
 
 
 def written(standing: Standing, lease: Lease, sent_at: float) -> Standing:
-    """The standing after a write of ours that succeeded."""
+    """The state after a successful write of this candidate."""
     return replace(standing, seen=lease, seen_at=sent_at, renewed_at=sent_at)
 
 
@@ -141,7 +142,7 @@ def read_spec(spec: Mapping[str, Any]) -> Lease:
 
 
 def write_spec(lease: Lease) -> dict[str, Any]:
-    """The `spec` of a Lease object: whole seconds, at least one."""
+    """Write the `spec` of a Lease object; the duration is in whole seconds, at least 1."""
     return {
         "holderIdentity": lease.holder,
         "leaseDurationSeconds": max(1, ceil(lease.duration)),

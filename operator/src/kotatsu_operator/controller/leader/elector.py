@@ -1,8 +1,8 @@
-"""Leading and standing by: the Lease is read and written here, and decided on in election.py.
+"""Leader election: reads and writes the Lease; `election` decides.
 
-The Lease is kept in a thread with an event loop and connections of its own, so work that holds the
-operator's loop does not cost it the Lease. The thread publishes until when the Lease is good; the
-loop asks that before it writes, and compares it with the clock by itself.
+A thread with its own event loop and connections renews the Lease. So work that blocks the
+operator's event loop does not lose the Lease. The thread publishes how long the Lease is valid. The
+operator's loop compares that with the clock itself before each write.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 LEASE_NAME = "kotatsu-operator"
 
 HUNG_AFTER = 30.0
-"""Seconds for which the loop that acts may stand still before its Lease is given up: until then it
-is busy, and another leader would find the same work."""
+"""Seconds for which the operator's event loop may be blocked before the thread gives up the Lease.
+Until then the loop is busy, and another leader would have the same work."""
 
 _FOLLOW_SECONDS = 1.0
-"""How often the loop looks at the Lease by itself, were the thread to stand still."""
+"""How often the loop checks the Lease by itself, in case the thread is blocked."""
 
 _CALL_SECONDS = 3.0
 _OTHER_CALL_SECONDS = 1.0
@@ -50,7 +50,7 @@ _RELEASE_SECONDS = 3.0
 
 
 def leader_metric(registry: CollectorRegistry) -> Gauge:
-    """Who acts, for Prometheus."""
+    """The metric that shows which operator leads."""
     return Gauge(
         "kotatsu_operator_leader",
         "1 for the operator that acts, 0 for one that stands by.",
@@ -59,11 +59,11 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
 
 
 class Elector:
-    """One contender for the Lease of the operators in one namespace.
+    """One candidate for the Lease of the operators in one namespace.
 
-    `me` must be a name that no two living processes have: the name of the pod. `late` returns for
-    how many seconds the loop that acts has stood still. The connections of `kube` are this
-    elector's alone, and are closed when `run` ends.
+    `me` must be unique among running processes: the name of the pod. `late` returns for how many
+    seconds the operator's event loop has been blocked. Only this elector uses the connections of
+    `kube`; `run` closes them at its end.
     """
 
     def __init__(
@@ -80,37 +80,37 @@ class Elector:
         self._kube, self._namespace, self.me = kube, namespace, me
         self._times, self._clock, self._late = times, clock, late
         self._terms = 0
-        """How often the Lease has been taken: what was begun in one term ends with it."""
+        """How often the Lease was acquired; work that began in one term ends with it."""
         self._standing = Standing()
         self._contact = OutageWatch()
         self._metric = leader_metric(registry)
         self.beat_at = clock()
-        """When it last turned, by its clock: an elector that stands still is not alive."""
+        """When the thread last began a turn, by its clock; `/livez` fails if it is too old."""
 
     @property
     def leads(self) -> bool:
-        """Whether this operator may act at this moment."""
+        """Whether this operator may act now."""
         return election.leads(self._standing, self._clock(), self._times)
 
     @property
     def holder(self) -> str:
-        """Who held the Lease when it was last seen; empty for nobody."""
+        """The holder of the Lease when it was last read; empty if there was none."""
         return self._standing.seen.holder if self._standing.seen else ""
 
     @property
     def catching_up(self) -> float:
-        """For how many seconds more the rest of the cluster may lag behind an outage."""
+        """For how many seconds other components may still lag behind an API-server outage."""
         return self._contact.catching_up(self._clock())
 
     @property
     def stalled(self) -> float:
-        """Seconds since it last turned."""
+        """Seconds since the thread's last turn."""
         return self._clock() - self.beat_at
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Contend until cancelled; `work()` runs while leading and is cancelled when that ends.
+        """Take part until cancelled; `work()` runs while leading and is cancelled when that ends.
 
-        Releases the Lease at the end. Raises what `work` raises: the process then starts afresh.
+        Releases the Lease at the end. Raises the errors of `work`; the process then restarts.
         """
         working: asyncio.Task[None] | None = None
         term = 0
@@ -154,7 +154,7 @@ class Elector:
         waiting.cancel()
 
     async def _keep(self, end: Future[None], turned: Callable[[], object]) -> None:
-        """Keep the Lease until `end`, then release it: what the thread does."""
+        """The thread's work: hold the Lease until `end`, then release it."""
         ending = asyncio.wrap_future(end)
         try:
             while not ending.done():
@@ -166,7 +166,7 @@ class Elector:
             await self._kube.close()
 
     async def turn(self) -> float:
-        """Read the Lease and do what is to be done; returns seconds until the next turn."""
+        """Read the Lease and acquire or renew it if due; return the seconds until the next turn."""
         self.beat_at = now = self._clock()
         if (late := self._late()) > HUNG_AFTER:
             if self._standing.renewed_at is not None:
@@ -197,7 +197,7 @@ class Elector:
         return election.pause(self.me, self._standing, self._clock(), self._times)
 
     async def _ask_elsewhere(self) -> None:
-        """Ask another endpoint: whether the API server is away, or only this call has failed."""
+        """Call another endpoint, to distinguish an outage of the API server from a failed call."""
         limit = _OTHER_CALL_SECONDS
         if self._standing.renewed_at is not None:
             left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
@@ -229,7 +229,7 @@ class Elector:
             )
 
     def _after_silence(self) -> float:
-        """Lead on until the deadline, no longer; returns seconds until the next try."""
+        """Lead until the renew deadline; return the seconds until the next attempt."""
         retry = min(1.0, self._times.retry)
         if self._standing.renewed_at is None:
             return retry
@@ -256,7 +256,7 @@ class Elector:
             self._standing = election.written(self._standing, new, sent_at)
 
     async def release(self) -> None:
-        """Let go of the Lease if it is ours: another may lead at once."""
+        """Release the Lease if this operator holds it, so that another one can lead at once."""
         if self._standing.renewed_at is None:
             return
         self._standing = Standing()
@@ -275,7 +275,7 @@ class Elector:
         return None
 
     async def _write(self, before: Object | None, lease: Lease) -> None:
-        """Write at the version that was read. Raises ConflictError when it is not there now."""
+        """Write at the version that was read. Raises ConflictError if the Lease has changed."""
         spec = election.write_spec(lease)
         if before is None:
             metadata = {"name": LEASE_NAME, "namespace": self._namespace}
@@ -289,7 +289,7 @@ class Elector:
 
 
 async def let_go(kube: Kube, namespace: str, holder: str) -> bool:
-    """Release the Lease if it is this holder's; whether it was.
+    """Release the Lease if `holder` holds it; return whether it did.
 
     Raises ConflictError, NotFoundError.
     """

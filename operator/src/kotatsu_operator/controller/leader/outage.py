@@ -1,94 +1,94 @@
-"""Contact with the API server, and for how long all others may lag behind an outage of it.
+"""Detects outages of the API server and computes how long other components may lag behind one.
 
-kube-proxy, kubelet and controllers follow the API server by client-go's reflector. While that gets
-no answer it pauses: for 0.8 s, then twice as long each time, up to 30 s, each pause stretched by up
-to as much again (`NewReflectorWithOptions` in client-go's tools/cache/reflector.go, v0.34.4). So
-they come back at different times, and until then connections go where an old table says. Two pauses
-can follow one another, when a watch that is answered again has to begin anew. By an outage of d
-seconds the pauses have grown to at most 2d + 1.6 and then 4d + 3.2 seconds, or 60 each; they start
-from 0.8 s again after two minutes without any.
+kube-proxy, kubelet and controllers watch the API server with client-go's reflector. While the
+reflector gets no response, it pauses: 0.8 s at first, then twice as long each time, up to 30 s.
+Each pause is lengthened by a random amount of up to 100 % (`NewReflectorWithOptions` in client-go's
+tools/cache/reflector.go, v0.34.4). So the components reconnect at different times, and until then
+they route connections by old data. Two pauses can follow one another: a watch that reconnects may
+have to list again. After an outage of d seconds, the two pauses are at most 2d + 1.6 and 4d + 3.2
+seconds, and at most 60 each. After two minutes without a pause they start from 0.8 s again.
 
-An outage is a time in which the API server as a whole did not answer. One call that fails proves
-nothing: a connection is reset, one endpoint is broken, a proxy hiccups. So the program that notes a
-failed call asks something else at once. Only when that fails too, with no answer in between, an
-outage has begun, with the last answer.
+In an outage the whole API server does not respond. One failed call proves nothing: a connection is
+reset, one endpoint is broken, a proxy fails for a moment. So after a failed call the program calls
+another endpoint at once. If that fails too, without a response in between, an outage has begun. It
+began with the last response.
 
-Times are seconds of a clock that only ever runs forward.
+Times are seconds of a monotonic clock.
 """
 
 from dataclasses import dataclass, replace
 
 LONGEST = 120.0
-"""Seconds in which all have come back, however long the outage was: two pauses of 60."""
+"""Seconds until all components have reconnected after any outage: two pauses of 60."""
 
 GROWTH = 6.0
-"""How much longer two pauses may be for each second of an outage…"""
+"""Seconds that the two pauses grow by for each second of an outage: 2 + 4."""
 
 SHORTEST = 5.0
-"""…and how long for none, in seconds."""
+"""Seconds of the two pauses after the shortest outage: 1.6 + 3.2, rounded up."""
 
 PATIENCE = 6.0
-"""Seconds without an answer that may be slowness: of that alone no watch takes notice, and an API
-server that is slow now and then must not keep pools awake."""
+"""Seconds without a response that count as slowness. Slowness alone does not interrupt a watch, and
+a slow API server must not prevent pools from sleeping."""
 
 CALLS = 2
-"""So many calls to different endpoints fail one after the other in an outage."""
+"""Consecutive failed calls, to different endpoints, that make an outage."""
 
 FORGOTTEN = 120.0
-"""Seconds without an outage after which pauses are short again."""
+"""Seconds after an outage until the pauses start from the shortest again."""
 
 
 SHORTEST_PAUSE = 0.8
-"""Seconds of client-go's first pause, before it is stretched."""
+"""Seconds of client-go's first pause, before the random part."""
 
 LONGEST_PAUSE = 30.0
-"""Seconds of its longest one, before it is stretched."""
+"""Seconds of client-go's longest pause, before the random part."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """A time in which the API server did not answer."""
+    """A period in which the API server did not respond."""
 
     began: float
-    """When it had answered last."""
+    """Time of the last response before it."""
     ended: float | None = None
-    """When it answered again; None while it does not."""
+    """Time of the first response after it; None while it lasts."""
     pause: float = SHORTEST_PAUSE
-    """client-go's pause as it began: longer soon after another outage."""
+    """client-go's pause at the beginning: longer soon after another outage."""
 
     @property
     def grown(self) -> float:
-        """client-go's pause after an outage that has ended, and after all have come back."""
-        assert self.ended is not None  # noqa: S101  (asked after its end)
+        """client-go's pause after the outage, when all components have reconnected."""
+        assert self.ended is not None  # noqa: S101  (called only after the end)
         return min(LONGEST_PAUSE, 4 * (self.ended - self.began + self.pause))
 
     @property
     def lag(self) -> float:
-        """For how many seconds after its end others may not have noticed it."""
-        assert self.ended is not None  # noqa: S101  (asked after its end)
+        """For how many seconds after the end other components may not have reconnected."""
+        assert self.ended is not None  # noqa: S101  (called only after the end)
         lasted, longer = self.ended - self.began, self.pause - SHORTEST_PAUSE
         return min(LONGEST, GROWTH * (lasted + longer) + SHORTEST)
 
 
 @dataclass(frozen=True)
 class OutageWatch:
-    """What one program knows of its contact with the API server."""
+    """One program's contact with the API server."""
 
     answered_at: float | None = None
     outage: Outage | None = None
-    """The last one."""
+    """The last outage."""
     unanswered: int = 0
-    """Calls that have failed since the last answer."""
+    """Failed calls since the last response."""
 
     def answered(self, now: float) -> "OutageWatch":
-        """The contact after an answer."""
+        """The state after a response."""
         outage = self.outage
         if outage is not None and outage.ended is None:
             outage = replace(outage, ended=now)
         return OutageWatch(now, outage)
 
     def silent(self, now: float, *, slow: bool = False) -> "OutageWatch":
-        """The contact after a call that failed; `slow` when it was only not answered in time."""
+        """The state after a failed call; `slow` if the call only timed out."""
         if slow and self.answered_at is not None and now - self.answered_at < PATIENCE:
             return self
         failed = replace(self, unanswered=self.unanswered + 1)
@@ -104,9 +104,9 @@ class OutageWatch:
         return replace(failed, outage=Outage(began, pause=pause))
 
     def catching_up(self, now: float) -> float:
-        """For how many seconds more the rest of the cluster may lag behind.
+        """For how many seconds other components may still lag behind an outage.
 
-        As long as it isn't clear whether an outage has begun, it counts as one.
+        While it is unclear whether an outage has begun, it counts as one.
         """
         if self.unanswered:
             return LONGEST

@@ -1,1 +1,1 @@
-"""Pods and activators, asked now."""
+"""Requests to pods and activators for their metrics."""

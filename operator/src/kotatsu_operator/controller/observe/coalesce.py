@@ -1,4 +1,4 @@
-"""One answer for all who ask at a time, and never one that is older than the question."""
+"""Coalesces concurrent calls into one, without an answer that is older than the call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class Coalesced(Generic[T]):
-    """Asks once for everybody who wants to know by then.
+    """Calls `ask` once for all callers that wait.
 
-    Whoever calls gets an answer to a question that was begun after the call: not the one under way.
-    Questions follow one another, and begin at least `apart` seconds from each other. `ask` must
-    answer in bounded time; what it raises is raised by every call that waits for it.
+    Each caller gets the result of an `ask` that started after its own call, not of one already
+    running. Calls of `ask` run one after the other, at least `apart` seconds from start to start.
+    `ask` must end in bounded time; its error is raised by every caller that waits for it.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
@@ -22,10 +22,10 @@ class Coalesced(Generic[T]):
         self._free_at = 0.0
 
     async def __call__(self) -> T:
-        """The answer."""
+        """Return the result of the next call of `ask`."""
         if self._coming is None:
             self._coming = asyncio.create_task(self._in_turn(self._under_way))
-        # One who goes away leaves the question to the others.
+        # A cancelled caller must not cancel the call for the others.
         return await asyncio.shield(self._coming)
 
     async def _in_turn(self, before: asyncio.Task[T] | None) -> T:

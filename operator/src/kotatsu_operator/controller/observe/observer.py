@@ -1,4 +1,4 @@
-"""What a look at one pool sees: the target's scale and pods, and what they are doing."""
+"""Observes one pool: the target's scale and pods, and the demand."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,15 +23,15 @@ from kotatsu_operator.kube.pod import PodView
 
 @dataclass(frozen=True)
 class Observer:
-    """Looks: at what the watches have shown, at pods and at activators."""
+    """Observes pools, from the cache, the pods and the activators."""
 
     kube: Kube
     cache: Cache
     scraper: Scraper
     catching_up: Callable[[], float] = lambda: 0.0
-    """For how many seconds more the rest of the cluster may lag behind an outage."""
+    """Returns for how many seconds other components may still lag behind an API-server outage."""
     aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
-    """Entered while a look waits for pods and activators to answer."""
+    """Entered while a reconcile waits for responses of pods and activators."""
 
     async def observe(
         self,
@@ -43,9 +43,9 @@ class Observer:
         *,
         ask: bool = True,
     ) -> Observation:
-        """What a decision looks at. Raises NotFoundError when the target has just gone.
+        """Return what a decision depends on. Raises NotFoundError if the target was just deleted.
 
-        Without `ask` nothing is asked for its demand: the decision does not depend on it.
+        Without `ask`, pods and activators are not asked: the decision does not depend on demand.
         """
         spec = judged.spec
         if spec.target.is_knative:
@@ -54,7 +54,7 @@ class Observer:
         assert deployment is not None  # noqa: S101  (the other kind of target)
         replicas = deployment.replicas
         if replicas > 0 and memory.phase.is_asleep:
-            # The watch may be a moment behind our own write of 0.
+            # The watch may lag behind the operator's own write of 0.
             replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
         ask = ask and not memory.phase.is_asleep
         demand = await self.demand(key, spec, pods) if ask else Demand()
@@ -75,11 +75,13 @@ class Observer:
     async def demand(
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
     ) -> Demand:
-        """Ask every staying pod and every activator; `looks` for step 4 of the way down.
+        """Ask every pod that is not terminating, and every activator.
 
-        Demand is unknown while a pod is silent that may have requests: one that is Ready, or was
-        (readiness can go under load, and what is in flight stays). A pod that has never been Ready
-        was never sent any, and silence is all it can do while it starts.
+        `looks` marks step 4 of the way down.
+
+        Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
+        (Readiness can fail under load while requests are in flight.) A pod that was never Ready got
+        no requests, and it cannot respond while it starts.
         """
         with self.aside(key):
             return await self._demand(key, spec, pods, looks=looks)
@@ -87,7 +89,7 @@ class Observer:
     async def _demand(
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool
     ) -> Demand:
-        # Activators first: a request that leaves one meanwhile is then seen in its pod.
+        # Activators first: a request that moves to a pod meanwhile is then counted there.
         through = await self.scraper.passing(self.cache.activator_pods(key[0]), key, looks=looks)
         if spec.route is RouteMode.ALWAYS:
             return Demand(

@@ -1,4 +1,4 @@
-"""Reading metrics pages: bounded in time, size and number, and never led elsewhere."""
+"""Reads metrics pages, bounded in time, size and number, without following redirects."""
 
 import asyncio
 import re
@@ -17,51 +17,52 @@ from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.runtime.paced import Connector, Turns
 
 PARALLEL = 256
-"""So many pages of one namespace are read at once: 256 pods that never answer are waited for."""
+"""Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
+that never respond."""
 TIMEOUT = 2.0
-"""Seconds for a page, of which"""
+"""Seconds for a page, including the connection."""
 CONNECT = 1.0
-"""so many for the connection."""
+"""Seconds for the connection."""
 LONGEST_PAGE = 2 * 2**20
-"""A metrics page bigger than this is not read to its end: it is broken or hostile."""
+"""Bytes of a metrics page at most: a larger page is broken or hostile."""
 _LONGEST_LINE = 4096
 _MOST_LINES = 20_000
 MOST_WANTED = 64 * 2**10
-"""Of a pod's page, so many characters of lines that begin with a wanted name are read at most (and
-of any page so many lines, each so long): reading them takes some milliseconds."""
+"""Characters at most in the lines of a pod's page that begin with a wanted name. Each line and the
+number of lines are limited too, for any page. Reading that much takes some milliseconds."""
 _TURN = 0.002
-"""Seconds of reading, of all pages together, after which the event loop has its turn."""
+"""Seconds of parsing, of all pages together, after which the event loop runs other tasks."""
 
 Samples = list[tuple[Mapping[str, str], float]]
-"""Labels and value of each sample of one metric."""
+"""The labels and value of each sample of one metric."""
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Why a pod did not say what it is doing, in words that follow its name."""
+    """Why a pod's demand is unknown, in words that follow the pod's name."""
 
     why: str
     waited: bool = field(default=False, compare=False)
-    """Whether all the time there is was waited for an answer."""
+    """Whether the pod used up the whole timeout."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was read: samples by name, and how far ahead of ours its pod's clock is."""
+    """A page: samples by metric name, and how far the pod's clock is ahead of the operator's."""
 
     samples: Mapping[str, Samples]
     ahead: timedelta
 
 
 class _UnreadableError(Exception):
-    """The page is not one; the message follows the pod's name."""
+    """The response is not a metrics page; the message follows the pod's name."""
 
 
 class Pages:
-    """Reads metrics pages, many at once but never more than `parallel` of one namespace.
+    """Reads metrics pages: many at once, but at most `parallel` of one namespace.
 
-    With aiohttp, which kopf brings along: a page costs it a twentieth of the CPU that the client of
-    the services takes, and a thousand awake pools are asked fifty times a second.
+    It uses aiohttp, which kopf depends on. A page costs a twentieth of the CPU that the services'
+    HTTP client needs. With a thousand awake pools, the operator asks fifty pools a second.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Pages:
         )
         self._turn = asyncio.Lock()
         self._next: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Held by the one page of a namespace that takes turns with those of other namespaces."""
+        """The lock of each namespace: one of its pages at a time competes with other namespaces."""
         self._clock = clock
         self._turns = Turns()
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        """By namespace."""
+        """The HTTP session of each namespace."""
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -84,7 +85,7 @@ class Pages:
             await self._sessions.popitem()[1].close()
 
     def _http(self, namespace: str) -> aiohttp.ClientSession:
-        # Made where there is a loop to make it on.
+        # Created on first use, because a session needs a running event loop.
         if namespace not in self._sessions:
             self._sessions[namespace] = aiohttp.ClientSession(
                 connector=Connector(self._turns, namespace, 2 * LONGEST_PAGE),
@@ -103,9 +104,10 @@ class Pages:
         names: tuple[str, ...],
         most: int = MOST_WANTED,
     ) -> Page | Silence:
-        """The samples of some metrics on the page `path` of the port named (or numbered) so.
+        """The samples of some metrics on the page `path` of a port, given by name or number.
 
-        A page with more than `most` characters of lines that begin like one of theirs is none.
+        Returns Silence if the page cannot be read, or if the lines that begin with one of the names
+        have more than `most` characters.
         """
         port = pod.port(wanted)
         if port is None or not 0 < port < 2**16:
@@ -148,29 +150,29 @@ class Pages:
 
 
 _SKEW = timedelta(seconds=3)
-"""A Date header is cut to the second, kept for another by many servers, and a moment old: a
-difference up to this is none."""
+"""Differences up to this are ignored: a Date header has whole seconds, many servers cache it for a
+second, and it is a moment old."""
 _NO_CLOCK = timedelta(days=3660)
-"""A clock so far off is none; nothing can be reckoned with it."""
+"""A clock that is off by more than this is ignored."""
 
 
 def clock_skew(date: str | None, now: datetime) -> timedelta:
-    """How far the clock behind a Date header is ahead of ours (behind: negative).
+    """How far the clock of a Date header is ahead of `now`; negative if it is behind.
 
-    Zero without a header, or when the difference is one that any answer has.
+    Zero without a header, or for a difference within `_SKEW` or beyond `_NO_CLOCK`.
     """
     try:
         there = parsedate_to_datetime(date) if date is not None else now
         ahead = (there if there.tzinfo is not None else there.replace(tzinfo=UTC)) - now
     except (ValueError, OverflowError):
-        return timedelta()  # a year that no clock has, or nothing of the kind
+        return timedelta()  # not a date, or an impossible year
     return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
 def parse_samples(text: str, names: tuple[str, ...]) -> dict[str, Samples]:
-    """The samples of a few metrics out of a page in the Prometheus text format.
+    """Parse the samples of a few metrics from a page in the Prometheus text format.
 
-    ValueError for a line of theirs that cannot be read, and for a page that is too long.
+    Raises ValueError for an unreadable line of these metrics, and for a page that is too long.
     """
     found: dict[str, Samples] = {}
     for name, labels, value in filter(None, _samples(text, names, LONGEST_PAGE)):
@@ -179,13 +181,13 @@ def parse_samples(text: str, names: tuple[str, ...]) -> dict[str, Samples]:
 
 
 _Sample = tuple[str, Mapping[str, str], float]
-"""Name, labels, value."""
+"""Name, labels and value."""
 
 
 async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
-    """Gather samples; the event loop has its turn every few milliseconds.
+    """Collect samples; let the event loop run every few milliseconds.
 
-    However many pages there are: only one is read at a time, by whoever has the `turn`.
+    Only one page is parsed at a time, by the holder of `turn`.
     """
     found: dict[str, Samples] = {}
     clock = asyncio.get_running_loop().time
@@ -199,16 +201,16 @@ async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> di
                     break
             else:
                 return found
-            # Within the turn, or the next page would be read in the same turn of the loop.
+            # With the lock held: else the next page would be parsed in the same turn of the loop.
             await asyncio.sleep(0)
 
 
 def _samples(text: str, names: tuple[str, ...], most: int) -> Iterator[_Sample | None]:
-    """The samples of some metrics; None for a line that only begins like one of theirs.
+    """The samples of some metrics; None for a line whose metric name is only a prefix match.
 
-    The text is searched for the names, and nothing else in it is looked at. So the work grows with
-    the length of the page and of each of these lines, and no faster; that of the Prometheus
-    client's parser grows with the square of a line.
+    This searches the text for the names and skips everything else. So the time is linear in the
+    length of the page and of each of these lines. The Prometheus client's parser is quadratic in
+    the length of a line.
     """
     text = "\n" + text
     lines = 0
@@ -232,7 +234,7 @@ _LABEL = re.compile(
 
 
 def _sample(name: str, rest: str) -> _Sample | None:
-    """What a line says after a metric's name; None if the name goes on."""
+    """Parse a line after the metric's name; None if the name is longer."""
     if rest[:1] not in ("", " ", "\t", "{", "\r"):
         return None
     labels: dict[str, str] = {}
@@ -251,7 +253,7 @@ def _sample(name: str, rest: str) -> _Sample | None:
         if not rest.startswith("}"):
             raise ValueError("labels that do not end")
         rest = rest[1:]
-    value = rest.split(maxsplit=1)  # a time may follow
+    value = rest.split(maxsplit=1)  # a timestamp may follow
     if not value or "_" in value[0]:
         raise ValueError("no value")
     return name, labels, float(value[0])
@@ -263,12 +265,15 @@ def _unescaped(value: str) -> str:
 
 
 def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
-    """The values that are numbers."""
-    return [value for _, value in samples if value == value]  # a NaN is not equal to itself
+    """The values that are not NaN."""
+    return [value for _, value in samples if value == value]  # NaN is not equal to itself
 
 
 def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of samples, ignoring NaN; 0 without any, None when it is infinite or all are NaN."""
+    """The sum of the samples, without NaN.
+
+    0 without samples; None if the sum is infinite or all samples are NaN.
+    """
     given = list(samples)
     counted = numbers(given)
     total = sum(counted)
@@ -276,7 +281,7 @@ def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
 
 
 def unix_time(seconds: float) -> datetime | None:
-    """A Unix time; None when it cannot be one (0, or milliseconds)."""
+    """A Unix time in seconds; None if it cannot be one (0, or milliseconds)."""
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
     except (OverflowError, OSError, ValueError):

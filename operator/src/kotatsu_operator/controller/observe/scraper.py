@@ -1,4 +1,4 @@
-"""Asking pods and activators what they are doing right now."""
+"""Asks pods and activators for their current demand."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,24 +28,24 @@ ACTIVE = "kotatsu_activator_active"
 LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 _ASKED_FOR = (HELD, ACTIVE, LAST_ACTIVITY)
 _ACTIVATOR_PAGE = "/metrics?" + "&".join(f"name[]={name}" for name in _ASKED_FOR)
-"""Of all that an activator tells, only what is asked for is made."""
+"""An activator renders only the metrics that the query names."""
 
 AT_ONCE = 64
-"""So many pods of one pool are asked at once."""
+"""Pods of one pool that are asked at once."""
 
 QUIET, LONGEST_QUIET = 1.0, 16.0
 """Seconds for which a silent pod is not asked again: at first, and at most."""
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
-"""Pools that one question names at most; one about more is about all."""
+"""Pools that one request names at most; a request for more of them names none, which means all."""
 
 APART = 0.05
-"""Seconds between the beginnings of two questions to one activator."""
+"""Seconds between the starts of two requests to one activator."""
 
 
 @dataclass(frozen=True)
 class PodAnswer:
-    """What one pod said of itself."""
+    """The demand that one pod reported."""
 
     in_flight: int
     last_request: datetime | None
@@ -53,15 +53,15 @@ class PodAnswer:
 
 @dataclass(frozen=True)
 class Passing:
-    """What goes through the activators for one pool."""
+    """The traffic of one pool through the activators."""
 
     active: int
-    """Connections in activity."""
+    """Active connections."""
     held: int
     last_activity: datetime | None
-    """When a byte last passed."""
+    """When the last byte passed."""
     silent: str = ""
-    """Which activator did not tell, and why; empty when all did."""
+    """The activator that did not report and why; empty if all did."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class _Quiet:
 
 
 ByPool = Mapping[Key, Mapping[str, Samples]]
-"""Samples by pool and name."""
+"""Samples by pool and metric name."""
 
 
 _Answer = tuple[Page, ByPool] | Silence
@@ -82,7 +82,7 @@ _Answer = tuple[Page, ByPool] | Silence
 
 @dataclass(frozen=True)
 class _Question:
-    """What one activator is asked, and the pools that the next question is about (step 4)."""
+    """The request to one activator, and the pools that the next one names (step 4)."""
 
     ask: Coalesced[_Answer]
     looks: set[str]
@@ -92,14 +92,14 @@ _MOST_ACTIVATORS = 1000
 
 
 class Scraper:
-    """Asks pods each for itself, and each activator once for all who want to know at a time."""
+    """Asks each pod, and asks each activator once for all concurrent callers."""
 
     def __init__(
         self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._pages = Pages(parallel, clock)
         self._quiet: dict[str, _Quiet] = {}
-        """By the pod's uid."""
+        """Silent pods by uid."""
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
     async def aclose(self) -> None:
@@ -107,10 +107,10 @@ class Scraper:
         await self._pages.aclose()
 
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
-        """Requests in flight in a pod, and when the last one was by our clock.
+        """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
-        A pod that let the whole time pass counts as silent for a moment longer, without being
-        asked; each time that it does so again for twice as long, up to `LONGEST_QUIET`.
+        A pod that used up the timeout is not asked for `QUIET` seconds and counts as silent. Each
+        further timeout doubles this pause, up to `LONGEST_QUIET`.
         """
         clock = asyncio.get_running_loop().time
         quiet = self._quiet.get(pod.uid)
@@ -139,10 +139,10 @@ class Scraper:
         return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
 
     async def pods(self, pods: Sequence[PodView], metrics: Metrics) -> list[PodAnswer | Silence]:
-        """What each of one pool's pods says of itself, in their order.
+        """The answers of a pool's pods, in the same order.
 
-        Not all of them are asked at once, and none any more after so many as that were silent:
-        what the pool serves is then unknown, and asking the others would take its time.
+        At most `AT_ONCE` pods are asked at once. After as many timeouts the others are not asked:
+        the demand is unknown then, and asking would only take time.
         """
         slots, silent = asyncio.Semaphore(AT_ONCE), 0
 
@@ -160,11 +160,11 @@ class Scraper:
     async def passing(
         self, activators: Iterable[PodView], pool: Key, *, looks: bool = False
     ) -> Passing:
-        """What the activators hold and carry for a pool.
+        """The connections that the activators hold and forward for a pool.
 
-        One that is ending still carries connections, so every running one is asked; only the
-        silence of a Ready one makes the answer unknown. `looks` says that the pool may be put to
-        sleep on the answer (step 4), so that the activators announce what comes after the question.
+        A terminating activator still forwards connections, so every running one is asked. Only the
+        silence of a Ready activator makes the answer unknown. `looks` means that the answer may put
+        the pool to sleep (step 4), so the activators announce later requests.
         """
         asked = [pod for pod in activators if pod.running]
         answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))
@@ -196,12 +196,12 @@ class Scraper:
         return Passing(active, held, _newest(samples.get(LAST_ACTIVITY, ()), page))
 
     def _activator(self, pod: PodView) -> _Question:
-        """The question to one activator, which all of its namespace's pools share."""
+        """The request to one activator, shared by all pools of its namespace."""
         known = self._activators.get(pod.key)
         if known is not None and known[0] == pod:
             return known[1]
         while len(self._activators) >= _MOST_ACTIVATORS:
-            del self._activators[next(iter(self._activators))]  # of long ago
+            del self._activators[next(iter(self._activators))]  # the oldest
         looks: set[str] = set()
         question = _Question(Coalesced(partial(self._ask, pod, looks), APART), looks)
         self._activators[pod.key] = (pod, question)
@@ -227,6 +227,6 @@ def _by_pool(page: Page) -> ByPool:
 
 
 def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> datetime | None:
-    """The latest of some Unix times, by our clock."""
+    """The latest of some Unix times, by the operator's clock."""
     last = unix_time(max(numbers(samples), default=0.0))
     return None if last is None else last - page.ahead

@@ -1,1 +1,1 @@
-"""Events and metrics."""
+"""Events and metrics about pools."""

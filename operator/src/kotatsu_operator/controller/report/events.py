@@ -1,4 +1,4 @@
-"""Kubernetes Events about pools: transitions, in words, where `kubectl describe` shows them."""
+"""Kubernetes Events about pools; `kubectl describe` shows them."""
 
 import logging
 from datetime import datetime
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Events:
-    """Posts events; one that cannot be posted is logged and never stops a decision."""
+    """Posts events; a failure is logged and never stops a decision."""
 
     def __init__(self, kube: Kube, reporter: str) -> None:
         self._kube = kube

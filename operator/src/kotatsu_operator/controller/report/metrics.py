@@ -1,4 +1,4 @@
-"""What Prometheus sees of the operator."""
+"""The operator's Prometheus metrics."""
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,12 +19,12 @@ _LABELS = ("namespace", "name")
 
 
 Values = Iterable[tuple[tuple[str, ...], float]]
-"""Of one pool: what further labels say, and the value with them; nothing where there is none."""
+"""Values of one metric of one pool, with the values of its further labels; empty for none."""
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What was decided on a pool last, and from what."""
+    """The last decision on a pool, with its observation and ledger."""
 
     seen: Observation
     decision: Decision
@@ -37,11 +37,11 @@ class _Gauge:
     text: str
     values: Callable[[_Shown], Values]
     labels: tuple[str, ...] = ()
-    """Those it has besides the pool's."""
+    """Further labels besides those of the pool."""
 
 
 def _one(read: Callable[[_Shown], float | None]) -> Callable[[_Shown], Values]:
-    """One value, or none."""
+    """Make a reader of one value, or of none."""
 
     def values(shown: _Shown) -> Values:
         value = read(shown)
@@ -98,7 +98,7 @@ def _exhausted(shown: _Shown) -> float | None:
 
 
 def _money(read: Callable[[Ledger], Decimal | None]) -> Callable[[_Shown], Values]:
-    # Amounts of two currencies must not be added: it is a label.
+    # Amounts of two currencies must not be added, so the currency is a label.
     def values(shown: _Shown) -> Values:
         amount = read(shown.ledger) if shown.ledger.currency else None
         return () if amount is None else [((shown.ledger.currency,), float(amount))]
@@ -202,21 +202,21 @@ _GAUGES = (
 
 
 _GOES_ON = ("kotatsu_cost_", "kotatsu_pool_override_end_")
-"""What of a refused pool is shown all the same."""
+"""Prefixes of the metrics that a rejected pool still has."""
 
 
 class NamespaceMetrics(Collector):
-    """Which of the operator's namespaces it can read."""
+    """Whether the operator can read each of its namespaces."""
 
     def __init__(self, namespaces: Sequence[str], shows: Callable[[str], bool]) -> None:
         self._namespaces, self._shows = namespaces, shows
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The metric without a value."""
+        """Return the metric without values."""
         return self._families(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One series for each namespace."""
+        """Return one series for each namespace."""
         return self._families(self._namespaces)
 
     def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
@@ -233,8 +233,9 @@ class NamespaceMetrics(Collector):
 class PoolMetrics(Collector):
     """One set of series per pool.
 
-    A decision is only noted: the series are made of the newest ones when somebody asks. (Setting
-    them at each look, and taking away what has no value, goes through all pools each time.)
+    A decision is only stored; a scrape makes the series of all pools from the last decisions.
+    Updating the series at each reconcile, and removing those without a value, would scan all pools
+    each time.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -251,14 +252,14 @@ class PoolMetrics(Collector):
         registry.register(self)
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show one decision."""
+        """Store a decision."""
         self._refused.pop(key, None)
         self._shown[key] = _Shown(seen, decision, ledger)
         self._decisions[key] += 1
         self._windows.update((key, outcome) for outcome in decision.outcomes)
 
     def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show that a pool is not in force: only what it costs, and when its override ends."""
+        """Mark a pool as rejected: only its cost and the end of its override remain."""
         self._shown.pop(key, None)
         self._refused[key] = _Shown(seen, decision, ledger)
 
@@ -275,11 +276,11 @@ class PoolMetrics(Collector):
             self._windows.pop((key, outcome), None)
 
     def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """The metrics without a value."""
+        """Return the metrics without values."""
         return self._families({}, {})
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """The metrics of all pools; asked for by another thread than the one that decides."""
+        """Return the metrics of all pools; called by another thread than the one that decides."""
         return self._families(self._shown.copy(), self._refused.copy())
 
     def _families(

@@ -1,1 +1,1 @@
-"""Targets get back what they had."""
+"""The record of what targets had before, and restoring it."""

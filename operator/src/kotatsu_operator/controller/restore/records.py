@@ -1,4 +1,4 @@
-"""The record of what targets get back: kept in a ConfigMap, and settled with what is there."""
+"""The record of what targets get back: a ConfigMap in each namespace."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,22 +22,23 @@ Data = dict[str, str]
 
 
 class Records:
-    """The records of all namespaces. Every write names the version it read."""
+    """The records of all namespaces. Every write names the version that was read."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._known: dict[tuple[str, str], str] = {}
-        """What is known to stand in the record, by (namespace, uid)."""
+        """The entries that are known to be in the record, by (namespace, uid)."""
         self._missed: set[str] = set()
 
     def reset(self) -> None:
-        """Forget what is known to be written: another operator may have been at it."""
+        """Forget the known entries: another operator may have changed the record."""
         self._known.clear()
 
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
-        """Write down what a pool owes, before it is changed; free when that stands already.
+        """Record what a pool's target gets back, before the target is changed.
 
-        `replicas` is what the target gets back after a first sleep that is about to come.
+        Without a change this makes no call. `replicas` is what the target gets back after its first
+        sleep, which comes next.
         """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
         known = self._known.get((namespace, uid), "")
@@ -51,7 +52,7 @@ class Records:
         await self._edit(namespace, told)
 
     async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
-        """A pool was deleted while we watched: give its target back, and strike it out."""
+        """Handle a deletion that the watch has shown: restore the target, then remove the entry."""
         (namespace, _), uid = key_of(pool), pool["metadata"]["uid"]
         entry = entry_of(pool)
         if entry is not None:
@@ -61,9 +62,9 @@ class Records:
         await self._edit(namespace, lambda data: {k: v for k, v in data.items() if k != uid})
 
     async def settle(self, namespace: str) -> list[Object]:
-        """Compare with the pools there are now; whose pool is gone is given back its target.
+        """Compare the record with the existing pools; restore the targets of deleted pools.
 
-        Returns the pools as listed afresh.
+        Returns the pools as just listed.
         """
         pools = await self._kube.find(WarmPool, namespace)
         gone: dict[str, Entry] = {}
@@ -81,10 +82,10 @@ class Records:
         return pools
 
     async def _close(self, namespace: str, entry: Entry, pools: list[Object]) -> bool:
-        """Do what onDelete says; False when it has to be tried again."""
+        """Do what onDelete says; return False if it has to be tried again."""
         taken = heir(entry, pools)
         if taken is not None:
-            # Deleted and made anew: the newer pool inherits what it could not have seen itself.
+            # The pool was deleted and created again: the new one inherits what it cannot observe.
             known = taken.get("status") or {}
             inherited = {name: value for name, value in entry.owed.items() if name not in known}
             if "knative" in known and "knative" in entry.owed:

@@ -1,4 +1,4 @@
-"""Giving a gone pool's target back what it had before; one step for each thing that is owed."""
+"""Restores the target of a deleted pool; one step for each field that is owed."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ _TRIES = 10
 _PAUSE = 2.0
 
 Step = Callable[[Kube, str, Entry], Awaitable[str]]
-"""Gives one thing back; returns what came of it, for people to read.
+"""Restores one field; returns what was done, for people to read.
 
-Called again after ConflictError. Raises NotFoundError when what it belongs to is gone too.
+The caller repeats it after ConflictError. Raises NotFoundError if the object is deleted too.
 """
 
 
 async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Give a Deployment at 0 its replicas; one that runs is left to whoever runs it."""
+    """Restore a Deployment's replicas if it is at 0; a running Deployment stays as it is."""
     if entry.kind != "Deployment":
         return ""
     scale = await kube.get_scale(namespace, entry.target)
@@ -40,13 +40,13 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
 
 
 async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Give a HorizontalPodAutoscaler its minReplicas."""
+    """Restore a HorizontalPodAutoscaler's minReplicas."""
     known = read_original(entry.owed)
     return "" if known is None else await give_back_minimum(kube, namespace, known)
 
 
 async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Give the Revisions of a Knative Service their min-scale."""
+    """Restore min-scale of a Knative Service's Revisions."""
     kept = read_kept(entry.owed)
     left = await give_back_revisions(kube, KnativeCache(), namespace, kept)
     came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
@@ -54,12 +54,12 @@ async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
 
 
 STEPS: Mapping[str, Step] = {
-    # minReplicas first: what the autoscaler may take away, it then takes by itself.
+    # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
     "hpa": restore_minimum,
     "restoreReplicas": restore_replicas,
     "knative": restore_revisions,
 }
-"""By the field of the status that says what is owed."""
+"""By the field of the status that has what is owed."""
 
 BY_HAND = {
     "hpa": "set its autoscaler's minReplicas to {minReplicas}",
@@ -69,16 +69,16 @@ BY_HAND = {
 
 
 def steps(entry: Entry) -> dict[str, Step]:
-    """What to do for an entry. Keep leaves pods as they are, but no floor that nobody lifts."""
+    """The steps for an entry. With onDelete Keep the pods stay; only minReplicas is restored."""
     kept = ("hpa",) if entry.on_delete is OnDelete.KEEP else tuple(STEPS)
     return {name: step for name, step in STEPS.items() if name in entry.owed and name in kept}
 
 
 async def restore(kube: Kube, namespace: str, entry: Entry) -> bool:
-    """Give a gone pool's target back, with patience; False when that has to be tried again later.
+    """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
-    Doing it twice is doing it once: replicas are only ever raised from exactly 0, and everything
-    is written at the version read.
+    This is idempotent: replicas are only raised from exactly 0, and each write names the version
+    that was read.
     """
     done = [await _patiently(kube, namespace, entry, name) for name in steps(entry)]
     return all(done)
@@ -90,7 +90,7 @@ async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str) -> boo
         try:
             came = await STEPS[name](kube, namespace, entry)
         except ConflictError:
-            continue  # whoever else writes to the target need not have scaled it
+            continue  # the other write may have changed something else
         except NotFoundError as error:
             came = f"and so is its target: {error}"
         except Unreachable as error:
