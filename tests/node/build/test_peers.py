@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,25 @@ def test_every_peer_has_a_locked_module_with_its_program_or_that_names_it_as_a_t
     is_tool = re.search(rf"^tool {re.escape(package)}$", modfile, re.MULTILINE)
     assert is_tool or (package == "." and (folder / "main.go").is_file())
     assert (folder / "go.sum").is_file()
+
+
+def test_two_who_want_it_at_the_same_time_have_it_built_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, built = threading.Barrier(2), []
+
+    def compile_it(source: Path, output: Path, *_: object) -> None:
+        built.append(source.name)
+        output.touch()
+
+    def want(_: int) -> Path:
+        both.wait(10)
+        return peers.build("prometheus", layout, tmp_path / "log")
+
+    monkeypatch.setattr(peers, "go_build", compile_it)
+    monkeypatch.setattr(peers, "go_version", lambda: "go1.26.1")
+    layout = Layout(state=tmp_path / "state", cache=tmp_path / "cache")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(want, range(2))
+    assert first == second
+    assert built == ["prometheus"]
