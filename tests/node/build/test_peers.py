@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,25 @@ def test_what_belongs_to_it_lies_beside_it(tmp_path: Path, monkeypatch: pytest.M
     operator = peers.build("prometheus-operator", layout, tmp_path / "log")
     found = {program.name for program in operator.parent.iterdir()}
     assert found == {"prometheus-operator", "prometheus-config-reloader"}
+
+
+def test_two_who_want_it_at_the_same_time_have_it_built_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, built = threading.Barrier(2), []
+
+    def compile_it(source: Path, output: Path, *_: object) -> None:
+        built.append(source.name)
+        output.touch()
+
+    def want(_: int) -> Path:
+        both.wait(10)
+        return peers.build("prometheus", layout, tmp_path / "log")
+
+    monkeypatch.setattr(peers, "go_build", compile_it)
+    monkeypatch.setattr(peers, "go_version", lambda: "go1.26.1")
+    layout = Layout(state=tmp_path / "state", cache=tmp_path / "cache")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(want, range(2))
+    assert first == second
+    assert built == ["prometheus"]

@@ -72,6 +72,23 @@ def test_another_release_is_built_beside_the_newest(layout: Layout) -> None:
     assert prepare.programs(other, Progress()).kube != newest.kube
 
 
+def test_programs_of_other_projects_are_all_tried_before_a_failure_is_told(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def build(name: str, *_: object) -> None:
+        tried.append(name)
+        if name == "first":
+            raise NodeError("no module proxy")
+
+    monkeypatch.setattr(prepare.peers, "PEERS", {"first": None, "second": None})
+    monkeypatch.setattr(prepare.peers, "build", build)
+    with pytest.raises(NodeError, match="no module proxy"):
+        prepare.other_programs(layout, Progress())
+    assert tried == ["first", "second"]
+
+
 def test_a_release_that_there_is_none_of_is_refused_with_those_there_are(layout: Layout) -> None:
     with pytest.raises(NodeError, match=r"no Kubernetes 1\.20") as caught:
         prepare.locate(replace(layout, kubernetes="1.20"))

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Upgrade every CRD in a directory of JSON files; return the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 1:
-        print("usage: python -m kotatsu_operator.crds DIRECTORY", file=sys.stderr)  # noqa: T201
+        print("usage: python -m kotatsu_operator.jobs.crds DIRECTORY", file=sys.stderr)  # noqa: T201
         return 2
     client = Client(field_manager="kotatsu-crds", timeout=httpx2.Timeout(10.0))
     for path in sorted(Path(given[0]).glob("*.json")):

@@ -327,7 +327,7 @@ def main() -> int:
     """Read the settings from the environment and run; return the exit status."""
     settings = command(
         UninstallSettings,
-        "python -m kotatsu_operator.uninstall",
+        "python -m kotatsu_operator.jobs.uninstall",
         "Gives sleeping targets their pods back before Kotatsu is uninstalled.",
     )
     logs.configure(settings.log_level)

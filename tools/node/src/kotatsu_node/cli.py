@@ -48,10 +48,15 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=f"{summary}. {more}".strip())
 
-    add(
+    prepare = add(
         "prepare",
         "build the programs that a node runs",
         "Kubernetes, containerd, helm and the pause container, unless they are built already.",
+    )
+    prepare.add_argument(
+        "--peers",
+        action="store_true",
+        help="instead, those of other projects that tests run beside Kotatsu",
     )
     up = add(
         "up",
@@ -121,6 +126,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _dispatch(node: Node, options: argparse.Namespace) -> int:
     match options.command:
+        case "prepare" if options.peers:
+            node.prepare_peers()
         case "prepare":
             node.prepare()
         case "up":

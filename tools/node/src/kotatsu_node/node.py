@@ -41,6 +41,10 @@ class Node:
         """Build the programs that a node is made from, without starting any."""
         prepare.programs(self.layout, self.progress)
 
+    def prepare_peers(self) -> None:
+        """Build the programs of other projects that tests run beside Kotatsu."""
+        prepare.other_programs(self.layout, self.progress)
+
     def up(
         self, *, proxy_mode: str | None = None, meanwhile: Callable[[], object] = lambda: None
     ) -> None:

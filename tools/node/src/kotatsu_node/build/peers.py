@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +60,23 @@ PEERS = {
 }
 
 
+Build = Callable[[str, Layout, Path], Path]
+
+
+def one_at_a_time(build: Build) -> Build:
+    """Let whoever wants a program that is being built wait for it, rather than build it as well."""
+
+    @functools.wraps(build)
+    def locked(name: str, layout: Layout, log: Path) -> Path:
+        layout.binaries.mkdir(parents=True, exist_ok=True)
+        with (layout.binaries / f".{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return build(name, layout, log)
+
+    return locked
+
+
+@one_at_a_time
 def build(name: str, layout: Layout, log: Path) -> Path:
     """Path of a peer's program; the first call builds it (some minutes). Raises NodeError."""
     peer, source = PEERS[name], sources() / "peers" / name

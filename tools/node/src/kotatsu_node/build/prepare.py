@@ -6,9 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from kotatsu_node import mounts
-from kotatsu_node.build import base_image, debian, preflight, releases
+from kotatsu_node.build import base_image, debian, peers, preflight, releases
 from kotatsu_node.build.binaries import Binaries
 from kotatsu_node.build.buildah import Buildah
+from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.progress import Progress
 
@@ -44,6 +45,22 @@ def programs(layout: Layout, progress: Progress, *names: str) -> Binaries:
             with progress.step(f"build {what}"):
                 build(layout.logs / f"build-{name}.log")
     return binaries
+
+
+def other_programs(layout: Layout, progress: Progress) -> None:
+    """Build the programs of other projects that tests run, unless they are built already.
+
+    Raises NodeError about the first that cannot be built, when all have been tried.
+    """
+    failures = []
+    for name in peers.PEERS:
+        try:
+            with progress.step(f"build {name}"):
+                peers.build(name, layout, layout.logs / f"build-{name}.log")
+        except NodeError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def everything(
