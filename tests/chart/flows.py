@@ -2,8 +2,8 @@
 
 The throwaway node's CNI ignores policies, so they are judged here: a connection passes when every
 policy that selects its source for egress, and its destination for ingress, has a rule for it. What
-a node's own kubelet opens always passes, and so does what no policy selects. A real agent judges the
-same in tests/e2e/test_network_policies.py.
+a node's own kubelet opens always passes, and so does what no policy selects. A real agent decides
+about the same connections in tests/e2e/test_network_policies.py.
 """
 
 from __future__ import annotations

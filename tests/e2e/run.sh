@@ -9,6 +9,11 @@ bin=$PWD/.venv/bin
 was_up=0
 "$bin/kotatsu-node" status >/dev/null 2>&1 && was_up=1
 
+# Programs of other projects that tests run beside Kotatsu, before any test's time begins to count.
+if [ "$#" = 0 ] && [ "$(uname -s)" = Linux ] && command -v go >/dev/null; then
+  "$bin/kotatsu-node" prepare --peers || true
+fi
+
 if [ "$#" = 0 ] && [ "$was_up" = 0 ] && [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ]; then
   echo "· the life of the node itself"
   "$bin/pytest" -q -m node tests/node
