@@ -38,7 +38,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        return self.peer.name
+        return f"{self.peer.namespace} {self.peer.name}".strip()
 
 
 OUTSIDE = Place(Peer("the outside", ip=HOST_IP), (HOST_IP,))
@@ -93,7 +93,8 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
     await play(base, f"demo-{uuid.uuid4().hex[:6]}")
     before = agent.verdicts()
     places = [*pods(pet), *pods(stranger)]
-    assert {"activator", "auth", "feed", "gateway", "operator", "voice"} <= {p.name for p in places}
+    named = {place.peer.name for place in places}
+    assert named >= {"activator", "auth", "feed", "gateway", "operator", "voice"}
     policies = Policies(pet.items("networkpolicies") + stranger.items("networkpolicies"))
     tried = await asyncio.gather(
         *(try_all(source, [*places, OUTSIDE], policies) for source in [*places, OUTSIDE])
@@ -101,6 +102,7 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
     said = {key: verdict for found in tried for key, verdict in found.items()}
     wrong = {key: verdict for key, verdict in said.items() if verdict[0] != verdict[1]}
     assert wrong == {}, "(as the policies say, as it was)"
+    assert len(said) == sum(map(len, tried)), "two places of one name"
     counted = [expected for expected, _ in said.values()]
     assert counted.count(True) > 100
     assert counted.count(False) > 100
