@@ -40,7 +40,7 @@ from e2e.visit import play
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-FORWARD_AUTH = ROOT / "charts/pet/README.md"
+FORWARD_AUTH = ROOT / "services/auth/README.md"
 CLAIM = "pets"
 TOKEN = {"Authorization": "demo-ingress"}
 WAYS = ("traefik's ingress", "traefik's gateway", "traefik's forward-auth", "contour's ingress")
@@ -176,11 +176,10 @@ def routes(kubectl: Kubectl, first: Traefik, second: Contour) -> list[Object]:
 
 
 def forward_auth(auth: str) -> Object:
-    """The Middleware of the chart's page; names of the cluster's DNS mean nothing out here."""
+    """The Middleware of auth's page, with auth's cluster IP: cluster DNS does not resolve here."""
     made = dict(yaml.safe_load(from_docs(FORWARD_AUTH, "kind: Middleware")))
-    address = made["spec"]["forwardAuth"]["address"]
-    made["spec"]["forwardAuth"]["address"] = address.replace("auth.demo.svc.cluster.local", auth)
-    assert auth in made["spec"]["forwardAuth"]["address"]
+    assert made["spec"]["forwardAuth"]["address"] == "http://auth:8080/authorize"
+    made["spec"]["forwardAuth"]["address"] = f"http://{auth}/authorize"
     return made
 
 
