@@ -10,7 +10,7 @@ import re
 
 import httpx
 import pytest
-from e2e.kit import LINGERS, acted_once, eventually, sleep_now
+from e2e.kit import acted_once, eventually, sleep_now
 from e2e.stream import Stream, inside
 
 from kotatsu_node import Node
@@ -24,16 +24,20 @@ SETTLED = 3.0
 """Seconds after which every kube-proxy has followed a slice: it writes once a second."""
 
 
-@pytest.fixture(scope="module", params=PROXY_MODES)
-def first(request, on_node):
-    """The mode of the first node's kube-proxy; the second node's is in the other one."""
+@pytest.fixture(scope="module")
+def two_nodes(on_node):
+    """Bring kube-proxies into the modes asked for; in the end all is as it was."""
     if not on_node:
         pytest.skip("a second node and a change of kube-proxy's mode need tools/node")
     node = Node.open()
-    [other] = set(PROXY_MODES) - {request.param}
-    node.up(proxy_mode=request.param)
-    node.second_up(proxy_mode=other)
-    yield request.param
+
+    def bring(first: str) -> None:
+        """The first node's kube-proxy in this mode, the second node's in the other one."""
+        [other] = set(PROXY_MODES) - {first}
+        node.up(proxy_mode=first)
+        node.second_up(proxy_mode=other)
+
+    yield bring
     node.second_down()
     node.up(proxy_mode="iptables")
 
@@ -45,7 +49,6 @@ async def make_service(make_app, platform):
     async def make(name, **service):
         app = await make_app(
             name,
-            lingers=LINGERS,
             scaling={"idleAfter": "60s", "maxReplicas": 1},
             # With affinity the clients that a pod has stay with it for as long as it is there.
             drain={"routeSettle": "2s", "timeout": "10s"},
@@ -70,49 +73,32 @@ async def answers(app, address, namespace=None):
         return False
 
 
-async def answered(app, address, namespace=None):
-    """Wait until an address of the Service is answered."""
-    while not await answers(app, address, namespace):
-        await asyncio.sleep(0.2)
-
-
-def bytes_passed(app):
-    """How many bytes the activators have passed on to an app so far."""
+def bytes_passed(platform):
+    """How many bytes the activators have passed on so far."""
     total = 0.0
-    for pod in app.kubectl.items("pods", **{"app.kubernetes.io/component": "activator"}):
+    for pod in platform.items("pods", **{"app.kubernetes.io/component": "activator"}):
         ports = pod["spec"]["containers"][0]["ports"]
         port = next(p["containerPort"] for p in ports if p["name"] == "metrics")
         page = httpx.get(f"http://{pod['status']['podIP']}:{port}/metrics", trust_env=False).text
         found = re.findall(
-            rf'^kotatsu_activator_splice_bytes_total\{{.*name="{app.name}".*\}} (\S+)$',
-            page,
-            re.MULTILINE,
+            r"^kotatsu_activator_splice_bytes_total\{.*\} (\S+)$", page, re.MULTILINE
         )
         total += sum(map(float, found))
     return total
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+@pytest.mark.parametrize("first", PROXY_MODES)
 async def test_sleeps_and_wakes_lose_nothing_whichever_kube_proxy_leads_to_the_service(
-    first, make_service, recorder
+    two_nodes, make_service, platform, recorder, first, affinity
 ):
-    made = [
-        await make_service(
-            f"{first}-{affinity.lower()}",
-            sessionAffinity=affinity,
-            ipFamilyPolicy="PreferDualStack",
-        )
-        for affinity in ("None", "ClientIP")
-    ]
-    async with asyncio.TaskGroup() as both:
-        for app, port in made:
-            both.create_task(sleeps_and_wakes_lose_nothing(app, port))
-    for app, _ in made:
-        await acted_once(app, recorder)
-
-
-async def sleeps_and_wakes_lose_nothing(app, port):
+    await asyncio.to_thread(two_nodes, first)
+    app, port = await make_service(
+        f"{first}-{affinity.lower()}", sessionAffinity=affinity, ipFamilyPolicy="PreferDualStack"
+    )
     # Where the cluster has two address families the Service has an address of each.
-    _, *others = app.kubectl.get("service", app.name)["spec"]["clusterIPs"]
+    _, *others = platform.get("service", app.name)["spec"]["clusterIPs"]
     ways = [
         *((None, f"[{address}]") for address in others),
         (None, app.address),
@@ -122,7 +108,8 @@ async def sleeps_and_wakes_lose_nothing(app, port):
     ]
     # The Service is new to both kube-proxies, and so is its node port.
     for namespace, address in ways:
-        await answered(app, address, namespace)
+        while not await answers(app, address, namespace):
+            await asyncio.sleep(0.2)
     await asyncio.sleep(SETTLED)
     async with contextlib.AsyncExitStack() as running:
         streams = [
@@ -132,23 +119,29 @@ async def sleeps_and_wakes_lose_nothing(app, port):
             for namespace, address in ways
         ]
         for cycle in range(2):
-            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm")
+            await eventually(f"{cycle}: awake", lambda: app.phase() == "Warm", within=60)
             await sleep_now(app)
-        await eventually("awake", lambda: app.phase() == "Warm")
-        await eventually("pods only", lambda: not app.endpoints()["activator"])
+        await eventually("awake", lambda: app.phase() == "Warm", within=60)
+        await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
         await asyncio.sleep(SETTLED)
     for stream in streams:
         assert not stream.failures, (stream.address, stream.failures[:5])
         assert stream.done > 30
+    await acted_once(app, recorder)
 
     # Nobody is led to the activator any more, by an entry of the affinity or otherwise.
-    before = bytes_passed(app)
+    before = bytes_passed(platform)
     for namespace, address in ways:
         assert await answers(app, address, namespace)
-    assert bytes_passed(app) == before
+    assert bytes_passed(platform) == before
 
 
-async def test_local_policies_lead_to_the_activator_only_on_its_own_node(first, make_service):
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", PROXY_MODES)
+async def test_local_policies_lead_to_the_activator_only_on_its_own_node(
+    two_nodes, make_service, platform, first
+):
+    await asyncio.to_thread(two_nodes, first)
     app, port = await make_service(
         f"local-{first}", internalTrafficPolicy="Local", externalTrafficPolicy="Local"
     )
@@ -156,14 +149,14 @@ async def test_local_policies_lead_to_the_activator_only_on_its_own_node(first, 
     await app.asleep()
     await asyncio.sleep(SETTLED)
     # Pods and activators are on the first node: there a sleeping pool answers (a probe, here) …
-    await answered(app, app.address)
-    await answered(app, f"{NODE_IP}:{port}")
+    assert await answers(app, app.address)
+    assert await answers(app, f"{NODE_IP}:{port}")
     # … and on another one nobody does, as Kubernetes says of a node without endpoints.
     assert not await answers(app, app.address, second.PATH)
     assert not await answers(app, f"{SECOND_IP}:{port}")
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
         await app.send(http, address=f"{NODE_IP}:{port}")
-    await eventually("awake", lambda: app.phase() == "Warm")
-    await eventually("pods only", lambda: not app.endpoints()["activator"])
-    await answered(app, app.address)
+    await eventually("awake", lambda: app.phase() == "Warm", within=60)
+    await eventually("pods only", lambda: not app.endpoints()["activator"], within=30)
+    assert await answers(app, app.address)
     assert not await answers(app, app.address, second.PATH)
