@@ -11,7 +11,7 @@ from kotatsu_operator import planner as planner_module
 from kotatsu_operator.planner import Planner
 from tests.operator.cluster import DENIED, denied, eventually
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 VOICE, FEED = ("demo", "voice"), ("demo", "feed")
 FAR = timedelta(hours=1)

@@ -9,7 +9,7 @@ from kotatsu_operator.kube import ConflictError
 from kotatsu_operator.records import RECORD, Records
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, warm_pool
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)

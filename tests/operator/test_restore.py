@@ -12,7 +12,7 @@ from kotatsu_operator.kube import ConflictError
 from kotatsu_operator.restore import restore, steps
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, eventually
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 ENTRY = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 

@@ -24,7 +24,7 @@ from tests.operator.cluster import (
 from tests.operator.test_records import config_map, replicas
 from tests.operator.test_world import published
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)
