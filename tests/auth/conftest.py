@@ -13,6 +13,7 @@ from kotatsu_github_stub.state import State
 from kotatsu_github_stub.transport import StubTransport
 
 GITHUB = "http://github"
+IMPATIENT = {"github_timeout": 0.2}
 
 
 class Clock:
@@ -51,9 +52,10 @@ async def github(stub: State) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def overrides() -> dict[str, Any]:
-    """Settings that a test file or a parametrized test changes."""
-    return {}
+def overrides(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings that a parametrized test changes. A GitHub that is slow is not waited for."""
+    mode = request.getfixturevalue("mode") if "mode" in request.fixturenames else "ok"
+    return IMPATIENT if mode == "slow" else {}
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def settings(overrides: dict[str, Any]) -> AuthSettings:
         "github_client_secret": "our-secret",
         "github_api_url": GITHUB,
         "github_oauth_url": GITHUB,
-        "github_timeout": 0.2,
+        "github_timeout": 30.0,
     }
     return AuthSettings(**{**values, **overrides})
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from auth.conftest import IMPATIENT
 from snapshots import Snapshots
 
 from kotatsu_github_stub.state import Mode, State
@@ -25,7 +26,7 @@ CASES: list[Case] = [
     ("a token that is too long", "/authorize", "x" * 3000, "ok", {}),
     ("a token of another app", "/authorize", "demo-foreigner", "ok", OWN),
     ("GitHub fails", "/authorize", "demo", "error", {}),
-    ("GitHub is slow", "/authorize", "demo", "slow", {}),
+    ("GitHub is slow", "/authorize", "demo", "slow", IMPATIENT),
     ("GitHub is down", "/authorize", "demo", "down", {}),
     ("GitHub talks nonsense", "/authorize", "demo", "garbage", {}),
     ("GitHub's rate limit", "/authorize", "demo", "rate_limited", {}),

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from auth.conftest import IMPATIENT
 
 from kotatsu_auth.app import create_app
 from kotatsu_auth.settings import AuthSettings
@@ -15,7 +16,9 @@ CANARY = "demo-canary-0123456789"
 MODES: list[Mode] = ["ok", "error", "rate_limited", "slow", "garbage", "down"]
 
 
-@pytest.mark.parametrize("overrides", [{"github_client_secret": CANARY, "log_level": "debug"}])
+@pytest.mark.parametrize(
+    "overrides", [{"github_client_secret": CANARY, "log_level": "debug", **IMPATIENT}]
+)
 async def test_a_secret_never_leaves_in_an_answer_a_metric_or_a_log(
     auth: httpx.AsyncClient,
     stub: State,

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from unittest.mock import Mock
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from kotatsu_common.limits import BodyLimit
@@ -25,24 +27,23 @@ class Quick(BoundedProtocol):
     taken_within = 0.3
 
 
-app = FastAPI()
-app.add_middleware(BodyLimit, limit=1000, seconds=0.3)
+routes = APIRouter()
 
 
-@app.post("/read")
+@routes.post("/read")
 async def read(request: Request) -> int:
     """Read the body."""
     return len(await request.body())
 
 
-@app.post("/slow")
+@routes.post("/slow")
 async def slow() -> str:
     """Answer after a head would have had to be there."""
     await asyncio.sleep(0.6)
     return "ok"
 
 
-@app.post("/ignore")
+@routes.post("/ignore")
 async def ignore() -> str:
     """Don't."""
     return "ok"
@@ -51,7 +52,7 @@ async def ignore() -> str:
 given_up = threading.Event()
 
 
-@app.get("/endless")
+@routes.get("/endless")
 async def endless() -> StreamingResponse:
     """An answer without an end, until its client is given up."""
 
@@ -66,17 +67,35 @@ async def endless() -> StreamingResponse:
     return StreamingResponse(zeros())
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    config = uvicorn.Config(app, port=0, log_config=None, http=Quick, lifespan="off")
+@contextmanager
+def served(protocol: type[BoundedProtocol], seconds: float) -> Iterator[int]:
+    """The port of a service that waits so many seconds for a body."""
+    app = FastAPI()
+    app.add_middleware(BodyLimit, limit=1000, seconds=seconds)
+    app.include_router(routes)
+    config = uvicorn.Config(app, port=0, log_config=None, http=protocol, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     while not server.started:
         assert thread.is_alive()
+        time.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served(BoundedProtocol, 60) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def quick_port() -> Iterator[int]:
+    """For tests of what comes too late."""
+    with served(Quick, 0.3) as port:
+        yield port
 
 
 class Peer:
@@ -121,6 +140,13 @@ async def peer(port: int) -> AsyncIterator[Peer]:
     writer.close()
 
 
+@pytest.fixture
+async def late_peer(quick_port: int) -> AsyncIterator[Peer]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
+    yield Peer(reader, writer)
+    writer.close()
+
+
 HEAD = "POST /read HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n"
 
@@ -155,14 +181,14 @@ async def test_headers_of_some_kilobytes_are_fine(port: int) -> None:
 
 
 @pytest.mark.parametrize("said", ["", "POST /re", HEAD + "X: y\r\n"])
-async def test_a_request_that_does_not_come_is_408(peer: Peer, said: str) -> None:
-    await peer.say(said)
-    status, problem = await peer.hear()
+async def test_a_request_that_does_not_come_is_408(late_peer: Peer, said: str) -> None:
+    await late_peer.say(said)
+    status, problem = await late_peer.hear()
     assert (status, problem["title"]) == (408, "Too slow")
 
 
-async def test_a_second_request_that_does_not_come_is_408_too(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_a_second_request_that_does_not_come_is_408_too(quick_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
     writer.write(b"POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPOST /ig")
     text = (await reader.read()).decode()
     assert text.count("HTTP/1.1") == 2
@@ -170,8 +196,8 @@ async def test_a_second_request_that_does_not_come_is_408_too(port: int) -> None
     writer.close()
 
 
-async def test_a_second_request_that_does_not_come_cuts_off_no_answer(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_a_second_request_that_does_not_come_cuts_off_no_answer(quick_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
     writer.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPOST /ig")
     text = (await reader.read()).decode()
     assert text.startswith("HTTP/1.1 200")
@@ -182,8 +208,8 @@ async def test_a_second_request_that_does_not_come_cuts_off_no_answer(port: int)
 @pytest.mark.parametrize(
     "begin", [HEAD + "Content-Length: 10\r\n\r\nab", CHUNKED + "5\r\nab"], ids=["length", "chunked"]
 )
-async def test_a_body_that_does_not_come_is_408(port: int, begin: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_a_body_that_does_not_come_is_408(quick_port: int, begin: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", quick_port)
     writer.write(begin.encode())
     assert b" 408 " in await reader.readline()
     writer.close()
@@ -220,10 +246,10 @@ async def test_the_time_of_a_body_is_not_the_time_of_its_answer() -> None:
     assert heard == ["http.request", "http.disconnect"]
 
 
-async def test_a_client_that_takes_nothing_of_its_answer_is_given_up(port: int) -> None:
+async def test_a_client_that_takes_nothing_of_its_answer_is_given_up(quick_port: int) -> None:
     """A request that never ends counts as one in flight, and keeps its pool awake."""
     given_up.clear()
-    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+    _, writer = await asyncio.open_connection("127.0.0.1", quick_port, limit=2**10)
     writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
     assert await asyncio.to_thread(given_up.wait, 20)
     writer.close()

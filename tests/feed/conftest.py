@@ -28,6 +28,7 @@ from kotatsu_github_stub.transport import StubTransport
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+IMPATIENT = {"github_timeout": 0.2}
 _numbers = itertools.count()
 
 
@@ -175,9 +176,10 @@ def authorize(request: httpx.Request) -> httpx.Response:
 
 
 @pytest.fixture
-def overrides() -> dict[str, Any]:
-    """Settings that a parametrized test changes."""
-    return {}
+def overrides(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings that a parametrized test changes. A GitHub that is slow is not waited for."""
+    mode = request.getfixturevalue("mode") if "mode" in request.fixturenames else "ok"
+    return IMPATIENT if mode == "slow" else {}
 
 
 @pytest.fixture
@@ -185,7 +187,7 @@ def settings(url: str, overrides: dict[str, Any]) -> FeedSettings:
     values: dict[str, Any] = {
         "auth_url": "http://auth",
         "github_api_url": "http://github",
-        "github_timeout": 0.2,
+        "github_timeout": 30.0,
         "database_url": url,
     }
     return FeedSettings(**{**values, **overrides})

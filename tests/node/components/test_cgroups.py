@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_a_new_cpuset_may_use_what_the_machine_may(v1: Path) -> None:
     assert (v1 / "cpuset" / cgroups.NAME / "cpuset.cpus").read_text() == "0-1\n"
 
 
-def test_only_our_own_groups_are_removed(v1: Path) -> None:
+def test_only_our_own_groups_are_removed(v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "time", Mock())  # files that a real hierarchy lets go of
     cgroups.create()
     (v1 / "memory" / cgroups.NAME / "kubepods" / "pod1").mkdir(parents=True)
     (v1 / "memory" / "kubepods").mkdir()

@@ -23,7 +23,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
 NAME = slice_name("voice", ME, "IPv4")

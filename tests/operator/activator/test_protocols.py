@@ -18,7 +18,7 @@ from tests.e2e.h2server import H2Server
 from tests.operator.activator.house import House
 from tests.operator.cluster import eventually, service
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(60)
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

@@ -16,7 +16,7 @@ from kotatsu_operator.activator.wake import waker as wake
 from tests.operator.activator.house import House
 from tests.operator.cluster import deployment, eventually, service, warm_pool
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 CLOSE = b"Connection: close\r\n"
 

@@ -8,10 +8,10 @@ from tests.operator.cluster import deployment, horizontal_pod_autoscaler
 from tests.operator.core.values import MINUTE, once, override, t
 from tests.operator.day import Day
 
-OPEN = once("pitch", "09:00", "10:30", 5)
+OPEN = once("pitch", "09:00", "10:05", 5)
 
 
-async def owed(day, end="12:00"):
+async def owed(day, end="10:15"):
     """What the target gets back once the pool has slept."""
     await day.until(t(end))
     assert day.replicas == 0
@@ -21,7 +21,7 @@ async def owed(day, end="12:00"):
 @pytest.mark.parametrize("found", [0, 1, 2])
 async def test_a_pool_made_inside_an_open_window_gives_back_what_was_there_before(found):
     day = Day.begin(t("10:00"), replicas=found, ready=True, windows=[OPEN])
-    await day.until(t("10:10"))
+    await day.until(t("10:04"))
     assert day.replicas == 5
     assert await owed(day) == found
 
@@ -43,7 +43,7 @@ async def test_a_crash_right_after_the_raise_forgets_nothing():
 
 
 async def test_what_an_override_has_asked_for_is_not_given_back():
-    asked = override("Warm", t("11:00"), replicas=9)
+    asked = override("Warm", t("10:05"), replicas=9)
     day = Day.begin(t("10:00"), replicas=1, ready=True, override=asked)
     assert await owed(day) == 1
 

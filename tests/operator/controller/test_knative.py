@@ -42,7 +42,7 @@ from tests.operator.cluster import (
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import FakeScraper
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 WINDOW = once("demo", "10:00", "10:15", 2)
 ONE, TWO = "voice-00001", "voice-00002"

@@ -452,10 +452,10 @@ async def test_a_clock_that_steps_is_measured_past():
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
     day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:30"))
-    day.now = t("09:30")
+    await day.until(t("10:05"))
+    day.now = t("09:55")
     await day.settle()
-    assert day.status["cost"]["at"] == "2026-11-25T09:30:00Z"
+    assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
 
 
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
@@ -750,10 +750,10 @@ async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_wr
 
 
 async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
-    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "12:00", 2)])
-    await day.until(t("11:00"))
-    day.edit(windows=[once("demo", "10:30", "12:00", 5)])
-    await day.until(t("11:10"))
+    day = Day.begin(t("09:00"), windows=[once("demo", "10:00", "10:30", 2)])
+    await day.until(t("10:10"))
+    day.edit(windows=[once("demo", "10:05", "10:30", 5)])
+    await day.until(t("10:20"))
     assert "WindowCold" not in day.events
     assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1

@@ -11,7 +11,7 @@ from kotatsu_operator.controller import work_queue as planner_module
 from kotatsu_operator.controller.work_queue import WorkQueue
 from tests.operator.cluster import DENIED, denied, eventually
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 VOICE, FEED = ("demo", "voice"), ("demo", "feed")
 FAR = timedelta(hours=1)

@@ -24,7 +24,7 @@ from tests.operator.cluster import (
 from tests.operator.controller.cache.test_store import published
 from tests.operator.controller.restore.test_records import config_map, replicas
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)

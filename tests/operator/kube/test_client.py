@@ -21,7 +21,7 @@ from kotatsu_operator.kube.resources import (
 )
 from tests.operator.cluster import eventually, pod, warm_pool
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 CONFIG = KubeConfig.from_one(cluster=Cluster(server="http://api", insecure=True), user=User())
 SCALE = "/apis/apps/v1/namespaces/demo/deployments/voice/scale"

@@ -9,7 +9,7 @@ from kotatsu_operator.activator.wake import waker as wake
 from tests.operator.activator.house import GET, House
 from tests.operator.cluster import service
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 PLAIN = Port("", 80, "http")
 HTTP = Port("http", 80, "http")

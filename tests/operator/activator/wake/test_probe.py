@@ -9,7 +9,7 @@ from kotatsu_operator.activator.wake.probe import is_ready
 from kotatsu_operator.kube.pod import pod_view
 from tests.operator.cluster import pod
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Pod:

@@ -17,7 +17,7 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.activator.house import READYZ, House, Pod, pool
 from tests.operator.cluster import DENIED, activator_pod, denied, eventually, pod, service
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
@@ -680,11 +680,11 @@ async def test_after_the_hold_timeout_other_protocols_are_just_closed(house):
 
 
 async def test_nobody_who_was_joined_to_a_pod_is_timed_out(house):
-    house.see("WarmPool", pool("Warm", holdTimeout="50ms"))
+    house.see("WarmPool", pool("Warm", holdTimeout="300ms"))
     await house.new_pod(ready=True)
     reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
     await reader.readuntil(b"voice-1")
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.4)
     assert house.connections.busy == 1
 
 
@@ -881,8 +881,7 @@ async def test_a_wake_is_written_down_when_everybody_is_gone_before_it_is_looked
 
 async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(house):
     house.hold()
-    await eventually(lambda: house.raises)
-    assert house.count("kotatsu_activator_wakes_total") == 1
+    await eventually(lambda: house.count("kotatsu_activator_wakes_total") == 1)
     assert house.count("kotatsu_activator_wake_duration_seconds_count") == 0
 
 

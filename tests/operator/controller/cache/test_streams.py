@@ -22,7 +22,7 @@ from tests.operator.cluster import (
 )
 from tests.operator.controller.cache.test_store import published
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 FEED = ("demo", "feed")
 

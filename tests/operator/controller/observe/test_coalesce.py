@@ -7,7 +7,7 @@ import pytest
 from kotatsu_operator.controller.observe.coalesce import Coalesced
 from tests.operator.cluster import eventually
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Oracle:

@@ -31,7 +31,7 @@ from kotatsu_operator.runtime.health import Checks, start_admin
 from tests.operator.cluster import VOICE, activator_pod, pod
 from tests.operator.core.values import examples
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 IN_FLIGHT = "kotatsu_requests_in_flight"
 LAST = "kotatsu_last_request_timestamp_seconds"
@@ -393,14 +393,13 @@ async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, m
         page.writers.append((reader, writer))
         writer.write(b"HTTP/1.1 200 .\r\n\r\n")
         with contextlib.suppress(ConnectionError):
-            for _ in range(100):
+            while True:
                 writer.write(b"# a comment\n")
                 await writer.drain()
                 await asyncio.sleep(0.02)
 
     page.answer = drip
-    async with asyncio.timeout(1):
-        assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
+    assert isinstance(await scraper.pod(await serve(page), Metrics()), Silence)
 
 
 async def test_a_pod_that_refuses_says_nothing(scraper, serve):
@@ -483,6 +482,7 @@ async def test_a_pod_that_stays_silent_is_asked_less_and_less_and_heard_when_it_
         await scraper.pod(view, Metrics())
         assert scraper._quiet[view.uid].lasting == min(2 * lasting, 16.0)
     page.hangs = False
+    monkeypatch.setattr(pages, "TIMEOUT", 10.0)
     scraper._quiet[view.uid] = replace(scraper._quiet[view.uid], until=0.0)
     assert await scraper.pod(view, Metrics()) == PodAnswer(2, None)
     assert scraper._quiet == {}

@@ -10,7 +10,7 @@ from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, warm_pool
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import NAMESPACE, FakeKube, deployment, eventually
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 ENTRY = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
 
