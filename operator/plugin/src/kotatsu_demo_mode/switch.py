@@ -218,7 +218,7 @@ def _keeps(pool: Pool, now: datetime) -> str:
 
 def when_idle(spec: PoolSpec) -> str:
     """What becomes of a pool's pods when nothing but requests keeps them."""
-    if spec.target.is_knative:
+    if spec.target.scales_itself:
         return (
             "its floor goes, and Knative ends the pods by its own rules: after the stable window "
             "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"

@@ -111,7 +111,6 @@ class Operator:
             kube=self._kube,
             cache=self.cache,
             observer=Observer(
-                self._kube,
                 self.cache,
                 self._scraper,
                 catching_up=lambda: self.elector.catching_up,

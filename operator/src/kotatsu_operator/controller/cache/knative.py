@@ -186,11 +186,11 @@ def feeds_of(cache: Cache) -> list[Feed]:
     knative = cache.knative
 
     def keep_service(obj: Object) -> Concerned:
-        return cache.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+        return cache.pools_of_target("Service", key_of(obj)) if knative.keep_service(obj) else ()
 
     def forget_service(key: Key) -> Concerned:
         knative.services.pop(key, None)
-        return cache.pools_of_knative_service(key)
+        return cache.pools_of_target("Service", key)
 
     def keep_revision(obj: Object) -> Concerned:
         return _pools_of(obj) if knative.keep_revision(obj) else ()
@@ -202,7 +202,7 @@ def feeds_of(cache: Cache) -> list[Feed]:
 
     def _pools_of(revision: Object) -> Concerned:
         service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-        return cache.pools_of_knative_service((key_of(revision)[0], service))
+        return cache.pools_of_target("Service", (key_of(revision)[0], service))
 
     return [
         Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),

@@ -110,14 +110,14 @@ class Cache:
         self.deployments[view.key] = view
         self._ended.discard(view.key)
         self._selectors[view.key[0]][view.key] = view.selector
-        return self.pools_of_deployment(view.key)
+        return self.pools_of_target("Deployment", view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
         """Remove a deleted Deployment."""
         self.deployments.pop(key, None)
         self._ended.add(key)
         self._forget_selectors([key])
-        return self.pools_of_deployment(key)
+        return self.pools_of_target("Deployment", key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """A Deployment's selector; after its deletion, as long as it has pods."""
@@ -222,7 +222,9 @@ class Cache:
         """The pools whose status names an autoscaler, and those of its current and last target."""
         targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
         found = set(self.pools_of_autoscaler(key))
-        return found.union(*(self.pools_of_deployment(target) for target in targets if target))
+        return found.union(
+            *(self.pools_of_target("Deployment", target) for target in targets if target)
+        )
 
     def autoscalers_of(self, target: Key) -> list[Object]:
         """The HorizontalPodAutoscalers that scale a Deployment, by name."""
@@ -236,13 +238,9 @@ class Cache:
         """The pools that this Service wakes, oldest first; not for Knative Services."""
         return self._oldest_first(("service", key))
 
-    def pools_of_deployment(self, key: Key) -> list[Key]:
-        """The pools whose target is this Deployment, oldest first (then by name)."""
-        return self._oldest_first(("target", "Deployment", key))
-
-    def pools_of_knative_service(self, key: Key) -> list[Key]:
-        """The pools whose target is this Knative Service, oldest first (then by name)."""
-        return self._oldest_first(("target", "Service", key))
+    def pools_of_target(self, kind: str, key: Key) -> list[Key]:
+        """The pools with this target, oldest first (then by name)."""
+        return self._oldest_first(("target", kind, key))
 
     def pools_of_kind(self, kind: str) -> list[Key]:
         """The pools whose target is of this kind."""
@@ -267,9 +265,9 @@ class Cache:
         """The pools whose target selects a pod."""
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
-        found = dict.fromkeys(self.pools_of_knative_service((namespace, service)))
+        found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
         for deployment in self._selectors[namespace].picking(labels):
-            found |= dict.fromkeys(self.pools_of_deployment(deployment))
+            found |= dict.fromkeys(self.pools_of_target("Deployment", deployment))
         return list(found)
 
     def take_departed(self, pool: Key) -> list[BilledPod]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from kotatsu_operator.controller.act.hpa import give_back as give_back_minimum
-from kotatsu_operator.controller.act.knative import give_back as give_back_revisions
+from kotatsu_operator.controller.act.min_scale import MinScales
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status_reader import read_original
@@ -48,7 +48,7 @@ async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
     """Restore min-scale of a Knative Service's Revisions."""
     kept = read_kept(entry.owed)
-    left = await give_back_revisions(kube, KnativeCache(), namespace, kept)
+    left = await MinScales(kube, KnativeCache(), namespace).give_back(kept)
     came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
     return came + (f"; that of {', '.join(left)} was changed by others and stays" if left else "")
 
