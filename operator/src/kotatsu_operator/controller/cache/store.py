@@ -17,13 +17,21 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
 from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
 from kotatsu_operator.kube.managed_fields import owners
 from kotatsu_operator.kube.objects import Key, key_of, scales, selects, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.pod_index import Pods, Selectors
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.resources import (
+    Deployment,
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    Object,
+    Pod,
+    Service,
+)
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 
 _DEPARTED = 1000
@@ -339,6 +347,25 @@ class Cache:
         deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
         pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
         return any(pod.ready and not pod.lost for pod in pods)
+
+
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
+
+    def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
+        return lambda namespace: [key for key in store if key[0] == namespace]
+
+    def pods_in(namespace: str) -> Iterable[Key]:
+        return [(namespace, name) for name in cache.pods[namespace]]
+
+    deployments, scalers = among(cache.deployments), among(cache.autoscalers)
+    return [
+        Feed(Deployment, cache.keep_deployment, cache.forget_deployment, deployments),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+    ]
 
 
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
