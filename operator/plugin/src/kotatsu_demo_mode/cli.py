@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument(
         "--until",
         metavar="TIME",
-        help="until when: 18:30 or 2026-11-25T18:30 in the pool's time zone, or RFC 3339",
+        help="until when: 18:30 or 2030-11-25T18:30 in the pool's time zone, or RFC 3339",
     )
     on.add_argument(
         "--replicas", type=int, metavar="N", help="pods (default: the most any window asks for)"

@@ -43,7 +43,7 @@ EXAMPLES = {
   # One pool, for a month
   kubectl demo-mode plan voice --days 31
   # A certain time, in the pool's zone
-  kubectl demo-mode plan voice --from 2026-12-01T00:00 --to 2026-12-08T00:00
+  kubectl demo-mode plan voice --from 2030-12-01T00:00 --to 2030-12-08T00:00
   # A manifest that is in no cluster
   kubectl demo-mode plan -f pool.yaml --days 14
   # The same for a program

@@ -167,8 +167,8 @@ def _limits(value: Any, schema: Schema) -> Iterator[str]:
 _FORMS = {
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": "a duration like 90s, 2m or 1h30m",
     r"^(auto|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$": "auto or a duration like 90s",
-    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2026-11-25T10:00",
-    r"^\d{4}-\d{2}-\d{2}$": "a date like 2026-12-31",
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-11-25T10:00",
+    r"^\d{4}-\d{2}-\d{2}$": "a date like 2030-12-31",
     r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
     r"^[A-Z]{3}$": "a currency's code like JPY",
 }
@@ -191,7 +191,7 @@ def _text_limits(value: str, schema: Schema) -> Iterator[str]:
         wanted = _FORMS.get(schema["pattern"], f"a match of {schema['pattern']}")
         yield f"is {value[:40]!r}, not {wanted}"
     if schema.get("format") == "date-time" and instant(value) is None:
-        yield f"is {value[:40]!r}, not a time like 2026-11-25T12:30:00+09:00"
+        yield f"is {value[:40]!r}, not a time like 2030-11-25T12:30:00+09:00"
 
 
 def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:

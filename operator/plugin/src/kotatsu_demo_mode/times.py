@@ -9,7 +9,7 @@ from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 
 from .errors import DemoModeError
 
-_FORMS = "write it like 18:30, 2026-11-25T18:30 or 2026-11-25T18:30:00+09:00"
+_FORMS = "write it like 18:30, 2030-11-25T18:30 or 2030-11-25T18:30:00+09:00"
 
 
 def duration_of(text: str, flag: str) -> timedelta:
