@@ -77,13 +77,15 @@ class Accounts:
     ) -> Account:
         """Bring a pool's ledger up to `now` and check it against the budget."""
         budget = priced(spec.budget, self.table)
-        spec = replace(spec, budget=budget)
+        if budget != spec.budget:
+            spec = replace(spec, budget=budget)
         ledger = self._enter(key, pool, spec, pods, departed, now)
         stands = standing(ledger, budget)
         conditions: tuple[Status, ...] = ()
+        notes: tuple[Note, ...] = ()
         if stands is not None:
             conditions = (budget_condition(stands, sentence(ledger, budget)),)
-        notes = told(_told_before(pool.get("status") or {}, ledger), ledger, budget)
+            notes = told(_told_before(pool.get("status") or {}, ledger), ledger, budget)
         return Account(budget, ledger, allowed(ledger, budget, now), conditions, notes)
 
     def _enter(

@@ -23,7 +23,7 @@ from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import NamespaceMetrics, PoolMetrics
+from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
@@ -132,7 +132,7 @@ class Operator:
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
-        registry.register(NamespaceMetrics(namespaces, self._shows))
+        namespace_metric(registry, namespaces, self._shows)
         self._knative = KnativeWatch(
             kube, self.cache, namespaces, touch, options.runtime, options.knative_namespace
         )

@@ -2,10 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from kotatsu_operator.controller.accept.acceptance import (
     Refused,
@@ -87,6 +87,8 @@ class Turn:
     account: Account
     memory: Memory
     pods: list[PodView]
+    conditions: Mapping[str, Mapping[str, Any]]
+    """The conditions as the status has them, by type."""
     now: datetime
 
     @property
@@ -105,9 +107,9 @@ class Turn:
         return self.pool.get("status") or {}
 
     @property
-    def accepted(self) -> Status:
+    def accepted(self) -> Mapping[str, Any]:
         """The condition Accepted as the status has it; empty if there is none."""
-        return dict(conditions_of(self.status).get("Accepted", {}))
+        return self.conditions.get("Accepted", {})
 
 
 @dataclass
@@ -171,8 +173,8 @@ class Reconciler:
             return now + LOOK_AGAIN
 
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
-        key = target.key
-        memory = read_memory(pool.get("status") or {}, self._memory.get(key, Memory()))
+        key, status = target.key, pool.get("status") or {}
+        memory = read_memory(status, self._memory.get(key, Memory()))
         pods, departed = self.cache.target_pods(key[0], target.selector), []
         bills = self.cache.take_departed(key)
         if refused is None:
@@ -182,7 +184,7 @@ class Reconciler:
         else:
             pods = []  # another pool accounts for them
         account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
-        turn = Turn(pool, target, refused, account, memory, pods, now)
+        turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
         if refused is None:
             return turn
         since = now
@@ -233,7 +235,7 @@ class Reconciler:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
-        pool = await self._put_status(replace(turn, pool=first.pool), status, conditions)
+        pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
         for display in self.displays:
@@ -274,21 +276,25 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
-        pool = await self._put_status(turn, status, conditions)
+        pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
         return decision.recheck
 
-    async def _put_status(self, turn: Turn, status: Status, conditions: list[Status]) -> Object:
-        """Write the status if it has changed, at the version that the decision used."""
-        key, pool, now = turn.key, turn.pool, turn.now
-        generation, known = pool["metadata"]["generation"], conditions_of(turn.status)
+    async def _put_status(
+        self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
+    ) -> Object:
+        """Write the status if it has changed, at the version that the decision used.
+
+        `pool` is the pool at its newest version: it may have been written since.
+        """
+        key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation
-        status["conditions"] = date_conditions(conditions, known, generation, now)
+        status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if not worth_writing(status, turn.status, quiet_too=quiet_too):
+        if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
             return pool
         pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
@@ -309,7 +315,7 @@ def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
         return [] if is_known else [Note("NotAccepted", refused.message, warning=True)]
     never = [] if spec.suspend else dropped(spec.windows, spec.zone)
     return [
-        *transitions(conditions_of(turn.status), conditions),
+        *transitions(turn.conditions, conditions),
         *(
             Note("WindowNeverOpens", d.message, warning=True)
             for d in never

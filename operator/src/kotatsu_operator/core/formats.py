@@ -95,7 +95,7 @@ def _is_list(given: Any) -> bool:
 
 def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The conditions in an object's status, by type."""
-    return {text(c.get("type")): c for c in tables(status.get("conditions"))}
+    return {c.get("type", ""): c for c in status.get("conditions") or ()}
 
 
 def text(given: Any, default: str = "") -> str:

@@ -13,7 +13,7 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.leader.elector import leader_metric
-from kotatsu_operator.controller.report.metrics import NamespaceMetrics, PoolMetrics
+from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
 from kotatsu_operator.runtime.api_metrics import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
@@ -30,7 +30,7 @@ a user or a token.
 def _registries() -> Mapping[str, CollectorRegistry]:
     operator, activator, every, auth, feed, voice = (CollectorRegistry() for _ in range(6))
     PoolMetrics(operator)
-    operator.register(NamespaceMetrics((), lambda _: True))
+    namespace_metric(operator, (), lambda _: True)
     leader_metric(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):

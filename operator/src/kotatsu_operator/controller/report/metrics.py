@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -193,29 +194,18 @@ _GOES_ON = ("kotatsu_cost_", "kotatsu_pool_override_end_")
 """Prefixes of the metrics that a rejected pool still has."""
 
 
-class NamespaceMetrics(Collector):
-    """Whether the operator can read each of its namespaces."""
-
-    def __init__(self, namespaces: Sequence[str], shows: Callable[[str], bool]) -> None:
-        self._namespaces, self._shows = namespaces, shows
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Return the metric without values."""
-        return self._families(())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return one series for each namespace."""
-        return self._families(self._namespaces)
-
-    def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
-            "kotatsu_operator_namespace_readable",
-            "0 while the API server rejects the list of the namespace's objects.",
-            labels=("namespace",),
-        )
-        for namespace in namespaces:
-            family.add_metric((namespace,), self._shows(namespace))
-        yield family
+def namespace_metric(
+    registry: CollectorRegistry, namespaces: Sequence[str], shows: Callable[[str], bool]
+) -> None:
+    """Register the metric that shows whether the operator can read each of its namespaces."""
+    metric = Gauge(
+        "kotatsu_operator_namespace_readable",
+        "0 while the API server rejects the list of the namespace's objects.",
+        ("namespace",),
+        registry=registry,
+    )
+    for namespace in namespaces:
+        metric.labels(namespace).set_function(partial(shows, namespace))
 
 
 class PoolMetrics(Collector):

@@ -101,7 +101,13 @@ def target_conditions(
     found = [_demand_known(seen, decision, now), _unproven(decision)]
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
-        found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))
+        found.append(
+            condition(
+                "ReplicasContested",
+                True,
+                *_contested(decision, f"{spec.target.kind} {spec.target.name}"),
+            )
+        )
     if seen.autoscaler is not None and seen.autoscaler.max_replicas < decision.floor:
         limit = seen.autoscaler
         text = (
@@ -150,9 +156,9 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
         "with RespectIgnoreDifferences=true; Flux and Helm: remove the field from the source)"
     )
     if contest.applied:
-        text = f"{contest.by} applies a manifest that sets spec.replicas of Deployment {target}"
+        text = f"{contest.by} applies a manifest that sets spec.replicas of {target}"
         return "AppliedByAnother", f"{text}: {remedy}"
-    text = f"{contest.by} has set spec.replicas of Deployment {target} {contest.count} times"
+    text = f"{contest.by} has set spec.replicas of {target} {contest.count} times"
     return "WrittenByAnother", f"{text}: {remedy}"
 
 
