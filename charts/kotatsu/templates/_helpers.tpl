@@ -149,8 +149,10 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Annotations of the objects that apply the CRD before an upgrade; the argument is their order. */}}
+{{/* Annotations of the objects that replace the CRD before an upgrade; the argument is their order. Argo CD
+skips them: it applies crds/ itself, and it would run them before the CRD exists. */}}
 {{- define "kotatsu.crdHook" -}}
+argocd.argoproj.io/hook: Skip
 helm.sh/hook: pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
@@ -165,8 +167,10 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- toJson $table }}
 {{- end }}
 
-{{/* Annotations of the objects that give sleeping targets back; the argument is their order. */}}
+{{/* Annotations of the objects that restore sleeping targets; the argument is their order. Argo CD runs
+pre-delete hooks from 3.3 on. An older one reads its own annotation, and runs them after the deletion. */}}
 {{- define "kotatsu.uninstallHook" -}}
+argocd.argoproj.io/hook: PostDelete
 helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded

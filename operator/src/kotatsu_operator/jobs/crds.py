@@ -52,12 +52,23 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
 def upgrade(client: Any, packaged: Object) -> str:
     """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
 
+    A CRD that is not installed is not created: the Job has no permission to. That is no failure,
+    because some tools run the Job before they install the CRD.
+
     Raises ApiError when the API server rejects the CRD (also if it drops a version in which objects
     are stored), and TimeoutError after five conflicts.
     """
     name = packaged["metadata"]["name"]
     for _ in range(_TRIES):
-        installed = client.get(CustomResourceDefinition, name)
+        try:
+            installed = client.get(CustomResourceDefinition, name)
+        except ApiError as error:
+            if error.status.code == 404:
+                return (
+                    f"{name}: not installed, so there is nothing to replace. If nothing else "
+                    "installs it: `kubectl apply --server-side -f crds/`"
+                )
+            raise
         new = replacement(installed, packaged)
         if new is None:
             return (
