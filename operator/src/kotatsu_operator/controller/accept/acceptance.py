@@ -16,7 +16,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
+from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 from kotatsu_operator.kube.deployment import DeploymentView
 from kotatsu_operator.kube.knative import SERVICE_LABEL
 from kotatsu_operator.kube.objects import Key
@@ -129,11 +129,14 @@ def validate_claim(candidate: Candidate) -> Refusal | None:
 
 def validate_own(candidate: Candidate) -> Refusal | None:
     """Reject Kotatsu itself as a target: at 0 it could not wake any pool, nor itself."""
-    if candidate.spec.target.is_knative or candidate.spec.target.name not in (OPERATOR, ACTIVATOR):
+    target = candidate.spec.target
+    labels = {} if candidate.deployment is None else candidate.deployment.labels
+    is_own = target.name in (OPERATOR, ACTIVATOR) or labels.get(NAME_LABEL) == PROGRAM
+    if target.is_knative or not is_own:
         return None
     return Refusal(
         "TargetIsKotatsu",
-        f"Deployment {candidate.spec.target.name} is Kotatsu itself, which has to run while others "
+        f"Deployment {target.name} is Kotatsu itself, which has to run while others "
         "sleep: name another Deployment in spec.targetRef.name",
     )
 
