@@ -67,7 +67,7 @@ class Pod:
 class House:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self, room=None):
+    def __init__(self, connection_limit=None):
         self.kube = FakeKube(pool(), deployment(replicas=0))
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
@@ -79,7 +79,7 @@ class House:
             ME,
             ActivatorMetrics(self.registry),
             self.woken_others.append,
-            room,
+            connection_limit,
         )
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []

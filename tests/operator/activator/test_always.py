@@ -196,8 +196,8 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     await house.ask()
     await asyncio.sleep(0.05)
     active = []
-    is_asked = house.connections._tickets._is_asked
-    house.connections._tickets._is_asked = lambda: (
+    is_asked = house.connections._announcements._is_asked
+    house.connections._announcements._is_asked = lambda: (
         active.append(house.count("kotatsu_activator_active")) or is_asked()
     )
     await one(reader, writer)

@@ -33,10 +33,10 @@ class Activator:
         kube: Kube,
         me: PodIdentity,
         metrics: ActivatorMetrics,
-        room: ConnectionLimit | None = None,
+        connection_limit: ConnectionLimit | None = None,
     ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
-        self._room = ConnectionLimit() if room is None else room
+        self._connection_limit = ConnectionLimit() if connection_limit is None else connection_limit
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change)
@@ -142,7 +142,7 @@ class Activator:
                 self._me,
                 self._metrics,
                 self._wake_other,
-                self._room,
+                self._connection_limit,
             )
             known.leaving = self.publisher.leaving
             known.changed()

@@ -44,14 +44,14 @@ class Connections:
         me: PodIdentity,
         metrics: ActivatorMetrics,
         wake_other: Callable[[str], None] = lambda _: None,
-        room: ConnectionLimit | None = None,
+        connection_limit: ConnectionLimit | None = None,
     ) -> None:
         self.name = name
         self.moved = metrics.moved(me.namespace, name)
         self._view, self._me, self._metrics = view, me, metrics
-        self._room = ConnectionLimit() if room is None else room
+        self._connection_limit = ConnectionLimit() if connection_limit is None else connection_limit
         self._backends = Backends(name, view)
-        self._doorway = SilentConnections()
+        self._silent = SilentConnections()
         self._held = Hold(self._hold_timeout, self._timed_out)
         self._waiting: dict[Client, None] = {}
         """Held connections with a complete request head whose announcement is not written yet."""
@@ -64,7 +64,7 @@ class Connections:
         """Connections joined to a pod, with the pod's uid."""
         self._load: Counter[str] = Counter()
         """Connections of each pod by uid, including those in progress."""
-        self._tickets = Announcements(
+        self._announcements = Announcements(
             name,
             kube,
             me,
@@ -101,17 +101,17 @@ class Connections:
 
     def came(self, client: Client) -> None:
         """A connection was accepted; it may never send a byte."""
-        if not self._room.enter(client, self.name):
+        if not self._connection_limit.enter(client, self.name):
             self._metrics.refused(self._me.namespace, self.name, "room")
             client.abort()
             return
         pool = self._view.pools.get(self.name)
-        self._doorway.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
+        self._silent.enter(client, max(AT_THE_DOOR, 2 * pool.max_held if pool else 0))
 
     def arrived(self, client: Client) -> None:
         """A client has sent its first bytes: answer a probe, reject, or hold."""
-        self._doorway.leave(client)
-        self._room.spoke(client)
+        self._silent.leave(client)
+        self._connection_limit.spoke(client)
         pool = self._view.pools.get(self.name)
         if pool is None:
             client.answer(answers.refusal("this pool has been deleted", 5))
@@ -127,7 +127,7 @@ class Connections:
             return
         self._held.add(client)
         self._wake.ensure()  # first: a pod takes longer than the announcement
-        client.ticket = 0 if client.is_probe else self._tickets.want(pool)
+        client.ticket = 0 if client.is_probe else self._announcements.want(pool)
         if client.is_complete:
             self._start(client)
         else:
@@ -135,11 +135,11 @@ class Connections:
 
     def keeps(self, client: Client, number: int) -> None:
         """The number of bytes buffered for a connection has changed."""
-        self._room.kept.keep(client, number)
+        self._connection_limit.kept.keep(client, number)
 
     def wrote(self, client: Client) -> None:
         """Bytes were written to one side of a connection."""
-        self._room.wrote(client)
+        self._connection_limit.wrote(client)
 
     def evicted(self, client: Client) -> None:
         """The memory for buffered bytes is exhausted: reject or abort this connection."""
@@ -153,8 +153,8 @@ class Connections:
 
     def left(self, client: Client) -> None:
         """A connection has ended."""
-        self._doorway.leave(client)
-        self._room.leave(client)
+        self._silent.leave(client)
+        self._connection_limit.leave(client)
         self._held.remove(client)
         self._waiting.pop(client, None)
         self._next.pop(client, None)
@@ -176,8 +176,8 @@ class Connections:
         if pool is None or not (pool.always and pool.is_going_down):
             return True
         client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
-        client.ticket = self._tickets.want(pool)
-        if self._tickets.covers(client.ticket):
+        client.ticket = self._announcements.want(pool)
+        if self._announcements.covers(client.ticket):
             return True
         self._resuming.add(client)
         return False
@@ -192,13 +192,13 @@ class Connections:
 
     def asked(self) -> None:
         """The operator reads this pool's metrics. May be called from any thread."""
-        self._tickets.asked()
+        self._announcements.asked()
 
     def changed(self) -> None:
         """The pods or the pool have changed."""
         pool = self._view.pools.get(self.name)
         self._is_going = pool is None or pool.is_going_down
-        self._tickets.changed(pool)
+        self._announcements.changed(pool)
         self._backends.refresh()
         if pool is not None:
             self._refuse_for_budget(pool, *self._held)
@@ -231,8 +231,8 @@ class Connections:
         pool = self._view.pools.get(self.name)
         if pool is None or self._spent_for(pool):
             return
-        if self._tickets.take_for_another(pool):
-            self._wake.for_another(self._tickets)
+        if self._announcements.take_for_another(pool):
+            self._wake.for_another(self._announcements)
 
     def look_after(self) -> None:
         """Abort stalled connections; call it periodically."""
@@ -242,7 +242,7 @@ class Connections:
     async def close(self) -> None:
         """Cancel the tasks and wait for them."""
         self._held.close()
-        tasks = [*self._connecting, *self._wake.tasks, self._tickets.task]
+        tasks = [*self._connecting, *self._wake.tasks, self._announcements.task]
         running = [t for t in tasks if t is not None]
         for task in running:
             task.cancel()
@@ -290,21 +290,21 @@ class Connections:
 
     def _release(self) -> None:
         """Connect the announced clients if there is a pod. Before that they need no task."""
-        for client in [c for c in self._resuming if self._tickets.covers(c.ticket)]:
+        for client in [c for c in self._resuming if self._announcements.covers(c.ticket)]:
             self._resuming.discard(client)
             client.resume()
-        for client in [c for c in self._waiting if self._tickets.covers(c.ticket)]:
+        for client in [c for c in self._waiting if self._announcements.covers(c.ticket)]:
             del self._waiting[client]
             self._next[client] = None
         while self._next and len(self._connecting) < CONNECT_AT_ONCE:
             pod = self._backends.choose(self._load)
             if pod is None:
                 return
-            if not self._room.has_place(self.name):
-                self._room.when_free(self._release)
+            if not self._connection_limit.has_place(self.name):
+                self._connection_limit.when_free(self._release)
                 return
             client, _ = self._next.popitem(last=False)
-            self._room.join(self.name)
+            self._connection_limit.join(self.name)
             self._load[pod.uid] += 1
             task = asyncio.create_task(self._connect(client, pod))
             self._connecting.add(task)
@@ -339,7 +339,7 @@ class Connections:
 
     def _part(self, uid: str) -> None:
         """A connection to a pod has ended."""
-        self._room.part(self.name)
+        self._connection_limit.part(self.name)
         self._load[uid] -= 1
         if not self._load[uid]:
             del self._load[uid]

@@ -12,7 +12,7 @@ import kopf
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.controller import kopf_handlers as handlers
+from kotatsu_operator.controller import kopf_handlers
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
@@ -208,8 +208,10 @@ class Operator:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await kopf.operator(
-            registry=handlers.register(self.cache, self.work_queue, self._pool_gone, self._shown),
-            settings=handlers.operator_settings(),
+            registry=kopf_handlers.register(
+                self.cache, self.work_queue, self._pool_gone, self._shown
+            ),
+            settings=kopf_handlers.operator_settings(),
             namespaces=self._namespaces,
             standalone=True,
             # Set, because kopf would look up the login name of the user, which an image may lack.

@@ -22,75 +22,75 @@ class SilentConnection:
 
 
 @pytest.fixture
-def room():
+def connection_limit():
     return ConnectionLimit(FILES, clock=lambda: 0.0)
 
 
-def guests(room, number, *, speaking=True):
+def guests(connection_limit, number, *, speaking=True):
     made = [SilentConnection(n) for n in range(number)]
     for guest in made:
-        assert room.enter(guest, "voice")
+        assert connection_limit.enter(guest, "voice")
         if speaking:
-            room.spoke(guest)
+            connection_limit.spoke(guest)
     return made
 
 
-def test_clients_never_take_the_files_that_their_pods_need(room):
-    guests(room, 6)
-    assert not room.enter(SilentConnection("late"), "voice")
-    assert room.has_place("voice")
+def test_clients_never_take_the_files_that_their_pods_need(connection_limit):
+    guests(connection_limit, 6)
+    assert not connection_limit.enter(SilentConnection("late"), "voice")
+    assert connection_limit.has_place("voice")
 
 
-def test_whoever_has_gone_makes_room(room):
-    first, *_ = guests(room, 6)
-    room.leave(first)
-    assert room.enter(SilentConnection("late"), "voice")
+def test_whoever_has_gone_makes_room(connection_limit):
+    first, *_ = guests(connection_limit, 6)
+    connection_limit.leave(first)
+    assert connection_limit.enter(SilentConnection("late"), "voice")
 
 
-def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(room):
-    silent = guests(room, 6, speaking=False)
-    room.spoke(silent[0])
+def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(connection_limit):
+    silent = guests(connection_limit, 6, speaking=False)
+    connection_limit.spoke(silent[0])
     late = SilentConnection("late")
-    assert room.enter(late, "voice")
+    assert connection_limit.enter(late, "voice")
     assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
 
 
-def test_a_connection_to_a_pod_takes_a_file_too(room):
-    guests(room, 4)
+def test_a_connection_to_a_pod_takes_a_file_too(connection_limit):
+    guests(connection_limit, 4)
     for _ in range(4):
-        assert room.has_place("voice")
-        room.join("voice")
-    assert not room.has_place("voice")
-    assert not room.enter(SilentConnection("late"), "voice")
-    room.part("voice")
-    assert room.has_place("voice")
+        assert connection_limit.has_place("voice")
+        connection_limit.join("voice")
+    assert not connection_limit.has_place("voice")
+    assert not connection_limit.enter(SilentConnection("late"), "voice")
+    connection_limit.part("voice")
+    assert connection_limit.has_place("voice")
 
 
-def test_who_waits_for_a_place_is_told_of_it_once(room):
+def test_who_waits_for_a_place_is_told_of_it_once(connection_limit):
     told = []
-    room.when_free(lambda: told.append("free"))
-    first, second, *_ = guests(room, 6)
-    room.leave(first)
-    room.leave(second)
+    connection_limit.when_free(lambda: told.append("free"))
+    first, second, *_ = guests(connection_limit, 6)
+    connection_limit.leave(first)
+    connection_limit.leave(second)
     assert told == ["free"]
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
-    room = ConnectionLimit(1000, clock=lambda: 0.0)
-    guests(room, 614)
-    assert not room.enter(SilentConnection("late"), "voice")
-    while room.has_place("voice"):
-        room.join("voice")
-    assert room.enter(SilentConnection("another"), "feed")
-    assert room.has_place("feed")
+    connection_limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    guests(connection_limit, 614)
+    assert not connection_limit.enter(SilentConnection("late"), "voice")
+    while connection_limit.has_place("voice"):
+        connection_limit.join("voice")
+    assert connection_limit.enter(SilentConnection("another"), "feed")
+    assert connection_limit.has_place("feed")
 
 
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     now = [0.0]
-    room = ConnectionLimit(FILES, clock=lambda: now[0])
-    guests(room, 6)
+    connection_limit = ConnectionLimit(FILES, clock=lambda: now[0])
+    guests(connection_limit, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not room.enter(SilentConnection("late"), "voice")
+        assert not connection_limit.enter(SilentConnection("late"), "voice")
     text = (
         "no room: 6 clients and 0 connections to pods are open, and this process may have "
         f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
@@ -100,10 +100,10 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 
 @pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
 def test_however_few_files_there_are_some_may_come_in(files):
-    room = ConnectionLimit(files)
+    connection_limit = ConnectionLimit(files)
     came = 0
-    while room.enter(guest := SilentConnection(came), "voice"):
-        room.spoke(guest)
+    while connection_limit.enter(guest := SilentConnection(came), "voice"):
+        connection_limit.spoke(guest)
         came += 1
     assert files / 4 < came <= files * 3 / 4
 

@@ -11,8 +11,7 @@ import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.http.peek import Kind
-from kotatsu_operator.activator.proxy import closing as farewell
-from kotatsu_operator.activator.proxy import sockets, splice, upstream
+from kotatsu_operator.activator.proxy import closing, sockets, splice, upstream
 from kotatsu_operator.activator.proxy.activity import Moved
 from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
 from kotatsu_operator.activator.proxy.splice import BODY_KEPT, Client
@@ -666,7 +665,7 @@ async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(
 
 
 async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, _, _, pod_writer = await house.spliced()
     await fill(pod_writer)
     (await house.door.client()).close()
@@ -674,7 +673,7 @@ async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(ho
 
 
 async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, writer, _, _ = await house.spliced()
     await fill(writer)
     client = await house.door.client()
@@ -685,7 +684,7 @@ async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(house
 async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
     house, monkeypatch
 ):
-    monkeypatch.setattr(farewell, "PATIENCE", 1.0)
+    monkeypatch.setattr(closing, "PATIENCE", 1.0)
     reader, _, _, pod_writer = await house.spliced()
     pod_writer.write(bytes(6 * MEGABYTE))
     got, piece = 0, MEGABYTE // 4
@@ -723,7 +722,7 @@ async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(house):
 async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
     house, monkeypatch
 ):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, _, _, pod_writer = await house.spliced()
     await fill(pod_writer)
     client = await house.door.client()

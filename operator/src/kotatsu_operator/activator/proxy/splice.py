@@ -14,8 +14,7 @@ from typing import Protocol, cast
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
 from kotatsu_operator.activator.http.http1 import Requests
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, asks_to_upgrade, peek
-from kotatsu_operator.activator.proxy import closing as farewell
-from kotatsu_operator.activator.proxy import sockets
+from kotatsu_operator.activator.proxy import closing, sockets
 from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traffic
 from kotatsu_operator.activator.proxy.upstream import Upstream
 
@@ -208,7 +207,7 @@ class Client(asyncio.Protocol):
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
-            kept += farewell.weight(self.transport, has_finished=self.has_finished)
+            kept += closing.weight(self.transport, has_finished=self.has_finished)
         if self.upstream is not None:
             kept += self.upstream.weight
         self.owner.keeps(self, kept + len(self._buffer))
@@ -352,12 +351,12 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection once all written bytes are sent."""
         if self.transport is not None:
-            farewell.close(self.transport)
+            closing.close(self.transport)
 
     def reset(self) -> None:
         """Reset the connection: its pod was cut off."""
         if self.transport is not None:
-            farewell.reset(self.transport)
+            closing.reset(self.transport)
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -375,7 +374,7 @@ class Client(asyncio.Protocol):
             return
         if self.is_full:
             before = self._progress
-            self._progress = (farewell.left(self.transport), self.traffic.down_at)
+            self._progress = (closing.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):

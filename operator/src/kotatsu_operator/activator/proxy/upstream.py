@@ -3,8 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from kotatsu_operator.activator.proxy import closing as farewell
-from kotatsu_operator.activator.proxy import sockets
+from kotatsu_operator.activator.proxy import closing, sockets
 
 if TYPE_CHECKING:
     from kotatsu_operator.activator.proxy.splice import Client
@@ -89,7 +88,7 @@ class Upstream(asyncio.Protocol):
         """Bytes of memory that the connection uses."""
         if self._transport is None:
             return 0
-        return farewell.weight(self._transport, has_finished=self.has_finished)
+        return closing.weight(self._transport, has_finished=self.has_finished)
 
     @property
     def is_there(self) -> bool:
@@ -129,12 +128,12 @@ class Upstream(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection to the pod once all written bytes are sent."""
         if self._transport is not None:
-            farewell.close(self._transport)
+            closing.close(self._transport)
 
     def reset(self) -> None:
         """Reset the connection to the pod: its client was cut off."""
         if self._transport is not None:
-            farewell.reset(self._transport)
+            closing.reset(self._transport)
 
     def abort(self) -> None:
         """Close the connection to the pod at once."""

@@ -44,7 +44,7 @@ class KnativeWatch:
         runtime: Runtime,
         knative_namespace: str = "",
     ) -> None:
-        self._kube, self._world, self._touch = kube, cache, touch
+        self._kube, self._cache, self._touch = kube, cache, touch
         self._namespaces = list(namespaces)
         self._runtime = runtime
         self._knative_namespace = knative_namespace
@@ -103,7 +103,7 @@ class KnativeWatch:
 
     async def _read_defaults(self) -> None:
         """Read the defaults for Revisions without an annotation of their own."""
-        knative, why = self._world.knative, ""
+        knative, why = self._cache.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
         if not self._knative_namespace:
@@ -141,11 +141,11 @@ class KnativeWatch:
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
             await asyncio.sleep(step)
-            if self._world.pools_of_kind("Service"):
+            if self._cache.pools_of_kind("Service"):
                 return
 
     def _absent(self, why: str) -> None:
-        knative = self._world.knative
+        knative = self._cache.knative
         if knative.why_absent == why:
             return
         if self._runtime is Runtime.KNATIVE:
@@ -159,13 +159,13 @@ class KnativeWatch:
 
     async def _watch(self) -> None:
         """Watch until the API server no longer serves Knative's kinds."""
-        feeds = feeds_of(self._world)
+        feeds = feeds_of(self._cache)
         streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(streams.run())
                 await streams.synced()
-                self._world.knative.synced, self._world.knative.why_absent = True, ""
+                self._cache.knative.synced, self._cache.knative.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
             log.info("Knative's objects are not served any more: %s", gone.exceptions[0])
@@ -177,7 +177,7 @@ class KnativeWatch:
             self._watching = None
 
     def _touch_pools(self) -> None:
-        for key in self._world.pools_of_kind("Service"):
+        for key in self._cache.pools_of_kind("Service"):
             self._touch(key)
 
 
