@@ -196,8 +196,8 @@ async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_wh
     await house.ask()
     await asyncio.sleep(0.05)
     active = []
-    is_asked = house.connections._tickets._is_asked
-    house.connections._tickets._is_asked = lambda: (
+    is_asked = house.connections._announcements._is_asked
+    house.connections._announcements._is_asked = lambda: (
         active.append(house.count("kotatsu_activator_active")) or is_asked()
     )
     await one(reader, writer)
@@ -324,7 +324,7 @@ class no_signals:  # noqa: N801
 
 
 async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(house, monkeypatch):
-    monkeypatch.setattr(connections, "AT_THE_DOOR", 5)
+    monkeypatch.setattr(connections, "MOST_SILENT", 5)
     house.see("WarmPool", pool(maxHeld=2))
     await keeper(house)
     silent = [(await house.send(b""))[0] for _ in range(8)]

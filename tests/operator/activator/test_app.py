@@ -260,9 +260,9 @@ async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
 )
 async def test_a_question_counts_for_the_pools_it_names_or_for_all(house, query, noted):
     for name in ("voice", "feed"):
-        house.activator._connections(name)._tickets._asked = False
+        house.activator._connections(name)._announcements._asked = False
     house.activator.asked(query)
-    assert noted == {n for n, c in house.activator.connections.items() if c._tickets._asked}
+    assert noted == {n for n, c in house.activator.connections.items() if c._announcements._asked}
 
 
 async def test_connections_are_looked_after_once_in_a_while(house, monkeypatch):

@@ -30,8 +30,8 @@ async def _run(settings: ActivatorSettings) -> None:
         ips=settings.pod_ips,
         node=settings.node_name,
     )
-    room = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), room)
+    limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
+    activator = Activator(kube, me, ActivatorMetrics(registry), limit)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

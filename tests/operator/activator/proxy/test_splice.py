@@ -11,8 +11,7 @@ import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.http.peek import Kind
-from kotatsu_operator.activator.proxy import closing as farewell
-from kotatsu_operator.activator.proxy import sockets, splice, upstream
+from kotatsu_operator.activator.proxy import closing, sockets, splice, upstream
 from kotatsu_operator.activator.proxy.activity import Moved
 from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
 from kotatsu_operator.activator.proxy.splice import BODY_KEPT, Client
@@ -35,7 +34,8 @@ class Door:
     """An owner that holds its clients until the test lets them through to a pod."""
 
     def __init__(self):
-        self.came_in, self.arrivals, self.gone, self.moved = [], [], [], Moved()
+        self.came_in, self.arrivals, self.complete, self.gone = [], [], [], []
+        self.moved = Moved()
         self.lets_resume, self.ending = True, False
         self.change = asyncio.Event()
         self.kept = KeptBytes(2**40)
@@ -57,6 +57,10 @@ class Door:
 
     def arrived(self, client):
         self.arrivals.append(client)
+        self.change.set()
+
+    def completed(self, client):
+        self.complete.append(client)
         self.change.set()
 
     def left(self, client):
@@ -144,7 +148,7 @@ async def house():
         await house.start()
         yield house
     for client in house.door.arrivals:
-        for transport in (client.transport, client.upstream and client.upstream._transport):
+        for transport in (client.transport, client.upstream and client.upstream.transport):
             if transport is not None:
                 transport.abort()
     await asyncio.sleep(0.01)  # uvloop ends only when every transport has ended
@@ -184,13 +188,11 @@ async def test_whoever_waits_for_the_head_is_told_once_it_is_complete(house):
     _, writer = await house.connect()
     writer.write(b"GET / HTTP/1.1\r\n")
     client = await house.door.client()
-    complete = asyncio.Event()
-    client.on_head = complete.set
     writer.write(b"A: b\r\n")
     await asyncio.sleep(0.02)
-    assert not complete.is_set()
+    assert house.door.complete == []
     writer.write(b"\r\n")
-    await complete.wait()
+    await house.door.until(lambda: house.door.complete == [client])
 
 
 async def test_a_client_that_goes_while_held_is_released(house):
@@ -334,7 +336,7 @@ async def test_the_kernel_asks_both_sides_whether_they_still_live(house):
     await house.spliced()
     client = await house.door.client()
     assert is_kept_alive(client.transport)
-    assert is_kept_alive(client.upstream._transport)
+    assert is_kept_alive(client.upstream.transport)
 
 
 def vanish(writer):
@@ -491,7 +493,7 @@ async def test_a_pod_that_does_not_read_stops_the_client(house):
     _, writer, _, _ = await house.spliced()
     assert await fill(writer) < MOST_IN_SOCKETS
     client = await house.door.client()
-    assert client.upstream._transport.get_write_buffer_size() < MEGABYTE
+    assert client.upstream.transport.get_write_buffer_size() < MEGABYTE
 
 
 async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
@@ -504,11 +506,11 @@ async def test_a_pod_that_does_not_read_stops_the_upload_that_was_held(house):
         pod.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: upstream, *pod.getsockname())
-        ours = upstream._transport.get_extra_info("socket")
+        ours = upstream.transport.get_extra_info("socket")
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         client.splice(upstream)
         await asyncio.sleep(0.1)
-        assert upstream._transport.get_write_buffer_size() < MEGABYTE
+        assert upstream.transport.get_write_buffer_size() < MEGABYTE
 
 
 async def test_a_connection_whose_sides_have_taken_everything_counts_for_nothing(house):
@@ -560,7 +562,7 @@ async def test_nothing_is_left_open_when_both_have_finished(house, first):
         assert await other.read() == b""
     await house.door.until(lambda: house.door.gone)
     client = await house.door.client()
-    await eventually(lambda: client.upstream._transport is None)
+    await eventually(lambda: client.upstream.transport is None)
     assert client.transport is None
 
 
@@ -666,7 +668,7 @@ async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(
 
 
 async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, _, _, pod_writer = await house.spliced()
     await fill(pod_writer)
     (await house.door.client()).close()
@@ -674,18 +676,18 @@ async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(ho
 
 
 async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(house, monkeypatch):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, writer, _, _ = await house.spliced()
     await fill(writer)
     client = await house.door.client()
     client.close()
-    await eventually(lambda: client.upstream._transport is None)
+    await eventually(lambda: client.upstream.transport is None)
 
 
 async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
     house, monkeypatch
 ):
-    monkeypatch.setattr(farewell, "PATIENCE", 1.0)
+    monkeypatch.setattr(closing, "PATIENCE", 1.0)
     reader, _, _, pod_writer = await house.spliced()
     pod_writer.write(bytes(6 * MEGABYTE))
     got, piece = 0, MEGABYTE // 4
@@ -723,7 +725,7 @@ async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(house):
 async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
     house, monkeypatch
 ):
-    monkeypatch.setattr(farewell, "PATIENCE", 0.1)
+    monkeypatch.setattr(closing, "PATIENCE", 0.1)
     _, _, _, pod_writer = await house.spliced()
     await fill(pod_writer)
     client = await house.door.client()

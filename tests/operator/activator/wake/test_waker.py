@@ -231,7 +231,7 @@ async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_reques
     await eventually(lambda: house.announcements)
     writer.close()
     await house.held(0)
-    await eventually(lambda: house.connections._tickets.task.done())
+    await eventually(lambda: house.connections._announcements.task.done())
     house.kube.down = False
     house.kube.calls.clear()
     house.hold()
@@ -314,7 +314,7 @@ async def test_announcements_leave_the_operator_ever_more_room(house):
     # Another way down begins with one that waits for nothing.
     house.see("WarmPool", pool("Draining", epoch=2))
     await house.ask()
-    assert house.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
+    assert house.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
 
 
 @pytest.fixture
@@ -403,7 +403,7 @@ async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, mo
         await draining.ask()
         draining.connections.asked()
         await asyncio.sleep(0.15)
-    assert draining.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
+    assert draining.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
 
 
 async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
@@ -828,7 +828,7 @@ async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(hou
     await eventually(lambda: house.kube.called("get_scale"))
     writer.close()
     await house.held(0)
-    await eventually(lambda: house.connections._wake._running.done())
+    await eventually(lambda: house.connections._waker._running.done())
     calls = len(house.kube.calls)
     await asyncio.sleep(0.05)
     assert len(house.kube.calls) == calls
