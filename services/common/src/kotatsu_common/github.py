@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_common.turns import turns
 
 MAX_ANSWER = 2_000_000
@@ -118,13 +118,8 @@ class GitHub:
 
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
-            return await fetch(
-                *(self._http, method, url),
-                seconds=self._timeout,
-                limit=MAX_ANSWER,
-                turns=self._turns,
-                **request,
-            )
+            bounds = Bounds(self._timeout, MAX_ANSWER, self._turns)
+            return await fetch(self._http, method, url, bounds, **request)
         except httpx.TimeoutException:
             raise GitHubUnavailableError(
                 "slow", f"GitHub did not answer within {self._timeout:g} seconds."

@@ -12,7 +12,7 @@ import httpx
 from fastapi import Security
 from fastapi.security import APIKeyHeader
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_common.problems import Problem
 from kotatsu_common.turns import turns
 
@@ -94,9 +94,7 @@ class IdentityClient:
         try:
             answer = await fetch(
                 *(self._http, "GET", self._url),
-                seconds=self._seconds,
-                limit=MAX_ANSWER,
-                turns=self._turns,
+                Bounds(self._seconds, MAX_ANSWER, self._turns),
                 headers=headers,
                 timeout=httpx.Timeout(self._seconds, connect=5.0),
             )
