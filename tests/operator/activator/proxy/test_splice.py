@@ -471,15 +471,15 @@ async def test_five_megabytes_pass_both_ways_at_once_through_slow_readers(house)
 
 
 async def fill(writer):
-    """Write until nothing more is taken for a while; returns how much was."""
-    taken, chunk = 0, bytes(2**16)
+    """Write until nothing more is taken for a while; returns how much was written."""
+    written, chunk = 0, bytes(2**16)
     with contextlib.suppress(TimeoutError):
-        while taken < 2 * MOST_IN_SOCKETS:
+        while written < 2 * MOST_IN_SOCKETS:
             writer.write(chunk)
+            written += len(chunk)
             async with asyncio.timeout(0.1):
                 await writer.drain()
-            taken += len(chunk)
-    return taken
+    return written
 
 
 async def test_a_client_that_does_not_read_stops_the_pod(house):
