@@ -119,7 +119,7 @@ class Activator:
         kube-proxy uses an endpoint that is serving and terminating only if no other is ready: the
         Service has an endpoint until the next activator publishes its slice.
         """
-        log.info("ending: finishing what is held")
+        log.info("ending: waiting for held and joined connections")
         self.publisher.leaving = True
         for connections in self.connections.values():
             connections.leaving = True

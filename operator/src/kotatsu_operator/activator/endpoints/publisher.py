@@ -186,7 +186,10 @@ class Publisher:
                 continue
             with contextlib.suppress(*Unreachable):
                 if await owner_of(self._kube, slice_view(obj)) is None:
-                    log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
+                    log.info(
+                        "deleting the slice %s of an activator that no longer exists",
+                        obj["metadata"]["name"],
+                    )
                     await self._delete(obj)
         self._lost.forget_old()
 

@@ -190,8 +190,8 @@ class ConnectionLimit:
             return
         self._told_at = self._clock()
         log.warning(
-            "no room: %d clients and %d connections to pods are open, and this process may have "
-            "%d files (RLIMIT_NOFILE) and %d MiB of memory: new clients are closed",
+            "at the limit: %d clients and %d connections to pods are open, with limits of %d files "
+            "(RLIMIT_NOFILE) and %d MiB of memory: closing new clients",
             len(self._clients),
             self._joined,
             self._files,

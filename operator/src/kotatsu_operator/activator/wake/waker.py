@@ -96,7 +96,9 @@ class Waker:
         try:
             await announcements.announce()
         except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot announce that it is needed: %s", self._context.name, error)
+            log.warning(
+                "%s: cannot announce a wake for another pool: %s", self._context.name, error
+            )
         await self._raise(began)
 
     async def _wake_up(self) -> None:
@@ -135,7 +137,7 @@ class Waker:
             log.warning("%s: cannot wake: %s", self._context.name, error)
             return
         except Unreachable as error:
-            came = "refuses it" if is_refusal(error) else "does not answer"
+            came = "rejects it" if is_refusal(error) else "does not answer"
             log.warning(
                 "%s: cannot wake yet, the API server %s: %s", self._context.name, came, error
             )
@@ -215,7 +217,7 @@ class Waker:
         try:
             await self._context.kube.patch_status(*self._context.key, {"lastWake": wake})
         except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot write down the wake: %s", self._context.name, error)
+            log.warning("%s: cannot write the wake to the status: %s", self._context.name, error)
 
     async def _sleep_until_change(self, seconds: float) -> None:
         self._change.clear()

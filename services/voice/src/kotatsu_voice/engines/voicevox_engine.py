@@ -42,7 +42,7 @@ class VoicevoxHttpEngine:
                 if style.get("type", "talk") == "talk"
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise EngineFailedError("The engine's list of speakers makes no sense.") from error
+            raise EngineFailedError("The engine's list of speakers is invalid.") from error
 
     async def synthesize(self, text: str, style: int) -> Pcm:
         """A query for the text, then its sound."""
@@ -60,7 +60,7 @@ class VoicevoxHttpEngine:
         asked = {"params": params, "content": body, "headers": headers}
         answer = await self._send(method, self._url + path, asked)
         if answer.status_code == 422:
-            raise UnspeakableError("The engine does not take this text or style.")
+            raise UnspeakableError("The engine does not accept this text or style.")
         if answer.status_code != 200:
             raise EngineFailedError(f"The engine answered {answer.status_code}.")
         return answer
