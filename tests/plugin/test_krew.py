@@ -49,7 +49,7 @@ def test_what_krew_unpacks_runs_with_nothing_but_python(built: Path, tmp_path: P
     command = [sys.executable, "-S", str(program), "plan", "-f", str(tmp_path / "pool.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "No transition in this time." in done.stdout
+    assert "No transitions in this time." in done.stdout
 
 
 def test_the_same_sources_make_the_same_archive(built: Path, tmp_path: Path):
