@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.leader.elector import LEASE_NAME, Elector
+from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
 from kotatsu_operator.controller.restore import steps as restore_module
 from kotatsu_operator.jobs import uninstall as module
 from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
@@ -238,7 +238,7 @@ async def test_an_api_server_that_is_away_is_waited_for(cluster):
 
 
 def operator(kube, name="operator-a"):
-    return Elector(kube, NAMESPACE, name, CollectorRegistry())
+    return Elector(kube, Candidate(NAMESPACE, name), CollectorRegistry())
 
 
 async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(

@@ -102,5 +102,5 @@ class ActivatorSettings(ServiceSettings):
 
 def quiet_libraries() -> None:
     """Drop log messages of libraries below WARNING: they log every request and every event."""
-    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf.objects"):
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.cache import streams
-from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.cache.streams import Feed, Streams, feeds_of
+from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.kube import informer
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.resources import Pod
 from tests.operator.cluster import (
     VOICE,
@@ -28,7 +28,7 @@ FEED = ("demo", "feed")
 
 
 class Followed:
-    """A world with two pools, and the streams that feed it."""
+    """A world with two pools, and the informer that fills it."""
 
     def __init__(self):
         self.kube = FakeKube(
@@ -44,9 +44,8 @@ class Followed:
         for name in ("voice", "feed"):
             self.cache.keep_pool(warm_pool(name))
         self.touched, self.anew = [], []
-        self.streams = Streams(
-            self.kube, feeds_of(self.cache), ["demo"], self.touched.append, self.anew.append
-        )
+        signals = Signals(self.touched.append, self.anew.append)
+        self.informer = Informer({"demo": self.kube}, feeds_of(self.cache), signals)
 
     async def concerns(self, *keys):
         """Wait until exactly these pools have been touched since the last time."""
@@ -58,9 +57,9 @@ class Followed:
 @pytest.fixture
 async def followed():
     made = Followed()
-    running = asyncio.create_task(made.streams.run())
+    running = asyncio.create_task(made.informer.run())
     async with asyncio.timeout(10):
-        await made.streams.synced()
+        await made.informer.synced()
     made.touched.clear()
     yield made
     running.cancel()
@@ -71,7 +70,7 @@ async def test_everything_has_been_listed_before_it_says_so(followed):
     cache = followed.cache
     counts = map(len, (cache.deployments, cache.pods["demo"], cache.slices, cache.services))
     assert (*counts, len(cache.autoscalers)) == (2, 2, 1, 2, 1)
-    assert followed.streams.missing == []
+    assert followed.informer.missing == []
 
 
 async def test_what_changes_concerns_its_pools(followed):
@@ -147,10 +146,10 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
         return [VOICE]
 
     feed = Feed(Pod, keep, lambda _: (), lambda _: ())
-    streams = Streams(kube, [feed], ["demo"], touched.append)
-    running = asyncio.create_task(streams.run())
+    made = Informer({"demo": kube}, [feed], Signals(touched.append))
+    running = asyncio.create_task(made.run())
     async with asyncio.timeout(10):
-        await streams.synced()
+        await made.synced()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert touched == [VOICE]
@@ -159,12 +158,13 @@ async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
 
 def test_what_is_still_waited_for_has_a_name():
     feed = Feed(Pod, lambda _: (), lambda _: (), lambda _: ())
-    streams = Streams(FakeKube(), [feed], ["demo", "other"], lambda _: None)
-    assert streams.missing == ["Pod in demo", "Pod in other"]
+    kubes = dict.fromkeys(("demo", "other"), FakeKube())
+    made = Informer(kubes, [feed], Signals(lambda _: None))
+    assert made.missing == ["Pod in demo", "Pod in other"]
 
 
 async def test_a_long_list_leaves_others_their_turns(monkeypatch):
-    monkeypatch.setattr(streams, "TURN", 0.0)
+    monkeypatch.setattr(informer, "TURN", 0.0)
     turns = 0
 
     async def others():
@@ -175,7 +175,7 @@ async def test_a_long_list_leaves_others_their_turns(monkeypatch):
 
     kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
-    made = Streams(kube, [feed], ["demo"], lambda _: None)
+    made = Informer({"demo": kube}, [feed], Signals(lambda _: None))
     running, counted = asyncio.create_task(made.run()), asyncio.create_task(others())
     await made.synced()
     for task in (running, counted):

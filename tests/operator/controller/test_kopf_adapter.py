@@ -5,13 +5,18 @@ import contextlib
 import itertools
 
 import aiohttp
-import kopf
 import pytest
 import yaml
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.kopf_handlers import operator_settings, register
-from tests.operator.cluster import eventually, warm_pool
+from kotatsu_operator.controller.kopf_adapter import (
+    BLIND_AFTER,
+    MissedEvents,
+    PoolSignals,
+    PoolWatch,
+    operator_settings,
+)
+from tests.operator.cluster import FakeKube, eventually, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -44,8 +49,9 @@ class Cluster:
         self.version = 0
         self.cache = Cache()
         self.touches = Touches()
-        self.shown = set()
         self.gone = []
+        signals = PoolSignals(self.touches.touch, self._is_gone, lambda _: None)
+        self.watch = PoolWatch(FakeKube(), ["demo"], self.cache, signals)
         for resource, kind in (KINDS | KOPFS_OWN).items():
             kmock.resources[resource] = {
                 "kind": kind,
@@ -86,26 +92,15 @@ class Cluster:
     async def delete(self, kind, name):
         await self.kubectl("DELETE", kind, {}, name)
 
+    async def _is_gone(self, pool):
+        self.gone.append(pool["metadata"]["name"])
+
     @contextlib.asynccontextmanager
     async def watched(self):
-        async def on_pool_gone(pool):
-            self.gone.append(pool["metadata"]["name"])
-
-        stop, ready = asyncio.Event(), asyncio.Event()
-        running = asyncio.create_task(
-            kopf.operator(
-                registry=register(self.cache, self.touches, on_pool_gone, self.shown),
-                settings=operator_settings(),
-                namespaces=["demo"],
-                standalone=True,
-                identity="test",
-                stop_flag=stop,
-                ready_flag=ready,
-            )
-        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.watch.run("test", stop))
         try:
-            async with asyncio.timeout(30):
-                await ready.wait()
+            await eventually(lambda: self.watch.has_begun)
             yield
         finally:
             stop.set()
@@ -140,13 +135,13 @@ def cluster(kmock, tmp_path, monkeypatch):
 async def test_every_pool_there_is_is_shown(cluster):
     async with cluster.watched():
         await cluster.touched(VOICE, FEED)
-    assert cluster.shown == {"pool-voice", "pool-feed"}
+    assert cluster.watch.shown == {"pool-voice", "pool-feed"}
 
 
 async def test_a_pool_that_has_been_listed_is_shown_and_looked_at_by_nobody(cluster):
     cluster.cache.keep_pool(cluster.kmock.objects[POOLS, "demo", "voice"])
     async with cluster.watched():
-        await eventually(lambda: len(cluster.shown) == 2)
+        await eventually(lambda: len(cluster.watch.shown) == 2)
         await cluster.touched(FEED)
 
 
@@ -183,7 +178,7 @@ async def test_a_deleted_pool_is_forgotten_told_of_and_looked_at_a_last_time(clu
         await cluster.delete(POOLS, "voice")
         await cluster.touched(VOICE)
         assert cluster.gone == ["voice"]
-        assert cluster.shown == {"pool-feed"}
+        assert cluster.watch.shown == {"pool-feed"}
         assert list(cluster.cache.pools) == [FEED]
 
 
@@ -208,3 +203,35 @@ def test_the_api_server_is_asked_again_soon_however_long_it_was_away():
         tries = list(itertools.islice(iter(backoffs), 1000))
         assert len(tries) == 1000
         assert max(tries) <= 2
+
+
+# --- what kopf has missed ---
+
+
+def after(*comparisons):
+    found = MissedEvents()
+    for uids in comparisons:
+        found = found.after(set(uids))
+    return found
+
+
+def test_a_watch_that_shows_nothing_is_blind_after_its_time():
+    assert not after(*["ab"] * (BLIND_AFTER - 1)).is_blind
+    assert after(*["ab"] * BLIND_AFTER).is_blind
+
+
+def test_new_pools_do_not_make_a_blind_watch_see():
+    assert after(*["abcdefghij"[: 2 + n] for n in range(BLIND_AFTER)]).is_blind
+
+
+def test_a_watch_that_shows_thousands_little_by_little_is_not_blind():
+    pools = [str(n) for n in range(100)]
+    assert not after(*[pools[n:] for n in range(99)]).is_blind
+
+
+def test_once_it_has_shown_them_all_its_time_begins_anew():
+    assert not after(*["a"] * (BLIND_AFTER - 1), "", "b").is_blind
+
+
+def test_one_that_stops_half_way_is_blind_after_its_time():
+    assert after("abc", "bc", *["c"] * BLIND_AFTER).is_blind
