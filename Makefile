@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local tools/monitoring tools/docs operator/plugin
+          tools/github-stub tools/local tools/monitoring tools/docs tools/release operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring docs demo-mode,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring docs release demo-mode,--no-emit-package kotatsu-$(p))
 # Every Python keeps its bytecode here, whatever the environment says: a third of a short run's time
 # goes into compiling otherwise, and the folders of the sources stay clean.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
@@ -129,14 +129,8 @@ $(AUDIT)/.synced: $(BIN)/uv requirements-audit.lock
 	@touch $@
 
 .PHONY: sbom
-sbom: $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
-	@mkdir -p build/sbom
-	@export PYTHONWARNINGS=ignore; for d in $(IMAGES) .; do \
-	  name=$$(basename $$(realpath $$d)); [ $$d = . ] && name=workspace; \
-	  $(AUDIT)/bin/cyclonedx-py requirements --pyproject $$d/pyproject.toml --mc-type application \
-	    --output-reproducible --of JSON -o build/sbom/$$name.cdx.json $$d/requirements.lock; \
-	  echo "· build/sbom/$$name.cdx.json"; \
-	done
+sbom: venv $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
+	@$(BIN)/kotatsu-release sbom build/sbom
 
 # Asks PyPI for the advisories of each locked version; where it can't be reached, it says so.
 .PHONY: audit
@@ -170,12 +164,24 @@ docs: venv $(SITE)/.synced ## make the site of all pages in build/site; a broken
 schema: venv ## write the schema that the kubectl plugin checks manifests with, from the CRD
 	@$(BIN)/python operator/plugin/schema.py
 
-# PLUGIN_URI=address says where the archive will be found.
-PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
+# DOWNLOADS=address names the folder that the archive will be downloaded from.
 .PHONY: plugin
-plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, in build/plugin
-	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
+plugin: venv ## pack the kubectl plugin: one file, and an archive and a manifest for krew, in build/plugin
+	@$(BIN)/kotatsu-release plugin build/plugin $(DOWNLOADS_FLAG)
 	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
+
+# PLATFORMS needs Docker with buildx; PLAIN_HTTP=1 is for a registry without TLS that is not on this
+# machine. DOWNLOADS=address and SOURCE=address are written into manifests and charts.
+PLATFORMS_FLAG = $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(PLAIN_HTTP),--plain-http)
+DOWNLOADS_FLAG = $(if $(DOWNLOADS),--downloads $(DOWNLOADS))
+.PHONY: push
+push: venv ## build the images for PLATFORMS, push them to IMAGE_PREFIX=host/path, print the values to use
+	@$(BIN)/kotatsu-release push "$(IMAGE_PREFIX)" $(PLATFORMS_FLAG)
+
+.PHONY: release
+release: venv $(AUDIT)/.synced ## release VERSION=1.2.3 to REGISTRY=host/path; DRY_RUN=1 pushes nothing
+	@$(BIN)/kotatsu-release release "$(VERSION)" "$(REGISTRY)" $(PLATFORMS_FLAG) $(DOWNLOADS_FLAG) \
+	  $(if $(SOURCE),--source $(SOURCE)) $(if $(DRY_RUN),--dry-run)
 
 # TOPICS="wake speech" measures only these; BENCH=--quick all of it in some minutes, writing nothing.
 .PHONY: bench
