@@ -320,3 +320,13 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch
     cluster.pods_come = True
     await running
     assert cluster.kube.all("Lease") == []
+
+
+async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps():
+    """As under an Argo CD that runs the Job after the deletion: no Lease, record or activator."""
+    cluster = Cluster(asleep(), deployment(replicas=0))
+    cluster.kube.remove("ConfigMap", "kotatsu-targets")
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
+    assert "there is no Lease: no operator runs" in cluster.said
