@@ -132,7 +132,7 @@ class Day:
         self.cache = Cache(clock=lambda: self.now)
         self._shown = {}
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
-        self.observer = Observer(self.kube, self.cache, self.scraper, lambda: self.catching_up)
+        self.observer = Observer(self.cache, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
             kube=self.kube,
             cache=self.cache,

@@ -8,6 +8,7 @@ from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.splice import Client
 from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
@@ -67,20 +68,14 @@ class Pod:
 class House:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self, connection_limit=None):
+    def __init__(self, limit=None):
         self.kube = FakeKube(pool(), deployment(replicas=0))
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
         self.woken_others = []
-        self.connections = Connections(
-            "voice",
-            self.kube,
-            self.view,
-            ME,
-            ActivatorMetrics(self.registry),
-            self.woken_others.append,
-            connection_limit,
-        )
+        metrics = ActivatorMetrics(self.registry)
+        context = Context("voice", self.kube, self.view, ME, metrics)
+        self.connections = Connections(context, self.woken_others.append, limit)
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []
         self.see("WarmPool", pool())

@@ -324,7 +324,7 @@ class no_signals:  # noqa: N801
 
 
 async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(house, monkeypatch):
-    monkeypatch.setattr(connections, "AT_THE_DOOR", 5)
+    monkeypatch.setattr(connections, "MOST_SILENT", 5)
     house.see("WarmPool", pool(maxHeld=2))
     await keeper(house)
     silent = [(await house.send(b""))[0] for _ in range(8)]

@@ -179,11 +179,14 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(house):
 
 async def test_a_watch_that_fails_for_good_ends_the_process(house):
     """Rather that than to go on with a view of the past."""
-    await house.start()
-    broken = pod()
-    broken["status"]["conditions"] = [{"no": "type"}]
-    house.kube.put(broken)
-    with pytest.raises(KeyError):
+
+    def fail(kind):
+        if kind == "Pod":
+            raise RuntimeError("nobody foresaw this")
+
+    house.kube.on("follow", fail)
+    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
+    with pytest.raises(RuntimeError, match="nobody foresaw this"):
         async with asyncio.timeout(5):
             await house.running
 

@@ -137,7 +137,7 @@ def test_an_activator_takes_no_more_clients_than_its_files_allow(opened):
                 assert one.recv(1) == b""
         assert small.metric("kotatsu_activator_held") == 71
         assert small.metric("kotatsu_activator_refused_total") == 30
-        assert small.log.count("no room: 71 clients") == 1
+        assert small.log.count("at the limit: 71 clients") == 1
 
 
 def test_without_a_file_left_it_neither_ends_nor_turns_in_circles(asleep, opened):

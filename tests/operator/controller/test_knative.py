@@ -78,7 +78,7 @@ class KnativeDay:
         self.reconciler = Reconciler(
             kube=self.kube,
             cache=self.cache,
-            observer=Observer(self.kube, self.cache, FakeScraper()),
+            observer=Observer(self.cache, FakeScraper()),
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             clock=lambda: self.now,
@@ -375,7 +375,7 @@ async def test_defaults_that_cannot_be_read_are_said_so():
     await day.look()
     accepted = day.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
-    assert accepted["message"] == "the spec is in force, but the operator cannot read them"
+    assert accepted["message"] == "the spec is in effect, but the operator cannot read them"
 
 
 async def test_a_warm_override_above_activation_scale_is_warm_with_what_knative_allows():

@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.leader.elector import LEASE_NAME, Elector
+from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
 from kotatsu_operator.controller.restore import steps as restore_module
 from kotatsu_operator.jobs import uninstall as module
 from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
@@ -238,7 +238,7 @@ async def test_an_api_server_that_is_away_is_waited_for(cluster):
 
 
 def operator(kube, name="operator-a"):
-    return Elector(kube, NAMESPACE, name, CollectorRegistry())
+    return Elector(kube, Candidate(NAMESPACE, name), CollectorRegistry())
 
 
 async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(
@@ -320,3 +320,13 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch
     cluster.pods_come = True
     await running
     assert cluster.kube.all("Lease") == []
+
+
+async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps():
+    """As under an Argo CD that runs the Job after the deletion: no Lease, record or activator."""
+    cluster = Cluster(asleep(), deployment(replicas=0))
+    cluster.kube.remove("ConfigMap", "kotatsu-targets")
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
+    assert "there is no Lease: no operator runs" in cluster.said

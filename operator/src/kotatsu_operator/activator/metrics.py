@@ -22,55 +22,55 @@ class ActivatorMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(_BeforeScrape(self._count_moved))
         self._held = Gauge(
-            "kotatsu_activator_held", "Connections waiting for a pod.", _LABELS, registry=registry
+            "kotatsu_activator_held", "Connections that wait for a pod.", _LABELS, registry=registry
         )
         self._spliced = Gauge(
             "kotatsu_activator_spliced",
-            "Connections joined to a pod right now.",
+            "Connections joined to a pod.",
             _LABELS,
             registry=registry,
         )
         self._active = Gauge(
             "kotatsu_activator_active",
-            "Connections joined to a pod that are in use: bytes move, or an answer is due.",
+            "Joined connections in use: bytes move, or an answer is due.",
             _LABELS,
             registry=registry,
         )
         self._last_activity = Gauge(
             "kotatsu_activator_last_activity_timestamp_seconds",
-            "When a byte last passed between a client and a pod; 0 before that.",
+            "When a byte was last forwarded between a client and a pod; 0 before the first.",
             _LABELS,
             registry=registry,
         )
         self._wakes = Counter(
             "kotatsu_activator_wakes",
-            "Times the scale was raised from 0; those that got a pod are in the wake duration.",
+            "Wakes: how often the scale was raised from 0.",
             _LABELS,
             registry=registry,
         )
         self._durations = Histogram(
             "kotatsu_activator_wake_duration_seconds",
-            "From raising the scale until a pod answers.",
+            "Time from the raise of the scale until a pod answers.",
             _LABELS,
             buckets=_BUCKETS,
             registry=registry,
         )
         self._waits = Histogram(
             "kotatsu_activator_wait_seconds",
-            "How long a connection was held before it was joined to a pod.",
+            "Time for which a connection was held before it was joined to a pod.",
             _LABELS,
             buckets=(0.01, 0.05, *_BUCKETS),
             registry=registry,
         )
         self._refused = Counter(
             "kotatsu_activator_refused",
-            "Connections turned away, by reason (full, timeout, budget: with 503; room: closed).",
+            "Rejected connections by reason (full, timeout, budget: answered 503; room: closed).",
             (*_LABELS, "reason"),
             registry=registry,
         )
         self._bytes = Counter(
             "kotatsu_activator_splice_bytes",
-            "Bytes passed through, by direction (up: to the pods).",
+            "Forwarded bytes by direction (up: to the pods).",
             (*_LABELS, "direction"),
             registry=registry,
         )

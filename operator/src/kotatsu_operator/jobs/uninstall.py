@@ -30,6 +30,7 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachab
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
 from kotatsu_operator.kube.resources import Lease as LeaseKind
+from kotatsu_operator.kube.retry import retry_on_conflict
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, quiet_libraries
 
@@ -277,10 +278,8 @@ class Uninstall:
         """
         while True:
             try:
-                return await act()
-            except ConflictError:
-                continue
-            except Unreachable as error:
+                return await retry_on_conflict(act)
+            except (ConflictError, *Unreachable) as error:
                 if is_refusal(error) and not refusals:
                     raise
                 self._trouble = f"the API server: {error}"

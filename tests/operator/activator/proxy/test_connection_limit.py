@@ -92,8 +92,8 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     for now[0] in (0.0, 1.0, 9.0, 11.0):
         assert not connection_limit.enter(SilentConnection("late"), "voice")
     text = (
-        "no room: 6 clients and 0 connections to pods are open, and this process may have "
-        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
+        "at the limit: 6 clients and 0 connections to pods are open, with limits of "
+        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: closing new clients"
     )
     assert [record.getMessage() for record in caplog.records] == [text, text]
 

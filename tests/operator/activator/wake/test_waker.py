@@ -827,7 +827,7 @@ async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(hou
     await eventually(lambda: house.kube.called("get_scale"))
     writer.close()
     await house.held(0)
-    await eventually(lambda: house.connections._wake._running.done())
+    await eventually(lambda: house.connections._waker._running.done())
     calls = len(house.kube.calls)
     await asyncio.sleep(0.05)
     assert len(house.kube.calls) == calls

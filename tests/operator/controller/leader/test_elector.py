@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.leader.election import TIMES, Times
-from kotatsu_operator.controller.leader.elector import HUNG_AFTER, LEASE_NAME, Elector
+from kotatsu_operator.controller.leader.elector import HUNG_AFTER, LEASE_NAME, Candidate, Elector
 from kotatsu_operator.controller.leader.outage import LONGEST, PATIENCE
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import FakeKube, eventually, forbidden
@@ -41,7 +41,7 @@ def kube():
 @pytest.fixture
 def contender(kube, clock):
     def make(name="operator-a", times=TIMES):
-        made = Elector(kube, "demo", name, CollectorRegistry(), times=times, clock=clock)
+        made = Elector(kube, Candidate("demo", name), CollectorRegistry(), times=times, clock=clock)
         made.registry = made._metric
         return made
 
@@ -267,7 +267,7 @@ QUICK = Times(lease=10.0, renew_deadline=6.0, retry=0.05)
 
 
 async def test_work_that_holds_the_loop_does_not_cost_the_lease(kube, running):
-    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), times=QUICK)
+    one = Elector(kube, Candidate("demo", "operator-a"), CollectorRegistry(), times=QUICK)
     work = Work()
     running(one, work)
     await eventually(lambda: work.begun == 1)
@@ -280,8 +280,10 @@ async def test_work_that_holds_the_loop_does_not_cost_the_lease(kube, running):
 
 async def test_a_loop_that_stands_still_for_long_loses_the_lease(kube, clock, caplog):
     late = 0.0
-    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), clock=clock, late=lambda: late)
-    two = Elector(kube, "demo", "operator-b", CollectorRegistry(), clock=clock)
+    one = Elector(
+        kube, Candidate("demo", "operator-a"), CollectorRegistry(), clock=clock, late=lambda: late
+    )
+    two = Elector(kube, Candidate("demo", "operator-b"), CollectorRegistry(), clock=clock)
     await one.turn()
     await two.turn()
     late = HUNG_AFTER + 1

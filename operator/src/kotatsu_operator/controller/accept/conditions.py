@@ -19,15 +19,15 @@ def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
     if not refused.counts:
         return
     if refused.reason == "InvalidSpec" and not ledger.currency:
-        yield "what its pods cost is not counted until spec.budget can be read and has prices"
+        yield "the cost of its pods is not counted until spec.budget can be read and has prices"
     if pods == 0:
         return
     cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""
-    running = f"{pods} of its pods run meanwhile{cost}"
+    running = f"{pods} of its pods still run{cost}"
     if refused.ends is Ends.SLEEP:
         yield f"{running}, until nothing needs them; then they sleep"
     elif refused.ends is Ends.LOWER:
-        yield f"{running}, until nothing needs them; one stays, since no request could wake it"
+        yield f"{running}, until nothing needs them; one stays, because no request could wake it"
     else:
-        why = f" ({refused.hands})" if refused.hands else ""
-        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale them by hand"
+        why = f" ({refused.stays_because})" if refused.stays_because else ""
+        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale the target"

@@ -1,7 +1,7 @@
 """Detects Knative Serving and watches its objects while it is installed.
 
-kopf discovers APIs only when it starts, and Knative may be installed later. So this module watches
-Knative's objects itself. It checks for the API at the start and then periodically.
+Knative may be installed later than the operator, so this module checks for its API at the start and
+then periodically.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache, Concerned
-from kotatsu_operator.controller.cache.streams import Feed, Streams
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeService, Object
@@ -159,12 +159,13 @@ class KnativeWatch:
 
     async def _watch(self) -> None:
         """Watch until the API server no longer serves Knative's kinds."""
-        feeds = feeds_of(self._cache)
-        streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
+        kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
+        signals = Signals(self._touch)
+        informer = Informer(kubes, feeds_of(self._cache), signals, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(streams.run())
-                await streams.synced()
+                tasks.create_task(informer.run())
+                await informer.synced()
                 self._cache.knative.synced, self._cache.knative.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
@@ -181,16 +182,16 @@ class KnativeWatch:
             self._touch(key)
 
 
-def feeds_of(cache: Cache) -> list[Feed]:
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
     """How Knative's objects get into the cache."""
     knative = cache.knative
 
     def keep_service(obj: Object) -> Concerned:
-        return cache.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+        return cache.pools_of_target("Service", key_of(obj)) if knative.keep_service(obj) else ()
 
     def forget_service(key: Key) -> Concerned:
         knative.services.pop(key, None)
-        return cache.pools_of_knative_service(key)
+        return cache.pools_of_target("Service", key)
 
     def keep_revision(obj: Object) -> Concerned:
         return _pools_of(obj) if knative.keep_revision(obj) else ()
@@ -202,7 +203,7 @@ def feeds_of(cache: Cache) -> list[Feed]:
 
     def _pools_of(revision: Object) -> Concerned:
         service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-        return cache.pools_of_knative_service((key_of(revision)[0], service))
+        return cache.pools_of_target("Service", (key_of(revision)[0], service))
 
     return [
         Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -58,26 +58,32 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
     )
 
 
-class Elector:
-    """One candidate for the Lease of the operators in one namespace.
+class Candidate(NamedTuple):
+    """A candidate for the Lease of the operators in one namespace."""
 
-    `me` must be unique among running processes: the name of the pod. `late` returns for how many
-    seconds the operator's event loop has been blocked. Only this elector uses the connections of
-    `kube`; `run` closes them at its end.
+    namespace: str
+    name: str
+    """Unique among running processes: the name of the pod."""
+
+
+class Elector:
+    """Takes part in the election as one candidate.
+
+    `late` returns for how many seconds the operator's event loop has been blocked. Only this
+    elector uses the connections of `kube`; `run` closes them at its end.
     """
 
     def __init__(
         self,
         kube: Kube,
-        namespace: str,
-        me: str,
+        candidate: Candidate,
         registry: CollectorRegistry,
         *,
         times: Times = election.TIMES,
         clock: Callable[[], float] = time.monotonic,
         late: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._kube, self._namespace, self.me = kube, namespace, me
+        self._kube, self._namespace, self.me = kube, *candidate
         self._times, self._clock, self._late = times, clock, late
         self._terms = 0
         """How often the Lease was acquired; work that began in one term ends with it."""

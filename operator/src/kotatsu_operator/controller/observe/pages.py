@@ -61,8 +61,8 @@ class _UnreadableError(Exception):
 class Pages:
     """Reads metrics pages: many at once, but at most `parallel` of one namespace.
 
-    It uses aiohttp, which kopf depends on. A page costs a twentieth of the CPU that the services'
-    HTTP client needs. With a thousand awake pools, the operator asks fifty pools a second.
+    It uses aiohttp: a page costs a twentieth of the CPU that the services' HTTP client needs. With
+    a thousand awake pools, the operator asks fifty pools a second.
     """
 
     def __init__(

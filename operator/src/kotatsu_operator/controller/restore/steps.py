@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from kotatsu_operator.controller.act.hpa import give_back as give_back_minimum
-from kotatsu_operator.controller.act.knative import give_back as give_back_revisions
+from kotatsu_operator.controller.act.min_scale import MinScales
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status_reader import read_original
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.knative import KnativeCache, read_kept
+from kotatsu_operator.kube.retry import retry_on_conflict
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ async def restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 async def restore_revisions(kube: Kube, namespace: str, entry: Entry) -> str:
     """Restore min-scale of a Knative Service's Revisions."""
     kept = read_kept(entry.owed)
-    left = await give_back_revisions(kube, KnativeCache(), namespace, kept)
+    left = await MinScales(kube, KnativeCache(), namespace).give_back(kept)
     came = f"min-scale of {', '.join(k.name for k in kept)} is as it was"
     return came + (f"; that of {', '.join(left)} was changed by others and stays" if left else "")
 
@@ -88,19 +90,20 @@ async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str) -> boo
     where = (namespace, entry.pool)
     for _ in range(_TRIES):
         try:
-            came = await STEPS[name](kube, namespace, entry)
-        except ConflictError:
-            continue  # the other write may have changed something else
+            came = await retry_on_conflict(partial(STEPS[name], kube, namespace, entry))
+        except ConflictError as error:
+            log.warning("%s/%s was deleted; its target changes all the time: %s", *where, error)
+            break
         except NotFoundError as error:
-            came = f"and so is its target: {error}"
+            came = f"its target is deleted too: {error}"
         except Unreachable as error:
-            log.warning("%s/%s is gone; its target has to wait: %s", *where, error)
+            log.warning("%s/%s was deleted; its target is restored later: %s", *where, error)
             await asyncio.sleep(_PAUSE)
             continue
         if came:
-            log.info("%s/%s is gone: %s", *where, came)
+            log.info("%s/%s was deleted: %s", *where, came)
         return True
     owed = entry.owed[name]
     by_hand = BY_HAND[name].format(owed, **(owed if isinstance(owed, dict) else {}))
-    log.error("%s/%s is gone, but its target is not as it was: %s", *where, by_hand)
+    log.error("%s/%s was deleted, but its target is not restored: %s", *where, by_hand)
     return False

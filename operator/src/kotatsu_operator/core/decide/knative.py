@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from kotatsu_operator.core.decide.phases import Step
+from kotatsu_operator.core.decide.phases import Move, Step
 from kotatsu_operator.core.pool.decision import Note
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route
 from kotatsu_operator.core.pool.observation import Observation
 
 
@@ -318,8 +318,8 @@ class KnativeStep(Step):
     and from each of them to Sleeping and Asleep when Knative requests no pods any more.
     """
 
-    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
-        """Return (memory, None, False, False, notes): Knative scales, never the pool."""
+    def take(self) -> Move:
+        """Take the step without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
         self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
         if self.floor > 0:
@@ -329,7 +329,7 @@ class KnativeStep(Step):
             self.wanted = self.seen.replicas
             self.seen = replace(self.seen, ready=self.seen.running or 0)
             self._let_go()
-        return self.memory, None, False, False, tuple(self.notes)
+        return Move(self.memory, tuple(self.notes))
 
     def _hold(self) -> None:
         if self.memory.phase.is_asleep:

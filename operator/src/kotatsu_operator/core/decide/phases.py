@@ -12,7 +12,7 @@ before it lowered the scale. If the pods are already Ready, a pool goes through 
 one decision. Pods that another client started are drained at once for an Asleep override.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
@@ -51,29 +51,46 @@ def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What requires pods now, and what requires sleep."""
+
+    floor: int
+    """The reachable part of the floor."""
+    reason: Reason
+    """The reason for the floor."""
+    wanted: int
+    """The replicas that demand requires."""
+    idle: Idle
+    asleep_asked: bool
+    """Whether the budget or an override puts the pool to sleep, regardless of demand."""
+    allowed: Allowed
+
+
+@dataclass(frozen=True)
+class Move:
+    """The result of one step; see `Decision` for its fields."""
+
+    memory: Memory
+    notes: tuple[Note, ...]
+    replicas: int | None = None
+    sleep: bool = False
+    force: bool = False
+
+
 class Step:
     """One step of the phase machine; one method per phase."""
 
     def __init__(
-        self,
-        spec: PoolSpec,
-        seen: Observation,
-        memory: Memory,
-        now: datetime,
-        floor: int,
-        reason: Reason,
-        wanted: int,
-        idle: Idle,
-        asleep_asked: bool,
-        allowed: Allowed,
+        self, spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, needs: Needs
     ) -> None:
         self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
-        self.floor, self.reason, self.wanted = floor, reason, wanted
-        self.idle, self.asleep_asked, self.allowed = idle, asleep_asked, allowed
+        self.floor, self.reason, self.wanted = needs.floor, needs.reason, needs.wanted
+        self.idle, self.asleep_asked, self.allowed = needs.idle, needs.asleep_asked, needs.allowed
         self.notes: list[Note] = []
 
-    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
-        """Return (memory, replicas, sleep, force, notes)."""
+    def take(self) -> Move:
+        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
@@ -83,7 +100,7 @@ class Step:
         else:
             replicas = self._awake()
         self._name_the_budget()
-        return self.memory, replicas, sleep, force, tuple(self.notes)
+        return Move(self.memory, tuple(self.notes), replicas, sleep, force)
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory

@@ -72,8 +72,8 @@ class Target:
     name: str
 
     @property
-    def is_knative(self) -> bool:
-        """Whether Knative Serving scales the target: the pool then only sets its floor."""
+    def scales_itself(self) -> bool:
+        """Whether its own platform (Knative) scales it: the pool then only sets its floor."""
         return self.kind == "Service"
 
 
@@ -267,18 +267,7 @@ during which no other pool is reconciled."""
 
 
 def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
-    windows = tuple(
-        _window(
-            raw["name"],
-            raw["replicas"],
-            raw.get("start", ""),
-            raw.get("end", ""),
-            raw.get("schedule"),
-            raw.get("duration"),
-            tuple(raw.get("excludeDates") or ()),
-        )
-        for raw in given
-    )
+    windows = tuple(_window(_hashable(raw)) for raw in given)
     openings = sum(openings_a_day(w.schedule) for w in windows if w.schedule is not None)
     if openings > OPENINGS_A_DAY:
         raise SpecError(
@@ -288,28 +277,28 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
     return windows
 
 
+def _hashable(raw: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    fields = ((name, tuple(v) if isinstance(v, list) else v) for name, v in raw.items())
+    return tuple(sorted(fields))
+
+
 @lru_cache(maxsize=16384)
-def _window(
-    name: str,
-    replicas: int,
-    start: str,
-    end: str,
-    schedule: str | None,
-    duration: str | None,
-    dates: tuple[str, ...],
-) -> Window:
+def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
     """Parse one window. Cached: each reconcile parses the spec, which rarely changes."""
+    raw = dict(fields)
+    name, replicas, schedule = raw["name"], raw["replicas"], raw.get("schedule")
     where = f"windows[{name}]"
-    exclude = frozenset(_date(text, where) for text in dates)
+    exclude = frozenset(_date(text, where) for text in raw.get("excludeDates") or ())
     if schedule is not None:
         try:
             check_cron(schedule)
         except ValueError as error:
             raise SpecError(f"spec.{where}.schedule: {error}") from None
-        lasting = _duration({"duration": duration}, "duration", timedelta(), where)
+        lasting = _duration(raw, "duration", timedelta(), where)
         if lasting <= timedelta():
             raise SpecError(f"spec.{where}.duration: must be longer than 0")
         return Window(name, replicas, schedule=schedule, duration=lasting, exclude=exclude)
+    start, end = raw.get("start", ""), raw.get("end", "")
     opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
     if closes <= opens:
         raise SpecError(f"spec.{where}: end {end} is not after start {start}")

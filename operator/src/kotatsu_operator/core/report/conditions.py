@@ -99,8 +99,6 @@ def target_conditions(
 ) -> list[Status]:
     """DemandKnown and Unproven; ReplicasContested and FloorLimited while they apply."""
     found = [_demand_known(seen, decision, now), _unproven(decision)]
-    if spec.target.is_knative:
-        found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
         found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))
@@ -157,13 +155,15 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
 
 
 def date_conditions(
-    new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
+    new: list[Status], old: Mapping[str, Mapping[str, Any]], generation: int, now: datetime
 ) -> list[Status]:
-    """Set each condition's lastTransitionTime, which stays while the status is the same."""
-    known = {c["type"]: c for c in old}
+    """Set each condition's lastTransitionTime, which stays while the status is the same.
+
+    `old` are the conditions in the status, by type.
+    """
     dated = []
     for c in new:
-        before = known.get(c["type"])
+        before = old.get(c["type"])
         kept = before is not None and before["status"] == c["status"]
         at = before["lastTransitionTime"] if before is not None and kept else stamp(now)
         dated.append(c | {"lastTransitionTime": at, "observedGeneration": generation})
@@ -182,13 +182,12 @@ _QUIET_AT_FIRST = frozenset({"Unproven"})
 """Every new pool begins with these conditions, so their start is no warning and no first event."""
 
 
-def transitions(old: Sequence[Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
+def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
     """Events for conditions that changed to or from trouble since the last status write."""
-    before = {c["type"]: c["status"] for c in old}
     after = {c["type"]: c for c in new}
     notes = []
     for kind, (trouble, begins, ends) in _EVENTS.items():
-        was, now = before.get(kind), after.get(kind)
+        was, now = old.get(kind, {}).get("status"), after.get(kind)
         if now is not None and now["status"] == trouble:
             if was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
                 warning = kind not in _QUIET_AT_FIRST
