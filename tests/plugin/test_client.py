@@ -42,5 +42,5 @@ def test_an_image_of_ones_own_needs_no_activator_to_be_found() -> None:
 
 
 def test_a_namespace_without_an_activator_is_refused_with_what_to_do() -> None:
-    with pytest.raises(DemoModeError, match="has no activator.* chart value `namespaces`"):
+    with pytest.raises(DemoModeError, match=r"has no activator.* chart value `namespaces`"):
         inside()
