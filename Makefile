@@ -89,6 +89,10 @@ test: programs check ## everything: also the slow tests, PostgreSQL, and a real 
 	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
+.PHONY: e2e
+e2e: venv ## the end-to-end tests alone, on the cluster that `make demo` uses; TESTS=file chooses
+	tests/e2e/run.sh $(TESTS)
+
 # The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
 # cluster. What is done stays in build/soak.jsonl, and the next run goes on from there.
 REPEATS ?= 50

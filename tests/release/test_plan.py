@@ -26,14 +26,15 @@ def test_any_other_version_is_refused_with_an_example(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "registry", ["ghcr.io/me", "127.0.0.1:5000/kotatsu", "r.example/a/b-c/d_e"]
+    "registry", ["registry.example/me", "127.0.0.1:5000/kotatsu", "r.example/a/b-c/d_e"]
 )
 def test_host_and_path_name_a_place_in_a_registry(registry: str) -> None:
     check_registry(registry)
 
 
 @pytest.mark.parametrize("registry", [
-    "", "ghcr.io", "https://ghcr.io/me", "ghcr.io/Me", "ghcr.io/me/", "ghcr.io/me:1.0", "oci://r/a",
+    "", "r.example", "https://r.example/me", "r.example/Me", "r.example/me/", "r.example/me:1.0",
+    "oci://r.example/me",
 ])  # fmt: skip
 def test_any_other_place_is_refused(registry: str) -> None:
     with pytest.raises(ReleaseError, match="names no place in a registry"):

@@ -33,6 +33,20 @@ def test_the_tree_has_the_version_wherever_one_stands(checkout: Path, tmp_path: 
     assert "kotatsu-operator==7.1.0-rc.1" in project["dependencies"]
 
 
+@pytest.mark.parametrize("source", ["https://git.example/me/kotatsu", ""])
+def test_a_released_chart_names_the_repository_or_none(
+    checkout: Path, tmp_path: Path, source: str
+) -> None:
+    made = tree.stage(checkout, commit_of(checkout), "7.1.0", tmp_path / "tree", source)
+    for chart in tree.CHARTS:
+        text = (made / "charts" / chart / "Chart.yaml").read_text()
+        about = yaml.safe_load(text)
+        assert "example.com" not in text
+        assert about.get("home", "") == source
+        assert about.get("sources", [""]) == [source]
+        assert about.get("icon", "").startswith(source)
+
+
 def test_each_image_of_the_tree_says_its_version_and_commit(checkout: Path, tmp_path: Path) -> None:
     commit = commit_of(checkout)
     made = tree.stage(checkout, commit, "7.1.0", tmp_path / "tree")

@@ -114,7 +114,7 @@ async def test_looks_know_of_an_outage_that_the_elector_has_met(make_operator):
     operator, kube = make_operator()
     kube.down = True
     await operator.elector.turn()
-    assert operator._reconciler.observer.catching_up() == LONGEST
+    assert operator._reconciler.tools.observer.catching_up() == LONGEST
 
 
 async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):

@@ -235,3 +235,39 @@ def test_once_it_has_shown_them_all_its_time_begins_anew():
 
 def test_one_that_stops_half_way_is_blind_after_its_time():
     assert after("abc", "bc", *["c"] * BLIND_AFTER).is_blind
+
+
+@pytest.fixture
+def compared():
+    """A watch of pools whose events the test sends, and the keys that it touches."""
+    touches, cache = Touches(), Cache()
+
+    async def gone(_):
+        pass
+
+    signals = PoolSignals(touches.touch, gone, lambda _: None)
+    return PoolWatch(FakeKube(), ["demo"], cache, signals), cache, touches
+
+
+def test_a_pool_that_the_list_does_not_have_any_more_is_forgotten(compared):
+    watch, cache, touches = compared
+    cache.keep_pool(warm_pool("voice"))
+    assert watch.compare("demo", watch.known("demo"), set())
+    assert (list(cache.pools), touches.keys) == ([], [VOICE])
+
+
+def test_a_pool_that_is_created_after_the_list_is_not_taken_for_a_deleted_one(compared):
+    watch, cache, touches = compared
+    before = watch.known("demo")
+    cache.keep_pool(warm_pool("voice"))
+    assert watch.compare("demo", before, set())
+    assert (list(cache.pools), touches.keys) == ([VOICE], [])
+
+
+def test_a_pool_that_is_created_again_under_its_name_meanwhile_stays(compared):
+    watch, cache, touches = compared
+    cache.keep_pool(warm_pool("voice"))
+    before = watch.known("demo")
+    cache.keep_pool(warm_pool("voice", uid="another"))
+    assert watch.compare("demo", before, set())
+    assert (list(cache.pools), touches.keys) == ([VOICE], [])

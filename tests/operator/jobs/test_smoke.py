@@ -72,7 +72,11 @@ async def test_without_a_leader_it_names_the_operators_logs(objects):
     assert line.endswith("see the logs of the operator")
 
 
-@pytest.mark.parametrize("others", [(), (activator_pod(ready=False),), (pod(),)])
+@pytest.mark.parametrize(
+    "others",
+    [(), (activator_pod(ready=False),), (activator_pod(terminating=True),), (pod(ready=True),)],
+    ids=["none", "starting", "ending", "another pod"],
+)
 async def test_without_a_ready_activator_it_says_where_to_look(others):
     cluster = Cluster(lease(), *others)
 

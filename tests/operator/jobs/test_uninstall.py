@@ -153,7 +153,7 @@ async def test_what_was_at_0_before_kotatsu_came_stays_and_that_is_said():
     cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
-    assert any("before Kotatsu came" in s and "no endpoint" in s for s in cluster.said)
+    assert any("Kotatsu found it at 0" in s and "no endpoint" in s for s in cluster.said)
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
@@ -161,7 +161,7 @@ async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said(
     cluster.activators_leave = False
     await cluster.uninstall()
     assert replicas(cluster.kube) == 3
-    assert any("give it the selector of Deployment voice" in s for s in cluster.said)
+    assert any("add the selector of Deployment voice" in s for s in cluster.said)
     assert cluster.pool()["status"]["route"]["target"] == "Activator"
 
 
@@ -250,8 +250,8 @@ async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_wait
     assert replicas(cluster.kube) == 3
     assert any("closed: cannot be read" in s and "forbidden" in s for s in cluster.said)
     assert cluster.said[-1] == (
-        "done: no Service needs Kotatsu any more, but for those in closed; WarmPools and their CRD "
-        "stay"
+        "done: no Service needs Kotatsu any more, except those in closed; the WarmPools and their "
+        "CRD stay"
     )
 
 

@@ -252,7 +252,7 @@ async def test_who_may_not_write_any_more_sends_nothing(kube, server, write):
     await write(guarded)
     sent = len(server.requests)
     may = False
-    with pytest.raises(Unreachable, match="does not lead"):
+    with pytest.raises(Unreachable, match="no longer leads"):
         await write(guarded)
     assert len(server.requests) == sent
     await guarded.get(WarmPool, "demo", "voice")

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from kotatsu_operator.controller.cache.store import Cache, feeds_of
-from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.resources import Pod
+from kotatsu_operator.runtime import turns as turns_module
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -164,7 +164,7 @@ def test_what_is_still_waited_for_has_a_name():
 
 
 async def test_a_long_list_leaves_others_their_turns(monkeypatch):
-    monkeypatch.setattr(informer, "TURN", 0.0)
+    monkeypatch.setattr(turns_module, "TURN", 0.0)
     turns = 0
 
     async def others():

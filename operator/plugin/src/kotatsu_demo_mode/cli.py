@@ -186,6 +186,8 @@ def _pools(made: argparse.ArgumentParser, *, everything: bool = True, many: bool
         made.add_argument(
             "--all", dest="everything", action="store_true", help="all pools of the namespace"
         )
+    else:
+        made.set_defaults(everything=False)
     if many:
         made.add_argument(
             "-A", "--all-namespaces", action="store_true", help="pools of all namespaces"

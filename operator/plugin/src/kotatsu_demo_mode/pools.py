@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -119,26 +120,10 @@ def read_pool(
     return Pool(namespace, name, parsed, memory, raw, requests, read_ledger(status))
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which pools a command is about."""
-
-    names: Sequence[str] = ()
-    selector: str = ""
-    everything: bool = False
-    """All of the namespace, by --all."""
-    all_namespaces: bool = False
-
-    @property
-    def is_named(self) -> bool:
-        """Whether somebody said which: a command that changes something asks for that."""
-        return bool(self.names or self.selector or self.everything)
-
-
 def find(
     api: Api,
     namespace: str,
-    chosen: Selection,
+    options: Namespace,
     *,
     priced: bool = True,
     refuse: Callable[[DemoModeError], None],
@@ -147,7 +132,7 @@ def find(
 
     If one of several cannot be read, `refuse` gets its error and it is left out.
     """
-    items = _items(api, namespace, chosen)
+    items = _items(api, namespace, options)
     pools = []
     for item in items:
         try:
@@ -163,17 +148,17 @@ def find(
 
 def names(api: Api, namespace: str) -> list[str]:
     """The names of a namespace's pools."""
-    return [item["metadata"]["name"] for item in _items(api, namespace, Selection())]
+    return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
 
 
-def _items(api: Api, namespace: str, chosen: Selection) -> list[Object]:
-    place = "" if chosen.all_namespaces else namespace
-    query = {"labelSelector": chosen.selector} if chosen.selector else {}
+def _items(api: Api, namespace: str, options: Namespace) -> list[Object]:
+    place = "" if options.all_namespaces else namespace
+    query = {"labelSelector": options.selector} if options.selector else {}
     items: list[Object] = api.get(pool_path(place), **query).get("items") or []
-    if chosen.names:
-        items = [_named(name, items, namespace) for name in chosen.names]
-    elif not items and (chosen.selector or chosen.everything):
-        which = f" with labels {chosen.selector}" if chosen.selector else ""
+    if options.pools:
+        items = [_named(name, items, namespace) for name in options.pools]
+    elif not items and (options.selector or options.everything):
+        which = f" with labels {options.selector}" if options.selector else ""
         raise DemoModeError(
             f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "
             "see `kubectl get warmpools -A --show-labels`"

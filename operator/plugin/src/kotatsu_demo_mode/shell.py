@@ -58,13 +58,7 @@ class Shell:
 
     def find(self, api: Api, options: Namespace, *, priced: bool = True) -> list[Pool]:
         """The pools of a command."""
-        from .pools import Selection, find
+        from .pools import find
 
-        chosen = Selection(
-            options.pools,
-            options.selector,
-            getattr(options, "everything", False),
-            options.all_namespaces,
-        )
         namespace = "" if options.all_namespaces else self.namespace(api, options)
-        return find(api, namespace, chosen, priced=priced, refuse=self.refuse)
+        return find(api, namespace, options, priced=priced, refuse=self.refuse)

@@ -54,15 +54,7 @@ def on(options: Namespace, shell: Shell) -> int:
 
         def one(pair: tuple[Pool, Object]) -> Done:
             pool, value = pair
-            if options.dry_run == "client":
-                raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
-            else:
-                raw = set_override(
-                    *(api, pool, value),
-                    force=options.force_conflicts,
-                    dry_run=options.dry_run == "server",
-                )
-            return _warmed(pool, raw, now)
+            return _warmed(pool, _write(api, pool, value, options), now)
 
         done, failures = _each(planned, one, lambda pair: pair[0].name, shell)
         _show(done, options, shell)
@@ -94,6 +86,17 @@ def off(options: Namespace, shell: Shell) -> int:
         if not pools and options.output not in ("json", "yaml"):
             shell.terminal.say("No pool has an override; all follow their schedules.")
     return 1 if failures else 0
+
+
+def _write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Object:
+    """Set the override of a pool, or end it (None); returns the pool, also of a dry run."""
+    force, dry_run = options.force_conflicts, options.dry_run == "server"
+    if options.dry_run == "client":
+        spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
+        return pool.raw | {"spec": spec if value is None else spec | {"override": value}}
+    if value is None:
+        return end_override(api, pool, force=force, dry_run=dry_run)
+    return set_override(api, pool, value, force=force, dry_run=dry_run)
 
 
 def _is_named(options: Namespace) -> bool:
@@ -193,13 +196,7 @@ def _plan(pool: Pool, now: datetime) -> Plan:
 def _back(api: Api, pool: Pool, options: Namespace, now: datetime) -> Done:
     if pool.spec.override is None:
         return Done(pool, "unchanged", f" (no override){_keeps(pool, now)}", pool.raw)
-    raw: Object
-    if options.dry_run == "client":
-        spec = {key: value for key, value in pool.raw["spec"].items() if key != "override"}
-        raw = pool.raw | {"spec": spec}
-    else:
-        force, dry = options.force_conflicts, options.dry_run == "server"
-        raw = end_override(api, pool, force=force, dry_run=dry)
+    raw = _write(api, pool, None, options)
     return Done(pool, "returned to its schedule", _keeps(pool, now), raw)
 
 
@@ -237,12 +234,7 @@ def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) ->
         waking = next((s.begin for s in ahead.stretches if s.replicas), ahead.end)
         end = min(now + _NAP, waking)
     value = override("Asleep", end, by=by, reason=options.reason, replicas=None)
-    raw: Object
-    if options.dry_run == "client":
-        raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
-    else:
-        force, dry = options.force_conflicts, options.dry_run == "server"
-        raw = set_override(api, pool, value, force=force, dry_run=dry)
+    raw = _write(api, pool, value, options)
     zone = pool.spec.zone
     why = ", when its window ends" if first.replicas else ""
     detail = f" until {clock(end, zone, now)} {zone.key}{why}; a request still wakes it"

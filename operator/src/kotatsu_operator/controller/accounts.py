@@ -10,11 +10,12 @@ from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, sentence, standing, told
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
+from kotatsu_operator.core.formats import conditions_of
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Budget, PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
-from kotatsu_operator.core.report.status_reader import conditions_of, read_ledger
+from kotatsu_operator.core.report.status_reader import read_ledger
 from kotatsu_operator.core.report.status_writer import Status
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView

@@ -25,6 +25,7 @@ from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import NamespaceMetrics, PoolMetrics
 from kotatsu_operator.controller.restore.records import Records
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
@@ -32,9 +33,8 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
 from kotatsu_operator.kube.objects import key_of
-from kotatsu_operator.kube.owners import owner_of
 from kotatsu_operator.kube.resources import EndpointSlice, Object
-from kotatsu_operator.kube.slices import SliceView
+from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -103,22 +103,19 @@ class Operator:
         self._scraper = Scraper(clock=clock)
         metrics = PoolMetrics(registry)
         self._pacer = Pacer(options.starts_per_second, lambda key, at: self.work_queue.by(key, at))
+        observer = Observer(
+            self.cache,
+            self._scraper,
+            catching_up=lambda: self.elector.catching_up,
+            aside=lambda key: self.work_queue.aside(key),
+        )
         self._reconciler = Reconciler(
-            kube=self._kube,
-            cache=self.cache,
-            observer=Observer(
-                self.cache,
-                self._scraper,
-                catching_up=lambda: self.elector.catching_up,
-                aside=lambda key: self.work_queue.aside(key),
-            ),
+            Tools(self._kube, observer, clock, hook, self.records.remember),
+            self.cache,
             events=Events(self._kube, options.name),
             displays=[metrics, self.board],
-            clock=clock,
             pacer=self._pacer,
-            hook=hook,
             accounts=Accounts(options.prices, time.monotonic),
-            remember=self.records.remember,
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from kotatsu_operator.controller.accept.acceptance import Refused, accept
-from kotatsu_operator.controller.accept.conditions import refused_conditions
+from kotatsu_operator.controller.accept.acceptance import (
+    Refused,
+    accept,
+    refused_conditions,
+)
 from kotatsu_operator.controller.accounts import Account, Accounts
-from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
@@ -22,7 +23,7 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.clock_changes import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import conditions_of, instant
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
@@ -33,7 +34,7 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.status_reader import conditions_of, read_memory
+from kotatsu_operator.core.report.status_reader import read_memory
 from kotatsu_operator.core.report.status_writer import (
     Status,
     books_status,
@@ -41,7 +42,6 @@ from kotatsu_operator.core.report.status_writer import (
     without_unread_cost,
     worth_writing,
 )
-from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.pod import PodView
@@ -114,16 +114,12 @@ class Turn:
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
 
-    kube: Kube
+    tools: Tools
     cache: Cache
-    observer: Observer
     events: Events
     displays: Sequence[Display]
-    clock: Callable[[], datetime]
-    hook: Hook = no_hook
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    remember: Remember = no_record
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -131,9 +127,6 @@ class Reconciler:
     _awake: set[Key] = field(default_factory=set)
     _specs: dict[Key, PoolSpec] = field(default_factory=dict)
     """The last accepted spec of each pool."""
-
-    def __post_init__(self) -> None:
-        self._tools = Tools(self.kube, self.observer, self.clock, self.hook, self.remember)
 
     def forget(self, key: Key) -> None:
         """Remove all state of a deleted pool."""
@@ -162,7 +155,7 @@ class Reconciler:
         if pool is None:
             self.forget(key)
             return None
-        now = self.clock()
+        now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
         target, refused = accept(key, pool, self.cache, self._specs.get(key))
@@ -204,7 +197,7 @@ class Reconciler:
         if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
             return await self._keep_books(turn, refused)
         overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
-        seen = await turn.target.observe(self._tools, turn.pool, memory, turn.pods, ask=not overdue)
+        seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=not overdue)
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
@@ -215,14 +208,14 @@ class Reconciler:
     async def _reread(self, key: Key) -> None:
         """Read the pool again: with a silent watch, every write would conflict from now on."""
         with contextlib.suppress(NotFoundError):
-            self.cache.keep_pool(await self.kube.get(WarmPool, *key))
+            self.cache.keep_pool(await self.tools.kube.get(WarmPool, *key))
 
     # --- act ---
 
     async def _act(self, turn: Turn, seen: Observation, decision: Decision) -> datetime:
         """Write the target, then the status, then what has to come after the status."""
         key, spec, now, refused = turn.key, turn.spec, turn.now, turn.refused
-        target, tools = turn.target, self._tools
+        target, tools = turn.target, self.tools
         first = await target.act(tools, turn.pool, seen, decision, now)
         others = [await k.release(tools, target, first.pool, now) for k in other_kinds(target)]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
@@ -245,7 +238,7 @@ class Reconciler:
         await self._post(pool, notes)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
-        await self.remember(pool, None)
+        await self.tools.remember(pool, None)
         for writes in (*others, first):
             finished = await writes.finish(pool)
             if finished.memory is not None:
@@ -297,7 +290,7 @@ class Reconciler:
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
         if not worth_writing(status, turn.status, quiet_too=quiet_too):
             return pool
-        pool = await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+        pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
         return pool
@@ -305,7 +298,7 @@ class Reconciler:
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:
         for note in notes:
             log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
-            await self.events.post(pool, note, self.clock())
+            await self.events.post(pool, note, self.tools.clock())
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

@@ -55,16 +55,19 @@ class Smoke:
 
     async def _wakes(self, namespace: str) -> str:
         pods = await self._kube.find(Pod, namespace)
-        if any(_is_ready(pod) for pod in pods):
+        if any(_is_ready_activator(pod) for pod in pods):
             return ""
         return f"see kubectl get pods -n {namespace} -l app.kubernetes.io/component=activator"
 
 
-def _is_ready(pod: Object) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return is_ready and selects({"matchLabels": ACTIVATOR_LABELS}, labels)
+def _is_ready_activator(pod: Object) -> bool:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    if metadata.get("deletionTimestamp"):
+        return False
+    if not selects({"matchLabels": ACTIVATOR_LABELS}, metadata.get("labels") or {}):
+        return False
+    conditions = status.get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 async def run(

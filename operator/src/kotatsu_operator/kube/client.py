@@ -295,7 +295,7 @@ class Kube:
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
         if not self._may_write():
-            raise NotLeadingError("this operator does not lead any more")
+            raise NotLeadingError("this operator no longer leads")
         return await self._call(call())
 
     async def _call(self, call: Awaitable[Any]) -> Any:
@@ -320,4 +320,4 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UnreadableError(f"not an answer of an API server: {error!r}") from None
+        raise UnreadableError(f"not a response of an API server: {error!r}") from None

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -11,18 +11,14 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.runtime.turns import in_turns
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
 
-TURN = 0.002
-"""Seconds of work after which the event loop runs other tasks. A list can have thousands of
-objects, and the cost of each depends on how many others there are."""
-
 K = TypeVar("K")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -148,6 +144,7 @@ class Informer(Generic[K]):
             self._synced.set()
 
     async def _change(self, feed: Feed[K], namespace: str, change: str, obj: Object) -> None:
+        # A list can have thousands of objects.
         async for concerned in in_turns(feed.steps(namespace, change, obj)):
             for key in concerned:
                 self._signals.touch(key)
@@ -164,17 +161,6 @@ class Informer(Generic[K]):
         self._note_sync()
         if self.shows(namespace):
             self._signals.complete(namespace)
-
-
-async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield the items; let the event loop run every few milliseconds."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + TURN
-    for item in items:
-        yield item
-        if clock() >= until:
-            await asyncio.sleep(0)
-            until = clock() + TURN
 
 
 async def follow_forever(

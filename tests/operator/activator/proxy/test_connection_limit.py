@@ -6,14 +6,14 @@ import resource
 
 import pytest
 
-from kotatsu_operator.activator.proxy import connection_limit as rooms
+from kotatsu_operator.activator.proxy import connection_limit
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
-from tests.operator.activator.house import GET, House
+from tests.operator.activator.in_process import GET, ActivatorFixture
 
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
 
 
-class SilentConnection:
+class FakeClient:
     def __init__(self, name):
         self.name, self.is_closed = name, False
 
@@ -22,75 +22,75 @@ class SilentConnection:
 
 
 @pytest.fixture
-def connection_limit():
+def limit():
     return ConnectionLimit(FILES, clock=lambda: 0.0)
 
 
-def guests(connection_limit, number, *, speaking=True):
-    made = [SilentConnection(n) for n in range(number)]
-    for guest in made:
-        assert connection_limit.enter(guest, "voice")
+def clients(limit, number, *, speaking=True):
+    made = [FakeClient(n) for n in range(number)]
+    for client in made:
+        assert limit.enter(client, "voice")
         if speaking:
-            connection_limit.spoke(guest)
+            limit.spoke(client)
     return made
 
 
-def test_clients_never_take_the_files_that_their_pods_need(connection_limit):
-    guests(connection_limit, 6)
-    assert not connection_limit.enter(SilentConnection("late"), "voice")
-    assert connection_limit.has_place("voice")
+def test_clients_never_take_the_files_that_their_pods_need(limit):
+    clients(limit, 6)
+    assert not limit.enter(FakeClient("late"), "voice")
+    assert limit.has_place("voice")
 
 
-def test_whoever_has_gone_makes_room(connection_limit):
-    first, *_ = guests(connection_limit, 6)
-    connection_limit.leave(first)
-    assert connection_limit.enter(SilentConnection("late"), "voice")
+def test_whoever_has_gone_makes_room(limit):
+    first, *_ = clients(limit, 6)
+    limit.leave(first)
+    assert limit.enter(FakeClient("late"), "voice")
 
 
-def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(connection_limit):
-    silent = guests(connection_limit, 6, speaking=False)
-    connection_limit.spoke(silent[0])
-    late = SilentConnection("late")
-    assert connection_limit.enter(late, "voice")
-    assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
+def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit):
+    silent = clients(limit, 6, speaking=False)
+    limit.spoke(silent[0])
+    late = FakeClient("late")
+    assert limit.enter(late, "voice")
+    assert [client.is_closed for client in (*silent, late)] == [False, True, *[False] * 5]
 
 
-def test_a_connection_to_a_pod_takes_a_file_too(connection_limit):
-    guests(connection_limit, 4)
+def test_a_connection_to_a_pod_takes_a_file_too(limit):
+    clients(limit, 4)
     for _ in range(4):
-        assert connection_limit.has_place("voice")
-        connection_limit.join("voice")
-    assert not connection_limit.has_place("voice")
-    assert not connection_limit.enter(SilentConnection("late"), "voice")
-    connection_limit.part("voice")
-    assert connection_limit.has_place("voice")
+        assert limit.has_place("voice")
+        limit.join("voice")
+    assert not limit.has_place("voice")
+    assert not limit.enter(FakeClient("late"), "voice")
+    limit.part("voice")
+    assert limit.has_place("voice")
 
 
-def test_who_waits_for_a_place_is_told_of_it_once(connection_limit):
+def test_who_waits_for_a_place_is_told_of_it_once(limit):
     told = []
-    connection_limit.when_free(lambda: told.append("free"))
-    first, second, *_ = guests(connection_limit, 6)
-    connection_limit.leave(first)
-    connection_limit.leave(second)
+    limit.when_free(lambda: told.append("free"))
+    first, second, *_ = clients(limit, 6)
+    limit.leave(first)
+    limit.leave(second)
     assert told == ["free"]
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
-    connection_limit = ConnectionLimit(1000, clock=lambda: 0.0)
-    guests(connection_limit, 614)
-    assert not connection_limit.enter(SilentConnection("late"), "voice")
-    while connection_limit.has_place("voice"):
-        connection_limit.join("voice")
-    assert connection_limit.enter(SilentConnection("another"), "feed")
-    assert connection_limit.has_place("feed")
+    limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    clients(limit, 614)
+    assert not limit.enter(FakeClient("late"), "voice")
+    while limit.has_place("voice"):
+        limit.join("voice")
+    assert limit.enter(FakeClient("another"), "feed")
+    assert limit.has_place("feed")
 
 
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     now = [0.0]
-    connection_limit = ConnectionLimit(FILES, clock=lambda: now[0])
-    guests(connection_limit, 6)
+    limit = ConnectionLimit(FILES, clock=lambda: now[0])
+    clients(limit, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not connection_limit.enter(SilentConnection("late"), "voice")
+        assert not limit.enter(FakeClient("late"), "voice")
     text = (
         "at the limit: 6 clients and 0 connections to pods are open, with limits of "
         f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: closing new clients"
@@ -100,10 +100,10 @@ def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
 
 @pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
 def test_however_few_files_there_are_some_may_come_in(files):
-    connection_limit = ConnectionLimit(files)
+    limit = ConnectionLimit(files)
     came = 0
-    while connection_limit.enter(guest := SilentConnection(came), "voice"):
-        connection_limit.spoke(guest)
+    while limit.enter(client := FakeClient(came), "voice"):
+        limit.spoke(client)
         came += 1
     assert files / 4 < came <= files * 3 / 4
 
@@ -112,8 +112,10 @@ def test_a_process_takes_the_files_it_may_have():
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
-        assert raise_file_limit() == min(most, rooms.MOST_FILES)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, rooms.MOST_FILES)
+        assert raise_file_limit() == min(most, connection_limit.MOST_FILES)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(
+            most, connection_limit.MOST_FILES
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
@@ -123,10 +125,10 @@ def test_a_process_takes_the_files_it_may_have():
 
 @pytest.fixture
 async def small():
-    house = House(ConnectionLimit(FILES))
-    await house.start()
-    yield house
-    await house.close()
+    activator = ActivatorFixture(ConnectionLimit(FILES))
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 async def test_more_than_there_is_room_for_are_closed_and_counted(small):

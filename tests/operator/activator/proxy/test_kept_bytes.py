@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from kotatsu_operator.activator.proxy import connection_limit as rooms
+from kotatsu_operator.activator.proxy import connection_limit
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
-from tests.operator.activator.house import House
+from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually
 
 
@@ -91,12 +91,12 @@ def test_a_room_has_as_many_connections_as_its_memory_allows():
 
 @pytest.fixture
 async def small(monkeypatch):
-    monkeypatch.setattr(rooms, "SETTLE_EVERY", 0.01)
-    house = House(ConnectionLimit())
-    house.connections._limit.kept.most = 2**20
-    await house.start()
-    yield house
-    await house.close()
+    monkeypatch.setattr(connection_limit, "SETTLE_EVERY", 0.01)
+    activator = ActivatorFixture(ConnectionLimit())
+    activator.connections._limit.kept.most = 2**20
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 async def test_who_waits_and_keeps_most_is_told_to_come_back(small):

@@ -88,8 +88,8 @@ def test_kotatsu_under_another_name_is_no_target_either(cache, component):
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
     own["spec"]["template"]["metadata"]["labels"] |= labels
     cache.keep_deployment(own)
-    judged = judge(cache, warm_pool("platform"))
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool("platform"))
+    assert judged is not None
     assert judged.reason == "TargetIsKotatsu"
 
 

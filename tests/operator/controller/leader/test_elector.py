@@ -151,7 +151,7 @@ async def test_letting_go_without_an_api_server_is_not_waited_for(kube, contende
     await one.turn()
     kube.down = True
     await one.release()
-    assert "runs out by itself" in caplog.text
+    assert "expires by itself" in caplog.text
 
 
 class Work:
@@ -290,7 +290,7 @@ async def test_a_loop_that_stands_still_for_long_loses_the_lease(kube, clock, ca
     clock.now += 2
     await one.turn()
     assert not one.leads
-    assert "stood still for 31 s: giving up the Lease" in caplog.text
+    assert "blocked for 31 s: releasing the Lease" in caplog.text
     clock.now += TIMES.lease
     await one.turn()
     assert not one.leads
@@ -353,7 +353,7 @@ async def test_after_an_outage_the_rest_of_the_cluster_has_to_catch_up(
     clock.now += 1
     await one.turn()
     assert one.catching_up == LONGEST
-    assert "answers again" in caplog.records[-1].message
+    assert "responds again" in caplog.records[-1].message
     clock.now += LONGEST - 1
     assert one.catching_up == 1
 

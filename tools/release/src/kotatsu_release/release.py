@@ -60,7 +60,9 @@ class Release:
         commit = tree.clean_commit(self._root)
         work = self._where / "work"
         with self._progress.step(f"unpack commit {commit[:12]} as version {self._plan.version}"):
-            source = tree.stage(self._root, commit, self._plan.version, work / "source")
+            source = tree.stage(
+                self._root, commit, self._plan.version, work / "source", self._plan.source
+            )
         check_changelog(self._plan.version, _text(source / "CHANGELOG.md"))
         named = self._images(source, commit, work)
         charts = self._charts(source, named)

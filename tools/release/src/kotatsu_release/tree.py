@@ -18,6 +18,8 @@ REVISION = "org.opencontainers.image.revision"
 """The label with the commit that an image was made from."""
 PACKAGES = ("operator", "operator/plugin")
 """Folders of the Python packages that are released as wheels; the second depends on the first."""
+PLACEHOLDER = "https://example.com/kotatsu"
+"""What the charts of a checkout have in place of the repository's address."""
 _MANY = 5
 
 
@@ -39,8 +41,11 @@ def commit_seconds(root: Path, commit: str) -> int:
     return int(_git(root, "show", "--no-patch", "--format=%ct", commit))
 
 
-def stage(root: Path, commit: str, version: str, where: Path) -> Path:
-    """Unpack a commit into an empty folder and write the version into it; the folder."""
+def stage(root: Path, commit: str, version: str, where: Path, source: str = "") -> Path:
+    """Unpack a commit into an empty folder and write the version into it; the folder.
+
+    `source` is the address of the repository, for the charts.
+    """
     if where.exists():
         shutil.rmtree(where)
     where.mkdir(parents=True)
@@ -50,7 +55,7 @@ def stage(root: Path, commit: str, version: str, where: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         tar.extractall(where, filter="data")
     for chart in CHARTS:
-        _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version))
+        _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version, source))
     for package in PACKAGES:
         _rewrite(where / package / "pyproject.toml", project_with(version))
     for dockerfile in {image.dockerfile for image in IMAGES}:
@@ -67,9 +72,18 @@ def labels(version: str, commit: str) -> str:
     return f'LABEL org.opencontainers.image.version="{version}" {REVISION}="{commit}"\n'
 
 
-def chart_with(version: str) -> dict[str, str]:
-    """What changes in a Chart.yaml: patterns, and what takes their place."""
-    return {r"^version: .*$": f"version: {version}", r"^appVersion: .*$": f"appVersion: {version}"}
+def chart_with(version: str, source: str) -> dict[str, str]:
+    """What changes in a Chart.yaml: patterns, and what takes their place.
+
+    Without a source no line names the placeholder either.
+    """
+    address = {re.escape(PLACEHOLDER): source} if source else {rf"^.*{PLACEHOLDER}.*\n": ""}
+    return {
+        r"^version: .*$": f"version: {version}",
+        r"^appVersion: .*$": f"appVersion: {version}",
+        r"^# A release writes .*\n": "",
+        **address,
+    }
 
 
 def project_with(version: str) -> dict[str, str]:

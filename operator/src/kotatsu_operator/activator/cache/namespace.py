@@ -9,11 +9,10 @@ from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
-from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import selector_view, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.pod_index import Pods, Selectors
 from kotatsu_operator.kube.resources import KINDS, Object
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 

@@ -54,7 +54,7 @@ class KnativeWatch:
         """Check for Knative and watch it while it is installed, until cancelled."""
         if self._runtime is Runtime.NATIVE:
             self._absent(
-                "this operator does not look for Knative: set the chart value runtime to auto or "
+                "this operator does not watch Knative: set the chart value runtime to auto or "
                 "knative"
             )
             await asyncio.Event().wait()
@@ -72,7 +72,7 @@ class KnativeWatch:
             if is_there:
                 await self._read_defaults()
         except Unreachable as error:
-            log.warning("cannot tell whether Knative Serving is there: %s", error)
+            log.warning("cannot check whether Knative Serving is installed: %s", error)
             return EXPECTED_EVERY
         if is_there and self._watching is None:
             log.info("watching Knative Services")
@@ -107,7 +107,7 @@ class KnativeWatch:
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
         if not self._knative_namespace:
-            why = "it has no right to"
+            why = "it has no permission"
         else:
             try:
                 config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
@@ -119,7 +119,7 @@ class KnativeWatch:
             why = (
                 f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
                 "min-scale there that is higher than the pool's floor is lowered while the floor "
-                "is in force; run `helm upgrade` now that Knative is there, or see docs/knative.md"
+                "is in effect: run `helm upgrade` once Knative is installed, or see docs/knative.md"
             )
         knative.why_no_defaults = why
         if before != (knative.defaults, why):
@@ -149,9 +149,9 @@ class KnativeWatch:
         if knative.why_absent == why:
             return
         if self._runtime is Runtime.KNATIVE:
-            log.warning("Knative Serving is expected here (runtime knative) but is not there")
+            log.warning("Knative Serving is expected (runtime knative) but is not installed")
         elif knative.synced:
-            log.warning("Knative Serving has gone; it is looked for from time to time")
+            log.warning("Knative Serving was removed; the operator checks for it from time to time")
         knative.why_absent, knative.synced = why, False
         for known in (knative.services, knative.revisions, knative.refused):
             known.clear()
@@ -169,7 +169,7 @@ class KnativeWatch:
                 self._cache.knative.synced, self._cache.knative.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
-            log.info("Knative's objects are not served any more: %s", gone.exceptions[0])
+            log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
 
     async def _stop(self) -> None:
         if self._watching is not None:

@@ -16,14 +16,12 @@ from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
-from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.managed_fields import owners
-from kotatsu_operator.kube.objects import Key, key_of, scales, selects, without_owners
+from kotatsu_operator.kube.objects import Key, key_of, owners, scales, selects, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.pod_index import Pods, Selectors
 from kotatsu_operator.kube.resources import (
     Deployment,
     EndpointSlice,

@@ -96,7 +96,7 @@ class Records:
                     await self._kube.patch_status(namespace, name, inherited, version)
                 except (ConflictError, NotFoundError):
                     return False
-                log.info("%s/%s inherits the target %s", namespace, name, entry.target)
+                log.info("%s/%s takes over the target %s", namespace, name, entry.target)
             return True
         return await restore(self._kube, namespace, entry)
 

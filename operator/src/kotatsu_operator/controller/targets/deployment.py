@@ -6,22 +6,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.hpa import let_go, set_minimum
+from kotatsu_operator.controller.act.hpa import give_back, let_go, set_minimum
 from kotatsu_operator.controller.act.scale_down import ScaleDown
 from kotatsu_operator.controller.targets.checks import (
     check_autoscalers,
     check_claim,
     check_exists,
+    check_service,
 )
-from kotatsu_operator.controller.targets.service import check_service
 from kotatsu_operator.controller.targets.target import (
     NO_POD,
     RETRY,
     Finished,
     Objection,
     Refusal,
+    Restore,
     Target,
     Tools,
     Writes,
@@ -33,7 +34,9 @@ from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
-from kotatsu_operator.core.report.record import found_replicas
+from kotatsu_operator.core.report.record import Entry, found_replicas
+from kotatsu_operator.core.report.status_reader import read_original
+from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.deployment import DeploymentView
 from kotatsu_operator.kube.hpa import read_autoscaler
 from kotatsu_operator.kube.pod import PodView
@@ -42,9 +45,38 @@ from kotatsu_operator.kube.resources import Object
 log = logging.getLogger(__name__)
 
 
+async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
+    """Restore a Deployment's replicas if it is at 0; a running Deployment stays as it is."""
+    if entry.kind != "Deployment":
+        return ""
+    scale = await kube.get_scale(namespace, entry.target)
+    if scale.replicas > 0:
+        return f"Deployment {entry.target} runs ({scale.replicas} replicas) and stays as it is"
+    replicas = int(entry.owed["restoreReplicas"])
+    if replicas == 0:
+        return f"Deployment {entry.target} stays at 0 replicas, as the pool found it"
+    await kube.put_scale(namespace, entry.target, replicas, scale.version)
+    return f"Deployment {entry.target} has {replicas} replicas again"
+
+
+async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
+    known = read_original(entry.owed)
+    return "" if known is None else await give_back(kube, namespace, known)
+
+
 @dataclass(frozen=True)
 class DeploymentTarget(Target):
     """The Deployment of one pool."""
+
+    restores: ClassVar[Mapping[str, Restore]] = {
+        # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
+        "hpa": Restore(
+            _restore_minimum,
+            "set minReplicas of its autoscaler to {minReplicas}",
+            ends_with_pods=False,
+        ),
+        "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
+    }
 
     # --- read ---
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.min_scale import MinScales
 from kotatsu_operator.controller.targets.checks import check_claim, check_exists
@@ -13,6 +13,7 @@ from kotatsu_operator.controller.targets.target import (
     Finished,
     Objection,
     Refusal,
+    Restore,
     Target,
     Tools,
     Writes,
@@ -24,9 +25,12 @@ from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.knative import (
     SERVICE_LABEL,
+    KnativeCache,
     kept_status,
     read_kept,
     ready_condition,
@@ -46,9 +50,24 @@ _IGNORED = (
 )
 
 
+async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
+    kept = read_kept(entry.owed)
+    left = await MinScales(kube, KnativeCache(), namespace).give_back(kept)
+    came = f"min-scale of {', '.join(k.name for k in kept)} is restored"
+    if left:
+        came += f"; that of {', '.join(left)} was changed by another client and stays"
+    return came
+
+
 @dataclass(frozen=True)
 class KnativeTarget(Target):
     """The Knative Service of one pool."""
+
+    restores: ClassVar[Mapping[str, Restore]] = {
+        "knative": Restore(
+            _restore, "correct the annotation autoscaling.knative.dev/min-scale: {revisions}"
+        )
+    }
 
     # --- read ---
 

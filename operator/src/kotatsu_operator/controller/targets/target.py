@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
@@ -19,6 +19,7 @@ from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status_writer import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Key
@@ -87,8 +88,26 @@ class Writes:
 
 
 @dataclass(frozen=True)
+class Restore:
+    """How a field of the status is restored to the target of a deleted pool."""
+
+    step: Callable[[Kube, str, Entry], Awaitable[str]]
+    """Restores it in a namespace; returns what was done, for people to read.
+
+    The caller repeats it after ConflictError. Raises NotFoundError if the object is deleted too.
+    """
+    by_hand: str
+    """What a person must do if it fails: a format of the field's value."""
+    ends_with_pods: bool = True
+    """Whether this is left out if the pods stay (onDelete Keep)."""
+
+
+@dataclass(frozen=True)
 class Target(ABC):
     """The workload of one pool, as the watches have shown it."""
+
+    restores: ClassVar[Mapping[str, Restore]]
+    """By the field of the status that has what is owed, in order."""
 
     key: Key
     """The namespace and name of the pool."""

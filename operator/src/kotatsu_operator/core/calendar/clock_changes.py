@@ -28,8 +28,8 @@ def dropped(windows: Sequence[Window], zone: ZoneInfo) -> tuple[Dropped, ...]:
         start, is_moved = to_instant(window.start, zone)
         if is_moved and to_instant(window.end, zone)[0] <= start:
             text = (
-                f"window {window.name} never opens: {_gap(start, zone)}, and all of "
-                f"{window.start:%H:%M}–{window.end:%H:%M} is left out"
+                f"window {window.name} never opens: {_gap(start, zone)}, and "
+                f"{window.start:%H:%M}–{window.end:%H:%M} is skipped"
             )
             found.append(Dropped(window.name, text))
     return tuple(found)

@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
-from kotatsu_operator.core.decide.hpa import own_steps, remember_original, wanted_minimum
 from kotatsu_operator.core.decide.knative import KnativeStep
-from kotatsu_operator.core.decide.ownership import remember_write
 from kotatsu_operator.core.decide.phases import (
     Needs,
     Step,
@@ -19,7 +17,14 @@ from kotatsu_operator.core.decide.phases import (
     first_sight,
     keep_route,
 )
-from kotatsu_operator.core.decide.template import remember_proof, remember_template
+from kotatsu_operator.core.decide.target import (
+    own_steps,
+    remember_original,
+    remember_proof,
+    remember_template,
+    remember_write,
+    wanted_minimum,
+)
 from kotatsu_operator.core.plan.activity import (
     PRE_DRAIN,
     idle_at,

@@ -112,7 +112,7 @@ class Step:
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
             if is_interrupted(memory, seen) and self.idle.drain:
-                self._drain("finishing an interrupted sleep")
+                self._drain("continuing an interrupted sleep")
                 return None
             # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
             # client is unknown, the pods get one idleAfter.
@@ -127,7 +127,9 @@ class Step:
 
     def _awake(self) -> int | None:
         if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
-            self._drain(self._who_asks() if self.asleep_asked else "nothing needs it")
+            self._drain(
+                self._who_asks() if self.asleep_asked else "no request and no window needs it"
+            )
             return None
         return self._stay()
 
@@ -135,7 +137,9 @@ class Step:
         seen, memory, now = self.seen, self.memory, self.now
         busy = seen.demand.concurrency > 0 and not self.asleep_asked
         if busy or not self.idle.drain:
-            self.notes.append(Note("SleepAborted", "a request or a window came while draining"))
+            self.notes.append(
+                Note("SleepAborted", "a request arrived or a window opened while draining")
+            )
             return self._stay(), False, False
         if (seen.acknowledged or 0) < memory.epoch:
             self.memory = replace(memory, acknowledged_at=None)
@@ -197,7 +201,7 @@ class Step:
             raised_at=None,
         )
         self._enter(Phase.DRAINING, self._why_down())
-        self.notes.append(Note("Draining", f"leaving the warm path: {why}"))
+        self.notes.append(Note("Draining", f"going to sleep: {why}"))
 
     def _why_down(self) -> Reason:
         if self.allowed.sleeps:
@@ -205,7 +209,7 @@ class Step:
         return Reason.OVERRIDE if self.asleep_asked else Reason.IDLE
 
     def _who_asks(self) -> str:
-        return "the budget is spent" if self.allowed.sleeps else "an override asks for sleep"
+        return "the budget is spent" if self.allowed.sleeps else "an override requests sleep"
 
     def _name_the_budget(self) -> None:
         """Set the reason Budget exactly while the budget holds the pool asleep."""

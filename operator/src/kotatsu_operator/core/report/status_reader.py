@@ -35,11 +35,6 @@ from kotatsu_operator.core.pool.memory import (
 from kotatsu_operator.core.pool.spec import Period
 
 
-def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The conditions by type."""
-    return {text(c.get("type")): c for c in tables(status.get("conditions"))}
-
-
 def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     """The memory: from the status, completed with what only this process knows (`transient`).
 

@@ -1,4 +1,4 @@
-"""A repetition: begin something, break something, mend it, and judge what is left."""
+"""A repetition: begin something, cause a fault, undo it, and check the result."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from e2e.arena import LEDGER_INTERVAL, PATIENCE, Arena, Course
+from e2e.fault_pools import LEDGER_INTERVAL, PATIENCE, Course, FaultPools
 from e2e.faults import Fault
 from e2e.kit import App, take_hits
 from e2e.soak import Outcome
@@ -32,9 +32,9 @@ OVERCHARGE = 3.0
 
 @dataclass
 class Scene:
-    """One arena in one repetition."""
+    """The pools of one namespace in one repetition."""
 
-    arena: Arena
+    fault_pools: FaultPools
     streams: dict[str, Stream] = field(init=False)
     courses: list[Course] = field(init=False)
     transitions: int = 0
@@ -42,40 +42,44 @@ class Scene:
     wrong: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.arena.recovered = None
+        self.fault_pools.recovered = None
         self.streams = {
             app.name: Stream(
-                app, clients=0 if app is self.arena.quiet else 3, pause=0.4, timeout=PATIENCE
+                app, clients=0 if app is self.fault_pools.quiet else 3, pause=0.4, timeout=PATIENCE
             )
-            for app in self.arena.apps
+            for app in self.fault_pools.apps
         }
 
     async def begin(self, after: float, moment: float, chance: random.Random) -> None:
         """Begin the transitions after so many seconds, and return at that moment of them."""
         await asyncio.sleep(after)
-        self.courses = await self.arena.begin(self.streams, chance)
+        self.courses = await self.fault_pools.begin(self.streams, chance)
         await asyncio.sleep(moment)
 
     async def settle(self, within: float) -> None:
         """Wait until all is well and nothing is left of what has gone."""
         began = time.monotonic()
-        self.wrong = await converge(self.arena, self.courses, within)
+        self.wrong = await converge(self.fault_pools, self.courses, within)
         self.converged = time.monotonic() - began
-        if (code := self.arena.operator.returncode) is not None:
+        if (code := self.fault_pools.operator.returncode) is not None:
             self.wrong.append(f"the operator has ended by itself, with {code}")
-            await self.arena.operate()
+            await self.fault_pools.operate()
         with contextlib.suppress(AssertionError):
-            await self.arena.witness.sees("nothing left", lambda: not self.arena.remains(), REMAINS)
-        self.wrong += [self.arena.remains()] if self.arena.remains() else []
+            await self.fault_pools.watcher.sees(
+                "nothing left", lambda: not self.fault_pools.remains(), REMAINS
+            )
+        self.wrong += [self.fault_pools.remains()] if self.fault_pools.remains() else []
 
     async def outcome(self, struck: datetime, *, kills: bool, hangs: bool) -> Outcome:
         """What has come of it, once the streams have ended."""
         streams = list(self.streams.values())
-        forgiven, lost = judge(streams, struck, self.arena.recovered, kills=kills, hangs=hangs)
+        forgiven, lost = judge(
+            streams, struck, self.fault_pools.recovered, kills=kills, hangs=hangs
+        )
         wrong = [*self.wrong, *(f"{stream.app.name}: {failure}" for stream, failure in lost[:5])]
-        twice, unheard = await count(self.arena.apps, self.arena.recorder)
+        twice, unheard = await count(self.fault_pools.apps, self.fault_pools.recorder)
         wrong += [f"answered, but never acted on: {unheard}"] if unheard else []
-        astray, books = audit(self.arena)
+        astray, books = audit(self.fault_pools)
         return Outcome(
             transitions=self.transitions,
             requests=sum(stream.done + len(stream.failures) for stream in streams),
@@ -88,21 +92,29 @@ class Scene:
         )
 
 
-async def strike(arenas: Sequence[Arena], fault: Fault, chance: random.Random) -> list[Outcome]:
-    """Let a fault loose on each arena once; the outcome of each.
+async def repeat_fault(
+    all_fault_pools: Sequence[FaultPools], fault: Fault, chance: random.Random
+) -> list[Outcome]:
+    """Cause a fault once in each namespace; returns the outcomes.
 
     What the whole node feels breaks once for all of them, anything else in each by itself.
     """
-    groups = [list(arenas)] if fault.alone else [[arena] for arena in arenas]
+    groups = (
+        [list(all_fault_pools)]
+        if fault.alone
+        else [[fault_pools] for fault_pools in all_fault_pools]
+    )
     chances = [random.Random(chance.random()) for _ in groups]
     found = await asyncio.gather(
-        *(_strike(group, fault, own) for group, own in zip(groups, chances, strict=True))
+        *(_repeat_fault(group, fault, own) for group, own in zip(groups, chances, strict=True))
     )
     return [outcome for outcomes in found for outcome in outcomes]
 
 
-async def _strike(arenas: list[Arena], fault: Fault, chance: random.Random) -> list[Outcome]:
-    scenes = [Scene(arena) for arena in arenas]
+async def _repeat_fault(
+    all_fault_pools: list[FaultPools], fault: Fault, chance: random.Random
+) -> list[Outcome]:
+    scenes = [Scene(fault_pools) for fault_pools in all_fault_pools]
     # One blow finds each in the middle of its transition: they begin at different times for it.
     moments = [chance.uniform(0, BEFORE) for _ in scenes]
     async with contextlib.AsyncExitStack() as running:
@@ -118,7 +130,7 @@ async def _strike(arenas: list[Arena], fault: Fault, chance: random.Random) -> l
         struck = datetime.now(UTC)
         for scene in scenes:
             scene.transitions = sum(bool(course.unended()) for course in scene.courses)
-        async with fault.breaks(arenas[0], chance):
+        async with fault.breaks(all_fault_pools[0], chance):
             await asyncio.sleep(chance.uniform(*fault.lasts))
         await asyncio.gather(*(scene.settle(fault.within) for scene in scenes))
     # What is killed is the first one's: nothing of the others may go with it.
@@ -128,10 +140,12 @@ async def _strike(arenas: list[Arena], fault: Fault, chance: random.Random) -> l
     ]
 
 
-async def converge(arena: Arena, courses: list[Course], within: float) -> list[str]:
+async def converge(fault_pools: FaultPools, courses: list[Course], within: float) -> list[str]:
     """Wait until every pool is what its spec says; what is still wrong."""
     with contextlib.suppress(AssertionError):
-        await arena.witness.sees("all well", lambda: not any(c.unended() for c in courses), within)
+        await fault_pools.watcher.sees(
+            "all well", lambda: not any(c.unended() for c in courses), within
+        )
     return [f"{c.app.name} ({c.asked}): {c.unended()}" for c in courses if c.unended()]
 
 
@@ -175,11 +189,11 @@ async def count(apps: list[App], recorder: str) -> tuple[int, int]:
     return twice, unheard
 
 
-def audit(arena: Arena) -> tuple[float, list[str]]:
+def audit(fault_pools: FaultPools) -> tuple[float, list[str]]:
     """By how many pod seconds a ledger is off at most, and which are off by too much."""
     worst, wrong = 0.0, []
-    for app in arena.apps:
-        off, went = arena.audit(app)
+    for app in fault_pools.apps:
+        off, went = fault_pools.audit(app)
         worst = max(worst, off, key=abs)
         if off > OVERCHARGE or off < -LEDGER_INTERVAL * went - OVERCHARGE:
             wrong.append(f"{app.name}: its ledger is off by {off:+.1f} pod seconds")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.index import Indexed
 
 
 @pytest.fixture

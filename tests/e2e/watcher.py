@@ -1,4 +1,4 @@
-"""Somebody who watches a namespace beside the operator, and knows what its pods have cost."""
+"""Watches a namespace beside the operator, and measures what its pods have cost."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ class Life:
 
 
 @dataclass
-class Witness:
+class NamespaceWatcher:
     """The objects of a namespace as they are now, by kind and name, and every pod there has been.
 
     A watch that breaks is begun again; what went meanwhile went some time in between.
@@ -53,7 +53,7 @@ class Witness:
     _synced: set[str] = field(default_factory=set)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def __aenter__(self) -> "Witness":
+    async def __aenter__(self) -> "NamespaceWatcher":
         self._tasks = [asyncio.create_task(self._follow(kind)) for kind in WATCHED]
         await self.sees("everything", lambda: len(self._synced) == len(WATCHED), 30)
         return self

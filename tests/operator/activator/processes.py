@@ -80,11 +80,11 @@ class Process:
             return self.log
 
 
-class AloneActivator(Process):
-    """An activator with two pools: see alone.py."""
+class ActivatorProcess(Process):
+    """An activator with two pools: see activator_process.py."""
 
     def __init__(self, *options: str, cpu: int | None = None) -> None:
-        super().__init__(str(HERE / "alone.py"), *options, cpu=cpu)
+        super().__init__(str(HERE / "activator_process.py"), *options, cpu=cpu)
         ports = json.loads(self.told)
         self.port: int = ports["port"]
         self.feed: int = ports["feed"]
@@ -98,9 +98,9 @@ class AloneActivator(Process):
 
 
 @contextlib.contextmanager
-def activator(*options: str, cpu: int | None = None) -> Iterator[AloneActivator]:
+def activator(*options: str, cpu: int | None = None) -> Iterator[ActivatorProcess]:
     """An activator on a core of its choice."""
-    made = AloneActivator(*options, cpu=cpu)
+    made = ActivatorProcess(*options, cpu=cpu)
     try:
         yield made
     finally:
@@ -109,8 +109,8 @@ def activator(*options: str, cpu: int | None = None) -> Iterator[AloneActivator]
 
 @contextlib.contextmanager
 def pod(cpu: int | None = None) -> Iterator[int]:
-    """A pod that does nothing but answer (see tireless.py); yields its port."""
-    made = Process(str(HERE / "tireless.py"), cpu=cpu)
+    """A pod that does nothing but answer (see pod_process.py); yields its port."""
+    made = Process(str(HERE / "pod_process.py"), cpu=cpu)
     try:
         yield int(made.told)
     finally:
@@ -119,8 +119,8 @@ def pod(cpu: int | None = None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def flood(port: int, clients: int, kind: str, cpu: int | None = None) -> Iterator[None]:
-    """Clients that mean no good (see flood.py)."""
-    made = Process(str(HERE / "flood.py"), str(port), str(clients), kind, cpu=cpu)
+    """Clients that mean no good (see flood_process.py)."""
+    made = Process(str(HERE / "flood_process.py"), str(port), str(clients), kind, cpu=cpu)
     try:
         yield
     finally:
@@ -184,7 +184,7 @@ def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 def download(port: int, size: int) -> None:
-    """Get a body of so many bytes from a pod of tireless.py."""
+    """Get a body of so many bytes from a pod of pod_process.py."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
         made.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % size)
         head = b""
@@ -199,7 +199,7 @@ def download(port: int, size: int) -> None:
 
 
 def upload(port: int, size: int) -> None:
-    """Send a body of so many bytes to a pod of tireless.py."""
+    """Send a body of so many bytes to a pod of pod_process.py."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
         made.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
         chunk = memoryview(bytes(2**20))

@@ -6,7 +6,7 @@ word and its number a line: `pod 8080` lets a Ready pod of voice appear at that 
 one of feed, `gone 8080` takes voice's away, `files 100` lets the process have no more open files
 than that. It ends when its input does.
 
-    python tests/operator/activator/alone.py Always Warm
+    python tests/operator/activator/activator_process.py Always Warm
 """
 
 import argparse
@@ -78,11 +78,9 @@ class _Turns:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._took: deque[float] = deque(maxlen=1000)
-        p99 = Gauge(
-            "alone_turn_p99_seconds", "The longest but one in a hundred.", registry=registry
-        )
+        p99 = Gauge("test_turn_p99_seconds", "The longest but one in a hundred.", registry=registry)
         p99.set_function(lambda: sorted(self._took)[len(self._took) * 99 // 100])
-        most = Gauge("alone_turn_most_seconds", "The longest.", registry=registry)
+        most = Gauge("test_turn_most_seconds", "The longest.", registry=registry)
         most.set_function(lambda: max(self._took))
         self._begin()
 

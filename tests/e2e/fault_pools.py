@@ -1,7 +1,7 @@
-"""Three pools in the middle of something, for a fault to be let loose on; and what must hold then.
+"""Three pools of one namespace that are in use when a fault occurs; and what must hold then.
 
-Two of them are under a steady stream, one is asked now and then. What each is asked for is left to
-chance, and so is the moment at which something breaks.
+Two of them get a steady stream of requests, one gets a request now and then. The requests and the
+moment of the fault are random.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from e2e.ground import Ground
 from e2e.kit import App, Object, asleep_override, stamp
 from e2e.operators import Operators
+from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.stream import Stream
 from lightkube.types import PatchType
 
@@ -46,7 +46,7 @@ class Course:
 
 
 @dataclass
-class Arena(Ground):
+class FaultPools(PoolsOfNamespace):
     """The namespace, the pools in it, and the operator that looks after them."""
 
     recorder: str

@@ -65,7 +65,7 @@ class Pod:
             writer.transport.abort()
 
 
-class House:
+class ActivatorFixture:
     """An activator's waker for the pool voice, behind a listening socket."""
 
     def __init__(self, limit=None):
@@ -137,7 +137,7 @@ class House:
         return self.keep(asyncio.ensure_future(self.ask(data)))
 
     def keep(self, task):
-        """End a task with the house."""
+        """End a task with this fixture."""
         self.tasks.append(task)
         return task
 

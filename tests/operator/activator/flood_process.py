@@ -3,7 +3,7 @@
 It connects, prints how many connections it has, and then sends (and drops what it is answered)
 until its input ends.
 
-    python tests/operator/activator/flood.py 8080 120 pipelined
+    python tests/operator/activator/flood_process.py 8080 120 pipelined
 """
 
 import argparse

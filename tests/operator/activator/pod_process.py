@@ -3,7 +3,7 @@
 `GET /bytes/<n>` gets that many bytes, `GET /unread` a pod that reads no further, any other GET two
 bytes; a POST is told how much its body was. It prints its port, and ends when its input does.
 
-    python tests/operator/activator/tireless.py
+    python tests/operator/activator/pod_process.py
 """
 
 import asyncio

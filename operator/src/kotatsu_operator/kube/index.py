@@ -1,19 +1,59 @@
-"""Indexes: pods by their labels, and selectors by the labels that they select."""
+"""Indexes: values by terms, pods by their labels, and selectors by the labels that they select."""
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections import UserDict, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.kube.indexed import Indexed
 from kotatsu_operator.kube.objects import selects
 from kotatsu_operator.kube.pod import PodView
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Indexed(UserDict[K, V], Generic[K, V]):
+    """Values by key, with an index: `terms(value)` returns the terms of a value."""
+
+    def __init__(self, terms: Callable[[V], Iterable[Hashable]]) -> None:
+        self._terms = terms
+        # A dict as an ordered set of keys: a set has no order.
+        self._keys: defaultdict[Hashable, dict[K, None]] = defaultdict(dict)
+        self._found_by: dict[K, set[Hashable]] = {}
+        super().__init__()
+
+    def __setitem__(self, key: K, value: V) -> None:
+        before, after = self._found_by.get(key, set()), set(self._terms(value))
+        self._found_by[key] = after
+        self._drop(key, before - after)
+        for term in after - before:
+            self._keys[term][key] = None
+        self.data[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        del self.data[key]
+        self._drop(key, self._found_by.pop(key))
+
+    def having(self, term: Hashable) -> list[K]:
+        """The keys of the values with this term."""
+        return list(self._keys.get(term, ()))
+
+    def count(self, term: Hashable) -> int:
+        """How many values have this term."""
+        return len(self._keys.get(term, ()))
+
+    def _drop(self, key: K, terms: Iterable[Hashable]) -> None:
+        for term in terms:
+            keys = self._keys[term]
+            keys.pop(key, None)
+            if not keys:
+                del self._keys[term]
+
 
 Selector = Mapping[str, Any]
 """A label selector: matchLabels and matchExpressions."""
 
 _ANY = ("", "")
 """The index term of a selector without matchLabels."""
-
-K = TypeVar("K", bound=Hashable)
 
 
 class Pods(Indexed[str, PodView]):

@@ -1,10 +1,10 @@
-"""Pools of one namespace seen and edited, and what must hold of them. Costs no kubectl."""
+"""Reads and edits the pools of one namespace, and checks what must hold. Runs no kubectl."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from e2e.kit import App, Kubectl, Object, asleep_override, parse
-from e2e.witness import Witness
+from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 from lightkube.types import PatchType
 
@@ -20,12 +20,12 @@ ENDING = timedelta(seconds=20)
 
 
 @dataclass
-class Ground:
-    """A namespace, and the witness who watches it."""
+class PoolsOfNamespace:
+    """A namespace and its watcher."""
 
     kubectl: Kubectl
     client: AsyncClient
-    witness: Witness
+    watcher: NamespaceWatcher
     _books: dict[str, tuple[float, datetime]] = field(default_factory=dict, init=False)
 
     async def edit(self, app: App, spec: Object) -> int:
@@ -50,17 +50,17 @@ class Ground:
 
     def status(self, app: App, generation: int = 0) -> Object:
         """A pool's status, if it is about this generation of its spec; else empty."""
-        status = (self.witness.objects["WarmPool"].get(app.name) or {}).get("status") or {}
+        status = (self.watcher.objects["WarmPool"].get(app.name) or {}).get("status") or {}
         return status if status.get("observedGeneration", 0) >= generation else {}
 
     def replicas(self, app: App) -> int:
         """What the Deployment is asked for."""
-        return int(self.witness.objects["Deployment"][app.name]["spec"].get("replicas", 0))
+        return int(self.watcher.objects["Deployment"][app.name]["spec"].get("replicas", 0))
 
     def not_awake(self, app: App, floor: int) -> str:
         """What a pool lacks that is to be awake with so many replicas; empty when nothing."""
         status, replicas = self.status(app), self.replicas(app)
-        staying = [p for p in self.witness.pods(app.name) if not is_ending(p)]
+        staying = [p for p in self.watcher.pods(app.name) if not is_ending(p)]
         route = (status.get("route") or {}).get("target")
         if status.get("phase") != "Warm" or route != "Native":
             return f"phase {status.get('phase')}, route {route}"
@@ -73,7 +73,7 @@ class Ground:
 
     def not_asleep(self, app: App) -> str:
         """What a pool lacks that is to be asleep; empty when nothing."""
-        status, pods = self.status(app), self.witness.pods(app.name)
+        status, pods = self.status(app), self.watcher.pods(app.name)
         if status.get("phase") != "Asleep" or self.replicas(app) or pods:
             return f"phase {status.get('phase')}, {self.replicas(app)} replicas, {len(pods)} pods"
         epoch = str((status.get("route") or {}).get("epoch"))
@@ -87,12 +87,12 @@ class Ground:
 
     def remains(self) -> str:
         """What should not be there any more; empty when nothing is."""
-        pods = {p["metadata"]["uid"] for p in self.witness.objects["Pod"].values()}
-        for name, obj in self.witness.objects["EndpointSlice"].items():
+        pods = {p["metadata"]["uid"] for p in self.watcher.objects["Pod"].values()}
+        for name, obj in self.watcher.objects["EndpointSlice"].items():
             if is_ours(obj) and owner(obj) not in pods:
                 return f"slice {name} is of an activator that is gone"
         now = datetime.now(UTC)
-        for kind, objects in self.witness.objects.items():
+        for kind, objects in self.watcher.objects.items():
             for name, obj in objects.items():
                 meta = obj["metadata"]
                 if meta.get("finalizers"):
@@ -105,7 +105,7 @@ class Ground:
         """The activators' slices for a pool."""
         return [
             s
-            for s in self.witness.objects["EndpointSlice"].values()
+            for s in self.watcher.objects["EndpointSlice"].values()
             if is_ours(s) and pool_of_slice(s) == app.name
         ]
 
@@ -113,7 +113,7 @@ class Ground:
         """The activators' pods that are Ready and staying."""
         return [
             p
-            for p in self.witness.objects["Pod"].values()
+            for p in self.watcher.objects["Pod"].values()
             if p["metadata"]["labels"].get("app.kubernetes.io/component") == "activator"
             and is_ready(p)
             and not is_ending(p)
@@ -127,19 +127,19 @@ class Ground:
         """
         cost = self.status(app)["cost"]
         accrued, at = float(cost["accrued"]), parse(cost["at"])
-        entered = self.witness.entered[app.name]
+        entered = self.watcher.entered[app.name]
         if abs(at - entered) > SET:
             at = entered
         before = self._books.get(app.name)
         self._books[app.name] = (accrued, at)
         if before is None:
             return 0.0, 0
-        least, most = self.witness.pod_seconds(app.name, before[1], at)
+        least, most = self.watcher.pod_seconds(app.name, before[1], at)
         charged = accrued - before[0]
         off = min(0.0, charged - least) + max(0.0, charged - most)
         went = sum(
             life.app == app.name and life.gone is not None and life.gone[1] > before[1]
-            for life in self.witness.lives.values()
+            for life in self.watcher.lives.values()
         )
         return off, went
 
