@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kotatsu_demo.images import IMAGES, ROOT, Built, image_values, local_name, present
+from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
 
 VALUES = {
     chart: yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())
@@ -19,6 +19,13 @@ def test_each_image_has_its_place_in_a_chart(image):
     assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
     for pods in image.pods:
         assert "podAnnotations" in VALUES[image.chart][pods]
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_the_charts_name_by_default_what_make_images_loads(image):
+    values = VALUES[image.chart]
+    named = (values[image.key] if image.key else values)["image"]
+    assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
 
 
 def test_a_rebuilt_image_changes_the_annotation_of_its_pods():

@@ -95,8 +95,8 @@ class _Turns:
 async def _run(kube: FakeKube, files: int, memory: int) -> None:
     registry = CollectorRegistry()
     _Turns(registry)
-    room = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
-    activator = Activator(kube, ME, ActivatorMetrics(registry), room)  # type: ignore[arg-type]
+    connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
+    activator = Activator(kube, ME, ActivatorMetrics(registry), connection_limit)  # type: ignore[arg-type]
     admin = start_admin(
         "127.0.0.1",
         0,

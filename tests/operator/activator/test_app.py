@@ -179,11 +179,14 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(running):
 
 async def test_a_watch_that_fails_for_good_ends_the_process(running):
     """Rather that than to go on with a view of the past."""
-    await running.start()
-    broken = pod()
-    broken["status"]["conditions"] = [{"no": "type"}]
-    running.kube.put(broken)
-    with pytest.raises(KeyError):
+
+    def fail(kind):
+        if kind == "Pod":
+            raise RuntimeError("nobody foresaw this")
+
+    running.kube.on("follow", fail)
+    running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
+    with pytest.raises(RuntimeError, match="nobody foresaw this"):
         async with asyncio.timeout(5):
             await running.task
 

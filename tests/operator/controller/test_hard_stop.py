@@ -45,7 +45,7 @@ class Rig:
         }
         house.kube = began.kube
         connections = house.connections
-        connections._tickets._kube = connections._wake._kube = began.kube
+        connections._announcements._kube = connections._wake._kube = began.kube
         return cls(house, began)
 
     async def run(self, seconds):

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+
 from . import load
 from .api import Api
 from .errors import DemoModeError, NotFoundError
@@ -16,7 +18,7 @@ from .pools import Object, Pool
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
 
-_ACTIVATOR = "kotatsu-activator"
+_ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
 _EVERY = 0.3
 
 
@@ -86,15 +88,14 @@ class Inside:
             ) from None
 
     def _activator_image(self) -> str:
-        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments/{_ACTIVATOR}"
-        try:
-            found = self._api.get(place)
-        except NotFoundError:
-            raise DemoModeError(
-                f"namespace {self._pool.namespace} has no activator, so requests cannot wake the "
-                "pool; add the namespace to the chart value `namespaces`"
-            ) from None
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments"
+        found = self._api.get(place, labelSelector=_ACTIVATORS).get("items") or ()
+        for deployment in found:
+            return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+        raise DemoModeError(
+            f"namespace {self._pool.namespace} has no activator, so requests cannot wake the "
+            "pool; add the namespace to the chart value `namespaces`"
+        )
 
     def _port(self) -> int:
         name = self._pool.spec.service

@@ -215,7 +215,7 @@ def _keeps(pool: Pool, now: datetime) -> str:
 
 def when_idle(spec: PoolSpec) -> str:
     """When the pods end without a window or an override."""
-    if spec.target.is_knative:
+    if spec.target.scales_itself:
         return (
             "its minimum scale is removed, and Knative ends the pods: after the stable window "
             "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"

@@ -15,7 +15,8 @@ from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.closing import PATIENCE
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.splice import Client
-from kotatsu_operator.kube.client import Kube, follow_forever
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.resources import KINDS
 
 log = logging.getLogger(__name__)

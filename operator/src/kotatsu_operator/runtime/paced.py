@@ -14,8 +14,7 @@ from functools import partial
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-TURN = 0.002
-"""Seconds of parsing in one turn of the event loop, for all responses together."""
+from kotatsu_operator.runtime.turns import TURN
 
 PIECE = 8 * 1024
 """Bytes parsed at once. For the most expensive responses known this takes some milliseconds."""

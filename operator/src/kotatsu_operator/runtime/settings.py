@@ -79,6 +79,16 @@ class UninstallSettings(ServiceSettings):
     timeout: float = Field(180.0, gt=0, description="seconds until the Job fails")
 
 
+class SmokeSettings(ServiceSettings):
+    """Settings of the pod of `helm test`."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces in which WarmPools and activators are checked"
+    )
+    pod_namespace: str = Field(description="namespace of the operator and of its Lease")
+    timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
+
+
 class ActivatorSettings(ServiceSettings):
     """Settings of the activator.
 
@@ -102,5 +112,5 @@ class ActivatorSettings(ServiceSettings):
 
 def quiet_libraries() -> None:
     """Drop log messages of libraries below WARNING: they log every request and every event."""
-    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf.objects"):
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -35,7 +35,7 @@ installed, or the throwaway node of tools/node (root on Linux; no Docker needed)
 _EPILOG = """\
 environment:
   CONTEXT       a context of your kubeconfig. kind-NAME gets images loaded; another
-                cluster must pull them: push each to IMAGE_PREFIX/kotatsu-NAME:dev
+                cluster must pull them: push them with `make push` before
   IMAGE_PREFIX  where the cluster of CONTEXT pulls from, such as registry.example/me
 
 exit codes: 0 done, 1 failed, 2 not possible on this machine, 130 interrupted

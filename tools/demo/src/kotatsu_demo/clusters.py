@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kotatsu_demo import docker
 from kotatsu_demo.choice import Choice, Where
 from kotatsu_demo.images import ROOT, TAG, Built, Image, local_name
 from kotatsu_demo.kube import Kube
@@ -116,11 +117,12 @@ class DockerCluster:
         name = local_name(image)
         tag = f"{name}:{TAG}"
         with self._progress.step(f"build image {tag}"):
-            file = str(ROOT / image.dockerfile)
-            self._logged("docker", "build", "--file", file, "--tag", tag, str(ROOT))
+            command = docker.build_command(ROOT / image.dockerfile, tag, ROOT)
+            self._logged(*command, env=docker.NO_ATTESTATIONS)
         inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
         with self._progress.step(f"load image {tag}"):
-            self._logged("kind", "load", "docker-image", tag, "--name", self._name)
+            archive = WORK / f"{image.name}.tar"
+            docker.load_into_kind(tag, self._name, archive, self._logged)
         return Built(image, name, shell.call(inspect).stdout.strip())
 
     def remove(self) -> None:
@@ -130,9 +132,9 @@ class DockerCluster:
                 self._logged("kind", "delete", "cluster", "--name", self._name)
             self._kubeconfig.unlink(missing_ok=True)
 
-    def _logged(self, *command: str) -> None:
+    def _logged(self, *command: str, env: Mapping[str, str] | None = None) -> None:
         log = WORK / f"{'-'.join(command[:2])}.log"
-        shell.call_logged(command, log, hint=f"all that it said is in {_short(log)}")
+        shell.call_logged(command, log, env=env, hint=f"all that it said is in {_short(log)}")
 
 
 class GivenCluster:

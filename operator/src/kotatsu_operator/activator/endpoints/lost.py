@@ -22,10 +22,9 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.owners import owner_of
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.resources import EndpointSlice, Object
-from kotatsu_operator.kube.slices import slice_view
+from kotatsu_operator.kube.slices import owner_of, slice_view
 
 log = logging.getLogger(__name__)
 

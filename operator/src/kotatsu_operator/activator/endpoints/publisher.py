@@ -29,9 +29,8 @@ from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.owners import owner_of
 from kotatsu_operator.kube.resources import EndpointSlice, Object
-from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
+from kotatsu_operator.kube.slices import is_ours, owner_of, pool_of_slice, slice_view
 
 log = logging.getLogger(__name__)
 

@@ -37,6 +37,7 @@ class Peer:
 
 
 PEERS = {
+    "actionlint": Peer("github.com/rhysd/actionlint/cmd/actionlint"),
     "kube-network-policies": Peer("sigs.k8s.io/kube-network-policies/cmd"),
     "prometheus": Peer(
         "github.com/prometheus/prometheus/cmd/prometheus",
