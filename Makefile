@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local tools/monitoring tools/release operator/plugin
+          tools/github-stub tools/local tools/monitoring tools/docs tools/release operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring release demo-mode,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring docs release demo-mode,--no-emit-package kotatsu-$(p))
 # Every Python keeps its bytecode here, whatever the environment says: a third of a short run's time
 # goes into compiling otherwise, and the folders of the sources stay clean.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
@@ -43,6 +43,7 @@ venv: $(VENV)/.synced ## make .venv with every locked package
 lock: $(BIN)/uv ## resolve again: requirements.lock and one lock per image
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:audit $(LOCK) -o requirements-audit.lock
+	$(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:docs $(LOCK) -o requirements-docs.lock
 	$(MAKE) lock-images
 
 .PHONY: lock-images
@@ -145,6 +146,23 @@ audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (nee
 .PHONY: monitoring
 monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
 	@$(BIN)/kotatsu-monitoring
+
+.PHONY: pages
+pages: venv ## write docs/warmpool.md, which is made from the CRD
+	@$(BIN)/kotatsu-docs pages
+
+SITE := build/site-venv
+$(SITE)/.synced: $(BIN)/uv requirements-docs.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(SITE)
+	@$(BIN)/uv pip sync --quiet --python $(SITE)/bin/python --require-hashes --no-build requirements-docs.lock
+	@touch $@
+
+# REPOSITORY=address says where the links to files that are no pages lead.
+REPOSITORY ?= https://example.com/kotatsu/blob/main
+.PHONY: docs
+docs: venv $(SITE)/.synced ## make the site of all pages in build/site; a broken link ends it
+	@$(BIN)/kotatsu-docs site build/pages --url $(REPOSITORY)
+	@$(SITE)/bin/zensical build --strict --config-file mkdocs.yml
 
 .PHONY: schema
 schema: venv ## write the schema that the kubectl plugin checks manifests with, from the CRD

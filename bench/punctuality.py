@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from cluster import Kubectl, NoClusterError, eventually, platform, pool, service_ip, wall
 from coldstart import small_app
 from http1 import Client, request
-from kotatsu_operator.kube.client import Kube, follow_forever
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.kube.resources import Deployment, Object, Pod
 from report import Row

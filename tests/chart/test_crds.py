@@ -11,6 +11,7 @@ from chart.kit import Object, crd
 from lightkube import ApiError
 
 from kotatsu_operator.jobs import crds
+from kotatsu_operator.kube.errors import ConflictError
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {
@@ -62,35 +63,45 @@ def test_a_crd_without_a_revision_is_the_oldest() -> None:
     assert crds.replacement(plain, _crd(1, "y")) is not None
 
 
-def test_a_change_in_between_is_read_again() -> None:
+async def test_a_change_in_between_is_read_again() -> None:
     client = _Client(_crd(1, "old"), conflicts=2)
 
-    said = crds.upgrade(client, _crd(2, "new"))
+    said = await crds.upgrade(client, _crd(2, "new"))
 
     assert client.installed["spec"] == {"group": "new"}
     assert client.reads == 3
     assert said == "warmpools.kotatsu.dev: revision 2 is in place (was 1)"
 
 
-def test_endless_changes_end_with_a_sentence() -> None:
-    with pytest.raises(TimeoutError, match="try again"):
-        crds.upgrade(_Client(_crd(1, "old"), conflicts=99), _crd(2, "new"))
+async def test_endless_changes_end_with_a_sentence() -> None:
+    with pytest.raises(ConflictError, match="has been modified"):
+        await crds.upgrade(_Client(_crd(1, "old"), conflicts=99), _crd(2, "new"))
 
 
-def test_a_newer_cluster_is_left_alone_and_told() -> None:
+async def test_a_newer_cluster_is_left_alone_and_told() -> None:
     client = _Client(_crd(5, "newer"))
 
-    said = crds.upgrade(client, _crd(2, "packaged"))
+    said = await crds.upgrade(client, _crd(2, "packaged"))
 
     assert client.installed["spec"] == {"group": "newer"}
     assert "newer than the packaged 2" in said
+
+
+def test_a_crd_that_is_not_there_yet_is_left_to_what_installs_it() -> None:
+    client = _Client(_crd(1, "old"), missing=True)
+
+    said = crds.upgrade(client, _crd(2, "new"))
+
+    assert client.installed["spec"] == {"group": "old"}
+    assert "not installed, so there is nothing to replace" in said
 
 
 def test_a_refusal_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "warmpools.kotatsu.dev.json").write_text(json.dumps(_crd(2, "new")))
-    monkeypatch.setattr(crds, "Client", lambda **_: _Client(_crd(1, "old"), refuse=True))
+    refusing = _Client(_crd(1, "old"), refuse=True)
+    monkeypatch.setattr(crds.Kube, "connect", lambda _: refusing)
 
     assert crds.main([str(tmp_path)]) == 1
 
@@ -120,20 +131,28 @@ def _crd(revision: int, group: str, labels: dict[str, str] | None = None) -> Obj
 class _Client:
     """The API server's one CRD; refuses the first `conflicts` writes as too late."""
 
-    def __init__(self, installed: Object, conflicts: int = 0, refuse: bool = False) -> None:
+    def __init__(
+        self, installed: Object, conflicts: int = 0, refuse: bool = False, missing: bool = False
+    ) -> None:
         self.installed, self.conflicts, self.refuse, self.reads = installed, conflicts, refuse, 0
+        self.missing = missing
 
-    def get(self, kind: Any, name: str) -> Object:
+    async def get(self, kind: Any, namespace: None, name: str) -> Object:
         self.reads += 1
+        if self.missing:
+            raise _error(404, f'customresourcedefinitions "{name}" not found')
         return self.installed
 
-    def replace(self, obj: Any) -> None:
+    async def replace(self, kind: Any, namespace: None, obj: Object) -> None:
         if self.refuse:
             raise _error(422, "spec.versions must have storedVersions")
         if self.conflicts:
             self.conflicts -= 1
-            raise _error(409, "the object has been modified")
-        self.installed = obj.to_dict() if hasattr(obj, "to_dict") else dict(obj)
+            raise ConflictError("the object has been modified")
+        self.installed = obj
+
+    async def close(self) -> None:
+        pass
 
 
 def _error(code: int, message: str) -> ApiError:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.resources import Object
 
@@ -60,7 +60,8 @@ async def main(namespace: str) -> None:
     assert isinstance(kube, Doomed)
     kube.last_write = os.environ.get("KOTATSU_E2E_LAST_WRITE", "")
     leases = os.environ.get("KOTATSU_E2E_LEASES", namespace)
-    operator = Operator(kube, [namespace], CollectorRegistry(), lease_namespace=leases, clock=clock)
+    options = Options(lease_namespace=leases)
+    operator = Operator(kube, [namespace], CollectorRegistry(), options, clock=clock)
     await operator.run()
 
 

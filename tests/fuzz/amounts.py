@@ -6,7 +6,7 @@ from typing import Any
 from fuzz.kit import NOW, WORDS, Target, attempt, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.controller.observe.pages import clock_skew, count_of, parse_samples, unix_time
+from kotatsu_operator.controller.observe.pages import clock_skew, count_of, samples_of, unix_time
 from kotatsu_operator.core.budget.prices import hourly, parse_quantity, parse_table
 from kotatsu_operator.core.pool.spec import SpecError
 
@@ -61,14 +61,13 @@ _PAGES = mixed(
 def metrics_page(text: str) -> None:
     """A page of a pod is read, or is none (ValueError): any other error would stop its pool."""
     try:
-        samples = parse_samples(text, (HELD,))
+        found = [sample[1:] for sample in samples_of(text, (HELD,)) if sample is not None]
     except ValueError:
         return
-    for value in samples.values():
-        count = count_of(value)
-        assert count is None or count >= 0
-        for _, number in value:
-            unix_time(number)
+    count = count_of(found)
+    assert count is None or count >= 0
+    for _, number in found:
+        unix_time(number)
 
 
 def date_header(text: str) -> None:

@@ -18,6 +18,7 @@ from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.formats import stamp
 from tests.operator.cluster import (
@@ -132,16 +133,13 @@ class Day:
         self.cache = Cache(clock=lambda: self.now)
         self._shown = {}
         self.pacer = Pacer(5, lambda key, at: self.hurried.append((key, at)))
-        self.observer = Observer(self.kube, self.cache, self.scraper, lambda: self.catching_up)
+        self.observer = Observer(self.cache, self.scraper, lambda: self.catching_up)
         self.reconciler = Reconciler(
-            kube=self.kube,
-            cache=self.cache,
-            observer=self.observer,
+            Tools(self.kube, self.observer, lambda: self.now, self._hook),
+            self.cache,
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
-            clock=lambda: self.now,
             pacer=self.pacer,
-            hook=self._hook,
             accounts=Accounts(self.prices, self.monotonic),
         )
 

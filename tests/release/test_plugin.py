@@ -94,7 +94,7 @@ def test_it_runs_with_a_bare_python_from_an_empty_folder(unpacked: Path, tmp_pat
     done = run(unpacked / plugin.NAME, "plan", "-f", pool, path=f"{bin_}:/bin", cwd=empty)
     assert (done.returncode, done.stderr) == (0, "")
     assert "in Asia/Tokyo" in done.stdout
-    assert "No transition in this time." in done.stdout
+    assert "No transitions in this time." in done.stdout
 
 
 def test_a_newer_python_is_found_behind_an_old_one(unpacked: Path, tmp_path: Path) -> None:

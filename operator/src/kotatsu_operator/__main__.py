@@ -1,7 +1,6 @@
 """The kotatsu-operator command: runs the operator, its health server and its console."""
 
 import asyncio
-import signal
 from datetime import UTC, datetime, timedelta
 
 import uvloop
@@ -12,7 +11,7 @@ from kotatsu_common.settings import command
 from kotatsu_operator.console.app import create_console
 from kotatsu_operator.console.hosts import own_names
 from kotatsu_operator.console.server import ConsoleServer
-from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.api_metrics import ApiMetrics
@@ -25,17 +24,15 @@ _STALLED = timedelta(seconds=30)
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
     kube = Kube.connect(OPERATOR, ApiMetrics(registry).error)
-    operator = Operator(
-        kube,
-        settings.namespaces,
-        registry,
+    options = Options(
         name=settings.pod_name,
-        starts_per_second=settings.starts_per_second,
         lease_namespace=settings.pod_namespace,
+        starts_per_second=settings.starts_per_second,
+        prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,
-        prices=settings.prices,
     )
+    operator = Operator(kube, settings.namespaces, registry, options)
 
     def live() -> str:
         if why := operator.heartbeat.why_not_alive():
@@ -62,7 +59,7 @@ async def _run(settings: OperatorSettings) -> None:
         console = ConsoleServer(app, settings.host, settings.console_port)
         console.start()
     stop = asyncio.Event()
-    signals = asyncio.create_task(_stop_on_signal(operator, stop))
+    signals = asyncio.create_task(operator.stop_on_signals(stop))
     try:
         await operator.run(stop)
     finally:
@@ -70,14 +67,6 @@ async def _run(settings: OperatorSettings) -> None:
         await kube.close()
         if console is not None:
             console.stop()
-
-
-async def _stop_on_signal(operator: Operator, stop: asyncio.Event) -> None:
-    # kopf installs its own signal handlers, which end kopf before the Lease is released. Replace
-    # them after kopf has installed them.
-    await operator.watching()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 def main() -> None:

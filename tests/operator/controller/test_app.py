@@ -7,10 +7,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
+from kotatsu_operator.controller import kopf_adapter
 from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
 from kotatsu_operator.controller.restore import steps as restore_module
-from kotatsu_operator.controller.resync import MissedEvents
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
     VOICE,
@@ -59,14 +60,14 @@ async def fail():
     raise ValueError("nobody foresaw this")
 
 
-@pytest.mark.parametrize("part", ["_streams", "_knative", "elector"])
+@pytest.mark.parametrize("part", ["_informer", "_knative", "elector"])
 async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
     make_operator, monkeypatch, part
 ):
     """An operator that ended without a word would look as if it had been asked to."""
     operator, _ = make_operator(config_map())
-    operator._streams._synced.set()
-    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    operator._informer._synced.set()
+    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
     monkeypatch.setattr(getattr(operator, part), "run", lambda *_: fail())
     with pytest.raises(ValueError, match="nobody foresaw this"):
         await operator.run()
@@ -74,7 +75,7 @@ async def test_what_a_part_fails_with_ends_the_operator_and_is_told(
 
 async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_operator, monkeypatch):
     operator, kube = make_operator(config_map())
-    monkeypatch.setattr(operator, "_watch", lambda stop: stop.wait())
+    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
     stop = asyncio.Event()
     running = asyncio.create_task(operator.run(stop))
     await eventually(lambda: operator._term is not None)
@@ -92,9 +93,9 @@ async def leading(make_operator):
     terms = []
 
     async def lead(operator):
-        operator._unlisted.clear()
-        operator._streams._missing.clear()
-        operator._shown |= {pool["metadata"]["uid"] for pool in operator.cache.pools.values()}
+        operator._pools.unlisted.clear()
+        operator._informer._missing.clear()
+        operator._pools.shown |= {pool["metadata"]["uid"] for pool in operator.cache.pools.values()}
         terms.append(asyncio.create_task(operator._lead()))
         await eventually(lambda: operator._term is not None)
         return terms[-1]
@@ -113,7 +114,7 @@ async def test_looks_know_of_an_outage_that_the_elector_has_met(make_operator):
     operator, kube = make_operator()
     kube.down = True
     await operator.elector.turn()
-    assert operator._reconciler.observer.catching_up() == LONGEST
+    assert operator._reconciler.tools.observer.catching_up() == LONGEST
 
 
 async def test_one_that_stands_by_looks_at_nothing_and_gives_nothing_back(make_operator):
@@ -138,10 +139,10 @@ async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begi
 
 async def test_all_pools_are_known_and_looked_at_when_leading_begins(make_operator, monkeypatch):
     """An older one that claims the same target must not come after the younger was judged."""
-    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
     operator, kube = make_operator(config_map(), warm_pool(), warm_pool("feed"))
-    operator._streams._missing.clear()
-    operator._streams._synced.set()
+    operator._informer._missing.clear()
+    operator._informer._synced.set()
     known = []
 
     async def lead(work):
@@ -189,7 +190,7 @@ async def test_a_pool_that_its_watch_never_shows_ends_the_operator(make_operator
     term = await leading(operator)
     with pytest.raises(ExceptionGroup) as raised:
         await term
-    assert "does not show them: ending" in str(raised.value.exceptions[0])
+    assert "existing WarmPools: ending" in str(raised.value.exceptions[0])
 
 
 async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leading, monkeypatch):
@@ -197,8 +198,8 @@ async def test_a_pool_that_its_watch_shows_in_time_does_not(make_operator, leadi
     operator, kube = make_operator(config_map(), warm_pool())
     term = await leading(operator)
     await eventually(lambda: len(kube.called("find")) == 3)
-    operator._shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
-    await eventually(lambda: operator._unseen == {"demo": MissedEvents()})
+    operator._pools.shown.add(kube.stored("WarmPool", "voice")["metadata"]["uid"])
+    await eventually(lambda: operator._pools._unseen == {"demo": MissedEvents()})
     assert not term.done()
 
 
@@ -343,8 +344,8 @@ def refusing(monkeypatch):
 
     monkeypatch.setattr(FakeKube, "find", find_unless)
     monkeypatch.setattr(FakeKube, "follow", follow_unless)
-    monkeypatch.setattr(operator_module, "LIST_AGAIN_SECONDS", 0.001)
-    monkeypatch.setattr(operator_module, "LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(kopf_adapter, "LIST_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(kopf_adapter, "LONGEST_PAUSE_SECONDS", 0.01)
     return refused
 
 
@@ -352,8 +353,8 @@ async def test_one_namespace_that_is_refused_keeps_the_operator_from_no_other(
     make_operator, refusing
 ):
     operator, kube = make_operator(config_map(), warm_pool(), namespaces=["gone", "demo"])
-    operator._shown.add("pool-voice")
-    running = [asyncio.create_task(part) for part in (operator._streams.run(), operator._elect())]
+    operator._pools.shown.add("pool-voice")
+    running = [asyncio.create_task(part) for part in (operator._informer.run(), operator._elect())]
     await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
     readable = "kotatsu_operator_namespace_readable"
     assert operator.elector.leads
@@ -369,6 +370,6 @@ async def test_one_namespace_that_is_refused_keeps_the_operator_from_no_other(
 async def test_a_pool_is_not_judged_by_half_a_namespace(make_operator):
     operator, kube = make_operator(config_map(), warm_pool())
     operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
-    operator._unlisted.clear()
+    operator._pools.unlisted.clear()
     await operator._reconciler.look(VOICE)
     assert kube.writes == []

@@ -21,6 +21,7 @@ from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.restore import steps as restore_module
 from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.decide.knative import Defaults, Runtime
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.record import entry_of
@@ -76,12 +77,10 @@ class KnativeDay:
         self.registry = CollectorRegistry()
         self.cache = Cache()
         self.reconciler = Reconciler(
-            kube=self.kube,
-            cache=self.cache,
-            observer=Observer(self.kube, self.cache, FakeScraper()),
+            Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
+            self.cache,
             events=Events(self.kube, "operator-1"),
             displays=[PoolMetrics(self.registry)],
-            clock=lambda: self.now,
         )
 
     def watch(self):
@@ -375,7 +374,7 @@ async def test_defaults_that_cannot_be_read_are_said_so():
     await day.look()
     accepted = day.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("True", "DefaultsUnknown")
-    assert accepted["message"] == "the spec is in force, but the operator cannot read them"
+    assert accepted["message"] == "the spec is in effect, but the operator cannot read them"
 
 
 async def test_a_warm_override_above_activation_scale_is_warm_with_what_knative_allows():
@@ -492,9 +491,11 @@ async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_bot
     assert (day.min_scale(), day.phase) == ("1", "Warm")
     warm = day.condition("Warm")
     assert warm["status"] == "True"
-    assert warm["message"] == "1 of 1 replicas are Ready; 2 are asked for, 1 can be had"
+    assert warm["message"] == "1 of 1 replicas are Ready; 2 are requested, 1 are possible"
     assert day.condition("FloorLimited")["reason"] == "Limited"
-    assert "2 pods are asked for" in day.condition("FloorLimited")["message"]
+    assert (
+        "2 pods of Revision voice-00001 are requested" in day.condition("FloorLimited")["message"]
+    )
     assert day.status["desiredReplicas"] == 1
     assert "FloorLimited" in day.events
     assert not day.status["lastOpening"]["cold"]
@@ -624,7 +625,7 @@ async def test_what_is_left_alone_is_named(caplog):
     caplog.set_level("INFO")
     kube = FakeKube(revision(ONE, min_scale="7"))
     await restore(kube, NAMESPACE, entry_of(knative_pool(status=OURS)))
-    assert f"that of {ONE} was changed by others and stays" in caplog.text
+    assert f"that of {ONE} was changed by another client and stays" in caplog.text
 
 
 async def test_a_deleted_pool_owes_nothing_to_a_revision_made_anew():
@@ -773,7 +774,7 @@ async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
     await asyncio.sleep(0.3)
     assert len(kube.called("follow", "serves")) == asked
     said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert said == ["Knative Serving has gone; it is looked for from time to time"]
+    assert said == ["Knative Serving was removed; the operator checks for it from time to time"]
 
 
 async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
@@ -804,7 +805,10 @@ async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(wa
     def forbidden(*_):
         raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
 
-    for namespace, why in (("", "has no right to"), ("knative-serving", "may not get configmaps")):
+    for namespace, why in (
+        ("", "it has no permission"),
+        ("knative-serving", "may not get configmaps"),
+    ):
         caplog.clear()
         kube = FakeKube()
         kube.on("get", forbidden)
@@ -850,7 +854,9 @@ async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, cap
     kube = FakeKube()
     kube.has_knative = False
     watching(kube, Runtime.KNATIVE)
-    await eventually(lambda: any("is expected here" in r.getMessage() for r in caplog.records))
+    await eventually(
+        lambda: any("is expected (runtime knative)" in r.getMessage() for r in caplog.records)
+    )
 
 
 def test_looks_are_five_minutes_apart():

@@ -502,6 +502,24 @@ async def test_a_reached_limit_is_written_at_once_and_told_once():
     assert told == ["BudgetNearLimit", "BudgetExhausted"]
 
 
+async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event():
+    """No operator ran when the period ended, so the status has the standing of the last one."""
+    day = Day.begin(
+        t("10:00"), replicas=1, windows=[once("w", "09:00", "12:00", 1)], budget=LIMITED
+    )
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    day.pods[0].born = t("09:55:40")
+    yesterday = {"currency": "JPY", "period": "Day", "accrued": "4.5", "at": "2026-11-24T23:59:00Z"}
+    yesterday |= {"periodStart": "2026-11-24T00:00:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
+    near = {"type": "BudgetAvailable", "status": "True", "reason": "NearLimit"}
+    near["lastTransitionTime"] = "2026-11-24T23:00:00Z"
+    day.kube.edit("WarmPool", "voice", status={"cost": yesterday, "conditions": [near]})
+    await day.look()
+    assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
+    assert day.status["cost"]["periodStart"] == "2026-11-25T00:00:00Z"
+    assert "BudgetNearLimit" in day.events
+
+
 async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     day = await limited_day()
     await day.until(t("10:30"))

@@ -103,7 +103,7 @@ async def test_without_its_service_one_pod_stays_and_is_charged():
     await day.until(t("10:40"))
     assert spent(day) - before == pytest.approx(Decimal(10), abs=2)
     said = day.condition("Accepted")["message"]
-    assert "1 of its pods run meanwhile at 60.00 JPY an hour" in said
+    assert "1 of its pods still run at 60.00 JPY an hour" in said
     assert "no request could wake it" in said
 
 
@@ -242,7 +242,7 @@ def world_of(change):
 )
 def test_each_refusal_says_what_may_still_be_done(reason, counts, ends):
     pool, cache = world_of(reason)
-    judged = accept(VOICE, pool, cache)
+    _, judged = accept(VOICE, pool, cache)
     assert isinstance(judged, Refused)
     assert (judged.reason, judged.counts, judged.ends) == (reason, counts, ends)
 
@@ -250,7 +250,7 @@ def test_each_refusal_says_what_may_still_be_done(reason, counts, ends):
 def test_of_two_objections_the_stricter_one_counts():
     pool, cache = world_of("TwoAutoscalers")
     del cache.services[NAMESPACE, "voice"]
-    judged = accept(VOICE, pool, cache)
+    _, judged = accept(VOICE, pool, cache)
     assert isinstance(judged, Refused)
     assert (judged.reason, judged.ends) == ("ServiceNotFound", Ends.NOTHING)
 

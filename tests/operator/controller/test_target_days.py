@@ -188,7 +188,7 @@ async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allo
     assert (day.phase, day.replicas, minimum(day)) == ("Warm", 3, 3)
     assert day.condition("Warm")["status"] == "True"
     assert (
-        "3 of 3 replicas are Ready; 4 are asked for, 3 can be had"
+        "3 of 3 replicas are Ready; 4 are requested, 3 are possible"
         in (day.condition("Warm")["message"])
     )
     assert "WindowCold" not in day.events
@@ -199,7 +199,7 @@ async def test_an_autoscaler_that_allows_too_few_is_named():
     await day.until(t("10:05"))
     found = day.condition("FloorLimited")
     assert (found["status"], found["reason"]) == ("True", "AutoscalerMaximum")
-    assert "allows at most 3 replicas, and 4 are asked for" in found["message"]
+    assert "allows at most 3 replicas, and 4 are requested" in found["message"]
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec={"maxReplicas": 9})
     await day.until(t("10:06"))
     assert day.replicas == 4

@@ -297,8 +297,8 @@ async def test_a_look_that_fails_is_repeated_a_second_later(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (denied(), f"the API server refused a request: {DENIED}"),
-        (OSError("away"), "the API server did not answer: away"),
+        (denied(), f"the API server rejected a request: {DENIED}"),
+        (OSError("away"), "the API server did not respond: away"),
     ],
 )
 async def test_a_write_that_is_refused_is_told_with_the_sentence_of_the_api_server(

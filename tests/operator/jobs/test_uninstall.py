@@ -6,7 +6,7 @@ import json
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.leader.elector import LEASE_NAME, Elector
+from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
 from kotatsu_operator.controller.restore import steps as restore_module
 from kotatsu_operator.jobs import uninstall as module
 from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
@@ -153,7 +153,7 @@ async def test_what_was_at_0_before_kotatsu_came_stays_and_that_is_said():
     cluster = Cluster(asleep(restore=None), deployment(replicas=0), published("activator-1", 1))
     await cluster.uninstall()
     assert replicas(cluster.kube) == 0
-    assert any("before Kotatsu came" in s and "no endpoint" in s for s in cluster.said)
+    assert any("Kotatsu found it at 0" in s and "no endpoint" in s for s in cluster.said)
 
 
 async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said():
@@ -161,7 +161,7 @@ async def test_a_service_that_selects_no_pod_is_not_waited_for_and_that_is_said(
     cluster.activators_leave = False
     await cluster.uninstall()
     assert replicas(cluster.kube) == 3
-    assert any("give it the selector of Deployment voice" in s for s in cluster.said)
+    assert any("add the selector of Deployment voice" in s for s in cluster.said)
     assert cluster.pool()["status"]["route"]["target"] == "Activator"
 
 
@@ -238,7 +238,7 @@ async def test_an_api_server_that_is_away_is_waited_for(cluster):
 
 
 def operator(kube, name="operator-a"):
-    return Elector(kube, NAMESPACE, name, CollectorRegistry())
+    return Elector(kube, Candidate(NAMESPACE, name), CollectorRegistry())
 
 
 async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_waiting(
@@ -250,8 +250,8 @@ async def test_a_namespace_that_may_not_be_read_is_named_and_keeps_no_other_wait
     assert replicas(cluster.kube) == 3
     assert any("closed: cannot be read" in s and "forbidden" in s for s in cluster.said)
     assert cluster.said[-1] == (
-        "done: no Service needs Kotatsu any more, but for those in closed; WarmPools and their CRD "
-        "stay"
+        "done: no Service needs Kotatsu any more, except those in closed; the WarmPools and their "
+        "CRD stay"
     )
 
 
@@ -320,3 +320,13 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch
     cluster.pods_come = True
     await running
     assert cluster.kube.all("Lease") == []
+
+
+async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps():
+    """As under an Argo CD that runs the Job after the deletion: no Lease, record or activator."""
+    cluster = Cluster(asleep(), deployment(replicas=0))
+    cluster.kube.remove("ConfigMap", "kotatsu-targets")
+    await cluster.uninstall()
+    assert replicas(cluster.kube) == 3
+    assert cluster.pool()["status"]["route"] == {"target": "Native", "epoch": 1}
+    assert "there is no Lease: no operator runs" in cluster.said

@@ -10,8 +10,10 @@ from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
 
 from kotatsu_operator.kube import client as kube_module
-from kotatsu_operator.kube.client import Kube, Scale, follow_forever, version_of
+from kotatsu_operator.kube import informer
+from kotatsu_operator.kube.client import Kube, Scale, version_of
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.resources import (
     EndpointSlice,
     KnativeRevision,
@@ -250,7 +252,7 @@ async def test_who_may_not_write_any_more_sends_nothing(kube, server, write):
     await write(guarded)
     sent = len(server.requests)
     may = False
-    with pytest.raises(Unreachable, match="does not lead"):
+    with pytest.raises(Unreachable, match="no longer leads"):
         await write(guarded)
     assert len(server.requests) == sent
     await guarded.get(WarmPool, "demo", "voice")
@@ -441,7 +443,7 @@ async def test_a_version_that_is_too_old_is_listed_again(seen, watched):
 async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_without_an_end(
     watched, monkeypatch
 ):
-    monkeypatch.setattr(kube_module, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(informer, "FIRST_PAUSE", 3600.0)
     async with following(watched) as seen:
         await eventually(lambda: len(watched.requests) == 2)
         expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
@@ -507,7 +509,7 @@ NOT_SERVED = {
 
 @pytest.mark.parametrize("answer", NOT_SERVED)
 @pytest.mark.parametrize("while_watching", [False, True])
-async def test_a_kind_that_may_go_is_not_asked_for_again_once_it_has(
+async def test_an_error_that_the_caller_raises_ends_the_watch(
     watched, caplog, answer, while_watching
 ):
     client = AsyncClient(config=CONFIG, transport=httpx2.MockTransport(watched), trust_env=False)
@@ -519,8 +521,12 @@ async def test_a_kind_that_may_go_is_not_asked_for_again_once_it_has(
 
     if not while_watching:
         on_change()
+
+    def end(error):
+        raise error
+
     with pytest.raises(NotFoundError):
-        await follow_forever(Kube(client), Pod, "demo", on_change, may_go=True)
+        await follow_forever(Kube(client), Pod, "demo", on_change, on_error=end)
     assert len(watched.requests) == 1 + while_watching
     assert caplog.records == []
     await client.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import aiohttp
 import pytest
 
 from kotatsu_operator.controller.observe import pages
@@ -82,7 +83,7 @@ async def test_much_work_of_one_namespace_keeps_that_of_another_waiting_for_one_
 async def test_a_pod_that_answers_with_nothing_but_interim_answers_is_not_listened_to(ask):
     (said,) = await ask(b"HTTP/1.1 102 P\r\n\r\n" * 200_000)
     assert isinstance(said, Silence)
-    assert "breaks off" in said.why
+    assert "closes the connection" in said.why
 
 
 async def test_an_interim_answer_before_the_page_is_passed_over(ask):
@@ -96,7 +97,30 @@ async def test_a_page_in_chunks_of_one_byte_is_read_to_its_bound_and_no_further(
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in PAGE)
     assert await ask(head + chunks + b"0\r\n\r\n") == [PodAnswer(3, None)]
     (said,) = await ask(head + chunks + b"1\r\n#\r\n" * 100_000)
+    assert "closes the connection" in said.why
+
+
+async def test_chunks_of_one_byte_are_not_parsed_for_long(ask, monkeypatch):
+    """Each costs as much as one of a thousand bytes."""
+    parsed, feed = [], aiohttp.StreamReader.feed_data
+
+    def counted(stream, data, size=0):
+        parsed.append(len(data))
+        return feed(stream, data, size)
+
+    monkeypatch.setattr(aiohttp.streams.StreamReader, "feed_data", counted)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (said,) = await ask(head + b"1\r\n#\r\n" * 100_000 + b"0\r\n\r\n")
     assert "breaks off" in said.why
+    assert 1000 < len(parsed) < 10_000
+
+
+async def test_a_long_page_with_a_chunk_for_each_line_is_read(ask):
+    line = b"# HELP kotatsu_something A comment of the length of a line.\n"
+    chunk = b"%x\r\n%b\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    lines = chunk % (len(line), line) * 15_000 + chunk % (len(PAGE), PAGE)
+    assert await ask(head + lines + b"0\r\n\r\n") == [PodAnswer(3, None)]
 
 
 async def test_a_page_that_ends_with_its_connection_is_read_whole(ask):

@@ -10,6 +10,7 @@ from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import Allowed, allowed, sentence, standing, told
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
+from kotatsu_operator.core.formats import conditions_of
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Budget, PoolSpec
@@ -76,52 +77,49 @@ class Accounts:
     ) -> Account:
         """Bring a pool's ledger up to `now` and check it against the budget."""
         budget = priced(spec.budget, self.table)
-        ledger = self._enter(key, pool, budget, spec, pods, departed, now)
+        spec = replace(spec, budget=budget)
+        ledger = self._enter(key, pool, spec, pods, departed, now)
         stands = standing(ledger, budget)
         conditions: tuple[Status, ...] = ()
         if stands is not None:
             conditions = (budget_condition(stands, sentence(ledger, budget)),)
-        notes = told(_told_before(pool.get("status") or {}), ledger, budget)
+        notes = told(_told_before(pool.get("status") or {}, ledger), ledger, budget)
         return Account(budget, ledger, allowed(ledger, budget, now), conditions, notes)
 
     def _enter(
         self,
         key: Key,
         pool: Object,
-        budget: Budget,
         spec: PoolSpec,
         pods: list[PodView],
         departed: list[BilledPod],
         now: datetime,
     ) -> Ledger:
-        if not budget.currency:
+        if not spec.budget.currency:
             self.forget(key)
             return Ledger()
         uid, ticks = pool["metadata"]["uid"], self.monotonic() if self.monotonic else 0.0
         elapsed: timedelta | None = None
         known = self._kept.get(key)
-        is_mine = known is not None and known[0] == uid
-        ledger = (
-            known[1] if known is not None and is_mine else read_ledger(pool.get("status") or {})
-        )
-        if known is not None and is_mine and self.monotonic is not None:
+        if known is not None and known[0] != uid:
+            known = None
+        ledger = read_ledger(pool.get("status") or {}) if known is None else known[1]
+        if known is not None and self.monotonic is not None:
             elapsed = timedelta(seconds=max(0.0, ticks - known[2]))
         billed = [
             p.billed
             for p in pods
             # A pod that ended before the last entry is paid for. Checked by uid, not by time,
             # because the clock may have changed since.
-            if p.billed and not (is_mine and p.billed.gone_at and p.uid not in ledger.pods)
+            if p.billed and not (known and p.billed.gone_at and p.uid not in ledger.pods)
         ]
-        billed += departed
-        ledger = accrue(ledger, billed, budget, spec.zone, now, elapsed)
+        ledger = accrue(ledger, [*billed, *departed], spec.budget, spec.zone, now, elapsed)
         self._kept[key] = (uid, ledger, ticks)
         return ledger
 
 
-def _told_before(status: Mapping[str, Any]) -> str:
-    """The reason of BudgetAvailable as last written to the status; empty if there is none."""
-    for known in status.get("conditions") or ():
-        if known["type"] == "BudgetAvailable":
-            return str(known["reason"])
-    return ""
+def _told_before(status: Mapping[str, Any], ledger: Ledger) -> str:
+    """The reason of BudgetAvailable that the status has for the ledger's period; else empty."""
+    if read_ledger(status).period_start != ledger.period_start:
+        return ""
+    return str(conditions_of(status).get("BudgetAvailable", {}).get("reason", ""))

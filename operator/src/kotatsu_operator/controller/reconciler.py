@@ -1,4 +1,4 @@
-"""One reconcile of one pool: observe, decide, act, write the status."""
+"""One reconcile of one pool: observe, decide, act, report."""
 
 import contextlib
 import logging
@@ -7,31 +7,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from kotatsu_operator.controller.accept.acceptance import Accepted, Refused, accept
-from kotatsu_operator.controller.accept.conditions import refused_conditions
-from kotatsu_operator.controller.accounts import Account, Accounts
-from kotatsu_operator.controller.act import knative
-from kotatsu_operator.controller.act.hpa import set_minimum
-from kotatsu_operator.controller.act.scale_down import (
-    Hook,
-    Remember,
-    no_hook,
-    no_record,
-    scale_down,
+from kotatsu_operator.controller.accept.acceptance import (
+    Refused,
+    accept,
+    refused_conditions,
 )
+from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.controller.targets.kinds import other_kinds
+from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.clock_changes import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import conditions_of, instant
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
@@ -39,7 +34,6 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.record import found_replicas
 from kotatsu_operator.core.report.status_reader import read_memory
 from kotatsu_operator.core.report.status_writer import (
     Status,
@@ -48,10 +42,8 @@ from kotatsu_operator.core.report.status_writer import (
     without_unread_cost,
     worth_writing,
 )
-from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.knative import kept_status
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.resources import Object, WarmPool
 
@@ -64,10 +56,6 @@ BEATS_PER_SECOND = 50
 """Awake pools that are asked per second at most: asking more of them would take a CPU core. With
 more awake pools, each is asked less often. Events (pods, edits, announcements) are still handled at
 once."""
-
-RETRY = timedelta(milliseconds=200)
-"""How soon a reconcile is repeated after a conflict, after a request in flight while draining, or
-after a patch of a Knative Revision (also a rejected one)."""
 
 WRITE_QUIET = timedelta(seconds=60)
 """How often values that change all the time (cost, last activity) are written to the status."""
@@ -89,20 +77,49 @@ class Display(Protocol):
         """Stop showing a pool: another operator may lead."""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One pool at one reconcile: what it is, and what is known of it."""
+
+    pool: Object
+    target: Target
+    refused: Refused | None
+    account: Account
+    memory: Memory
+    pods: list[PodView]
+    now: datetime
+
+    @property
+    def key(self) -> Key:
+        """The namespace and name of the pool."""
+        return self.target.key
+
+    @property
+    def spec(self) -> PoolSpec:
+        """The spec in effect."""
+        return self.target.spec
+
+    @property
+    def status(self) -> Status:
+        """The status as the cache has it."""
+        return self.pool.get("status") or {}
+
+    @property
+    def accepted(self) -> Status:
+        """The condition Accepted as the status has it; empty if there is none."""
+        return dict(conditions_of(self.status).get("Accepted", {}))
+
+
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
 
-    kube: Kube
+    tools: Tools
     cache: Cache
-    observer: Observer
     events: Events
     displays: Sequence[Display]
-    clock: Callable[[], datetime]
-    hook: Hook = no_hook
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    remember: Remember = no_record
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -113,10 +130,9 @@ class Reconciler:
 
     def forget(self, key: Key) -> None:
         """Remove all state of a deleted pool."""
-        self._memory.pop(key, None)
+        for known in (self._memory, self._written, self._specs):
+            known.pop(key, None)
         self.accounts.forget(key)
-        self._written.pop(key, None)
-        self._specs.pop(key, None)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -139,123 +155,97 @@ class Reconciler:
         if pool is None:
             self.forget(key)
             return None
-        now = self.clock()
+        now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
-        if self.cache.knative.is_unknown and key in self.cache.pools_of_kind("Service"):
+        target, refused = accept(key, pool, self.cache, self._specs.get(key))
+        if target.is_unknown:
             return now + RETRY
-        judged = accept(key, pool, self.cache, self._specs.get(key))
-        refused = judged if isinstance(judged, Refused) else None
-        judged = judged.judged if isinstance(judged, Refused) else judged
-        spec = judged.spec
-        if refused is None:
-            self._specs[key] = spec
-        status = pool.get("status") or {}
-        memory = read_memory(status, self._memory.get(key, Memory()))
-        pods = self.cache.target_pods(key[0], judged.selector)
-        departed = self.cache.take_departed(key)
-        if refused is not None and not refused.counts:
-            pods, departed = [], []  # another pool accounts for them
-        account = self.accounts.settle(key, pool, spec, pods, departed, now)
-        if refused is not None:
-            since = _refused_since(pool) or now
-            account = replace(account, allowed=account.allowed.refused(since, refused.ends))
         try:
-            if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
-                return await self._keep_books(key, pool, refused, account, memory, pods, now)
-            acknowledged = self.cache.acknowledged(key)
-            overdue = is_overdue(spec, memory, account.allowed, acknowledged, now)
-            seen = await self.observer.observe(key, judged, status, memory, pods, ask=not overdue)
-            known = status.get("observedGeneration")
-            edited = known is not None and known != pool["metadata"]["generation"]
-            seen = replace(seen, edited=edited, ahead=self.pacer.ahead(key))
-            decision = decide(spec, seen, memory, now, account.allowed)
-            self.pacer.claim(key, decision.claim)
-            return await self._act(key, pool, judged, seen, decision, account, now, refused)
+            return await self._reconcile(self._turn(pool, target, refused, now))
         except ConflictError:
-            log.debug("%s/%s changed while being looked at; again", *key)
+            log.debug("%s/%s has changed during a reconcile: reconciling it again", *key)
             await self._reread(key)
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
 
+    def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
+        key = target.key
+        memory = read_memory(pool.get("status") or {}, self._memory.get(key, Memory()))
+        pods, departed = self.cache.target_pods(key[0], target.selector), []
+        bills = self.cache.take_departed(key)
+        if refused is None:
+            self._specs[key] = target.spec
+        if refused is None or refused.counts:
+            departed = bills
+        else:
+            pods = []  # another pool accounts for them
+        account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
+        turn = Turn(pool, target, refused, account, memory, pods, now)
+        if refused is None:
+            return turn
+        since = now
+        if turn.accepted.get("status") == "False":
+            since = instant(turn.accepted.get("lastTransitionTime")) or now
+        allowed = account.allowed.refused(since, refused.ends)
+        return replace(turn, account=replace(account, allowed=allowed))
+
+    async def _reconcile(self, turn: Turn) -> datetime:
+        spec, memory, allowed, now = turn.spec, turn.memory, turn.account.allowed, turn.now
+        refused = turn.refused
+        if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
+            return await self._keep_books(turn, refused)
+        overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
+        seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=not overdue)
+        known = turn.status.get("observedGeneration")
+        edited = known is not None and known != turn.pool["metadata"]["generation"]
+        seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        decision = decide(spec, seen, memory, now, allowed)
+        self.pacer.claim(turn.key, decision.claim)
+        return await self._act(turn, seen, decision)
+
     async def _reread(self, key: Key) -> None:
         """Read the pool again: with a silent watch, every write would conflict from now on."""
         with contextlib.suppress(NotFoundError):
-            self.cache.keep_pool(await self.kube.get(WarmPool, *key))
+            self.cache.keep_pool(await self.tools.kube.get(WarmPool, *key))
 
     # --- act ---
 
-    async def _act(
-        self,
-        key: Key,
-        pool: Object,
-        judged: Accepted,
-        seen: Observation,
-        decision: Decision,
-        account: Account,
-        now: datetime,
-        refused: Refused | None = None,
-    ) -> datetime:
-        spec = judged.spec
-        found = None
-        if refused is None and not spec.target.is_knative:
-            found = found_replicas(pool.get("status") or {}, seen.replicas)
-        writes = decision.replicas not in (None, seen.replicas) or decision.minimum is not None
-        if found is not None and writes:
-            # Before any write to the target, so that a crash in between loses nothing.
-            version = pool["metadata"]["resourceVersion"]
-            pool = await self.kube.patch_status(*key, {"foundReplicas": found}, version)
-            self.cache.keep_pool(pool)
-        pool = await set_minimum(self.kube, self.cache, pool, seen, decision)
-        if decision.replicas is not None and decision.replicas != seen.replicas:
-            await self._scale(key, spec, decision.replicas, only_down=refused is not None)
+    async def _act(self, turn: Turn, seen: Observation, decision: Decision) -> datetime:
+        """Write the target, then the status, then what has to come after the status."""
+        key, spec, now, refused = turn.key, turn.spec, turn.now, turn.refused
+        target, tools = turn.target, self.tools
+        first = await target.act(tools, turn.pool, seen, decision, now)
+        others = [await k.release(tools, target, first.pool, now) for k in other_kinds(target)]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
-        ledger = account.ledger
+        ledger = turn.account.ledger
         if refused is None:
-            ledger = account.foresee(spec, decision.memory, judged.requests, now)
-        seen = knative.as_shown(seen, decision)
+            ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
+        seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
-        if found is not None:
-            status["foundReplicas"] = found
+        for writes in (first, *others):
+            status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
         conditions += target_conditions(spec, seen, decision, now)
-        there = self.cache.knative
-        course = await knative.plan_course(
-            self.kube, there, key, spec, pool.get("status") or {}, decision.floor, now
-        )
-        if course is not None:
-            # Written before any Revision is patched, so that a crash in between loses nothing.
-            status["knative"] = kept_status(course.kept)
-        if spec.target.is_knative:
-            service = judged.knative_service
-            conditions = knative.explain(conditions, there, key[0], service, course, decision, now)
+        conditions = first.explain(conditions)
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        conditions += account.conditions
-        told: tuple[Note, ...] = (*decision.notes, *account.notes)
-        if refused is None:
-            told += (*transitions(_conditions(pool), conditions), *self._never_opens(pool, spec))
-        else:
-            told += _refusal_note(pool, refused)
-        pool = await self._put_status(key, pool, status, conditions, now)
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
+        pool = await self._put_status(replace(turn, pool=first.pool), status, conditions)
         self._memory[key] = decision.memory
-        await self._tell(key, pool, told)
+        await self._post(pool, notes)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
-        await self.remember(pool, None)
-        if course is not None:
-            await knative.apply(self.kube, there, key[0], course.patches, now)
-            if course.patches:
-                # The cache already has the operator's own patch, so the watch will not trigger a
-                # reconcile. The saved min-scale of the Revision may not be needed any more.
-                return now + RETRY
-        if spec.target.is_knative:
-            tries = [] if course is None else [r.again for r in course.refused.values()]
-            return min(decision.recheck, *tries) if tries else decision.recheck
-        if decision.sleep:
-            return await self._sleep(key, pool, spec, seen, decision, now)
+        await self.tools.remember(pool, None)
+        for writes in (*others, first):
+            finished = await writes.finish(pool)
+            if finished.memory is not None:
+                self._memory[key] = finished.memory
+            await self._post(pool, finished.notes)
+            if finished.again is not None:
+                return finished.again
         awake = not decision.memory.phase.is_asleep
         (self._awake.add if awake else self._awake.discard)(key)
         if not awake:
@@ -266,138 +256,63 @@ class Reconciler:
     def _beat(self) -> timedelta:
         return max(BEAT, timedelta(seconds=len(self._awake) / BEATS_PER_SECOND))
 
-    def _never_opens(self, pool: Object, spec: PoolSpec) -> tuple[Note, ...]:
-        """Windows that a clock change skips, unless the status already names them."""
-        if spec.suspend:
-            return ()
-        told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
-        return tuple(
-            Note("WindowNeverOpens", d.message, warning=True)
-            for d in dropped(spec.windows, spec.zone)
-            if d.message not in told
-        )
-
-    async def _scale(
-        self, key: Key, spec: PoolSpec, replicas: int, *, only_down: bool = False
-    ) -> None:
-        """Set the target's replicas at the version read; only `scale_down` sets 0."""
-        scale = await self.kube.get_scale(key[0], spec.target.name)
-        if scale.replicas > replicas or (scale.replicas < replicas and not only_down):
-            await self.kube.put_scale(key[0], spec.target.name, replicas, scale.version)
-            log.info("%s/%s: replicas %d → %d", *key, scale.replicas, replicas)
-
-    async def _sleep(
-        self,
-        key: Key,
-        pool: Object,
-        spec: PoolSpec,
-        seen: Observation,
-        decision: Decision,
-        now: datetime,
-    ) -> datetime:
-        async def look() -> Demand:
-            if decision.force and seen.demand.known:
-                return Demand()  # overdue (see is_overdue): ask only if demand is unknown
-            deployment = self.cache.deployments.get((key[0], spec.target.name))
-            selector = deployment.selector if deployment else {"matchLabels": {"": ""}}
-            pods = self.cache.target_pods(key[0], selector)
-            return await self.observer.demand(key, spec, pods, looks=True)
-
-        attempt = await scale_down(
-            self.kube,
-            key,
-            spec,
-            decision.memory,
-            pool["metadata"]["generation"],
-            look,
-            self.clock,
-            force=decision.force,
-            hook=self.hook,
-            remember=self.remember,
-        )
-        if attempt.pool is not None:
-            self.cache.keep_pool(attempt.pool)
-        if attempt.memory is not None:
-            self._memory[key] = attempt.memory
-        if attempt.asleep:
-            log.info("%s/%s: asleep", *key)
-            note = Note("Sleeping", "replicas are 0; the last pods finish what they serve")
-            await self._tell(key, pool, (note,))
-        else:
-            log.info("%s/%s: not asleep yet: %s", *key, attempt.why)
-        return now + RETRY
-
     # --- report ---
 
-    async def _keep_books(
-        self,
-        key: Key,
-        pool: Object,
-        refused: Refused,
-        account: Account,
-        memory: Memory,
-        pods: list[PodView],
-        now: datetime,
-    ) -> datetime:
+    async def _keep_books(self, turn: Turn, refused: Refused) -> datetime:
         """Do what remains for a rejected pool: count costs, end its override, report what runs."""
-        spec, deployment, ledger = refused.judged.spec, refused.judged.deployment, account.ledger
+        key, ledger = turn.key, turn.account.ledger
         seen = Observation(
-            replicas=0 if deployment is None else deployment.replicas,
-            ready=sum(p.ready and not p.terminating for p in pods),
-            pods=sum(p.scheduled_at is not None for p in pods),
+            replicas=turn.target.replicas,
+            ready=sum(p.ready and not p.terminating for p in turn.pods),
+            pods=sum(p.scheduled_at is not None for p in turn.pods),
         )
-        decision = books_only(spec, memory, now, account.allowed)
+        decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
         for display in self.displays:
             display.refuse(key, seen, decision, ledger)
         self.pacer.claim(key, None)
         self._awake.discard(key)
-        status = books_status(spec, seen, decision.memory, ledger)
-        conditions = [*refused_conditions(refused, ledger, seen.pods), *account.conditions]
-        told = (*_refusal_note(pool, refused), *account.notes)
-        pool = await self._put_status(key, pool, status, conditions, now)
-        await self._tell(key, pool, told)
+        conditions = refused_conditions(refused, ledger, seen.pods)
+        notes = (*_news(turn, conditions), *turn.account.notes)
+        status = books_status(turn.spec, seen, decision.memory, ledger)
+        pool = await self._put_status(turn, status, conditions)
+        await self._post(pool, notes)
         return decision.recheck
 
-    async def _put_status(
-        self, key: Key, pool: Object, status: Status, conditions: list[Status], now: datetime
-    ) -> Object:
+    async def _put_status(self, turn: Turn, status: Status, conditions: list[Status]) -> Object:
         """Write the status if it has changed, at the version that the decision used."""
-        generation = pool["metadata"]["generation"]
+        key, pool, now = turn.key, turn.pool, turn.now
+        generation, known = pool["metadata"]["generation"], conditions_of(turn.status)
+        conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation
-        status["conditions"] = date_conditions(conditions, _conditions(pool), generation, now)
+        status["conditions"] = date_conditions(conditions, known, generation, now)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
+        if not worth_writing(status, turn.status, quiet_too=quiet_too):
             return pool
-        pool = await self.kube.patch_status(
-            key[0], key[1], status, pool["metadata"]["resourceVersion"]
-        )
+        pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
         return pool
 
-    async def _tell(self, key: Key, pool: Object, notes: tuple[Note, ...]) -> None:
+    async def _post(self, pool: Object, notes: Sequence[Note]) -> None:
         for note in notes:
-            log.info("%s/%s: %s: %s", *key, note.reason, note.message)
-            await self.events.post(pool, note, self.clock())
+            log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
+            await self.events.post(pool, note, self.tools.clock())
 
 
-def _refused_since(pool: Object) -> datetime | None:
-    """The time since which the status reports the pool as rejected."""
-    for c in _conditions(pool):
-        if c["type"] == "Accepted" and c["status"] == "False":
-            return instant(c.get("lastTransitionTime"))
-    return None
-
-
-def _refusal_note(pool: Object, refused: Refused) -> tuple[Note, ...]:
-    """The event of a rejection, unless the status already has its message."""
-    told = "".join(c["message"] for c in _conditions(pool) if c["type"] == "Accepted")
-    if told.startswith(refused.message):
-        return ()
-    return (Note("NotAccepted", refused.message, warning=True),)
-
-
-def _conditions(pool: Object) -> list[Status]:
-    return (pool.get("status") or {}).get("conditions") or []
+def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
+    """The events of what the status does not have yet: a rejection, or changed conditions."""
+    told, refused, spec = turn.accepted.get("message", ""), turn.refused, turn.spec
+    if refused is not None:
+        is_known = told.startswith(refused.message)
+        return [] if is_known else [Note("NotAccepted", refused.message, warning=True)]
+    never = [] if spec.suspend else dropped(spec.windows, spec.zone)
+    return [
+        *transitions(conditions_of(turn.status), conditions),
+        *(
+            Note("WindowNeverOpens", d.message, warning=True)
+            for d in never
+            if d.message not in told
+        ),
+    ]

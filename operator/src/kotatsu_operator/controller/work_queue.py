@@ -184,7 +184,7 @@ class WorkQueue:
     def _turn(self) -> None:
         now = self._clock()
         if now < self.beat_at - _PUT_BACK:
-            log.warning("the clock was put back by %s: looking at every pool", self.beat_at - now)
+            log.warning("the clock was set back by %s: reconciling all pools", self.beat_at - now)
             for key in list(self._due):
                 self._put(key, now)
         self.beat_at = now
@@ -234,11 +234,11 @@ class WorkQueue:
         try:
             again = await self._look(key)
         except Unreachable as error:
-            came = "refused a request" if is_refusal(error) else "did not answer"
+            came = "rejected a request" if is_refusal(error) else "did not respond"
             log.warning("%s/%s: the API server %s: %s", *key, came, error)
             again = self._clock() + _AFTER_ERROR
         except Exception:
-            log.exception("%s/%s: a look failed; the pool stays as it is", *key)
+            log.exception("%s/%s: a reconcile failed; the pool stays as it is", *key)
             again = self._clock() + _AFTER_ERROR
         finally:
             self._busy.pop(key, None)

@@ -39,12 +39,17 @@ def parse_duration(text: str) -> timedelta:
     )
 
 
-def seconds_of(text: str, default: float) -> float:
-    """Read a duration in seconds; the default if it is invalid (the schema rejects those)."""
+def lasting(given: Any, default: timedelta = timedelta()) -> timedelta:
+    """A duration; the default for any other value."""
     try:
-        return parse_duration(text) / timedelta(seconds=1)
-    except ValueError:
+        return parse_duration(given)
+    except (TypeError, ValueError):
         return default
+
+
+def seconds_of(text: Any, default: float) -> float:
+    """A duration in seconds; the default for any other value (the schema rejects those)."""
+    return lasting(text, timedelta(seconds=default)).total_seconds()
 
 
 def format_duration(duration: timedelta) -> str:
@@ -88,6 +93,11 @@ def _is_list(given: Any) -> bool:
     return isinstance(given, list | tuple)
 
 
+def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The conditions in an object's status, by type."""
+    return {text(c.get("type")): c for c in tables(status.get("conditions"))}
+
+
 def text(given: Any, default: str = "") -> str:
     """A string; the default for any other value."""
     return given if isinstance(given, str) else default
@@ -121,14 +131,6 @@ def instant(given: Any) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo is not None and at.year in _YEARS else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def lasting(given: Any) -> timedelta:
-    """A duration; zero for any other value."""
-    try:
-        return parse_duration(given)
-    except (TypeError, ValueError):
-        return timedelta()
 
 
 def amount(given: Any) -> Decimal | None:

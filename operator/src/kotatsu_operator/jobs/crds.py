@@ -5,17 +5,19 @@ pre-upgrade Job. The Job replaces the whole spec. A server-side apply could not 
 rule, because Helm's field manager owns what Helm created. A newer CRD in the cluster stays.
 """
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx2
-from lightkube import ApiError, Client
 from lightkube.generic_resource import create_global_resource
 
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.retry import retry_on_conflict
 
 REVISION = "kotatsu.dev/crd-revision"
 """Annotation on the packaged CRD: an integer that grows with each change of the schema."""
@@ -23,8 +25,6 @@ REVISION = "kotatsu.dev/crd-revision"
 CustomResourceDefinition: Any = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
-
-_TRIES = 5
 
 
 def revision(crd: Mapping[str, Any]) -> int:
@@ -49,29 +49,51 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
     return {**packaged, "metadata": metadata}
 
 
-def upgrade(client: Any, packaged: Object) -> str:
+async def upgrade(kube: Kube, packaged: Object) -> str:
     """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
 
+    A CRD that is not installed is not created: the Job has no permission to. That is no failure,
+    because some tools run the Job before they install the CRD.
+
     Raises ApiError when the API server rejects the CRD (also if it drops a version in which objects
-    are stored), and TimeoutError after five conflicts.
+    are stored), and ConflictError if it changes all the time.
     """
     name = packaged["metadata"]["name"]
-    for _ in range(_TRIES):
-        installed = client.get(CustomResourceDefinition, name)
+
+    async def attempt() -> str:
+        try:
+            installed = await kube.get(CustomResourceDefinition, None, name)
+        except NotFoundError:
+            return (
+                f"{name}: not installed, so there is nothing to replace. If nothing else installs "
+                "it: `kubectl apply --server-side -f crds/`"
+            )
         new = replacement(installed, packaged)
         if new is None:
             return (
                 f"{name}: the cluster has revision {revision(installed)}, which is newer than the "
                 f"packaged {revision(packaged)}: left as it is"
             )
-        try:
-            client.replace(CustomResourceDefinition(new))
-        except ApiError as error:
-            if error.status.code == 409:  # changed since it was read
-                continue
-            raise
+        await kube.replace(CustomResourceDefinition, None, new)
         return f"{name}: revision {revision(packaged)} is in place (was {revision(installed)})"
-    raise TimeoutError(f"{name} changed {_TRIES} times while it was being replaced; try again")
+
+    return await retry_on_conflict(attempt)
+
+
+async def _upgrade_all(files: Mapping[Path, Object]) -> int:
+    kube = Kube.connect("kotatsu-crds")
+    try:
+        for path, packaged in files.items():
+            try:
+                print(await upgrade(kube, packaged))  # noqa: T201
+            except (ConflictError, NotFoundError, *Unreachable) as error:
+                hint = "`kubectl apply --server-side --force-conflicts -f crds/`"
+                hint += " and crds.upgrade=false"
+                print(f"{path.stem}: {error}\ntry: {hint}", file=sys.stderr)  # noqa: T201
+                return 1
+    finally:
+        await kube.close()
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,15 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(given) != 1:
         print("usage: python -m kotatsu_operator.jobs.crds DIRECTORY", file=sys.stderr)  # noqa: T201
         return 2
-    client = Client(field_manager="kotatsu-crds", timeout=httpx2.Timeout(10.0))
-    for path in sorted(Path(given[0]).glob("*.json")):
-        try:
-            print(upgrade(client, json.loads(path.read_text())))  # noqa: T201
-        except (ApiError, httpx2.HTTPError, TimeoutError) as error:
-            hint = "`kubectl apply --server-side --force-conflicts -f crds/` and crds.upgrade=false"
-            print(f"{path.stem}: {error}\ntry: {hint}", file=sys.stderr)  # noqa: T201
-            return 1
-    return 0
+    files = {path: json.loads(path.read_text()) for path in sorted(Path(given[0]).glob("*.json"))}
+    return asyncio.run(_upgrade_all(files))
 
 
 if __name__ == "__main__":

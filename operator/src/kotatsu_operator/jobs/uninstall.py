@@ -19,7 +19,8 @@ from kotatsu_common.settings import command
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
 from kotatsu_operator.controller.restore.records import Records
-from kotatsu_operator.controller.restore.steps import restore_replicas, steps
+from kotatsu_operator.controller.targets.deployment import restore_replicas
+from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.core.formats import seconds_of, stamp
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnDelete, RouteMode
@@ -30,6 +31,7 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachab
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
 from kotatsu_operator.kube.resources import Lease as LeaseKind
+from kotatsu_operator.kube.retry import retry_on_conflict
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, quiet_libraries
 
@@ -41,7 +43,7 @@ REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
 
-SKIP = "`helm uninstall … --no-hooks` leaves this step out, and what sleeps then stays asleep"
+SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
 T = TypeVar("T")
 
@@ -81,22 +83,21 @@ class Uninstall:
                 await self._give_back_all()
                 await self._until(self._unready, "waiting for pods")
                 for key in self._awake:
-                    with contextlib.suppress(NotFoundError):  # deleted meanwhile
-                        await self._trying(partial(self._make_native, key))
+                    await self._edit(key, _native_status)
                 await self._leave_path()
                 await _end(renewing)
                 await self._trying(self._delete_lease)
         except TimeoutError:
             raise UninstallError(
-                f"not done after {self.timeout:.0f} s: {self._trouble or 'no progress'}. Put that "
-                "right and uninstall again (more time: chart value uninstall.timeout); or " + SKIP
+                f"not done after {self.timeout:.0f} s: {self._trouble or 'no progress'}. Correct "
+                "this and uninstall again (more time: chart value uninstall.timeout), or: " + SKIP
             ) from None
         finally:
             await _end(renewing)
             with contextlib.suppress(ConflictError, NotFoundError, *Unreachable):
                 await let_go(self.kube, self.lease_namespace, HOLDER)
-        but = f", but for those in {', '.join(self._left)}" if self._left else ""
-        self.say(f"done: no Service needs Kotatsu any more{but}; WarmPools and their CRD stay")
+        but = f", except those in {', '.join(self._left)}" if self._left else ""
+        self.say(f"done: no Service needs Kotatsu any more{but}; the WarmPools and their CRD stay")
 
     # --- the Lease ---
 
@@ -140,8 +141,8 @@ class Uninstall:
         self._left = list(refused)
         for namespace, why in refused.items():
             self.say(
-                f"{namespace}: cannot be read, so what sleeps there stays at 0, and its Services "
-                f"will have no endpoint ({why}): scale it up by hand"
+                f"{namespace}: cannot be read ({why}), so sleeping targets there stay at 0, and "
+                "their Services will have no endpoint: scale them by hand"
             )
 
     async def _give_back(self, namespace: str) -> str:
@@ -160,13 +161,13 @@ class Uninstall:
     async def _give_back_one(self, pool: Object) -> None:
         key, entry = key_of(pool), entry_of(pool)
         target = pool["spec"]["targetRef"]
-        owed = {} if entry is None else steps(entry)
-        for step in [owed[name] for name in owed if name != "restoreReplicas"]:
+        owed = {} if entry is None else restores(entry)
+        for restore in [owed[name] for name in owed if name != "restoreReplicas"]:
             with contextlib.suppress(NotFoundError):
-                came = await step(self.kube, key[0], cast(Entry, entry))
-                self._tell(key, came or "nothing is to be given back")
+                came = await restore.step(self.kube, key[0], cast(Entry, entry))
+                self._tell(key, came or "there is nothing to restore")
         if target.get("kind", "Deployment") != "Deployment":
-            await self._note(key, "Kotatsu was uninstalled; Knative alone scales the target")
+            await self._note(key, "Knative alone scales the target")
             return
         await self._give_back_deployment(key, pool, entry)
 
@@ -177,13 +178,13 @@ class Uninstall:
             if scale.replicas == 0:
                 known = None if entry is None else entry.owed.get("restoreReplicas")
                 if entry is None or not known or entry.on_delete is OnDelete.KEEP:
-                    why = "it was at 0 before Kotatsu came" if not known else "onDelete is Keep"
+                    why = "Kotatsu found it at 0" if not known else "onDelete is Keep"
                     self._tell(
                         key,
-                        f"Deployment {name} stays at 0, since {why}: its Service will have no "
+                        f"Deployment {name} stays at 0, because {why}: its Service will have no "
                         "endpoint",
                     )
-                    await self._note(key, f"Kotatsu was uninstalled; {name} was left at 0")
+                    await self._note(key, f"{name} stays at 0")
                     return
                 self._restored[key] = int(known)
                 self._tell(key, await restore_replicas(self.kube, key[0], entry))
@@ -193,8 +194,8 @@ class Uninstall:
         if pool["spec"].get("route") == RouteMode.ALWAYS:
             service = pool["spec"].get("service") or name
             text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
-            self._tell(key, f"{text}: give it the selector of Deployment {name}")
-            await self._note(key, f"Kotatsu was uninstalled; {text}")
+            self._tell(key, f"{text}: add the selector of Deployment {name}")
+            await self._note(key, text)
             return
         self._awake[key] = pool
 
@@ -215,35 +216,27 @@ class Uninstall:
                 return f"{ready} of {wanted} pods of Deployment {key[0]}/{name} are Ready"
         return ""
 
-    async def _make_native(self, key: Key) -> None:
-        """Write in the status that only the pods answer; a later install continues from there."""
-        pool = await self.kube.get(WarmPool, *key)
-        old, now = pool.get("status") or {}, stamp(datetime.now(UTC))
-        if "phase" not in old:
-            return
-        status = {
-            "phase": Phase.WARM.value,
-            "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
-            "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
-            "lastActive": now,
-            **dict.fromkeys((*OWED, "foundReplicas")),
-            "nextTransition": None,
-            "activeWindow": None,
-            "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs by itself"),
-        }
-        await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
-
     async def _note(self, key: Key, text: str) -> None:
-        with contextlib.suppress(NotFoundError):
+        """Write into the conditions that Kotatsu was uninstalled, and what that means."""
+        message = f"Kotatsu was uninstalled; {text}"
+        owed = dict.fromkeys(("hpa", "knative"))
+        await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
+
+    async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:
+        """Change a pool's status; a deleted pool stays deleted."""
+
+        async def attempt() -> None:
             pool = await self.kube.get(WarmPool, *key)
-            owed = dict.fromkeys(("hpa", "knative"))
-            status = owed | {"conditions": _unknown(pool.get("status") or {}, text)}
-            await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+            if status := change(pool.get("status") or {}):
+                await self.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
+
+        with contextlib.suppress(NotFoundError):
+            await self._trying(attempt)
 
     async def _leave_path(self) -> None:
         if not await self._trying(self._in_path):
             return
-        await self._until(self._in_path, "waiting for activators to leave the path")
+        await self._until(self._in_path, "waiting for the activators to leave the Services")
         # kube-proxy applies the change a moment later. Until then the activators must run.
         settles = [p["spec"].get("drain") or {} for p in self._awake.values()]
         await asyncio.sleep(max(seconds_of(d.get("routeSettle", "5s"), 5.0) for d in settles))
@@ -277,15 +270,30 @@ class Uninstall:
         """
         while True:
             try:
-                return await act()
-            except ConflictError:
-                continue
-            except Unreachable as error:
+                return await retry_on_conflict(act)
+            except (ConflictError, *Unreachable) as error:
                 if is_refusal(error) and not refusals:
                     raise
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
                 await asyncio.sleep(self.poll * 2)
+
+
+def _native_status(old: Object) -> Object:
+    """The status of a pool whose pods alone answer; a later install continues from there."""
+    now = stamp(datetime.now(UTC))
+    if "phase" not in old:
+        return {}
+    return {
+        "phase": Phase.WARM.value,
+        "phaseSince": now if old["phase"] != Phase.WARM else old.get("phaseSince"),
+        "route": (old.get("route") or {}) | {"target": Route.NATIVE.value},
+        "lastActive": now,
+        **dict.fromkeys((*OWED, "foundReplicas")),
+        "nextTransition": None,
+        "activeWindow": None,
+        "conditions": _unknown(old, "Kotatsu was uninstalled; the target runs on its own"),
+    }
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
@@ -328,7 +336,7 @@ def main() -> int:
     settings = command(
         UninstallSettings,
         "python -m kotatsu_operator.jobs.uninstall",
-        "Gives sleeping targets their pods back before Kotatsu is uninstalled.",
+        "Restores sleeping targets before Kotatsu is uninstalled.",
     )
     logs.configure(settings.log_level)
     quiet_libraries()

@@ -6,7 +6,6 @@ them: the programs read few fields of each, and a dict accepts unknown fields.
 
 import asyncio
 import contextlib
-import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,15 +26,8 @@ from kotatsu_operator.kube.errors import (
 )
 from kotatsu_operator.kube.resources import Deployment, HorizontalPodAutoscaler, Object, WarmPool
 
-log = logging.getLogger(__name__)
-
-
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
-
 
 _LIST_AGAIN = 410
 """HTTP 410 Gone: the resourceVersion to continue from is too old."""
@@ -130,8 +122,8 @@ class Kube:
 
     # --- reading ---
 
-    async def get(self, kind: Any, namespace: str, name: str) -> Object:
-        """Read one object. Raises NotFoundError."""
+    async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
+        """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
         return cast(
             Object, await self._call(self._client.get(kind, _segment(name), namespace=namespace))
         )
@@ -281,7 +273,7 @@ class Kube:
             Object, await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
         )
 
-    async def replace(self, kind: Any, namespace: str, obj: Object) -> Object:
+    async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
         return cast(
             Object, await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
@@ -303,7 +295,7 @@ class Kube:
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
         if not self._may_write():
-            raise NotLeadingError("this operator does not lead any more")
+            raise NotLeadingError("this operator no longer leads")
         return await self._call(call())
 
     async def _call(self, call: Awaitable[Any]) -> Any:
@@ -328,42 +320,4 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UnreadableError(f"not an answer of an API server: {error!r}") from None
-
-
-async def follow_forever(
-    kube: Kube,
-    kind: Any,
-    namespace: str,
-    on_change: Callable[[str, Object], Awaitable[None] | None],
-    labels: Mapping[str, str] | None = None,
-    *,
-    on_error: Callable[[Exception], None] = lambda _: None,
-    may_go: bool = False,
-) -> None:
-    """List and watch a kind until cancelled; after each end, pause shortly and start again.
-
-    What `on_change` returns is awaited before the next change. `on_error` is called with the error
-    of each failed attempt. With `may_go`, raises NotFoundError once the API server no longer serves
-    the kind.
-    """
-    clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
-    while True:
-        began = clock()
-        try:
-            async for change, obj in kube.follow(kind, namespace, labels):
-                if (told := on_change(change, obj)) is not None:
-                    await told
-        except (NotFoundError, *Unreachable) as error:
-            if may_go and isinstance(error, NotFoundError):
-                raise
-            log.warning(
-                "cannot watch %s in %s: %s; again in %.1f s", kind.__name__, namespace, error, pause
-            )
-            on_error(error)
-        # Also without an error: if the API server rejects each version as too old, the client
-        # would list in a busy loop.
-        if clock() - began > LONGEST_PAUSE:
-            pause = FIRST_PAUSE
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        raise UnreadableError(f"not a response of an API server: {error!r}") from None

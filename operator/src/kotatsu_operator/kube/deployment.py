@@ -1,5 +1,7 @@
 """A Deployment read into a value with only the fields that decisions depend on."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -7,10 +9,53 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.observation import Write
-from kotatsu_operator.kube.managed_fields import foreign_write
-from kotatsu_operator.kube.objects import Key, key_of, selector_view
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
+from kotatsu_operator.kube.objects import Key, key_of, owners, selector_view
 from kotatsu_operator.kube.resources import Object
-from kotatsu_operator.kube.rollout import ready_of_template, template_hash
+
+
+def template_hash(deployment: Object) -> str:
+    """A hash of the pod template with its annotations; empty without a template.
+
+    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
+    ConfigMap, a new Secret or a newer image behind the same tag.
+    """
+    template = deployment["spec"].get("template")
+    if template is None:
+        return ""
+    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def ready_of_template(deployment: Object) -> int:
+    """Ready pods of the current template; 0 while the rollout still has pods of another one.
+
+    The template belongs to a generation, so a status of an older generation counts as 0.
+    """
+    status = deployment.get("status") or {}
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return 0
+    if status.get("updatedReplicas", 0) < status.get("replicas", 0):
+        return 0
+    return int(status.get("readyReplicas", 0))
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(deployment: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)
 
 
 @dataclass(frozen=True)

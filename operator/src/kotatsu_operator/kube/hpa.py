@@ -2,7 +2,7 @@
 
 from kotatsu_operator.core.pool.observation import Autoscaler
 from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.kube.managed_fields import owners
+from kotatsu_operator.kube.objects import owners
 from kotatsu_operator.kube.resources import Object
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -12,6 +12,7 @@ from kotatsu_operator.core.decide.knative import (
     SavedMinScale,
     scale_number,
 )
+from kotatsu_operator.core.formats import conditions_of
 from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import Object
@@ -105,8 +106,7 @@ def revision_view(obj: Object) -> Revision:
 
 def ready_condition(obj: Object) -> Mapping[str, Any]:
     """The condition Ready of a Knative object; empty if there is none yet."""
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == "Ready"), {})
+    return conditions_of(obj.get("status") or {}).get("Ready", {})
 
 
 def said_by(condition: Mapping[str, Any]) -> str:

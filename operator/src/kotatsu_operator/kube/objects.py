@@ -1,9 +1,12 @@
-"""Names, selectors and ports of Kubernetes objects."""
+"""Names, selectors, ports and field owners of Kubernetes objects."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from kotatsu_operator.core.formats import instant
 from kotatsu_operator.kube.resources import Object
 
 Key = tuple[str, str]
@@ -66,3 +69,24 @@ def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
     if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
         return int(wanted)
     return ports.get(wanted)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A manager that owns a field, and when the fields of its entry last changed."""
+
+    manager: str
+    applies: bool
+    """Whether it owns the field by server-side apply: its manifest will be applied again."""
+    at: datetime | None
+
+
+def owners(obj: Object, field: str) -> list[Owner]:
+    """The managers that own one field of an object's spec."""
+    return [
+        Owner(
+            entry.get("manager", ""), entry.get("operation") == "Apply", instant(entry.get("time"))
+        )
+        for entry in obj["metadata"].get("managedFields") or ()
+        if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import conditions_of, instant
 from kotatsu_operator.kube.objects import Key, key_of, port_number
 from kotatsu_operator.kube.resources import Object
 
@@ -61,7 +61,7 @@ class PodView:
 def pod_view(obj: Object) -> PodView:
     """Read a Pod; finished pods (Succeeded, Failed) are neither running nor ready."""
     meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    conditions = conditions_of(status)
     scheduled = conditions.get("PodScheduled", {})
     running = status.get("phase") == "Running"
     # A sidecar is an init container that keeps running; its requests and ports count too.

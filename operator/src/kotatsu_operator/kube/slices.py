@@ -1,4 +1,4 @@
-"""EndpointSlices read into values."""
+"""EndpointSlices read into values, and the pod that published one."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,11 @@ from kotatsu_operator.core.protocol import (
     POOL_LABEL,
     SERVICE_LABEL,
 )
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.kube.resources import Object, Pod
 
 
 def pool_of_slice(obj: Object) -> str:
@@ -87,3 +90,18 @@ def foreign_slice(obj: Object) -> ForeignSlice | None:
         return None
     service = meta.get("namespace", ""), labels[SERVICE_LABEL]
     return ForeignSlice(service, labels.get(MANAGED_BY_LABEL, ""))
+
+
+async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
+    """The activator pod that published a slice; None if it is gone or the slice names no pod.
+
+    Raises the errors of `Unreachable`. A slice's name contains a hash of the pod's uid, so the
+    slice of a deleted pod never belongs to another pod.
+    """
+    if not of.pod_name:
+        return None  # edited by hand: it has no owner
+    try:
+        pod = pod_view(await kube.get(Pod, of.key[0], of.pod_name))
+    except NotFoundError:
+        return None
+    return pod if pod.uid == of.pod_uid else None

@@ -113,6 +113,16 @@ def test_a_listing_replaces_what_was_known(view):
     assert set(view.pods) == {"b", "c"}
 
 
+def test_an_object_that_cannot_be_read_is_left_out_and_the_others_are_not(view, caplog):
+    odd = pod("odd")
+    del odd["metadata"]["uid"]
+    listing(view, "Pod", odd, pod("a"))
+    tell(view, "Pod", odd)
+    assert set(view.pods) == {"a"}
+    assert "Pod" in view.synced
+    assert "cannot read Pod demo/odd" in caplog.text
+
+
 def test_listed_pods_replace_those_with_the_same_labels_only(view):
     see = view.on_change("Pod")
     for name, app in (("voice-1", "voice"), ("voice-2", "voice"), ("feed-1", "feed")):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.accept.acceptance import Accepted, Refusal, accept
+from kotatsu_operator.controller.accept.acceptance import accept
 from kotatsu_operator.controller.cache.store import Cache
 from tests.operator.cluster import (
     NAMESPACE,
@@ -29,6 +29,11 @@ def judge(cache, pool):
     return accept((NAMESPACE, pool["metadata"]["name"]), pool, cache)
 
 
+def refusal(cache, pool):
+    """Why a pool is refused; None for one that is accepted."""
+    return judge(cache, pool)[1]
+
+
 def twin(name, since):
     """Another pool for the same Deployment."""
     made = warm_pool(name)
@@ -38,10 +43,10 @@ def twin(name, since):
 
 
 def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
-    judged = judge(cache, warm_pool(scaling={"maxReplicas": 4}))
-    assert isinstance(judged, Accepted)
-    assert judged.spec.scaling.max_replicas == 4
-    assert judged.deployment is cache.deployments[VOICE]
+    target, refused = judge(cache, warm_pool(scaling={"maxReplicas": 4}))
+    assert refused is None
+    assert target.spec.scaling.max_replicas == 4
+    assert target.deployment is cache.deployments[VOICE]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +58,8 @@ def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
     ],
 )
 def test_what_the_schema_cannot_see_is_refused_with_a_sentence(cache, spec, said):
-    judged = judge(cache, warm_pool(**spec))
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool(**spec))
+    assert judged is not None
     assert judged.reason == "InvalidSpec"
     assert judged.message.startswith("spec.")
     assert said in judged.message
@@ -62,8 +67,8 @@ def test_what_the_schema_cannot_see_is_refused_with_a_sentence(cache, spec, said
 
 def test_a_missing_target_is_named_with_its_namespace(cache):
     cache.deployments.clear()
-    judged = judge(cache, warm_pool())
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool())
+    assert judged is not None
     assert judged.reason == "TargetNotFound"
     assert "Deployment voice in namespace demo" in judged.message
 
@@ -71,29 +76,40 @@ def test_a_missing_target_is_named_with_its_namespace(cache):
 @pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
 def test_kotatsu_itself_is_no_target(cache, name):
     cache.keep_deployment(deployment(name))
-    judged = judge(cache, warm_pool(name))
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool(name))
+    assert judged is not None
     assert judged.reason == "TargetIsKotatsu"
     assert f"Deployment {name} is Kotatsu itself" in judged.message
+
+
+@pytest.mark.parametrize("component", ["operator", "activator"])
+def test_kotatsu_under_another_name_is_no_target_either(cache, component):
+    own = deployment("platform")
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
+    own["spec"]["template"]["metadata"]["labels"] |= labels
+    cache.keep_deployment(own)
+    judged = refusal(cache, warm_pool("platform"))
+    assert judged is not None
+    assert judged.reason == "TargetIsKotatsu"
 
 
 def test_of_two_pools_with_one_target_the_older_has_it(cache):
     old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
     cache.keep_pool(old)
-    judged = judge(cache, young)
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, young)
+    assert judged is not None
     assert judged.reason == "TargetClaimed"
     assert "older WarmPool zz" in judged.message
-    assert isinstance(judge(cache, old), Accepted)
+    assert refusal(cache, old) is None
 
 
 def test_of_two_pools_of_the_same_second_the_first_by_name_has_it(cache):
     pools = [twin(name, "2026-11-25T08:00:00Z") for name in ("aa", "bb")]
     for pool in pools:
         cache.keep_pool(pool)
-    first, second = (judge(cache, pool) for pool in pools)
-    assert isinstance(first, Accepted)
-    assert isinstance(second, Refusal)
+    first, second = (refusal(cache, pool) for pool in pools)
+    assert first is None
+    assert second is not None
 
 
 def test_when_the_older_pool_is_deleted_the_other_has_the_target(cache):
@@ -101,7 +117,7 @@ def test_when_the_older_pool_is_deleted_the_other_has_the_target(cache):
     cache.keep_pool(old)
     cache.keep_pool(young)
     del cache.pools[NAMESPACE, "zz"]
-    assert isinstance(judge(cache, young), Accepted)
+    assert refusal(cache, young) is None
 
 
 # --- the Service ---
@@ -132,14 +148,14 @@ def serving(cache, **spec):
             "has no TCP port",
         ),
         ({"selector": None}, "Auto", "ServiceHasNoSelector", "or set route: Always"),
-        ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, which"),
+        ({"selector": {"app": "x"}}, "Auto", "ServiceSelectsOthers", "selects app=x, but"),
         ({}, "Always", "ServiceHasSelector", "create the Service anew"),
     ],
 )
 def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, route, reason, said):
     serving(cache, **change)
-    judged = judge(cache, warm_pool(route=route))
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool(route=route))
+    assert judged is not None
     assert judged.reason == reason
     assert judged.message.startswith("Service voice ")
     assert said in judged.message
@@ -156,7 +172,7 @@ def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, ro
 )
 def test_a_service_that_can_wake_is_accepted(cache, change, route):
     serving(cache, **change)
-    assert isinstance(judge(cache, warm_pool(route=route)), Accepted)
+    assert refusal(cache, warm_pool(route=route)) is None
 
 
 def always(cache, *slices):
@@ -164,7 +180,7 @@ def always(cache, *slices):
     serving(cache, selector=None)
     for obj in slices:
         cache.keep_slice(obj)
-    return judge(cache, warm_pool(route="Always"))
+    return refusal(cache, warm_pool(route="Always"))
 
 
 def mirrored(*ready):
@@ -184,7 +200,7 @@ def by_hand():
 @pytest.mark.parametrize(
     ("obj", "said"),
     [
-        (native_slice(True), "kept by endpointslice-controller.k8s.io, so"),
+        (native_slice(True), "managed by endpointslice-controller.k8s.io, so"),
         (native_slice(False), "create the Service anew"),
         (mirrored(True), "delete that EndpointSlice and Endpoints voice"),
         (by_hand(), "in EndpointSlice voice-native-ipv4, so connections would bypass"),
@@ -193,7 +209,7 @@ def by_hand():
 )
 def test_on_route_always_a_service_with_endpoints_of_others_is_refused(cache, obj, said):
     judged = always(cache, obj)
-    assert isinstance(judged, Refusal)
+    assert judged is not None
     assert judged.reason == "ServiceHasEndpoints"
     assert said in judged.message
 
@@ -204,17 +220,17 @@ def test_on_route_always_a_service_with_endpoints_of_others_is_refused(cache, ob
     ids=["none in it", "another Service's", "an activator's"],
 )
 def test_on_route_always_a_service_without_endpoints_of_others_is_accepted(cache, obj):
-    assert isinstance(always(cache, obj), Accepted)
+    assert always(cache, obj) is None
 
 
 def test_a_pool_is_accepted_again_once_the_endpoints_of_others_are_gone(cache):
-    assert isinstance(always(cache, mirrored(True)), Refusal)
-    assert isinstance(always(cache, mirrored()), Accepted)
+    assert always(cache, mirrored(True)) is not None
+    assert always(cache, mirrored()) is None
 
 
 def test_on_route_auto_the_endpoints_are_kubernetes_own(cache):
     cache.keep_slice(native_slice(True))
-    assert isinstance(judge(cache, warm_pool()), Accepted)
+    assert refusal(cache, warm_pool()) is None
 
 
 @pytest.mark.parametrize("route", ["Auto", "Always"])
@@ -227,28 +243,28 @@ def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(cache, 
     cache.keep_deployment(target)
     cache.keep_service(obj)
     cache.keep_pool(made)
-    judged = accept(("default", "voice"), made, cache)
-    assert isinstance(judged, Refusal)
+    _, judged = accept(("default", "voice"), made, cache)
+    assert judged is not None
     assert judged.reason == "ServiceHasEndpoints"
     assert "API server" in judged.message
 
 
 def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(cache):
     cache.services.clear()
-    refused = judge(cache, warm_pool())
-    assert isinstance(refused, Refusal)
+    refused = refusal(cache, warm_pool())
+    assert refused is not None
     assert refused.reason == "ServiceNotFound"
     assert "no Service voice in namespace demo" in refused.message
     cache.keep_service(service())
-    assert isinstance(judge(cache, warm_pool()), Accepted)
+    assert refusal(cache, warm_pool()) is None
 
 
 def test_of_two_pools_with_one_service_the_older_has_it(cache):
     cache.keep_deployment(deployment("other"))
     cache.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
     young = warm_pool("other", service="voice")
-    judged = judge(cache, young)
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, young)
+    assert judged is not None
     assert judged.reason == "ServiceClaimed"
     assert "older WarmPool zz" in judged.message
 
@@ -265,9 +281,9 @@ def scaled_by(cache, name="voice", **meta):
 
 def test_a_persons_autoscaler_comes_with_the_target(cache):
     made = scaled_by(cache)
-    judged = judge(cache, warm_pool())
-    assert isinstance(judged, Accepted)
-    assert judged.autoscaler == made
+    target, refused = judge(cache, warm_pool())
+    assert refused is None
+    assert target.autoscalers == [made]
 
 
 @pytest.mark.parametrize(
@@ -282,8 +298,8 @@ def test_a_persons_autoscaler_comes_with_the_target(cache):
 )
 def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(cache, meta, owner):
     scaled_by(cache, **meta)
-    judged = judge(cache, warm_pool())
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool())
+    assert judged is not None
     assert judged.reason == "ForeignAutoscaler"
     assert f"belongs to {owner}" in judged.message
 
@@ -291,8 +307,8 @@ def test_an_autoscaler_of_another_program_is_refused_with_a_sentence(cache, meta
 def test_two_autoscalers_on_one_target_are_refused_by_name(cache):
     scaled_by(cache, "one")
     scaled_by(cache, "two")
-    judged = judge(cache, warm_pool())
-    assert isinstance(judged, Refusal)
+    judged = refusal(cache, warm_pool())
+    assert judged is not None
     assert judged.reason == "TwoAutoscalers"
     assert "one and two" in judged.message
 
@@ -303,6 +319,6 @@ def test_an_autoscaler_of_something_else_does_not_matter(cache):
     of_another_name["spec"]["scaleTargetRef"]["name"] = "other"
     for changed in (of_another_kind, of_another_name):
         cache.keep_autoscaler(changed)
-    judged = judge(cache, warm_pool())
-    assert isinstance(judged, Accepted)
-    assert judged.autoscaler is None
+    target, refused = judge(cache, warm_pool())
+    assert refused is None
+    assert target.autoscalers == []

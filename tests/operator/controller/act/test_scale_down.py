@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.controller.act.scale_down import SleepStep, scale_down
+from kotatsu_operator.controller.act.scale_down import ScaleDown, SleepStep
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.observation import Demand
@@ -48,18 +48,8 @@ class Attempted:
                 self.meanwhile["look"]()
             return demand
 
-        return await scale_down(
-            self.kube,
-            VOICE,
-            spec,
-            memory,
-            generation,
-            look,
-            lambda: t("10:00:06"),
-            force=force,
-            hook=self.hook,
-            remember=self.remember,
-        )
+        steps = ScaleDown(self.kube, VOICE, spec, lambda: t("10:00:06"), self.hook, self.remember)
+        return await steps.attempt(memory, generation, look, force=force)
 
     async def remember(self, pool, replicas):
         self.remembered.append(
@@ -163,7 +153,7 @@ async def test_an_edited_spec_is_decided_on_anew(attempt):
 async def test_a_phase_or_route_that_somebody_else_has_moved_is_respected(status):
     attempt = Attempted(**status)
     ended = await attempt()
-    assert (ended.asleep, ended.why) == (False, "the phase was changed by somebody else")
+    assert (ended.asleep, ended.why) == (False, "another client has changed the phase")
     assert not attempt.kube.writes
 
 
@@ -202,7 +192,7 @@ async def test_a_pool_or_target_that_is_gone_is_left(attempt, kind):
 )
 async def test_requests_in_flight_or_held_or_unknown_keep_it_awake(attempt, demand):
     ended = await attempt(demand)
-    assert (ended.asleep, ended.demand) == (False, demand)
+    assert (ended.asleep, ended.why) == (False, f"{demand.concurrency} requests in flight")
     assert stays_awake(attempt)
 
 
@@ -230,7 +220,10 @@ async def test_a_request_announced_after_the_reading_makes_the_announcement_fail
 ):
     attempt.meanwhile[moment] = attempt.ticket
     ended = await attempt(force=force)
-    assert (ended.asleep, ended.why) == (False, "a request or an edit came in between")
+    assert (ended.asleep, ended.why) == (
+        False,
+        "a request was announced or the pool was edited meanwhile",
+    )
     assert (attempt.replicas, attempt.phase) == (2, "Draining")
     assert attempt.kube.writes == ["patch_status"]
 

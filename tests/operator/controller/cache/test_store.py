@@ -6,7 +6,7 @@ from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.kube import pod_index as pods
+from kotatsu_operator.kube import index as pods
 from kotatsu_operator.kube.objects import selects
 from tests.operator.cluster import (
     VOICE,
@@ -73,14 +73,14 @@ def test_the_pools_of_a_deployment_come_oldest_first_then_by_name(cache):
         made["metadata"]["creationTimestamp"] = f"2026-11-25T{since}:00Z"
         made["spec"]["targetRef"]["name"] = "x" if name == "other" else "voice"
         cache.keep_pool(made)
-    assert [name for _, name in cache.pools_of_deployment(VOICE)] == ["c", "a", "b"]
+    assert [name for _, name in cache.pools_of_target("Deployment", VOICE)] == ["c", "a", "b"]
 
 
 def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
     elsewhere = warm_pool()
     elsewhere["metadata"]["namespace"] = "elsewhere"
     cache.keep_pool(elsewhere)
-    assert cache.pools_of_deployment(VOICE) == []
+    assert cache.pools_of_target("Deployment", VOICE) == []
 
 
 # --- pods ---

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.leader.election import TIMES, Times
-from kotatsu_operator.controller.leader.elector import HUNG_AFTER, LEASE_NAME, Elector
+from kotatsu_operator.controller.leader.elector import HUNG_AFTER, LEASE_NAME, Candidate, Elector
 from kotatsu_operator.controller.leader.outage import LONGEST, PATIENCE
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import FakeKube, eventually, forbidden
@@ -41,7 +41,7 @@ def kube():
 @pytest.fixture
 def contender(kube, clock):
     def make(name="operator-a", times=TIMES):
-        made = Elector(kube, "demo", name, CollectorRegistry(), times=times, clock=clock)
+        made = Elector(kube, Candidate("demo", name), CollectorRegistry(), times=times, clock=clock)
         made.registry = made._metric
         return made
 
@@ -151,7 +151,7 @@ async def test_letting_go_without_an_api_server_is_not_waited_for(kube, contende
     await one.turn()
     kube.down = True
     await one.release()
-    assert "runs out by itself" in caplog.text
+    assert "expires by itself" in caplog.text
 
 
 class Work:
@@ -267,7 +267,7 @@ QUICK = Times(lease=10.0, renew_deadline=6.0, retry=0.05)
 
 
 async def test_work_that_holds_the_loop_does_not_cost_the_lease(kube, running):
-    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), times=QUICK)
+    one = Elector(kube, Candidate("demo", "operator-a"), CollectorRegistry(), times=QUICK)
     work = Work()
     running(one, work)
     await eventually(lambda: work.begun == 1)
@@ -280,15 +280,17 @@ async def test_work_that_holds_the_loop_does_not_cost_the_lease(kube, running):
 
 async def test_a_loop_that_stands_still_for_long_loses_the_lease(kube, clock, caplog):
     late = 0.0
-    one = Elector(kube, "demo", "operator-a", CollectorRegistry(), clock=clock, late=lambda: late)
-    two = Elector(kube, "demo", "operator-b", CollectorRegistry(), clock=clock)
+    one = Elector(
+        kube, Candidate("demo", "operator-a"), CollectorRegistry(), clock=clock, late=lambda: late
+    )
+    two = Elector(kube, Candidate("demo", "operator-b"), CollectorRegistry(), clock=clock)
     await one.turn()
     await two.turn()
     late = HUNG_AFTER + 1
     clock.now += 2
     await one.turn()
     assert not one.leads
-    assert "stood still for 31 s: giving up the Lease" in caplog.text
+    assert "blocked for 31 s: releasing the Lease" in caplog.text
     clock.now += TIMES.lease
     await one.turn()
     assert not one.leads
@@ -351,7 +353,7 @@ async def test_after_an_outage_the_rest_of_the_cluster_has_to_catch_up(
     clock.now += 1
     await one.turn()
     assert one.catching_up == LONGEST
-    assert "answers again" in caplog.records[-1].message
+    assert "responds again" in caplog.records[-1].message
     clock.now += LONGEST - 1
     assert one.catching_up == 1
 

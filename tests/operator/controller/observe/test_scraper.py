@@ -20,8 +20,9 @@ from kotatsu_operator.controller.observe import scraper as scrape
 from kotatsu_operator.controller.observe.pages import (
     Silence,
     clock_skew,
+    collect,
     count_of,
-    parse_samples,
+    samples_of,
     unix_time,
 )
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer, Scraper
@@ -42,6 +43,11 @@ AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 # --- reading a page ---
 
 
+def parse(page, names):
+    """The samples of a page by name, collected as for each page."""
+    return asyncio.run(collect(samples_of(page, names), asyncio.Lock()))
+
+
 def test_only_the_samples_asked_for_are_found():
     page = f"""# HELP {IN_FLIGHT} Requests.
 # TYPE {IN_FLIGHT} gauge
@@ -51,7 +57,7 @@ other_{IN_FLIGHT} 9.0
 python_info{{version="3"}} 1.0
 {LAST} 1.7e+09
 """
-    assert parse_samples(page, (IN_FLIGHT, LAST)) == {
+    assert parse(page, (IN_FLIGHT, LAST)) == {
         IN_FLIGHT: [({}, 3.0)],
         LAST: [({}, 1.7e9)],
     }
@@ -59,22 +65,22 @@ python_info{{version="3"}} 1.0
 
 def test_labels_come_with_their_samples():
     page = f'{HELD}{{namespace="a",name="b"}} 2\n{HELD}{{namespace="a",name="c\\"d"}} 3\n'
-    assert parse_samples(page, (HELD,)) == {
+    assert parse(page, (HELD,)) == {
         HELD: [({"namespace": "a", "name": "b"}, 2.0), ({"namespace": "a", "name": 'c"d'}, 3.0)]
     }
 
 
 def test_a_counter_is_found_by_the_name_of_its_sample():
-    assert parse_samples("# TYPE x counter\nx_total 4\n", ("x_total",)) == {"x_total": [({}, 4.0)]}
+    assert parse("# TYPE x counter\nx_total 4\n", ("x_total",)) == {"x_total": [({}, 4.0)]}
 
 
 @pytest.mark.parametrize("page", ["", "\n", "<html>kotatsu</html>", "# nothing", "a b c"])
 def test_a_page_without_them_has_none(page):
-    assert parse_samples(page, (IN_FLIGHT,)) == {}
+    assert parse(page, (IN_FLIGHT,)) == {}
 
 
 def test_garbage_on_other_lines_does_not_matter():
-    assert parse_samples(f"{{{{{{\n{IN_FLIGHT} 1\n\x00\n", (IN_FLIGHT,)) == {IN_FLIGHT: [({}, 1.0)]}
+    assert parse(f"{{{{{{\n{IN_FLIGHT} 1\n\x00\n", (IN_FLIGHT,)) == {IN_FLIGHT: [({}, 1.0)]}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ async def test_port_path_and_names_are_the_specs(scraper, serve):
 
 
 NO_METRIC = f"has no metric {IN_FLIGHT} on its page /metrics on port http"
-NO_PAGE = "with what is not a metrics page"
+NO_PAGE = "has no readable metrics page"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +217,8 @@ NO_PAGE = "with what is not a metrics page"
         (Page(f"{IN_FLIGHT}\n".encode()), NO_PAGE),
         (Page(f"{IN_FLIGHT} many\n".encode()), NO_PAGE),
         (Page(f"{IN_FLIGHT}{{a= 1\n".encode()), NO_PAGE),
-        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "is no finite number"),
-        (Page(f"{IN_FLIGHT} NaN\n".encode()), "is no finite number"),
+        (Page(f"{IN_FLIGHT} +Inf\n".encode()), "reports no finite number"),
+        (Page(f"{IN_FLIGHT} NaN\n".encode()), "reports no finite number"),
         (Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()), NO_PAGE),
         (Page(f"{IN_FLIGHT} 1\n".encode(), status=500), "answers 500 for /metrics on port"),
         (Page(f"{IN_FLIGHT} 1\n".encode(), status=302), "answers 302 for /metrics on port"),
@@ -274,7 +280,7 @@ async def test_long_pages_of_one_namespace_keep_no_page_of_another_waiting(scrap
         read.append(namespace)
 
     monkeypatch.setattr(pages.Pages, "_page", arrive)
-    monkeypatch.setattr(pages, "_TURN", 0.0)
+    monkeypatch.setattr(pages, "TURN", 0.0)
     asking = [asyncio.create_task(ask("demo", f"voice-{i}")) for i in range(8)]
     asking.append(asyncio.create_task(ask("other", "voice")))
     await asyncio.sleep(0)
@@ -289,7 +295,7 @@ async def test_a_line_that_never_ends_is_not_read(scraper, serve):
 
 
 async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, serve, monkeypatch):
-    monkeypatch.setattr(pages, "_TURN", 0.0)
+    monkeypatch.setattr(pages, "TURN", 0.0)
     turns = 0
 
     async def others():
@@ -328,7 +334,7 @@ def test_a_page_is_read_as_the_prometheus_client_reads_it(given_samples):
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     ]
-    assert parse_samples(page, (HELD,)).get(HELD, []) == theirs
+    assert parse(page, (HELD,)).get(HELD, []) == theirs
     assert theirs == [(labels, value) for labels, value, _ in given_samples]
 
 
@@ -339,7 +345,7 @@ async def test_a_packed_page_is_not_unpacked(scraper, serve, layers):
         body = gzip.compress(body)
     packed = Page(body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
     silence = await scraper.pod(await serve(packed), Metrics())
-    assert silence.why.startswith("sends a packed page")
+    assert silence.why.startswith("sends a compressed page")
     assert "accept-encoding: identity" in packed.heads[0].lower()
 
 
@@ -382,7 +388,7 @@ async def test_a_path_leads_to_the_pod_whatever_stands_in_it(scraper, serve):
 async def test_a_pod_that_hangs_says_nothing_after_the_timeout(scraper, serve, monkeypatch):
     monkeypatch.setattr(pages, "TIMEOUT", 0.05)
     answer = await scraper.pod(await serve(Page(hangs=True)), Metrics())
-    assert "does not answer on port" in answer.why
+    assert "does not respond on port" in answer.why
 
 
 async def test_a_pod_that_drips_says_nothing_after_the_timeout(scraper, serve, monkeypatch):

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from kotatsu_operator.controller.restore import steps as restore_module
-from kotatsu_operator.controller.restore.steps import restore, steps
+from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.errors import ConflictError
@@ -90,7 +91,7 @@ async def test_what_is_owed_is_all_given_back_even_if_one_part_cannot_be():
 
 def test_keeping_leaves_pods_as_they_are_but_no_floor_that_nobody_lifts():
     owed = {"restoreReplicas": 3, "hpa": {}, "knative": {}}
-    assert list(steps(Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed))) == ["hpa"]
+    assert list(restores(Entry("voice", "Deployment", "voice", OnDelete.KEEP, owed))) == ["hpa"]
 
 
 def _away(*_):

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget import forecast as forecast_module
-from kotatsu_operator.core.budget.forecast import forecast, price_of
-from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.forecast import forecast
+from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.prices import hourly, parse_quantity
 from kotatsu_operator.core.calendar.schedule import occurrences, spans
 from kotatsu_operator.core.pool.memory import Memory, Phase
@@ -56,14 +56,14 @@ def warm(since: str = "08:00", last: str | None = None) -> Memory:
 
 
 def test_one_opening_costs_pods_times_time_times_the_price_of_a_pod() -> None:
-    assert price_of(5, 2 * HOUR, Decimal("1.84")) == Decimal("18.4")
+    assert 5 * money(Decimal("1.84"), 2 * HOUR) == Decimal("18.4")
 
 
 def test_the_published_bill_is_one_opening() -> None:
     requests = {"memory": parse_quantity("3008Mi")}
     pod_hour = hourly(requests, Prices({"memory": Decimal("0.0000041667") * 3600}))
-    assert round(price_of(100, 12 * HOUR, pod_hour), 2) == Decimal("52.88")
-    assert round(price_of(100, 730 * HOUR, pod_hour)) == 3217
+    assert round(100 * money(pod_hour, 12 * HOUR), 2) == Decimal("52.88")
+    assert round(100 * money(pod_hour, 730 * HOUR)) == 3217
 
 
 def test_a_pool_without_windows_will_cost_what_it_has_cost() -> None:

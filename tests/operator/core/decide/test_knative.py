@@ -105,7 +105,7 @@ def test_a_tag_without_traffic_gets_no_pods():
 def test_a_floor_above_max_scale_stops_there_and_says_so():
     planned = course(5, {"a": 100}, by_name(rev("a", max_scale=3)), ())
     assert [p.min_scale for p in planned.patches] == ["3"]
-    assert planned.limited.startswith("5 pods are asked for of Revision a, and max-scale allows 3")
+    assert planned.limited.startswith("5 pods of Revision a are requested, and max-scale allows 3")
     assert not course(3, {"a": 100}, by_name(rev("a", max_scale=3)), ()).limited
 
 

@@ -161,8 +161,8 @@ def test_a_late_warm_up_is_told_once_when_it_opens_cold_and_once_when_it_is_read
     w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("12:30"))
     late = [n for m in w.log for n in m.notes if n.reason in ("WindowCold", "WindowLate")]
     assert [n.message for n in late] == [
-        "pitch opened before it was Ready",
-        "pitch was Ready 22 s late",
+        "window pitch opened before all replicas were Ready",
+        "window pitch was Ready 22 s late",
     ]
     assert all(n.warning for n in late)
     assert w.memory.opening is not None
@@ -207,7 +207,10 @@ def test_a_window_is_told_cold_though_the_next_is_being_warmed_for_already() -> 
     w = walk(pool(a, b, prewarm={"lead": "10m"}), t("09:00"), ready_after=630)
     w.until(t("12:30"))
     told = [n.message for m in w.log for n in m.notes if n.reason in ("WindowCold", "WindowLate")]
-    assert told == ["a opened before it was Ready", "a was Ready 30 s late"]
+    assert told == [
+        "window a opened before all replicas were Ready",
+        "window a was Ready 30 s late",
+    ]
 
 
 def test_a_small_window_is_not_cold_because_a_bigger_one_is_being_warmed_for() -> None:

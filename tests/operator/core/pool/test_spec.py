@@ -122,7 +122,7 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ({"windows": [ONCE | {"end": "2026-11-25T10:00"}]}, "end .* is not after start"),
         (
             {"windows": [cron("0 18 * * *", "1h") | {"excludeDates": ["31.12.2026"]}]},
-            "excludeDates: '31.12.2026' is not a date like 2026-12-31",
+            "excludeDates: '31.12.2026' is not a date like 2030-12-31",
         ),
         ({"prewarm": {"lead": "early"}}, "spec.prewarm.lead: 'early' is not a duration"),
         ({"prewarm": {"lead": "25h"}}, "spec.prewarm.lead: 25h is too long: at most 24h"),
@@ -130,7 +130,7 @@ ONCE = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "re
         ({"drain": {"timeout": "-1s"}}, "spec.drain.timeout: '-1s' is not a duration"),
         (
             {"windows": [cron("*/2 * * * *", "1m", name=f"w{n}") for n in range(3)]},
-            "spec.windows: they open up to 2160 times on one day, and at most 1440 are planned",
+            "spec.windows: the windows open up to 2160 times on one day, and the limit is 1440",
         ),
         ({"budget": {"prices": {"cpuHour": "free"}}}, "prices.cpuHour: 'free' is not an amount"),
         ({"budget": {"prices": {"cpuHour": "-1"}}}, "prices.cpuHour: '-1' is not an amount"),

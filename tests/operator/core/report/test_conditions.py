@@ -70,7 +70,8 @@ def test_a_suspended_pool_says_so():
 
 
 def dated(*new, old=(), generation=3, now="10:00"):
-    return date_conditions(list(new), old, generation, t(now))
+    known = {c["type"]: c for c in old}
+    return date_conditions(list(new), known, generation, t(now))
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays():

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
-from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.index import Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import selector_view, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.pod_index import Pods, Selectors
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.resources import KINDS, Object
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
 Mailbox = set[str]
@@ -60,20 +61,13 @@ class View:
             "Deployment": (self._keep_deployment, self._forget_deployment, self.selectors),
         }
         keep, forget, store = kinds[kind]
+        feed = Feed(KINDS[kind], keep, forget, lambda _: store, key=lambda o: o["metadata"]["name"])
 
         def apply(change: str, obj: Object) -> None:
-            concerned: set[str] = set()
+            # All at once: the publisher must never see half of a list.
+            concerned = set(chain.from_iterable(feed.steps("", change, obj)))
             if change == "LIST":
-                there = {item["metadata"]["name"] for item in obj["items"]}
-                for name in [name for name in store if name not in there]:
-                    concerned.update(forget(name))
-                for item in obj["items"]:
-                    concerned.update(keep(item))
                 self.synced.add(kind)
-            elif change == "DELETED":
-                concerned.update(forget(obj["metadata"]["name"]))
-            elif change in ("ADDED", "MODIFIED"):
-                concerned.update(keep(obj))
             self._tell(concerned)
             if change == "LIST":
                 self.changed()  # may complete the initial lists

@@ -22,10 +22,9 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.owners import owner_of
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.resources import EndpointSlice, Object
-from kotatsu_operator.kube.slices import slice_view
+from kotatsu_operator.kube.slices import owner_of, slice_view
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +115,11 @@ class Lost:
         except (ConflictError, NotFoundError):
             return [RETRY]  # its activator or another one was faster
         except (*Unreachable, OSError) as error:
-            log.warning("%s: cannot take back the endpoint of a lost pod: %s", pool.name, error)
+            log.warning(
+                "%s: cannot withdraw the endpoint of a lost activator: %s", pool.name, error
+            )
             return [RETRY]
-        log.warning("%s: pod %s is lost, its endpoint is not ready now", pool.name, pod.key[1])
+        log.warning("%s: activator %s is lost; its endpoint is withdrawn", pool.name, pod.key[1])
         self._taken_at[name] = now
         return []
 

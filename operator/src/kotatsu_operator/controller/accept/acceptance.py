@@ -1,80 +1,39 @@
 """Accepts or rejects a pool; a rejection says what to change.
 
-Each reconcile runs all validators again. People read the message of the first that rejects. No
+Each reconcile makes all checks again. People read the message of the first that rejects. No
 rejection is stored: after a fix the pool continues from its status.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from kotatsu_operator.controller.accept.candidate import Candidate, Refusal
-from kotatsu_operator.controller.accept.hpa import validate_autoscaler
-from kotatsu_operator.controller.accept.service import validate_service
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.targets.kinds import target_of
+from kotatsu_operator.controller.targets.target import Refusal, Target
+from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-from kotatsu_operator.kube.deployment import DeploymentView
-from kotatsu_operator.kube.knative import SERVICE_LABEL
+from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.status_writer import Status
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.resources import Object
-
-__all__ = ["Accepted", "Refusal", "Refused", "accept"]
-
-
-_NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """An accepted pool, with its target and the target's autoscaler (if there is one)."""
-
-    spec: PoolSpec
-    deployment: DeploymentView | None = None
-    """The Deployment; None for another kind of target."""
-    autoscaler: Object | None = None
-    knative_service: Object = field(default_factory=dict)
-    """The Knative Service; empty for another kind of target."""
-    last_selector: Mapping[str, Any] = field(default_factory=lambda: _NO_POD)
-    """The selector of a deleted Deployment."""
-
-    @property
-    def selector(self) -> Mapping[str, Any]:
-        """The label selector of the target's pods."""
-        if self.spec.target.is_knative:
-            return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
-        # The selector of a deleted Deployment is stored as long as it has pods.
-        return self.last_selector if self.deployment is None else self.deployment.selector
-
-    @property
-    def requests(self) -> Mapping[str, Decimal]:
-        """The resource requests of one pod of the target (base units)."""
-        if self.deployment is not None:
-            return self.deployment.requests
-        template = (self.knative_service.get("spec") or {}).get("template") or {}
-        return pod_requests(template.get("spec") or {})
 
 
 @dataclass(frozen=True)
 class Refused(Refusal):
     """A rejection, and what may still be done: nothing starts, but what runs may end."""
 
-    judged: Accepted
-    """The spec as far as it is readable, and the target as far as it exists."""
     ends: Ends
     counts: bool
     """Whether this pool's ledger counts the target's pods."""
-    hands: str = ""
+    stays_because: str = ""
     """Why the pods stay as they are, if the message does not say it."""
 
 
 def accept(
     key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
-) -> Accepted | Refused:
-    """Accept or reject a pool by what the CRD's schema cannot check: names, zones, other objects.
+) -> tuple[Target, Refused | None]:
+    """A pool's target, and why the pool is rejected: by its spec and by other objects.
 
     Unreadable fields of the spec are taken from `last`, the last accepted spec, if there is one.
     """
@@ -84,79 +43,39 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
-    candidate = Candidate(key, spec, cache)
-    for validate, ends in _VALIDATORS:
-        refusal = validate(candidate)
-        if refusal is not None:
-            objections.append((refusal, ends))
-    if spec.target.is_knative:
-        judged = Accepted(spec, knative_service=candidate.knative_service or {})
-    else:
-        selector = cache.selector_of((key[0], spec.target.name)) or _NO_POD
-        autoscaler = next(iter(candidate.autoscalers), None)
-        judged = Accepted(spec, candidate.deployment, autoscaler, last_selector=selector)
-    return _refused(judged, objections) if objections else judged
+    target = target_of(key, spec, cache)
+    objections += [(why, ends) for why, ends in target.objections() if why is not None]
+    return target, _refused(target, objections) if objections else None
 
 
-def _refused(judged: Accepted, objections: list[tuple[Refusal, Ends]]) -> Refused:
-    first, ends, hands = objections[0][0], min(ends for _, ends in objections), ""
-    write = judged.deployment.write if judged.deployment is not None else None
-    if write is not None and ends is not Ends.NOTHING:
+def _refused(target: Target, objections: list[tuple[Refusal, Ends]]) -> Refused:
+    first, ends, because = objections[0][0], min(ends for _, ends in objections), ""
+    if target.other_writer and ends is not Ends.NOTHING:
         # The last writer of the replicas was not Kotatsu, so Kotatsu must not lower them.
-        ends, hands = Ends.NOTHING, f"{write.by} has set the replicas"
+        ends, because = Ends.NOTHING, f"{target.other_writer} has set the replicas"
     counts = all(refusal.reason != "TargetClaimed" for refusal, _ in objections)
-    return Refused(first.reason, first.message, judged, ends, counts, hands)
+    return Refused(first.reason, first.message, ends, counts, because)
 
 
-def validate_runtime(candidate: Candidate) -> Refusal | None:
-    """Reject a Knative target without Knative's API."""
-    if candidate.spec.target.is_knative and candidate.cache.knative.why_absent:
-        return Refusal("KnativeNotFound", candidate.cache.knative.why_absent)
-    return None
+def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Status]:
+    """Accepted, Ready and Warm of a rejected pool: the reason, what still runs and its cost."""
+    text = refused.message + "".join(f"; {said}" for said in _still(refused, ledger, pods))
+    return [condition(kind, False, refused.reason, text) for kind in ("Accepted", "Ready", "Warm")]
 
 
-def validate_claim(candidate: Candidate) -> Refusal | None:
-    """Reject all but the oldest of the pools that have the same target."""
-    older = candidate.older(candidate.claimants)
-    if not older:
-        return None
-    return Refusal(
-        "TargetClaimed",
-        f"{candidate.spec.target.kind} {candidate.spec.target.name} already belongs to the older "
-        f"WarmPool {older}: delete one of the two or give this one another targetRef",
-    )
-
-
-def validate_own(candidate: Candidate) -> Refusal | None:
-    """Reject Kotatsu itself as a target: at 0 it could not wake any pool, nor itself."""
-    if candidate.spec.target.is_knative or candidate.spec.target.name not in (OPERATOR, ACTIVATOR):
-        return None
-    return Refusal(
-        "TargetIsKotatsu",
-        f"Deployment {candidate.spec.target.name} is Kotatsu itself, which has to run while others "
-        "sleep: name another Deployment in spec.targetRef.name",
-    )
-
-
-def validate_target(candidate: Candidate) -> Refusal | None:
-    """Reject a pool whose target does not exist."""
-    is_knative = candidate.spec.target.is_knative
-    if (candidate.knative_service if is_knative else candidate.deployment) is not None:
-        return None
-    kind = "Knative Service" if is_knative else "Deployment"
-    return Refusal(
-        "TargetNotFound",
-        f"there is no {kind} {candidate.spec.target.name} in namespace {candidate.namespace}: "
-        "create it or correct spec.targetRef.name",
-    )
-
-
-_VALIDATORS: tuple[tuple[Callable[[Candidate], Refusal | None], Ends], ...] = (
-    (validate_runtime, Ends.NOTHING),
-    (validate_own, Ends.NOTHING),
-    (validate_claim, Ends.NOTHING),
-    (validate_target, Ends.NOTHING),
-    (validate_service, Ends.LOWER),
-    (validate_autoscaler, Ends.NOTHING),
-)
-"""The validators, and how far a pool that one of them rejects may still be lowered."""
+def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
+    if not refused.counts:
+        return
+    if refused.reason == "InvalidSpec" and not ledger.currency:
+        yield "the cost of its pods is not counted until spec.budget can be read and has prices"
+    if pods == 0:
+        return
+    cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""
+    running = f"{pods} of its pods still run{cost}"
+    if refused.ends is Ends.SLEEP:
+        yield f"{running}, until nothing needs them; then they sleep"
+    elif refused.ends is Ends.LOWER:
+        yield f"{running}, until nothing needs them; one stays, because no request could wake it"
+    else:
+        why = f" ({refused.stays_because})" if refused.stays_because else ""
+        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale the target"

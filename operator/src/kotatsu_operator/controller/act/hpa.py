@@ -14,7 +14,7 @@ from kotatsu_operator.core.report.status_reader import read_original
 from kotatsu_operator.core.report.status_writer import original_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.hpa import read_autoscaler
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.resources import HorizontalPodAutoscaler, Object
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ async def set_minimum(
     ConflictError, NotFoundError.
     """
     key, known = key_of(pool), read_original(pool.get("status") or {})
-    if known is not None and (seen.autoscaler is None or seen.autoscaler.name != known.name):
-        await _let_go(kube, cache, key, known)
     autoscaler, original = seen.autoscaler, decision.memory.original
+    if known is not None and (autoscaler is None or autoscaler.name != known.name):
+        await let_go(kube, cache, pool)
     if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
         return pool
     if known != original:
@@ -47,18 +47,15 @@ async def set_minimum(
     return pool
 
 
-async def _let_go(kube: Kube, cache: Cache, key: Key, known: Original) -> None:
-    """Restore an autoscaler that does not scale the target any more."""
-    left = cache.autoscalers.get((key[0], known.name))
-    if left is not None and _is_raised(left, known):
-        await kube.put_minimum(
-            key[0], known.name, known.min_replicas, read_autoscaler(left).version
-        )
+async def let_go(kube: Kube, cache: Cache, pool: Object) -> None:
+    """Restore an autoscaler that the status names and that does not scale the target any more.
 
-
-def _is_raised(autoscaler: Object, known: Original) -> bool:
-    now = read_autoscaler(autoscaler)
-    return now.ours and now.min_replicas != known.min_replicas
+    Raises ConflictError, NotFoundError.
+    """
+    namespace, known = key_of(pool)[0], read_original(pool.get("status") or {})
+    left = None if known is None else cache.autoscalers.get((namespace, known.name))
+    if known is not None and left is not None:
+        await _restore(kube, namespace, left, known)
 
 
 async def give_back(kube: Kube, namespace: str, known: Original) -> str:
@@ -67,8 +64,15 @@ async def give_back(kube: Kube, namespace: str, known: Original) -> str:
     Raises ConflictError, NotFoundError.
     """
     found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
-    if not _is_raised(found, known):
+    if not await _restore(kube, namespace, found, known):
         return ""
-    version = read_autoscaler(found).version
-    await kube.put_minimum(namespace, known.name, known.min_replicas, version)
     return f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
+
+
+async def _restore(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> bool:
+    """Restore minReplicas if the operator has changed it; return whether it had."""
+    now = read_autoscaler(autoscaler)
+    if not now.ours or now.min_replicas == known.min_replicas:
+        return False
+    await kube.put_minimum(namespace, known.name, known.min_replicas, now.version)
+    return True

@@ -6,7 +6,6 @@ to 6 are one attempt. It reads everything again, and both writes name the versio
 """
 
 import enum
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,8 +22,6 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.resources import Object, WarmPool
 
-log = logging.getLogger(__name__)
-
 
 class SleepStep(enum.StrEnum):
     """The points between the steps at which tests send requests."""
@@ -35,7 +32,6 @@ class SleepStep(enum.StrEnum):
 
 
 Hook = Callable[[Key, SleepStep], Awaitable[None]]
-
 
 Remember = Callable[[Object, int | None], Awaitable[None]]
 """Records what a target gets back; with the replicas, before a pool sleeps."""
@@ -58,59 +54,64 @@ class Attempt:
     pool: Object | None = None
     """The newest version of the pool that was read or written."""
     memory: Memory | None = None
-    demand: Demand | None = None
 
 
-async def scale_down(
-    kube: Kube,
-    key: Key,
-    spec: PoolSpec,
-    memory: Memory,
-    generation: int,
-    look: Callable[[], Awaitable[Demand]],
-    now: Callable[[], datetime],
-    *,
-    force: bool,
-    hook: Hook = no_hook,
-    remember: Remember = no_record,
-) -> Attempt:
-    """Run steps 4 to 6. `look` asks for the demand; `force` ignores requests in flight."""
-    namespace, name = key
-    await hook(key, SleepStep.BEFORE_LOOKING)
-    try:
-        pool = await kube.get(WarmPool, namespace, name)
-        scale = await kube.get_scale(namespace, spec.target.name)
-    except NotFoundError as error:
-        return Attempt(False, str(error))
-    stale = _changed(pool, memory, generation)
-    if stale:
-        return Attempt(False, stale, pool)
-    minimum = None if memory.original is None else memory.original.min_replicas
-    restore = replicas_to_restore(pool.get("status") or {}, minimum)
-    await remember(pool, restore)
+@dataclass(frozen=True)
+class ScaleDown:
+    """Steps 4 to 6 for one pool."""
 
-    demand = await look()
-    if not force and (not demand.known or demand.concurrency > 0):
-        return Attempt(False, f"{demand.concurrency} requests in flight", pool, demand=demand)
+    kube: Kube
+    key: Key
+    spec: PoolSpec
+    clock: Callable[[], datetime]
+    hook: Hook = no_hook
+    remember: Remember = no_record
 
-    await hook(key, SleepStep.BEFORE_ANNOUNCING)
-    asleep = asleep_after(memory, spec, now())
-    status = memory_status(asleep, spec)
-    status["restoreReplicas"] = restore
-    try:
-        pool = await kube.patch_status(namespace, name, status, pool["metadata"]["resourceVersion"])
-    except ConflictError:
-        return Attempt(False, "a request or an edit came in between")
-    except NotFoundError as error:
-        return Attempt(False, str(error))
+    async def attempt(
+        self,
+        memory: Memory,
+        generation: int,
+        look: Callable[[], Awaitable[Demand]],
+        *,
+        force: bool,
+    ) -> Attempt:
+        """Take the steps. `look` asks for the demand; `force` ignores requests in flight."""
+        kube, spec, target = self.kube, self.spec, (self.key[0], self.spec.target.name)
+        await self.hook(self.key, SleepStep.BEFORE_LOOKING)
+        try:
+            pool = await kube.get(WarmPool, *self.key)
+            scale = await kube.get_scale(*target)
+        except NotFoundError as error:
+            return Attempt(False, str(error))
+        stale = _changed(pool, memory, generation)
+        if stale:
+            return Attempt(False, stale, pool)
+        minimum = None if memory.original is None else memory.original.min_replicas
+        restore = replicas_to_restore(pool.get("status") or {}, minimum)
+        await self.remember(pool, restore)
 
-    await hook(key, SleepStep.BEFORE_LOWERING)
-    try:
-        await kube.put_scale(namespace, spec.target.name, 0, scale.version)
-    except (ConflictError, NotFoundError) as error:
-        # The decision sees Sleeping with replicas above 0 and starts again from step 1.
-        return Attempt(False, f"the target changed: {error}", pool, asleep)
-    return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
+        demand = await look()
+        if not force and (not demand.known or demand.concurrency > 0):
+            return Attempt(False, f"{demand.concurrency} requests in flight", pool)
+
+        await self.hook(self.key, SleepStep.BEFORE_ANNOUNCING)
+        asleep = asleep_after(memory, spec, self.clock())
+        status = memory_status(asleep, spec) | {"restoreReplicas": restore}
+        try:
+            version = pool["metadata"]["resourceVersion"]
+            pool = await kube.patch_status(*self.key, status, version)
+        except ConflictError:
+            return Attempt(False, "a request was announced or the pool was edited meanwhile")
+        except NotFoundError as error:
+            return Attempt(False, str(error))
+
+        await self.hook(self.key, SleepStep.BEFORE_LOWERING)
+        try:
+            await kube.put_scale(*target, 0, scale.version)
+        except (ConflictError, NotFoundError) as error:
+            # The decision sees Sleeping with replicas above 0 and starts again from step 1.
+            return Attempt(False, f"the target changed: {error}", pool, asleep)
+        return Attempt(True, "asleep", pool, replace(asleep, lowered=True))
 
 
 def _changed(pool: Object, memory: Memory, generation: int) -> str:
@@ -119,7 +120,7 @@ def _changed(pool: Object, memory: Memory, generation: int) -> str:
     if pool["metadata"]["generation"] != generation:
         return "the spec was edited"
     if status.get("phase") != Phase.DRAINING or status["route"]["epoch"] != memory.epoch:
-        return "the phase was changed by somebody else"
+        return "another client has changed the phase"
     ticket = instant((status.get("demand") or {}).get("at"))
     if ticket is not None and ticket != memory.ticket:
         return "a request was announced"

@@ -1,7 +1,7 @@
 """Detects Knative Serving and watches its objects while it is installed.
 
-kopf discovers APIs only when it starts, and Knative may be installed later. So this module watches
-Knative's objects itself. It checks for the API at the start and then periodically.
+Knative may be installed later than the operator, so this module checks for its API at the start and
+then periodically.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache, Concerned
-from kotatsu_operator.controller.cache.streams import Feed, Streams
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeService, Object
@@ -44,7 +44,7 @@ class KnativeWatch:
         runtime: Runtime,
         knative_namespace: str = "",
     ) -> None:
-        self._kube, self._world, self._touch = kube, cache, touch
+        self._kube, self._cache, self._touch = kube, cache, touch
         self._namespaces = list(namespaces)
         self._runtime = runtime
         self._knative_namespace = knative_namespace
@@ -54,7 +54,7 @@ class KnativeWatch:
         """Check for Knative and watch it while it is installed, until cancelled."""
         if self._runtime is Runtime.NATIVE:
             self._absent(
-                "this operator does not look for Knative: set the chart value runtime to auto or "
+                "this operator does not watch Knative: set the chart value runtime to auto or "
                 "knative"
             )
             await asyncio.Event().wait()
@@ -72,7 +72,7 @@ class KnativeWatch:
             if is_there:
                 await self._read_defaults()
         except Unreachable as error:
-            log.warning("cannot tell whether Knative Serving is there: %s", error)
+            log.warning("cannot check whether Knative Serving is installed: %s", error)
             return EXPECTED_EVERY
         if is_there and self._watching is None:
             log.info("watching Knative Services")
@@ -103,11 +103,11 @@ class KnativeWatch:
 
     async def _read_defaults(self) -> None:
         """Read the defaults for Revisions without an annotation of their own."""
-        knative, why = self._world.knative, ""
+        knative, why = self._cache.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
         if not self._knative_namespace:
-            why = "it has no right to"
+            why = "it has no permission"
         else:
             try:
                 config = await self._kube.get(ConfigMap, self._knative_namespace, AUTOSCALER_CONFIG)
@@ -119,7 +119,7 @@ class KnativeWatch:
             why = (
                 f"the operator cannot read Knative's defaults (ConfigMap {place}): {why}. A "
                 "min-scale there that is higher than the pool's floor is lowered while the floor "
-                "is in force; run `helm upgrade` now that Knative is there, or see docs/knative.md"
+                "is in effect: run `helm upgrade` once Knative is installed, or see docs/knative.md"
             )
         knative.why_no_defaults = why
         if before != (knative.defaults, why):
@@ -141,17 +141,17 @@ class KnativeWatch:
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
             await asyncio.sleep(step)
-            if self._world.pools_of_kind("Service"):
+            if self._cache.pools_of_kind("Service"):
                 return
 
     def _absent(self, why: str) -> None:
-        knative = self._world.knative
+        knative = self._cache.knative
         if knative.why_absent == why:
             return
         if self._runtime is Runtime.KNATIVE:
-            log.warning("Knative Serving is expected here (runtime knative) but is not there")
+            log.warning("Knative Serving is expected (runtime knative) but is not installed")
         elif knative.synced:
-            log.warning("Knative Serving has gone; it is looked for from time to time")
+            log.warning("Knative Serving was removed; the operator checks for it from time to time")
         knative.why_absent, knative.synced = why, False
         for known in (knative.services, knative.revisions, knative.refused):
             known.clear()
@@ -159,16 +159,17 @@ class KnativeWatch:
 
     async def _watch(self) -> None:
         """Watch until the API server no longer serves Knative's kinds."""
-        feeds = feeds_of(self._world)
-        streams = Streams(self._kube, feeds, self._namespaces, self._touch, may_go=True)
+        kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
+        signals = Signals(self._touch)
+        informer = Informer(kubes, feeds_of(self._cache), signals, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(streams.run())
-                await streams.synced()
-                self._world.knative.synced, self._world.knative.why_absent = True, ""
+                tasks.create_task(informer.run())
+                await informer.synced()
+                self._cache.knative.synced, self._cache.knative.why_absent = True, ""
                 self._touch_pools()
         except* NotFoundError as gone:
-            log.info("Knative's objects are not served any more: %s", gone.exceptions[0])
+            log.info("the API server no longer serves Knative's objects: %s", gone.exceptions[0])
 
     async def _stop(self) -> None:
         if self._watching is not None:
@@ -177,20 +178,20 @@ class KnativeWatch:
             self._watching = None
 
     def _touch_pools(self) -> None:
-        for key in self._world.pools_of_kind("Service"):
+        for key in self._cache.pools_of_kind("Service"):
             self._touch(key)
 
 
-def feeds_of(cache: Cache) -> list[Feed]:
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
     """How Knative's objects get into the cache."""
     knative = cache.knative
 
     def keep_service(obj: Object) -> Concerned:
-        return cache.pools_of_knative_service(key_of(obj)) if knative.keep_service(obj) else ()
+        return cache.pools_of_target("Service", key_of(obj)) if knative.keep_service(obj) else ()
 
     def forget_service(key: Key) -> Concerned:
         knative.services.pop(key, None)
-        return cache.pools_of_knative_service(key)
+        return cache.pools_of_target("Service", key)
 
     def keep_revision(obj: Object) -> Concerned:
         return _pools_of(obj) if knative.keep_revision(obj) else ()
@@ -202,7 +203,7 @@ def feeds_of(cache: Cache) -> list[Feed]:
 
     def _pools_of(revision: Object) -> Concerned:
         service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-        return cache.pools_of_knative_service((key_of(revision)[0], service))
+        return cache.pools_of_target("Service", (key_of(revision)[0], service))
 
     return [
         Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),

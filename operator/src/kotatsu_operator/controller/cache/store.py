@@ -16,14 +16,20 @@ from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
-from kotatsu_operator.kube.indexed import Indexed
+from kotatsu_operator.kube.index import Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.managed_fields import owners
-from kotatsu_operator.kube.objects import Key, key_of, scales, selects, without_owners
+from kotatsu_operator.kube.objects import Key, key_of, owners, scales, selects, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.pod_index import Pods, Selectors
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.resources import (
+    Deployment,
+    EndpointSlice,
+    HorizontalPodAutoscaler,
+    Object,
+    Pod,
+    Service,
+)
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 
 _DEPARTED = 1000
@@ -110,14 +116,14 @@ class Cache:
         self.deployments[view.key] = view
         self._ended.discard(view.key)
         self._selectors[view.key[0]][view.key] = view.selector
-        return self.pools_of_deployment(view.key)
+        return self.pools_of_target("Deployment", view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
         """Remove a deleted Deployment."""
         self.deployments.pop(key, None)
         self._ended.add(key)
         self._forget_selectors([key])
-        return self.pools_of_deployment(key)
+        return self.pools_of_target("Deployment", key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """A Deployment's selector; after its deletion, as long as it has pods."""
@@ -222,7 +228,9 @@ class Cache:
         """The pools whose status names an autoscaler, and those of its current and last target."""
         targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
         found = set(self.pools_of_autoscaler(key))
-        return found.union(*(self.pools_of_deployment(target) for target in targets if target))
+        return found.union(
+            *(self.pools_of_target("Deployment", target) for target in targets if target)
+        )
 
     def autoscalers_of(self, target: Key) -> list[Object]:
         """The HorizontalPodAutoscalers that scale a Deployment, by name."""
@@ -236,13 +244,9 @@ class Cache:
         """The pools that this Service wakes, oldest first; not for Knative Services."""
         return self._oldest_first(("service", key))
 
-    def pools_of_deployment(self, key: Key) -> list[Key]:
-        """The pools whose target is this Deployment, oldest first (then by name)."""
-        return self._oldest_first(("target", "Deployment", key))
-
-    def pools_of_knative_service(self, key: Key) -> list[Key]:
-        """The pools whose target is this Knative Service, oldest first (then by name)."""
-        return self._oldest_first(("target", "Service", key))
+    def pools_of_target(self, kind: str, key: Key) -> list[Key]:
+        """The pools with this target, oldest first (then by name)."""
+        return self._oldest_first(("target", kind, key))
 
     def pools_of_kind(self, kind: str) -> list[Key]:
         """The pools whose target is of this kind."""
@@ -267,9 +271,9 @@ class Cache:
         """The pools whose target selects a pod."""
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
-        found = dict.fromkeys(self.pools_of_knative_service((namespace, service)))
+        found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
         for deployment in self._selectors[namespace].picking(labels):
-            found |= dict.fromkeys(self.pools_of_deployment(deployment))
+            found |= dict.fromkeys(self.pools_of_target("Deployment", deployment))
         return list(found)
 
     def take_departed(self, pool: Key) -> list[BilledPod]:
@@ -341,6 +345,25 @@ class Cache:
         deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
         pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
         return any(pod.ready and not pod.lost for pod in pods)
+
+
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
+
+    def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
+        return lambda namespace: [key for key in store if key[0] == namespace]
+
+    def pods_in(namespace: str) -> Iterable[Key]:
+        return [(namespace, name) for name in cache.pods[namespace]]
+
+    deployments, scalers = among(cache.deployments), among(cache.autoscalers)
+    return [
+        Feed(Deployment, cache.keep_deployment, cache.forget_deployment, deployments),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+    ]
 
 
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:

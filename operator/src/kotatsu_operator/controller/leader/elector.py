@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -58,26 +58,32 @@ def leader_metric(registry: CollectorRegistry) -> Gauge:
     )
 
 
-class Elector:
-    """One candidate for the Lease of the operators in one namespace.
+class Candidate(NamedTuple):
+    """A candidate for the Lease of the operators in one namespace."""
 
-    `me` must be unique among running processes: the name of the pod. `late` returns for how many
-    seconds the operator's event loop has been blocked. Only this elector uses the connections of
-    `kube`; `run` closes them at its end.
+    namespace: str
+    name: str
+    """Unique among running processes: the name of the pod."""
+
+
+class Elector:
+    """Takes part in the election as one candidate.
+
+    `late` returns for how many seconds the operator's event loop has been blocked. Only this
+    elector uses the connections of `kube`; `run` closes them at its end.
     """
 
     def __init__(
         self,
         kube: Kube,
-        namespace: str,
-        me: str,
+        candidate: Candidate,
         registry: CollectorRegistry,
         *,
         times: Times = election.TIMES,
         clock: Callable[[], float] = time.monotonic,
         late: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._kube, self._namespace, self.me = kube, namespace, me
+        self._kube, self._namespace, self.me = kube, *candidate
         self._times, self._clock, self._late = times, clock, late
         self._terms = 0
         """How often the Lease was acquired; work that began in one term ends with it."""
@@ -125,7 +131,7 @@ class Elector:
                     working.result()
                 leads = self.leads
                 if working is not None and not (leads and term == self._terms):
-                    log.warning("not the leader any more: stopping what was under way")
+                    log.warning("no longer the leader: stopping all actions")
                     await _cancel(working)
                     working = None
                 elif working is None and leads:
@@ -170,7 +176,7 @@ class Elector:
         self.beat_at = now = self._clock()
         if (late := self._late()) > HUNG_AFTER:
             if self._standing.renewed_at is not None:
-                log.error("the event loop has stood still for %.0f s: giving up the Lease", late)
+                log.error("the event loop has been blocked for %.0f s: releasing the Lease", late)
             self._standing = replace(self._standing, renewed_at=None)
             return self._times.retry
         limit = _CALL_SECONDS
@@ -182,11 +188,11 @@ class Elector:
             self._note_answer()
         except ConflictError:
             self._note_answer()
-            log.debug("somebody else wrote the Lease; again")
+            log.debug("another client has written the Lease: reading it again")
             return 0.05
         except NotFoundError as error:
             self._note_answer()
-            log.warning("cannot make Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
+            log.warning("cannot create Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
             return self._after_silence()
         except Unreachable as error:
             log.warning("cannot read or write Lease %s/%s: %s", self._namespace, LEASE_NAME, error)
@@ -223,8 +229,8 @@ class Elector:
         self._contact = self._contact.answered(self._clock())
         if self._contact.outage != before:
             log.warning(
-                "the API server answers again: until all others have noticed, for %.0f s, no pool "
-                "loses a pod",
+                "the API server responds again: for %.0f s, until all components have reconnected, "
+                "no pool loses a pod",
                 self.catching_up,
             )
 
@@ -263,11 +269,11 @@ class Elector:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 if await let_go(self._kube, self._namespace, self.me):
-                    log.info("let go of the Lease")
+                    log.info("released the Lease")
         except (ConflictError, NotFoundError):
             pass
         except Unreachable as error:
-            log.warning("cannot let go of the Lease, which runs out by itself: %s", error)
+            log.warning("cannot release the Lease, which expires by itself: %s", error)
 
     async def _read(self) -> Object | None:
         with contextlib.suppress(NotFoundError):

@@ -1,76 +1,28 @@
-"""Observes one pool: the target's scale and pods, and the demand."""
+"""Asks for a pool's demand: requests in its pods, and connections in the activators."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 
-from kotatsu_operator.controller.accept.acceptance import Accepted
-from kotatsu_operator.controller.act import knative
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Scraper
-from kotatsu_operator.core.formats import instant
-from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
-from kotatsu_operator.core.report.status_writer import Status
-from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.hpa import read_autoscaler
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
 
 
 @dataclass(frozen=True)
 class Observer:
-    """Observes pools, from the cache, the pods and the activators."""
+    """Asks pods and activators."""
 
-    kube: Kube
     cache: Cache
     scraper: Scraper
     catching_up: Callable[[], float] = lambda: 0.0
     """Returns for how many seconds other components may still lag behind an API-server outage."""
     aside: Callable[[Key], AbstractContextManager[None]] = lambda _: nullcontext()
     """Entered while a reconcile waits for responses of pods and activators."""
-
-    async def observe(
-        self,
-        key: Key,
-        judged: Accepted,
-        status: Status,
-        memory: Memory,
-        pods: list[PodView],
-        *,
-        ask: bool = True,
-    ) -> Observation:
-        """Return what a decision depends on. Raises NotFoundError if the target was just deleted.
-
-        Without `ask`, pods and activators are not asked: the decision does not depend on demand.
-        """
-        spec = judged.spec
-        if spec.target.is_knative:
-            return knative.observe_target(self.cache.knative, key[0], judged.knative_service, pods)
-        deployment, autoscaler = judged.deployment, judged.autoscaler
-        assert deployment is not None  # noqa: S101  (the other kind of target)
-        replicas = deployment.replicas
-        if replicas > 0 and memory.phase.is_asleep:
-            # The watch may lag behind the operator's own write of 0.
-            replicas = (await self.kube.get_scale(key[0], spec.target.name)).replicas
-        ask = ask and not memory.phase.is_asleep
-        demand = await self.demand(key, spec, pods) if ask else Demand()
-        ticket = instant((status.get("demand") or {}).get("at"))
-        return Observation(
-            replicas=replicas,
-            ready=sum(p.ready and not p.terminating for p in pods),
-            pods=sum(p.scheduled_at is not None for p in pods),
-            acknowledged=self.cache.acknowledged(key),
-            demand=replace(demand, ticket=ticket),
-            template=deployment.template,
-            updated=deployment.updated,
-            autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
-            write=deployment.write,
-            catching_up=timedelta(seconds=self.catching_up()),
-        )
 
     async def demand(
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False

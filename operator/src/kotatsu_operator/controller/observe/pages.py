@@ -15,6 +15,7 @@ import aiohttp
 
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.runtime.paced import Connector, Turns
+from kotatsu_operator.runtime.turns import TURN
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -30,8 +31,6 @@ _MOST_LINES = 20_000
 MOST_WANTED = 64 * 2**10
 """Characters at most in the lines of a pod's page that begin with a wanted name. Each line and the
 number of lines are limited too, for any page. Reading that much takes some milliseconds."""
-_TURN = 0.002
-"""Seconds of parsing, of all pages together, after which the event loop runs other tasks."""
 
 Samples = list[tuple[Mapping[str, str], float]]
 """The labels and value of each sample of one metric."""
@@ -61,8 +60,8 @@ class _UnreadableError(Exception):
 class Pages:
     """Reads metrics pages: many at once, but at most `parallel` of one namespace.
 
-    It uses aiohttp, which kopf depends on. A page costs a twentieth of the CPU that the services'
-    HTTP client needs. With a thousand awake pools, the operator asks fifty pools a second.
+    It uses aiohttp: a page costs a twentieth of the CPU that the services' HTTP client needs. With
+    a thousand awake pools, the operator asks fifty pools a second.
     """
 
     def __init__(
@@ -120,17 +119,17 @@ class Pages:
             async with self._slots[pod.key[0]]:
                 text, ahead = await self._page(pod.key[0], f"http://{host}:{port}{path}")
             async with self._next[pod.key[0]]:
-                return Page(await _in_turns(_samples(text, names, most), self._turn), ahead)
+                return Page(await collect(samples_of(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}")
         except (TimeoutError, aiohttp.ServerTimeoutError):
-            return Silence(f"does not answer on {where} within {TIMEOUT:g} s", waited=True)
+            return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError:
             return Silence(f"refuses connections on {where}")
         except (aiohttp.ClientError, OSError) as error:
-            return Silence(f"breaks off on {where} ({type(error).__name__})")
+            return Silence(f"closes the connection on {where} ({type(error).__name__})")
         except ValueError:
-            return Silence(f"answers for {path} on {where} with what is not a metrics page")
+            return Silence(f"has no readable metrics page {path} on {where}")
 
     async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
@@ -139,7 +138,7 @@ class Pages:
             if response.status != HTTPStatus.OK:
                 raise _UnreadableError(f"answers {response.status}")
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise _UnreadableError("sends a packed page")
+                raise _UnreadableError("sends a compressed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())
             body = bytearray()
             async for chunk in response.content.iter_any():
@@ -169,22 +168,11 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
     return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
-def parse_samples(text: str, names: tuple[str, ...]) -> dict[str, Samples]:
-    """Parse the samples of a few metrics from a page in the Prometheus text format.
-
-    Raises ValueError for an unreadable line of these metrics, and for a page that is too long.
-    """
-    found: dict[str, Samples] = {}
-    for name, labels, value in filter(None, _samples(text, names, LONGEST_PAGE)):
-        found.setdefault(name, []).append((labels, value))
-    return found
-
-
 _Sample = tuple[str, Mapping[str, str], float]
 """Name, labels and value."""
 
 
-async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
+async def collect(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
     """Collect samples; let the event loop run every few milliseconds.
 
     Only one page is parsed at a time, by the holder of `turn`.
@@ -193,7 +181,7 @@ async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> di
     clock = asyncio.get_running_loop().time
     while True:
         async with turn:
-            until = clock() + _TURN
+            until = clock() + TURN
             for sample in samples:
                 if sample is not None:
                     found.setdefault(sample[0], []).append(sample[1:])
@@ -205,8 +193,12 @@ async def _in_turns(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> di
             await asyncio.sleep(0)
 
 
-def _samples(text: str, names: tuple[str, ...], most: int) -> Iterator[_Sample | None]:
+def samples_of(
+    text: str, names: tuple[str, ...], most: int = LONGEST_PAGE
+) -> Iterator[_Sample | None]:
     """The samples of some metrics; None for a line whose metric name is only a prefix match.
+
+    Raises ValueError for an unreadable line of these metrics, and for more than `most` characters.
 
     This searches the text for the names and skips everything else. So the time is linear in the
     length of the page and of each of these lines. The Prometheus client's parser is quadratic in

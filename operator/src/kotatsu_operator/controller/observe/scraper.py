@@ -135,7 +135,7 @@ class Scraper:
             return Silence(f"has no metric {metrics.in_flight} on {where}")
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
-            return Silence(f"says that {metrics.in_flight} is no finite number on {where}")
+            return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
 
     async def pods(self, pods: Sequence[PodView], metrics: Metrics) -> list[PodAnswer | Silence]:
@@ -150,7 +150,7 @@ class Scraper:
             nonlocal silent
             async with slots:
                 if silent >= AT_ONCE:
-                    return Silence(f"was not asked after {AT_ONCE} others were silent")
+                    return Silence(f"was not asked, because {AT_ONCE} other pods did not respond")
                 answer = await self.pod(pod, metrics)
             silent += isinstance(answer, Silence) and answer.waited
             return answer
@@ -192,7 +192,7 @@ class Scraper:
         samples = by_pool.get(pool, {})
         active, held = (count_of(samples.get(name, ())) for name in (ACTIVE, HELD))
         if active is None or held is None:
-            return Silence(f"activator {pod.key[1]} carries infinitely many")
+            return Silence(f"activator {pod.key[1]} reports no finite number")
         return Passing(active, held, _newest(samples.get(LAST_ACTIVITY, ()), page))
 
     def _activator(self, pod: PodView) -> _Question:

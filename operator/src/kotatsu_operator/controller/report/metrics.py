@@ -3,6 +3,7 @@
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -40,14 +41,37 @@ class _Gauge:
     """Further labels besides those of the pool."""
 
 
-def _one(read: Callable[[_Shown], float | None]) -> Callable[[_Shown], Values]:
-    """Make a reader of one value, or of none."""
+Read = Callable[[_Shown], float | None]
+
+
+def _time(read: Callable[[_Shown], datetime | None]) -> Read:
+    """A reader of a Unix time."""
+
+    def seconds(shown: _Shown) -> float | None:
+        at = read(shown)
+        return None if at is None else at.timestamp()
+
+    return seconds
+
+
+def _one(name: str, text: str, read: Read) -> _Gauge:
+    """A gauge with one value, or none."""
 
     def values(shown: _Shown) -> Values:
         value = read(shown)
         return () if value is None else (((), value),)
 
-    return values
+    return _Gauge(name, text, values)
+
+
+def _money(name: str, text: str, read: Callable[[Ledger], Decimal | None]) -> _Gauge:
+    """A gauge of an amount. Amounts of two currencies must not be added, so that is a label."""
+
+    def values(shown: _Shown) -> Values:
+        amount = read(shown.ledger) if shown.ledger.currency else None
+        return () if amount is None else [((shown.ledger.currency,), float(amount))]
+
+    return _Gauge(name, text, values, ("currency",))
 
 
 def _desired(shown: _Shown) -> float:
@@ -57,24 +81,18 @@ def _desired(shown: _Shown) -> float:
 
 def _early(shown: _Shown) -> float | None:
     opening = shown.decision.memory.opening
-    if opening is None or opening.early is None:
-        return None
-    return opening.early.total_seconds()
+    early = None if opening is None else opening.early
+    return None if early is None else early.total_seconds()
 
 
-def _cold(shown: _Shown) -> float | None:
-    opening = shown.decision.memory.opening
-    return None if opening is None or not opening.cold else opening.at.timestamp()
-
-
-def _next(shown: _Shown) -> float | None:
+def _next(shown: _Shown) -> datetime | None:
     coming = shown.decision.next
-    return None if coming is None else coming.at.timestamp()
+    return None if coming is None else coming.at
 
 
-def _last_request(shown: _Shown) -> float | None:
-    last = shown.decision.memory.last_active
-    return None if last is None else last.timestamp()
+def _cold(shown: _Shown) -> datetime | None:
+    opening = shown.decision.memory.opening
+    return None if opening is None or not opening.cold else opening.at
 
 
 def _override(shown: _Shown) -> Values:
@@ -86,118 +104,88 @@ def _activator(shown: _Shown) -> float:
     return shown.seen.acknowledged is not None or shown.seen.running is not None
 
 
-def _ledger_at(shown: _Shown) -> float | None:
-    ledger = shown.ledger
-    return ledger.at.timestamp() if ledger.currency and ledger.at is not None else None
-
-
 def _exhausted(shown: _Shown) -> float | None:
     ledger = shown.ledger
     is_limited = bool(ledger.currency) and ledger.limit is not None
     return ledger.exhausted_at is not None if is_limited else None
 
 
-def _money(read: Callable[[Ledger], Decimal | None]) -> Callable[[_Shown], Values]:
-    # Amounts of two currencies must not be added, so the currency is a label.
-    def values(shown: _Shown) -> Values:
-        amount = read(shown.ledger) if shown.ledger.currency else None
-        return () if amount is None else [((shown.ledger.currency,), float(amount))]
-
-    return values
-
-
 _GAUGES = (
-    _Gauge("kotatsu_pool_replicas_desired", "Replicas the pool wants.", _one(_desired)),
-    _Gauge(
-        "kotatsu_pool_replicas_ready", "Ready replicas of the pool.", _one(lambda s: s.seen.ready)
-    ),
+    _one("kotatsu_pool_replicas_desired", "Replicas that the pool requests.", _desired),
+    _one("kotatsu_pool_replicas_ready", "Ready replicas of the pool.", lambda s: s.seen.ready),
     _Gauge(
         "kotatsu_pool_phase",
-        "1 for the phase the pool is in.",
+        "1 for the current phase of the pool.",
         lambda s: [((phase.value,), phase is s.decision.memory.phase) for phase in Phase],
         ("phase",),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_window_active",
-        "1 while a window is open or warmed for.",
-        _one(lambda s: bool(s.decision.window)),
+        "1 while a window is open, or the pool pre-warms for one.",
+        lambda s: bool(s.decision.window),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_next_transition_timestamp_seconds",
-        "When the schedule acts next.",
-        _one(_next),
+        "Time of the schedule's next transition.",
+        _time(_next),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_prewarm_lead_seconds",
-        "How early pods start before a window opens.",
-        _one(lambda s: s.decision.memory.lead.total_seconds()),
+        "How long before a window opens the pods start.",
+        lambda s: s.decision.memory.lead.total_seconds(),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_window_ready_early_seconds",
-        "How long before the newest opening every replica was Ready; negative when late.",
-        _one(_early),
+        "How long before the newest opening all replicas were Ready; negative if late.",
+        _early,
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_cold_opening_timestamp_seconds",
-        "When the newest window opened, if it opened before every replica was Ready.",
-        _one(_cold),
+        "Time of the newest opening, if the window opened before all replicas were Ready.",
+        _time(_cold),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_requests",
         "Requests in flight and held.",
-        _one(lambda s: s.seen.demand.concurrency),
+        lambda s: s.seen.demand.concurrency,
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_demand_known",
-        "0 while a pod or an activator does not tell what it does.",
-        _one(lambda s: s.seen.demand.known),
+        "0 while a pod or an activator does not report its requests.",
+        lambda s: s.seen.demand.known,
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_last_request_timestamp_seconds",
-        "When the pool last had a request.",
-        _one(_last_request),
+        "Time of the pool's last request.",
+        _time(lambda s: s.decision.memory.last_active),
     ),
     _Gauge(
         "kotatsu_pool_override_end_timestamp_seconds",
-        "When the override in force ends.",
+        "End of the override in effect.",
         _override,
         ("mode",),
     ),
-    _Gauge(
+    _one(
         "kotatsu_pool_activator_ready",
         "0 while no activator is Ready that could wake the pool.",
-        _one(_activator),
+        _activator,
     ),
-    _Gauge(
+    _one(
         "kotatsu_cost_ledger_timestamp_seconds",
-        "The moment up to which costs are complete.",
-        _one(_ledger_at),
+        "Time up to which costs are complete.",
+        _time(lambda s: s.ledger.at if s.ledger.currency else None),
     ),
-    _Gauge(
-        "kotatsu_cost_accrued",
-        "Spent in this period.",
-        _money(lambda ledger: ledger.accrued),
-        ("currency",),
+    _money("kotatsu_cost_accrued", "Spent in this period.", lambda ledger: ledger.accrued),
+    _money(
+        "kotatsu_cost_rate_per_hour", "Cost per hour of the current pods.", lambda led: led.rate
     ),
-    _Gauge(
-        "kotatsu_cost_rate_per_hour",
-        "Cost of an hour of the pods there are.",
-        _money(lambda ledger: ledger.rate),
-        ("currency",),
-    ),
-    _Gauge(
+    _money(
         "kotatsu_cost_forecast",
-        "What the period will cost by the schedule.",
-        _money(lambda ledger: ledger.forecast),
-        ("currency",),
+        "Expected cost of the period, by the schedule.",
+        lambda ledger: ledger.forecast,
     ),
-    _Gauge(
-        "kotatsu_cost_limit",
-        "The most that may be spent in the period.",
-        _money(lambda ledger: ledger.limit),
-        ("currency",),
-    ),
-    _Gauge("kotatsu_cost_exhausted", "1 while the limit is reached.", _one(_exhausted)),
+    _money("kotatsu_cost_limit", "Limit of the cost of the period.", lambda ledger: ledger.limit),
+    _one("kotatsu_cost_exhausted", "1 while the limit is reached.", _exhausted),
 )
 
 
@@ -222,7 +210,7 @@ class NamespaceMetrics(Collector):
     def _families(self, namespaces: Sequence[str]) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
             "kotatsu_operator_namespace_readable",
-            "0 while the API server refuses to list what is in the namespace.",
+            "0 while the API server rejects the list of the namespace's objects.",
             labels=("namespace",),
         )
         for namespace in namespaces:
@@ -245,7 +233,7 @@ class PoolMetrics(Collector):
         self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
             "kotatsu_decision_seconds",
-            "From when a pool was due until what was decided on it was carried out.",
+            "Time from when a pool was due until its decision was carried out.",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=registry,
         )
@@ -288,7 +276,7 @@ class PoolMetrics(Collector):
     ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         accepted = GaugeMetricFamily(
             "kotatsu_pool_accepted",
-            "0 while the pool is not in force; its status says why.",
+            "0 while the pool is rejected; its status has the reason.",
             labels=_LABELS,
         )
         for key in shown:
@@ -306,8 +294,8 @@ class PoolMetrics(Collector):
         decisions = CounterMetricFamily("kotatsu_decisions", "Decisions made.", labels=_LABELS)
         windows = CounterMetricFamily(
             "kotatsu_pool_windows",
-            "Openings: every replica Ready before it (ready), not so (cold), and then after it "
-            "(late).",
+            "Openings by outcome: all replicas Ready before (ready), not Ready then (cold), Ready "
+            "afterwards (late).",
             labels=(*_LABELS, "outcome"),
         )
         for key in shown:

@@ -12,11 +12,9 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.knative import kept_status, read_kept
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import ConfigMap, Object, WarmPool
+from kotatsu_operator.kube.retry import retry_on_conflict
 
 log = logging.getLogger(__name__)
-
-
-_TRIES = 10
 
 Data = dict[str, str]
 
@@ -98,33 +96,34 @@ class Records:
                     await self._kube.patch_status(namespace, name, inherited, version)
                 except (ConflictError, NotFoundError):
                     return False
-                log.info("%s/%s inherits the target %s", namespace, name, entry.target)
+                log.info("%s/%s takes over the target %s", namespace, name, entry.target)
             return True
         return await restore(self._kube, namespace, entry)
 
     async def _edit(self, namespace: str, change: Callable[[Data], Data]) -> None:
-        for _ in range(_TRIES):
-            try:
-                obj = await self._kube.get(ConfigMap, namespace, RECORD)
-                before = dict(obj.get("data") or {})
-                after = change(before)
-                if after != before:
-                    await self._kube.replace(ConfigMap, namespace, {**obj, "data": after})
-            except ConflictError:
-                continue
-            except NotFoundError:
-                told = change({})
-                self._known.update({(namespace, uid): text for uid, text in told.items()})
-                if namespace not in self._missed:
-                    log.warning(
-                        "there is no ConfigMap %s/%s: what sleeps when its WarmPool is deleted "
-                        "while no operator runs stays asleep; `helm upgrade` makes it again",
-                        *(namespace, RECORD),
-                    )
-                self._missed.add(namespace)
-                return
+        async def attempt() -> Data:
+            obj = await self._kube.get(ConfigMap, namespace, RECORD)
+            before = dict(obj.get("data") or {})
+            after = change(before)
+            if after != before:
+                await self._kube.replace(ConfigMap, namespace, {**obj, "data": after})
+            return after
+
+        try:
+            entries = await retry_on_conflict(attempt)
+        except ConflictError:
+            log.warning("ConfigMap %s/%s changes all the time: trying later", namespace, RECORD)
+            return
+        except NotFoundError:
+            entries = change({})
+            if namespace not in self._missed:
+                log.warning(
+                    "there is no ConfigMap %s/%s: if a WarmPool is deleted while no operator runs, "
+                    "its sleeping target stays asleep; `helm upgrade` creates the ConfigMap",
+                    *(namespace, RECORD),
+                )
+            self._missed.add(namespace)
+        else:
             self._missed.discard(namespace)
             self._known = {k: v for k, v in self._known.items() if k[0] != namespace}
-            self._known.update({(namespace, uid): text for uid, text in after.items()})
-            return
-        log.warning("ConfigMap %s/%s changes all the time; again later", namespace, RECORD)
+        self._known.update({(namespace, uid): text for uid, text in entries.items()})

@@ -24,11 +24,6 @@ from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 _NOTHING = timedelta()
 
 
-def price_of(replicas: int, lasting: timedelta, pod_hour: Decimal) -> Decimal:
-    """The cost of one opening of a window: replicas x time x price of a pod-hour."""
-    return replicas * money(pod_hour, lasting)
-
-
 def forecast(
     spec: PoolSpec, memory: Memory, ledger: Ledger, pod_hour: Decimal, now: datetime
 ) -> Decimal | None:

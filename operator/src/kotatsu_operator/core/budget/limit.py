@@ -143,7 +143,7 @@ def standing(ledger: Ledger, budget: Budget) -> Standing | None:
 
 
 _CONSEQUENCE = {
-    OnExhausted.WARN: "the pool goes on",
+    OnExhausted.WARN: "the pool continues",
     OnExhausted.NO_NEW_WARMTH: "no further window opens and no request wakes the pool",
     OnExhausted.SLEEP: "the pool sleeps",
 }
@@ -153,15 +153,15 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
     """The ledger compared with the limit, as a sentence that changes only with the result."""
     if not ledger.currency:
         return (
-            "spec.budget.limit has no effect without prices: give spec.budget its currency and "
-            "prices, or the chart a price table in the same currency"
+            "spec.budget.limit has no effect without prices: set the currency and prices in "
+            "spec.budget, or the chart's price table in the same currency"
         )
     limit = f"{budget.limit} {ledger.currency}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
     if stands is Standing.EXHAUSTED:
         what = _CONSEQUENCE[budget.on_exhausted]
-        return f"the limit of {limit} is reached: {what} until {until} or until it is raised"
+        return f"the limit of {limit} is reached: {what} until {until} or until the limit is raised"
     part = "80 % or more" if stands is Standing.NEAR else "less than 80 %"
     return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
 

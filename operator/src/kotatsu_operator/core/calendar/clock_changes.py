@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.calendar.schedule import Occurrence, Window
+from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, to_instant
 
 
@@ -28,22 +28,11 @@ def dropped(windows: Sequence[Window], zone: ZoneInfo) -> tuple[Dropped, ...]:
         start, is_moved = to_instant(window.start, zone)
         if is_moved and to_instant(window.end, zone)[0] <= start:
             text = (
-                f"window {window.name} never opens: {_gap(start, zone)}, and all of "
-                f"{window.start:%H:%M}–{window.end:%H:%M} is left out"
+                f"window {window.name} never opens: {_gap(start, zone)}, and "
+                f"{window.start:%H:%M}–{window.end:%H:%M} is skipped"
             )
             found.append(Dropped(window.name, text))
     return tuple(found)
-
-
-def shift_note(occurrence: Occurrence, zone: ZoneInfo) -> str:
-    """The reason if an opening is moved from its scheduled time; empty if it is not moved."""
-    if not occurrence.shifted or occurrence.wall is None:
-        return ""
-    opens = on_clock(occurrence.start, zone)
-    return (
-        f"{occurrence.wall:%H:%M} does not exist that day: {_gap(occurrence.start, zone)}; "
-        f"it opens at {_clock(opens, occurrence.wall)}"
-    )
 
 
 def _gap(end: datetime, zone: ZoneInfo) -> str:

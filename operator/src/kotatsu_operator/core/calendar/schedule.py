@@ -16,7 +16,7 @@ zone. Clock changes must not shorten a promised window:
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -64,8 +64,6 @@ class Occurrence:
     replicas: int
     shifted: bool = False
     """True if the wall-clock start does not exist and was moved to the next moment that exists."""
-    wall: datetime | None = field(default=None, compare=False)
-    """The scheduled start: a naive time in the zone."""
 
 
 def check_cron(expression: str) -> None:
@@ -202,7 +200,7 @@ def occurrences(
                     known = opened.get(start)
                     if known is None or (known.shifted and not shifted):
                         opened[start] = Occurrence(
-                            start, end, window.name, window.replicas, shifted, wall
+                            start, end, window.name, window.replicas, shifted
                         )
         found += opened.values()
     return sorted(found, key=attrgetter("start", "end", "window", "replicas", "shifted"))

@@ -9,11 +9,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
-from kotatsu_operator.core.decide.hpa import own_steps, remember_original, wanted_minimum
 from kotatsu_operator.core.decide.knative import KnativeStep
-from kotatsu_operator.core.decide.ownership import remember_write
-from kotatsu_operator.core.decide.phases import Step, asks_for_sleep, first_sight, keep_route
-from kotatsu_operator.core.decide.template import remember_proof, remember_template
+from kotatsu_operator.core.decide.phases import (
+    Needs,
+    Step,
+    asks_for_sleep,
+    first_sight,
+    keep_route,
+)
+from kotatsu_operator.core.decide.target import (
+    own_steps,
+    remember_original,
+    remember_proof,
+    remember_template,
+    remember_write,
+    wanted_minimum,
+)
 from kotatsu_operator.core.plan.activity import (
     PRE_DRAIN,
     idle_at,
@@ -48,7 +59,7 @@ def decide(
     allowed: Allowed = EVERYTHING,
 ) -> Decision:
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
-    is_new = memory.since is None
+    is_new, is_refused = memory.since is None, allowed.refused_since is not None
     memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
@@ -63,15 +74,20 @@ def decide(
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
         held = replace(memory, reason=Reason.SUSPENDED)
-        minimum = _minimum(seen, held, 0, released=True)
-        return Decision(held, None, now + LOOK_AGAIN, next=plan.next, minimum=minimum)
+        return Decision(
+            memory=held,
+            replicas=None,
+            recheck=now + LOOK_AGAIN,
+            next=plan.next,
+            only_down=is_refused,
+            minimum=_minimum(seen, held, 0, released=True),
+        )
 
     resumed = memory.reason is Reason.SUSPENDED
     if resumed:
         memory = replace(memory, reason=Reason.IDLE)
     kept = allowed.trim(plan)
     floor, reason = floor_of(spec, override, kept, spent=allowed.sleeps)
-    is_refused = allowed.refused_since is not None
     floor = allowed.floor(floor, seen.replicas)
     memory = remember_sleep(override, memory, seen)
     memory = remember_activity(memory, seen, now)
@@ -85,12 +101,12 @@ def decide(
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
     idle = idleness(spec, memory, floor, asleep_asked, now)
 
-    make_step = KnativeStep if spec.target.is_knative else Step
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
-    step = make_step(spec, seen, memory, now, least, reason, wanted, idle, asleep_asked, allowed)
-    memory, replicas, sleep, force, notes = step.take()
-    memory = remember_proof(memory, seen, least)
+    needs = Needs(least, reason, wanted, idle, asleep_asked, allowed)
+    make_step = KnativeStep if spec.target.scales_itself else Step
+    move = make_step(spec, seen, memory, now, needs).take()
+    memory, replicas = remember_proof(move.memory, seen, least), move.replicas
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
@@ -108,10 +124,11 @@ def decide(
         floor=floor,
         window=kept.window,
         next=kept.next,
-        sleep=sleep,
-        force=force,
+        sleep=move.sleep,
+        force=move.force,
+        only_down=is_refused,
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
-        notes=(*notes, *opening_notes),
+        notes=(*move.notes, *opening_notes),
         outcomes=outcomes,
         claim=None if is_refused else plan.claim,
         override=None

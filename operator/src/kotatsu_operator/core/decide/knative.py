@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from kotatsu_operator.core.decide.phases import Step
+from kotatsu_operator.core.decide.phases import Move, Step
 from kotatsu_operator.core.pool.decision import Note
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route
 from kotatsu_operator.core.pool.observation import Observation
 
 
@@ -192,8 +192,8 @@ def _limited(name: str, asked: int, most: int, what: str) -> str:
     if what.startswith("the cluster"):
         where = "the ConfigMap config-autoscaler, or set it in the Service's template"
     return (
-        f"{asked} pods are asked for of Revision {name}, and {what} allows {most}: the pool counts "
-        f"as Warm with what can be had; raise {what} in {where}, or ask for fewer"
+        f"{asked} pods of Revision {name} are requested, and {what} allows {most}: the pool counts "
+        f"as Warm with {most}; raise {what} in {where}, or request fewer"
     )
 
 
@@ -300,14 +300,16 @@ def trouble(
     its reason and message. A Service that changes Revisions is Ready if its current ones are.
     """
     if service_ready is False:
-        return f"Knative says that the Service is not Ready: {said}"
+        return f"Knative reports that the Service is not Ready: {said}"
     for name in sorted(traffic):
         revision = revisions.get(name)
         if revision is not None and not revision.ready:
-            why = revision.trouble or "it has not said why"
-            return f"Knative says that Revision {name} is not Ready: {why}"
+            why = revision.trouble or "no reason is given"
+            return f"Knative reports that Revision {name} is not Ready: {why}"
     if not traffic:
-        return f"no Revision of the Service has become Ready yet: {said or 'Knative is silent'}"
+        return (
+            f"no Revision of the Service has become Ready yet: {said or 'Knative reports nothing'}"
+        )
     return ""
 
 
@@ -318,8 +320,8 @@ class KnativeStep(Step):
     and from each of them to Sleeping and Asleep when Knative requests no pods any more.
     """
 
-    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
-        """Return (memory, None, False, False, notes): Knative scales, never the pool."""
+    def take(self) -> Move:
+        """Take the step without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
         self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
         if self.floor > 0:
@@ -329,7 +331,7 @@ class KnativeStep(Step):
             self.wanted = self.seen.replicas
             self.seen = replace(self.seen, ready=self.seen.running or 0)
             self._let_go()
-        return self.memory, None, False, False, tuple(self.notes)
+        return Move(self.memory, tuple(self.notes))
 
     def _hold(self) -> None:
         if self.memory.phase.is_asleep:
@@ -350,7 +352,7 @@ class KnativeStep(Step):
             self.memory = replace(self.memory, raised_at=None)
             self._enter(Phase.DRAINING, self._why_down())
             self.notes.append(
-                Note("Draining", "the floor is gone; Knative keeps the pods that requests need")
+                Note("Draining", "the floor has ended; Knative keeps the pods that requests need")
             )
         else:
             self._stay()
@@ -360,7 +362,7 @@ class KnativeStep(Step):
         if phase is self.memory.phase:
             return
         if phase is Phase.ASLEEP:
-            self.notes.append(Note("Asleep", "the last pod is gone; Knative wakes it on request"))
+            self.notes.append(Note("Asleep", "the last pod is gone; Knative starts one on request"))
         self.memory = replace(self.memory, raised_at=None)
         # Knative wakes it on request even if the budget is spent, so the budget is not the reason.
         by_override = self.asleep_asked and not self.allowed.sleeps

@@ -12,7 +12,7 @@ before it lowered the scale. If the pods are already Ready, a pool goes through 
 one decision. Pods that another client started are drained at once for an Asleep override.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
@@ -51,29 +51,46 @@ def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What requires pods now, and what requires sleep."""
+
+    floor: int
+    """The reachable part of the floor."""
+    reason: Reason
+    """The reason for the floor."""
+    wanted: int
+    """The replicas that demand requires."""
+    idle: Idle
+    asleep_asked: bool
+    """Whether the budget or an override puts the pool to sleep, regardless of demand."""
+    allowed: Allowed
+
+
+@dataclass(frozen=True)
+class Move:
+    """The result of one step; see `Decision` for its fields."""
+
+    memory: Memory
+    notes: tuple[Note, ...]
+    replicas: int | None = None
+    sleep: bool = False
+    force: bool = False
+
+
 class Step:
     """One step of the phase machine; one method per phase."""
 
     def __init__(
-        self,
-        spec: PoolSpec,
-        seen: Observation,
-        memory: Memory,
-        now: datetime,
-        floor: int,
-        reason: Reason,
-        wanted: int,
-        idle: Idle,
-        asleep_asked: bool,
-        allowed: Allowed,
+        self, spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, needs: Needs
     ) -> None:
         self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
-        self.floor, self.reason, self.wanted = floor, reason, wanted
-        self.idle, self.asleep_asked, self.allowed = idle, asleep_asked, allowed
+        self.floor, self.reason, self.wanted = needs.floor, needs.reason, needs.wanted
+        self.idle, self.asleep_asked, self.allowed = needs.idle, needs.asleep_asked, needs.allowed
         self.notes: list[Note] = []
 
-    def take(self) -> tuple[Memory, int | None, bool, bool, tuple[Note, ...]]:
-        """Return (memory, replicas, sleep, force, notes)."""
+    def take(self) -> Move:
+        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
@@ -83,7 +100,7 @@ class Step:
         else:
             replicas = self._awake()
         self._name_the_budget()
-        return self.memory, replicas, sleep, force, tuple(self.notes)
+        return Move(self.memory, tuple(self.notes), replicas, sleep, force)
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
@@ -95,7 +112,7 @@ class Step:
             return self._wake(self.reason if self.floor > 0 else Reason.REQUEST)
         if seen.replicas > 0:
             if is_interrupted(memory, seen) and self.idle.drain:
-                self._drain("finishing an interrupted sleep")
+                self._drain("continuing an interrupted sleep")
                 return None
             # Raised by an activator for a request, or by kubectl scale. If that was long ago or the
             # client is unknown, the pods get one idleAfter.
@@ -110,7 +127,9 @@ class Step:
 
     def _awake(self) -> int | None:
         if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
-            self._drain(self._who_asks() if self.asleep_asked else "nothing needs it")
+            self._drain(
+                self._who_asks() if self.asleep_asked else "no request and no window needs it"
+            )
             return None
         return self._stay()
 
@@ -118,7 +137,9 @@ class Step:
         seen, memory, now = self.seen, self.memory, self.now
         busy = seen.demand.concurrency > 0 and not self.asleep_asked
         if busy or not self.idle.drain:
-            self.notes.append(Note("SleepAborted", "a request or a window came while draining"))
+            self.notes.append(
+                Note("SleepAborted", "a request arrived or a window opened while draining")
+            )
             return self._stay(), False, False
         if (seen.acknowledged or 0) < memory.epoch:
             self.memory = replace(memory, acknowledged_at=None)
@@ -180,7 +201,7 @@ class Step:
             raised_at=None,
         )
         self._enter(Phase.DRAINING, self._why_down())
-        self.notes.append(Note("Draining", f"leaving the warm path: {why}"))
+        self.notes.append(Note("Draining", f"going to sleep: {why}"))
 
     def _why_down(self) -> Reason:
         if self.allowed.sleeps:
@@ -188,7 +209,7 @@ class Step:
         return Reason.OVERRIDE if self.asleep_asked else Reason.IDLE
 
     def _who_asks(self) -> str:
-        return "the budget is spent" if self.allowed.sleeps else "an override asks for sleep"
+        return "the budget is spent" if self.allowed.sleeps else "an override requests sleep"
 
     def _name_the_budget(self) -> None:
         """Set the reason Budget exactly while the budget holds the pool asleep."""

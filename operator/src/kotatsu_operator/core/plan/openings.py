@@ -64,10 +64,12 @@ def _judge(
         late = (now - opening.at).total_seconds()
         if late <= 0:
             return replace(opening, ready_at=now), None, Outcome.READY
-        note = Note("WindowLate", f"{opening.window} was Ready {late:.0f} s late", warning=True)
+        note = Note(
+            "WindowLate", f"window {opening.window} was Ready {late:.0f} s late", warning=True
+        )
         return replace(opening, ready_at=now), note, Outcome.LATE
     if now >= opening.at and not opening.cold:
-        text = f"{opening.window} opened before it was Ready"
+        text = f"window {opening.window} opened before all replicas were Ready"
         note = Note("WindowCold", text, warning=True)
         return replace(opening, cold=True), note, Outcome.COLD
     return opening, None, None

@@ -53,6 +53,8 @@ class Decision:
     """True if the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
     """True if requests in flight must not delay the sleep any longer (drain timeout)."""
+    only_down: bool = False
+    """True for a rejected pool: its scale must not be raised."""
     minimum: int | None = None
     """The HPA's minReplicas; None without an HPA."""
     notes: tuple[Note, ...] = field(default=())

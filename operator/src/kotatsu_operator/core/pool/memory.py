@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 MANY = 3
-"""This many writes of one manager, each within `ownership.MEMORY` of the previous one, are a
+"""This many writes of one manager, each within `target.MEMORY` of the previous one, are a
 contest."""
 
 

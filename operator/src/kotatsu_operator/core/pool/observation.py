@@ -1,6 +1,6 @@
 """The observed state of one pool in the cluster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 
@@ -78,6 +78,13 @@ class Observation:
     """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
+
+    def as_shown(self, floor: int) -> "Observation":
+        """The observation for people: all Ready pods, and the replicas that the floor asks for."""
+        if self.running is None:
+            return self
+        replicas = max(self.replicas, self.within(floor))
+        return replace(self, ready=self.running, replicas=replicas)
 
     def within(self, floor: int) -> int:
         """The reachable part of a floor: the target's own limit may be lower."""

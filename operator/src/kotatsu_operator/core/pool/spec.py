@@ -8,7 +8,7 @@ unknown time zone, an invalid cron expression or an invalid quantity: for those 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
-from kotatsu_operator.core.formats import format_duration, instant, parse_duration
+from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
 
 _LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
 """The longest lead and the longest duration of a window; other durations may last 366 days."""
@@ -72,8 +72,8 @@ class Target:
     name: str
 
     @property
-    def is_knative(self) -> bool:
-        """Whether Knative Serving scales the target: the pool then only sets its floor."""
+    def scales_itself(self) -> bool:
+        """Whether its own platform (Knative) scales it: the pool then only sets its floor."""
         return self.kind == "Service"
 
 
@@ -267,49 +267,41 @@ during which no other pool is reconciled."""
 
 
 def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
-    windows = tuple(
-        _window(
-            raw["name"],
-            raw["replicas"],
-            raw.get("start", ""),
-            raw.get("end", ""),
-            raw.get("schedule"),
-            raw.get("duration"),
-            tuple(raw.get("excludeDates") or ()),
-        )
-        for raw in given
-    )
+    windows = tuple(_window(_hashable(raw)) for raw in given)
     openings = sum(openings_a_day(w.schedule) for w in windows if w.schedule is not None)
     if openings > OPENINGS_A_DAY:
         raise SpecError(
-            f"spec.windows: they open up to {openings} times on one day, and at most "
-            f"{OPENINGS_A_DAY} are planned: fewer and longer windows keep the pool as warm"
+            f"spec.windows: the windows open up to {openings} times on one day, and the limit is "
+            f"{OPENINGS_A_DAY}: use fewer and longer windows"
         )
     return windows
 
 
+_WINDOW = ("name", "replicas", "start", "end", "schedule", "duration")
+
+
+def _hashable(raw: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    fields = ((name, raw[name]) for name in _WINDOW if name in raw)
+    return *fields, ("excludeDates", tuple(raw.get("excludeDates") or ()))
+
+
 @lru_cache(maxsize=16384)
-def _window(
-    name: str,
-    replicas: int,
-    start: str,
-    end: str,
-    schedule: str | None,
-    duration: str | None,
-    dates: tuple[str, ...],
-) -> Window:
+def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
     """Parse one window. Cached: each reconcile parses the spec, which rarely changes."""
+    raw = dict(fields)
+    name, replicas, schedule = raw["name"], raw["replicas"], raw.get("schedule")
     where = f"windows[{name}]"
-    exclude = frozenset(_date(text, where) for text in dates)
+    exclude = frozenset(_date(text, where) for text in raw["excludeDates"])
     if schedule is not None:
         try:
             check_cron(schedule)
         except ValueError as error:
             raise SpecError(f"spec.{where}.schedule: {error}") from None
-        lasting = _duration({"duration": duration}, "duration", timedelta(), where)
+        lasting = _duration(raw, "duration", timedelta(), where)
         if lasting <= timedelta():
             raise SpecError(f"spec.{where}.duration: must be longer than 0")
         return Window(name, replicas, schedule=schedule, duration=lasting, exclude=exclude)
+    start, end = raw.get("start", ""), raw.get("end", "")
     opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
     if closes <= opens:
         raise SpecError(f"spec.{where}: end {end} is not after start {start}")
@@ -323,7 +315,7 @@ def _wall(text: str, where: str) -> datetime:
         wall = None
     if wall is None or wall.tzinfo is not None or not 1 < wall.year < MAXYEAR:
         raise SpecError(
-            f"spec.{where}: {text!r} is not a wall-clock time; write it like 2026-11-25T10:00 "
+            f"spec.{where}: {text!r} is not a wall-clock time; write it like 2030-11-25T10:00 "
             "(the zone is spec.timeZone)"
         )
     return wall
@@ -334,7 +326,7 @@ def _date(text: str, where: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise SpecError(
-            f"spec.{where}.excludeDates: {text!r} is not a date like 2026-12-31"
+            f"spec.{where}.excludeDates: {text!r} is not a date like 2030-12-31"
         ) from None
 
 
@@ -356,7 +348,7 @@ def _override(raw: Mapping[str, Any] | None) -> Override | None:
     if until is None:
         raise SpecError(
             f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "
-            "2026-11-25T12:30:00+09:00"
+            "2030-11-25T12:30:00+09:00"
         )
     return Override(
         mode=OverrideMode(raw["mode"]),
@@ -399,15 +391,9 @@ def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
     return prices
 
 
-_MOST = Decimal(10**32)
-"""Amounts must be below this: more than the CRD accepts, and small enough to compute sums."""
-
-
 def _amount(given: Any, where: str) -> Decimal:
-    try:
-        amount = Decimal(given) if type(given) in (str, int) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or not 0 <= amount < _MOST:
+    # A binary fraction cannot represent every decimal price.
+    read = None if isinstance(given, float) else amount(given)
+    if read is None:
         raise SpecError(f"{where}: {given!r} is not an amount like 6.5")
-    return amount
+    return read

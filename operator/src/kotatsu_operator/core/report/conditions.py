@@ -45,7 +45,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif asleep and decision.memory.reason is Reason.BUDGET:
         ready = condition("Ready", False, "BudgetExhausted", _BUDGET_EXHAUSTED)
     elif asleep:
-        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes it")
+        ready = condition("Ready", True, "Asleep", "asleep; the next request wakes the pool")
     elif phase is Phase.WARMING:
         ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
     elif no_activator and phase is Phase.DRAINING:
@@ -56,34 +56,34 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         ready = condition("Ready", True, phase.value, f"{seen.ready} replicas are Ready")
     asked = max(decision.floor, 1)
     floor = seen.within(asked)
-    had = f"; {asked} are asked for, {floor} can be had" if floor < asked else ""
+    had = f"; {asked} are requested, {floor} are possible" if floor < asked else ""
     warm = condition(
         "Warm",
         phase is Phase.WARM and seen.ready >= floor,
         phase.value,
         f"{seen.ready} of {floor} replicas are Ready{had}",
     )
-    accepted = condition("Accepted", True, "Accepted", "the spec is in force")
+    accepted = condition("Accepted", True, "Accepted", "the spec is in effect")
     if spec.suspend:
-        accepted = condition("Accepted", True, "Suspended", "spec.suspend stops every action")
+        accepted = condition("Accepted", True, "Suspended", "spec.suspend stops all actions")
     elif never := dropped(spec.windows, spec.zone):
-        text = "the spec is in force, but " + "; ".join(d.message for d in never)
+        text = "the spec is in effect, but " + "; ".join(d.message for d in never)
         accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
 
 
 _NO_ACTIVATOR = (
-    "no Ready activator in this namespace: a sleeping pool could not be woken, so it stays as it "
-    "is; check the Deployment kotatsu-activator here (chart value `namespaces`)"
+    "no Ready activator in this namespace could wake a sleeping pool, so the pool stays as it "
+    "is: check the Deployment kotatsu-activator here (chart value `namespaces`)"
 )
 
 _CATCHING_UP = (
-    "the API server was away: the pods stay until kube-proxy and controllers must have noticed "
-    "that it is back, two minutes at most"
+    "the API server did not respond for some time: the pods stay until kube-proxy and the "
+    "controllers have reconnected, at most two minutes"
 )
 
 _BUDGET_EXHAUSTED = (
-    "asleep, and its budget is spent: requests get 503 until the period ends or spec.budget.limit "
+    "asleep, and the budget is spent: requests get 503 until the period ends or spec.budget.limit "
     "is raised"
 )
 
@@ -99,8 +99,6 @@ def target_conditions(
 ) -> list[Status]:
     """DemandKnown and Unproven; ReplicasContested and FloorLimited while they apply."""
     found = [_demand_known(seen, decision, now), _unproven(decision)]
-    if spec.target.is_knative:
-        found[0] = condition("DemandKnown", True, "Knative", "Knative counts the requests itself")
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
         found.append(condition("ReplicasContested", True, *_contested(decision, spec.target.name)))
@@ -108,7 +106,7 @@ def target_conditions(
         limit = seen.autoscaler
         text = (
             f"HorizontalPodAutoscaler {limit.name} allows at most {limit.max_replicas} replicas, "
-            f"and {decision.floor} are asked for: raise its maxReplicas"
+            f"and {decision.floor} are requested: raise its maxReplicas"
         )
         found.append(condition("FloorLimited", True, "AutoscalerMaximum", text))
     return found
@@ -118,9 +116,9 @@ def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Statu
     memory = decision.memory
     since = memory.unknown_since
     if memory.phase.is_asleep:
-        return condition("DemandKnown", True, "Asleep", "nobody is asked while the pool sleeps")
+        return condition("DemandKnown", True, "Asleep", "pods are not asked while the pool sleeps")
     if since is None or now - since < SAY_AFTER:
-        return condition("DemandKnown", True, "Known", "every pod tells what it serves")
+        return condition("DemandKnown", True, "Known", "all pods report their requests")
     limit = since + UNKNOWN_LIMIT
     # Cut to the second, so that the message changes only with its meaning.
     until = stamp(limit.replace(microsecond=0))
@@ -132,12 +130,14 @@ def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Statu
 
 def _unproven(decision: Decision) -> Status:
     if decision.memory.proven:
-        return condition("Unproven", False, "Proven", "pods of this template have been Ready")
+        return condition(
+            "Unproven", False, "Proven", "all pods of the current template have been Ready once"
+        )
     return condition(
         "Unproven",
         True,
         "NeverReady",
-        "not all pods asked for have been Ready yet with the pod template in force: wake the pool "
+        "with the current pod template, not all requested pods have been Ready yet: wake the pool "
         "once before you rely on it",
     )
 
@@ -146,8 +146,8 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
     contest = decision.memory.contest
     assert contest is not None  # noqa: S101  (asked by the caller)
     remedy = (
-        "leave `replicas` out of its manifest (Argo CD: add /spec/replicas to ignoreDifferences "
-        "with RespectIgnoreDifferences=true; Flux and Helm: take the field out of the source)"
+        "remove `replicas` from its manifest (Argo CD: add /spec/replicas to ignoreDifferences "
+        "with RespectIgnoreDifferences=true; Flux and Helm: remove the field from the source)"
     )
     if contest.applied:
         text = f"{contest.by} applies a manifest that sets spec.replicas of Deployment {target}"
@@ -157,13 +157,15 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
 
 
 def date_conditions(
-    new: list[Status], old: Sequence[Mapping[str, Any]], generation: int, now: datetime
+    new: list[Status], old: Mapping[str, Mapping[str, Any]], generation: int, now: datetime
 ) -> list[Status]:
-    """Set each condition's lastTransitionTime, which stays while the status is the same."""
-    known = {c["type"]: c for c in old}
+    """Set each condition's lastTransitionTime, which stays while the status is the same.
+
+    `old` are the conditions in the status, by type.
+    """
     dated = []
     for c in new:
-        before = known.get(c["type"])
+        before = old.get(c["type"])
         kept = before is not None and before["status"] == c["status"]
         at = before["lastTransitionTime"] if before is not None and kept else stamp(now)
         dated.append(c | {"lastTransitionTime": at, "observedGeneration": generation})
@@ -182,17 +184,18 @@ _QUIET_AT_FIRST = frozenset({"Unproven"})
 """Every new pool begins with these conditions, so their start is no warning and no first event."""
 
 
-def transitions(old: Sequence[Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
+def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> list[Note]:
     """Events for conditions that changed to or from trouble since the last status write."""
-    before = {c["type"]: c["status"] for c in old}
     after = {c["type"]: c for c in new}
     notes = []
     for kind, (trouble, begins, ends) in _EVENTS.items():
-        was, now = before.get(kind), after.get(kind)
+        was, now = old.get(kind, {}).get("status"), after.get(kind)
         if now is not None and now["status"] == trouble:
             if was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
                 warning = kind not in _QUIET_AT_FIRST
                 notes.append(Note(begins, now["message"], warning=warning))
         elif was == trouble:
-            notes.append(Note(ends, now["message"] if now is not None else "it is over"))
+            notes.append(
+                Note(ends, now["message"] if now is not None else "the condition has ended")
+            )
     return notes

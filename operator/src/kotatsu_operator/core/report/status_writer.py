@@ -73,7 +73,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             "target": memory.route.value,
             "epoch": memory.epoch,
             # A rejected pool keeps its previous Service.
-            "service": None if spec.target.is_knative else spec.service,
+            "service": None if spec.target.scales_itself else spec.service,
         },
         "lead": format_duration(memory.lead),
         "ahead": format_duration(memory.ahead) if memory.ahead else None,

@@ -1,0 +1,280 @@
+"""WarmPools get into the cache through kopf. All that is done because of kopf is here.
+
+kopf shows changes, but does not say when it has shown all pools: so the pools are listed first. It
+discovers the resources once, at its start: if the CRD is created a moment later, it waits forever
+without an error. So what it shows is compared with the existing pools.
+"""
+
+import asyncio
+import itertools
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, cast
+
+import kopf
+
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
+from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.resources import Object, WarmPool
+
+log = logging.getLogger(__name__)
+
+LIST_AGAIN_SECONDS = 1.0
+"""Seconds until the pools of a namespace are listed again after a failure."""
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Seconds until then at most, after the API server has rejected the list."""
+
+BLIND_AFTER = 6
+"""Comparisons, one sweep apart, in which kopf shows no further pool although some are missing. This
+takes longer than the detection of a silent watch."""
+
+
+class BlindError(Exception):
+    """kopf does not show existing pools."""
+
+
+@dataclass(frozen=True)
+class MissedEvents:
+    """The uids of a namespace's existing pools that kopf has not shown."""
+
+    uids: Set[str] = frozenset()
+    comparisons: int = 0
+    """Consecutive comparisons in which kopf has shown none of them."""
+
+    def after(self, unseen: Set[str]) -> "MissedEvents":
+        """The state after another comparison, which has found `unseen`.
+
+        kopf shows thousands of pools gradually, which may take minutes. So it is enough that one of
+        the missing pools was shown since the last comparison.
+        """
+        if not unseen:
+            return MissedEvents()
+        return MissedEvents(unseen, self.comparisons + 1 if self.uids <= unseen else 1)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether kopf has had enough time."""
+        return self.comparisons >= BLIND_AFTER
+
+
+@dataclass(frozen=True)
+class PoolSignals:
+    """What the watch of WarmPools calls."""
+
+    touch: Callable[[Key], None]
+    """For each pool that has changed."""
+    gone: Callable[[Object], Awaitable[None]]
+    """For each deleted pool."""
+    complete: Callable[[str], None]
+    """When all pools of a namespace are listed."""
+
+
+class PoolWatch:
+    """Fills the cache with the WarmPools of some namespaces."""
+
+    def __init__(
+        self, kube: Kube, namespaces: Sequence[str], cache: Cache, signals: PoolSignals
+    ) -> None:
+        self._kube, self._cache, self._signals = kube, cache, signals
+        self.unlisted = dict.fromkeys(namespaces, "WarmPools are not listed yet")
+        """Namespaces whose pools have not been listed yet, with the reason."""
+        self.shown: set[str] = set()
+        """The uids of the pools that kopf has shown."""
+        self._unseen: dict[str, MissedEvents] = {}
+        self._answers = {namespace: asyncio.Event() for namespace in namespaces}
+        """Set once the API server has listed or rejected the pools of a namespace."""
+        self._ready = asyncio.Event()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether kopf has started."""
+        return self._ready.is_set()
+
+    async def run(self, name: str, stop: asyncio.Event) -> None:
+        """Follow the pools until `stop` is set, or until a signal ends kopf."""
+        await kopf.operator(
+            registry=self.handlers(),
+            settings=operator_settings(),
+            namespaces=list(self._answers),
+            standalone=True,
+            # Set, because kopf would look up the login name of the user, which an image may lack.
+            identity=cast(Any, name),
+            stop_flag=stop,
+            ready_flag=self._ready,
+        )
+
+    async def stop_on_signals(self, stop: asyncio.Event) -> None:
+        """Set `stop` on SIGTERM or SIGINT.
+
+        kopf's own signal handlers end it before the Lease is released, so these replace them.
+        """
+        await self._ready.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    # --- the list ---
+
+    async def list_all(self) -> None:
+        """List all pools, with retries. Afterwards kopf shows the changes."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace in self._answers:
+                tasks.create_task(self._list(namespace))
+
+    async def answered(self) -> None:
+        """Wait until the pools of each namespace are listed or rejected."""
+        for answer in self._answers.values():
+            await answer.wait()
+
+    async def _list(self, namespace: str) -> None:
+        pause = LIST_AGAIN_SECONDS
+        while True:
+            try:
+                for pool in await self._kube.find(WarmPool, namespace):
+                    self._cache.keep_pool(pool)
+                break
+            except (NotFoundError, *Unreachable) as error:
+                if str(error) != self.unlisted[namespace]:
+                    log.warning("cannot list the WarmPools of namespace %s: %s", namespace, error)
+                    self.unlisted[namespace] = str(error)
+                if isinstance(error, NotFoundError) or is_answer(error):
+                    self._answers[namespace].set()
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+        del self.unlisted[namespace]
+        self._answers[namespace].set()
+        self._signals.complete(namespace)
+
+    # --- changes ---
+
+    def handlers(self) -> kopf.OperatorRegistry:
+        """The handlers: each changed pool is stored in the cache and touched.
+
+        kopf watches only WarmPools. Other kinds change ten times as often, mostly without
+        relevance: an informer watches them at a fifth of the cost (decision 0020).
+        """
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+        # No kopf index, although it would handle all pools before any event: with n pools it wakes
+        # each pool n times, and 5,000 pools take two minutes of CPU.
+        @kopf.on.event("kotatsu.dev", "v1alpha1", "warmpools", registry=registry)
+        async def changed(event: kopf.RawEvent, **_: Any) -> None:
+            pool: Object = dict(event["object"])
+            uid = pool["metadata"]["uid"]
+            if event["type"] == "DELETED":
+                self.forget(key_of(pool), uid)
+                await self._signals.gone(pool)
+                return
+            self.shown.add(uid)
+            if self._cache.keep_pool(pool):  # False for the echo of the operator's own write
+                self._signals.touch(key_of(pool))
+
+        return registry
+
+    def forget(self, key: Key, uid: str) -> None:
+        """Remove a deleted pool."""
+        self.shown.discard(uid)
+        self._cache.forget_pool(key)
+        self._signals.touch(key)
+
+    # --- what kopf has missed ---
+
+    def reset(self) -> None:
+        """Begin the comparisons again."""
+        self._unseen.clear()
+
+    def known(self, namespace: str) -> dict[Key, str]:
+        """The uids of the pools of a namespace that are in the cache."""
+        pools = self._cache.pools.items()
+        return {key: pool["metadata"]["uid"] for key, pool in pools if key[0] == namespace}
+
+    def compare(self, namespace: str, before: Mapping[Key, str], there: Set[str]) -> bool:
+        """Whether kopf has shown all pools of a namespace.
+
+        `there` are the uids that were listed, and `before` the pools that were `known` just before.
+        Those that are gone are removed: their deletion was missed. Raises BlindError if kopf does
+        not show existing pools.
+        """
+        known = self.known(namespace)
+        for key, uid in before.items():
+            if uid not in there and known.get(key) == uid:
+                log.info("%s/%s was deleted, and its watch has not shown it", *key)
+                self.forget(key, uid)
+        unseen = self._unseen.get(namespace, MissedEvents()).after(there - self.shown)
+        self._unseen[namespace] = unseen
+        if unseen.is_blind:
+            raise BlindError(
+                f"the watch of namespace {namespace} does not show {len(unseen.uids)} existing "
+                "WarmPools: ending, so that the process starts again"
+            )
+        return not unseen.uids
+
+
+class _Backoffs:
+    """Seconds between attempts to reach the API server: short and unlimited.
+
+    kopf's own list ends and grows to 21 s. After an outage the operator would see a window that
+    much too late, and after a minute of rejections it would give up.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1.0), itertools.repeat(2.0))
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Stores no diff base: no handler uses diffs, so no object has to be copied."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Stores no progress: kopf does not retry any handler."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """Settings of kopf: no events, no annotations, short watches."""
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    # A new watch continues from the last version, so replacing a silent one is cheap.
+    settings.watching.inactivity_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.networking.error_backoffs = _Backoffs()
+    return settings

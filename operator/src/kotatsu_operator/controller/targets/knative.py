@@ -1,0 +1,220 @@
+"""A Knative Service as a target: Knative scales it, the pool sets min-scale of its Revisions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from kotatsu_operator.controller.act.min_scale import MinScales
+from kotatsu_operator.controller.targets.checks import check_claim, check_exists
+from kotatsu_operator.controller.targets.target import (
+    RETRY,
+    Finished,
+    Objection,
+    Refusal,
+    Restore,
+    Target,
+    Tools,
+    Writes,
+)
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.decide.knative import MinScalePlan, lacks_floor, observe, trouble
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.report.conditions import condition
+from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.knative import (
+    SERVICE_LABEL,
+    KnativeCache,
+    kept_status,
+    read_kept,
+    ready_condition,
+    said_by,
+    traffic_of,
+)
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import Object
+
+IGNORED_AFTER = timedelta(seconds=30)
+"""Knative follows a changed min-scale within seconds. If it has not by then, it ignores it."""
+
+_IGNORED = (
+    "min-scale is set, but not all pods are Ready yet; if Knative requests no more of them "
+    "(status.desiredReplicas of the Revision), it is older than Serving 1.21, which does not "
+    "follow a changed Revision"
+)
+
+
+async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
+    kept = read_kept(entry.owed)
+    left = await MinScales(kube, KnativeCache(), namespace).give_back(kept)
+    came = f"min-scale of {', '.join(k.name for k in kept)} is restored"
+    if left:
+        came += f"; that of {', '.join(left)} was changed by another client and stays"
+    return came
+
+
+@dataclass(frozen=True)
+class KnativeTarget(Target):
+    """The Knative Service of one pool."""
+
+    restores: ClassVar[Mapping[str, Restore]] = {
+        "knative": Restore(
+            _restore, "correct the annotation autoscaling.knative.dev/min-scale: {revisions}"
+        )
+    }
+
+    # --- read ---
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the watches have not shown yet whether Knative and its objects exist."""
+        return self.cache.knative.is_unknown
+
+    @property
+    def service(self) -> Object:
+        """The Knative Service; empty if it does not exist."""
+        return self.cache.knative.services.get(self.place, {})
+
+    @property
+    def selector(self) -> Mapping[str, Any]:
+        """The label selector of its pods."""
+        return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
+
+    @property
+    def requests(self) -> Mapping[str, Decimal]:
+        """The resource requests of one pod (base units)."""
+        template = (self.service.get("spec") or {}).get("template") or {}
+        return pod_requests(template.get("spec") or {})
+
+    # --- accept ---
+
+    def objections(self) -> Iterator[Objection]:
+        """Check that Knative is installed, the name and the existence."""
+        why = self.cache.knative.why_absent
+        yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
+        yield check_claim(self), Ends.NOTHING
+        yield check_exists(self, "Knative Service", exists=bool(self.service)), Ends.NOTHING
+
+    # --- observe ---
+
+    async def observe(
+        self,
+        _tools: Tools,
+        _pool: Object,
+        _memory: Memory,
+        pods: list[PodView],
+        *,
+        ask: bool,  # noqa: ARG002
+    ) -> Observation:
+        """What a decision depends on. Knative counts requests itself, so no pod is asked."""
+        cache, namespace = self.cache.knative, self.key[0]
+        there = sum(p.scheduled_at is not None for p in pods)
+        revisions, refused = cache.revisions_in(namespace), cache.refused_in(namespace)
+        return observe(traffic_of(self.service), revisions, there, cache.defaults, refused)
+
+    # --- act ---
+
+    async def act(
+        self, tools: Tools, pool: Object, _seen: Observation, decision: Decision, now: datetime
+    ) -> Writes:
+        """Plan the Revisions' min-scale. The old values are in the status before any patch."""
+        plan = None
+        scales = MinScales(tools.kube, self.cache.knative, self.key[0])
+        if self.cache.knative.synced and not self.spec.suspend:
+            status = pool.get("status") or {}
+            plan = await scales.plan(decision.floor, traffic_of(self.service), status, now)
+
+        async def finish(_pool: Object) -> Finished:
+            if plan is not None and plan.patches:
+                return await _patch(scales, plan, now)
+            tries = [] if plan is None else [r.again for r in plan.refused.values()]
+            return Finished(min([decision.recheck, *tries]))
+
+        return Writes(
+            pool,
+            status={} if plan is None else {"knative": kept_status(plan.kept)},
+            explain=lambda known: self._explain(known, plan or MinScalePlan(), decision, now),
+            finish=finish,
+        )
+
+    @classmethod
+    async def release(cls, tools: Tools, target: Target, pool: Object, now: datetime) -> Writes:
+        """Restore min-scale of the Revisions of the pool's former target."""
+        cache, status = target.cache.knative, pool.get("status") or {}
+        if target.spec.suspend or not cache.synced or not read_kept(status):
+            return Writes(pool)
+        scales = MinScales(tools.kube, cache, target.key[0])
+        plan = await scales.plan(0, {}, status, now)
+
+        async def finish(_pool: Object) -> Finished:
+            return await _patch(scales, plan, now) if plan.patches else Finished()
+
+        return Writes(pool, status={"knative": kept_status(plan.kept)}, finish=finish)
+
+    # --- report ---
+
+    def _explain(
+        self, known: list[Status], plan: MinScalePlan, decision: Decision, now: datetime
+    ) -> list[Status]:
+        """The conditions, with the reason if the target is not as the pool asks."""
+        cache, memory, refused = self.cache.knative, decision.memory, _refused(plan)
+        told = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
+        why = self._trouble()
+        waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
+        if why:
+            told["Ready"] = condition("Ready", False, "TargetNotReady", why)
+        elif refused and self._lacks_floor(plan):
+            told["Ready"] = condition("Ready", False, "FloorRefused", refused)
+            told["Warm"] = condition("Warm", False, "FloorRefused", refused)
+        elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
+            told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
+        if cache.why_no_defaults:
+            text = f"the spec is in effect, but {cache.why_no_defaults}"
+            told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
+        found = [_told(c, told) for c in known]
+        if limited := refused or plan.limited:
+            reason = "Refused" if refused else "Limited"
+            found.append(condition("FloorLimited", True, reason, limited))
+        return found
+
+    def _trouble(self) -> str:
+        said = ready_condition(self.service)
+        is_ready = {"True": True, "False": False}.get(said.get("status", ""))
+        revisions = self.cache.knative.revisions_in(self.key[0])
+        return trouble(is_ready, said_by(said), traffic_of(self.service), revisions)
+
+    def _lacks_floor(self, plan: MinScalePlan) -> bool:
+        there = self.cache.knative.revisions_in(self.key[0])
+        return any(
+            name in there and lacks_floor(there[name], refused, self.cache.knative.defaults)
+            for name, refused in plan.refused.items()
+        )
+
+
+async def _patch(scales: MinScales, plan: MinScalePlan, now: datetime) -> Finished:
+    await scales.apply(plan.patches, now)
+    # The cache already has the operator's own patch, so the watch will not trigger a reconcile. The
+    # saved min-scale of the Revision may not be needed any more.
+    return Finished(now + RETRY)
+
+
+def _told(known: Status, told: Mapping[str, Status]) -> Status:
+    # A message about the spec is more important than one about the cluster.
+    if known["type"] == "Accepted" and known["reason"] != "Accepted":
+        return known
+    return told.get(known["type"], known)
+
+
+def _refused(plan: MinScalePlan) -> str:
+    for name, refused in sorted(plan.refused.items()):
+        what = f"min-scale {refused.min_scale}"
+        if refused.min_scale is None:
+            what = "the removal of min-scale"
+        return f"the API server rejects {what} of Revision {name}: {refused.message}"
+    return ""

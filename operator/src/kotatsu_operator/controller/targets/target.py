@@ -1,0 +1,177 @@
+"""What the reconciler asks of a target, whatever its kind.
+
+To support another kind of workload, write a module with a subclass of `Target` and add it to
+`kinds.KINDS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.record import Entry
+from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.resources import Object
+
+RETRY = timedelta(milliseconds=200)
+"""How soon a reconcile is repeated after a conflict, after a request in flight while draining, or
+after a patch of a Knative Revision (also a rejected one)."""
+
+NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
+"""A label selector that selects no pod."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a pool is rejected: a reason (one word) and a message."""
+
+    reason: str
+    message: str
+
+
+Objection = tuple[Refusal | None, Ends]
+"""The result of one check: why it rejects the pool (None if it does not), and how far a pool that
+it rejects may still be lowered."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The collaborators of a target that is observed and changed."""
+
+    kube: Kube
+    observer: Observer
+    clock: Callable[[], datetime]
+    hook: Hook = no_hook
+    remember: Remember = no_record
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The result of the writes after the status."""
+
+    again: datetime | None = None
+    """When to reconcile again; None: when the decision says."""
+    memory: Memory | None = None
+    notes: tuple[Note, ...] = ()
+
+
+async def nothing_left(_pool: Object) -> Finished:
+    """Write nothing after the status."""
+    return Finished()
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What is left to write after a target's first writes: into the status, and after it."""
+
+    pool: Object
+    """The pool at its newest version."""
+    status: Status = field(default_factory=dict)
+    """Further fields of the status. A crash after the status write loses nothing that is in it."""
+    explain: Callable[[list[Status]], list[Status]] = lambda conditions: conditions
+    """Corrects the conditions by what only the target knows."""
+    finish: Callable[[Object], Awaitable[Finished]] = nothing_left
+    """Makes the writes that come after the status; gets the pool as written."""
+
+
+@dataclass(frozen=True)
+class Restore:
+    """How a field of the status is restored to the target of a deleted pool."""
+
+    step: Callable[[Kube, str, Entry], Awaitable[str]]
+    """Restores it in a namespace; returns what was done, for people to read.
+
+    The caller repeats it after ConflictError. Raises NotFoundError if the object is deleted too.
+    """
+    by_hand: str
+    """What a person must do if it fails: a format of the field's value."""
+    ends_with_pods: bool = True
+    """Whether this is left out if the pods stay (onDelete Keep)."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """The workload of one pool, as the watches have shown it."""
+
+    restores: ClassVar[Mapping[str, Restore]]
+    """By the field of the status that has what is owed, in order."""
+
+    key: Key
+    """The namespace and name of the pool."""
+    spec: PoolSpec
+    cache: Cache
+
+    # --- read ---
+
+    @property
+    def place(self) -> Key:
+        """The namespace and name of the target."""
+        return self.key[0], self.spec.target.name
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the watches have not shown yet whether it exists."""
+        return False
+
+    @property
+    @abstractmethod
+    def selector(self) -> Mapping[str, Any]:
+        """The label selector of its pods."""
+
+    @property
+    @abstractmethod
+    def requests(self) -> Mapping[str, Decimal]:
+        """The resource requests of one of its pods (base units)."""
+
+    @property
+    def replicas(self) -> int:
+        """spec.replicas; 0 if it does not exist or has none."""
+        return 0
+
+    @property
+    def other_writer(self) -> str:
+        """The other manager that has set its replicas; empty if there is none."""
+        return ""
+
+    # --- accept ---
+
+    @abstractmethod
+    def objections(self) -> Iterator[Objection]:
+        """Check whether a pool can have it. People read the first rejection."""
+
+    # --- observe ---
+
+    @abstractmethod
+    async def observe(
+        self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
+    ) -> Observation:
+        """What a decision depends on. Raises NotFoundError if the target was just deleted.
+
+        Without `ask`, pods and activators are not asked: the decision does not depend on demand.
+        """
+
+    # --- act ---
+
+    @abstractmethod
+    async def act(
+        self, tools: Tools, pool: Object, seen: Observation, decision: Decision, now: datetime
+    ) -> Writes:
+        """Make the writes that come before the status. Raises ConflictError, NotFoundError."""
+
+    @classmethod
+    @abstractmethod
+    async def release(cls, tools: Tools, target: "Target", pool: Object, now: datetime) -> Writes:
+        """Restore what the pool has changed on a former target of this kind."""

@@ -1,0 +1,99 @@
+"""What is remembered of the target: its pod template, its HPA and who else sets its replicas.
+
+A rollout while the pool sleeps succeeds without a single pod, so Kubernetes detects no error. A
+template is therefore unproven until all floor replicas with it have been Ready once. Warm-ups of an
+earlier template are then only an estimate (see `plan.lead`).
+
+An HPA (HorizontalPodAutoscaler) follows demand above the floor. The pool only sets its minReplicas
+and makes the two changes that an HPA cannot make: from 0 to the floor, and to 0. At 0 replicas an
+HPA does nothing.
+
+- Up: first minReplicas, then the scale; otherwise the HPA would remove the new pods.
+- Down: first the scale to 0, then minReplicas; otherwise the HPA would remove serving pods.
+
+A single manual change of the replicas is respected without a condition. A manifest with `replicas`
+is applied again: server-side apply shows the ownership at once, other writes show it by repetition.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
+from kotatsu_operator.core.pool.observation import Autoscaler, Observation, Write
+
+
+def remember_template(memory: Memory, seen: Observation) -> Memory:
+    """Store the current template; a changed one is unproven."""
+    if seen.template in ("", memory.template):
+        return memory
+    if not memory.template:
+        # Written by a version without templates: its warm-ups belong to this template.
+        ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
+        return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
+    # A warm-up in progress began with another template: its time measures neither of them.
+    return replace(memory, template=seen.template, proven=False, raised_at=None)
+
+
+def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
+    """Record that the template works: all requested pods with it are Ready."""
+    if memory.proven or seen.updated < max(floor, 1):
+        return memory
+    return replace(memory, proven=True)
+
+
+def remember_original(seen: Autoscaler | None, known: Original | None) -> Original | None:
+    """The minReplicas to restore: the last value that another client than the operator set.
+
+    An edit of minReplicas while the pool has raised it is the new value to restore. If the HPA is
+    gone, there is nothing to restore; a new HPA starts with its own value.
+    """
+    if seen is None:
+        return None
+    if known is not None and known.name == seen.name and seen.ours:
+        return known
+    return Original(seen.name, seen.min_replicas)
+
+
+def wanted_minimum(
+    seen: Autoscaler, original: Original, *, awake: bool, floor: int, replicas: int, released: bool
+) -> int:
+    """The minReplicas for now.
+
+    `awake` is Warming or Warm: minReplicas is the floor, and at least 1, since only the sleep
+    protocol may remove the last pod. On the way down it does not change until the scale is 0.
+    `released` restores it at once, for a suspended pool or a rejected one.
+    """
+    if released or (not awake and replicas == 0):
+        return original.min_replicas
+    if not awake:
+        return seen.min_replicas
+    return min(max(original.min_replicas, floor, 1), seen.max_replicas)
+
+
+def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -> int | None:
+    """The scale to set beside an HPA: the floor if the replicas are below it, otherwise None."""
+    least = min(max(floor, 1), seen.max_replicas)
+    return least if wanted is not None and replicas < least else None
+
+
+MEMORY = timedelta(hours=2)
+"""A contest ends when there was no write for this long: GitOps tools apply at least once an hour by
+default."""
+
+
+def remember_write(known: Contest | None, write: Write | None, now: datetime) -> Contest | None:
+    """The contest after one more observation of the owner of the target's replicas."""
+    if known is not None and now - known.seen_at >= MEMORY:
+        same = write is not None and (write.by, write.at) == (known.by, known.write_at)
+        if not same:
+            known = None
+        elif not known.applied:
+            # No write since: it stays a single write.
+            return replace(known, count=1)
+    if write is None:
+        return known
+    if known is None or known.by != write.by:
+        return Contest(write.by, write.at, now, applied=write.applied)
+    if known.write_at == write.at:
+        return replace(known, applied=known.applied or write.applied)
+    return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)

@@ -1,0 +1,198 @@
+"""Lists and watches objects into a cache: the informer of operator and activator."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
+from kotatsu_operator.kube.objects import key_of
+from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.runtime.turns import in_turns
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds before a kind is listed again: doubled each time, until a watch lasts longer."""
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Feed(Generic[K]):
+    """How the objects of one kind get into a cache."""
+
+    kind: Any
+    keep: Callable[[Object], Iterable[K]]
+    """Stores an object; returns what the change concerns (for example pools)."""
+    forget: Callable[[Any], Iterable[K]]
+    known: Callable[[str], Iterable[Any]]
+    """The stored objects of a namespace."""
+    key: Callable[[Object], Any] = key_of
+    """What `forget` and `known` call an object."""
+
+    @property
+    def name(self) -> str:
+        """The name of the kind."""
+        return str(self.kind.__name__)
+
+    def steps(self, namespace: str, change: str, obj: Object) -> Iterator[Iterable[K]]:
+        """Apply one change of `Kube.follow`, object by object; yields what each step concerns.
+
+        Stored objects that are not in a list are removed: their deletion was missed.
+        """
+        if change == "LIST":
+            there = {self.key(item) for item in obj["items"]}
+            yield from map(self.forget, set(self.known(namespace)) - there)
+            yield from map(self._keep, obj["items"])
+        elif change == "DELETED":
+            yield self.forget(self.key(obj))
+        elif change in ("ADDED", "MODIFIED"):
+            yield self._keep(obj)
+
+    def _keep(self, obj: Object) -> Iterable[K]:
+        try:
+            return self.keep(obj)
+        except Exception:
+            # An unexpected object must not affect the others.
+            log.exception("cannot read %s %s/%s: ignoring it", self.name, *key_of(obj))
+            return ()
+
+
+def no_signal(_: object) -> None:
+    """Ignore a signal of an informer."""
+
+
+@dataclass(frozen=True)
+class Signals(Generic[K]):
+    """What an informer calls."""
+
+    touch: Callable[[K], None]
+    """For each thing (for example a pool) that a change concerns."""
+    began_anew: Callable[[str], None] = no_signal
+    """With the namespace, when a kind has been listed again: deletions may have been missed."""
+    complete: Callable[[str], None] = no_signal
+    """When everything in a namespace has been listed for the first time."""
+
+
+class Informer(Generic[K]):
+    """Watches some kinds in some namespaces.
+
+    With `may_go`, `run` raises an exception group with NotFoundError when a kind is no longer
+    served. A watch occupies its connection, so each namespace should have a client of its own.
+    """
+
+    def __init__(
+        self,
+        kubes: Mapping[str, Kube],
+        feeds: Iterable[Feed[K]],
+        signals: Signals[K],
+        *,
+        may_go: bool = False,
+    ) -> None:
+        self._kubes, self._feeds, self._signals = kubes, list(feeds), signals
+        self._may_go = may_go
+        self._missing = {(namespace, feed.name) for namespace in kubes for feed in self._feeds}
+        self._refused: set[tuple[str, str]] = set()
+        """The entries of `_missing` that the API server has rejected."""
+        self._synced = asyncio.Event()
+
+    @property
+    def missing(self) -> list[str]:
+        """What has not been listed yet, in text form: "Pod in demo"."""
+        return [f"{kind} in {namespace}" for namespace, kind in sorted(self._missing)]
+
+    @property
+    def awaited(self) -> list[str]:
+        """The entries of `missing` that the API server has not rejected either."""
+        waiting = sorted(self._missing - self._refused)
+        return [f"{kind} in {namespace}" for namespace, kind in waiting]
+
+    def shows(self, namespace: str) -> bool:
+        """Whether everything in a namespace has been listed once."""
+        return all(n != namespace for n, _ in list(self._missing))
+
+    async def synced(self) -> None:
+        """Wait until everything has been listed once or was rejected.
+
+        A deleted namespace or a missing Role must not block the other namespaces.
+        """
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace, kube in self._kubes.items():
+                for feed in self._feeds:
+                    change = partial(self._change, feed, namespace)
+                    failed = partial(self._failed, (namespace, feed.name))
+                    follow = follow_forever(kube, feed.kind, namespace, change, on_error=failed)
+                    tasks.create_task(follow, name=f"watch {feed.name} in {namespace}")
+
+    def _failed(self, entry: tuple[str, str], error: Exception) -> None:
+        if self._may_go and isinstance(error, NotFoundError):
+            raise error
+        if is_answer(error) and entry in self._missing:
+            self._refused.add(entry)
+            self._note_sync()
+
+    def _note_sync(self) -> None:
+        if self._missing <= self._refused:
+            self._synced.set()
+
+    async def _change(self, feed: Feed[K], namespace: str, change: str, obj: Object) -> None:
+        # A list can have thousands of objects.
+        async for concerned in in_turns(feed.steps(namespace, change, obj)):
+            for key in concerned:
+                self._signals.touch(key)
+        if change == "LIST":
+            self._note_list((namespace, feed.name))
+
+    def _note_list(self, entry: tuple[str, str]) -> None:
+        namespace = entry[0]
+        if entry not in self._missing:
+            self._signals.began_anew(namespace)
+            return
+        self._missing.discard(entry)
+        self._refused.discard(entry)
+        self._note_sync()
+        if self.shows(namespace):
+            self._signals.complete(namespace)
+
+
+async def follow_forever(
+    kube: Kube,
+    kind: Any,
+    namespace: str,
+    on_change: Callable[[str, Object], Awaitable[None] | None],
+    labels: Mapping[str, str] | None = None,
+    *,
+    on_error: Callable[[Exception], None] = no_signal,
+) -> None:
+    """List and watch a kind until cancelled; after each end, pause shortly and start again.
+
+    What `on_change` returns is awaited before the next change. `on_error` gets the error of each
+    failed attempt; what it raises ends this function.
+    """
+    clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
+    while True:
+        began = clock()
+        try:
+            async for change, obj in kube.follow(kind, namespace, labels):
+                if (told := on_change(change, obj)) is not None:
+                    await told
+        except (NotFoundError, *Unreachable) as error:
+            on_error(error)
+            log.warning(
+                "cannot watch %s in %s: %s; next attempt in %.1f s",
+                *(kind.__name__, namespace, error, pause),
+            )
+        # Also without an error: if the API server rejects each version as too old, the client
+        # would list in a busy loop.
+        if clock() - began > LONGEST_PAUSE:
+            pause = FIRST_PAUSE
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,185 @@
+"""What there is beside the pools gets into the cache, and the pools it concerns are looked at."""
+
+import asyncio
+
+import pytest
+
+from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.resources import Pod
+from kotatsu_operator.runtime import turns as turns_module
+from tests.operator.cluster import (
+    VOICE,
+    FakeKube,
+    activator_pod,
+    deployment,
+    eventually,
+    horizontal_pod_autoscaler,
+    native_slice,
+    pod,
+    service,
+    warm_pool,
+)
+from tests.operator.controller.cache.test_store import published
+
+pytestmark = pytest.mark.timeout(60)
+
+FEED = ("demo", "feed")
+
+
+class Followed:
+    """A world with two pools, and the informer that fills it."""
+
+    def __init__(self):
+        self.kube = FakeKube(
+            *(deployment(name) for name in ("voice", "feed")),
+            *(service(name) for name in ("voice", "feed")),
+            pod("voice-1"),
+            activator_pod(),
+            native_slice(True),
+            published("activator-1", 3),
+            horizontal_pod_autoscaler(),
+        )
+        self.cache = Cache()
+        for name in ("voice", "feed"):
+            self.cache.keep_pool(warm_pool(name))
+        self.touched, self.anew = [], []
+        signals = Signals(self.touched.append, self.anew.append)
+        self.informer = Informer({"demo": self.kube}, feeds_of(self.cache), signals)
+
+    async def concerns(self, *keys):
+        """Wait until exactly these pools have been touched since the last time."""
+        await eventually(lambda: set(keys) <= set(self.touched))
+        assert set(self.touched) == set(keys)
+        self.touched.clear()
+
+
+@pytest.fixture
+async def followed():
+    made = Followed()
+    running = asyncio.create_task(made.informer.run())
+    async with asyncio.timeout(10):
+        await made.informer.synced()
+    made.touched.clear()
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_everything_has_been_listed_before_it_says_so(followed):
+    cache = followed.cache
+    counts = map(len, (cache.deployments, cache.pods["demo"], cache.slices, cache.services))
+    assert (*counts, len(cache.autoscalers)) == (2, 2, 1, 2, 1)
+    assert followed.informer.missing == []
+
+
+async def test_what_changes_concerns_its_pools(followed):
+    kube, cache = followed.kube, followed.cache
+    kube.edit("Deployment", "feed", spec={"replicas": 2})
+    await followed.concerns(FEED)
+    kube.put(pod("voice-2", ready=True))
+    await followed.concerns(VOICE)
+    kube.remove("Pod", "voice-1")
+    await followed.concerns(VOICE)
+    kube.put(activator_pod("activator-2"))
+    await followed.concerns(VOICE, FEED)
+    kube.put(published("activator-2", 3, pool="feed"))
+    await followed.concerns(FEED)
+    kube.remove("Service", "voice")
+    await followed.concerns(VOICE)
+    kube.remove("HorizontalPodAutoscaler", "voice")
+    await followed.concerns(VOICE)
+    assert set(cache.pods["demo"]) == {"voice-2", "activator-1", "activator-2"}
+
+
+async def test_what_is_nobodys_concerns_nobody(followed):
+    followed.kube.put(pod("db-1", app="db"))
+    followed.kube.put(deployment("db"))
+    followed.kube.put(native_slice(True, of="db"))
+    await eventually(lambda: ("demo", "db") in followed.cache.deployments)
+    await eventually(lambda: "db-1" in followed.cache.pods["demo"])
+    assert followed.touched == []
+
+
+async def begin_anew(followed, kind):
+    """The stream of a kind breaks off, as when the versions to go on from are forgotten."""
+    for watched, changes in followed.kube._watches:
+        if watched == kind:
+            changes.put_nowait(("END", {}))
+    await eventually(lambda: followed.anew)
+
+
+@pytest.fixture
+def endings(monkeypatch):
+    """Streams of the fake API server that can end."""
+    follow = FakeKube.follow
+
+    async def until_the_end(self, *args):
+        async for change, obj in follow(self, *args):
+            if change == "END":
+                return
+            yield change, obj
+
+    monkeypatch.setattr(FakeKube, "follow", until_the_end)
+
+
+async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(endings, followed):
+    del followed.kube._objects["Pod", "voice-1"]
+    await begin_anew(followed, "Pod")
+    await followed.concerns(VOICE)
+    assert set(followed.cache.pods["demo"]) == {"activator-1"}
+    assert len(followed.cache.take_departed(VOICE)) == 1
+    assert followed.anew == ["demo"]
+
+
+async def test_a_stream_that_begins_anew_with_the_same_things_concerns_nobody(endings, followed):
+    await begin_anew(followed, "Deployment")
+    assert followed.touched == []
+
+
+async def test_what_cannot_be_read_is_left_out_and_told_of(caplog):
+    kube, touched = FakeKube(pod("odd"), pod("voice-1")), []
+
+    def keep(obj):
+        if obj["metadata"]["name"] == "odd":
+            raise KeyError("containers")
+        return [VOICE]
+
+    feed = Feed(Pod, keep, lambda _: (), lambda _: ())
+    made = Informer({"demo": kube}, [feed], Signals(touched.append))
+    running = asyncio.create_task(made.run())
+    async with asyncio.timeout(10):
+        await made.synced()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert touched == [VOICE]
+    assert "cannot read Pod demo/odd" in caplog.text
+
+
+def test_what_is_still_waited_for_has_a_name():
+    feed = Feed(Pod, lambda _: (), lambda _: (), lambda _: ())
+    kubes = dict.fromkeys(("demo", "other"), FakeKube())
+    made = Informer(kubes, [feed], Signals(lambda _: None))
+    assert made.missing == ["Pod in demo", "Pod in other"]
+
+
+async def test_a_long_list_leaves_others_their_turns(monkeypatch):
+    monkeypatch.setattr(turns_module, "TURN", 0.0)
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
+    (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
+    made = Informer({"demo": kube}, [feed], Signals(lambda _: None))
+    running, counted = asyncio.create_task(made.run()), asyncio.create_task(others())
+    await made.synced()
+    for task in (running, counted):
+        task.cancel()
+    await asyncio.gather(running, counted, return_exceptions=True)
+    assert len(cache.pods["demo"]) == 300
+    assert turns > 250
