@@ -7,10 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOCAL  := services/common services/auth services/feed services/voice operator tools/node tools/demo \
-          tools/github-stub tools/local tools/monitoring operator/plugin
+          tools/github-stub tools/local tools/monitoring tools/docs tools/release operator/plugin
 IMAGES := services/auth services/feed services/voice operator tools/github-stub
 # Packages of this workspace never stand in a lock: they are installed from the checkout.
-OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring demo-mode,--no-emit-package kotatsu-$(p))
+OWN    := $(foreach p,common auth feed voice operator node demo github-stub local monitoring docs release demo-mode,--no-emit-package kotatsu-$(p))
 # Every Python keeps its bytecode here, whatever the environment says: a third of a short run's time
 # goes into compiling otherwise, and the folders of the sources stay clean.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
@@ -19,7 +19,7 @@ LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-h
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/uv: requirements-uv.lock
 	@echo "· making $(VENV) with uv"
@@ -43,6 +43,7 @@ venv: $(VENV)/.synced ## make .venv with every locked package
 lock: $(BIN)/uv ## resolve again: requirements.lock and one lock per image
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --group dev $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:audit $(LOCK) -o requirements-audit.lock
+	$(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:docs $(LOCK) -o requirements-docs.lock
 	$(MAKE) lock-images
 
 .PHONY: lock-images
@@ -88,6 +89,10 @@ test: programs check ## everything: also the slow tests, PostgreSQL, and a real 
 	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
+.PHONY: e2e
+e2e: venv ## the end-to-end tests alone, on the cluster that `make demo` uses; TESTS=file chooses
+	tests/e2e/run.sh $(TESTS)
+
 # The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
 # cluster. What is done stays in build/soak.jsonl, and the next run goes on from there.
 REPEATS ?= 50
@@ -128,14 +133,8 @@ $(AUDIT)/.synced: $(BIN)/uv requirements-audit.lock
 	@touch $@
 
 .PHONY: sbom
-sbom: $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
-	@mkdir -p build/sbom
-	@export PYTHONWARNINGS=ignore; for d in $(IMAGES) .; do \
-	  name=$$(basename $$(realpath $$d)); [ $$d = . ] && name=workspace; \
-	  $(AUDIT)/bin/cyclonedx-py requirements --pyproject $$d/pyproject.toml --mc-type application \
-	    --output-reproducible --of JSON -o build/sbom/$$name.cdx.json $$d/requirements.lock; \
-	  echo "· build/sbom/$$name.cdx.json"; \
-	done
+sbom: venv $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
+	@$(BIN)/kotatsu-release sbom build/sbom $(notdir $(IMAGES)) workspace
 
 # Asks PyPI for the advisories of each locked version; where it can't be reached, it says so.
 .PHONY: audit
@@ -148,16 +147,45 @@ audit: $(AUDIT)/.synced ## look the locked packages up in PyPI's advisories (nee
 monitoring: venv ## write the dashboards and docs/metrics.md, which are made from the code
 	@$(BIN)/kotatsu-monitoring
 
+.PHONY: pages
+pages: venv ## write docs/warmpool.md, which is made from the CRD
+	@$(BIN)/kotatsu-docs pages
+
+SITE := build/site-venv
+$(SITE)/.synced: $(BIN)/uv requirements-docs.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(SITE)
+	@$(BIN)/uv pip sync --quiet --python $(SITE)/bin/python --require-hashes --no-build requirements-docs.lock
+	@touch $@
+
+# REPOSITORY=address says where the links to files that are no pages lead.
+REPOSITORY ?= https://example.com/kotatsu/blob/main
+.PHONY: docs
+docs: venv $(SITE)/.synced ## make the site of all pages in build/site; a broken link ends it
+	@$(BIN)/kotatsu-docs site build/pages --url $(REPOSITORY)
+	@$(SITE)/bin/zensical build --strict --config-file mkdocs.yml
+
 .PHONY: schema
 schema: venv ## write the schema that the kubectl plugin checks manifests with, from the CRD
 	@$(BIN)/python operator/plugin/schema.py
 
-# PLUGIN_URI=address says where the archive will be found.
-PLUGIN_URI ?= file://$(CURDIR)/build/plugin/kubectl-demo_mode.tar.gz
+# DOWNLOADS=address names the folder that the archive will be downloaded from.
 .PHONY: plugin
-plugin: venv ## build the kubectl plugin for krew: an archive and its manifest, in build/plugin
-	@$(BIN)/python operator/plugin/krew/build.py build/plugin --uri $(PLUGIN_URI)
+plugin: venv ## pack the kubectl plugin: one file, and an archive and a manifest for krew, in build/plugin
+	@$(BIN)/kotatsu-release plugin build/plugin $(DOWNLOADS_FLAG)
 	@echo "· kubectl krew install --manifest=build/plugin/demo-mode.yaml --archive=build/plugin/kubectl-demo_mode.tar.gz"
+
+# PLATFORMS needs Docker with buildx; PLAIN_HTTP=1 is for a registry without TLS that is not on this
+# machine. DOWNLOADS=address and SOURCE=address are written into manifests and charts.
+PLATFORMS_FLAG = $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(if $(PLAIN_HTTP),--plain-http)
+DOWNLOADS_FLAG = $(if $(DOWNLOADS),--downloads $(DOWNLOADS))
+.PHONY: push
+push: venv ## build the images for PLATFORMS, push them to IMAGE_PREFIX=host/path, print the values to use
+	@$(BIN)/kotatsu-release push "$(IMAGE_PREFIX)" $(PLATFORMS_FLAG)
+
+.PHONY: release
+release: venv $(AUDIT)/.synced ## release VERSION=1.2.3 to REGISTRY=host/path; DRY_RUN=1 pushes nothing
+	@$(BIN)/kotatsu-release release "$(VERSION)" "$(REGISTRY)" $(PLATFORMS_FLAG) $(DOWNLOADS_FLAG) \
+	  $(if $(SOURCE),--source $(SOURCE)) $(if $(DRY_RUN),--dry-run)
 
 # TOPICS="wake speech" measures only these; BENCH=--quick all of it in some minutes, writing nothing.
 .PHONY: bench

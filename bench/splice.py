@@ -22,7 +22,7 @@ from topic import TESTS, again, main, progress, unmeasured
 from wrk import Load
 
 sys.path.append(str(TESTS / "operator" / "activator"))
-import apart
+import processes
 
 CORE = max(os.sched_getaffinity(0))
 CLIENTS = 32
@@ -51,10 +51,10 @@ def rows(quick: bool) -> list[Row]:
 
 
 @contextlib.contextmanager
-def _warm(pod: int, cpu: int | None = None) -> Iterator[apart.AloneActivator]:
-    with apart.activator("Always", "Warm", cpu=cpu) as started:
+def _warm(pod: int, cpu: int | None = None) -> Iterator[processes.ActivatorProcess]:
+    with processes.activator("Always", "Warm", cpu=cpu) as started:
         started.say(f"pod {pod}")
-        apart.until(lambda: _answers(started.port))
+        processes.until(lambda: _answers(started.port))
         yield started
 
 
@@ -90,7 +90,7 @@ def _loads(turns: int, seconds: float) -> list[Row]:
     with _small_app() as port:
         usual, _ = _in_turns(port, turns, seconds)
     progress.say("  a pod that costs nothing behind it")
-    with apart.pod(CORE) as port:
+    with processes.pod(CORE) as port:
         worst, each = _in_turns(port, turns, seconds)
     return [*_judged(usual), _worst(worst, each)]
 
@@ -105,7 +105,7 @@ def _small_app() -> Iterator[int]:
         preexec_fn=lambda: os.sched_setaffinity(0, {CORE}),
     )
     try:
-        apart.until(lambda: _listens(port))
+        processes.until(lambda: _listens(port))
         yield port
     finally:
         process.terminate()
@@ -181,8 +181,8 @@ def _held() -> Row:
         why = f"a process may not have {2 * HELD:,} open files here (ulimit -Hn)"
         return unmeasured(MEMORY, how, why, MEMORY_GOAL, "splice")
     with contextlib.ExitStack() as opened:
-        activator = opened.enter_context(apart.activator("Auto", "Asleep"))
-        pod = opened.enter_context(apart.pod())
+        activator = opened.enter_context(processes.activator("Auto", "Asleep"))
+        pod = opened.enter_context(processes.pod())
         idle = activator.mib()
         clients = [
             opened.enter_context(socket.create_connection(("127.0.0.1", activator.port), 30))
@@ -190,7 +190,7 @@ def _held() -> Row:
         ]
         for client in clients:
             client.sendall(HEAD % b"/hello")
-        apart.until(lambda: activator.metric("kotatsu_activator_held") == HELD, 60)
+        processes.until(lambda: activator.metric("kotatsu_activator_held") == HELD, 60)
         held = activator.mib()
         progress.say(f"  {HELD:,} held in {held - idle:.1f} MiB")
         began, cpu = time.monotonic(), activator.cpu
@@ -219,17 +219,17 @@ def _held() -> Row:
 
 
 def _bodies(turns: int, size: int) -> list[Row]:
-    with apart.pod() as pod, _warm(pod) as activator:
+    with processes.pod() as pod, _warm(pod) as activator:
         return [
             _body(name, carry, activator, pod, turns, size)
-            for name, carry in (("download", apart.download), ("upload", apart.upload))
+            for name, carry in (("download", processes.download), ("upload", processes.upload))
         ]
 
 
 def _body(
     name: str,
     carry: Callable[[int, int], None],
-    activator: apart.AloneActivator,
+    activator: processes.ActivatorProcess,
     pod: int,
     turns: int,
     size: int,

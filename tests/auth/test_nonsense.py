@@ -87,4 +87,4 @@ async def test_an_exchange_that_makes_no_sense_is_503(settings: AuthSettings, bo
 async def test_an_endless_answer_is_cut_off(settings: AuthSettings) -> None:
     endless = json.dumps({**USER, "bio": "x" * 3_000_000}).encode()
     answer = await ask(settings, "/authorize", httpx.Response(200, content=endless))
-    assert answer.json()["detail"].startswith("GitHub's answer had no end.")
+    assert answer.json()["detail"].startswith("GitHub's answer is too long.")

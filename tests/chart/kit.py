@@ -23,6 +23,8 @@ KUBE_VERSION = "1.34.0"
 
 MAKES_PODS = ("Deployment", "Job", "KnativeService")
 """Of what the charts have; a test refuses any other kind with a pod template in it."""
+IS_POD = "Pod"
+"""Made by `helm test`."""
 
 Object = dict[str, Any]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -101,9 +103,11 @@ class Rendered:
         return sorted(obj["metadata"]["name"] for obj in self.of(kind))
 
     def pods(self) -> Iterator[tuple[Object, Object]]:
-        """(owner, pod template) of everything that makes pods."""
+        """(owner, pod template) of everything that makes pods, or is one."""
         for obj in self.of(*MAKES_PODS):
             yield obj, obj["spec"]["template"]
+        for obj in self.of(IS_POD):
+            yield obj, obj
 
     def kept(self) -> "Rendered":
         """Without the objects that exist only while helm runs a hook."""

@@ -14,7 +14,10 @@ from e2e.kit import Kubectl
 pytestmark = pytest.mark.e2e
 
 # Kinds of APIs that a plain cluster does not have.
-FOREIGN = {"PodMonitor", "HTTPRoute", "KnativeService"}
+FOREIGN = {
+    "CiliumNetworkPolicy", "HTTPRoute", "KnativeService", "PodMonitor", "PrometheusRule",
+    "ServiceMonitor",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +107,14 @@ def test_the_same_release_may_be_installed_again(platform: Kubectl) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_uninstalling_leaves_the_crd_and_nothing_else(kubectl: Kubectl) -> None:
+def test_helm_test_finds_what_works_and_uninstalling_leaves_the_crd_and_nothing_else(
+    kubectl: Kubectl,
+) -> None:
     install_platform(kubectl)
+    done = helm("test", "kotatsu", "-n", kubectl.namespace, "--logs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok: an operator leads" in done.stdout
+
     done = helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
     assert done.returncode == 0, done.stderr
 

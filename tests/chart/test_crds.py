@@ -87,6 +87,15 @@ async def test_a_newer_cluster_is_left_alone_and_told() -> None:
     assert "newer than the packaged 2" in said
 
 
+def test_a_crd_that_is_not_there_yet_is_left_to_what_installs_it() -> None:
+    client = _Client(_crd(1, "old"), missing=True)
+
+    said = crds.upgrade(client, _crd(2, "new"))
+
+    assert client.installed["spec"] == {"group": "old"}
+    assert "not installed, so there is nothing to replace" in said
+
+
 def test_a_refusal_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,11 +131,16 @@ def _crd(revision: int, group: str, labels: dict[str, str] | None = None) -> Obj
 class _Client:
     """The API server's one CRD; refuses the first `conflicts` writes as too late."""
 
-    def __init__(self, installed: Object, conflicts: int = 0, refuse: bool = False) -> None:
+    def __init__(
+        self, installed: Object, conflicts: int = 0, refuse: bool = False, missing: bool = False
+    ) -> None:
         self.installed, self.conflicts, self.refuse, self.reads = installed, conflicts, refuse, 0
+        self.missing = missing
 
     async def get(self, kind: Any, namespace: None, name: str) -> Object:
         self.reads += 1
+        if self.missing:
+            raise _error(404, f'customresourcedefinitions "{name}" not found')
         return self.installed
 
     async def replace(self, kind: Any, namespace: None, obj: Object) -> None:

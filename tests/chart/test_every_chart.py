@@ -150,10 +150,13 @@ def test_warm_pools_fit_the_crd_and_name_what_is_there(rendered: Rendered) -> No
 def test_no_cluster_wide_right_in_a_default_install(rendered: Rendered) -> None:
     kept = rendered.kept()
 
-    assert kept.of("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition") == []
-    # Policies give no right.
+    assert kept.of("ClusterRoleBinding", "CustomResourceDefinition") == []
+    # Neither policies nor roles that are bound to nobody give a right.
     wide = [obj for obj in kept.objects if "namespace" not in obj["metadata"]]
-    assert wide == kept.of("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    policies = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    assert wide == kept.of("ClusterRole", *policies)
+    for role in kept.of("ClusterRole"):
+        assert any("aggregate-to" in label for label in role["metadata"]["labels"])
 
 
 def test_no_rule_asks_for_everything(rendered: Rendered) -> None:
@@ -170,7 +173,7 @@ def test_rendering_twice_gives_the_same(scenario: Scenario, rendered: Rendered) 
 
 
 def test_prometheus_is_told_once(rendered: Rendered) -> None:
-    monitored = bool(rendered.of("PodMonitor"))
+    monitored = bool(rendered.of("PodMonitor", "ServiceMonitor"))
     for deployment in rendered.of("Deployment"):
         if deployment["metadata"]["name"] == "gateway":
             continue

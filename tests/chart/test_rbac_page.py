@@ -18,6 +18,10 @@ ROLES = [
     ("Role", "kotatsu-uninstall-leader"),
     ("ClusterRole", "kotatsu-crds-here"),
     ("Role", "kotatsu-knative-here"),
+    ("Role", "kotatsu-test"),
+    ("Role", "kotatsu-test-leader"),
+    ("ClusterRole", "kotatsu-warmpools-view-here"),
+    ("ClusterRole", "kotatsu-warmpools-edit-here"),
 ]
 KNATIVE = "--api-versions=serving.knative.dev/v1/Service"
 
@@ -29,6 +33,7 @@ def reasons() -> Iterator[tuple[str, Object, str]]:
         for number, line in enumerate(lines):
             if line.startswith("  name: "):
                 role = line.removeprefix("  name: ").replace("{{ $name }}", "kotatsu-crds-here")
+                role = role.replace("{{ $fullname }}", "kotatsu")
                 role = role.replace("{{ .Release.Namespace }}", "here")
             if not line.lstrip().startswith("- {apiGroups:"):
                 assert "apiGroups:" not in line, f"{template.name}: a rule stands on one line"

@@ -39,14 +39,16 @@ def test_one_that_is_there_is_used(programs, progress):
     assert not any("create" in call for call in programs.calls)
 
 
-def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs, progress):
+def test_an_image_is_built_from_the_root_and_loaded_and_known_by_its_id(programs, progress, work):
     programs.add("kind")
-    programs.add("docker", image_inspect="sha256:abc")
+    programs.add("docker", image_inspect="sha256:abc", version="1.52 linux/arm64")
     built = cluster_of(THEIRS, "demo", "", progress).provide(VOICE)
     assert (built.reference, built.id) == ("localhost/kotatsu-voice:dev", "sha256:abc")
+    archive = f"{work}/voice.tar"
     build = programs.index("docker build", "services/voice/Dockerfile", "kotatsu-voice:dev")
-    load = programs.index("kind load docker-image localhost/kotatsu-voice:dev", "--name mine")
-    assert build < load
+    save = programs.index("docker image save", f"--output {archive} localhost/kotatsu-voice:dev")
+    load = programs.index(f"kind load image-archive {archive} --name mine")
+    assert build < save < load
 
 
 def test_a_kind_cluster_of_the_users_is_neither_made_nor_deleted(programs, progress):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kotatsu_demo.images import IMAGES, ROOT, Built, image_values, local_name, present
+from kotatsu_demo.images import IMAGES, ROOT, TAG, Built, image_values, local_name, present
 
 VALUES = {
     chart: yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text())
@@ -19,6 +19,22 @@ def test_each_image_has_its_place_in_a_chart(image):
     assert "image" in (VALUES[image.chart][image.key] if image.key else VALUES[image.chart])
     for pods in image.pods:
         assert "podAnnotations" in VALUES[image.chart][pods]
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_the_charts_name_by_default_what_make_images_loads(image):
+    values = VALUES[image.chart]
+    named = (values[image.key] if image.key else values)["image"]
+    assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
+
+
+@pytest.mark.parametrize("image", [i for i in IMAGES if i.folder], ids=lambda image: image.name)
+def test_each_python_image_has_a_lock_a_project_and_sources(image):
+    for name in ("requirements.lock", "pyproject.toml", "src"):
+        assert (ROOT / image.folder / name).exists()
+    for module in filter(None, image.imports.split(", ")):
+        path = ROOT / image.folder / "src" / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def test_a_rebuilt_image_changes_the_annotation_of_its_pods():
@@ -50,8 +66,8 @@ def test_an_older_chart_gets_no_value_that_it_does_not_know():
 
 
 def test_dockerfiles_decide_what_is_present(tmp_path: Path):
-    (tmp_path / "operator").mkdir()
-    (tmp_path / "operator" / "Dockerfile").touch()
+    (tmp_path / "services/voice").mkdir(parents=True)
+    (tmp_path / "services/voice/Dockerfile").touch()
     there, missing = present(tmp_path)
-    assert [image.name for image in there] == ["operator"]
+    assert [image.name for image in there] == ["voice"]
     assert len(there) + len(missing) == len(IMAGES)

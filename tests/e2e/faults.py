@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
-from e2e.arena import Arena
-from e2e.ground import is_ending, is_ours, is_ready, owner, serves
+from e2e.fault_pools import FaultPools
 from e2e.kit import APP_IMAGE, Object, eventually, kill_containers
 from e2e.operators import killed
+from e2e.pools_of_namespace import is_ending, is_ours, is_ready, owner, serves
 
 from kotatsu_node import Node
 from kotatsu_operator.kube.objects import key_of
@@ -25,7 +25,7 @@ class Fault:
     """A fault. Within `breaks` it is broken, afterwards mended."""
 
     name: str
-    breaks: Callable[[Arena, random.Random], AbstractAsyncContextManager[None]]
+    breaks: Callable[[FaultPools, random.Random], AbstractAsyncContextManager[None]]
     lasts: tuple[float, float] = (0.0, 3.0)
     """Seconds, at least and at most."""
     kills: bool = False
@@ -40,10 +40,10 @@ class Fault:
     """Whether only `make soak` has the time for it."""
 
 
-def the_node(arena: Arena) -> Node:
+def the_node(fault_pools: FaultPools) -> Node:
     """The throwaway node."""
-    assert arena.node is not None
-    return arena.node
+    assert fault_pools.node is not None
+    return fault_pools.node
 
 
 async def answering(node: Node) -> None:
@@ -55,62 +55,62 @@ async def answering(node: Node) -> None:
 
 
 @asynccontextmanager
-async def operator_killed(arena: Arena, _: random.Random) -> AsyncIterator[None]:
-    await killed(arena.operator)
+async def operator_killed(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
+    await killed(fault_pools.operator)
     yield
-    await arena.operate()
+    await fault_pools.operate()
 
 
 @asynccontextmanager
-async def two_operators(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def two_operators(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """Each holds a Lease of its own, so both lead; either may be the one that stays."""
-    other = await arena.operators.start(
-        KOTATSU_E2E_CLOCK=str(arena.clock), KOTATSU_E2E_LEASES=arena.leases
+    other = await fault_pools.operators.start(
+        KOTATSU_E2E_CLOCK=str(fault_pools.clock), KOTATSU_E2E_LEASES=fault_pools.leases
     )
     yield
     if chance.random() < 0.5:
         await killed(other)
     else:
-        await killed(arena.operator)
+        await killed(fault_pools.operator)
         await killed(other)
-        await arena.operate()
+        await fault_pools.operate()
 
 
 @asynccontextmanager
-async def clock_jumps(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def clock_jumps(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     for hours in chance.sample((1, -1), 2):
-        arena.put_clock(3600 * hours)
+        fault_pools.put_clock(3600 * hours)
         await asyncio.sleep(chance.uniform(0.5, 3))
     yield
-    arena.put_clock(0)
+    fault_pools.put_clock(0)
 
 
 @asynccontextmanager
-async def activator_killed(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
-    pod = chance.choice(arena.activators())
+async def activator_killed(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
+    pod = chance.choice(fault_pools.activators())
     before = restarts(pod)
     assert kill_containers(pod)
     yield
     name = pod["metadata"]["name"]
 
     def is_back() -> bool:
-        now = arena.witness.objects["Pod"].get(name)
+        now = fault_pools.watcher.objects["Pod"].get(name)
         return now is not None and has_started_again(now, before)
 
-    await arena.witness.sees("the activator again", is_back, 60)
-    arena.recovered = datetime.now(UTC)
-    await put_another_in_its_place(arena, name)
+    await fault_pools.watcher.sees("the activator again", is_back, 60)
+    fault_pools.recovered = datetime.now(UTC)
+    await put_another_in_its_place(fault_pools, name)
 
 
 @asynccontextmanager
-async def activator_lost(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def activator_lost(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """It stands still, and then goes on or dies; or it crashes as often as it starts.
 
     Its Pod object stays. From when its endpoints are not ready any more, nothing may go there.
     """
     number = chance.choice((signal.SIGSTOP, signal.SIGKILL))
     ends = chance.choice((signal.SIGCONT, signal.SIGKILL))
-    pod = chance.choice(arena.activators())
+    pod = chance.choice(fault_pools.activators())
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     assert kill_containers(pod, number)
 
@@ -120,39 +120,39 @@ async def activator_lost(arena: Arena, chance: random.Random) -> AsyncIterator[N
             kill_containers(pod, number)
 
     def is_back() -> bool:
-        return is_ready(arena.witness.objects["Pod"][name])
+        return is_ready(fault_pools.watcher.objects["Pod"][name])
 
     def is_taken_back() -> bool:
-        slices = arena.witness.objects["EndpointSlice"].values()
+        slices = fault_pools.watcher.objects["EndpointSlice"].values()
         return not is_back() and not any(
             is_ours(s) and owner(s) == uid and serves(s) for s in slices
         )
 
     insisting = asyncio.create_task(insist())
     try:
-        await arena.witness.sees("its endpoints taken back", is_taken_back, 30)
-        arena.recovered = datetime.now(UTC)
+        await fault_pools.watcher.sees("its endpoints taken back", is_taken_back, 30)
+        fault_pools.recovered = datetime.now(UTC)
         yield
     finally:
         insisting.cancel()
         await asyncio.gather(insisting, return_exceptions=True)
         kill_containers(pod, ends if number == signal.SIGSTOP else signal.SIGCONT)
-    await arena.witness.sees("the activator again", is_back, 90)
-    if restarts(arena.witness.objects["Pod"][name]) > restarts(pod):
-        await put_another_in_its_place(arena, name)
+    await fault_pools.watcher.sees("the activator again", is_back, 90)
+    if restarts(fault_pools.watcher.objects["Pod"][name]) > restarts(pod):
+        await put_another_in_its_place(fault_pools, name)
 
 
-async def put_another_in_its_place(arena: Arena, activator: str) -> None:
+async def put_another_in_its_place(fault_pools: FaultPools, activator: str) -> None:
     """Replace an activator that was killed: Kubernetes would let it wait after the next kill."""
-    await asyncio.to_thread(arena.kubectl, "delete", "pod", activator, "--wait=false")
-    await arena.witness.sees("two activators", lambda: len(arena.activators()) == 2, 60)
+    await asyncio.to_thread(fault_pools.kubectl, "delete", "pod", activator, "--wait=false")
+    await fault_pools.watcher.sees("two activators", lambda: len(fault_pools.activators()) == 2, 60)
 
 
 @asynccontextmanager
-async def pods_killed(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def pods_killed(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """Those of one pool, or of the first that has any."""
-    for app in chance.sample(arena.apps, 3):
-        pods = arena.witness.pods(app.name)
+    for app in chance.sample(fault_pools.apps, 3):
+        pods = fault_pools.watcher.pods(app.name)
         before = {key_of(pod): restarts(pod) for pod in pods if kill_containers(pod)}
         if before:
             break
@@ -161,20 +161,20 @@ async def pods_killed(arena: Arena, chance: random.Random) -> AsyncIterator[None
     def are_back() -> bool:
         return all(
             has_started_again(pod, before.get(key_of(pod), -1))
-            for pod in arena.witness.pods(app.name)
+            for pod in fault_pools.watcher.pods(app.name)
             if not is_ending(pod)
         )
 
-    await arena.witness.sees("the pods again", are_back, 60)
-    arena.recovered = datetime.now(UTC)
+    await fault_pools.watcher.sees("the pods again", are_back, 60)
+    fault_pools.recovered = datetime.now(UTC)
 
 
 @asynccontextmanager
-async def pool_edited(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def pool_edited(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     async def edit() -> None:
         for number in range(10**6):
-            for app in arena.apps:
-                await arena.edit(app, {"scaling": {"maxReplicas": 3 + number % 2}})
+            for app in fault_pools.apps:
+                await fault_pools.edit(app, {"scaling": {"maxReplicas": 3 + number % 2}})
             await asyncio.sleep(0.1)
 
     editing = asyncio.create_task(edit())
@@ -187,31 +187,31 @@ async def pool_edited(arena: Arena, chance: random.Random) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def never_ready(arena: Arena, _: random.Random) -> AsyncIterator[None]:
-    for app in arena.apps:
-        await arena.edit_target(app, {"readinessProbe": {"httpGet": {"path": "/never"}}})
+async def never_ready(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
+    for app in fault_pools.apps:
+        await fault_pools.edit_target(app, {"readinessProbe": {"httpGet": {"path": "/never"}}})
     yield
-    for app in arena.apps:
-        await arena.edit_target(app, {"readinessProbe": {"httpGet": {"path": "/readyz"}}})
+    for app in fault_pools.apps:
+        await fault_pools.edit_target(app, {"readinessProbe": {"httpGet": {"path": "/readyz"}}})
 
 
 @asynccontextmanager
-async def no_image(arena: Arena, _: random.Random) -> AsyncIterator[None]:
-    for app in arena.apps:
-        await arena.edit_target(app, {"image": "localhost/no-such-image:1"})
+async def no_image(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
+    for app in fault_pools.apps:
+        await fault_pools.edit_target(app, {"image": "localhost/no-such-image:1"})
     yield
-    for app in arena.apps:
-        await arena.edit_target(app, {"image": APP_IMAGE})
+    for app in fault_pools.apps:
+        await fault_pools.edit_target(app, {"image": APP_IMAGE})
 
 
 @asynccontextmanager
-async def metrics_bad(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def metrics_bad(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """Of the pods that run by now, each in its way."""
     async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
 
         async def turn(how: str = "") -> None:
-            for app in arena.apps:
-                for pod in filter(is_ready, arena.witness.pods(app.name)):
+            for app in fault_pools.apps:
+                for pod in filter(is_ready, fault_pools.watcher.pods(app.name)):
                     wanted = how or chance.choice(("hanging", "huge", "lying"))
                     with contextlib.suppress(httpx.TransportError):  # it may be going
                         await http.post(f"http://{pod['status']['podIP']}:8080/metrics/{wanted}")
@@ -225,53 +225,53 @@ async def metrics_bad(arena: Arena, chance: random.Random) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def kubelet_killed(arena: Arena, _: random.Random) -> AsyncIterator[None]:
-    await asyncio.to_thread(the_node(arena).kill, "kubelet")
+async def kubelet_killed(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
+    await asyncio.to_thread(the_node(fault_pools).kill, "kubelet")
     yield
-    await asyncio.to_thread(the_node(arena).start, "kubelet")
+    await asyncio.to_thread(the_node(fault_pools).start, "kubelet")
 
 
 @asynccontextmanager
-async def api_away(arena: Arena, _: random.Random) -> AsyncIterator[None]:
+async def api_away(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
     # A crash: one that ends in order takes its address out of Service `kubernetes`, and kube-proxy
     # may be half a minute late to hear of its return.
-    await asyncio.to_thread(the_node(arena).kill, "kube-apiserver")
+    await asyncio.to_thread(the_node(fault_pools).kill, "kube-apiserver")
     yield
-    await asyncio.to_thread(the_node(arena).start, "kube-apiserver")
-    await answering(the_node(arena))
+    await asyncio.to_thread(the_node(fault_pools).start, "kube-apiserver")
+    await answering(the_node(fault_pools))
 
 
 @asynccontextmanager
-async def etcd_restarted(arena: Arena, _: random.Random) -> AsyncIterator[None]:
-    await asyncio.to_thread(the_node(arena).stop, "etcd")
+async def etcd_restarted(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
+    await asyncio.to_thread(the_node(fault_pools).stop, "etcd")
     yield
-    await asyncio.to_thread(the_node(arena).start, "etcd")
-    await answering(the_node(arena))
+    await asyncio.to_thread(the_node(fault_pools).start, "etcd")
+    await answering(the_node(fault_pools))
 
 
 @asynccontextmanager
-async def dns_gone(arena: Arena, _: random.Random) -> AsyncIterator[None]:
+async def dns_gone(fault_pools: FaultPools, _: random.Random) -> AsyncIterator[None]:
     coredns = ("-n", "kube-system", "scale", "deployment/coredns")
-    await asyncio.to_thread(arena.kubectl, *coredns, "--replicas=0")
+    await asyncio.to_thread(fault_pools.kubectl, *coredns, "--replicas=0")
     yield
-    await asyncio.to_thread(arena.kubectl, *coredns, "--replicas=1")
+    await asyncio.to_thread(fault_pools.kubectl, *coredns, "--replicas=1")
     await asyncio.to_thread(
-        arena.kubectl, "-n", "kube-system", "rollout", "status", "deployment/coredns"
+        fault_pools.kubectl, "-n", "kube-system", "rollout", "status", "deployment/coredns"
     )
 
 
 @asynccontextmanager
-async def disk_pressure(arena: Arena, chance: random.Random) -> AsyncIterator[None]:
+async def disk_pressure(fault_pools: FaultPools, chance: random.Random) -> AsyncIterator[None]:
     """What a kubelet does whose disk is full, done in its place: nobody else's pods are to go.
 
     The node says DiskPressure (Kubernetes taints it for that), and a pool's pods are evicted: they
     are killed at once and stay behind as Failed.
     """
-    node = arena.kubectl.items("nodes")[0]["metadata"]["name"]
+    node = fault_pools.kubectl.items("nodes")[0]["metadata"]["name"]
 
     def say(status: str) -> None:
         condition = {"type": "DiskPressure", "status": status, "reason": "Test"}
-        patch_status(arena, "node", node, {"conditions": [condition]})
+        patch_status(fault_pools, "node", node, {"conditions": [condition]})
 
     async def insist() -> None:
         while True:  # the kubelet says every ten seconds what it thinks itself
@@ -281,38 +281,38 @@ async def disk_pressure(arena: Arena, chance: random.Random) -> AsyncIterator[No
     evicted = []
     saying = asyncio.create_task(insist())
     try:
-        await eventually("a taint", lambda: PRESSURE in taints(arena), within=20)
-        for app in chance.sample(arena.apps, 3):
-            evicted = [p for p in arena.witness.pods(app.name) if not is_ending(p)]
+        await eventually("a taint", lambda: PRESSURE in taints(fault_pools), within=20)
+        for app in chance.sample(fault_pools.apps, 3):
+            evicted = [p for p in fault_pools.watcher.pods(app.name) if not is_ending(p)]
             if evicted:
                 break
         for pod in evicted:
             how = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on storage"}
-            patch_status(arena, "pod", pod["metadata"]["name"], how)
+            patch_status(fault_pools, "pod", pod["metadata"]["name"], how)
             kill_containers(pod)
         yield
     finally:
         saying.cancel()
         await asyncio.gather(saying, return_exceptions=True)
         say("False")
-        await eventually("no taint", lambda: PRESSURE not in taints(arena), within=60)
-    arena.recovered = datetime.now(UTC)
+        await eventually("no taint", lambda: PRESSURE not in taints(fault_pools), within=60)
+    fault_pools.recovered = datetime.now(UTC)
     for pod in evicted:
-        arena.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false", check=False)
+        fault_pools.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false", check=False)
 
 
 PRESSURE = "node.kubernetes.io/disk-pressure"
 
 
-def taints(arena: Arena) -> list[str]:
+def taints(fault_pools: FaultPools) -> list[str]:
     """Keys of the node's taints."""
-    return [t["key"] for t in arena.kubectl.items("nodes")[0]["spec"].get("taints") or ()]
+    return [t["key"] for t in fault_pools.kubectl.items("nodes")[0]["spec"].get("taints") or ()]
 
 
-def patch_status(arena: Arena, kind: str, name: str, status: Object) -> None:
+def patch_status(fault_pools: FaultPools, kind: str, name: str, status: Object) -> None:
     """Patch what only a kubelet writes."""
     patch = json.dumps({"status": status})
-    arena.kubectl("patch", kind, name, "--subresource=status", "-p", patch)
+    fault_pools.kubectl("patch", kind, name, "--subresource=status", "-p", patch)
 
 
 def restarts(pod: Object) -> int:

@@ -8,6 +8,7 @@ bin=$PWD/.venv/bin
 
 was_up=0
 "$bin/kotatsu-node" status >/dev/null 2>&1 && was_up=1
+kind get clusters 2>/dev/null | grep -qx kotatsu-demo && was_up=1
 
 # Programs of other projects that tests run beside Kotatsu, before any test's time begins to count.
 if [ "$#" = 0 ] && [ "$(uname -s)" = Linux ] && command -v go >/dev/null; then

@@ -135,7 +135,7 @@ async def test_an_override_is_shown_with_who_until_and_why(pet, origin, browser)
         async with visiting(browser, origin, **DESKTOP) as visit:
             await phase(visit, "auth", "Warm", seconds=40)
             why = await visit.text(f"{card('auth')} .why")
-            assert "alice wants it warm until" in why
+            assert "An override by alice keeps it warm until" in why
             assert "the judges <b>stay</b>" in why
     finally:
         pet.patch("warmpool", "auth", {"spec": {"override": None}})

@@ -9,8 +9,9 @@ import uuid
 
 import pytest
 from e2e.conftest import cluster_ip
-from e2e.ground import Ground
 from e2e.kit import App, config_map, pool, workload
+from e2e.pools_of_namespace import PoolsOfNamespace
+from e2e.repetition import count
 from e2e.soak import ARENAS, CYCLES, Outcome
 from e2e.stream import (
     Stream,
@@ -19,8 +20,7 @@ from e2e.stream import (
     over_connections_of_its_own,
     over_http2,
 )
-from e2e.strike import count
-from e2e.witness import Witness
+from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
 from kotatsu_operator.kube.client import Kube
@@ -63,13 +63,13 @@ async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
             platform.apply(*every_protocol(app.name, recorder, route))
             app.address = cluster_ip(platform, app.name)
     wrong = []
-    async with Witness(Kube(client), platform.namespace) as witness:
-        ground = Ground(platform, client, witness)
-        await witness.sees("accepted", lambda: all(ground.status(a).get("phase") for a in apps), 60)
+    async with NamespaceWatcher(Kube(client), platform.namespace) as watcher:
+        pools = PoolsOfNamespace(platform, client, watcher)
+        await watcher.sees("accepted", lambda: all(pools.status(a).get("phase") for a in apps), 60)
         for chance in soak.chances(row, -(-cycles // AT_ONCE)):
             async with soak.turn():
                 turns = (
-                    turn_over(ground, app, recorder, min(cycles, AT_ONCE), chance) for app in apps
+                    turn_over(pools, app, recorder, min(cycles, AT_ONCE), chance) for app in apps
                 )
                 outcomes = await asyncio.gather(*turns)
             for outcome in outcomes:
@@ -81,20 +81,18 @@ async def test_sleeps_and_wakes_under_every_protocol_lose_and_repeat_nothing(
     assert not wrong, f"KOTATSU_SOAK_SEED={soak.seed}: {wrong}"
 
 
-async def turn_over(ground, app, recorder, cycles, chance):
+async def turn_over(pools, app, recorder, cycles, chance):
     """So many sleeps and wakes under the stream, and what came of its requests."""
     wrong, slowest, slept = [], 0.0, 0
     async with Stream(app, clients=20, pause=1.0, ways=WAYS) as stream:
         for _ in range(cycles):
             began = time.monotonic()
             try:
-                generation = await ground.ask_for_sleep(app)
-                await ground.witness.sees(
-                    "slept", lambda g=generation: ground.has_slept(app, g), 120
-                )
+                generation = await pools.ask_for_sleep(app)
+                await pools.watcher.sees("slept", lambda g=generation: pools.has_slept(app, g), 120)
                 slept += 1
-                await ground.witness.sees(
-                    "awake", lambda: ground.status(app).get("phase") == "Warm", 120
+                await pools.watcher.sees(
+                    "awake", lambda: pools.status(app).get("phase") == "Warm", 120
                 )
             except AssertionError as error:
                 wrong.append(f"{app.name}: {error}")

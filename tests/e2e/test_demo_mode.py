@@ -39,7 +39,9 @@ async def test_on_waits_until_it_is_warm_and_off_lets_it_sleep(make_app, platfor
     assert len(app.ready_pods()) == 2
     assert f"{app.name}  Warm" in await demo_mode(platform, "status", app.name)
     out = await demo_mode(platform, "off", app.name)
-    assert "back on its schedule: no window is open, so it sleeps 4s after its last request" in out
+    assert (
+        "returned to its schedule: no window is open, so it sleeps 4s after its last request" in out
+    )
     await app.asleep()
 
 
@@ -52,7 +54,7 @@ async def test_now_ends_what_an_open_window_keeps(make_app, platform):
     assert "when its window ends" in await demo_mode(platform, "off", app.name, "--now")
     await app.asleep()
     out = await demo_mode(platform, "rehearse", app.name, code=1)
-    assert "is not free for a rehearsal: an override" in out
+    assert "cannot be rehearsed now: an override" in out
 
 
 async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, platform):

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from e2e.arena import SPEC, Arena
 from e2e.conftest import cluster_ip, install_bare, start_app
+from e2e.fault_pools import SPEC, FaultPools
 from e2e.faults import FAULTS
 from e2e.operators import Operators
+from e2e.repetition import repeat_fault
 from e2e.soak import ARENAS, REPEATS
-from e2e.strike import strike
-from e2e.witness import Witness
+from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
 from kotatsu_node import Node
@@ -28,7 +28,7 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arenas(on_node, make_namespace, bare, soak, tmp_path_factory):
+async def all_fault_pools(on_node, make_namespace, bare, soak, tmp_path_factory):
     if not on_node:
         pytest.skip("killing parts of Kubernetes and of pods needs tools/node")
     async with AsyncExitStack() as stack:
@@ -42,39 +42,39 @@ async def arenas(on_node, make_namespace, bare, soak, tmp_path_factory):
 
 
 async def make_arena(stack, kubectl, leases, tmp_path_factory):
-    scratch = tmp_path_factory.mktemp("arena")
-    client = AsyncClient(field_manager="e2e-arena")
+    scratch = tmp_path_factory.mktemp("fault-pools")
+    client = AsyncClient(field_manager="e2e-fault-pools")
     stack.push_async_callback(client.close)
     operators = Operators(kubectl.namespace, scratch / "operator.log")
     stack.push_async_callback(operators.end)
-    arena = Arena(
+    fault_pools = FaultPools(
         kubectl=kubectl,
         client=client,
-        witness=await stack.enter_async_context(Witness(Kube(client), kubectl.namespace)),
+        watcher=await stack.enter_async_context(NamespaceWatcher(Kube(client), kubectl.namespace)),
         recorder=cluster_ip(kubectl, "recorder"),
         operators=operators,
         node=Node.open(),
         leases=leases.namespace,
         clock=scratch / "clock",
     )
-    arena.put_clock(0)
-    await arena.operate()
-    arena.busy, arena.wide, arena.quiet = [
+    fault_pools.put_clock(0)
+    await fault_pools.operate()
+    fault_pools.busy, fault_pools.wide, fault_pools.quiet = [
         await start_app(
             kubectl,
             f"{name}-{uuid.uuid4().hex[:4]}",
-            recorder=f"http://{arena.recorder}",
+            recorder=f"http://{fault_pools.recorder}",
             **SPEC,
             scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
         )
         for name, idle_after in (("busy", "60s"), ("wide", "60s"), ("quiet", "4s"))
     ]
-    await arena.witness.sees(
-        "ledgers", lambda: all("cost" in arena.status(a) for a in arena.apps), 60
+    await fault_pools.watcher.sees(
+        "ledgers", lambda: all("cost" in fault_pools.status(a) for a in fault_pools.apps), 60
     )
-    for app in arena.apps:
-        arena.audit(app)
-    return arena
+    for app in fault_pools.apps:
+        fault_pools.audit(app)
+    return fault_pools
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
     ],
 )
 async def test_a_fault_in_the_middle_of_a_transition_loses_only_what_goes_with_it(
-    fault, arenas, soak
+    fault, all_fault_pools, soak
 ):
     wrong = []
     for chance in soak.chances(fault.name, REPEATS):
         async with soak.turn(alone=fault.alone):
-            outcomes = await strike(arenas, fault, chance)
+            outcomes = await repeat_fault(all_fault_pools, fault, chance)
         for outcome in outcomes:
             soak.add(fault.name, outcome)
             wrong += outcome.wrong

@@ -20,13 +20,13 @@ import pytest
 import yaml
 from chart.kit import helm
 from e2e.conftest import ROOT, add_recorder, cluster_ip, remove_namespace, start_app
-from e2e.ground import Ground
 from e2e.kit import Kubectl, eventually
+from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.previous import another_of_this, previous_release, this_release
+from e2e.repetition import count
 from e2e.soak import ARENAS, REPEATS, Outcome
 from e2e.stream import Stream
-from e2e.strike import count
-from e2e.witness import Witness
+from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 
 from kotatsu_operator.jobs import crds
@@ -62,14 +62,14 @@ async def run_helm(*arguments):
     return "" if done.returncode == 0 else f"helm {arguments[0]}: {done.stderr.strip()}"
 
 
-async def keep_cycling(ground, app, stopped):
+async def keep_cycling(pools, app, stopped):
     """Put a pool to sleep again and again, for its stream to wake; returns how often."""
     slept = 0
     while not stopped.is_set():
-        generation = await ground.ask_for_sleep(app)
-        await ground.witness.sees("slept", lambda g=generation: ground.has_slept(app, g), 180)
+        generation = await pools.ask_for_sleep(app)
+        await pools.watcher.sees("slept", lambda g=generation: pools.has_slept(app, g), 180)
         slept += 1
-        await ground.witness.sees("awake", lambda: ground.status(app)["phase"] == "Warm", 180)
+        await pools.watcher.sees("awake", lambda: pools.status(app)["phase"] == "Warm", 180)
     return slept
 
 
@@ -127,15 +127,15 @@ async def come_and_go(kubectl, before, after):
         for name in ("busy", "cycling", "quiet")
     ]
     client = AsyncClient(field_manager="e2e-upgrade")
-    async with Witness(Kube(client), kubectl.namespace) as witness:
-        ground = Ground(kubectl, client, witness)
-        await witness.sees("asleep", lambda: not ground.not_asleep(quiet), 180)
+    async with NamespaceWatcher(Kube(client), kubectl.namespace) as watcher:
+        pools = PoolsOfNamespace(kubectl, client, watcher)
+        await watcher.sees("asleep", lambda: not pools.not_asleep(quiet), 180)
         record = kubectl.get("configmap", "kotatsu-targets")["data"]
         revision, began = crd_revision(kubectl), time.monotonic()
         async with Stream(busy, pause=PAUSE, timeout=180) as stream:
             async with Stream(cycling, pause=PAUSE, timeout=180) as woken:
                 stopped = asyncio.Event()
-                cycles = asyncio.create_task(keep_cycling(ground, cycling, stopped))
+                cycles = asyncio.create_task(keep_cycling(pools, cycling, stopped))
                 wrong.append(await on(after, "upgrade", kubectl))
                 wrong.append(
                     await run_helm("rollback", "kotatsu", "1", "-n", kubectl.namespace, "--wait")
@@ -150,16 +150,16 @@ async def come_and_go(kubectl, before, after):
             leaving = asyncio.create_task(
                 run_helm("uninstall", "kotatsu", "-n", kubectl.namespace, "--wait")
             )
-            await witness.sees("restored", lambda: ground.replicas(quiet) >= 1, 180)
+            await watcher.sees("restored", lambda: pools.replicas(quiet) >= 1, 180)
             async with Stream(quiet, pause=PAUSE, timeout=180) as other:
                 wrong.append(await leaving)
                 await asyncio.sleep(8)
-        wrong += left_behind(kubectl, ground, [busy, quiet])
+        wrong += left_behind(kubectl, pools, [busy, quiet])
         with contextlib.suppress(AssertionError):
-            await witness.sees("no slice", lambda: not our_slices(ground, [busy, quiet]), 60)
-        wrong += [f"slices of ours: {left}"] if (left := our_slices(ground, [busy, quiet])) else []
+            await watcher.sees("no slice", lambda: not our_slices(pools, [busy, quiet]), 60)
+        wrong += [f"slices of ours: {left}"] if (left := our_slices(pools, [busy, quiet])) else []
         wrong.append(await on(after, "install", kubectl))
-        await witness.sees("adopted", lambda: not ground.not_asleep(quiet), 180)
+        await watcher.sees("adopted", lambda: not pools.not_asleep(quiet), 180)
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             await quiet.send(http)
     await client.close()
@@ -178,11 +178,11 @@ async def come_and_go(kubectl, before, after):
     )
 
 
-def our_slices(ground, apps):
-    return [s["metadata"]["name"] for app in apps for s in ground.slices(app)]
+def our_slices(pools, apps):
+    return [s["metadata"]["name"] for app in apps for s in pools.slices(app)]
 
 
-def left_behind(kubectl, ground, apps):
+def left_behind(kubectl, pools, apps):
     """What an uninstall should not have left."""
     kinds = "deployments,roles,rolebindings,jobs,serviceaccounts,leases,configmaps"
     names = [o["metadata"]["name"] for o in kubectl.get(kinds)["items"]]

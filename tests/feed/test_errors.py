@@ -39,17 +39,12 @@ CASES: list[Case] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "path", "request_", "mode"), CASES, ids=[case[0] for case in CASES]
+    ("case", "mode"), [(case, case[-1]) for case in CASES], ids=[case[0] for case in CASES]
 )
 async def test_errors_are_sentences_for_people(
-    feed: httpx.AsyncClient,
-    stub: State,
-    name: str,
-    method: str,
-    path: str,
-    request_: dict[str, Any],
-    mode: Mode,
+    feed: httpx.AsyncClient, stub: State, case: Case, mode: Mode
 ) -> None:
+    name, method, path, request_, _ = case
     stub.mode, stub.reset_in = mode, LONG_AGO
     SNAPSHOTS.check(name, await feed.request(method, path, **request_))
 

@@ -54,10 +54,26 @@ def test_every_alert_is_tried() -> None:
 
 @EACH
 def test_every_alert_has_a_runbook_that_says_what_to_do(alert: dict[str, Any]) -> None:
-    page = ROOT / alert["annotations"]["runbook"]
-    assert page.stem == alert["alert"]
+    page = RUNBOOKS / f"{alert['alert']}.md"
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     assert headings == [alert["alert"], "Meaning", "Impact", "Diagnosis", "Mitigation"]
+
+
+@EACH
+def test_every_alert_says_by_convention_what_it_is(alert: dict[str, Any]) -> None:
+    told = alert["annotations"]
+    assert set(told) == {"summary", "description", "runbook_url"}
+    assert alert["labels"].keys() == {"severity"}
+    assert alert["labels"]["severity"] in ("critical", "warning", "info")
+    assert "{{" not in told["summary"], "a summary is the same for all pools"
+    assert told["runbook_url"] == f"https://kotatsu.dev/runbooks/{alert['alert']}"
+
+
+def test_the_runbooks_of_the_file_are_those_of_the_charts_default() -> None:
+    values = yaml.safe_load((ROOT / "charts/kotatsu/values.yaml").read_text())
+    for alert in ALERTS:
+        address = values["metrics"]["runbookUrl"].replace("{alert}", alert["alert"])
+        assert alert["annotations"]["runbook_url"] == address
 
 
 def test_every_runbook_has_its_alert() -> None:

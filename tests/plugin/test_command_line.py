@@ -38,7 +38,7 @@ def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture
     [
         ("onn voice", "invalid choice: 'onn'"),
         ("on voice --replicas many", "invalid int value: 'many'"),
-        ("plan --days 0", "'0' is not a number from 1 on"),
+        ("plan --days 0", "'0' is not a whole number of at least 1"),
         ("plan --days 4000", "4000 is more than three years"),
         ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
         ("rehearse voice auth", "unrecognized arguments: auth"),
@@ -62,8 +62,12 @@ def test_what_is_not_understood_is_one_sentence_and_code_2(
     [
         (401, "Unauthorized", "log in again"),
         (403, '{"message": "pods is forbidden"}', "you have no permission: pods is forbidden"),
-        (404, "404 page not found", "this cluster knows no WarmPool"),
-        (422, '{"message": "spec is odd"}', "the API server refused: spec is odd; correct that"),
+        (404, "404 page not found", "this cluster has no CRD warmpools.kotatsu.dev"),
+        (
+            422,
+            '{"message": "spec is odd"}',
+            "the API server rejected it: spec is odd; correct that",
+        ),
         (502, "dial tcp: connection refused", "the API server does not answer: dial tcp"),
     ],
 )
@@ -80,16 +84,14 @@ def test_an_object_that_is_missing_is_told_from_a_missing_crd():
 def test_without_kubectl_it_says_what_to_install(tmp_path: Path):
     ran = demo_mode("status", "-n", "x", kubectl=str(tmp_path / "kubectl"))
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == (
-        "error: kubectl was not found; install it, or put it on the PATH, and try again\n"
-    )
+    assert ran.err == ("error: kubectl is not on the PATH; install it and try again\n")
 
 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
         ("echo 'error: exec plugin: no such login' >&2; exit 1", "exec plugin: no such login"),
-        ("exit 1", "kubectl ended without a word"),
+        ("exit 1", "kubectl ended without a message"),
     ],
 )
 def test_a_kubectl_that_gives_up_is_quoted(tmp_path: Path, script: str, said: str):

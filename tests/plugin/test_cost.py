@@ -50,7 +50,7 @@ def test_the_figures_for_people():
         "  forecast until Tue 2026-12-01 00:00 Asia/Tokyo                      31.11 JPY",
         "  5 pods left on for a month                                          6,730 JPY",
         "  the coming windows as Lambda provisioned concurrency, 110,156 GB-s  0.46 USD",
-        "  the most of them left on for a month there                          160.83 USD",
+        "  its largest window left on for a month there                        160.83 USD",
     ]
 
 
@@ -69,7 +69,7 @@ def test_the_figures_for_programs():
 def test_without_prices_it_says_what_to_set():
     lines = text(figures(pool(budget={}, windows=[PITCH]), NOW))
     assert lines[-1] == (
-        "  (no price is in effect: set spec.budget.prices, or the chart's prices, to see costs)"
+        "  (no prices are in effect: set spec.budget.prices or the chart value for prices)"
     )
     assert lines[1].endswith(" -")
 

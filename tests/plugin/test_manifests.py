@@ -109,9 +109,9 @@ REFUSED = {
     ),
     "a field that is nowhere": (
         windows(TEXT | {"colour": "red"}),
-        "spec.windows[0].colour is no field of a WarmPool; spec.windows[0] has name, replicas",
+        "spec.windows[0].colour is not a field of a WarmPool; spec.windows[0] has name, replicas",
     ),
-    "a field beside spec": (manifest() | {"windows": []}, "windows is no field of a WarmPool"),
+    "a field beside spec": (manifest() | {"windows": []}, "windows is not a field of a WarmPool"),
     "another version": (
         manifest() | {"apiVersion": "kotatsu.dev/v2"},
         "write kotatsu.dev/v1alpha1",
@@ -148,10 +148,10 @@ def test_the_api_server_refuses_them_too(server: Api):
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        ({"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}, "lacks metadata.name"),
+        ({"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}, "has no metadata.name"),
         (manifest() | {"spec": None}, "spec must be a map"),
-        ({"kind": "Deployment"}, "holds no WarmPool"),
-        ({"name": "voice"}, "something without a kind"),
+        ({"kind": "Deployment"}, "contains no WarmPool"),
+        ({"name": "voice"}, "an object without a kind"),
     ],
 )
 def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sentence: str):
@@ -166,7 +166,7 @@ def test_what_is_no_warm_pool_is_said(tmp_path: Path, raw: dict[str, Any], sente
     [
         ("spec: {timeZone: UTC, timeZone: Asia/Tokyo}", "has the field timeZone twice"),
         ('{"kind": "WarmPool", "spec": {}, "spec": {}}', "has the field spec twice"),
-        ("kind: WarmPool\nspec: !!int many", "has a value that YAML cannot read"),
+        ("kind: WarmPool\nspec: !!int many", "has a value that does not match its YAML tag"),
         ("[" * 5000, "p.yaml"),
         ('{"a":' * 100000, "p.yaml"),
     ],
@@ -185,7 +185,7 @@ def test_resources_that_are_none_are_named(tmp_path: Path):
     file = write_manifest(tmp_path / "p.json", manifest(), deployment(cpu="a quarter"))
     ran = demo_mode("plan", "-f", file)
     assert (ran.code, ran.out) == (1, "")
-    assert "Deployment voice: its resources cannot be read" in ran.err
+    assert "Deployment voice: its resources are invalid" in ran.err
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path):

@@ -80,7 +80,7 @@ def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
         ("open", "2026-11-25T18:00:00+09:00"),
     ]
     out = demo_mode("plan", "-f", file, *words).out
-    assert "final-pitch asks for 5 pods already" in out
+    assert "final-pitch already needs 5 pods" in out
 
 
 def test_the_window_that_wins_is_named_where_two_overlap(tmp_path: Path):
@@ -100,7 +100,7 @@ def test_a_start_that_the_clocks_skip_is_named(tmp_path: Path):
     pool = manifest(timeZone="Europe/Berlin", windows=[night])
     file = write_manifest(tmp_path / "p.json", pool)
     out = demo_mode("plan", "-f", file, "--from", "2026-03-29T00:00", "--days", "1").out
-    assert "its start does not exist that day: clocks go forward, so it opens at 03:00" in out
+    assert "the start does not exist on that day: clocks go forward, so it opens at 03:00" in out
 
 
 def test_a_window_that_lies_wholly_in_a_gap_of_the_clock_is_named(tmp_path: Path):
@@ -123,7 +123,7 @@ def test_a_pool_without_windows_has_nothing_to_come(tmp_path: Path):
     file = write_manifest(tmp_path / "p.json", manifest())
     ran = demo_mode("plan", "-f", file)
     assert ran.code == 0
-    assert "No transition in this time." in ran.out
+    assert "No transitions in this time." in ran.out
 
 
 def test_a_manifest_comes_from_stdin_too(file: str):

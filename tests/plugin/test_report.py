@@ -35,7 +35,7 @@ def test_a_good_rehearsal_in_words():
         "  p50        190.0 ms",
         "  p95        280.0 ms",
         "  errors     0",
-        "The demo would have gone well. The pool is back on its schedule.",
+        "The demo would have succeeded. The pool follows its schedule again.",
     ]
 
 
@@ -44,9 +44,9 @@ def test_a_good_rehearsal_in_words():
     [
         ({"cold": Answer(45.0, 503)}, "the request to the sleeping pool was not answered: status"),
         ({"cold": Answer(1.0, 0, "ConnectionRefusedError: x")}, "not answered: ConnectionRefused"),
-        ({"ready_seconds": 30.0}, "final-pitch would have opened cold: its pods took 30.0 s"),
+        ({"ready_seconds": 30.0}, "final-pitch would have opened cold: the pods took 30.0 s"),
         ({"load": [Answer(0.1, 200), Answer(0.1, 500)]}, "1 of 2 requests failed, the first with"),
-        ({"max_p95": timedelta(milliseconds=200)}, "p95 was 0.280 s, and 0.2 s is the most"),
+        ({"max_p95": timedelta(milliseconds=200)}, "p95 was 0.280 s, above the limit of 0.2 s"),
     ],
 )
 def test_each_thing_that_would_have_gone_wrong_is_named(change: dict[str, Any], failure: str):
@@ -67,11 +67,11 @@ IDLE = {"phase": "Asleep", "lastActive": "2026-11-24T20:59:30Z"}
     ("status", "spec", "why"),
     [
         (IDLE, {"windows": [PITCH]}, ""),
-        (IDLE | {"phase": "Warm"}, {}, "it had a request 30s ago"),
+        (IDLE | {"phase": "Warm"}, {}, "its last request was 30s ago"),
         (
             IDLE,
             {"override": {"mode": "Warm", "until": "2026-11-24T22:00:00Z", "by": "ann"}},
-            "an override by ann holds until 07:00",
+            "an override by ann is in effect until 07:00",
         ),
         (
             IDLE,
@@ -81,7 +81,7 @@ IDLE = {"phase": "Asleep", "lastActive": "2026-11-24T20:59:30Z"}
         (
             IDLE,
             {"windows": [PITCH | {"start": "2026-11-25T06:10"}]},
-            "window final-pitch begins to warm up in 8m 52s",
+            "window final-pitch starts to warm up in 8m 52s",
         ),
     ],
 )

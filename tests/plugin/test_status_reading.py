@@ -60,13 +60,13 @@ def test_pods_start_as_early_as_the_operator_will_start_them(status: dict[str, A
 
 def test_after_a_rollout_nothing_is_learned_and_the_plan_says_so():
     status = asleep(warmUps=OLD, template={"hash": "new"}, lead="12s")
-    assert heading(status) == "68 s early (estimated: this pod template has not warmed up yet)"
+    assert heading(status) == "68 s early (estimated: no warm-up of this pod template yet)"
 
 
 def test_a_lead_is_learned_configured_or_the_default():
     learned = asleep(warmUps=OLD, template={"hash": "old"})
     assert heading(learned) == "12 s early (learned)"
-    assert heading({}) == "68 s early (the default: the pool has not warmed up yet)"
+    assert heading({}) == "68 s early (the default: no warm-up of this pool yet)"
     assert heading(learned, prewarm={"lead": "2m"}) == "120 s early (spec.prewarm.lead)"
 
 
@@ -165,7 +165,7 @@ def test_a_pool_that_cannot_be_read_hides_no_other(command: str):
 def test_beside_a_pool_that_cannot_be_read_the_other_has_to_be_named(command: tuple[str, ...]):
     ran = demo_mode(*command, cluster=Cluster(manifest(), TYPO))
     assert (ran.code, ran.out) == (1, "")
-    assert "error: which pool? voice" in ran.err
+    assert "pool (voice), as in `kubectl demo-mode" in ran.err
 
 
 def test_the_only_pool_that_cannot_be_read_is_an_error():
@@ -188,7 +188,7 @@ def test_a_field_that_is_younger_than_the_plugin_is_no_error_in_a_cluster():
 
 @pytest.mark.parametrize("answer", ["<html>a login page</html>", "", "[]", "7"])
 def test_an_answer_that_is_not_the_api_servers_is_said(answer: str):
-    with pytest.raises(DemoModeError, match="is not the API server of a cluster"):
+    with pytest.raises(DemoModeError, match="is not from an API server of Kubernetes"):
         _object(answer)
     assert "the API server does not answer" in str(explain(502, answer))
 

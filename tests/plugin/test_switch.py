@@ -43,7 +43,7 @@ def test_off_leaves_the_pool_as_it_was_before(api: Api, sh: Shell):
     before = api.get("warmpool", "voice")["spec"]
     sh.ok("kubectl demo-mode on voice")
     out = sh.ok("kubectl demo-mode off voice")
-    assert out.startswith("warmpool.kotatsu.dev/voice back on its schedule: ")
+    assert out.startswith("warmpool.kotatsu.dev/voice returned to its schedule: ")
     assert api.get("warmpool", "voice")["spec"] == before
     assert set(managers(api, "voice")) == {"kubectl-client-side-apply/Update"}
 
@@ -63,7 +63,7 @@ def test_off_without_a_name_ends_every_override(api: Api, sh: Shell):
     sh.ok("kubectl demo-mode on --all")
     assert override(api, "auth")
     out = sh.ok("kubectl demo-mode off")
-    assert out.count("back on its schedule") == 2
+    assert out.count("returned to its schedule") == 2
     assert override(api, "auth") is None
     assert "No pool has an override" in sh.ok("kubectl demo-mode off")
 
@@ -113,8 +113,8 @@ def test_an_override_of_somebody_elses_is_taken_over_only_when_told(api: Api, sh
     patch = json.dumps({"spec": {"override": theirs}})
     command = ("patch", "warmpool", "voice", "--type=merge", "-p", patch)
     api.kubectl(*command, "--field-manager=flux")
-    assert "voice is held by flux; --force-conflicts" in sh.refused("kubectl demo-mode on voice")
-    assert "voice is held by flux; --force-conflicts" in sh.refused("kubectl demo-mode off voice")
+    assert "voice is owned by flux; --force-conflicts" in sh.refused("kubectl demo-mode on voice")
+    assert "voice is owned by flux; --force-conflicts" in sh.refused("kubectl demo-mode off voice")
     assert override(api) == theirs
     sh.ok("kubectl demo-mode off voice --force-conflicts")
     assert override(api) is None
@@ -159,17 +159,17 @@ def test_wait_returns_when_the_operator_calls_this_very_override_warm(api: Api, 
     [
         (
             "on",
-            "which pool? auth, voice; name one, as in `kubectl demo-mode on auth`, or say --all",
+            "name a pool (auth, voice), as in `kubectl demo-mode on auth`, or use --all",
         ),
         ("on nope", "namespace demo has no WarmPool nope; there are: auth, voice"),
-        ("on pod/voice", "'pod/voice' is no WarmPool; write it like voice or warmpool/voice"),
+        ("on pod/voice", "'pod/voice' is not a WarmPool; write it like voice or warmpool/voice"),
         ("on -l team=none", "has no WarmPool with labels team=none; see `kubectl get"),
         ("on voice --until 25:00", "--until: '25:00' is not a time of day; write it like 18:30"),
         ("on voice --until 2020-01-01T00:00", "--until: 2020-01-01T00:00 has passed"),
         ("on voice --for 30h", "--for: 30h is more than 24h away"),
         ("on voice --for 1h --until 18:30", "not allowed with argument --for"),
         ("on voice --replicas 99", "--replicas: 99 is not between 1 and 10"),
-        ("off --now", "which pool? auth, voice; name one"),
+        ("off --now", "name a pool (auth, voice)"),
         ("status --context nope", 'context "nope" does not exist; see `kubectl config'),
         ("status -n nowhere nope", "namespace nowhere has no WarmPool nope; it has none"),
     ],
@@ -208,7 +208,10 @@ def test_a_cluster_without_the_crd_is_told_from_one_without_pools(server: Api, s
     server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
     try:
         said = sh.refused("kubectl demo-mode status")
-        assert "this cluster knows no WarmPool (there is no CRD warmpools.kotatsu.dev)" in said
+        assert (
+            "this cluster has no CRD warmpools.kotatsu.dev (there is no CRD warmpools.kotatsu.dev)"
+            in said
+        )
     finally:
         raw = json.loads(crd)
         meta = {"name": raw["metadata"]["name"], "annotations": raw["metadata"]["annotations"]}

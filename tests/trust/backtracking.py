@@ -18,6 +18,8 @@ from typing import Any
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 Groups = tuple[tuple[int, tuple[int, int]], ...]
+Repeat = tuple[Any, int, int, list[Any]]
+"""Its kind, the least and the most times, and what is repeated."""
 _ONE = (c.LITERAL, c.NOT_LITERAL, c.ANY, c.IN)
 
 
@@ -106,7 +108,7 @@ class Counter:
         if len(inner) == 1 and inner[0][0] in _ONE:
             yield from ((end, groups) for end in self._run_of_one(kind, least, most, inner[0], at))
             return
-        yield from self._repeat_group(kind, least, most, inner, at, groups, 0)
+        yield from self._repeat_group((kind, least, most, inner), at, groups, 0)
 
     def _run_of_one(self, kind: Any, least: int, most: int, node: Any, at: int) -> Iterator[int]:
         def fits(end: int) -> bool:
@@ -129,15 +131,16 @@ class Counter:
             end -= 1
 
     def _repeat_group(
-        self, kind: Any, least: int, most: int, inner: list[Any], at: int, groups: Groups, done: int
+        self, repeat: Repeat, at: int, groups: Groups, done: int
     ) -> Iterator[tuple[int, Groups]]:
+        kind, least, most, inner = repeat
         self._step()
         if kind is c.MIN_REPEAT and done >= least:
             yield at, groups
         if done < most:
             for end, known in self._sequence(inner, 0, at, groups):
                 if end > at:
-                    yield from self._repeat_group(kind, least, most, inner, end, known, done + 1)
+                    yield from self._repeat_group(repeat, end, known, done + 1)
         if kind is c.MAX_REPEAT and done >= least:
             yield at, groups
 

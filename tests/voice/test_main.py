@@ -78,7 +78,7 @@ def test_the_readme_documents_every_variable() -> None:
                 "KOTATSU_VOICEVOX_DICT_DIR": "/",
                 "KOTATSU_VOICEVOX_MODEL": "/",
             },
-            "KOTATSU_VOICEVOX_ONNXRUNTIME is wrong: there is no /no/lib.so",
+            "KOTATSU_VOICEVOX_ONNXRUNTIME is wrong: /no/lib.so does not exist",
         ),
         (
             {"KOTATSU_VOICE_ANONYMOUS": "true", "KOTATSU_VOICE_ENGINE": "festival"},

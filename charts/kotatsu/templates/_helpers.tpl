@@ -3,6 +3,11 @@
 {{- default (list .Release.Namespace) .Values.namespaces | uniq | sortAlpha | toJson -}}
 {{- end }}
 
+{{/* The prefix of the names of this chart's objects. The Lease, the record and the labels keep theirs. */}}
+{{- define "kotatsu.fullname" -}}
+{{- default "kotatsu" .Values.fullnameOverride }}
+{{- end }}
+
 {{/* What pods are selected by. The operator finds activators by exactly these: never add to them. */}}
 {{- define "kotatsu.selector" -}}
 app.kubernetes.io/name: kotatsu
@@ -15,25 +20,94 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- include "kotatsu.commonLabels" .root }}
+{{- end }}
+
+{{/* commonLabels, after other labels; those of the chart win. */}}
+{{- define "kotatsu.commonLabels" -}}
+{{- with omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of a component's pods: those that select them, and podLabels. */}}
+{{- define "kotatsu.podLabels" -}}
+{{- merge (include "kotatsu.selector" . | fromYaml) (deepCopy .values.podLabels) | toYaml }}
+{{- end }}
+
+{{/* Name of the ServiceAccount of the operator or of the activators: (dict "root" $ "component" …). */}}
+{{- define "kotatsu.serviceAccount" -}}
+{{- $account := (index .root.Values .component).serviceAccount }}
+{{- default (printf "%s-%s" (include "kotatsu.fullname" .root) .component) $account.name }}
 {{- end }}
 
 {{- define "kotatsu.image" -}}
 {{- $digest := .Values.image.digest | empty | ternary "" (print "@" .Values.image.digest) -}}
-image: {{ printf "%s:%s%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) $digest | quote }}
+{{- $repository := .Values.image.repository -}}
+{{- with (.Values.global).imageRegistry -}}
+{{- /* A first part with a dot, a colon or "localhost" is a registry. */ -}}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+image: {{ printf "%s:%s%s" $repository (default .Chart.AppVersion .Values.image.tag) $digest | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 
-{{/* "true" when Prometheus is told by a PodMonitor rather than by annotations. */}}
-{{- define "kotatsu.podMonitor" -}}
-{{- $mode := .Values.metrics.podMonitor -}}
-{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+{{/* "true" on OpenShift, which gives each namespace its own range of user ids. */}}
+{{- define "kotatsu.isOpenShift" -}}
+{{- $mode := .Values.openshift -}}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1/SecurityContextConstraints")) -}}
 true
 {{- end -}}
 {{- end }}
 
+{{/* "true" when Prometheus finds the pods by a PodMonitor. */}}
+{{- define "kotatsu.podMonitor" -}}
+{{- $mode := .Values.metrics.podMonitor -}}
+{{- if .Values.metrics.serviceMonitor -}}
+{{- else if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* Metadata of what the Prometheus Operator reads. */}}
+{{- define "kotatsu.monitoring" -}}
+name: {{ include "kotatsu.fullname" . }}
+namespace: {{ default .Release.Namespace .Values.metrics.namespace }}
+labels:
+  app.kubernetes.io/name: kotatsu
+  {{- include "kotatsu.commonLabels" . | nindent 2 }}
+  {{- with .Values.metrics.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* The namespaces of all pods, as a JSON list. */}}
+{{- define "kotatsu.podNamespaces" -}}
+{{- append (include "kotatsu.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{/* How Prometheus scrapes, in a PodMonitor as in a ServiceMonitor. */}}
+{{- define "kotatsu.scrape" -}}
+path: /metrics
+interval: {{ .Values.metrics.interval }}
+{{- with .Values.metrics.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+# namespace and name are the pool's, not those of the pod that exports them.
+honorLabels: true
+{{- with .Values.metrics.relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.metrics.metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "kotatsu.podAnnotations" -}}
 {{- $annotations := dict }}
-{{- if not (include "kotatsu.podMonitor" .root) }}
+{{- if not (or .root.Values.metrics.serviceMonitor (include "kotatsu.podMonitor" .root)) }}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "8080" "prometheus.io/path" "/metrics" }}
 {{- end }}
 {{- with merge (deepCopy .values.podAnnotations) $annotations }}
@@ -47,13 +121,17 @@ annotations:
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
+  {{- if not (include "kotatsu.isOpenShift" .) }}
   runAsUser: 65532
   runAsGroup: 65532
   fsGroup: 65532
+  {{- end }}
   seccompProfile: {type: RuntimeDefault}
-{{- with .Values.imagePullSecrets }}
+{{- with concat (default list (.Values.global).imagePullSecrets) .Values.imagePullSecrets }}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -82,25 +160,124 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Fails with a sentence when another release has its Deployment of this name in this namespace. */}}
+{{/* How a part's pods are spread: its own constraints, or over nodes where that is possible. */}}
+{{- define "kotatsu.spread" -}}
+{{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "kotatsu.selector" . | fromYaml)) }}
+topologySpreadConstraints:
+  {{- range default (list $spread) .values.topologySpreadConstraints }}
+  - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* Volumes of a part, and where its container mounts them. */}}
+{{- define "kotatsu.volumeMounts" -}}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  {{- with .values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{- define "kotatsu.volumes" -}}
+volumes:
+  - name: tmp
+    emptyDir: {sizeLimit: 16Mi}
+  {{- with .values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Probes of a part's container. Their times are values, what they ask is not. */}}
+{{- define "kotatsu.probes" -}}
+startupProbe:
+  httpGet: {path: /livez, port: metrics}
+  {{- toYaml .values.startupProbe | nindent 2 }}
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics}
+  {{- toYaml .values.readinessProbe | nindent 2 }}
+livenessProbe:
+  httpGet: {path: /livez, port: metrics}
+  {{- toYaml .values.livenessProbe | nindent 2 }}
+{{- end }}
+
+{{/* A disruption budget for a part of several replicas, in its "namespace". */}}
+{{- define "kotatsu.disruptionBudget" -}}
+{{- $budget := .values.podDisruptionBudget }}
+{{- if and $budget.enabled (gt (int .values.replicas) 1) }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "kotatsu.fullname" .root }}-{{ .component }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "kotatsu.labels" . | nindent 4 }}
+spec:
+  {{- if ne (toString $budget.minAvailable) "" }}
+  minAvailable: {{ $budget.minAvailable }}
+  {{- else }}
+  maxUnavailable: {{ $budget.maxUnavailable }}
+  {{- end }}
+  {{- with $budget.unhealthyPodEvictionPolicy }}
+  unhealthyPodEvictionPolicy: {{ . }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "kotatsu.selector" . | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{/* A ServiceAccount in the part's "namespace", unless one of the cluster's is used. */}}
+{{- define "kotatsu.account" -}}
+{{- $account := .values.serviceAccount }}
+{{- if $account.create }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "kotatsu.serviceAccount" . }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "kotatsu.labels" . | nindent 4 }}
+  {{- with $account.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/* Fails with a sentence when another release has a "component" in this "namespace". */}}
 {{- define "kotatsu.refuseSecond" -}}
-{{- $found := lookup "apps/v1" "Deployment" .namespace .name }}
-{{- if $found }}
-{{- $annotations := default dict $found.metadata.annotations }}
-{{- $name := index $annotations "meta.helm.sh/release-name" | default "" }}
-{{- $namespace := index $annotations "meta.helm.sh/release-namespace" | default "" }}
+{{- range (lookup "apps/v1" "Deployment" .namespace "").items }}
+{{- $labels := default dict .metadata.labels }}
+{{- $isOne := and (eq (get $labels "app.kubernetes.io/name") "kotatsu") (eq (get $labels "app.kubernetes.io/component") $.component) }}
+{{- if or $isOne (eq .metadata.name (printf "kotatsu-%s" $.component)) }}
+{{- $annotations := default dict .metadata.annotations }}
+{{- $name := get $annotations "meta.helm.sh/release-name" }}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
 {{- if not $name }}
-{{- fail (printf "\n\nThere is a Deployment %s in namespace %s that Helm did not install. Two platforms in one namespace would move the same pods: remove it first, with `kubectl delete deployment %s -n %s`.\n" .name .namespace .name .namespace) }}
-{{- else if or (ne $name .root.Release.Name) (ne $namespace .root.Release.Namespace) }}
-{{- fail (printf "\n\nNamespace %s is kept by another Kotatsu already: release %s in namespace %s. Two platforms in one namespace would move the same pods. Use that one, upgrade it (`helm upgrade %s … -n %s`), or name other namespaces with `--set namespaces={…}`.\n" .namespace $name $namespace $name $namespace) }}
+{{- fail (printf "\n\nThere is a Deployment %s in namespace %s that Helm did not install. Two platforms in one namespace would move the same pods: remove it first, with `kubectl delete deployment %s -n %s`.\n" .metadata.name $.namespace .metadata.name $.namespace) }}
+{{- else if or (ne $name $.root.Release.Name) (ne $namespace $.root.Release.Namespace) }}
+{{- fail (printf "\n\nNamespace %s is kept by another Kotatsu already: release %s in namespace %s. Two platforms in one namespace would move the same pods. Use that one, upgrade it (`helm upgrade %s … -n %s`), or name other namespaces with `--set namespaces={…}`.\n" $.namespace $name $namespace $name $namespace) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Names of the console's Service where it has another name than the operator knows, as a JSON list. */}}
+{{- define "kotatsu.consoleNames" -}}
+{{- $name := printf "%s-console" (include "kotatsu.fullname" .) }}
+{{- $inside := printf "%s.%s" $name .Release.Namespace }}
+{{- $names := list $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) }}
+{{- eq $name "kotatsu-console" | ternary list $names | toJson }}
 {{- end }}
 
 {{/* "true" when an update may start the next operator beside this one. One that is there already and
 elects no leader would go on acting beside it, so it has to end first. */}}
 {{- define "kotatsu.operatorRolls" -}}
-{{- $found := lookup "apps/v1" "Deployment" .Release.Namespace "kotatsu-operator" | default dict -}}
+{{- $found := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-operator" (include "kotatsu.fullname" .)) | default dict -}}
 {{- $elects := or (not $found) (contains "KOTATSU_POD_NAMESPACE" (toJson $found)) -}}
 {{- if and (gt (int .Values.operator.replicas) 1) $elects -}}
 true
@@ -118,10 +295,36 @@ true
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 - ports:
-    {{- range .Values.networkPolicy.dnsPorts }}
+    {{- range default (list (include "kotatsu.isOpenShift" . | empty | ternary 53 5353)) .Values.networkPolicy.dnsPorts }}
     - {protocol: UDP, port: {{ . }}}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
+{{- end }}
+
+{{/* For Cilium, the rule of "kotatsu.egress" for the API server: there, no address range matches it. Takes
+"name", "namespace", "component", and a hook's "annotations". */}}
+{{- define "kotatsu.ciliumPolicy" -}}
+{{- $mode := .root.Values.networkPolicy.cilium }}
+{{- if and .root.Values.networkPolicy.enabled (or (eq $mode "always") (and (eq $mode "auto") (.root.Capabilities.APIVersions.Has "cilium.io/v2/CiliumNetworkPolicy"))) }}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "kotatsu.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
+spec:
+  endpointSelector:
+    matchLabels:
+      {{- include "kotatsu.selector" . | nindent 6 }}
+  egress:
+    - toEntities: [kube-apiserver]
+{{- end }}
 {{- end }}
 
 {{/* A policy for the pods of a Job that runs as a hook ("annotations" says when): they ask the API server
@@ -147,10 +350,20 @@ spec:
   egress:
     {{- include "kotatsu.egress" .root | nindent 4 }}
 {{- end }}
+{{- include "kotatsu.ciliumPolicy" (merge (dict "namespace" .root.Release.Namespace) .) }}
 {{- end }}
 
-{{/* Annotations of the objects that apply the CRD before an upgrade; the argument is their order. */}}
+{{/* Annotations of the objects of `helm test`, which end with it; Argo CD ignores them. */}}
+{{- define "kotatsu.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: "-1"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* Annotations of the objects that replace the CRD before an upgrade; the argument is their order. Argo CD
+skips them: it applies crds/ itself, and it would run them before the CRD exists. */}}
 {{- define "kotatsu.crdHook" -}}
+argocd.argoproj.io/hook: Skip
 helm.sh/hook: pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
@@ -165,8 +378,10 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- toJson $table }}
 {{- end }}
 
-{{/* Annotations of the objects that give sleeping targets back; the argument is their order. */}}
+{{/* Annotations of the objects that restore sleeping targets; the argument is their order. Argo CD runs
+pre-delete hooks from 3.3 on. An older one reads its own annotation, and runs them after the deletion. */}}
 {{- define "kotatsu.uninstallHook" -}}
+argocd.argoproj.io/hook: PostDelete
 helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
@@ -189,7 +404,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 release's namespace. */}}
 {{- define "kotatsu.policyMetadata" }}
 metadata:
-  name: kotatsu-{{ .what }}-{{ .root.Release.Namespace }}
+  name: {{ include "kotatsu.fullname" .root }}-{{ .what }}-{{ .root.Release.Namespace }}
   labels:
     {{- include "kotatsu.labels" (dict "root" .root "component" "policy") | nindent 4 }}
 {{- end }}

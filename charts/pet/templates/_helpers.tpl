@@ -11,12 +11,20 @@ app.kubernetes.io/part-of: pet
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- include "pet.commonLabels" .root }}
+{{- end }}
+
+{{/* commonLabels, after other labels; those of the chart win. */}}
+{{- define "pet.commonLabels" -}}
+{{- with omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* Labels of pods: none that changes with the chart alone, or every upgrade would replace pods. */}}
 {{- define "pet.podLabels" -}}
-{{ include "pet.selector" . }}
-app.kubernetes.io/part-of: pet
+{{- $own := merge (dict "app.kubernetes.io/part-of" "pet") (include "pet.selector" . | fromYaml) }}
+{{- merge $own (deepCopy (default dict .values.podLabels)) | toYaml }}
 {{- end }}
 
 {{- define "pet.metadata" -}}
@@ -28,25 +36,65 @@ labels:
 
 {{- define "pet.image" -}}
 {{- $digest := .values.image.digest | empty | ternary "" (print "@" .values.image.digest) -}}
-image: {{ printf "%s:%s%s" .values.image.repository (default .root.Chart.AppVersion .values.image.tag) $digest | quote }}
+{{- $repository := .values.image.repository -}}
+{{- with (.root.Values.global).imageRegistry -}}
+{{- /* A first part with a dot, a colon or "localhost" is a registry. */ -}}
+{{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+image: {{ printf "%s:%s%s" $repository (default .root.Chart.AppVersion .values.image.tag) $digest | quote }}
 imagePullPolicy: {{ .values.image.pullPolicy }}
 {{- end }}
 
-{{/* What every pod spec begins with: Pod Security "restricted", and nothing of the cluster in it. */}}
-{{- define "pet.podSpec" -}}
+{{/* "true" on OpenShift, which gives each namespace its own range of user ids. */}}
+{{- define "pet.isOpenShift" -}}
+{{- $mode := .Values.openshift -}}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1/SecurityContextConstraints")) -}}
+true
+{{- end -}}
+{{- end }}
+
+{{/* What every pod spec begins with, also that of a Knative Service. */}}
+{{- define "pet.identity" -}}
 automountServiceAccountToken: false
 # Service links would set variables such as KOTATSU_PORT to addresses.
 enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- with .root.Values.imagePullSecrets }}
+{{- with concat (default list (.root.Values.global).imagePullSecrets) .root.Values.imagePullSecrets }}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") }}
+  {{- end }}
+{{- end }}
+{{- with .values.serviceAccount }}
+{{- if or .create .name }}
+serviceAccountName: {{ default $.name .name }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A ServiceAccount for a part, if it wants one of its own: for access to a cloud, since no pod gets its
+token. */}}
+{{- define "pet.account" }}
+{{- if .values.serviceAccount.create }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ default .name .values.serviceAccount.name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "pet.labels" . | nindent 4 }}
+  {{- with .values.serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/* Where pods may run. Knative refuses these unless its ConfigMap config-features allows them. */}}
+{{- define "pet.scheduling" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
 {{- end }}
 {{- with .values.nodeSelector }}
 nodeSelector:
@@ -60,6 +108,28 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with default .spread .values.topologySpreadConstraints }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "pet.selector" $ | fromYaml)) }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The beginning of a pod spec: Pod Security "restricted", and nothing of the cluster in it. */}}
+{{- define "pet.podSpec" -}}
+{{ include "pet.identity" . }}
+securityContext:
+  runAsNonRoot: true
+  {{- if not (include "pet.isOpenShift" .root) }}
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  {{- end }}
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- include "pet.scheduling" . }}
 {{- end }}
 
 {{- define "pet.containerSecurity" -}}
@@ -84,7 +154,9 @@ securityContext:
 {{- if .root.Values.githubStub.enabled }}
 - {name: KOTATSU_GITHUB_API_URL, value: "http://github-stub"}
 {{- else if .root.Values.github.apiUrl }}
-- {name: KOTATSU_GITHUB_API_URL, value: {{ .root.Values.github.apiUrl | quote }}}
+{{- /* A GitHub Enterprise Server has REST at /api/v3 and GraphQL at /api/graphql. */}}
+{{- $url := trimSuffix "/" .root.Values.github.apiUrl }}
+- {name: KOTATSU_GITHUB_API_URL, value: {{ eq .name "feed" | ternary (trimSuffix "/v3" $url) $url | quote }}}
 {{- end }}
 {{- end }}
 
@@ -102,23 +174,22 @@ securityContext:
 {{- with .root.Values.github.oauthUrl }}
 - {name: KOTATSU_GITHUB_OAUTH_URL, value: {{ . | quote }}}
 {{- end }}
+{{- with .root.Values.github.avatarOrigins }}
+- {name: KOTATSU_AVATAR_ORIGINS, value: {{ join "," . | quote }}}
+{{- end }}
 {{- end }}
 {{- end }}
 
-{{/* How a service's pod is watched and how it ends. */}}
+{{/* How a service's pod is watched and how it ends. The probes' times are values. */}}
 {{- define "pet.lifecycle" -}}
 ports:
   - {name: http, containerPort: 8080}
 readinessProbe:
   httpGet: {path: /readyz, port: http}
-  periodSeconds: 1
-  timeoutSeconds: 2
+  {{- toYaml .values.readinessProbe | nindent 2 }}
 livenessProbe:
   httpGet: {path: /livez, port: http}
-  initialDelaySeconds: 5
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+  {{- toYaml .values.livenessProbe | nindent 2 }}
 lifecycle:
   preStop:
     # Still accepts, but answers `Connection: close`, until every node has heard that it leaves.
@@ -145,6 +216,21 @@ true
 {{- end }}
 {{- with merge (deepCopy .values.podAnnotations) $annotations }}
 annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Volumes that values add to a pod, and where its container mounts them. */}}
+{{- define "pet.extraVolumeMounts" -}}
+{{- with .values.extraVolumeMounts }}
+volumeMounts:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "pet.extraVolumes" -}}
+{{- with .values.extraVolumes }}
+volumes:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -190,12 +276,19 @@ spec:
   wake:
     holdTimeout: {{ $pool.holdTimeout }}
     maxHeld: {{ $pool.maxHeld }}
+    {{- with $pool.ignorePaths }}
+    ignorePaths: {{ toJson . }}
+    {{- end }}
     {{- with .wakeWith }}
     # It will ask them who is calling: they start together, not one after the other.
     wakeWith: {{ toJson . }}
     {{- end }}
     {{- end }}
-  {{- with .root.Values.budget }}
+  {{- with $pool.drain }}
+  drain:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with mergeOverwrite (deepCopy .root.Values.budget) (deepCopy $pool.budget) }}
   budget:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -61,25 +61,8 @@ spec:
       containerConcurrency: {{ .concurrency }}
       # As long as the gateway waits, and what a pod gets to end its requests.
       timeoutSeconds: 150
-      automountServiceAccountToken: false
-      enableServiceLinks: false
-      {{- with .root.Values.imagePullSecrets }}
-      imagePullSecrets:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- /* Knative refuses these three unless its ConfigMap config-features allows them. */}}
-      {{- with $values.nodeSelector }}
-      nodeSelector:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.tolerations }}
-      tolerations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.affinity }}
-      affinity:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
+      {{- include "pet.identity" . | nindent 6 }}
+      {{- include "pet.scheduling" . | nindent 6 }}
       containers:
         - name: {{ .name }}
           {{- include "pet.image" . | nindent 10 }}
@@ -90,25 +73,23 @@ spec:
             - {containerPort: 8080}
           readinessProbe:
             httpGet: {path: /readyz}
-            periodSeconds: 1
-            timeoutSeconds: 2
-            successThreshold: 1
-            failureThreshold: 3
+            {{- toYaml (merge (deepCopy $values.readinessProbe) (dict "successThreshold" 1 "failureThreshold" 3)) | nindent 12 }}
           livenessProbe:
             httpGet: {path: /livez}
-            initialDelaySeconds: 5
-            periodSeconds: 10
-            timeoutSeconds: 5
-            failureThreshold: 6
+            {{- toYaml $values.livenessProbe | nindent 12 }}
           resources:
             {{- toYaml $values.resources | nindent 12 }}
           # All of it here: Knative takes no securityContext of the pod.
           securityContext:
             runAsNonRoot: true
+            {{- if not (include "pet.isOpenShift" .root) }}
             runAsUser: 65532
             runAsGroup: 65532
+            {{- end }}
             allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true
             capabilities: {drop: [ALL]}
             seccompProfile: {type: RuntimeDefault}
+          {{- include "pet.extraVolumeMounts" . | nindent 10 }}
+      {{- include "pet.extraVolumes" . | nindent 6 }}
 {{- end }}

@@ -11,8 +11,8 @@ import uvicorn
 from kotatsu_operator.activator import connections
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.proxy import activity
-from kotatsu_operator.activator.wake import waker as wake
-from tests.operator.activator.house import House, Pod
+from kotatsu_operator.activator.wake import waker
+from tests.operator.activator.in_process import ActivatorFixture, Pod
 from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -28,18 +28,18 @@ def pool(phase="Warm", **wake_spec):
 
 
 @pytest.fixture
-async def house(monkeypatch):
+async def activator(monkeypatch):
     """A warm pool on route Always: its Service selects nothing."""
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    house = House()
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture()
     selectorless = service()
     del selectorless["spec"]["selector"]
-    house.see("Service", selectorless)
-    house.see("Deployment", house.kube.stored("Deployment", "voice"))
-    house.see("WarmPool", pool())
-    await house.start()
-    yield house
-    await house.close()
+    activator.see("Service", selectorless)
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.see("WarmPool", pool())
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 class Keeper(Pod):
@@ -59,11 +59,11 @@ class Keeper(Pod):
         writer.close()
 
 
-async def keeper(house, name="voice-1"):
+async def keeper(activator, name="voice-1"):
     made = Keeper(name)
-    house.pods.append(made)
+    activator.pods.append(made)
     await made.start()
-    house.see_pod(made, ready=True)
+    activator.see_pod(made, ready=True)
     return made
 
 
@@ -75,107 +75,111 @@ async def one(reader, writer, data=GET):
 # --- the way in ---
 
 
-async def test_a_warm_pool_is_reached_through_the_activator_and_its_connections_stay_open(house):
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+async def test_a_warm_pool_is_reached_through_the_activator_and_its_connections_stay_open(
+    activator,
+):
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     for _ in range(3):
         await one(reader, writer)
     assert made.requests == [GET] * 3
-    assert house.kube.writes == []
+    assert activator.kube.writes == []
 
 
-async def test_a_sleeping_one_is_woken_as_any(house):
-    house.see("WarmPool", pool("Asleep"))
-    await house.starts_on_raise(ready=True)
-    assert (await house.ask()).endswith(b"voice-1")
-    assert (house.raises, len(house.announcements)) == (1, 1)
+async def test_a_sleeping_one_is_woken_as_any(activator):
+    activator.see("WarmPool", pool("Asleep"))
+    await activator.starts_on_raise(ready=True)
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert (activator.raises, len(activator.announcements)) == (1, 1)
 
 
-async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(house):
+async def test_connections_are_spread_over_the_ready_pods_by_the_fewest(activator):
     for name in ("voice-1", "voice-2", "voice-3"):
-        await house.new_pod(name, ready=True)
+        await activator.new_pod(name, ready=True)
     for _ in range(9):
-        reader, _ = await house.send(LONG)
+        reader, _ = await activator.send(LONG)
         await reader.readuntil(b"\r\n\r\n")
-    assert [len(p.requests) for p in house.pods] == [3, 3, 3]
+    assert [len(p.requests) for p in activator.pods] == [3, 3, 3]
 
 
 @pytest.mark.parametrize("target", ["http", "a number"])
-async def test_the_port_is_the_services_target_port_by_name_or_by_number(house, target):
-    made = await house.new_pod(ready=True)
+async def test_the_port_is_the_services_target_port_by_name_or_by_number(activator, target):
+    made = await activator.new_pod(ready=True)
     port = {"name": "http", "port": 80, "targetPort": made.port if target != "http" else "http"}
     changed = service("voice", port)
     del changed["spec"]["selector"]
-    house.see("Service", changed)
-    assert (await house.ask()).endswith(b"voice-1")
+    activator.see("Service", changed)
+    assert (await activator.ask()).endswith(b"voice-1")
 
 
 # --- activity ---
 
 
-async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(house, monkeypatch):
+async def test_a_request_under_way_is_active_and_an_idle_connection_is_not(activator, monkeypatch):
     monkeypatch.setattr(activity, "MOVING_FOR", 60.0)
-    await keeper(house)
-    reader, writer = await house.send(b"")
-    assert house.count("kotatsu_activator_active") == 0
+    await keeper(activator)
+    reader, writer = await activator.send(b"")
+    assert activator.count("kotatsu_activator_active") == 0
     await one(reader, writer)
-    assert house.count("kotatsu_activator_active") == 1
+    assert activator.count("kotatsu_activator_active") == 1
     monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
-    assert house.count("kotatsu_activator_active") == 0
-    assert house.count("kotatsu_activator_spliced") == 1
+    assert activator.count("kotatsu_activator_active") == 0
+    assert activator.count("kotatsu_activator_spliced") == 1
 
 
-async def test_a_request_whose_answer_takes_its_time_stays_active(house, monkeypatch):
+async def test_a_request_whose_answer_takes_its_time_stays_active(activator, monkeypatch):
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    made = await house.new_pod(ready=True)
+    made = await activator.new_pod(ready=True)
     made.silent = True
-    await house.send()
-    await eventually(lambda: house.connections.busy and not house.connections.held)
+    await activator.send()
+    await eventually(lambda: activator.connections.busy and not activator.connections.held)
     await asyncio.sleep(0.1)
-    assert house.count("kotatsu_activator_active") == 1
+    assert activator.count("kotatsu_activator_active") == 1
 
 
-async def test_the_last_byte_is_remembered_when_its_connection_has_gone(house):
+async def test_the_last_byte_is_remembered_when_its_connection_has_gone(activator):
     name = "kotatsu_activator_last_activity_timestamp_seconds"
-    await house.new_pod(ready=True)
-    assert house.count(name) == 0
-    await house.ask()
-    await eventually(lambda: house.connections.busy == 0)
-    assert 0 <= time.time() - house.count(name) < 5
+    await activator.new_pod(ready=True)
+    assert activator.count(name) == 0
+    await activator.ask()
+    await eventually(lambda: activator.connections.busy == 0)
+    assert 0 <= time.time() - activator.count(name) < 5
 
 
-async def test_a_probe_of_a_warm_pool_reaches_its_pod_and_keeps_nobody_awake(house):
-    made = await keeper(house)
-    reader, _ = await house.send(b"GET /healthz HTTP/1.1\r\n\r\n")
+async def test_a_probe_of_a_warm_pool_reaches_its_pod_and_keeps_nobody_awake(activator):
+    made = await keeper(activator)
+    reader, _ = await activator.send(b"GET /healthz HTTP/1.1\r\n\r\n")
     assert (await reader.read()).endswith(b"ok")
     assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
-    assert house.count("kotatsu_activator_active") == 0
-    assert house.count("kotatsu_activator_last_activity_timestamp_seconds") == 0
+    assert activator.count("kotatsu_activator_active") == 0
+    assert activator.count("kotatsu_activator_last_activity_timestamp_seconds") == 0
 
 
 @pytest.mark.parametrize("phase", ["Draining", "Asleep"])
-async def test_a_probe_of_any_other_is_answered_here(house, phase):
-    house.see("WarmPool", pool(phase))
-    made = await keeper(house)
-    assert await house.ask(b"GET /healthz HTTP/1.1\r\n\r\n") == PROBE_OK
+async def test_a_probe_of_any_other_is_answered_here(activator, phase):
+    activator.see("WarmPool", pool(phase))
+    made = await keeper(activator)
+    assert await activator.ask(b"GET /healthz HTTP/1.1\r\n\r\n") == PROBE_OK
     assert made.requests == []
 
 
 # --- on the way down ---
 
 
-async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(house, monkeypatch):
+async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
+    activator, monkeypatch
+):
     """The operator has counted it as idle: unannounced, its pod could be taken from it."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
     await asyncio.sleep(0.05)
     gate = asyncio.Event()
-    house.kube.on("patch_status", lambda *_: gate.wait())
-    house.see("WarmPool", pool("Draining"))
+    activator.kube.on("patch_status", lambda *_: gate.wait())
+    activator.see("WarmPool", pool("Draining"))
     writer.write(GET)
-    await eventually(lambda: house.announcements)
+    await eventually(lambda: activator.announcements)
     await asyncio.sleep(0.05)
     assert made.requests == [GET]
     gate.set()
@@ -184,74 +188,74 @@ async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(h
 
 
 async def test_a_question_finds_a_quiet_connection_in_use_before_it_passes_on_what_it_says(
-    house, monkeypatch
+    activator, monkeypatch
 ):
     """Nothing is announced that a question from now on finds."""
     monkeypatch.setattr(activity, "MOVING_FOR", 0.02)
-    house.see("Pod", activator_pod())
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+    activator.see("Pod", activator_pod())
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
-    house.see("WarmPool", pool("Draining"))
-    await house.ask()
+    activator.see("WarmPool", pool("Draining"))
+    await activator.ask()
     await asyncio.sleep(0.05)
     active = []
-    is_asked = house.connections._tickets._is_asked
-    house.connections._tickets._is_asked = lambda: (
-        active.append(house.count("kotatsu_activator_active")) or is_asked()
+    is_asked = activator.connections._announcements._is_asked
+    activator.connections._announcements._is_asked = lambda: (
+        active.append(activator.count("kotatsu_activator_active")) or is_asked()
     )
     await one(reader, writer)
-    assert (active, len(house.announcements), len(made.requests)) == ([1], 1, 3)
+    assert (active, len(activator.announcements), len(made.requests)) == ([1], 1, 3)
 
 
 async def test_the_end_of_a_client_that_waits_for_its_announcement_is_passed_on_after_it(
-    house, monkeypatch
+    activator, monkeypatch
 ):
     monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
     gate = asyncio.Event()
-    house.kube.on("patch_status", lambda *_: gate.wait())
-    house.see("WarmPool", pool("Draining"))
+    activator.kube.on("patch_status", lambda *_: gate.wait())
+    activator.see("WarmPool", pool("Draining"))
     writer.write(GET)
     writer.write_eof()
-    await eventually(lambda: house.announcements)
+    await eventually(lambda: activator.announcements)
     gate.set()
     await reader.readuntil(b"ok")
     assert len(made.requests) == 2
 
 
-async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(house):
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+async def test_an_open_connection_is_ended_with_the_answer_to_its_next_request(activator):
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
-    house.see("WarmPool", pool("Draining"))
+    activator.see("WarmPool", pool("Draining"))
     writer.write(GET)
     assert (await reader.read()).endswith(b"ok")
     assert b"Connection: close" in made.requests[-1]
 
 
-async def test_so_is_one_whose_pod_is_about_to_go_while_others_stay(house):
-    made = await keeper(house)
-    reader, writer = await house.send(b"")
+async def test_so_is_one_whose_pod_is_about_to_go_while_others_stay(activator):
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
-    await keeper(house, "voice-2")
-    house.see_pod(made, ready=True, terminating=True)
+    await keeper(activator, "voice-2")
+    activator.see_pod(made, ready=True, terminating=True)
     writer.write(GET)
     assert (await reader.read()).endswith(b"ok")
 
 
-async def test_so_is_every_one_of_an_activator_that_ends(house):
-    await keeper(house)
-    reader, writer = await house.send(b"")
+async def test_so_is_every_one_of_an_activator_that_ends(activator):
+    await keeper(activator)
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
-    house.connections.leaving = True
+    activator.connections.leaving = True
     writer.write(GET)
     assert (await reader.read()).endswith(b"ok")
 
 
-async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_pod(house):
+async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_pod(activator):
     """A plain uvicorn that knows nothing of all this, a client that never tries twice."""
     served = []
 
@@ -269,15 +273,15 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
             self.server = uvicorn.Server(config)
             self.server.capture_signals = no_signals
-            self.task = house.keep(asyncio.create_task(self.server.serve()))
+            self.task = activator.keep(asyncio.create_task(self.server.serve()))
 
         async def ready(self):
             await eventually(lambda: self.server.started)
             self.port = self.server.servers[0].sockets[0].getsockname()[1]
-            house.see_pod(self, ready=True)
+            activator.see_pod(self, ready=True)
 
         async def leave(self):
-            house.see_pod(self, ready=True, terminating=True)
+            activator.see_pod(self, ready=True, terminating=True)
             # Its preStop lasts until every connection has ended by itself.
             await eventually(lambda: not self.server.server_state.connections)
             self.server.should_exit = True
@@ -291,13 +295,15 @@ async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_po
             while not stop:
                 query = f"{number}.{asked}"
                 asked += 1
-                answer = await http.post(f"http://127.0.0.1:{house.port}/?{query}", content=b"x")
+                answer = await http.post(
+                    f"http://127.0.0.1:{activator.port}/?{query}", content=b"x"
+                )
                 assert answer.text == "ok"
                 await asyncio.sleep(0.01)
 
     current = Server(0)
     await current.ready()
-    clients = [house.keep(asyncio.create_task(client(number))) for number in range(20)]
+    clients = [activator.keep(asyncio.create_task(client(number))) for number in range(20)]
     for number in range(1, 11):
         following = Server(number)
         await following.ready()
@@ -323,18 +329,18 @@ class no_signals:  # noqa: N801
 # --- those who do not come to the point ---
 
 
-async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(house, monkeypatch):
-    monkeypatch.setattr(connections, "AT_THE_DOOR", 5)
-    house.see("WarmPool", pool(maxHeld=2))
-    await keeper(house)
-    silent = [(await house.send(b""))[0] for _ in range(8)]
-    await eventually(lambda: sum(c.transport is None for c in house.clients) == 3)
+async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(activator, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_SILENT", 5)
+    activator.see("WarmPool", pool(maxHeld=2))
+    await keeper(activator)
+    silent = [(await activator.send(b""))[0] for _ in range(8)]
+    await eventually(lambda: sum(c.transport is None for c in activator.clients) == 3)
     assert [await reader.read() for reader in silent[:3]] == [b""] * 3
-    reader, writer = await house.send(b"")
+    reader, writer = await activator.send(b"")
     await one(reader, writer)
 
 
-async def test_few_who_may_be_held_do_not_keep_many_from_an_answer(house):
-    house.see("WarmPool", pool("Asleep", maxHeld=1, holdTimeout="200ms"))
-    answers = await asyncio.gather(*(house.ask() for _ in range(50)))
+async def test_few_who_may_be_held_do_not_keep_many_from_an_answer(activator):
+    activator.see("WarmPool", pool("Asleep", maxHeld=1, holdTimeout="200ms"))
+    answers = await asyncio.gather(*(activator.ask() for _ in range(50)))
     assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)

@@ -35,7 +35,7 @@ ASLEEP = {
 }
 
 
-class House:
+class RunningActivator:
     """A running activator in a namespace with one sleeping pool."""
 
     def __init__(self):
@@ -45,14 +45,14 @@ class House:
         self.registry = CollectorRegistry()
         self.activator = Activator(self.kube, ME, ActivatorMetrics(self.registry))
         self.stop = asyncio.Event()
-        self.running = None
+        self.task = None
         self.pod_server = None
         self.writers = []
         self.answering = asyncio.Event()
         self.answering.set()
 
     async def start(self, drain_timeout=10.0):
-        self.running = asyncio.create_task(self.activator.run(self.stop, drain_timeout))
+        self.task = asyncio.create_task(self.activator.run(self.stop, drain_timeout))
         await eventually(lambda: not self.activator.why_not_ready())
 
     async def answer(self, reader, writer):
@@ -85,9 +85,9 @@ class House:
             writer.transport.abort()
         if self.pod_server is not None:
             self.pod_server.close()
-        if self.running is not None and not self.running.done():
-            self.running.cancel()
-            await asyncio.gather(self.running, return_exceptions=True)
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
         for record in self.activator.publisher.published.values():
             for listener in record.listeners:
                 listener.server.close()
@@ -101,152 +101,152 @@ def series(registry):
 
 
 @pytest.fixture
-async def house(monkeypatch):
+async def running(monkeypatch):
     monkeypatch.setattr(app, "QUIET_FOR", 0.05)
-    house = House()
-    yield house
-    await house.close()
+    running = RunningActivator()
+    yield running
+    await running.close()
 
 
-async def test_a_request_to_a_sleeping_pool_is_answered_by_the_pod_it_wakes(house):
-    await house.start()
-    await house.pod_starts_when_raised()
-    answers = await asyncio.gather(*(house.ask() for _ in range(10)))
+async def test_a_request_to_a_sleeping_pool_is_answered_by_the_pod_it_wakes(running):
+    await running.start()
+    await running.pod_starts_when_raised()
+    answers = await asyncio.gather(*(running.ask() for _ in range(10)))
     assert {a.partition(b"\r\n\r\n")[2] for a in answers} == {b"warm"}
-    assert len(house.kube.called("raise_scale")) == 1
+    assert len(running.kube.called("raise_scale")) == 1
 
 
-async def test_a_pool_is_counted_from_0_on_before_anybody_comes(house):
+async def test_a_pool_is_counted_from_0_on_before_anybody_comes(running):
     def count(name, **labels):
-        return house.registry.get_sample_value(
+        return running.registry.get_sample_value(
             name, {"namespace": "demo", "name": "voice", **labels}
         )
 
-    await house.start()
+    await running.start()
     for reason in ("full", "timeout", "budget"):
         assert count("kotatsu_activator_refused_total", reason=reason) == 0
     assert count("kotatsu_activator_wakes_total") == 0
-    await house.pod_starts_when_raised()
-    await house.ask()
+    await running.pod_starts_when_raised()
+    await running.ask()
     assert count("kotatsu_activator_wakes_total") == 1
     assert count("kotatsu_activator_wake_duration_seconds_count") == 1
     assert count("kotatsu_activator_splice_bytes_total", direction="up") > 0
 
 
-async def test_pools_that_are_needed_too_are_woken_with_it(house):
+async def test_pools_that_are_needed_too_are_woken_with_it(running):
     for name in ("auth", "feed"):
-        house.kube.put(warm_pool(name, status=ASLEEP))
-        house.kube.put(deployment(name, replicas=0))
+        running.kube.put(warm_pool(name, status=ASLEEP))
+        running.kube.put(deployment(name, replicas=0))
     wake_with = {"wakeWith": ["auth", "no-such-pool", "voice"]}
-    house.kube.edit("WarmPool", "voice", spec={"wake": wake_with})
-    await house.start()
-    await house.pod_starts_when_raised()
-    assert (await house.ask()).endswith(b"warm")
-    await eventually(lambda: len(house.kube.called("raise_scale")) == 2)
-    assert sorted(house.kube.called("raise_scale")) == [
+    running.kube.edit("WarmPool", "voice", spec={"wake": wake_with})
+    await running.start()
+    await running.pod_starts_when_raised()
+    assert (await running.ask()).endswith(b"warm")
+    await eventually(lambda: len(running.kube.called("raise_scale")) == 2)
+    assert sorted(running.kube.called("raise_scale")) == [
         ("raise_scale", "auth"),
         ("raise_scale", "voice"),
     ]
 
 
-async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(house):
-    assert house.activator.why_not_ready() == "still reading the namespace"
-    house.kube.on("create", Mock(side_effect=OSError("no")))
-    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
-    await eventually(lambda: house.kube.called("create"))
-    assert house.activator.why_not_ready() == "some slices are not published yet"
-    house.kube.on("create", None)
-    await eventually(lambda: not house.activator.why_not_ready())
-    assert house.slice["endpoints"]
+async def test_it_is_not_ready_before_it_has_read_the_namespace_and_published(running):
+    assert running.activator.why_not_ready() == "still reading the namespace"
+    running.kube.on("create", Mock(side_effect=OSError("no")))
+    running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
+    await eventually(lambda: running.kube.called("create"))
+    assert running.activator.why_not_ready() == "some slices are not published yet"
+    running.kube.on("create", None)
+    await eventually(lambda: not running.activator.why_not_ready())
+    assert running.slice["endpoints"]
 
 
-async def test_nothing_is_published_before_every_kind_has_been_listed(house):
+async def test_nothing_is_published_before_every_kind_has_been_listed(running):
     gate = asyncio.Event()
 
     async def wait(kind):
         if kind == "Pod":
             await gate.wait()
 
-    house.kube.on("follow", wait)
-    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
-    await eventually(lambda: len(house.activator.view.synced) == 4)
+    running.kube.on("follow", wait)
+    running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
+    await eventually(lambda: len(running.activator.view.synced) == 4)
     await asyncio.sleep(0.02)
-    assert house.kube.writes == []
+    assert running.kube.writes == []
     gate.set()
-    await eventually(lambda: not house.activator.why_not_ready())
-    assert house.slice["endpoints"]
+    await eventually(lambda: not running.activator.why_not_ready())
+    assert running.slice["endpoints"]
 
 
-async def test_a_watch_that_fails_for_good_ends_the_process(house):
+async def test_a_watch_that_fails_for_good_ends_the_process(running):
     """Rather that than to go on with a view of the past."""
 
     def fail(kind):
         if kind == "Pod":
             raise RuntimeError("nobody foresaw this")
 
-    house.kube.on("follow", fail)
-    house.running = asyncio.create_task(house.activator.run(house.stop, 1.0))
+    running.kube.on("follow", fail)
+    running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
     with pytest.raises(RuntimeError, match="nobody foresaw this"):
         async with asyncio.timeout(5):
-            await house.running
+            await running.task
 
 
-async def test_a_pod_is_used_at_once_though_the_publisher_waits_for_the_api_server(house):
-    await house.start()
-    await house.pod_starts_when_raised()
+async def test_a_pod_is_used_at_once_though_the_publisher_waits_for_the_api_server(running):
+    await running.start()
+    await running.pod_starts_when_raised()
     never = asyncio.Event()
-    house.kube.on("replace", lambda *_: never.wait())
-    house.kube.edit("WarmPool", "voice", status={"route": {"epoch": 2}})
-    await eventually(lambda: house.kube.called("replace"))
-    assert (await house.ask()).endswith(b"warm")
+    running.kube.on("replace", lambda *_: never.wait())
+    running.kube.edit("WarmPool", "voice", status={"route": {"epoch": 2}})
+    await eventually(lambda: running.kube.called("replace"))
+    assert (await running.ask()).endswith(b"warm")
 
 
-async def test_it_says_that_it_ends_before_it_deletes_its_slices(house):
-    await house.start()
-    house.stop.set()
-    await eventually(lambda: not house.slice["endpoints"][0]["conditions"]["ready"])
-    assert house.slice["endpoints"][0]["conditions"]["serving"]
-    assert house.activator.why_not_ready() == "ending"
-    await house.running
-    assert house.kube.all("EndpointSlice") == []
-    assert house.kube.writes[-1] == "delete"
+async def test_it_says_that_it_ends_before_it_deletes_its_slices(running):
+    await running.start()
+    running.stop.set()
+    await eventually(lambda: not running.slice["endpoints"][0]["conditions"]["ready"])
+    assert running.slice["endpoints"][0]["conditions"]["serving"]
+    assert running.activator.why_not_ready() == "ending"
+    await running.task
+    assert running.kube.all("EndpointSlice") == []
+    assert running.kube.writes[-1] == "delete"
 
 
-async def test_it_finishes_what_it_holds_before_it_ends(house):
-    await house.start()
-    waiting = asyncio.create_task(house.ask())
-    await eventually(lambda: house.kube.called("raise_scale"))
-    house.stop.set()
+async def test_it_finishes_what_it_holds_before_it_ends(running):
+    await running.start()
+    waiting = asyncio.create_task(running.ask())
+    await eventually(lambda: running.kube.called("raise_scale"))
+    running.stop.set()
     await asyncio.sleep(0.1)
-    assert not house.running.done()
-    house.kube.edit("Deployment", "voice", spec={"replicas": 0})
-    await house.pod_starts_when_raised()
+    assert not running.task.done()
+    running.kube.edit("Deployment", "voice", spec={"replicas": 0})
+    await running.pod_starts_when_raised()
     assert (await waiting).endswith(b"warm")
-    await house.running
+    await running.task
 
 
-async def test_it_finishes_what_it_has_joined_to_a_pod_before_it_ends(house):
-    await house.start()
-    await house.pod_starts_when_raised()
-    house.answering.clear()
-    waiting = asyncio.create_task(house.ask())
-    await eventually(lambda: house.writers and house.kube.called("raise_scale"))
-    house.stop.set()
+async def test_it_finishes_what_it_has_joined_to_a_pod_before_it_ends(running):
+    await running.start()
+    await running.pod_starts_when_raised()
+    running.answering.clear()
+    waiting = asyncio.create_task(running.ask())
+    await eventually(lambda: running.writers and running.kube.called("raise_scale"))
+    running.stop.set()
     await asyncio.sleep(0.1)
-    assert not house.running.done()
-    house.answering.set()
+    assert not running.task.done()
+    running.answering.set()
     assert (await waiting).endswith(b"warm")
-    await house.running
+    await running.task
 
 
-async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
-    await house.start(drain_timeout=0.2)
-    waiting = asyncio.create_task(house.ask())
-    await eventually(lambda: house.kube.called("raise_scale"))
-    house.stop.set()
+async def test_it_ends_at_the_latest_after_the_drain_timeout(running):
+    await running.start(drain_timeout=0.2)
+    waiting = asyncio.create_task(running.ask())
+    await eventually(lambda: running.kube.called("raise_scale"))
+    running.stop.set()
     async with asyncio.timeout(5):
-        await house.running
-    assert house.kube.all("EndpointSlice") == []
+        await running.task
+    assert running.kube.all("EndpointSlice") == []
     waiting.cancel()
 
 
@@ -261,32 +261,32 @@ async def test_it_ends_at_the_latest_after_the_drain_timeout(house):
     ],
     ids=["about none", "about this", "about another", "an older operator", "Prometheus"],
 )
-async def test_a_question_counts_for_the_pools_it_names_or_for_all(house, query, noted):
+async def test_a_question_counts_for_the_pools_it_names_or_for_all(running, query, noted):
     for name in ("voice", "feed"):
-        house.activator._connections(name)._tickets._asked = False
-    house.activator.asked(query)
-    assert noted == {n for n, c in house.activator.connections.items() if c._tickets._asked}
+        running.activator._connections(name)._announcements._asked = False
+    running.activator.asked(query)
+    assert noted == {n for n, c in running.activator.connections.items() if c._announcements._asked}
 
 
-async def test_connections_are_looked_after_once_in_a_while(house, monkeypatch):
+async def test_connections_are_looked_after_once_in_a_while(running, monkeypatch):
     monkeypatch.setattr(app, "PATIENCE", 0.0)
     looked = asyncio.Event()
     monkeypatch.setattr(Connections, "look_after", lambda self: looked.set())
-    await house.start()
-    await house.pod_starts_when_raised()
-    await house.ask()
-    house.kube.put(native_slice(True))
+    await running.start()
+    await running.pod_starts_when_raised()
+    await running.ask()
+    running.kube.put(native_slice(True))
     async with asyncio.timeout(5):
         await looked.wait()
 
 
-async def test_a_deleted_pools_series_are_dropped(house, monkeypatch):
+async def test_a_deleted_pools_series_are_dropped(running, monkeypatch):
     monkeypatch.setattr(app, "SWEEP_EVERY", 0.0)
-    await house.start()
-    await house.pod_starts_when_raised()
-    await house.ask()
-    assert series(house.registry)
-    house.kube.put(native_slice(True))
-    house.kube.edit("WarmPool", "voice", spec={"drain": {"routeSettle": "0s"}})
-    house.kube.remove("WarmPool", "voice")
-    await eventually(lambda: not series(house.registry))
+    await running.start()
+    await running.pod_starts_when_raised()
+    await running.ask()
+    assert series(running.registry)
+    running.kube.put(native_slice(True))
+    running.kube.edit("WarmPool", "voice", spec={"drain": {"routeSettle": "0s"}})
+    running.kube.remove("WarmPool", "voice")
+    await eventually(lambda: not series(running.registry))

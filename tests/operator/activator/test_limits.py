@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from tests.operator.activator import apart
+from tests.operator.activator import processes
 
 HEAD = b"GET %s HTTP/1.1\r\nHost: voice.demo.svc\r\nUser-Agent: curl/7.88\r\nAccept: */*\r\n\r\n"
 MEBIBYTE = 2**20
@@ -20,36 +20,36 @@ soak = pytest.mark.soak
 
 @pytest.fixture(scope="module")
 def pod():
-    with apart.pod() as port:
+    with processes.pod() as port:
         yield port
 
 
 @pytest.fixture
 def asleep():
-    with apart.activator("Auto", "Asleep") as started:
+    with processes.activator("Auto", "Asleep") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def warm_one(pod):
-    with apart.activator("Always", "Warm") as started:
+    with processes.activator("Always", "Warm") as started:
         started.say(f"pod {pod}")
-        apart.until(lambda: ask(started.port).endswith(b"ok"))
+        processes.until(lambda: ask(started.port).endswith(b"ok"))
         yield started
 
 
 @pytest.fixture
 def pod_of_its_own():
-    with apart.activator("Always", "Warm") as started, apart.pod() as port:
+    with processes.activator("Always", "Warm") as started, processes.pod() as port:
         started.say(f"pod {port}")
-        apart.until(lambda: ask(started.port).endswith(b"ok"))
+        processes.until(lambda: ask(started.port).endswith(b"ok"))
         yield started
 
 
 @pytest.fixture
 def warm(warm_one):
     yield warm_one
-    apart.until(lambda: warm_one.metric("kotatsu_activator_spliced") == 0)
+    processes.until(lambda: warm_one.metric("kotatsu_activator_spliced") == 0)
 
 
 @pytest.fixture
@@ -86,16 +86,18 @@ def test_many_are_held_in_little_memory_and_all_of_them_answered(asleep, pod, op
     held = [connect(opened, asleep.port) for _ in range(clients)]
     for one in held:
         one.sendall(HEAD % b"/hello")
-    apart.until(lambda: asleep.metric("kotatsu_activator_held") == clients, 60)
+    processes.until(lambda: asleep.metric("kotatsu_activator_held") == clients, 60)
     grown = asleep.mib() - idle
-    apart.figure(f"{clients} held in {grown:.1f} MiB beside the {idle:.1f} of an idle activator")
+    processes.figure(
+        f"{clients} held in {grown:.1f} MiB beside the {idle:.1f} of an idle activator"
+    )
     began, cpu = time.monotonic(), asleep.cpu
     asleep.say(f"pod {pod}")
     for one in held:
         assert one.recv(2**16).startswith(b"HTTP/1.1 200 OK")
         one.close()
     took = time.monotonic() - began
-    apart.figure(
+    processes.figure(
         f"all answered in {took:.2f} s, for {asleep.cpu - cpu:.2f} s of CPU, {asleep.mib():.0f} MiB"
     )
     assert grown < 8 + clients * 3 / 1024
@@ -114,10 +116,10 @@ def test_held_uploads_are_kept_to_a_bound_each(asleep, opened, clients):
             while one.send(body):
                 pass
     names = ("kotatsu_activator_held", "kotatsu_activator_refused_total")
-    apart.until(lambda: sum(asleep.metric(name) for name in names) == clients)
+    processes.until(lambda: sum(asleep.metric(name) for name in names) == clients)
     grown = asleep.mib() - idle
     held = asleep.metric("kotatsu_activator_held")
-    apart.figure(f"{clients} uploads of 4 MiB: {held:.0f} held in {grown:.1f} MiB")
+    processes.figure(f"{clients} uploads of 4 MiB: {held:.0f} held in {grown:.1f} MiB")
     assert held == clients or clients > 500  # there is a bound for all of them together
     assert grown < min(8 + clients * 0.3, 170)
 
@@ -127,17 +129,17 @@ def test_held_uploads_are_kept_to_a_bound_each(asleep, opened, clients):
 
 def test_an_activator_takes_no_more_clients_than_its_files_allow(opened):
     """75 of 200 files are for clients, and a sixteenth of those for clients of other pools."""
-    with apart.activator("Auto", "Asleep", "--files", "200") as small:
+    with processes.activator("Auto", "Asleep", "--files", "200") as small:
         for _ in range(71):
             connect(opened, small.port).sendall(HEAD % b"/hello")
-        apart.until(lambda: small.metric("kotatsu_activator_held") == 71)
+        processes.until(lambda: small.metric("kotatsu_activator_held") == 71)
         more = [connect(opened, small.port) for _ in range(30)]
         for one in more:
             with contextlib.suppress(ConnectionError):
                 assert one.recv(1) == b""
         assert small.metric("kotatsu_activator_held") == 71
         assert small.metric("kotatsu_activator_refused_total") == 30
-        assert small.log.count("no room: 71 clients") == 1
+        assert small.log.count("at the limit: 71 clients") == 1
 
 
 def test_without_a_file_left_it_neither_ends_nor_turns_in_circles(asleep, opened):
@@ -153,7 +155,7 @@ def test_without_a_file_left_it_neither_ends_nor_turns_in_circles(asleep, opened
     time.sleep(1.0)
     assert asleep.cpu - cpu < 0.3
     asleep.say("files 1000")
-    apart.until(lambda: is_answered(asleep.port))
+    processes.until(lambda: is_answered(asleep.port))
 
 
 def is_answered(port):
@@ -164,7 +166,7 @@ def is_answered(port):
 # --- spliced ---
 
 
-@pytest.mark.parametrize("carry", [apart.download, apart.upload])
+@pytest.mark.parametrize("carry", [processes.download, processes.upload])
 @pytest.mark.parametrize("size", [2**26, pytest.param(2**30, marks=soak)], ids=["64MiB", "1GiB"])
 def test_a_body_of_any_size_passes_in_flat_memory(warm, carry, size):
     carry(warm.port, MEBIBYTE)
@@ -172,7 +174,7 @@ def test_a_body_of_any_size_passes_in_flat_memory(warm, carry, size):
     carry(warm.port, size)
     took = time.monotonic() - began
     grown = warm.mib("VmHWM") - before
-    apart.figure(
+    processes.figure(
         f"{carry.__name__} of {size / 2**30:.2f} GiB: {size / took / 2**30:.2f} GiB/s, "
         f"{warm.cpu - cpu:.2f} s of CPU, {grown:.1f} MiB more at the most"
     )
@@ -184,10 +186,10 @@ def test_a_client_that_never_reads_costs_little_and_holds_up_nobody(warm, opened
     before = warm.mib()
     for _ in range(clients):
         connect(opened, warm.port, keeps=2**14).sendall(HEAD % b"/bytes/100000000")
-    apart.until(lambda: warm.metric("kotatsu_activator_spliced") == clients)
+    processes.until(lambda: warm.metric("kotatsu_activator_spliced") == clients)
     time.sleep(0.5)
     each = (warm.mib() - before) / clients
-    apart.figure(f"{clients} clients that never read: {1024 * each:.0f} KiB each")
+    processes.figure(f"{clients} clients that never read: {1024 * each:.0f} KiB each")
     assert each < 0.5
     assert ask(warm.port).endswith(b"ok")
 
@@ -209,7 +211,7 @@ def test_a_pod_that_never_reads_costs_little_and_stops_its_client(pod_of_its_own
         time.sleep(0.1)
     assert sum(taken) < clients * 32 * MEBIBYTE
     each = (warm.mib() - before) / clients
-    apart.figure(f"{clients} clients of a pod that never reads: {1024 * each:.0f} KiB each")
+    processes.figure(f"{clients} clients of a pod that never reads: {1024 * each:.0f} KiB each")
     assert each < 0.7
     assert ask(warm.port).endswith(b"ok")
 
@@ -234,7 +236,7 @@ def test_slow_clients_by_the_thousand_keep_nobody_from_an_answer(warm, opened, c
         assert ask(warm.port).endswith(b"ok")
         waits.append(time.monotonic() - began)
     worst = 1000 * max(waits)
-    apart.figure(
+    processes.figure(
         f"{clients} slow clients: {warm.mib() - before:.1f} MiB, {warm.cpu - cpu:.2f} s of CPU, "
         f"a good one waits {worst:.1f} ms at the most"
     )

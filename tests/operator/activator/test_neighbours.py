@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operator.activator import apart
+from tests.operator.activator import processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 MOST = 10.0
@@ -32,23 +32,23 @@ def round_trips(port, number, pause=0.005):
 def test_hostile_clients_of_one_pool_cost_another_pools_client_little(kind):
     """Counted in CPU of the activator's event loop: others use this machine too."""
     with (
-        apart.activator("Always", "Warm") as warm,
-        apart.pod() as victim,
-        apart.pod() as good,
+        processes.activator("Always", "Warm") as warm,
+        processes.pod() as victim,
+        processes.pod() as good,
     ):
         warm.say(f"pod {victim}")
         warm.say(f"feed {good}")
         for port in (warm.port, warm.feed):
-            apart.until(lambda port=port: round_trips(port, 1))
+            processes.until(lambda port=port: round_trips(port, 1))
         quiet = round_trips(warm.feed, 50)[-1]
-        with apart.flood(warm.port, 120, kind):
+        with processes.flood(warm.port, 120, kind):
             time.sleep(0.5)
             cpu, began = warm.cpu, time.monotonic()
             took = round_trips(warm.feed, 100)
             busy = (warm.cpu - cpu) / (time.monotonic() - began)
-        p99, most = (1000 * warm.metric(f"alone_turn_{n}_seconds") for n in ("p99", "most"))
+        p99, most = (1000 * warm.metric(f"test_turn_{n}_seconds") for n in ("p99", "most"))
         load = Path("/proc/loadavg").read_text().split()[0]
-        apart.figure(
+        processes.figure(
             f"{kind}: a turn of the loop takes {p99:.1f} ms of CPU at p99, {most:.1f} at the most; "
             f"another pool's client waits {took[len(took) // 2]:.1f} ms, {took[-2]:.1f} at p99, "
             f"{quiet:.1f} without it (activator {busy:.0%} of a core, load {load})"
@@ -69,29 +69,29 @@ LIMIT = 256 * 2**20
 )
 def test_whatever_clients_keep_it_busy_with_an_activator_stays_within_its_memory(attack):
     """In a cgroup with the chart's limit, the sockets' memory counted with the rest."""
-    with apart.memory_limit(LIMIT) as limit:
+    with processes.memory_limit(LIMIT) as limit:
         if limit is None:
             pytest.skip("needs cgroup version 1, and root: this limits a process with its sockets")
         with (
-            apart.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
-            apart.pod() as victim,
-            apart.pod() as good,
+            processes.activator("Always", "Warm", "--memory", str(LIMIT)) as warm,
+            processes.pod() as victim,
+            processes.pod() as good,
             contextlib.ExitStack() as attacks,
         ):
             limit.add(warm.pid)
             warm.say(f"pod {victim}")
             warm.say(f"feed {good}")
             for port in (warm.port, warm.feed):
-                apart.until(lambda port=port: round_trips(port, 1))
+                processes.until(lambda port=port: round_trips(port, 1))
             for kind in attack:
-                attacks.enter_context(apart.flood(warm.port, 6000, kind))
+                attacks.enter_context(processes.flood(warm.port, 6000, kind))
             took = round_trips(warm.feed, 20, pause=0.2)
             ours, sockets = limit.peak_mib
             held, spliced, refused = (
                 warm.metric(f"kotatsu_activator_{name}")
                 for name in ("held", "spliced", "refused_total")
             )
-            apart.figure(
+            processes.figure(
                 f"{' + '.join(attack)}: {ours:.0f} MiB at the most and {sockets:.0f} of sockets; "
                 f"held {held:.0f}, spliced {spliced:.0f}, refused {refused:.0f}; another pool's "
                 f"client waits {took[len(took) // 2]:.0f} ms, {took[-1]:.0f} at the most"

@@ -13,9 +13,9 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
-from kotatsu_operator.activator.wake import waker as wake
+from kotatsu_operator.activator.wake import waker
 from tests.e2e.h2server import H2Server
-from tests.operator.activator.house import House
+from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually, service
 
 pytestmark = pytest.mark.timeout(60)
@@ -24,13 +24,13 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture
-async def house(monkeypatch):
+async def activator(monkeypatch):
     """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    house = House()
-    await house.start()
-    yield house
-    await house.close()
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture()
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 class Started:
@@ -40,9 +40,9 @@ class Started:
         self.port, self.name = port, name
 
 
-def pod_appears(house, port):
+def pod_appears(activator, port):
     """Let the pod come when the scale is raised."""
-    house.kube.on("raise_scale", lambda _: house.see_pod(Started(port), ready=True))
+    activator.kube.on("raise_scale", lambda _: activator.see_pod(Started(port), ready=True))
 
 
 # --- HTTP/2 ---
@@ -63,24 +63,24 @@ def h2_client():
     return httpx.AsyncClient(http1=False, http2=True, verify=NO_TLS, trust_env=False, timeout=10)
 
 
-async def test_http2_with_prior_knowledge_wakes_and_goes_on_on_one_connection(house):
+async def test_http2_with_prior_knowledge_wakes_and_goes_on_on_one_connection(activator):
     async with h2_server() as port, h2_client() as http:
-        pod_appears(house, port)
-        url = f"http://127.0.0.1:{house.port}/echo"
+        pod_appears(activator, port)
+        url = f"http://127.0.0.1:{activator.port}/echo"
         answers = await asyncio.gather(
             *(http.post(url, content=b"%d" % n * 1000) for n in range(20))
         )
         assert [a.content for a in answers] == [b"%d" % n * 1000 for n in range(20)]
         assert {a.http_version for a in answers} == {"HTTP/2"}
-        assert house.raises == 1
-        assert len(house.clients) == 1
+        assert activator.raises == 1
+        assert len(activator.clients) == 1
 
 
-async def test_a_megabyte_passes_http2s_flow_control_both_ways(house):
+async def test_a_megabyte_passes_http2s_flow_control_both_ways(activator):
     body = bytes(range(256)) * 4096
     async with h2_server() as port, h2_client() as http:
-        pod_appears(house, port)
-        answer = await http.post(f"http://127.0.0.1:{house.port}/echo", content=body)
+        pod_appears(activator, port)
+        answer = await http.post(f"http://127.0.0.1:{activator.port}/echo", content=body)
         assert answer.content == body
 
 
@@ -131,26 +131,26 @@ async def grpc_server():
 
 
 @pytest.fixture
-async def stub(house):
+async def stub(activator):
     async with (
         grpc_server() as port,
-        grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel,
+        grpc.aio.insecure_channel(f"127.0.0.1:{activator.port}") as channel,
     ):
-        pod_appears(house, port)
+        pod_appears(activator, port)
         yield channel
 
 
-async def test_a_grpc_call_wakes_a_pool_from_zero(house, stub):
+async def test_a_grpc_call_wakes_a_pool_from_zero(activator, stub):
     assert await stub.unary_unary("/echo/Unary")(b"warm", wait_for_ready=True) == b"WARM"
-    assert house.raises == 1
+    assert activator.raises == 1
 
 
-async def test_a_grpc_answer_is_streamed(house, stub):
+async def test_a_grpc_answer_is_streamed(activator, stub):
     call = stub.unary_stream("/echo/Down")(b"a b c", wait_for_ready=True)
     assert [part async for part in call] == [b"a", b"b", b"c"]
 
 
-async def test_a_grpc_request_is_streamed(house, stub):
+async def test_a_grpc_request_is_streamed(activator, stub):
     async def parts():
         for part in (b"a", b"b", b"c"):
             yield part
@@ -158,7 +158,7 @@ async def test_a_grpc_request_is_streamed(house, stub):
     assert await stub.stream_unary("/echo/Up")(parts(), wait_for_ready=True) == b"a b c"
 
 
-async def test_grpc_streams_both_ways_at_once(house, stub):
+async def test_grpc_streams_both_ways_at_once(activator, stub):
     call = stub.stream_stream("/echo/Both")(wait_for_ready=True)
     for word in (b"one", b"two", b"three"):
         await call.write(word)
@@ -167,7 +167,7 @@ async def test_grpc_streams_both_ways_at_once(house, stub):
     assert await call.read() is grpc.aio.EOF
 
 
-async def test_a_grpc_status_and_its_words_pass(house, stub):
+async def test_a_grpc_status_and_its_words_pass(activator, stub):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.unary_unary("/echo/Refuse")(b"", wait_for_ready=True)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -183,10 +183,10 @@ async def echo(connection):
             await connection.send(message)
 
 
-async def test_a_websocket_wakes_and_echoes_text_bytes_and_pings(house):
+async def test_a_websocket_wakes_and_echoes_text_bytes_and_pings(activator):
     async with serve_websocket(echo, "127.0.0.1", 0) as server:
-        pod_appears(house, server.sockets[0].getsockname()[1])
-        async with connect(f"ws://127.0.0.1:{house.port}/", proxy=None) as client:
+        pod_appears(activator, server.sockets[0].getsockname()[1])
+        async with connect(f"ws://127.0.0.1:{activator.port}/", proxy=None) as client:
             for message in ("暖かい", bytes(range(256)), "x" * 200_000):
                 await client.send(message)
                 assert await client.recv() == message
@@ -194,10 +194,10 @@ async def test_a_websocket_wakes_and_echoes_text_bytes_and_pings(house):
         assert client.close_code == 1000
 
 
-async def test_a_websocket_whose_pod_ends_hears_it(house):
+async def test_a_websocket_whose_pod_ends_hears_it(activator):
     async with serve_websocket(echo, "127.0.0.1", 0) as server:
-        pod_appears(house, server.sockets[0].getsockname()[1])
-        async with connect(f"ws://127.0.0.1:{house.port}/", proxy=None) as client:
+        pod_appears(activator, server.sockets[0].getsockname()[1])
+        async with connect(f"ws://127.0.0.1:{activator.port}/", proxy=None) as client:
             await client.send("a")
             assert await client.recv() == "a"
             server.close()
@@ -226,7 +226,7 @@ def certificate(tmp_path_factory):
 
 
 async def test_tls_passes_to_the_pod_untouched_whose_certificate_the_client_sees(
-    house, certificate
+    activator, certificate
 ):
     key, cert = certificate
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -239,31 +239,31 @@ async def test_tls_passes_to_the_pod_untouched_whose_certificate_the_client_sees
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
-    pod_appears(house, server.sockets[0].getsockname()[1])
+    pod_appears(activator, server.sockets[0].getsockname()[1])
     trusting = ssl.create_default_context(cafile=str(cert))
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", house.port, ssl=trusting, server_hostname="voice"
+        "127.0.0.1", activator.port, ssl=trusting, server_hostname="voice"
     )
     writer.write(b"GET /secret HTTP/1.1\r\nHost: voice\r\n\r\n")
     assert (await reader.read()).endswith(b"/secret")
     writer.close()
     server.close()
-    assert house.raises == 1
+    assert activator.raises == 1
 
 
 # --- several ports, and everybody at once ---
 
 
-async def test_each_port_of_a_service_leads_to_its_own_target_by_name_and_by_number(house):
+async def test_each_port_of_a_service_leads_to_its_own_target_by_name_and_by_number(activator):
     async with serve_websocket(echo, "127.0.0.1", 0) as ws, h2_server() as h2_port:
         ws_port = ws.sockets[0].getsockname()[1]
         ports = [
             {"name": "ws", "port": 80, "targetPort": "http"},
             {"name": "h2", "port": 81, "targetPort": h2_port},
         ]
-        house.see("Service", service("voice", *ports))
-        pod_appears(house, ws_port)
-        listeners = {name: await house.listen(name) for name in ("ws", "h2")}
+        activator.see("Service", service("voice", *ports))
+        pod_appears(activator, ws_port)
+        listeners = {name: await activator.listen(name) for name in ("ws", "h2")}
         async with connect(f"ws://127.0.0.1:{listeners['ws']}/", proxy=None) as client:
             await client.send("a")
             assert await client.recv() == "a"
@@ -272,21 +272,21 @@ async def test_each_port_of_a_service_leads_to_its_own_target_by_name_and_by_num
             assert answer.content == b"b"
 
 
-async def test_eighty_clients_of_four_protocols_wake_one_pool_together(house):
+async def test_eighty_clients_of_four_protocols_wake_one_pool_together(activator):
     """Twenty others go away before the pod has come: their holds end, and nobody is hurt."""
     async with (
         serve_websocket(echo, "127.0.0.1", 0) as ws,
         h2_server() as h2_port,
         grpc_server() as grpc_port,
     ):
-        http1 = await house.new_pod("plain")
+        http1 = await activator.new_pod("plain")
         targets = {
             "ws": ws.sockets[0].getsockname()[1],
             "h2": h2_port,
             "grpc": grpc_port,
             "http1": http1.port,
         }
-        house.see(
+        activator.see(
             "Service",
             service(
                 "voice",
@@ -296,7 +296,7 @@ async def test_eighty_clients_of_four_protocols_wake_one_pool_together(house):
                 ),
             ),
         )
-        listeners = {name: await house.listen(name) for name in targets}
+        listeners = {name: await activator.listen(name) for name in targets}
 
         async def by_websocket(n):
             async with connect(f"ws://127.0.0.1:{listeners['ws']}/", proxy=None) as client:
@@ -323,31 +323,31 @@ async def test_eighty_clients_of_four_protocols_wake_one_pool_together(house):
         async def gone(_):
             _, writer = await asyncio.open_connection("127.0.0.1", listeners["http1"])
             writer.write(b"GET /gone HTTP/1.1\r\n\r\n")
-            house.writers.append(writer)
+            activator.writers.append(writer)
             return writer
 
         ways = (by_websocket, by_http2, by_grpc, by_http1)
         asked = [asyncio.create_task(ways[n % 4](n)) for n in range(80)]
         leaving = [await gone(n) for n in range(20)]
-        await eventually(lambda: house.connections.held == 100)
+        await eventually(lambda: activator.connections.held == 100)
         for writer in leaving:
             writer.close()
-        await eventually(lambda: house.connections.held == 80)
-        house.see_pod(Started(1, "everything"), ready=True)
+        await eventually(lambda: activator.connections.held == 80)
+        activator.see_pod(Started(1, "everything"), ready=True)
         assert await asyncio.gather(*asked) == [True] * 80
-        assert house.raises == 1
+        assert activator.raises == 1
         assert len(http1.requests) == 20
 
 
-async def test_a_pod_that_refuses_at_first_is_tried_until_it_accepts(house):
+async def test_a_pod_that_refuses_at_first_is_tried_until_it_accepts(activator):
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-    house.see_pod(Started(port), ready=True)
+    activator.see_pod(Started(port), ready=True)
     async with h2_client() as http:
-        url = f"http://127.0.0.1:{house.port}/echo"
+        url = f"http://127.0.0.1:{activator.port}/echo"
         asked = asyncio.create_task(http.post(url, content=b"a"))
-        await eventually(lambda: house.connections.held == 1)
+        await eventually(lambda: activator.connections.held == 1)
         await asyncio.sleep(0.05)
         server = H2Server()
         listening = await asyncio.start_server(server.serve, "127.0.0.1", port)

@@ -12,8 +12,8 @@ import itertools
 import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import waker as wake
-from tests.operator.activator.house import House
+from kotatsu_operator.activator.wake import waker
+from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import deployment, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -173,40 +173,40 @@ def pool(phase, route):
 
 
 @pytest.fixture
-async def house(monkeypatch):
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    house = House()
-    await house.start()
-    yield house
-    await house.close()
+async def activator(monkeypatch):
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture()
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 @pytest.fixture
-async def recorder(house):
+async def recorder(activator):
     """A pod that starts when it is woken."""
     made = Recorder()
     await made.start()
-    house.kube.on("raise_scale", lambda _: house.see_pod(made, ready=True))
+    activator.kube.on("raise_scale", lambda _: activator.see_pod(made, ready=True))
     yield made
     made.close()
 
 
 @pytest.fixture
-async def always(house, recorder):
+async def always(activator, recorder):
     """The same pool, awake and on route Always."""
     selectorless = service()
     del selectorless["spec"]["selector"]
-    house.see("Service", selectorless)
-    house.see("Deployment", deployment())
-    house.see("WarmPool", pool("Warm", "Always"))
-    house.see_pod(recorder, ready=True)
-    return house
+    activator.see("Service", selectorless)
+    activator.see("Deployment", deployment())
+    activator.see("WarmPool", pool("Warm", "Always"))
+    activator.see_pod(recorder, ready=True)
+    return activator
 
 
-async def heard(house, recorder, *pieces, expected):
+async def heard(activator, recorder, *pieces, expected):
     """What the pod has heard of one connection on which these pieces were sent."""
     before = len(recorder.heard)
-    reader, writer = await house.send(b"")
+    reader, writer = await activator.send(b"")
     for piece in pieces:
         writer.write(piece)
         await asyncio.sleep(0.001)
@@ -224,17 +224,17 @@ def in_two(data):
 
 
 @pytest.mark.parametrize("sent", PLAIN.values(), ids=PLAIN.keys())
-async def test_a_plain_request_gets_one_line_more_and_keeps_every_byte(house, recorder, sent):
+async def test_a_plain_request_gets_one_line_more_and_keeps_every_byte(activator, recorder, sent):
     expected = closing(sent)
-    assert await heard(house, recorder, sent, expected=expected) == expected
+    assert await heard(activator, recorder, sent, expected=expected) == expected
 
 
 @pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
 async def test_of_requests_sent_in_one_go_the_last_changes_and_nothing_passes_after_it(
-    house, recorder, beyond, first, last
+    activator, recorder, beyond, first, last
 ):
     expected = first + closing(last)
-    assert await heard(house, recorder, first + last + beyond, expected=expected) == expected
+    assert await heard(activator, recorder, first + last + beyond, expected=expected) == expected
 
 
 @pytest.mark.parametrize(("beyond", "first", "last"), PIPELINED.values(), ids=PIPELINED.keys())
@@ -247,16 +247,16 @@ async def test_so_it_does_on_a_connection_of_route_always_that_ends(
 
 
 @pytest.mark.parametrize(("has", "gets"), NAMED.values(), ids=NAMED.keys())
-async def test_of_a_request_that_names_it_only_that_header_changes(house, recorder, has, gets):
+async def test_of_a_request_that_names_it_only_that_header_changes(activator, recorder, has, gets):
     sent = b"GET / HTTP/1.1\r\nHost: a\r\n" + has + b"B: c\r\n\r\n"
     connection, rest = gets.split(b"\r\n", 1)
     expected = b"GET / HTTP/1.1\r\n" + connection + b"\r\nHost: a\r\n" + rest + b"B: c\r\n\r\n"
-    assert await heard(house, recorder, sent, expected=expected) == expected
+    assert await heard(activator, recorder, sent, expected=expected) == expected
 
 
 @pytest.mark.parametrize("sent", AS_THEY_ARE.values(), ids=AS_THEY_ARE.keys())
-async def test_what_servers_read_differently_reaches_the_pod_as_it_is(house, recorder, sent):
-    assert await heard(house, recorder, sent, expected=sent) == sent
+async def test_what_servers_read_differently_reaches_the_pod_as_it_is(activator, recorder, sent):
+    assert await heard(activator, recorder, sent, expected=sent) == sent
 
 
 @pytest.mark.parametrize(
@@ -267,9 +267,9 @@ async def test_what_servers_read_differently_reaches_the_pod_as_it_is(house, rec
     ],
     ids=[*PLAIN, *AS_THEY_ARE],
 )
-async def test_however_it_is_cut_the_same_reaches_the_pod(house, recorder, sent, expected):
+async def test_however_it_is_cut_the_same_reaches_the_pod(activator, recorder, sent, expected):
     for pieces in in_two(sent):
-        assert await heard(house, recorder, *pieces, expected=expected) == expected
+        assert await heard(activator, recorder, *pieces, expected=expected) == expected
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ async def test_a_body_that_looks_like_a_request_is_never_changed(always, recorde
 # --- one client's bytes and another's ---
 
 
-async def test_no_clients_bytes_ever_come_after_anothers(house, recorder):
+async def test_no_clients_bytes_ever_come_after_anothers(activator, recorder):
     """A thousand bytes of one in the body of another would be its request to the pod."""
     poison = [
         b"POST /%d HTTP/1.1\r\nContent-Length: 100\r\n\r\nGET /admin HTTP/1.1\r\nX: %d",
@@ -338,7 +338,7 @@ async def test_no_clients_bytes_ever_come_after_anothers(house, recorder):
         b"GET /%d HTTP/1.1\nX: %d\n\nGET /admin HTTP/1.1\r\n\r\n",
     ]
     sent = [poison[n % 4] % (n, n) for n in range(40)]
-    writers = [(await house.send(data))[1] for data in sent]
+    writers = [(await activator.send(data))[1] for data in sent]
     complete = [data for data in sent if b"Y: " not in data]
     await eventually(lambda: len([h for h in recorder.heard if h]) == len(complete))
     for writer in writers:
@@ -350,9 +350,9 @@ async def test_no_clients_bytes_ever_come_after_anothers(house, recorder):
     )
 
 
-async def test_what_follows_a_probe_is_answered_by_nobody_and_reaches_no_pod(house, recorder):
+async def test_what_follows_a_probe_is_answered_by_nobody_and_reaches_no_pod(activator, recorder):
     probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert await house.ask(probe + b"POST /feed HTTP/1.1\r\n\r\n") == PROBE_OK
+    assert await activator.ask(probe + b"POST /feed HTTP/1.1\r\n\r\n") == PROBE_OK
     assert recorder.heard == []
 
 
@@ -363,9 +363,9 @@ async def test_what_follows_a_probe_is_answered_by_nobody_and_reaches_no_pod(hou
         b"/healthz;x", b"/healthz%00", b"/HEALTHZ", b"/x/../healthz", b"/healthz#x",
     ],
 )  # fmt: skip
-async def test_only_the_probes_own_path_is_a_probe(house, recorder, target):
+async def test_only_the_probes_own_path_is_a_probe(activator, recorder, target):
     sent = b"GET %b HTTP/1.1\r\n\r\n" % target
-    assert await heard(house, recorder, sent, expected=closing(sent)) == closing(sent)
+    assert await heard(activator, recorder, sent, expected=closing(sent)) == closing(sent)
 
 
 ANSWERS = {
@@ -382,7 +382,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_an_answer_reaches_its_client_as_it_is(house, answer):
+async def test_an_answer_reaches_its_client_as_it_is(activator, answer):
     async def serve(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -391,8 +391,8 @@ async def test_an_answer_reaches_its_client_as_it_is(house, answer):
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     pod = Recorder()
     pod.port = server.sockets[0].getsockname()[1]
-    house.see_pod(pod, ready=True)
-    assert await house.ask() == answer
+    activator.see_pod(pod, ready=True)
+    assert await activator.ask() == answer
     server.close()
 
 

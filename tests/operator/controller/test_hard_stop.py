@@ -9,7 +9,7 @@ import pytest
 
 from kotatsu_operator.activator.wake import waker as wake
 from tests.operator import day as days
-from tests.operator.activator.house import GET, READYZ, House
+from tests.operator.activator.in_process import GET, READYZ, ActivatorFixture
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import SECOND, override, t
 from tests.operator.day import Day
@@ -22,9 +22,9 @@ ONE_A_SECOND = {"currency": "JPY", "prices": {"cpuHour": "3600"}, "period": "Mon
 
 @dataclass
 class Rig:
-    """A Day whose clock is the real one, and a House whose activator sees the same cluster."""
+    """A Day with the real clock, and an activator that sees the same cluster."""
 
-    house: House
+    house: ActivatorFixture
     day: Day
     answers: list[bytes] = field(default_factory=list)
     seen: dict = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Rig:
         monkeypatch.setattr(wake, "LOOK_EVERY", 0.05)
         monkeypatch.setattr(days, "READY_AFTER", timedelta(seconds=0.2))
         monkeypatch.setattr(days, "GONE_AFTER", timedelta(seconds=0.3))
-        house = House()
+        house = ActivatorFixture()
         await house.start()
         made = await house.new_pod("voice")
         began = Day.begin(datetime.now(UTC), replicas=1, ready=True, **spec)
@@ -45,7 +45,7 @@ class Rig:
         }
         house.kube = began.kube
         connections = house.connections
-        connections._tickets._kube = connections._wake._kube = began.kube
+        connections._announcements._kube = connections._wake._kube = began.kube
         return cls(house, began)
 
     async def run(self, seconds):

@@ -15,7 +15,7 @@ async def test_a_loop_that_turns_is_alive_and_one_that_stands_still_is_not():
     now += LATE_AFTER - 1
     assert heartbeat.why_not_alive() == ""
     now += 2
-    assert heartbeat.why_not_alive() == "the event loop has stood still for 21 s"
+    assert heartbeat.why_not_alive() == "the event loop has been blocked for 21 s"
     beating.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await beating

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import aiohttp
 import pytest
 
 from kotatsu_operator.controller.observe import pages
@@ -97,6 +98,29 @@ async def test_a_page_in_chunks_of_one_byte_is_read_to_its_bound_and_no_further(
     assert await ask(head + chunks + b"0\r\n\r\n") == [PodAnswer(3, None)]
     (said,) = await ask(head + chunks + b"1\r\n#\r\n" * 100_000)
     assert "closes the connection" in said.why
+
+
+async def test_chunks_of_one_byte_are_not_parsed_for_long(ask, monkeypatch):
+    """Each costs as much as one of a thousand bytes."""
+    parsed, feed = [], aiohttp.StreamReader.feed_data
+
+    def counted(stream, data, size=0):
+        parsed.append(len(data))
+        return feed(stream, data, size)
+
+    monkeypatch.setattr(aiohttp.streams.StreamReader, "feed_data", counted)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (said,) = await ask(head + b"1\r\n#\r\n" * 100_000 + b"0\r\n\r\n")
+    assert "breaks off" in said.why
+    assert 1000 < len(parsed) < 10_000
+
+
+async def test_a_long_page_with_a_chunk_for_each_line_is_read(ask):
+    line = b"# HELP kotatsu_something A comment of the length of a line.\n"
+    chunk = b"%x\r\n%b\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    lines = chunk % (len(line), line) * 15_000 + chunk % (len(PAGE), PAGE)
+    assert await ask(head + lines + b"0\r\n\r\n") == [PodAnswer(3, None)]
 
 
 async def test_a_page_that_ends_with_its_connection_is_read_whole(ask):

@@ -1,4 +1,4 @@
-"""Where the environment is read, and nowhere else."""
+"""The entry points, and the only module that reads the environment."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def complete() -> None:
-    """Entry point of kubectl's completion: prints what the last word may become."""
+    """Entry point of kubectl's completion: prints the candidates for the last word."""
     from .completion import answer
 
     answer(sys.argv[1:], _shell())

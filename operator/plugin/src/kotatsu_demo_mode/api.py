@@ -1,9 +1,8 @@
-"""The Kubernetes API through `kubectl proxy`: kubectl knows every kubeconfig and every login.
+"""The Kubernetes API through `kubectl proxy`, which supports every kubeconfig and login.
 
-`kubectl apply --server-side` would do for the writes if it kept to what it is given. But on an
-object that was ever applied the old way it first takes over every field of it, and the next apply
-without them would remove them all. So the apply goes to the API server itself, and kubectl carries
-it, on a socket that nobody else can open.
+`kubectl apply --server-side` is not used for writes: on an object that was once applied
+client-side, it first takes over all fields, and the next apply without them removes them. So the
+apply goes to the API server through the proxy, on a socket that only this user can open.
 """
 
 import http.client
@@ -21,7 +20,7 @@ from .errors import ConflictError, DemoModeError, NotFoundError
 from .pools import Object
 
 MANAGER = "demo-mode"
-"""The field manager: who owns the override in managedFields."""
+"""The field manager that owns the override."""
 
 APPLY, MERGE, JSON = (
     "application/apply-patch+yaml",
@@ -29,10 +28,10 @@ APPLY, MERGE, JSON = (
     "application/json",
 )
 _TIMEOUT = 30.0
-"""Seconds one answer of the API server may take."""
+"""Seconds for one answer of the API server."""
 
 _HAS_SOCKETS = hasattr(socket, "AF_UNIX")
-"""On Windows Python has none: there the proxy listens on a free port of loopback."""
+"""Python on Windows has no Unix sockets: the proxy listens on a free port of loopback."""
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -47,7 +46,7 @@ class _SocketConnection(http.client.HTTPConnection):
 
 
 class Api:
-    """One session with a cluster; use it with `with`."""
+    """A session with a cluster; a context manager."""
 
     def __init__(self, flags: Sequence[str] = (), kubectl: str = "kubectl") -> None:
         self._flags = list(flags)
@@ -76,7 +75,7 @@ class Api:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def namespace(self) -> str:
-        """The namespace of the context in use."""
+        """The namespace of the current context."""
         config = self._start("config", "view", "--minify", "-o", "jsonpath={..namespace}")
         text, _ = config.communicate()
         return text.strip() or "default"
@@ -86,22 +85,22 @@ class Api:
         return _object(self._request("GET", path, query))
 
     def text(self, path: str, **query: str) -> str:
-        """Read what is not JSON, such as a pod's log."""
+        """Read text, such as a pod's log."""
         return self._request("GET", path, query)
 
     def create(self, path: str, body: Object) -> Object:
-        """Make an object."""
+        """Create an object."""
         return _object(self._request("POST", path, {}, body))
 
     def delete(self, path: str) -> None:
-        """Delete an object; one that is gone already is no error."""
+        """Delete an object, if it exists."""
         try:
             self._request("DELETE", path, {})
         except NotFoundError:
             return
 
     def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
-        """Change an object as the field manager `demo-mode`. Raises ConflictError too."""
+        """Patch an object as the field manager `demo-mode`. Raises ConflictError too."""
         query = {"fieldManager": MANAGER, **query}
         return _object(self._request("PATCH", path, query, body, kind))
 
@@ -135,7 +134,7 @@ class Api:
         return self._connection
 
     def _serve(self) -> http.client.HTTPConnection:
-        # Whoever can open the socket acts with this person's rights: the directory is theirs alone.
+        # A process that can open the socket has this user's permissions: the directory is private.
         if _HAS_SOCKETS:
             self._home = tempfile.mkdtemp(prefix="demo-mode-")
             where = str(Path(self._home) / "api.sock")
@@ -162,9 +161,7 @@ class Api:
                 text=True,
             )
         except OSError:
-            raise DemoModeError(
-                "kubectl was not found; install it, or put it on the PATH, and try again"
-            ) from None
+            raise DemoModeError("kubectl is not on the PATH; install it and try again") from None
 
 
 def _object(text: str) -> Object:
@@ -174,19 +171,19 @@ def _object(text: str) -> Object:
         answer = None
     if not isinstance(answer, dict):
         raise DemoModeError(
-            "what answered is not the API server of a cluster; check `kubectl cluster-info`"
+            "the answer is not from an API server of Kubernetes; check `kubectl cluster-info`"
         )
     return answer
 
 
 def _kubectl_said(text: str) -> str:
     lines = [line.removeprefix("error: ") for line in text.strip().splitlines()]
-    said = lines[-1] if lines else "kubectl ended without a word"
+    said = lines[-1] if lines else "kubectl ended without a message"
     return f"kubectl cannot reach a cluster: {said}; see `kubectl config get-contexts`"
 
 
 def explain(status: int, text: str) -> DemoModeError:
-    """The API server's refusal as a sentence with the next step."""
+    """The error for a status of the API server."""
     try:
         answer = _object(text)
     except DemoModeError:
@@ -195,16 +192,16 @@ def explain(status: int, text: str) -> DemoModeError:
     match status:
         case 401:
             return DemoModeError(
-                "the cluster does not accept your credentials; log in again and try once more"
+                "the cluster does not accept your credentials; log in again and retry"
             )
         case 403:
             return DemoModeError(
-                f"you have no permission: {message}; ask whoever runs the cluster for it"
+                f"you have no permission: {message}; ask an administrator of the cluster"
             )
         case 404 if not answer:
             return DemoModeError(
-                "this cluster knows no WarmPool (there is no CRD warmpools.kotatsu.dev); "
-                "install the chart kotatsu, or choose another --context"
+                "this cluster has no CRD warmpools.kotatsu.dev; install the chart kotatsu, or "
+                "choose another --context"
             )
         case 404:
             return NotFoundError(f"{message}; see `kubectl get warmpools -A`")
@@ -214,4 +211,4 @@ def explain(status: int, text: str) -> DemoModeError:
             return DemoModeError(
                 f"the API server does not answer: {message}; check `kubectl cluster-info`"
             )
-    return DemoModeError(f"the API server refused: {message}; correct that and try again")
+    return DemoModeError(f"the API server rejected it: {message}; correct that and try again")

@@ -1,4 +1,4 @@
-"""A bar chart over time: how many pods the schedule keeps, one line a pool."""
+"""A bar chart over time of the pods that the schedule keeps, one line per pool."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ _STEPS = [
     *(timedelta(days=n) for n in (1, 2, 7, 14, 28, 91)),
 ]
 _TICK = 9
-"""Columns a label of the axis needs."""
+"""Columns of a label of the axis."""
 
 
 def chart(timelines: Sequence[Timeline], width: int, *, blocks: bool) -> list[str]:
-    """Draw the timelines above one axis, in the first pool's zone.
+    """Draw the timelines above one axis, in the first pool's time zone.
 
-    A column stands as high as the most pods kept in its time; no column is the most of the pool.
+    A column shows the most pods in its time, relative to the most pods of the pool.
     """
     first = timelines[0]
     names = [t.pool.name for t in timelines]
@@ -47,7 +47,7 @@ def _bars(
     span = (end - begin).total_seconds()
     for s in stretches:
         left = int((s.begin - begin).total_seconds() / span * width)
-        # A stretch that is shorter than a column is still to be seen.
+        # A stretch that is shorter than a column is visible too.
         right = max(left + 1, -int(-(s.end - begin).total_seconds() / span * width // 1))
         for column in range(left, min(right, width)):
             levels[column] = max(levels[column], s.replicas)

@@ -1,4 +1,4 @@
-"""The command line: what can be said, and which module does it."""
+"""The command line: its arguments, and the module of each command."""
 
 import argparse
 import sys
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     top = _Parser(
         prog=PROG,
-        description="Keep warm pools warm while you demonstrate, and let them sleep afterwards.",
+        description="Keep pools warm for a demo, and let them sleep afterwards.",
         epilog=epilog(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     on = add(
         "on",
         "keep pools warm for a while",
-        "It ends by itself: after an hour\nunless you say otherwise, after 24 hours at the latest.",
+        "The override ends by itself: after\n1 hour by default, after 24 hours at most.",
     )
     _pools(on)
     length = on.add_mutually_exclusive_group()
@@ -62,91 +62,121 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument(
         "--until",
         metavar="TIME",
-        help="until when: 18:30 or 2030-11-25T18:30 in the pool's time zone, or RFC 3339",
+        help="end: 18:30 or 2030-12-18T18:30 in the pool's time zone, or RFC 3339",
     )
     on.add_argument(
-        "--replicas", type=int, metavar="N", help="pods (default: the most any window asks for)"
+        "--replicas", type=int, metavar="N", help="pods (default: the most of any window)"
     )
-    on.add_argument("--reason", default="", metavar="TEXT", help="why; shown in the status")
-    on.add_argument("--wait", action="store_true", help="return when they are Warm")
-    on.add_argument("--timeout", default="5m", metavar="5m", help="the longest --wait waits")
+    on.add_argument("--reason", default="", metavar="TEXT", help="reason, shown in the status")
+    on.add_argument("--wait", action="store_true", help="return when the pools are Warm")
+    on.add_argument("--timeout", default="5m", metavar="5m", help="how long --wait waits at most")
     _writing(on)
 
-    off = add("off", "end the override: back to the schedule", "An open window keeps its pods.")
+    off = add(
+        "off", "end the override and return to the schedule", "An open window keeps its pods."
+    )
     _pools(off)
     off.add_argument(
-        "--now", action="store_true", help="put them to sleep until the open window ends"
+        "--now", action="store_true", help="put the pools to sleep until the open window ends"
     )
-    off.add_argument("--reason", default="", metavar="TEXT", help="why, with --now")
+    off.add_argument("--reason", default="", metavar="TEXT", help="reason for --now")
     _writing(off)
 
-    status = add("status", "show where the pools are, why, and until when")
+    status = add("status", "show the phase of each pool, the reason, and how long it lasts")
     _pools(status, everything=False)
-    status.add_argument("-w", "--watch", action="store_true", help="go on, and show what changes")
+    status.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
 
-    plan = add("plan", "show when pods start and windows open and close, and what it costs")
+    plan = add("plan", "show when pods start, when windows open and close, and the cost")
     _pools(plan, everything=False)
-    plan.add_argument("--days", type=_days, default=7, metavar="7", help="how far (default: 7)")
-    plan.add_argument("--from", dest="begin", metavar="TIME", help="from when (default: now)")
-    plan.add_argument("--to", dest="end", metavar="TIME", help="until when")
+    plan.add_argument("--days", type=_days, default=7, metavar="7", help="length (default: 7)")
+    plan.add_argument("--from", dest="begin", metavar="TIME", help="begin (default: now)")
+    plan.add_argument("--to", dest="end", metavar="TIME", help="end")
     plan.add_argument(
-        "-f", "--filename", metavar="FILE", help="plan this manifest, without a cluster; - is stdin"
+        "-f",
+        "--filename",
+        metavar="FILE",
+        help="plan the pools of this manifest, without a cluster; - is stdin",
     )
 
-    cost = add("cost", "show what was spent, what is coming, and what else it could have been")
+    cost = add("cost", "show what was spent, the forecast, and the cost of alternatives")
     _pools(cost)
     cost.add_argument(
-        "--lambda-price", type=_price, metavar="PRICE", help="of a GB-second provisioned"
+        "--lambda-price",
+        type=_price,
+        metavar="PRICE",
+        help="price of a GB-second of provisioned concurrency",
     )
     cost.add_argument(
-        "--lambda-memory", type=_price, metavar="MiB", help="of an instance (default: a pod's)"
+        "--lambda-memory",
+        type=_price,
+        metavar="MiB",
+        help="memory of an instance (default: that of a pod)",
     )
     cost.add_argument(
-        "--lambda-currency", default="", metavar="CODE", help="the currency of that price"
+        "--lambda-currency", default="", metavar="CODE", help="currency of --lambda-price"
     )
 
     rehearse = add(
         "rehearse",
-        "do tomorrow's demo today",
-        "Puts the pool to sleep, wakes it through its\nService, brings up the next window's pods, "
-        "sends requests, and gives the pool\nback to its schedule. Exit code 1: it would have "
-        "failed.",
+        "run the next window now, as a rehearsal",
+        "Puts the pool to sleep, wakes it\nthrough its Service, starts the pods of the next window "
+        "and sends requests.\nAfterwards the pool returns to its schedule. Exit code 1: the demo "
+        "would have\nfailed.",
     )
     _pools(rehearse, everything=False, many=False)
     rehearse.add_argument("--requests", type=_count, default=20, metavar="N", help="(default: 20)")
     rehearse.add_argument(
-        "--concurrency", type=_count, default=1, metavar="C", help="at once (default: 1)"
+        "--concurrency",
+        type=_count,
+        default=1,
+        metavar="C",
+        help="concurrent requests (default: 1)",
     )
-    rehearse.add_argument("--url", metavar="URL", help="send to this address, from here")
-    rehearse.add_argument("--path", default="/", help="send to this path of the Service")
-    rehearse.add_argument("--method", help="(default: GET, or POST with --data)")
-    rehearse.add_argument("--data", metavar="BODY", help="send this body")
     rehearse.add_argument(
-        "-H", "--header", action="append", default=[], metavar="'N: V'", help="send this header"
+        "--url", metavar="URL", help="send the requests to this URL, from this machine"
     )
-    rehearse.add_argument("--image", default="", help="of the pod that sends; it needs python3")
+    rehearse.add_argument("--path", default="/", help="path of the requests to the Service")
+    rehearse.add_argument("--method", help="HTTP method (default: GET, or POST with --data)")
+    rehearse.add_argument("--data", metavar="BODY", help="body of the requests")
+    rehearse.add_argument(
+        "-H",
+        "--header",
+        action="append",
+        default=[],
+        metavar="'N: V'",
+        help="header of the requests",
+    )
+    rehearse.add_argument(
+        "--image", default="", help="image of the pod that sends the requests; it needs python3"
+    )
     rehearse.add_argument(
         "--replicas", type=_count, metavar="N", help="pods (default: the next window's)"
     )
-    rehearse.add_argument("--max-p95", metavar="1s", help="fail above this")
-    rehearse.add_argument("--timeout", default="5m", metavar="5m", help="for sleep and for warmth")
-    rehearse.add_argument("--warm-only", action="store_true", help="leave out sleep and cold wake")
-    rehearse.add_argument("--force", action="store_true", help="even if somebody is using the pool")
+    rehearse.add_argument("--max-p95", metavar="1s", help="fail if the p95 is higher")
+    rehearse.add_argument(
+        "--timeout", default="5m", metavar="5m", help="limit for falling asleep, and for warming up"
+    )
+    rehearse.add_argument(
+        "--warm-only", action="store_true", help="skip the sleep and the cold wake"
+    )
+    rehearse.add_argument(
+        "--force", action="store_true", help="rehearse even if the pool is in use"
+    )
 
-    completion = add("completion", "print a script that completes commands and pools")
+    completion = add("completion", "print a script that completes commands and names of pools")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     return top
 
 
 def _common(made: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """The flags of kubectl, before the command or after it."""
+    """The flags of kubectl, which may stand before or after the command."""
 
     def add(*names: str, default: object, **more: str) -> None:
         made.add_argument(*names, default=default if top else argparse.SUPPRESS, **more)  # type: ignore[arg-type]
 
-    add("-n", "--namespace", default="", metavar="NAME", help="the namespace to look into")
-    add("--context", default="", metavar="NAME", help="the context of the kubeconfig")
-    add("--kubeconfig", default="", metavar="FILE", help="the kubeconfig")
+    add("-n", "--namespace", default="", metavar="NAME", help="namespace of the pools")
+    add("--context", default="", metavar="NAME", help="context of the kubeconfig")
+    add("--kubeconfig", default="", metavar="FILE", help="path of the kubeconfig")
 
 
 def _pools(made: argparse.ArgumentParser, *, everything: bool = True, many: bool = True) -> None:
@@ -156,13 +186,15 @@ def _pools(made: argparse.ArgumentParser, *, everything: bool = True, many: bool
         made.add_argument(
             "--all", dest="everything", action="store_true", help="all pools of the namespace"
         )
+    else:
+        made.set_defaults(everything=False)
     if many:
         made.add_argument(
-            "-A", "--all-namespaces", action="store_true", help="look into every namespace"
+            "-A", "--all-namespaces", action="store_true", help="pools of all namespaces"
         )
     else:
         made.set_defaults(all_namespaces=False)
-    made.add_argument("-o", "--output", choices=["json", "yaml", "wide"], help="the form")
+    made.add_argument("-o", "--output", choices=["json", "yaml", "wide"], help="output format")
     _common(made)
 
 
@@ -172,12 +204,12 @@ def _writing(made: argparse.ArgumentParser) -> None:
         nargs="?",
         const="server",
         choices=["none", "client", "server"],
-        help="change nothing; `server` lets the API server check it",
+        help="change nothing; with `server`, the API server validates the change",
     )
     made.add_argument(
         "--force-conflicts",
         action="store_true",
-        help="take over an override that something else has set",
+        help="take over an override that another field manager has set",
     )
 
 
@@ -187,7 +219,7 @@ def _count(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
@@ -209,7 +241,7 @@ def _price(text: str) -> Decimal:
 
 
 def run(arguments: Sequence[str], shell: Shell) -> int:
-    """Run one command; the exit code: 0 done, 1 not done, 2 not understood, 130 interrupted."""
+    """Run one command; returns 0 (done), 1 (failed), 2 (invalid arguments) or 130 (interrupted)."""
     options = parser().parse_args(arguments)
     if getattr(options, "dry_run", None) == "none":
         options.dry_run = None
@@ -223,7 +255,7 @@ def run(arguments: Sequence[str], shell: Shell) -> int:
         shell.terminal.complain(f"error: {error}")
         return 1
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; Python would complain about that at exit
+        sys.stderr.close()  # otherwise Python would print an error about the closed pipe at exit
         return 0
     except KeyboardInterrupt:
         shell.terminal.complain("")

@@ -1,4 +1,4 @@
-"""Where a rehearsal's requests come from: a pod beside the others, or this machine."""
+"""Sends the requests of a rehearsal, from a pod of the cluster or from this machine."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+
 from . import load
 from .api import Api
 from .errors import DemoModeError, NotFoundError
@@ -16,40 +18,40 @@ from .pools import Object, Pool
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
 
-_ACTIVATOR = "kotatsu-activator"
+_ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
 _EVERY = 0.3
 
 
 class Client(Protocol):
-    """Sends requests by one route."""
+    """Sends requests on one route."""
 
     route: str
     """The route in words."""
 
     def send(self, job: Job) -> tuple[float, Results]:
-        """Send them; the seconds it took, and each answer."""
+        """Send requests; returns the seconds that it took, and each answer."""
 
 
 class Here:
-    """Requests from this machine to a URL, such as the gateway's that the audience will use."""
+    """Requests from this machine to a URL, for instance that of a gateway."""
 
     def __init__(self, url: str) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise DemoModeError(f"--url: {url!r} is no address; write it like https://pet.example")
+            raise DemoModeError(f"--url: {url!r} is not a URL; write it like https://pet.example")
         self.route = url
         self._url = url
 
     def send(self, job: Job) -> tuple[float, Results]:
-        """Send them from here."""
+        """Send the requests from this machine."""
         return _read(load.run(job | {"url": self._url}))
 
 
 class Inside:
     """Requests to the pool's Service from a pod of its namespace.
 
-    kubectl's own ways in would not do: `port-forward svc/…` and the API server's Service proxy both
-    pick a pod by themselves. They never meet the activator, so they cannot wake a sleeping pool.
-    The pod runs the activator's image, which every node with an activator has and which has Python.
+    `kubectl port-forward svc/…` and the API server's Service proxy choose a pod themselves and
+    bypass the activator, so they cannot wake a sleeping pool. The pod runs the activator's image,
+    which contains Python and is already on each node with an activator.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Inside:
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
 
     def send(self, job: Job) -> tuple[float, Results]:
-        """Make the pod, wait for its answers, and take it away."""
+        """Create the pod, wait for its results, and delete it."""
         pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
         patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
@@ -81,20 +83,19 @@ class Inside:
             return _read(json.loads(log))
         except (ValueError, KeyError):
             raise DemoModeError(
-                f"the pod {name} did not report: {log.strip()[-200:] or 'nothing in its log'}; "
-                "give another --image with python3, or --url"
+                f"the pod {name} has no result in its log: {log.strip()[-200:] or 'it is empty'}; "
+                "give an --image with python3, or --url"
             ) from None
 
     def _activator_image(self) -> str:
-        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments/{_ACTIVATOR}"
-        try:
-            found = self._api.get(place)
-        except NotFoundError:
-            raise DemoModeError(
-                f"namespace {self._pool.namespace} has no activator, so nothing could wake the "
-                "pool; add the namespace to the chart value `namespaces`"
-            ) from None
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+        place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments"
+        found = self._api.get(place, labelSelector=_ACTIVATORS).get("items") or ()
+        for deployment in found:
+            return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+        raise DemoModeError(
+            f"namespace {self._pool.namespace} has no activator, so requests cannot wake the "
+            "pool; add the namespace to the chart value `namespaces`"
+        )
 
     def _port(self) -> int:
         name = self._pool.spec.service
@@ -103,8 +104,8 @@ class Inside:
             ports = self._api.get(place)["spec"]["ports"]
         except NotFoundError:
             raise DemoModeError(
-                f"there is no Service {name}, so nobody can reach the pool; create it, or name "
-                "another in spec.service"
+                f"Service {name} does not exist, so no client can reach the pool; create it, or "
+                "set spec.service"
             ) from None
         return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
 
@@ -131,7 +132,7 @@ class Inside:
             },
             "spec": {
                 "restartPolicy": "Never",
-                # Ends by itself, should nobody be left to delete it.
+                # It ends even if this program cannot delete it.
                 "activeDeadlineSeconds": int(patience.total_seconds()),
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": False,
@@ -160,8 +161,8 @@ class Inside:
             if waiting or self._clock() > end:
                 why = waiting[0] if waiting else f"still {status.get('phase', 'Pending')}"
                 raise DemoModeError(
-                    f"the pod {name} that sends the requests does not run ({why}); "
-                    "give another --image, or --url for requests from here"
+                    f"the pod {name}, which sends the requests, does not run ({why}); "
+                    "give another --image, or --url to send them from this machine"
                 )
             self._sleep(_EVERY)
 

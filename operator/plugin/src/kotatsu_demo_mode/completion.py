@@ -1,4 +1,4 @@
-"""Completion: what may come next, and the scripts that ask for it."""
+"""Shell completion: the candidates, and the scripts that request them."""
 
 import argparse
 from argparse import Namespace
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from .shell import Shell
 
 _NAMES_ONLY = 4
-"""kubectl's directive for a completion that must not fall back to file names."""
+"""kubectl's directive against file names as a fallback."""
 
 BASH = """\
 _kubectl_demo_mode() {
@@ -32,8 +32,8 @@ complete -c kubectl-demo_mode -f -a '(kubectl_complete-demo_mode \
 (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null | string match -v ":*")'
 """
 NOTE = """\
-# kubectl completes `kubectl demo-mode` by itself, once its own completion is loaded: it asks
-# kubectl_complete-demo_mode, which is installed beside the plugin. This is for `kubectl-demo_mode`.
+# For `kubectl-demo_mode`. For `kubectl demo-mode`, kubectl's own completion is sufficient: it runs
+# kubectl_complete-demo_mode, which is installed with the plugin.
 """
 _SCRIPTS = {"bash": NOTE + BASH, "zsh": ZSH + NOTE, "fish": NOTE + FISH}
 
@@ -52,7 +52,7 @@ def candidates(
     parser: argparse.ArgumentParser,
     pools: Callable[[Sequence[str]], list[str]],
 ) -> list[str]:
-    """What the last of the words may become; `pools` finds names, given the words so far."""
+    """Candidates for the last word; `pools` returns names of pools for the words before it."""
     *before, last = words or [""]
     commands = _commands(parser)
     chosen = next((word for word in before if word in commands), "")
@@ -79,7 +79,7 @@ def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | None:
-    """The flag whose value comes next."""
+    """The flag before its value."""
     for action in parser._actions:  # noqa: SLF001
         if word in action.option_strings and action.nargs is None:
             return action
@@ -87,7 +87,7 @@ def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | No
 
 
 def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentParser) -> list[str]:
-    """The pools of the namespace and cluster the words name; none when there is no answer."""
+    """The pools of the namespace and cluster that the words name; empty after an error."""
     from .errors import DemoModeError
     from .pools import names
 
@@ -100,7 +100,7 @@ def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentPars
 
 
 def answer(words: Sequence[str], shell: Shell) -> None:
-    """Print the candidates, one a line, and kubectl's directive."""
+    """Print the candidates, one per line, and kubectl's directive."""
     from .cli import parser
 
     made = parser()

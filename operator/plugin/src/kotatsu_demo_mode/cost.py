@@ -1,4 +1,4 @@
-"""kubectl demo-mode cost: what was spent, what is coming, and what else it could have been."""
+"""kubectl demo-mode cost: what was spent, the forecast, and alternatives."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from .timeline import Stretch, timeline
 from .times import clock, stamp
 
 HOURS_A_MONTH = 730
-"""The year's 8,760 hours by twelve, as clouds' price lists count."""
+"""A twelfth of a year of 8,760 hours, as in the price lists of clouds."""
 
 _ROUNDING = 300
-"""Seconds: provisioned concurrency is billed in whole spans of five minutes."""
+"""Seconds: provisioned concurrency is billed in steps of five minutes."""
 
 _MIB = Decimal(2**20)
 
 
 @dataclass(frozen=True)
 class LambdaPrice:
-    """Provisioned concurrency as its price list has it: a price of one GB-second."""
+    """The price of a GB-second of provisioned concurrency."""
 
     gb_second: Decimal
     mib: Decimal
@@ -41,7 +41,7 @@ class LambdaPrice:
 
 @dataclass(frozen=True)
 class LambdaBill:
-    """The same warmth as provisioned concurrency."""
+    """The cost of the same windows as provisioned concurrency."""
 
     gb_seconds: Decimal
     cost: Decimal
@@ -51,7 +51,7 @@ class LambdaBill:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one pool costs. None where prices or requests are unknown."""
+    """The cost of one pool. None if prices or requests are unknown."""
 
     pool: Pool
     now: datetime
@@ -60,13 +60,13 @@ class Figures:
     period_end: datetime
     forecast: Decimal | None
     peak: int
-    """The most pods any window asks for."""
+    """The most pods of any window."""
     month_left_on: Decimal | None
     provisioned: LambdaBill | None = None
 
 
 def gb_seconds(instances: int, mib: Decimal, seconds: Decimal) -> Decimal:
-    """Instances x MiB/1024 x seconds, the seconds rounded up to whole five minutes."""
+    """Instances x MiB/1024 x seconds, with the seconds rounded up to five minutes."""
     return instances * mib / 1024 * ceil(seconds / _ROUNDING) * _ROUNDING
 
 
@@ -75,7 +75,7 @@ def _period_end(spec: PoolSpec, now: datetime) -> datetime:
 
 
 def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figures:
-    """Work out what a pool costs, from its status, its schedule and its prices."""
+    """The cost of a pool, from its status, its schedule and its prices."""
     ledger, end = pool.ledger, _period_end(pool.spec, now)
     coming = timeline(pool, now, max(end, now + timedelta(seconds=1)))
     spent = ledger.accrued if ledger.currency else None
@@ -116,7 +116,7 @@ def run(options: Namespace, shell: Shell) -> int:
         shell.terminal.dump([record(f) for f in found], options.output)
         return 0
     if not found:
-        shell.terminal.say("No WarmPool found; -A looks into every namespace.")
+        shell.terminal.say("No WarmPool found; use -A for all namespaces.")
     for f in found:
         for line in text(f):
             shell.terminal.say(line)
@@ -131,13 +131,13 @@ def _other(options: Namespace, pool: Pool) -> LambdaPrice | None:
         memory = pool.requests["memory"] / _MIB
     if memory is None:
         raise DemoModeError(
-            f"what memory would an instance of {pool.name} have? give --lambda-memory in MiB"
+            f"the memory of an instance of {pool.name} is unknown; give --lambda-memory in MiB"
         )
     return LambdaPrice(options.lambda_price, memory, options.lambda_currency)
 
 
 def text(f: Figures) -> list[str]:
-    """The figures for people."""
+    """The figures as text."""
     pool, zone = f.pool, f.pool.spec.zone
     currency = pool.currency
     since = f" since {clock(f.since, zone, f.now)}" if f.since else ""
@@ -165,18 +165,18 @@ def _lambda_rows(bill: LambdaBill) -> list[tuple[str, str]]:
             f"the coming windows as Lambda provisioned concurrency, {bill.gb_seconds:,.0f} GB-s",
             amount(bill.cost, bill.currency),
         ),
-        ("the most of them left on for a month there", amount(bill.month_left_on, bill.currency)),
+        ("its largest window left on for a month there", amount(bill.month_left_on, bill.currency)),
     ]
 
 
 def _why_unknown(pool: Pool) -> str:
     if not pool.spec.budget.prices.per_hour:
-        return "no price is in effect: set spec.budget.prices, or the chart's prices, to see costs"
-    return f"the pods' requests are unknown: you may not read {pool.spec.target.name}"
+        return "no prices are in effect: set spec.budget.prices or the chart value for prices"
+    return f"the requests of the pods are unknown: {pool.spec.target.name} cannot be read"
 
 
 def record(f: Figures) -> dict[str, Any]:
-    """The figures for programs."""
+    """The figures for JSON."""
     found: dict[str, Any] = {
         "namespace": f.pool.namespace,
         "pool": f.pool.name,

@@ -1,13 +1,13 @@
-"""What went wrong, in one sentence that ends with the next step."""
+"""Errors of the plugin: a sentence with what happened and what to do next."""
 
 
 class DemoModeError(Exception):
-    """The command cannot do what was asked; the message is for the person who asked."""
+    """A command failed; the message is shown to the user."""
 
 
 class NotFoundError(DemoModeError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class ConflictError(DemoModeError):
-    """Somebody else holds what was to be changed."""
+    """Another field manager owns the field, or the object has changed."""

@@ -1,8 +1,7 @@
-"""Sends requests and times them; nothing but the standard library of Python.
+"""Sends requests and measures them, with the standard library only.
 
-It runs here for `rehearse --url`, and otherwise in a pod, which is given this very file: so it
-imports nothing of ours. Every request has a connection of its own, so that each goes where the
-Service sends it.
+It runs on this machine for `rehearse --url`, and otherwise in a pod, which gets the source of this
+file. Each request has its own connection, so that the Service routes each one.
 """
 
 import http.client
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 
 def send(job: dict) -> tuple[float, int, str]:  # type: ignore[type-arg]
-    """One request: seconds until the whole answer was there, its status, or an error."""
+    """Send one request; returns its seconds, its status, or an error."""
     url = urlsplit(job["url"])
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=job["timeout"])

@@ -1,4 +1,4 @@
-"""WarmPools out of files, for planning without a cluster."""
+"""WarmPools from files, for plans without a cluster."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ from .pools import Object, Pool, read_pool, requests_of
 API_VERSION = "kotatsu.dev/v1alpha1"
 
 Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
-"""Makes a map of its fields."""
+"""Creates a map from its fields."""
 
 
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
     """The WarmPools of a YAML or JSON file (`-` is stdin), of any number of documents.
 
-    A Deployment in the same file tells what one of its pods requests. Raises DemoModeError.
+    The requests of a pod are read from a Deployment in the same file. Raises DemoModeError.
     """
     try:
         text = stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
         key = (pool.spec.target.kind, pool.namespace, pool.spec.target.name)
         pools.append(replace(pool, requests=workloads.get(key)))
     if not pools:
-        raise DemoModeError(f"{filename} holds no WarmPool; name the manifest that has one")
+        raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
     return pools
 
 
@@ -50,18 +50,18 @@ def _meta(o: Object, name: str) -> str:
 
 
 def _pool(o: Object, filename: str) -> Pool:
-    """A WarmPool, checked as the API server would check it."""
+    """A WarmPool, validated like the API server does."""
     if o.get("apiVersion") != API_VERSION:
         raise DemoModeError(
             f"{filename}: a WarmPool has apiVersion {o.get('apiVersion')!r}; write {API_VERSION}"
         )
     if not isinstance(table(o.get("metadata")).get("name"), str) or not _meta(o, "name"):
-        raise DemoModeError(f"{filename}: a WarmPool lacks metadata.name; add it")
+        raise DemoModeError(f"{filename}: a WarmPool has no metadata.name; add it")
     unknown = o.keys() - {"apiVersion", "kind", "metadata", "spec", "status"}
     if unknown:
         name = min(map(str, unknown))
         raise DemoModeError(
-            f"{filename}: WarmPool {_meta(o, 'name')}: {name} is no field of a WarmPool; "
+            f"{filename}: WarmPool {_meta(o, 'name')}: {name} is not a field of a WarmPool; "
             "its fields are in spec"
         )
     try:
@@ -72,11 +72,13 @@ def _pool(o: Object, filename: str) -> Pool:
 
 def _documents(text: str, filename: str) -> list[Any]:
     def once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
-        """A map; the API server refuses one that has a field twice."""
+        """A map; the API server rejects a map with a duplicate field."""
         found: dict[Any, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise DemoModeError(f"{filename} has the field {name} twice in one map; remove one")
+                raise DemoModeError(
+                    f"{filename} has the field {name} twice in one map; remove one of them"
+                )
             found[name] = value
         return found
 
@@ -85,21 +87,21 @@ def _documents(text: str, filename: str) -> list[Any]:
     except ValueError:
         return _yaml(text, once, filename)
     except RecursionError:
-        raise DemoModeError(f"{filename} is nested too deeply; give it manifests") from None
+        raise DemoModeError(f"{filename} is nested too deeply; give a file of manifests") from None
 
 
 def _json(text: str, once: Once) -> list[Any]:
     def no_number(name: str) -> Any:
-        raise ValueError(name)  # NaN is Python's own
+        raise ValueError(name)  # only Python reads NaN
 
     return [json.loads(text, object_pairs_hook=once, parse_constant=no_number)]
 
 
 def _yaml(text: str, once: Once, filename: str) -> list[Any]:
-    import yaml  # 60 ms that only YAML needs
+    import yaml  # takes 60 ms to load
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """Reads times as the API server does: as text; a field twice is an error."""
+        """Reads times as text, like the API server; a duplicate field is an error."""
 
         yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own way)
             first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
@@ -117,8 +119,10 @@ def _yaml(text: str, once: Once, filename: str) -> list[Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise DemoModeError(f"{filename} is not YAML{line}; correct it there") from None
-    except (AttributeError, ValueError):  # a value that is none of its own tag, as in `!!int x`
-        raise DemoModeError(f"{filename} has a value that YAML cannot read; correct it") from None
+    except (AttributeError, ValueError):  # a value that does not match its tag, like `!!int x`
+        raise DemoModeError(
+            f"{filename} has a value that does not match its YAML tag; correct it"
+        ) from None
 
 
 def _flat(documents: Sequence[Any], filename: str) -> list[Object]:
@@ -127,7 +131,9 @@ def _flat(documents: Sequence[Any], filename: str) -> list[Object]:
         if document is None:
             continue
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise DemoModeError(f"{filename} holds something without a kind; give it manifests")
+            raise DemoModeError(
+                f"{filename} contains an object without a kind; give a file of manifests"
+            )
         if document["kind"].endswith("List"):
             items = document.get("items") or []
             found += _flat(items if isinstance(items, list) else [items], filename)

@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Amounts of money, formatted."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ UNKNOWN = "-"
 
 
 def amount(value: Decimal | None, currency: str = "") -> str:
-    """An amount with as many digits as it deserves: `6,730`, `18.40`, `0.0052`; `-` if unknown."""
+    """An amount with a few significant digits: `6,730`, `18.40`, `0.0052`; `-` if unknown."""
     if value is None:
         return UNKNOWN
     if abs(value) >= 1000:
@@ -19,5 +19,5 @@ def amount(value: Decimal | None, currency: str = "") -> str:
 
 
 def number(value: Decimal | None) -> float | None:
-    """An amount for JSON, to the millionth."""
+    """An amount for JSON, rounded to six decimals."""
     return None if value is None else round(float(value), 6)

@@ -1,4 +1,4 @@
-"""Writing and ending spec.override, and nothing else of a pool."""
+"""Writes and removes spec.override, and no other field of a pool."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,13 +11,13 @@ from .times import stamp
 
 
 def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int | None) -> Object:
-    """An override as spec.override has it."""
+    """The value of spec.override."""
     fields = {"mode": mode, "replicas": replicas, "until": stamp(until), "by": by, "reason": reason}
     return {key: value for key, value in fields.items() if value}
 
 
 def other_managers(raw: Object) -> list[str]:
-    """Who else than this plugin holds a part of spec.override."""
+    """The field managers, other than this plugin, that own a part of spec.override."""
     found = []
     for entry in raw["metadata"].get("managedFields") or ():
         spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
@@ -27,7 +27,7 @@ def other_managers(raw: Object) -> list[str]:
 
 
 def set_override(api: Api, pool: Pool, value: Object, *, force: bool, dry_run: bool) -> Object:
-    """Apply an override, server-side. Raises ConflictError when somebody else holds it."""
+    """Apply an override, server-side. Raises ConflictError if another field manager owns it."""
     query = _query(dry_run) | ({"force": "true"} if force else {})
     try:
         return api.patch(pool.path, _only(pool, {"override": value}), APPLY, query)
@@ -36,10 +36,10 @@ def set_override(api: Api, pool: Pool, value: Object, *, force: bool, dry_run: b
 
 
 def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
-    """Take the override away. Raises ConflictError when somebody else holds it."""
+    """Remove the override. Raises ConflictError if another field manager owns it."""
     others = other_managers(pool.raw)
     if not others:
-        # Applying without it: what only this manager holds is removed.
+        # An apply without it removes what only this field manager owns.
         return api.patch(pool.path, _only(pool, None), APPLY, _query(dry_run))
     if not force:
         raise _held(pool, others, "")
@@ -49,7 +49,7 @@ def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
         return api.patch(pool.path, body, MERGE, _query(dry_run))
     except ConflictError:
         raise DemoModeError(
-            f"somebody has just changed the pool {pool.name}; look again and repeat the command"
+            f"the pool {pool.name} has changed meanwhile; check it and repeat the command"
         ) from None
 
 
@@ -68,8 +68,8 @@ def _query(dry_run: bool) -> dict[str, str]:
 
 def _held(pool: Pool, others: list[str], said: str) -> ConflictError:
     who = " and ".join(others)
-    reason = f"is held by {who}" if who else f"is not ours to change ({said})"
+    reason = f"is owned by {who}" if who else f"is owned by another field manager ({said})"
     return ConflictError(
-        f"the override of {pool.name} {reason}; --force-conflicts takes it over, "
-        "unless a GitOps tool puts it back"
+        f"the override of {pool.name} {reason}; take it over with --force-conflicts (a GitOps tool "
+        "may write it again)"
     )

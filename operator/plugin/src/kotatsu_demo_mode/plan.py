@@ -1,4 +1,4 @@
-"""kubectl demo-mode plan: what is coming, offline as well."""
+"""kubectl demo-mode plan: the coming transitions, also of a manifest."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from .errors import DemoModeError
 from .money import amount, number
 from .pools import Pool
 from .shell import Shell
-from .terminal import Terminal, show_table
+from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
 
@@ -23,14 +23,14 @@ _LONGEST = timedelta(days=3 * 366)
 _BASIS = {
     Basis.CONFIGURED: "spec.prewarm.lead",
     Basis.LEARNED: "learned",
-    Basis.ESTIMATED: "estimated: this pod template has not warmed up yet",
-    Basis.DEFAULT: "the default: the pool has not warmed up yet",
+    Basis.ESTIMATED: "estimated: no warm-up of this pod template yet",
+    Basis.DEFAULT: "the default: no warm-up of this pool yet",
 }
-"""What a lead is made of, in words."""
+"""Where a lead comes from."""
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the transitions of the chosen pools."""
+    """Print the coming transitions of the chosen pools."""
     now = shell.clock()
     pools = _pools(options, shell)
     zone = pools[0].spec.zone if pools else None
@@ -43,7 +43,7 @@ def run(options: Namespace, shell: Shell) -> int:
     if end <= begin:
         raise DemoModeError("--to is not after --from; give a later --to")
     if end - begin > _LONGEST:
-        raise DemoModeError("the plan is longer than three years; give a nearer --to")
+        raise DemoModeError("the plan is longer than three years; give an earlier --to")
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = _labels(options)
     if options.output in ("json", "yaml"):
@@ -84,11 +84,11 @@ def _name(pool: Pool, *, is_wide: bool) -> str:
 
 def _ordered(timelines: Sequence[Timeline]) -> list[tuple[Timeline, Change]]:
     pairs = [(t, change) for t in timelines for change in t.changes]
-    return sorted(pairs, key=lambda pair: pair[1].at)  # stable: pools stay in order
+    return sorted(pairs, key=lambda pair: pair[1].at)  # stable: the order of pools stays
 
 
 def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[str, Any]]:
-    """The transitions for programs: `cost` is what the pods cost until the pool's next one."""
+    """The transitions for JSON: `cost` is that of the pods until the pool's next transition."""
     return [
         {
             "at": change.at.astimezone(t.pool.spec.zone).isoformat(),
@@ -105,7 +105,7 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
 def text(
     timelines: Sequence[Timeline], now: datetime, terminal: Terminal, is_wide: bool = False
 ) -> list[str]:
-    """The transitions for people: what holds at the start, the table, a chart, the sum."""
+    """The transitions as text: the state at the start, a table, a chart, the sum."""
     lines: list[str] = []
     for t in timelines:
         lines += _heading(t, now, is_wide)
@@ -125,9 +125,9 @@ def text(
             ]
         )
     if len(rows) == 1:
-        lines.append("No transition in this time.")
+        lines.append("No transitions in this time.")
     else:
-        lines += ["", *_table(rows, terminal), ""]
+        lines += ["", *table_lines(terminal, rows), ""]
         lines += chart(timelines, terminal.width, blocks=terminal.has_blocks)
     for t in timelines:
         if t.cost is not None:
@@ -139,14 +139,6 @@ def text(
     return lines
 
 
-def _table(rows: Sequence[Sequence[str]], terminal: Terminal) -> list[str]:
-    from io import StringIO
-
-    paper = StringIO()
-    show_table(Terminal(paper, paper, terminal.is_live, terminal.width), rows)
-    return paper.getvalue().splitlines()
-
-
 def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     zone = t.pool.spec.zone
     name = _name(t.pool, is_wide=is_wide)
@@ -156,14 +148,14 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     override = t.pool.override_at(t.begin)
     if override is not None:
         until = clock(override.until, zone, now)
-        lines.append(f"{name}: an override ({override.mode}) holds until {until}")
+        lines.append(f"{name}: an override ({override.mode}) is in effect until {until}")
     if t.first.floor:
-        lines.append(f"{name}: {t.first.window} asks for {t.first.floor} pods already")
+        lines.append(f"{name}: {t.first.window} already needs {t.first.floor} pods")
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
         lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
     if t.pool.spec.suspend:
-        lines.append(f"{name}: suspended, so none of this happens until spec.suspend is false")
+        lines.append(f"{name}: suspended: none of this happens until spec.suspend is false")
     return lines
 
 
@@ -181,5 +173,5 @@ def _note(t: Timeline, change: Change) -> str:
         verb = "stays" if change.kind == "close" else "wins"
         notes.append(f"{change.winner} {verb}")
     elif change.replicas == 0 and change.kind != "close":
-        notes.append("an Asleep override keeps the pods away")
+        notes.append("an Asleep override is in effect")
     return "; ".join(notes)

@@ -1,7 +1,8 @@
-"""A WarmPool as the commands see it, read from the cluster or from a manifest."""
+"""A WarmPool, read from the cluster or from a manifest."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from .errors import DemoModeError, NotFoundError
 from .schema import defaulted, faults, sentence, spec_schema
 
 if TYPE_CHECKING:
-    from .api import Api  # which loads HTTP; a plan of a manifest does without
+    from .api import Api  # which loads HTTP; a plan of a manifest does not need it
 
 Object = dict[str, Any]
 
@@ -31,7 +32,7 @@ GROUP = "/apis/kotatsu.dev/v1alpha1"
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool's spec, what its status remembers, and what one of its pods requests."""
+    """A pool's spec, the memory in its status, and the requests of one of its pods."""
 
     namespace: str
     name: str
@@ -39,13 +40,13 @@ class Pool:
     memory: Memory
     raw: Object
     requests: Mapping[str, Decimal] | None = None
-    """None when the workload could not be read."""
+    """None if the workload could not be read."""
     ledger: Ledger = field(default_factory=Ledger)
-    """What the operator has written of the pool's cost."""
+    """The pool's cost as the operator has written it."""
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """The status as the operator wrote it, or as it was edited since."""
+        """The status; manual edits may have changed it."""
         return table(self.raw.get("status"))
 
     @property
@@ -55,19 +56,19 @@ class Pool:
 
     @property
     def path(self) -> str:
-        """Where the API has it."""
+        """Its path in the API."""
         return pool_path(self.namespace, self.name)
 
     @property
     def zone(self) -> str:
-        """Name of the time zone of its windows."""
+        """The name of its time zone."""
         return self.spec.zone.key
 
     @property
     def pod_price(self) -> Decimal | None:
-        """What one pod costs an hour; None without prices, or without its requests.
+        """The cost of a pod per hour; None without prices or requests.
 
-        The operator writes it at the prices in effect: the pool's own, and those of the chart.
+        The operator writes it for the prices in effect: the pool's own, and those of the chart.
         """
         if self.ledger.currency and self.ledger.pod_hour is not None:
             return self.ledger.pod_hour
@@ -76,11 +77,11 @@ class Pool:
         return hourly(self.requests, self.spec.budget.prices)
 
     def override_at(self, now: datetime) -> Override | None:
-        """The override that is in force."""
+        """The override in effect."""
         return in_force(self.spec.override, self.memory, now)
 
     def allowed_at(self, at: datetime) -> Allowed:
-        """What the budget allows, if nothing more is spent than is now."""
+        """What the budget allows, if nothing more is spent."""
         end = self.ledger.period_end
         if end is not None and at >= end:
             return EVERYTHING
@@ -88,7 +89,7 @@ class Pool:
 
 
 def pool_path(namespace: str, name: str = "") -> str:
-    """Path of a pool, or of the list of a namespace's pools ("" is every namespace)."""
+    """The path of a pool, or of the list of a namespace's pools ("": all namespaces)."""
     place = f"{GROUP}/namespaces/{quote(namespace)}" if namespace else GROUP
     return f"{place}/warmpools/{quote(name)}" if name else f"{place}/warmpools"
 
@@ -96,9 +97,9 @@ def pool_path(namespace: str, name: str = "") -> str:
 def read_pool(
     raw: Object, requests: Mapping[str, Decimal] | None = None, *, strict: bool = False
 ) -> Pool:
-    """Read a WarmPool. Raises DemoModeError when the spec asks for something that cannot be.
+    """Read a WarmPool. Raises DemoModeError if the spec is invalid.
 
-    `strict` refuses fields that a WarmPool does not have; those of a cluster may be newer than us.
+    `strict` rejects unknown fields. Without it they are accepted: a cluster's CRD may be newer.
     """
     meta = raw.get("metadata") or {}
     name = str(meta.get("name") or "")
@@ -113,41 +114,25 @@ def read_pool(
     status = table(raw.get("status"))
     memory = read_memory(status, Memory())
     if parsed.override is None or memory.override_key != parsed.override.key:
-        # What the status says of an override is about another one.
+        # The status is about another override.
         memory = replace(memory, override_seen=None, override_done=False)
     namespace = str(meta.get("namespace") or "")
     return Pool(namespace, name, parsed, memory, raw, requests, read_ledger(status))
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which pools a command is about."""
-
-    names: Sequence[str] = ()
-    selector: str = ""
-    everything: bool = False
-    """All of the namespace, by --all."""
-    all_namespaces: bool = False
-
-    @property
-    def is_named(self) -> bool:
-        """Whether somebody said which: a command that changes something asks for that."""
-        return bool(self.names or self.selector or self.everything)
-
-
 def find(
     api: Api,
     namespace: str,
-    chosen: Selection,
+    options: Namespace,
     *,
     priced: bool = True,
     refuse: Callable[[DemoModeError], None],
 ) -> list[Pool]:
-    """The chosen pools, by namespace and name. Raises DemoModeError when one does not exist.
+    """The chosen pools, by namespace and name. Raises DemoModeError if one does not exist.
 
-    Of several, one that cannot be read is given to `refuse` and left out.
+    If one of several cannot be read, `refuse` gets its error and it is left out.
     """
-    items = _items(api, namespace, chosen)
+    items = _items(api, namespace, options)
     pools = []
     for item in items:
         try:
@@ -163,17 +148,17 @@ def find(
 
 def names(api: Api, namespace: str) -> list[str]:
     """The names of a namespace's pools."""
-    return [item["metadata"]["name"] for item in _items(api, namespace, Selection())]
+    return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
 
 
-def _items(api: Api, namespace: str, chosen: Selection) -> list[Object]:
-    place = "" if chosen.all_namespaces else namespace
-    query = {"labelSelector": chosen.selector} if chosen.selector else {}
+def _items(api: Api, namespace: str, options: Namespace) -> list[Object]:
+    place = "" if options.all_namespaces else namespace
+    query = {"labelSelector": options.selector} if options.selector else {}
     items: list[Object] = api.get(pool_path(place), **query).get("items") or []
-    if chosen.names:
-        items = [_named(name, items, namespace) for name in chosen.names]
-    elif not items and (chosen.selector or chosen.everything):
-        which = f" with labels {chosen.selector}" if chosen.selector else ""
+    if options.pools:
+        items = [_named(name, items, namespace) for name in options.pools]
+    elif not items and (options.selector or options.everything):
+        which = f" with labels {options.selector}" if options.selector else ""
         raise DemoModeError(
             f"{f'namespace {namespace}' if place else 'this cluster'} has no WarmPool{which}; "
             "see `kubectl get warmpools -A --show-labels`"
@@ -184,34 +169,34 @@ def _items(api: Api, namespace: str, chosen: Selection) -> list[Object]:
 def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
     kind, _, name = text.rpartition("/")
     if kind and kind not in ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev"):
-        raise DemoModeError(f"{text!r} is no WarmPool; write it like voice or warmpool/voice")
+        raise DemoModeError(f"{text!r} is not a WarmPool; write it like voice or warmpool/voice")
     found = [item for item in items if item["metadata"]["name"] == name]
     if found:
         return found[0]
     there = ", ".join(sorted(item["metadata"]["name"] for item in items))
-    hint = f"there are: {there}" if there else "it has none; see `kubectl get warmpools -A`"
+    hint = f"it has {there}" if there else "it has none; see `kubectl get warmpools -A`"
     raise NotFoundError(f"namespace {namespace} has no WarmPool {name}; {hint}")
 
 
 def _requests_of(api: Api, pool: Pool) -> Mapping[str, Decimal] | None:
-    """What a pod of the pool's target requests, if this person may read the target."""
+    """The requests of a pod of the pool's target; None if it cannot be read."""
     target = pool.spec.target
     version, plural = target.api_version, f"{target.kind.lower()}s"
     place = f"/apis/{version}/namespaces/{quote(pool.namespace)}/{plural}/{quote(target.name)}"
     try:
         return requests_of(api.get(place))
     except DemoModeError:
-        return None  # costs are then left open; everything else needs no workload
+        return None  # only costs need it
 
 
 def requests_of(workload: Object) -> dict[str, Decimal]:
-    """What one pod of a Deployment or Knative Service requests. Raises DemoModeError."""
+    """The requests of a pod of a Deployment or Knative Service. Raises DemoModeError."""
     template = table(table(workload.get("spec")).get("template"))
     try:
         return pod_requests(table(template.get("spec")))
     except (ArithmeticError, AttributeError, TypeError, ValueError):
         name = table(workload.get("metadata")).get("name")
         raise DemoModeError(
-            f"{workload.get('kind', 'the workload')} {name}: its resources cannot be read; write "
-            "them like {requests: {cpu: 250m, memory: 320Mi}}"
+            f"{workload.get('kind', 'the workload')} {name}: its resources are invalid; write them "
+            "like {requests: {cpu: 250m, memory: 320Mi}}"
         ) from None

@@ -1,4 +1,4 @@
-"""kubectl demo-mode rehearse: tomorrow's demo, today."""
+"""kubectl demo-mode rehearse: run the next window now."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -22,20 +22,22 @@ from .times import about, clock, duration_of
 
 _LOOK_AHEAD = timedelta(days=31)
 _SPARE = timedelta(minutes=15)
-"""A window that starts to warm up within this time is no moment for a rehearsal."""
+"""No rehearsal if a window starts to warm up within this time."""
 
 _EVERY = 0.5
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Rehearse one pool; 1 when the demo would have failed."""
+    """Rehearse one pool; returns 1 if the demo would have failed."""
     begin = shell.clock()
     limit = duration_of(options.timeout, "--timeout")
     with shell.api(options) as api:
         pools = shell.find(api, options, priced=False)
         if len(pools) + len(shell.refused) != 1:
             there = ", ".join(pool.name for pool in pools) or "there is none"
-            raise DemoModeError(f"which pool? {there}; one is rehearsed at a time")
+            raise DemoModeError(
+                f"name one pool ({there}), as in `kubectl demo-mode rehearse voice`"
+            )
         pool = pools[0]
         _check(pool, options, begin)
         client = _client(api, pool, options, shell)
@@ -51,40 +53,40 @@ def run(options: Namespace, shell: Shell) -> int:
 
 
 def refusal(pool: Pool, now: datetime) -> str:
-    """Why this is no moment to rehearse: somebody needs the pool, or is about to."""
+    """Why the pool cannot be rehearsed now: it is in use, or will be soon."""
     zone, spec = pool.spec.zone, pool.spec
     running = pool.override_at(now)
     plan = plan_at(spec, pool.memory, now)
     if running is not None:
         by = f" by {running.by}" if running.by else ""
-        return f"an override{by} holds until {clock(running.until, zone, now)}"
+        return f"an override{by} is in effect until {clock(running.until, zone, now)}"
     if plan.floor:
         return f"window {plan.window} is open or warming up"
     if plan.next is not None and plan.next.at - now < _SPARE:
-        return f"window {plan.next.window} begins to warm up in {about(plan.next.at - now)}"
+        return f"window {plan.next.window} starts to warm up in {about(plan.next.at - now)}"
     active = pool.memory.last_active
     if active is not None and pool.memory.phase is not Phase.ASLEEP:
         quiet = now - active
         if quiet < spec.scaling.idle_after:
-            return f"it had a request {about(quiet)} ago"
+            return f"its last request was {about(quiet)} ago"
     return ""
 
 
 def _check(pool: Pool, options: Namespace, now: datetime) -> None:
     if pool.spec.suspend:
         raise DemoModeError(
-            f"{pool.name} is suspended, so it would not wake up; set spec.suspend to false"
+            f"{pool.name} is suspended and would not wake; set spec.suspend to false"
         )
     ignored = (pool.raw["spec"].get("wake") or {}).get("ignorePaths") or ()
     if not options.url and options.path.partition("?")[0] in ignored:
         raise DemoModeError(
-            f"--path: {options.path} is in spec.wake.ignorePaths and wakes nobody; "
-            "name a path that the demo uses"
+            f"--path: {options.path} is in spec.wake.ignorePaths and does not wake the pool; "
+            "give a path that the demo uses"
         )
     why = refusal(pool, now)
     if why and not options.force:
         raise DemoModeError(
-            f"{pool.name} is not free for a rehearsal: {why}; try later, or say --force"
+            f"{pool.name} cannot be rehearsed now: {why}; try later, or use --force"
         )
 
 
@@ -95,7 +97,7 @@ def _client(api: Api, pool: Pool, options: Namespace, shell: Shell) -> Client:
 
 
 def rehearsed(pool: Pool, now: datetime) -> Occurrence | None:
-    """The opening that a rehearsal is for: the next one."""
+    """The next opening, which is rehearsed."""
     return next_start(pool.spec.windows, pool.spec.zone, now, _LOOK_AHEAD)
 
 
@@ -111,12 +113,12 @@ class _Rehearsal:
     ) -> None:
         self._api, self._pool, self._client = api, pool, client
         self._options, self._shell, self._limit = options, shell, limit
-        # The override ends by itself, should this end before it can take it back.
+        # The override ends by itself if this program cannot remove it.
         self._until = shell.clock() + min(3 * limit + timedelta(minutes=2), timedelta(hours=24))
 
     @contextmanager
     def given_back(self) -> Iterator[None]:
-        """Whatever happens, the pool has its override of before again, or none."""
+        """Restore the previous override at the end, or remove the rehearsal's."""
         try:
             yield
         finally:
@@ -129,7 +131,7 @@ class _Rehearsal:
             self._shell.terminal.clear()
 
     def go(self) -> Report:
-        """Asleep, woken by a request, all replicas Ready, then the load."""
+        """Put the pool to sleep, wake it by a request, start all replicas, send the requests."""
         coming = rehearsed(self._pool, self._shell.clock())
         replicas = coming.replicas if coming else 1
         replicas = min(self._options.replicas or replicas, self._pool.spec.scaling.max_replicas)
@@ -166,7 +168,9 @@ class _Rehearsal:
         for text in self._options.header:
             name, separator, value = text.partition(":")
             if not separator:
-                raise DemoModeError(f"--header: {text!r} is no header; write it like 'Name: value'")
+                raise DemoModeError(
+                    f"--header: {text!r} is not a header; write it like 'Name: value'"
+                )
             headers[name.strip()] = value.strip()
         return {
             "method": self._options.method or ("GET" if self._options.data is None else "POST"),
@@ -174,7 +178,7 @@ class _Rehearsal:
             "headers": headers,
             "requests": requests,
             "concurrency": concurrency,
-            # Longer than the activator holds it: its answer is to be seen, not our own patience.
+            # Longer than the activator holds a request, to get the activator's answer.
             "timeout": parse_duration(wake).total_seconds() + 15,
         }
 
@@ -208,7 +212,7 @@ class _Rehearsal:
         generation = self._set("Warm", replicas)
         while not is_warm((pool := self._read()).status, generation):
             self._say(f"{pool.status.get('readyReplicas', 0)} of {replicas} Ready")
-            self._give_up(begin, f"has not {replicas} Ready pods", pool)
+            self._give_up(begin, f"does not have {replicas} Ready pods", pool)
             self._shell.sleep(_EVERY)
         return (self._shell.clock() - begin).total_seconds()
 

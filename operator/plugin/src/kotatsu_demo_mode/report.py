@@ -1,4 +1,4 @@
-"""A rehearsal's figures and its verdict."""
+"""The results of a rehearsal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kotatsu_operator.core.plan.lead import percentile
 
 @dataclass(frozen=True)
 class Answer:
-    """One request: how long it took, its status (0: none came), and what went wrong."""
+    """The result of a request: its duration, status (0 without an answer), and error."""
 
     seconds: float
     status: int
@@ -18,35 +18,35 @@ class Answer:
 
     @property
     def is_good(self) -> bool:
-        """Whether the service answered as it should."""
+        """Whether the service answered with success or a redirect."""
         return 200 <= self.status < 400
 
     @property
     def problem(self) -> str:
-        """What was wrong, in few words."""
+        """The error, or the status."""
         return self.error or f"status {self.status}"
 
 
 def answers(results: Sequence[tuple[float, int, str]]) -> list[Answer]:
-    """What a client reports, as values."""
+    """The results of a client, as values."""
     return [Answer(*result) for result in results]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a rehearsal has seen."""
+    """The results of a rehearsal."""
 
     pool: str
     route: str
     window: str
-    """The opening it was for; empty when none is coming."""
+    """The window that was rehearsed; empty without a coming one."""
     replicas: int
     cold: Answer | None
     """The request that woke the pool; None with --warm-only."""
     ready_seconds: float
-    """From asking for all replicas until they were Ready."""
+    """From the override with all replicas until they were Ready."""
     lead: timedelta
-    """How early they start before a window."""
+    """How early pods start before a window."""
     load: Sequence[Answer]
     load_seconds: float
     concurrency: int
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def errors(self) -> list[Answer]:
-        """The requests that went wrong."""
+        """The failed requests."""
         return [a for a in self.load if not a.is_good]
 
     def _percentile(self, share: float) -> float:
@@ -62,13 +62,13 @@ class Report:
 
     @property
     def failures(self) -> list[str]:
-        """What would have gone wrong; empty is good."""
+        """Why the demo would have failed; empty if it would not."""
         found = []
         if self.cold is not None and not self.cold.is_good:
             found.append(f"the request to the sleeping pool was not answered: {self.cold.problem}")
         if self.window and self.ready_seconds > self.lead.total_seconds():
             found.append(
-                f"{self.window} would have opened cold: its pods took {self.ready_seconds:.1f} s "
+                f"{self.window} would have opened cold: the pods took {self.ready_seconds:.1f} s "
                 f"and start {self.lead.total_seconds():.0f} s early; raise spec.prewarm.lead"
             )
         if self.errors:
@@ -78,18 +78,18 @@ class Report:
             )
         if self.max_p95 is not None and self._percentile(0.95) > self.max_p95.total_seconds():
             found.append(
-                f"p95 was {self._percentile(0.95):.3f} s, and {self.max_p95.total_seconds():g} s "
-                "is the most that --max-p95 allows"
+                f"p95 was {self._percentile(0.95):.3f} s, above the limit of "
+                f"{self.max_p95.total_seconds():g} s (--max-p95)"
             )
         return found
 
     @property
     def passed(self) -> bool:
-        """Whether the demo would have gone well."""
+        """Whether the demo would have succeeded."""
         return not self.failures
 
     def text(self) -> list[str]:
-        """The report for people."""
+        """The report as text."""
         rows = [("route", self.route)]
         if self.cold is not None:
             what = f"{self.cold.seconds:.2f} s"
@@ -106,15 +106,15 @@ class Report:
             ("errors", str(len(self.errors))),
         ]
         width = max(len(name) for name, _ in rows)
-        title = f"{self.pool}: rehearsal of {self.window or 'no window in particular'}"
+        title = f"{self.pool}: rehearsal of {self.window or 'no window (none is planned)'}"
         lines = [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
         if self.passed:
-            return [*lines, "The demo would have gone well. The pool is back on its schedule."]
-        lines.append("The demo would have failed. The pool is back on its schedule.")
+            return [*lines, "The demo would have succeeded. The pool follows its schedule again."]
+        lines.append("The demo would have failed. The pool follows its schedule again.")
         return [*lines, *(f"  - {failure}" for failure in self.failures)]
 
     def record(self) -> dict[str, Any]:
-        """The report for programs; times in seconds."""
+        """The report for JSON; times in seconds."""
         cold = self.cold
         return {
             "pool": self.pool,

@@ -1,7 +1,6 @@
-"""A WarmPool's spec against the schema of its CRD, as the API server checks it.
+"""Validates a WarmPool's spec with the schema of its CRD, like the API server.
 
-The schema is data that is made from the CRD. Its rules (CEL) are functions here, found by their
-text.
+The schema is generated from the CRD. Its CEL rules are functions here, by their text.
 """
 
 import json
@@ -19,7 +18,7 @@ from kotatsu_operator.core.formats import instant, parse_duration
 Schema = dict[str, Any]
 
 _SHOWN = 3
-"""Faults that one sentence names, and places that a field may belong to."""
+"""Faults in one sentence at most, and suggestions for an unknown field."""
 
 
 @cache
@@ -31,7 +30,7 @@ def spec_schema() -> Schema:
 
 
 def defaulted(value: Any, schema: Schema) -> Any:
-    """A value with the schema's defaults, without nulls, as the API server stores it."""
+    """A value with the schema's defaults and without nulls, as the API server stores it."""
     if isinstance(value, Mapping):
         known, more = schema.get("properties", {}), schema.get("additionalProperties", {})
         given = {name: inner for name, inner in value.items() if inner is not None}
@@ -47,14 +46,14 @@ def defaulted(value: Any, schema: Schema) -> Any:
 
 
 def faults(spec: Any, *, strict: bool) -> list[str]:
-    """What the API server would refuse of a spec with its defaults, each with its place.
+    """Why the API server would reject a spec (with its defaults), each with the field's path.
 
-    `strict` is its field validation Strict, which also refuses fields that the schema lacks.
+    `strict` is the field validation Strict, which also rejects unknown fields.
     """
     schema = spec_schema()
     found = list(unknown_fields(spec, schema, "spec")) if strict else []
     found += _faults(spec, schema, "spec")
-    # Rules are about values of the right types.
+    # Rules need values of the right types.
     return found or list(_broken_rules(spec, schema, "spec"))
 
 
@@ -68,7 +67,7 @@ def sentence(found: list[str]) -> str:
 
 
 def unknown_fields(value: Any, schema: Schema, where: str) -> Iterator[str]:
-    """Fields that the schema does not have, and where they belong."""
+    """Fields that the schema does not have, with a suggestion."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from unknown_fields(item, schema.get("items", {}), f"{where}[{index}]")
@@ -79,7 +78,7 @@ def unknown_fields(value: Any, schema: Schema, where: str) -> Iterator[str]:
         if name in known:
             yield from unknown_fields(inner, known[name], f"{where}.{name}")
         else:
-            yield f"{where}.{name} is no field of a WarmPool{_hint(str(name), known, where)}"
+            yield f"{where}.{name} is not a field of a WarmPool{_hint(str(name), known, where)}"
 
 
 def _hint(name: str, siblings: Mapping[str, Any], where: str) -> str:
@@ -167,17 +166,17 @@ def _limits(value: Any, schema: Schema) -> Iterator[str]:
 _FORMS = {
     r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$": "a duration like 90s, 2m or 1h30m",
     r"^(auto|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$": "auto or a duration like 90s",
-    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-11-25T10:00",
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$": "a wall-clock time like 2030-12-18T10:00",
     r"^\d{4}-\d{2}-\d{2}$": "a date like 2030-12-31",
     r"^[0-9]+(\.[0-9]+)?$": 'an amount like "6.5"',
-    r"^[A-Z]{3}$": "a currency's code like JPY",
+    r"^[A-Z]{3}$": "a currency code like JPY",
 }
-"""Patterns of the schema in words."""
+"""The meaning of the schema's patterns."""
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern as Go reads it: digits are ASCII's, and $ is the end of the text alone."""
+    """A pattern with the semantics of Go: ASCII digits, and $ only at the end of the text."""
     return re.compile(pattern.replace("$", r"\Z"), re.ASCII)
 
 
@@ -186,12 +185,12 @@ def _text_limits(value: str, schema: Schema) -> Iterator[str]:
         yield f"must have at least {schema['minLength']} characters"
     if len(value) > schema.get("maxLength", len(value)):
         yield f"must have at most {schema['maxLength']} characters"
-        return  # a pattern's work is bounded by the length of its text
+        return  # the cost of a pattern is bounded by the length of the text
     if "pattern" in schema and not _compiled(schema["pattern"]).search(value):
         wanted = _FORMS.get(schema["pattern"], f"a match of {schema['pattern']}")
         yield f"is {value[:40]!r}, not {wanted}"
     if schema.get("format") == "date-time" and instant(value) is None:
-        yield f"is {value[:40]!r}, not a time like 2030-11-25T12:30:00+09:00"
+        yield f"is {value[:40]!r}, not a time like 2030-12-18T12:30:00+09:00"
 
 
 def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
@@ -205,7 +204,7 @@ def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
         mark = [item.get(key) for key in keys] if isinstance(item, Mapping) else item
         if mark in told:
             shown = mark[0] if isinstance(mark, list) and len(mark) == 1 else mark
-            yield f"has {shown!r} twice; each may be there once"
+            yield f"has {shown!r} twice; each may appear once"
         told.append(mark)
 
 
@@ -253,7 +252,7 @@ RULES: dict[str, Callable[[Any], bool]] = {
         s["mode"] == "Warm" or "replicas" not in s
     ),
 }
-"""The CRD's rules by their text; a rule that is not here is left to the API server."""
+"""The CRD's rules by their text; other rules are checked only by the API server."""
 
 
 def _broken_rules(value: Any, schema: Schema, where: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a command is given of the world: a terminal, a clock, a cluster."""
+"""What a command needs from outside: a terminal, a clock, a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    # Help and completion of commands want none of the core or of HTTP, and no time to load it.
+    # Help and completion need neither the core nor HTTP, which take time to load.
     from .api import Api
     from .errors import DemoModeError
     from .pools import Pool
@@ -24,7 +24,7 @@ def _now() -> datetime:
 
 @dataclass
 class Shell:
-    """The world outside; tests pass another clock."""
+    """The terminal, the clock and the cluster; tests replace them."""
 
     terminal: Terminal
     stdin: TextIO
@@ -33,16 +33,16 @@ class Shell:
     clock: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
     refused: set[str] = field(default_factory=set)
-    """What was said of pools that cannot be read; with any of them a command fails."""
+    """Errors of pools that cannot be read; with any of them, the command fails."""
 
     def refuse(self, error: DemoModeError) -> None:
-        """Say once what is wrong with a pool, and go on with the others."""
+        """Print the error of a pool once, and continue with the others."""
         if str(error) not in self.refused:
             self.refused.add(str(error))
             self.terminal.complain(f"error: {error}")
 
     def api(self, options: Namespace) -> Api:
-        """A session with the cluster the flags ask for."""
+        """A session with the cluster of the flags."""
         from .api import Api
 
         flags = [
@@ -53,18 +53,12 @@ class Shell:
         return Api(flags, self.kubectl)
 
     def namespace(self, api: Api, options: Namespace) -> str:
-        """The namespace the flags or the context ask for."""
+        """The namespace of the flags or of the context."""
         return str(options.namespace or api.namespace())
 
     def find(self, api: Api, options: Namespace, *, priced: bool = True) -> list[Pool]:
-        """The pools a command is about."""
-        from .pools import Selection, find
+        """The pools of a command."""
+        from .pools import find
 
-        chosen = Selection(
-            options.pools,
-            options.selector,
-            getattr(options, "everything", False),
-            options.all_namespaces,
-        )
         namespace = "" if options.all_namespaces else self.namespace(api, options)
-        return find(api, namespace, chosen, priced=priced, refuse=self.refuse)
+        return find(api, namespace, options, priced=priced, refuse=self.refuse)

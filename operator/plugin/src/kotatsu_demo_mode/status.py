@@ -1,4 +1,4 @@
-"""kubectl demo-mode status: where every pool is, why, and until when."""
+"""kubectl demo-mode status: the phase of each pool, its reason, and how long it lasts."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from kotatsu_operator.core.plan.activity import override_end
 from .money import UNKNOWN, amount
 from .pools import Pool
 from .shell import Shell
-from .terminal import show_table
+from .terminal import table_lines
 from .timeline import timeline
 from .times import about, clock
 
 _EVERY = 2.0
-"""Seconds between two looks of --watch."""
+"""Seconds between two updates of --watch."""
 
 HEAD = ["POOL", "PHASE", "READY", "WHY", "UNTIL", "NEXT", "SPENT", "BUDGET"]
 _WIDE = ["ZONE", "LEAD", "ROUTE", "MESSAGE"]
 
 
 def run(options: Namespace, shell: Shell) -> int:
-    """Print the pools once, or again whenever something has changed."""
+    """Print the pools once; with --watch, again after each change."""
     with shell.api(options) as api:
         seen: list[list[str]] = []
         while True:
@@ -32,12 +32,14 @@ def run(options: Namespace, shell: Shell) -> int:
             if options.output in ("json", "yaml"):
                 shell.terminal.dump([pool.raw for pool in pools], options.output)
             elif not pools:
-                shell.terminal.say("No WarmPool found; -A looks into every namespace.")
+                shell.terminal.say("No WarmPool found; use -A for all namespaces.")
             else:
                 rows = rows_of(pools, now, is_wide=options.output == "wide", labels=options)
                 changed = [row for row in rows[1:] if row not in seen]
                 if changed:
-                    show_table(shell.terminal, [rows[0], *changed], rows[0].index("PHASE"))
+                    phase = rows[0].index("PHASE")
+                    for line in table_lines(shell.terminal, [rows[0], *changed], phase):
+                        shell.terminal.say_as_is(line)
                 seen = rows[1:]
             if not options.watch:
                 return 0
@@ -47,7 +49,7 @@ def run(options: Namespace, shell: Shell) -> int:
 def rows_of(
     pools: Sequence[Pool], now: datetime, *, is_wide: bool = False, labels: Any = None
 ) -> list[list[str]]:
-    """The head and one row a pool."""
+    """The head, and one row per pool."""
     spaces = bool(getattr(labels, "all_namespaces", False))
     head = ["NAMESPACE"] * spaces + HEAD + _WIDE * is_wide
     return [
@@ -86,7 +88,7 @@ def _wide(pool: Pool) -> list[str]:
 
 
 def _why(pool: Pool, now: datetime) -> tuple[str, str]:
-    """Why the pool is where it is, and until when that holds."""
+    """The reason of the pool's phase, and how long it lasts."""
     reason = text(pool.status.get("reason"), UNKNOWN)
     zone = pool.spec.zone
     override = pool.override_at(now)

@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 DEFAULT_LENGTH = "1h"
 _NAP = timedelta(minutes=5)
-"""How long `off --now` holds a pool down that no window keeps: long enough to drain."""
+"""The length of the Asleep override of `off --now` without an open window: time to drain."""
 
 _EVERY = 1.0
-"""Seconds between two looks while waiting."""
+"""Seconds between two checks of --wait."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one pool."""
+    """The result for one pool."""
 
     pool: Pool
     verb: str
@@ -40,7 +40,7 @@ class Done:
     raw: Object
 
     def line(self, note: str = "") -> str:
-        """As kubectl says it: TYPE/name verbed."""
+        """The result in kubectl's form: TYPE/name verbed."""
         return f"warmpool.kotatsu.dev/{self.pool.name} {self.verb}{self.detail}{note}"
 
 
@@ -54,15 +54,7 @@ def on(options: Namespace, shell: Shell) -> int:
 
         def one(pair: tuple[Pool, Object]) -> Done:
             pool, value = pair
-            if options.dry_run == "client":
-                raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
-            else:
-                raw = set_override(
-                    *(api, pool, value),
-                    force=options.force_conflicts,
-                    dry_run=options.dry_run == "server",
-                )
-            return _warmed(pool, raw, now)
+            return _warmed(pool, _write(api, pool, value, options), now)
 
         done, failures = _each(planned, one, lambda pair: pair[0].name, shell)
         _show(done, options, shell)
@@ -92,8 +84,19 @@ def off(options: Namespace, shell: Shell) -> int:
         done, failures = _each(pools, one, lambda pool: pool.name, shell)
         _show(done, options, shell)
         if not pools and options.output not in ("json", "yaml"):
-            shell.terminal.say("No pool has an override: all of them follow their schedules.")
+            shell.terminal.say("No pool has an override; all follow their schedules.")
     return 1 if failures else 0
+
+
+def _write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Object:
+    """Set the override of a pool, or end it (None); returns the pool, also of a dry run."""
+    force, dry_run = options.force_conflicts, options.dry_run == "server"
+    if options.dry_run == "client":
+        spec = {key: inner for key, inner in pool.raw["spec"].items() if key != "override"}
+        return pool.raw | {"spec": spec if value is None else spec | {"override": value}}
+    if value is None:
+        return end_override(api, pool, force=force, dry_run=dry_run)
+    return set_override(api, pool, value, force=force, dry_run=dry_run)
 
 
 def _is_named(options: Namespace) -> bool:
@@ -101,19 +104,19 @@ def _is_named(options: Namespace) -> bool:
 
 
 def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
-    """The pools, when it is clear which: named, or the only one; `refused` could not be read."""
+    """The pools that were named, or the only one; `refused` is how many could not be read."""
     if not pools:
-        raise DemoModeError("there is no WarmPool here; see `kubectl get warmpools -A`")
+        raise DemoModeError("this namespace has no WarmPool; see `kubectl get warmpools -A`")
     if not _is_named(options) and len(pools) + refused > 1:
         there = ", ".join(pool.name for pool in pools)
         raise DemoModeError(
-            f"which pool? {there}; name one, as in `kubectl demo-mode {command} {pools[0].name}`, "
-            "or say --all"
+            f"name a pool ({there}), as in `kubectl demo-mode {command} {pools[0].name}`, or use "
+            "--all"
         )
     for pool in pools:
         if pool.spec.suspend:
             raise DemoModeError(
-                f"{pool.name} is suspended, so nothing would happen; set spec.suspend to false"
+                f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"
             )
     return pools
 
@@ -121,7 +124,7 @@ def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -
 def _each(
     items: Sequence[T], act: Callable[[T], Done], name: Callable[[T], str], shell: Shell
 ) -> tuple[list[Done], int]:
-    """Act on one after the other: a pool that refuses does not keep the rest from it."""
+    """Act on each pool; an error of one does not affect the others."""
     done, failures = [], 0
     for item in items:
         try:
@@ -135,7 +138,7 @@ def _each(
 
 
 def _who(api: Api, user: str) -> str:
-    """The cluster's name for this person, or the machine's where it does not tell."""
+    """The name of the user in the cluster, or else on this machine."""
     kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         answer = api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", kind)
@@ -153,10 +156,10 @@ def _warm(pool: Pool, options: Namespace, by: str, now: datetime) -> Object:
     if options.replicas is not None and not 1 <= options.replicas <= most:
         raise DemoModeError(
             f"--replicas: {options.replicas} is not between 1 and {most}, the scaling.maxReplicas "
-            f"of {pool.name}; ask for fewer or raise that"
+            f"of {pool.name}; use fewer, or raise that"
         )
     if len(options.reason) > 256:
-        raise DemoModeError("--reason: more than 256 characters; say it shorter")
+        raise DemoModeError("--reason: more than 256 characters; shorten it")
     return override("Warm", until, by=by, reason=options.reason, replicas=options.replicas)
 
 
@@ -165,11 +168,11 @@ def _changed(before: Object, after: Object) -> bool:
 
 
 def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
-    """What an override means: until when, how many pods, and what that costs."""
+    """The end of an override, its number of pods, and the cost."""
     after = read_pool(raw, pool.requests)
     given = after.spec.override
     if given is None:
-        raise DemoModeError(f"the override of {pool.name} was taken away at once; try again")
+        raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
     after = replace(after, memory=replace(after.memory, override_seen=None))
     ahead = timeline(after, now, min(given.until, now + OVERRIDE_LIMIT))
     most = max(s.replicas for s in ahead.stretches)
@@ -193,18 +196,12 @@ def _plan(pool: Pool, now: datetime) -> Plan:
 def _back(api: Api, pool: Pool, options: Namespace, now: datetime) -> Done:
     if pool.spec.override is None:
         return Done(pool, "unchanged", f" (no override){_keeps(pool, now)}", pool.raw)
-    raw: Object
-    if options.dry_run == "client":
-        spec = {key: value for key, value in pool.raw["spec"].items() if key != "override"}
-        raw = pool.raw | {"spec": spec}
-    else:
-        force, dry = options.force_conflicts, options.dry_run == "server"
-        raw = end_override(api, pool, force=force, dry_run=dry)
-    return Done(pool, "back on its schedule", _keeps(pool, now), raw)
+    raw = _write(api, pool, None, options)
+    return Done(pool, "returned to its schedule", _keeps(pool, now), raw)
 
 
 def _keeps(pool: Pool, now: datetime) -> str:
-    """Whether the schedule keeps pods, and else how long the pool waits for requests."""
+    """How many pods the schedule keeps, or when the pool sleeps."""
     plan = _plan(pool, now)
     zone = pool.spec.zone
     if plan.floor:
@@ -217,32 +214,27 @@ def _keeps(pool: Pool, now: datetime) -> str:
 
 
 def when_idle(spec: PoolSpec) -> str:
-    """What becomes of a pool's pods when nothing but requests keeps them."""
+    """When the pods end without a window or an override."""
     if spec.target.scales_itself:
         return (
-            "its floor goes, and Knative ends the pods by its own rules: after the stable window "
+            "its minimum scale is removed, and Knative ends the pods: after the stable window "
             "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"
         )
     return f"it sleeps {format_duration(spec.scaling.idle_after)} after its last request"
 
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
-    """Sleep until the open windows end, or just long enough to fall asleep."""
+    """Sleep until the open windows end, or long enough to fall asleep."""
     without = replace(pool, spec=replace(pool.spec, override=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
-    # One window may take over from another: what ends is the warmth, not the first of them.
+    # One window may follow another without a gap: the end is that of the last one.
     end = next((s.begin for s in ahead.stretches if s.replicas == 0), ahead.end)
     if first.replicas == 0:
         waking = next((s.begin for s in ahead.stretches if s.replicas), ahead.end)
         end = min(now + _NAP, waking)
     value = override("Asleep", end, by=by, reason=options.reason, replicas=None)
-    raw: Object
-    if options.dry_run == "client":
-        raw = pool.raw | {"spec": pool.raw["spec"] | {"override": value}}
-    else:
-        force, dry = options.force_conflicts, options.dry_run == "server"
-        raw = set_override(api, pool, value, force=force, dry_run=dry)
+    raw = _write(api, pool, value, options)
     zone = pool.spec.zone
     why = ", when its window ends" if first.replicas else ""
     detail = f" until {clock(end, zone, now)} {zone.key}{why}; a request still wakes it"
@@ -265,7 +257,7 @@ def _show(done: Sequence[Done], options: Namespace, shell: Shell) -> None:
 
 
 def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) -> None:
-    """Look once a second until the pool is Warm, as the operator says it of this very override."""
+    """Wait until the operator reports the pool as Warm for this override."""
     begin = shell.clock()
     wanted = int(done.raw["metadata"].get("generation") or 0)
     while True:
@@ -280,7 +272,7 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
         if passed > limit:
             raise DemoModeError(
                 f"{done.pool.name} is not Warm after {about(limit)} "
-                f"({status.get('phase', 'the operator has said nothing yet')}, "
+                f"({status.get('phase', 'no status yet')}, "
                 f"{status.get('readyReplicas', 0)} of {status.get('desiredReplicas', '?')} Ready); "
                 f"see `kubectl describe warmpool {done.pool.name}`"
             )
@@ -292,7 +284,7 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
 
 
 def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
-    """What is said of a pool that is Warm, also where fewer pods can be had than are asked for."""
+    """The line about a Warm pool, with the condition FloorLimited if it has fewer pods."""
     ready = _pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
     limited = (c for c in tables(status.get("conditions")) if c.get("type") == "FloorLimited")
@@ -300,7 +292,7 @@ def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
 
 
 def is_warm(status: Mapping[str, Any], generation: int) -> bool:
-    """Whether the operator calls the pool Warm, having seen this generation of its spec."""
+    """Whether the condition Warm is true for this generation of the spec."""
     for c in tables(status.get("conditions")):
         if c.get("type") == "Warm":
             seen = count(c.get("observedGeneration"))

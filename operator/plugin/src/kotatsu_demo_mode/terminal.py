@@ -1,4 +1,4 @@
-"""Where the words go: a terminal with colours and one line kept up to date, or a plain pipe."""
+"""Output to a terminal, with colours and a progress line, or to a pipe."""
 
 import json
 import unicodedata
@@ -12,16 +12,16 @@ _GAP = "  "
 
 _LINES = "\n"
 _NOT_PLAIN = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Categories of characters that tell a terminal what to do, or where a text goes on."""
+"""Categories of control characters and line breaks."""
 
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Those that turn the direction of what stands around them."""
+"""Characters that change the direction of the text around them."""
 
 
 def plain(text: str, keep: str = "") -> str:
-    """A text without any say over the terminal: names and reasons come from whoever wrote a pool.
+    """A text without control characters: names and reasons are written by other people.
 
-    An escape sequence could rewrite the other lines, or put something into the clipboard.
+    An escape sequence could rewrite other lines or the clipboard.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -38,27 +38,27 @@ def _escaped(character: str) -> str:
 
 @dataclass
 class Terminal:
-    """Output for a person or a pipe."""
+    """Standard output and standard error."""
 
     out: TextIO
     err: TextIO
     is_live: bool = False
-    """Whether somebody looks at it: then progress is shown, and long lines are cut to fit."""
+    """Whether it is a terminal: then progress is shown, and long lines are cut."""
     width: int = 80
     has_color: bool = False
     has_blocks: bool = True
     """Whether the encoding can draw ▁▂▃."""
 
     def say(self, text: str) -> None:
-        """A line of the answer."""
+        """Print a line."""
         self._write(f"{plain(text)}\n")
 
     def say_as_is(self, text: str) -> None:
-        """What is plain already, in lines or in colours of our own."""
+        """Print lines that contain no foreign text."""
         self._write(f"{text}\n")
 
     def complain(self, text: str) -> None:
-        """A line on stderr, which carries nothing but what went wrong."""
+        """Print an error to stderr."""
         self.clear()
         self.err.write(f"{plain(text)}\n")
 
@@ -67,12 +67,12 @@ class Terminal:
         self.out.flush()
 
     def progress(self, text: str) -> None:
-        """Keep one line up to date; a pipe gets nothing."""
+        """Update the progress line; without a terminal, print nothing."""
         if self.is_live:
             self._write(f"\r\x1b[K{plain(text)[: self.width - 1]}")
 
     def clear(self) -> None:
-        """Take the progress line away."""
+        """Remove the progress line."""
         if self.is_live:
             self._write("\r\x1b[K")
 
@@ -86,7 +86,7 @@ class Terminal:
         written = json.dumps(value, indent=2, ensure_ascii=False)
         said = plain(written, keep=_LINES)
         if form == "yaml":
-            import yaml  # only who asks for YAML waits for it
+            import yaml  # slow to import, and only needed here
 
             unicode = said == written
             self._write(yaml.safe_dump(value, sort_keys=False, allow_unicode=unicode))
@@ -95,7 +95,7 @@ class Terminal:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Pad every column but the last to its widest cell."""
+    """Pad all columns but the last to the width of their widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)] + [row[-1]]
@@ -103,8 +103,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     ]
 
 
-def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None) -> None:
-    """Print rows as a table, the first as its head; `phase` is the column to colour."""
+def table_lines(
+    terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None
+) -> list[str]:
+    """The lines of a table with a head; `phase` is the column to colour."""
+    lines = []
     for i, row in enumerate(columns([[plain(cell) for cell in row] for row in rows])):
         line = _GAP.join(row).rstrip()
         if terminal.is_live:
@@ -113,4 +116,5 @@ def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | N
             begin = sum(len(cell) + len(_GAP) for cell in row[:phase])
             end = begin + len(row[phase])
             line = line[:begin] + terminal.phase(line[begin:end]) + line[end:]
-        terminal.say_as_is(line)
+        lines.append(line)
+    return lines

@@ -1,7 +1,7 @@
-"""What the schedule will do, in order: the operator's own core, walked forward in time.
+"""The coming transitions of a pool, from the operator's own functions.
 
-Nothing here knows how a window wins or how early pods start: each step asks `plan_among` and
-`floor_of`, as the operator does, and notes what has changed.
+Each step calls `plan_among` and `floor_of` like the operator, and records what has changed. So
+this module contains no rule about which window wins or how early pods start.
 """
 
 from bisect import bisect_right
@@ -20,14 +20,14 @@ from kotatsu_operator.core.pool.spec import Override
 from .pools import Pool
 
 _REACH = timedelta(hours=26)
-"""How far ahead a step looks: more than the longest lead."""
+"""How far a step looks ahead: more than the longest lead."""
 
 _HOUR = Decimal(3600)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A time in which the schedule asks for the same number of pods."""
+    """A time with the same number of pods."""
 
     begin: datetime
     end: datetime
@@ -48,42 +48,42 @@ class Change:
     """prewarm, open or close."""
     window: str
     replicas: int
-    """Pods the schedule asks for from here on."""
+    """Pods from this time on."""
     winner: str = ""
-    """The window that asks for them, when that is another one."""
+    """The window that needs these pods, if it is another one."""
     shifted: bool = False
-    """The window's wall-clock start does not exist on that day, and it opens when the gap ends."""
+    """The wall-clock start does not exist on that day; the window opens at the end of the gap."""
     cost: Decimal | None = None
-    """What these pods cost until the next transition."""
+    """The cost of these pods until the next transition."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The coming changes of one pool, and how many pods it keeps when."""
+    """The coming changes of one pool, and its number of pods over time."""
 
     pool: Pool
     begin: datetime
     end: datetime
     first: Plan
-    """What the schedule says at `begin`."""
+    """The plan at `begin`."""
     changes: Sequence[Change]
     stretches: Sequence[Stretch]
 
     @property
     def cost(self) -> Decimal | None:
-        """What all of it costs; None without prices."""
+        """The total cost; None without prices."""
         return price(self.pool.pod_price, self.stretches)
 
 
 def price(pod_price: Decimal | None, stretches: Sequence[Stretch]) -> Decimal | None:
-    """What the pods of these stretches cost."""
+    """The cost of the pods of these stretches."""
     if pod_price is None:
         return None
     return pod_price * sum((s.pod_seconds for s in stretches), Decimal(0)) / _HOUR
 
 
 def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
-    """Walk a pool's schedule over [begin, end)."""
+    """The timeline of a pool over [begin, end)."""
     steps = list(_walk(pool, begin, end))
     stretches, changes = [], []
     for i, step in enumerate(steps):
@@ -118,7 +118,7 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
     known = occurrences(spec.windows, spec.zone, begin, end + _REACH)
     budget_renews = pool.ledger.period_end
     override = spec.override
-    # Besides the changes themselves: when a window comes near enough to be weighed in the lead.
+    # Also when a window is near enough to count for the lead.
     marks = {o.start for o in known} | {o.end for o in known} | {o.start - LONGEST for o in known}
     if override is not None:
         marks.add(override_end(override, memory))
@@ -128,7 +128,7 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
     near: list[Occurrence] = []
     entered, warmed, at = 0, set[Occurrence](), begin
     while True:
-        # One beyond the reach as well, since `next` is about the next one wherever it is.
+        # And one beyond the reach, for `next`.
         reached = bisect_right(known, at + _REACH, key=lambda o: o.start) + 1
         near = [o for o in near if o.end >= at] + known[entered:reached]
         entered = max(entered, min(reached, len(known)))
@@ -159,7 +159,7 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
 def _priced(
     pod_price: Decimal | None, changes: Sequence[Change], stretches: Sequence[Stretch]
 ) -> list[Change]:
-    """Give each change what its pods cost until the next: the costs add up to the whole."""
+    """Set the cost of each change until the next one; the costs add up to the total."""
     if pod_price is None:
         return list(changes)
     priced = []
@@ -173,7 +173,7 @@ def _priced(
                 break
             seconds += s.pod_seconds
         if until == change.at:
-            seconds = Decimal(0)  # another change at the same moment carries it
+            seconds = Decimal(0)  # counted for another change at the same moment
         priced.append(replace(change, cost=pod_price * seconds / _HOUR))
     return priced
 
@@ -189,6 +189,6 @@ def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
 
 
 def offset_note(change: Change, zone: ZoneInfo) -> str:
-    """A sentence about a start that the clocks skip."""
+    """A sentence about a start that is skipped when clocks go forward."""
     here = f"{change.at.astimezone(zone):%H:%M}"
-    return f"its start does not exist that day: clocks go forward, so it opens at {here}"
+    return f"the start does not exist on that day: clocks go forward, so it opens at {here}"

@@ -1,4 +1,4 @@
-"""Times as people give them on the command line, turned into instants."""
+"""Times on the command line, converted to instants."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 
 from .errors import DemoModeError
 
-_FORMS = "write it like 18:30, 2030-11-25T18:30 or 2030-11-25T18:30:00+09:00"
+_FORMS = "write it like 18:30, 2030-12-18T18:30 or 2030-12-18T18:30:00+09:00"
 
 
 def duration_of(text: str, flag: str) -> timedelta:
@@ -21,10 +21,10 @@ def duration_of(text: str, flag: str) -> timedelta:
 
 
 def instant_of(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
-    """An instant in UTC. Without an offset it is wall-clock time of the pool's zone.
+    """An instant in UTC. Without an offset, it is wall-clock time in the pool's time zone.
 
-    A time of day alone is its next occurrence, which on the day clocks go back may be the second
-    one. Raises DemoModeError.
+    A time of day is its next occurrence. When clocks go back, that may be the second one of the
+    day. Raises DemoModeError.
     """
     if len(text) <= 8 and ":" in text:
         return _next_wall(text, zone, now, flag)
@@ -55,35 +55,36 @@ def _next_wall(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
 def end_of_override(
     lasting: str | None, until: str | None, zone: ZoneInfo, now: datetime, default: str
 ) -> datetime:
-    """When an override is to end, from --for or --until. Raises DemoModeError.
+    """The end of an override, from --for or --until. Raises DemoModeError.
 
-    The operator ends every override 24 h after it first saw it, so a later end is refused here
-    rather than promised.
+    The operator ends each override 24 h after it first saw it, so a later end is an error.
     """
     if until is None:
         text = lasting or default
         after = duration_of(text, "--for")
         if after <= timedelta():
-            raise DemoModeError(f"--for: {text} is no time at all; write it like 90s, 2m or 1h30m")
+            raise DemoModeError(
+                f"--for: {text} is not longer than 0; write it like 90s, 2m or 1h30m"
+            )
         flag, shown, end = "--for", text, now + min(after, OVERRIDE_LIMIT * 2)
     else:
         flag, shown, end = "--until", until, instant_of(until, zone, now, "--until")
     if end <= now:
         here = now.astimezone(zone).isoformat(timespec="minutes")
         raise DemoModeError(
-            f"--until: {shown} has passed (it is {here} in {zone.key}); give a time to come"
+            f"--until: {shown} has passed (it is {here} in {zone.key}); give a later time"
         )
     if end - now > OVERRIDE_LIMIT:
         raise DemoModeError(
-            f"{flag}: {shown} is more than {format_duration(OVERRIDE_LIMIT)} away, and no override "
-            "lasts longer; for more write a window into spec.windows"
+            f"{flag}: {shown} is more than {format_duration(OVERRIDE_LIMIT)} away, the longest "
+            "override; for more, add a window to spec.windows"
         )
-    # Seconds, upwards: what is shown is what is kept.
+    # Rounded up to seconds, so the shown end is the stored one.
     return end if not end.microsecond else end.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
-    """An instant for people, in the pool's zone: `18:30`, or with its date when not today's."""
+    """An instant in the pool's time zone: `18:30`, or with the date if it is not today."""
     here = at.astimezone(zone)
     seconds = ":%S" if here.second else ""
     day = "" if here.date() == now.astimezone(zone).date() else "%a %Y-%m-%d "
@@ -96,7 +97,7 @@ def stamp(at: datetime) -> str:
 
 
 def about(length: timedelta) -> str:
-    """A length of time for people, in at most two units: `2h`, `1h 5m`, `40s`, `3d 4h`."""
+    """A duration in at most two units: `2h`, `1h 5m`, `40s`, `3d 4h`."""
     seconds = max(0, round(length.total_seconds()))
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     parts: list[str] = []

@@ -30,8 +30,8 @@ async def _run(settings: ActivatorSettings) -> None:
         ips=settings.pod_ips,
         node=settings.node_name,
     )
-    room = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), room)
+    limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
+    activator = Activator(kube, me, ActivatorMetrics(registry), limit)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ def main() -> None:
     """Read the settings from the environment and run until SIGTERM or SIGINT."""
     # Otherwise a full garbage collection would pause all clients to scan the imported libraries.
     with startup.quickly():
-        what = "Holds requests of sleeping pools and wakes them."
+        what = "Holds requests to sleeping pools and wakes the pools."
         settings = command(ActivatorSettings, "kotatsu-activator", what)
         logs.configure(settings.log_level)
         quiet_libraries()

@@ -9,6 +9,7 @@ from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.endpoints.publisher import Publisher
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.closing import PATIENCE
@@ -34,10 +35,10 @@ class Activator:
         kube: Kube,
         me: PodIdentity,
         metrics: ActivatorMetrics,
-        room: ConnectionLimit | None = None,
+        limit: ConnectionLimit | None = None,
     ) -> None:
         self._kube, self._me, self._metrics = kube, me, metrics
-        self._room = ConnectionLimit() if room is None else room
+        self._limit = ConnectionLimit() if limit is None else limit
         self._changed = asyncio.Event()
         self._telling = False
         self.view = View(self._on_change)
@@ -119,7 +120,7 @@ class Activator:
         kube-proxy uses an endpoint that is serving and terminating only if no other is ready: the
         Service has an endpoint until the next activator publishes its slice.
         """
-        log.info("ending: finishing what is held")
+        log.info("ending: waiting for held and joined connections")
         self.publisher.leaving = True
         for connections in self.connections.values():
             connections.leaving = True
@@ -136,15 +137,8 @@ class Activator:
     def _connections(self, pool: str) -> Connections:
         known = self.connections.get(pool)
         if known is None:
-            known = Connections(
-                pool,
-                self._kube,
-                self.view,
-                self._me,
-                self._metrics,
-                self._wake_other,
-                self._room,
-            )
+            context = Context(pool, self._kube, self.view, self._me, self._metrics)
+            known = Connections(context, self._wake_other, self._limit)
             known.leaving = self.publisher.leaving
             known.changed()
             self.connections[pool] = known

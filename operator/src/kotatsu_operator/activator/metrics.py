@@ -1,7 +1,7 @@
 """The metrics of an activator, for Prometheus and the operator."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
@@ -21,59 +21,52 @@ class ActivatorMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(_BeforeScrape(self._count_moved))
-        self._held = Gauge(
-            "kotatsu_activator_held", "Connections waiting for a pod.", _LABELS, registry=registry
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"kotatsu_activator_{name}", text, _LABELS, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(
+                f"kotatsu_activator_{name}", text, (*_LABELS, *labels), registry=registry
+            )
+
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(
+                f"kotatsu_activator_{name}", text, _LABELS, buckets=buckets, registry=registry
+            )
+
+        self._held = gauge("held", "Connections that wait for a pod.")
+        self._spliced = gauge("spliced", "Connections joined to a pod.")
+        self._active = gauge(
+            "active", "Joined connections in use: bytes move, or an answer is due."
         )
-        self._spliced = Gauge(
-            "kotatsu_activator_spliced",
-            "Connections joined to a pod right now.",
-            _LABELS,
-            registry=registry,
+        self._last_activity = gauge(
+            "last_activity_timestamp_seconds",
+            "When a byte was last forwarded between a client and a pod; 0 before the first.",
         )
-        self._active = Gauge(
-            "kotatsu_activator_active",
-            "Connections joined to a pod that are in use: bytes move, or an answer is due.",
-            _LABELS,
-            registry=registry,
+        self._wakes = counter("wakes", "Wakes: how often the scale was raised from 0.")
+        self._durations = histogram(
+            "wake_duration_seconds",
+            "Time from the raise of the scale until a pod answers.",
+            _BUCKETS,
         )
-        self._last_activity = Gauge(
-            "kotatsu_activator_last_activity_timestamp_seconds",
-            "When a byte last passed between a client and a pod; 0 before that.",
-            _LABELS,
-            registry=registry,
+        self._waits = histogram(
+            "wait_seconds",
+            "Time for which a connection was held before it was joined to a pod.",
+            (0.01, 0.05, *_BUCKETS),
         )
-        self._wakes = Counter(
-            "kotatsu_activator_wakes",
-            "Times the scale was raised from 0; those that got a pod are in the wake duration.",
-            _LABELS,
-            registry=registry,
+        self._refused = counter(
+            "refused",
+            "Rejected connections by reason (full, timeout, budget: answered 503; room: closed).",
+            "reason",
         )
-        self._durations = Histogram(
-            "kotatsu_activator_wake_duration_seconds",
-            "From raising the scale until a pod answers.",
-            _LABELS,
-            buckets=_BUCKETS,
-            registry=registry,
+        self._bytes = counter(
+            "splice_bytes", "Forwarded bytes by direction (up: to the pods).", "direction"
         )
-        self._waits = Histogram(
-            "kotatsu_activator_wait_seconds",
-            "How long a connection was held before it was joined to a pod.",
-            _LABELS,
-            buckets=(0.01, 0.05, *_BUCKETS),
-            registry=registry,
-        )
-        self._refused = Counter(
-            "kotatsu_activator_refused",
-            "Connections turned away, by reason (full, timeout, budget: with 503; room: closed).",
-            (*_LABELS, "reason"),
-            registry=registry,
-        )
-        self._bytes = Counter(
-            "kotatsu_activator_splice_bytes",
-            "Bytes passed through, by direction (up: to the pods).",
-            (*_LABELS, "direction"),
-            registry=registry,
-        )
+        self._of_a_pool = (
+            self._held, self._spliced, self._active, self._last_activity, self._wakes,
+            self._durations, self._waits, self._refused, self._bytes,
+        )  # fmt: skip
         self._moved: dict[tuple[str, str], tuple[Moved, Moved]] = {}
         """By pool: the bytes moved, and the part already added to the counter."""
         self._counting = threading.Lock()  # scrapes may run at the same time
@@ -142,17 +135,7 @@ class ActivatorMetrics:
 
     def forget(self, namespace: str, name: str) -> None:
         """Remove the series of a deleted pool."""
-        for metric in (
-            self._held,
-            self._spliced,
-            self._active,
-            self._last_activity,
-            self._wakes,
-            self._durations,
-            self._waits,
-            self._refused,
-            self._bytes,
-        ):
+        for metric in self._of_a_pool:
             metric.remove_by_labels({"namespace": namespace, "name": name})
         with self._counting:
             self._moved.pop((namespace, name), None)

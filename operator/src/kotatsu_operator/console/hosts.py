@@ -61,10 +61,10 @@ class KnownHosts:
 
 def _refusal(hosts: list[str]) -> PlainTextResponse:
     name = name_of(hosts[0])[:253] if len(hosts) == 1 else ""
-    asked = f"not to {name!r}" if name else "and a request needs one Host header"
+    asked = f"not {name!r}" if name else "and a request needs one Host header"
     return PlainTextResponse(
-        f"The console answers to localhost, to IP addresses and to its Service's names, {asked}. "
-        "To open it under another name, add that name to the chart value console.hosts.\n",
+        f"The console accepts localhost, IP addresses and its Service's names, {asked}. "
+        "For another name, add it to the chart value console.hosts.\n",
         421,
         {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
     )

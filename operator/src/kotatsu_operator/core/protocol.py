@@ -20,7 +20,10 @@ for the Service."""
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
-ACTIVATOR_LABELS = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
+NAME_LABEL, PROGRAM = "app.kubernetes.io/name", "kotatsu"
+"""The label on the pods of operator and activators, whatever the chart calls their Deployments."""
+
+ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activator"}
 
 OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"

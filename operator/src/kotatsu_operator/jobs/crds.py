@@ -52,13 +52,22 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
 async def upgrade(kube: Kube, packaged: Object) -> str:
     """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
 
+    A CRD that is not installed is not created: the Job has no permission to. That is no failure,
+    because some tools run the Job before they install the CRD.
+
     Raises ApiError when the API server rejects the CRD (also if it drops a version in which objects
-    are stored), ConflictError if it changes all the time, and NotFoundError.
+    are stored), and ConflictError if it changes all the time.
     """
     name = packaged["metadata"]["name"]
 
     async def attempt() -> str:
-        installed = await kube.get(CustomResourceDefinition, None, name)
+        try:
+            installed = await kube.get(CustomResourceDefinition, None, name)
+        except NotFoundError:
+            return (
+                f"{name}: not installed, so there is nothing to replace. If nothing else installs "
+                "it: `kubectl apply --server-side -f crds/`"
+            )
         new = replacement(installed, packaged)
         if new is None:
             return (

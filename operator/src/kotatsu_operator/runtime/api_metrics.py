@@ -9,8 +9,7 @@ class ApiMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._errors = Counter(
             "kotatsu_api_errors",
-            "Calls that the Kubernetes API refused (by status code) or did not answer "
-            "(unreachable); conflicts are not among them.",
+            "Failed calls to the Kubernetes API by status code, or unreachable; without conflicts.",
             ("reason",),
             registry=registry,
         )

@@ -120,7 +120,7 @@ def start_admin(
             page: Iterable[bytes] = metrics(environ, start_response)
             return page
         check = pages.get(path)
-        why = "no such page: there are /livez, /readyz and /metrics" if check is None else check()
+        why = "page not found; there are /livez, /readyz and /metrics" if check is None else check()
         status = (
             "404 Not Found" if check is None else "503 Service Unavailable" if why else "200 OK"
         )

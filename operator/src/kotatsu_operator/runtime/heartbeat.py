@@ -31,4 +31,4 @@ class Heartbeat:
     def why_not_alive(self) -> str:
         """Return an empty string while the event loop runs, else a sentence."""
         late = self.late
-        return "" if late < LATE_AFTER else f"the event loop has stood still for {late:.0f} s"
+        return "" if late < LATE_AFTER else f"the event loop has been blocked for {late:.0f} s"

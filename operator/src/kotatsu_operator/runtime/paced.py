@@ -19,6 +19,11 @@ from kotatsu_operator.runtime.turns import TURN
 PIECE = 8 * 1024
 """Bytes parsed at once. For the most expensive responses known this takes some milliseconds."""
 
+FRAMING = 32 * 1024
+"""Bytes that a response may need besides its body, and an eighth of the body more: its head and the
+frames of its chunks. Parsing costs about a microsecond for each chunk, so chunks of one byte may
+cost some milliseconds in all. A page with a chunk for each line is within the bound."""
+
 INTERIM = 16
 """Responses that may be parsed before the first is read: one, and interim responses before it."""
 
@@ -64,7 +69,7 @@ class Turns:
 
 
 class _Handler(ResponseHandler):
-    """Parses received bytes in pieces; aborts a response of more than `most` bytes."""
+    """Parses received bytes in pieces; aborts a response of more than `most` bytes or `FRAMING`."""
 
     def __init__(
         self, add: Callable[[Step], None], most: int, loop: asyncio.AbstractEventLoop
@@ -108,7 +113,7 @@ class _Handler(ResponseHandler):
 
     def _step(self) -> bool:
         transport = self.transport
-        if transport is None or self._came > self._most or len(self._buffer) > INTERIM:
+        if transport is None or self._is_too_much:
             self._pieces.clear()
             if transport is not None:
                 self._refuse(transport)
@@ -124,6 +129,14 @@ class _Handler(ResponseHandler):
         elif transport is not None and not transport.is_closing() and not self._reading_paused:
             transport.resume_reading()
         return False
+
+    @property
+    def _is_too_much(self) -> bool:
+        body = 0 if self._payload is None else self._payload.total_bytes
+        framing = self._came - len(self._pieces) - body
+        return (
+            self._came > self._most or len(self._buffer) > INTERIM or framing > FRAMING + body // 8
+        )
 
     def _refuse(self, transport: asyncio.Transport) -> None:
         if self._payload is not None:

@@ -32,37 +32,39 @@ class OperatorSettings(ServiceSettings):
     """Settings of the operator."""
 
     namespaces: CommaSeparated = Field(
-        min_length=1, description="namespaces whose pools are kept, comma separated"
+        min_length=1, description="namespaces to watch, comma separated"
     )
     pod_name: str = Field(
-        "kotatsu-operator", description="name of this pod, by which it leads and posts events"
+        "kotatsu-operator", description="name of this pod, for the Lease and for events"
     )
     pod_namespace: str = Field(
         "", description="namespace of this pod and of the Lease; empty: the first of namespaces"
     )
     starts_per_second: float = Field(
-        5.0, gt=0, description="pods the cluster can start a second when many windows open together"
+        5.0,
+        gt=0,
+        description="pods per second that the cluster can start when many windows open together",
     )
     console_port: int = Field(
-        0, ge=0, le=65535, description="port of the console, a read-only web page; 0: none"
+        0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
     )
     console_hosts: CommaSeparated = Field(
         (),
-        description="host names that the console answers to beside localhost, IP addresses and its "
+        description="host names that the console accepts besides localhost, IP addresses and its "
         "Service's names, comma separated",
     )
     runtime: Runtime = Field(
         Runtime.AUTO,
-        description="targets that are kept: native (Deployments), knative (Knative Services too; "
-        "expected to be there) or auto (Knative Services too where Knative is found)",
+        description="kinds of targets: native (Deployments), knative (also Knative Services; an "
+        "error if Knative is not installed) or auto (Knative Services if Knative is installed)",
     )
     knative_namespace: str = Field(
         "",
-        description="namespace of Knative's ConfigMap config-autoscaler; empty: it may not be read",
+        description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
     prices: Prices = Field(
         NO_PRICES,
-        description="prices of pools that name none, as JSON: currency, cpuHour, memoryGiBHour, "
+        description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
         "extended",
     )
 
@@ -71,10 +73,20 @@ class UninstallSettings(ServiceSettings):
     """Settings of the Job that runs before `helm uninstall`."""
 
     namespaces: CommaSeparated = Field(
-        min_length=1, description="namespaces whose sleeping targets are given back"
+        min_length=1, description="namespaces whose sleeping targets are restored"
     )
     pod_namespace: str = Field(description="namespace of the operator and of its Lease")
-    timeout: float = Field(180.0, gt=0, description="seconds until it gives up")
+    timeout: float = Field(180.0, gt=0, description="seconds until the Job fails")
+
+
+class SmokeSettings(ServiceSettings):
+    """Settings of the pod of `helm test`."""
+
+    namespaces: CommaSeparated = Field(
+        min_length=1, description="namespaces in which WarmPools and activators are checked"
+    )
+    pod_namespace: str = Field(description="namespace of the operator and of its Lease")
+    timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
 
 
 class ActivatorSettings(ServiceSettings):
@@ -87,14 +99,14 @@ class ActivatorSettings(ServiceSettings):
     pod_name: str = Field(description="name of this pod")
     pod_uid: str = Field(description="uid of this pod: the owner of its slices")
     pod_ips: CommaSeparated = Field(
-        min_length=1, description="addresses of this pod, one a family, put into its slices"
+        min_length=1, description="addresses of this pod for its slices, one per family"
     )
-    node_name: str = Field(description="node of this pod, put into its slices")
+    node_name: str = Field(description="node of this pod, for its slices")
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )
     drain_timeout: float = Field(
-        60.0, gt=0, description="seconds that held and spliced connections get after SIGTERM"
+        60.0, gt=0, description="seconds for held and joined connections to end after SIGTERM"
     )
 
 

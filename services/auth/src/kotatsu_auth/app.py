@@ -69,11 +69,11 @@ def create_app(
     app = create_base_app(
         settings,
         title="Kotatsu auth",
-        description="GitHub identity: the OAuth code exchange, and whose token is this?",
         registry=registry,
         readiness=readiness,
         lifespan=lifespan,
         expose_headers=USER_HEADERS,
     )
+    app.description = "GitHub identity: the OAuth code exchange, and whose token is this?"
     app.include_router(create_routes(Authorize(verifier), accounts, metrics))
     return app

@@ -23,17 +23,20 @@ class AuthMetrics:
     def __init__(self, registry: CollectorRegistry, cached_tokens: Callable[[], float]) -> None:
         self._verifications = Counter(
             "kotatsu_auth_verifications_total",
-            "Tokens checked, by how the answer was found",
+            "Verified tokens by outcome",
             ("outcome",),
             registry=registry,
         )
         for outcome in get_args(Outcome):
             self._verifications.labels(outcome)  # present from the start, so that rates work
         self._logins = Counter(
-            "kotatsu_auth_logins_total", "Login codes exchanged", ("outcome",), registry=registry
+            "kotatsu_auth_logins_total",
+            "Exchanged login codes by outcome",
+            ("outcome",),
+            registry=registry,
         )
         Gauge(
-            "kotatsu_auth_cached_tokens", "Verified tokens remembered", registry=registry
+            "kotatsu_auth_cached_tokens", "Verified tokens in the cache", registry=registry
         ).set_function(cached_tokens)
 
     def verification(self, outcome: Outcome) -> None:

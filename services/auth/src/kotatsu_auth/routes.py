@@ -168,7 +168,7 @@ def _misconfigured() -> Problem:
     )
     return Problem(
         502,
-        "Login is not set up right",
-        "GitHub does not accept this server's own credentials. Only whoever runs it can help.",
+        "Login is not configured correctly",
+        "GitHub does not accept this server's own credentials. Contact its administrator.",
         headers=NO_STORE,
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_common.turns import turns
 
 MAX_ANSWER = 2_000_000
@@ -50,19 +50,19 @@ class GitHubMetrics:
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         self.requests = Counter(
             f"{prefix}_github_requests_total",
-            "Requests to GitHub ended, by call and outcome (a class of status, or what went wrong)",
+            "Requests to GitHub by call and outcome (a class of status, or an error)",
             ("call", "outcome"),
             registry=registry,
         )
         self.duration = Histogram(
             f"{prefix}_github_request_duration_seconds",
-            "Time until GitHub's answer was read, or given up",
+            "Duration of requests to GitHub",
             ("call",),
             registry=registry,
         )
         self.rate_limit_remaining = Gauge(
             f"{prefix}_github_rate_limit_remaining",
-            "Requests that the token last used has left until GitHub resets its limit",
+            "Requests that remain for the last used token until GitHub resets its limit",
             registry=registry,
         )
         self.rate_limit_remaining.set(math.nan)  # nobody knows yet, which is not 0
@@ -118,13 +118,8 @@ class GitHub:
 
     async def _exchange(self, method: str, url: str, request: Mapping[str, Any]) -> httpx.Response:
         try:
-            return await fetch(
-                *(self._http, method, url),
-                seconds=self._timeout,
-                limit=MAX_ANSWER,
-                turns=self._turns,
-                **request,
-            )
+            bounds = Bounds(self._timeout, MAX_ANSWER, self._turns)
+            return await fetch(self._http, method, url, bounds, **request)
         except httpx.TimeoutException:
             raise GitHubUnavailableError(
                 "slow", f"GitHub did not answer within {self._timeout:g} seconds."

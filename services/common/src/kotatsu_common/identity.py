@@ -12,7 +12,7 @@ import httpx
 from fastapi import Security
 from fastapi.security import APIKeyHeader
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_common.problems import Problem
 from kotatsu_common.turns import turns
 
@@ -50,9 +50,9 @@ class Identity:
         """Read such a body; KeyError, TypeError or ValueError if it is something else."""
         user_id, login, avatar_url = body["userId"], body["login"], body["avatarUrl"]
         if type(user_id) is not int or not 0 < user_id < 2**63:
-            raise ValueError("userId is no number of a user")
+            raise ValueError("userId is not a number of a user")
         if not _LOGIN.fullmatch(login) or not _AVATAR_URL.fullmatch(avatar_url):
-            raise ValueError("login or avatarUrl is none")
+            raise ValueError("login or avatarUrl is missing")
         return cls(user_id, login, avatar_url)
 
 
@@ -94,9 +94,7 @@ class IdentityClient:
         try:
             answer = await fetch(
                 *(self._http, "GET", self._url),
-                seconds=self._seconds,
-                limit=MAX_ANSWER,
-                turns=self._turns,
+                Bounds(self._seconds, MAX_ANSWER, self._turns),
                 headers=headers,
                 timeout=httpx.Timeout(self._seconds, connect=5.0),
             )
@@ -106,11 +104,11 @@ class IdentityClient:
             try:
                 return Identity.from_json(answer.json())
             except (KeyError, TypeError, ValueError, RecursionError) as error:
-                raise _unavailable("Auth gave an answer that makes no sense.") from error
+                raise _unavailable("Auth gave an invalid answer.") from error
         if answer.status_code == 401:
             raise Problem(401, "Not signed in", "The token is not accepted.", headers=CHALLENGE)
         if answer.status_code == 403:
-            raise Problem(403, "Not allowed", "The token is of another application.")
+            raise Problem(403, "Not allowed", "The token was issued to another application.")
         wait = answer.headers.get("Retry-After", "")
         is_number = wait.isascii() and wait.isdecimal() and len(wait) < 6
         raise _unavailable(

@@ -21,7 +21,7 @@ logger = logging.getLogger("kotatsu.problems")
 
 
 class Problem(Exception):  # noqa: N818
-    """Something to tell the caller: an HTTP status, what it is called, and what to do."""
+    """An error for the caller: an HTTP status, a title, and what to do."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Unexpected:
             if scope["type"] != "http" or started:
                 raise  # the server ends the connection, so the client sees that it was cut short
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            problem = Problem(500, phrase(500), "Something went wrong here; it has been logged.")
+            problem = Problem(500, phrase(500), "An unexpected error occurred. It has been logged.")
             await problem.response()(scope, receive, send)
 
 

@@ -44,7 +44,7 @@ class Traffic:
         self.clock = clock
         self.in_flight = Gauge(
             "kotatsu_requests_in_flight",
-            "Requests that have begun and whose last byte is not sent yet",
+            "Requests that have begun and are not completely answered",
             registry=registry,
         )
         self.last_request = Gauge(
@@ -54,13 +54,13 @@ class Traffic:
         )
         self.requests = Counter(
             "kotatsu_http_requests_total",
-            "Requests ended, by method and class of status",
+            "Answered requests by method and class of status",
             ("method", "status"),
             registry=registry,
         )
         self.duration = Histogram(
             "kotatsu_http_request_duration_seconds",
-            "Time from a request's beginning to its last byte",
+            "Time from the beginning of a request to the last byte of its answer",
             buckets=_BUCKETS,
             registry=registry,
         )

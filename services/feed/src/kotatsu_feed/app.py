@@ -68,12 +68,12 @@ def create_app(
     app = create_base_app(
         settings,
         title="Kotatsu feed",
-        description="A pet bird, fed with GitHub contributions to repositories that contain Dart.",
         registry=registry,
         readiness=readiness,
         lifespan=lifespan,
         expose_headers=(REPLAYED,),
     )
+    app.description = "A pet bird, fed with GitHub contributions to repositories that contain Dart."
     failures.install(app)
     metrics = FeedMetrics(registry)
     store = PetStore(database)

@@ -128,11 +128,9 @@ class GitHubContributions:
         if "RATE_LIMITED" in kinds:
             raise self._github.rate_limited(answer)
         if "NOT_FOUND" in kinds or (body.data and body.data.user is None and not kinds):
-            raise GitHubRefusedError(
-                f"GitHub knows no user {login}; log in again if it was renamed."
-            )
+            raise GitHubRefusedError(f"GitHub has no user {login}; log in again if it was renamed.")
         if body.errors:
-            raise GitHubRefusedError("GitHub answered the question with errors.")
+            raise GitHubRefusedError("GitHub answered the query with errors.")
         if body.data is None or body.data.user is None:
             raise garbage("GitHub's answer about contributions is empty.")
         return body.data.user.collection.count(LANGUAGE)

@@ -15,13 +15,13 @@ class FeedMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._feedings = Counter(
             "kotatsu_feed_feedings_total",
-            "Feedings asked for: done, answered again for the same key, or out of food",
+            "Requests to feed by outcome: done, repeated with the same key, or out of food",
             ("outcome",),
             registry=registry,
         )
         self._food = Counter(
             "kotatsu_feed_food_lookups_total",
-            "Looks at today's food, by where the count came from",
+            "Lookups of today's food by source of the count",
             ("source",),
             registry=registry,
         )

@@ -78,8 +78,8 @@ def create_app(
         readiness=readiness,
         lifespan=lifespan,
         expose_headers=(CREDIT_HEADER,),
-        description="Japanese speech, and a small blue bird that talks",
     )
+    app.description = "Japanese speech, and a small blue bird that talks"
     refusals.install(app)
     guards = _guards(settings, identity, http)
     talker = Talker(_model(settings, http), metrics.talks, random.Random())  # noqa: S311

@@ -11,36 +11,36 @@ class VoiceMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue = Gauge(
             "kotatsu_voice_queue_length",
-            "Different texts that wait for speech or are being spoken",
+            "Distinct texts that wait for synthesis or are being synthesized",
             registry=registry,
         )
         self.synthesis = Histogram(
             "kotatsu_voice_synthesis_seconds",
-            "Time an engine took for one piece of text, without waiting for its turn",
+            "Time of an engine for one piece of text, without the wait before",
             ("engine",),
             buckets=_SECONDS,
             registry=registry,
         )
         self.audio = Counter(
             "kotatsu_voice_audio_seconds",
-            "Seconds of sound that the engine made",
+            "Seconds of generated audio",
             ("engine",),
             registry=registry,
         )
         self.characters = Counter(
             "kotatsu_voice_characters",
-            "Characters of text that the engine spoke",
+            "Characters of synthesized text",
             registry=registry,
         )
         self.engine_errors = Counter(
             "kotatsu_voice_engine_errors",
-            "Pieces of text that the engine failed to speak",
+            "Pieces of text that an engine failed to synthesize",
             ("engine",),
             registry=registry,
         )
         self.refused = Counter(
             "kotatsu_voice_refused",
-            "Requests refused, by reason",
+            "Rejected requests by reason",
             ("reason",),
             registry=registry,
         )
@@ -48,10 +48,10 @@ class VoiceMetrics:
             "kotatsu_voice_cache_hits", "Answers from the cache", registry=registry
         )
         self.cache_misses = Counter(
-            "kotatsu_voice_cache_misses", "Answers that had to be made", registry=registry
+            "kotatsu_voice_cache_misses", "Answers that were not in the cache", registry=registry
         )
         self.cache_bytes = Gauge(
-            "kotatsu_voice_cache_bytes", "Bytes of speech kept", registry=registry
+            "kotatsu_voice_cache_bytes", "Bytes of audio in the cache", registry=registry
         )
         self.shared = Counter(
             "kotatsu_voice_shared_requests",
@@ -60,12 +60,12 @@ class VoiceMetrics:
         )
         self.ready = Gauge(
             "kotatsu_voice_ready_timestamp_seconds",
-            "Unix time when the voice first spoke; 0 before",
+            "Unix time when the voice was first ready; 0 before",
             registry=registry,
         )
         self.talks = Counter(
             "kotatsu_voice_talks",
-            "Lines of POST /talk, by where they came from and why",
+            "Answers of POST /talk by source and reason",
             ("source", "reason"),
             registry=registry,
         )

@@ -22,7 +22,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, EngineError):
         return Problem(422, "The text can't be spoken", str(error))
     if isinstance(error, BusyError):
-        detail = f"Too many texts wait; come back in {error.retry_after} s."
+        detail = f"Too many texts wait; retry in {error.retry_after} s."
         headers = {"Retry-After": str(error.retry_after)}
         return Problem(503, "The voice is busy", detail, headers=headers)
     raise error

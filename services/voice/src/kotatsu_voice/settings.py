@@ -72,7 +72,7 @@ class VoiceSettings(ServiceSettings):
     def _complete(self) -> "VoiceSettings":
         if not self.voice_anonymous and self.auth_url is None:
             raise ValueError(
-                "KOTATSU_AUTH_URL is not set (or set KOTATSU_VOICE_ANONYMOUS=true to admit anybody)"
+                "KOTATSU_AUTH_URL is not set (without it, set KOTATSU_VOICE_ANONYMOUS=true)"
             )
         if self.voice_engine == "voicevox-engine":
             self._need("voicevox_engine_url")
@@ -86,7 +86,7 @@ class VoiceSettings(ServiceSettings):
         for name in fields:
             path: Path = getattr(self, name)
             if not path.exists():
-                raise ValueError(f"KOTATSU_{name.upper()} is wrong: there is no {path}")
+                raise ValueError(f"KOTATSU_{name.upper()} is wrong: {path} does not exist")
 
     def _need(self, *fields: str) -> None:
         missing = [f"KOTATSU_{name.upper()}" for name in fields if getattr(self, name) is None]

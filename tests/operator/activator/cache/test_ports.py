@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from kotatsu_operator.activator.cache.ports import Port, ports_of, successor, successors
-from kotatsu_operator.activator.wake import waker as wake
-from tests.operator.activator.house import GET, House
+from kotatsu_operator.activator.wake import waker
+from tests.operator.activator.in_process import GET, ActivatorFixture
 from tests.operator.cluster import service
 
 pytestmark = pytest.mark.timeout(60)
@@ -50,21 +50,21 @@ def test_udp_ports_wake_nobody():
 
 
 @pytest.fixture
-async def house(monkeypatch):
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    house = House()
-    house.see("Service", service("voice", {"port": 80, "targetPort": "http"}))
-    await house.start()
-    yield house
-    await house.close()
+async def activator(monkeypatch):
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture()
+    activator.see("Service", service("voice", {"port": 80, "targetPort": "http"}))
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
-async def hold(house):
+async def hold(activator):
     """Ask by the Service's only port, which has no name; the answer, and when it is held."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", await house.listen(""))
-    house.writers.append(writer)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await activator.listen(""))
+    activator.writers.append(writer)
     writer.write(GET)
-    await house.held(1)
+    await activator.held(1)
     return asyncio.create_task(reader.read())
 
 
@@ -77,18 +77,20 @@ async def hold(house):
     ],
     ids=["named", "named and second", "taken away"],
 )
-async def test_who_is_held_reaches_the_pod_though_the_port_is_no_more_what_it_was(house, ports):
-    answer = await hold(house)
-    house.see("Service", service("voice", *ports))
-    await house.new_pod(ready=True)
+async def test_who_is_held_reaches_the_pod_though_the_port_is_no_more_what_it_was(activator, ports):
+    answer = await hold(activator)
+    activator.see("Service", service("voice", *ports))
+    await activator.new_pod(ready=True)
     async with asyncio.timeout(5):
         assert (await answer).endswith(b"voice-1")
 
 
-async def test_who_is_held_reaches_the_pods_port_that_the_service_names_by_then(house):
-    answer = await hold(house)
-    made = await house.new_pod()
-    house.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": made.port}))
-    house.see_pod(made, port=1, ready=True)
+async def test_who_is_held_reaches_the_pods_port_that_the_service_names_by_then(activator):
+    answer = await hold(activator)
+    made = await activator.new_pod()
+    activator.see(
+        "Service", service("voice", {"name": "http", "port": 80, "targetPort": made.port})
+    )
+    activator.see_pod(made, port=1, ready=True)
     async with asyncio.timeout(5):
         assert (await answer).endswith(b"voice-1")

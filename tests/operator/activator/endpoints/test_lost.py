@@ -12,7 +12,7 @@ from kotatsu_operator.activator.endpoints.slices import (
     slice_name,
 )
 from kotatsu_operator.kube.pod import pod_view
-from tests.operator.activator.endpoints.test_publisher import ME, OTHER, make_house, pool
+from tests.operator.activator.endpoints.test_publisher import ME, OTHER, make_activator, pool
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,
@@ -22,7 +22,7 @@ from tests.operator.cluster import (
     was_ready,
 )
 
-__all__ = ["make_house"]  # a fixture
+__all__ = ["make_activator"]  # a fixture
 
 READY = activator_pod
 UIDS = ("activator-1", "activator-2")
@@ -120,26 +120,26 @@ def test_two_that_take_each_other_for_lost_leave_both_endpoints(native):
 class Pair:
     """Two activators of a namespace, with watches that tell at once."""
 
-    def __init__(self, make_house):
+    def __init__(self, make_activator):
         self.kube = FakeKube(*(activator_pod(name) for name in UIDS))
-        self.first, self.second = (make_house(self.kube, me) for me in (ME, OTHER))
-        self.houses = (self.first, self.second)
+        self.first, self.second = (make_activator(self.kube, me) for me in (ME, OTHER))
+        self.activators = (self.first, self.second)
         for name in UIDS:
             self.tell(activator_pod(name))
 
     def tell(self, obj, *only):
         """Let a pod be so, and (only some of) the watches tell of it."""
         self.kube.put(obj)
-        for house in only or self.houses:
-            house.see("Pod", obj)
+        for activator in only or self.activators:
+            activator.see("Pod", obj)
 
     def see(self, kind, obj):
-        for house in self.houses:
-            house.see(kind, obj)
+        for activator in self.activators:
+            activator.see(kind, obj)
 
     async def sync(self, *pools):
-        for house in self.houses:
-            await house.sync(*pools)
+        for activator in self.activators:
+            await activator.sync(*pools)
 
     async def settle(self):
         """Let both go on until neither writes."""
@@ -158,9 +158,9 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(make_house, monkeypatch):
+async def pair(make_activator, monkeypatch):
     monkeypatch.setattr(lost, "ENDS_WITHIN", 0.0)
-    pair = Pair(make_house)
+    pair = Pair(make_activator)
     await pair.sync(pool())
     await pair.settle()
     assert pair.ready() == [True, True]
@@ -307,7 +307,7 @@ async def test_two_that_see_its_pod_otherwise_do_not_chase_each_others_writes(pa
     assert pair.kube.writes.count("replace") == 2
 
 
-async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_house, pair):
+async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_activator, pair):
     def meanwhile(*_):
         pair.kube.on("replace", None)
         pair.kube.edit("EndpointSlice", THEIRS, metadata={"labels": {"some": "edit"}})
@@ -317,9 +317,9 @@ async def test_of_two_that_take_it_back_one_is_late_and_stays_ready(make_house, 
     await pair.first.sync()
     assert pair.first.publisher.complete
     assert pair.ready() == [True, True]
-    for house in pair.houses:
-        house.publisher._due.clear()
-        house.publisher._news.add("voice")
+    for activator in pair.activators:
+        activator.publisher._due.clear()
+        activator.publisher._news.add("voice")
     await pair.first.sync()
     assert pair.ready() == [True, False]
 

@@ -38,7 +38,7 @@ def pool(route="Activator", epoch=1, *, accepted="True", name="voice", route_mod
     return warm_pool(name, status=status, **spec)
 
 
-class House:
+class ActivatorFixture:
     """A publisher with the namespace it sees and the API server it writes to."""
 
     def __init__(self, kube=None, me=ME):
@@ -94,22 +94,22 @@ class House:
 
 
 @pytest.fixture
-async def make_house():
-    houses = []
+async def make_activator():
+    activators = []
 
     def make(*args):
-        houses.append(House(*args))
-        return houses[-1]
+        activators.append(ActivatorFixture(*args))
+        return activators[-1]
 
     yield make
-    for made in houses:
+    for made in activators:
         made.crash()
     await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-async def house(make_house):
-    return make_house()
+async def activator(make_activator):
+    return make_activator()
 
 
 def is_listened_on(port):
@@ -124,90 +124,90 @@ def epoch_of(obj):
 # --- publishing ---
 
 
-async def test_a_pool_whose_route_is_the_activator_gets_a_slice_with_its_epoch(house):
-    await house.sync(pool("Activator", epoch=7))
-    made = house.slice()
+async def test_a_pool_whose_route_is_the_activator_gets_a_slice_with_its_epoch(activator):
+    await activator.sync(pool("Activator", epoch=7))
+    made = activator.slice()
     assert epoch_of(made) == "7"
     assert [e["conditions"]["ready"] for e in made["endpoints"]] == [True]
-    assert house.publisher.complete
+    assert activator.publisher.complete
 
 
-async def test_its_port_leads_to_the_pool_and_the_port_of_the_service(house):
-    await house.sync(pool())
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port())
+async def test_its_port_leads_to_the_pool_and_the_port_of_the_service(activator):
+    await activator.sync(pool())
+    _, writer = await asyncio.open_connection("127.0.0.1", activator.port())
     writer.close()
-    await eventually(lambda: house.clients == [("voice", "http")])
+    await eventually(lambda: activator.clients == [("voice", "http")])
 
 
-async def test_every_tcp_port_of_the_service_has_a_listener_of_its_own(house):
+async def test_every_tcp_port_of_the_service_has_a_listener_of_its_own(activator):
     ports = [{"name": "a", "port": 1}, {"name": "b", "port": 2}]
     udp = {"name": "c", "port": 3, "protocol": "UDP"}
-    house.see("Service", service("voice", *ports, udp))
-    await house.sync(pool())
-    published = {p["name"]: p["port"] for p in house.slice()["ports"]}
+    activator.see("Service", service("voice", *ports, udp))
+    await activator.sync(pool())
+    published = {p["name"]: p["port"] for p in activator.slice()["ports"]}
     assert set(published) == {"a", "b"}
     assert published["a"] != published["b"]
     assert all(is_listened_on(p) for p in published.values())
 
 
-async def test_nothing_is_written_while_nothing_changes(house):
-    await house.sync(pool())
+async def test_nothing_is_written_while_nothing_changes(activator):
+    await activator.sync(pool())
     for _ in range(3):
-        await house.sync()
-    assert house.kube.writes == ["create"]
+        await activator.sync()
+    assert activator.kube.writes == ["create"]
 
 
-async def test_a_new_epoch_is_acknowledged_on_the_same_port(house):
-    await house.sync(pool(epoch=1))
-    port = house.port()
-    await house.sync(pool(epoch=2))
-    assert (epoch_of(house.slice()), house.port()) == ("2", port)
-    assert house.kube.writes == ["create", "replace"]
+async def test_a_new_epoch_is_acknowledged_on_the_same_port(activator):
+    await activator.sync(pool(epoch=1))
+    port = activator.port()
+    await activator.sync(pool(epoch=2))
+    assert (epoch_of(activator.slice()), activator.port()) == ("2", port)
+    assert activator.kube.writes == ["create", "replace"]
 
 
-async def test_a_pool_with_a_ready_pod_on_the_native_route_is_not_published(house):
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    assert house.kube.writes == []
-    assert house.publisher.published == {}
+async def test_a_pool_with_a_ready_pod_on_the_native_route_is_not_published(activator):
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    assert activator.kube.writes == []
+    assert activator.publisher.published == {}
 
 
 @pytest.mark.parametrize("native", [[], [False], [False, False]])
-async def test_a_pool_without_a_ready_pod_is_published_on_the_native_route_too(house, native):
-    house.see("EndpointSlice", native_slice(*native))
-    await house.sync(pool("Native"))
-    assert house.slice()["endpoints"]
+async def test_a_pool_without_a_ready_pod_is_published_on_the_native_route_too(activator, native):
+    activator.see("EndpointSlice", native_slice(*native))
+    await activator.sync(pool("Native"))
+    assert activator.slice()["endpoints"]
 
 
-async def test_a_pod_that_terminates_does_not_count_as_ready(house):
-    house.see("EndpointSlice", native_slice(True, terminating=True))
-    await house.sync(pool("Native"))
-    assert house.slice()["endpoints"]
+async def test_a_pod_that_terminates_does_not_count_as_ready(activator):
+    activator.see("EndpointSlice", native_slice(True, terminating=True))
+    await activator.sync(pool("Native"))
+    assert activator.slice()["endpoints"]
 
 
-async def test_a_service_that_does_not_exist_yet_is_published_when_it_does(house):
-    house.see("Service", service(), "DELETED")
-    await house.sync(pool())
-    assert house.kube.writes == []
-    house.see("Service", service())
-    await house.sync()
-    assert house.kube.writes == ["create"]
+async def test_a_service_that_does_not_exist_yet_is_published_when_it_does(activator):
+    activator.see("Service", service(), "DELETED")
+    await activator.sync(pool())
+    assert activator.kube.writes == []
+    activator.see("Service", service())
+    await activator.sync()
+    assert activator.kube.writes == ["create"]
 
 
-async def test_a_pool_moved_to_another_service_is_published_there(house):
-    house.see("Service", service("other"))
-    await house.sync(pool())
-    await house.sync(pool(service="other"))
-    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+async def test_a_pool_moved_to_another_service_is_published_there(activator):
+    activator.see("Service", service("other"))
+    await activator.sync(pool())
+    await activator.sync(pool(service="other"))
+    assert activator.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
 
 
-async def test_a_port_that_the_service_gets_later_is_published_too(house):
-    await house.sync(pool())
-    before = house.port()
+async def test_a_port_that_the_service_gets_later_is_published_too(activator):
+    await activator.sync(pool())
+    before = activator.port()
     more = [{"name": "http", "port": 80}, {"name": "admin", "port": 81}]
-    house.see("Service", service("voice", *more))
-    await house.sync()
-    ports = {p["name"]: p["port"] for p in house.slice()["ports"]}
+    activator.see("Service", service("voice", *more))
+    await activator.sync()
+    ports = {p["name"]: p["port"] for p in activator.slice()["ports"]}
     assert ports["http"] == before
     assert is_listened_on(ports["admin"])
 
@@ -216,44 +216,46 @@ def ports_of(obj):
     return {p["name"]: p["port"] for p in obj["ports"]}
 
 
-async def test_a_port_that_gets_a_name_as_another_is_added_keeps_its_listener(house):
-    house.see("Service", service("voice", {"port": 80}))
-    await house.sync(pool())
-    before = house.port()
-    house.see("Service", service("voice", {"name": "http", "port": 80}, {"name": "b", "port": 81}))
-    await house.sync()
-    assert ports_of(house.slice())["http"] == before
-    assert len({*ports_of(house.slice()).values()}) == 2
+async def test_a_port_that_gets_a_name_as_another_is_added_keeps_its_listener(activator):
+    activator.see("Service", service("voice", {"port": 80}))
+    await activator.sync(pool())
+    before = activator.port()
+    activator.see(
+        "Service", service("voice", {"name": "http", "port": 80}, {"name": "b", "port": 81})
+    )
+    await activator.sync()
+    assert ports_of(activator.slice())["http"] == before
+    assert len({*ports_of(activator.slice()).values()}) == 2
     _, writer = await asyncio.open_connection("127.0.0.1", before)
     writer.close()
-    await eventually(lambda: house.clients == [("voice", "http")])
+    await eventually(lambda: activator.clients == [("voice", "http")])
 
 
-async def test_a_port_whose_number_changes_keeps_its_listener(house):
-    await house.sync(pool())
-    before = house.port()
-    house.see("Service", service("voice", {"name": "http", "port": 8080}))
-    await house.sync()
-    assert house.port() == before
+async def test_a_port_whose_number_changes_keeps_its_listener(activator):
+    await activator.sync(pool())
+    before = activator.port()
+    activator.see("Service", service("voice", {"name": "http", "port": 8080}))
+    await activator.sync()
+    assert activator.port() == before
 
 
-async def test_ports_that_swap_their_names_swap_no_listener(house):
-    house.see("Service", service("voice", {"name": "a", "port": 80}, {"name": "b", "port": 81}))
-    await house.sync(pool())
-    before = ports_of(house.slice())
-    house.see("Service", service("voice", {"name": "b", "port": 80}, {"name": "a", "port": 81}))
-    await house.sync()
-    assert ports_of(house.slice()) == {"b": before["a"], "a": before["b"]}
+async def test_ports_that_swap_their_names_swap_no_listener(activator):
+    activator.see("Service", service("voice", {"name": "a", "port": 80}, {"name": "b", "port": 81}))
+    await activator.sync(pool())
+    before = ports_of(activator.slice())
+    activator.see("Service", service("voice", {"name": "b", "port": 80}, {"name": "a", "port": 81}))
+    await activator.sync()
+    assert ports_of(activator.slice()) == {"b": before["a"], "a": before["b"]}
 
 
-async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own(house):
+async def test_a_port_that_takes_the_place_of_another_gets_a_listener_of_its_own(activator):
     """A kube-proxy that lags behind still sends clients of the old one to the old listener."""
-    house.see("Service", service("voice", {"name": "a", "port": 80}))
-    await house.sync(pool())
-    before = house.port()
-    house.see("Service", service("voice", {"name": "b", "port": 81}))
-    await house.sync()
-    assert house.port() != before
+    activator.see("Service", service("voice", {"name": "a", "port": 80}))
+    await activator.sync(pool())
+    before = activator.port()
+    activator.see("Service", service("voice", {"name": "b", "port": 81}))
+    await activator.sync()
+    assert activator.port() != before
     assert is_listened_on(before)
 
 
@@ -269,53 +271,53 @@ def dual_stack(*of_service):
     return made
 
 
-async def test_a_dual_stack_service_gets_a_slice_and_a_listener_for_each_family(make_house):
-    house = make_house(FakeKube(), DUAL)
-    house.see("Service", dual_stack("IPv6", "IPv4"))
-    await house.sync(pool())
-    made = {s["addressType"]: s for s in house.kube.all("EndpointSlice")}
+async def test_a_dual_stack_service_gets_a_slice_and_a_listener_for_each_family(make_activator):
+    activator = make_activator(FakeKube(), DUAL)
+    activator.see("Service", dual_stack("IPv6", "IPv4"))
+    await activator.sync(pool())
+    made = {s["addressType"]: s for s in activator.kube.all("EndpointSlice")}
     assert set(made) == {"IPv4", "IPv6"}
     for family, address in (("IPv4", "127.0.0.1"), ("IPv6", "::1")):
         assert made[family]["endpoints"][0]["addresses"] == [address]
         _, writer = await asyncio.open_connection(address, made[family]["ports"][0]["port"])
         writer.close()
-    await eventually(lambda: house.clients == [("voice", "http")] * 2)
+    await eventually(lambda: activator.clients == [("voice", "http")] * 2)
 
 
-async def test_a_service_that_gives_up_a_family_keeps_the_other(make_house):
-    house = make_house(FakeKube(), DUAL)
-    house.see("Service", dual_stack("IPv4", "IPv6"))
-    await house.sync(pool())
-    house.see("Service", dual_stack("IPv4"))
-    await house.sync()
-    assert house.serving() == ["IPv4"]
+async def test_a_service_that_gives_up_a_family_keeps_the_other(make_activator):
+    activator = make_activator(FakeKube(), DUAL)
+    activator.see("Service", dual_stack("IPv4", "IPv6"))
+    await activator.sync(pool())
+    activator.see("Service", dual_stack("IPv4"))
+    await activator.sync()
+    assert activator.serving() == ["IPv4"]
 
 
-async def test_a_family_is_left_only_once_a_pod_is_ready_in_it(make_house):
+async def test_a_family_is_left_only_once_a_pod_is_ready_in_it(make_activator):
     """Kubernetes writes the slices of the two one after the other."""
-    house = make_house(FakeKube(), DUAL)
-    house.see("Service", dual_stack("IPv4", "IPv6"))
-    await house.sync(pool("Activator"))
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.later(6)
-    await house.sync()
-    assert house.serving() == ["IPv6"]
-    house.see("EndpointSlice", native_slice(True, family="IPv6"))
-    await house.sync()
-    house.later(6)
-    await house.sync()
-    assert house.serving() == []
+    activator = make_activator(FakeKube(), DUAL)
+    activator.see("Service", dual_stack("IPv4", "IPv6"))
+    await activator.sync(pool("Activator"))
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.later(6)
+    await activator.sync()
+    assert activator.serving() == ["IPv6"]
+    activator.see("EndpointSlice", native_slice(True, family="IPv6"))
+    await activator.sync()
+    activator.later(6)
+    await activator.sync()
+    assert activator.serving() == []
 
 
-async def test_after_a_restart_it_listens_again_in_both_families(make_house):
-    house = make_house(FakeKube(), DUAL)
-    house.see("Service", dual_stack("IPv4", "IPv6"))
-    await house.sync(pool())
-    ports = {s["addressType"]: s["ports"] for s in house.kube.all("EndpointSlice")}
-    house.crash()
+async def test_after_a_restart_it_listens_again_in_both_families(make_activator):
+    activator = make_activator(FakeKube(), DUAL)
+    activator.see("Service", dual_stack("IPv4", "IPv6"))
+    await activator.sync(pool())
+    ports = {s["addressType"]: s["ports"] for s in activator.kube.all("EndpointSlice")}
+    activator.crash()
     await asyncio.sleep(0)
-    again = make_house(house.kube, DUAL)
+    again = make_activator(activator.kube, DUAL)
     again.see("Service", dual_stack("IPv4", "IPv6"))
     again.watch()
     await again.publisher.adopt()
@@ -323,25 +325,25 @@ async def test_after_a_restart_it_listens_again_in_both_families(make_house):
     assert {s["addressType"]: s["ports"] for s in again.kube.all("EndpointSlice")} == ports
 
 
-async def test_on_route_always_it_never_leaves(house):
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native", route_mode="Always"))
-    house.later(600)
-    await house.sync()
-    assert house.slice()["endpoints"]
+async def test_on_route_always_it_never_leaves(activator):
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native", route_mode="Always"))
+    activator.later(600)
+    await activator.sync()
+    assert activator.slice()["endpoints"]
 
 
 # --- pools that are refused ---
 
 
 async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_are_replaced(
-    make_house,
+    make_activator,
 ):
-    old = make_house()
+    old = make_activator()
     asleep = pool("Activator", accepted="False")
     await old.sync(pool("Activator"))
     await old.sync(asleep)
-    new = make_house(old.kube, OTHER)
+    new = make_activator(old.kube, OTHER)
     await new.sync(asleep)
     old.publisher.leaving = True
     await old.publisher.sync()
@@ -351,296 +353,296 @@ async def test_a_pool_refused_while_it_sleeps_keeps_an_endpoint_as_activators_ar
     assert left["endpoints"][0]["conditions"]["ready"]
 
 
-async def test_a_pool_refused_for_another_service_keeps_the_one_it_had(house):
+async def test_a_pool_refused_for_another_service_keeps_the_one_it_had(activator):
     had = pool("Activator", accepted="False", service="others")
     had["status"]["route"]["service"] = "voice"
-    house.see("Service", service("others"))
-    await house.sync(had)
-    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+    activator.see("Service", service("others"))
+    await activator.sync(had)
+    assert activator.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
 
 
-async def test_an_edit_leads_to_another_service_once_it_is_accepted(house):
-    house.see("Service", service("other"))
-    await house.sync(pool())
+async def test_an_edit_leads_to_another_service_once_it_is_accepted(activator):
+    activator.see("Service", service("other"))
+    await activator.sync(pool())
     edited = pool(service="other")
     edited["status"]["route"]["service"] = "voice"
-    await house.sync(edited)
-    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
+    await activator.sync(edited)
+    assert activator.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "voice"
     edited["status"]["route"]["service"] = "other"
-    await house.sync(edited)
-    assert house.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
+    await activator.sync(edited)
+    assert activator.slice()["metadata"]["labels"]["kubernetes.io/service-name"] == "other"
 
 
-async def test_a_pool_refused_from_the_beginning_gets_nothing(house):
+async def test_a_pool_refused_from_the_beginning_gets_nothing(activator):
     made = pool(accepted="False")
     del made["status"]["route"], made["status"]["phase"]
-    await house.sync(made)
-    assert house.kube.writes == []
+    await activator.sync(made)
+    assert activator.kube.writes == []
 
 
 # --- leaving the route ---
 
 
-async def test_it_stays_until_a_pod_has_been_ready_for_the_settle_time(house):
-    await house.sync(pool("Activator"))
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.later(4)
-    await house.sync()
-    assert house.slice()["endpoints"]
-    house.later(2)
-    await house.sync()
-    assert house.slice()["endpoints"] == []
+async def test_it_stays_until_a_pod_has_been_ready_for_the_settle_time(activator):
+    await activator.sync(pool("Activator"))
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.later(4)
+    await activator.sync()
+    assert activator.slice()["endpoints"]
+    activator.later(2)
+    await activator.sync()
+    assert activator.slice()["endpoints"] == []
 
 
-async def test_a_pod_that_fails_meanwhile_begins_the_settle_time_again(house):
-    await house.sync(pool("Activator"))
+async def test_a_pod_that_fails_meanwhile_begins_the_settle_time_again(activator):
+    await activator.sync(pool("Activator"))
     for ready in (True, False, True):
-        house.see("EndpointSlice", native_slice(ready))
-        await house.sync(pool("Native"))
-        house.later(4)
-    await house.sync()
-    assert house.slice()["endpoints"]
+        activator.see("EndpointSlice", native_slice(ready))
+        await activator.sync(pool("Native"))
+        activator.later(4)
+    await activator.sync()
+    assert activator.slice()["endpoints"]
 
 
-async def test_it_looks_again_when_the_settle_time_is_over(house):
-    await house.sync(pool("Activator"))
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.later(4.4)
-    assert 0.05 <= await house.sync() < 0.7
+async def test_it_looks_again_when_the_settle_time_is_over(activator):
+    await activator.sync(pool("Activator"))
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.later(4.4)
+    assert 0.05 <= await activator.sync() < 0.7
 
 
-async def test_it_does_not_look_all_the_time_while_the_route_is_the_activator(house):
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Activator"))
-    house.later(3600)
-    assert await house.sync() == 1.0
+async def test_it_does_not_look_all_the_time_while_the_route_is_the_activator(activator):
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Activator"))
+    activator.later(3600)
+    assert await activator.sync() == 1.0
 
 
-async def leave(house):
+async def leave(activator):
     """Let the pool's own pod take over."""
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.later(10)
-    await house.sync()
-    assert house.slice()["endpoints"] == []
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.later(10)
+    await activator.sync()
+    assert activator.slice()["endpoints"] == []
 
 
-async def test_the_slice_is_emptied_not_deleted_and_still_listened_for(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    assert house.kube.writes == ["create", "replace"]
-    assert house.port() == port
+async def test_the_slice_is_emptied_not_deleted_and_still_listened_for(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    assert activator.kube.writes == ["create", "replace"]
+    assert activator.port() == port
     assert is_listened_on(port)
 
 
-async def test_it_comes_back_on_the_same_port_within_the_rest(house):
-    await house.sync(pool(epoch=1))
-    port = house.port()
-    await leave(house)
-    house.later(PORT_REST - 1)
-    await house.sync(pool("Activator", epoch=2))
-    assert house.port() == port
-    assert house.slice()["endpoints"]
-    house.later(PORT_REST)
-    await house.sync()
+async def test_it_comes_back_on_the_same_port_within_the_rest(activator):
+    await activator.sync(pool(epoch=1))
+    port = activator.port()
+    await leave(activator)
+    activator.later(PORT_REST - 1)
+    await activator.sync(pool("Activator", epoch=2))
+    assert activator.port() == port
+    assert activator.slice()["endpoints"]
+    activator.later(PORT_REST)
+    await activator.sync()
     assert is_listened_on(port)
 
 
-async def test_slice_and_listener_are_gone_after_the_rest(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    house.later(PORT_REST)
-    await house.sync()
-    assert house.kube.all("EndpointSlice") == []
+async def test_slice_and_listener_are_gone_after_the_rest(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    activator.later(PORT_REST)
+    await activator.sync()
+    assert activator.kube.all("EndpointSlice") == []
     assert not is_listened_on(port)
-    await house.sync()
-    assert house.publisher.published == {}
+    await activator.sync()
+    assert activator.publisher.published == {}
 
 
-async def test_the_slice_is_deleted_before_its_port_is_free(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
+async def test_the_slice_is_deleted_before_its_port_is_free(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
     seen = []
-    house.kube.on("delete", lambda *_: seen.append(is_listened_on(port)))
-    house.later(PORT_REST)
-    await house.sync()
+    activator.kube.on("delete", lambda *_: seen.append(is_listened_on(port)))
+    activator.later(PORT_REST)
+    await activator.sync()
     assert seen == [True]
 
 
-async def test_an_api_server_that_is_away_after_the_rest_keeps_the_listener(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    house.later(PORT_REST)
-    house.kube.down = True
-    await house.sync()
+async def test_an_api_server_that_is_away_after_the_rest_keeps_the_listener(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    activator.later(PORT_REST)
+    activator.kube.down = True
+    await activator.sync()
     assert is_listened_on(port)
-    house.kube.down = False
-    await house.sync()
+    activator.kube.down = False
+    await activator.sync()
     assert not is_listened_on(port)
 
 
-async def test_another_pool_never_gets_a_resting_port(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    house.see("Service", service("feed"))
-    await house.sync(pool(name="feed"))
-    assert house.port(slice_name("feed", ME, "IPv4")) != port
+async def test_another_pool_never_gets_a_resting_port(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    activator.see("Service", service("feed"))
+    await activator.sync(pool(name="feed"))
+    assert activator.port(slice_name("feed", ME, "IPv4")) != port
 
 
 # --- pools that are deleted ---
 
 
-async def test_a_deleted_pools_clients_are_kept_until_its_pods_answer(house):
-    await house.sync(pool())
-    house.see("WarmPool", pool(), "DELETED")
-    await house.sync()
-    assert house.slice()["endpoints"]
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync()
-    house.later(10)
-    await house.sync()
-    assert house.slice()["endpoints"] == []
-    assert house.view.pools == {}
+async def test_a_deleted_pools_clients_are_kept_until_its_pods_answer(activator):
+    await activator.sync(pool())
+    activator.see("WarmPool", pool(), "DELETED")
+    await activator.sync()
+    assert activator.slice()["endpoints"]
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync()
+    activator.later(10)
+    await activator.sync()
+    assert activator.slice()["endpoints"] == []
+    assert activator.view.pools == {}
 
 
-async def test_a_deleted_pool_whose_pods_never_come_is_given_up(house):
-    await house.sync(pool())
-    house.see("WarmPool", pool(), "DELETED")
-    await house.sync()
-    house.later(DELETED_REST)
-    await house.sync()
-    assert house.slice()["endpoints"] == []
-    house.later(PORT_REST)
-    await house.sync()
-    assert house.kube.all("EndpointSlice") == []
+async def test_a_deleted_pool_whose_pods_never_come_is_given_up(activator):
+    await activator.sync(pool())
+    activator.see("WarmPool", pool(), "DELETED")
+    await activator.sync()
+    activator.later(DELETED_REST)
+    await activator.sync()
+    assert activator.slice()["endpoints"] == []
+    activator.later(PORT_REST)
+    await activator.sync()
+    assert activator.kube.all("EndpointSlice") == []
 
 
-async def test_a_deleted_pool_that_was_awake_is_not_begun_to_be_stood_in_for(house):
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.see("WarmPool", pool("Native"), "DELETED")
-    house.see("EndpointSlice", native_slice())
-    await house.sync()
-    assert house.kube.writes == []
+async def test_a_deleted_pool_that_was_awake_is_not_begun_to_be_stood_in_for(activator):
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.see("WarmPool", pool("Native"), "DELETED")
+    activator.see("EndpointSlice", native_slice())
+    await activator.sync()
+    assert activator.kube.writes == []
 
 
-async def test_a_pool_made_again_is_stood_in_for_as_before(house):
-    await house.sync(pool(epoch=5))
-    house.see("WarmPool", pool(), "DELETED")
-    await house.sync(pool(epoch=1))
-    house.later(DELETED_REST + 1)
-    await house.sync()
-    assert epoch_of(house.slice()) == "1"
-    assert house.slice()["endpoints"]
+async def test_a_pool_made_again_is_stood_in_for_as_before(activator):
+    await activator.sync(pool(epoch=5))
+    activator.see("WarmPool", pool(), "DELETED")
+    await activator.sync(pool(epoch=1))
+    activator.later(DELETED_REST + 1)
+    await activator.sync()
+    assert epoch_of(activator.slice()) == "1"
+    assert activator.slice()["endpoints"]
 
 
 # --- when others interfere ---
 
 
-async def test_a_conflict_is_read_again_and_written_over(house):
-    await house.sync(pool(epoch=1))
-    house.kube.edit("EndpointSlice", NAME, metadata={"labels": {"somebody": "else"}})
-    house.see("WarmPool", pool(epoch=2))
-    assert await house.publisher.sync() < 0.1  # the watch has not told yet
-    assert not house.publisher.complete
-    await house.publisher.sync()
-    assert epoch_of(house.slice()) == "2"
-    assert house.publisher.complete
+async def test_a_conflict_is_read_again_and_written_over(activator):
+    await activator.sync(pool(epoch=1))
+    activator.kube.edit("EndpointSlice", NAME, metadata={"labels": {"somebody": "else"}})
+    activator.see("WarmPool", pool(epoch=2))
+    assert await activator.publisher.sync() < 0.1  # the watch has not told yet
+    assert not activator.publisher.complete
+    await activator.publisher.sync()
+    assert epoch_of(activator.slice()) == "2"
+    assert activator.publisher.complete
 
 
-async def test_a_slice_that_exists_already_is_taken_over(house):
-    left = House(FakeKube())
+async def test_a_slice_that_exists_already_is_taken_over(activator):
+    left = ActivatorFixture(FakeKube())
     await left.sync(pool(epoch=1))
     left.crash()
-    house.kube.put(left.slice(), "EndpointSlice")
-    await house.publisher.sync()
-    house.see("WarmPool", pool(epoch=2))
-    await house.publisher.sync()
-    assert not house.publisher.complete
-    await house.publisher.sync()
-    assert epoch_of(house.slice()) == "2"
-    assert is_listened_on(house.port())
+    activator.kube.put(left.slice(), "EndpointSlice")
+    await activator.publisher.sync()
+    activator.see("WarmPool", pool(epoch=2))
+    await activator.publisher.sync()
+    assert not activator.publisher.complete
+    await activator.publisher.sync()
+    assert epoch_of(activator.slice()) == "2"
+    assert is_listened_on(activator.port())
 
 
-async def test_a_slice_that_somebody_deletes_is_published_again_on_its_port(house):
-    await house.sync(pool())
-    port = house.port()
-    await house.sync()
-    house.kube.remove("EndpointSlice", NAME)
-    await house.sync()
-    assert house.slice()["endpoints"]
-    assert house.port() == port
+async def test_a_slice_that_somebody_deletes_is_published_again_on_its_port(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await activator.sync()
+    activator.kube.remove("EndpointSlice", NAME)
+    await activator.sync()
+    assert activator.slice()["endpoints"]
+    assert activator.port() == port
 
 
-async def test_a_slice_that_somebody_empties_is_filled_again(house):
-    await house.sync(pool())
-    house.kube.edit("EndpointSlice", NAME, endpoints=[])
-    await house.sync()
-    assert house.slice()["endpoints"]
+async def test_a_slice_that_somebody_empties_is_filled_again(activator):
+    await activator.sync(pool())
+    activator.kube.edit("EndpointSlice", NAME, endpoints=[])
+    await activator.sync()
+    assert activator.slice()["endpoints"]
 
 
-async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(house):
-    house.see("WarmPool", pool(epoch=1))
-    await house.publisher.sync()
-    old = house.slice()
-    house.see("WarmPool", pool(epoch=2))
-    await house.publisher.sync()
-    house.see("EndpointSlice", old)
-    await house.publisher.sync()
-    assert house.kube.writes == ["create", "replace"]
+async def test_a_watch_that_lags_behind_our_own_write_changes_nothing(activator):
+    activator.see("WarmPool", pool(epoch=1))
+    await activator.publisher.sync()
+    old = activator.slice()
+    activator.see("WarmPool", pool(epoch=2))
+    await activator.publisher.sync()
+    activator.see("EndpointSlice", old)
+    await activator.publisher.sync()
+    assert activator.kube.writes == ["create", "replace"]
 
 
-async def test_an_emptied_slice_that_somebody_deletes_leaves_no_listener_behind(house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    await house.sync()
-    house.kube.remove("EndpointSlice", NAME)
-    house.later(PORT_REST)
-    await house.sync()
+async def test_an_emptied_slice_that_somebody_deletes_leaves_no_listener_behind(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    await activator.sync()
+    activator.kube.remove("EndpointSlice", NAME)
+    activator.later(PORT_REST)
+    await activator.sync()
     assert not is_listened_on(port)
 
 
-async def test_a_served_slice_deleted_as_the_pool_leaves_leaves_no_listener_behind(house):
-    await house.sync(pool())
-    port = house.port()
-    await house.sync()
-    house.kube.remove("EndpointSlice", NAME)
-    house.see("EndpointSlice", native_slice(True))
-    await house.sync(pool("Native"))
-    house.later(PORT_REST)
-    await house.sync()
+async def test_a_served_slice_deleted_as_the_pool_leaves_leaves_no_listener_behind(activator):
+    await activator.sync(pool())
+    port = activator.port()
+    await activator.sync()
+    activator.kube.remove("EndpointSlice", NAME)
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool("Native"))
+    activator.later(PORT_REST)
+    await activator.sync()
     assert not is_listened_on(port)
 
 
-async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(house):
-    house.kube.down = True
-    assert await house.sync(pool()) < 0.3
-    assert not house.publisher.complete
-    house.kube.down = False
-    await house.sync()
-    assert house.publisher.complete
-    assert house.slice()["endpoints"]
+async def test_while_the_api_server_is_away_it_is_not_complete_and_tries_again(activator):
+    activator.kube.down = True
+    assert await activator.sync(pool()) < 0.3
+    assert not activator.publisher.complete
+    activator.kube.down = False
+    await activator.sync()
+    assert activator.publisher.complete
+    assert activator.slice()["endpoints"]
 
 
-async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(house):
-    house.see("Service", service("feed"))
+async def test_one_pool_that_cannot_be_published_keeps_no_other_from_it(activator):
+    activator.see("Service", service("feed"))
 
     def refuse(_, obj):
         if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
-    house.kube.on("create", refuse)
-    await house.sync(pool(name="feed"), pool())
-    assert [s["metadata"]["name"] for s in house.kube.all("EndpointSlice")] == [NAME]
-    assert not house.publisher.complete
+    activator.kube.on("create", refuse)
+    await activator.sync(pool(name="feed"), pool())
+    assert [s["metadata"]["name"] for s in activator.kube.all("EndpointSlice")] == [NAME]
+    assert not activator.publisher.complete
 
 
 def refused(code=422):
@@ -651,39 +653,41 @@ def refused(code=422):
 
 
 @pytest.mark.parametrize("code", [400, 403, 422])
-async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(house, code):
-    house.see("Service", service("feed"))
+async def test_a_pool_whose_slice_is_refused_keeps_the_activator_from_nothing_else(activator, code):
+    activator.see("Service", service("feed"))
 
     def refuse(_, obj):
         if obj["metadata"]["name"] == slice_name("feed", ME, "IPv4"):
             raise refused(code)
 
-    house.kube.on("create", refuse)
-    await house.sync(pool(name="feed"), pool())
-    assert house.publisher.complete
-    assert len(house.kube.called("create")) == 2
-    await house.sync()
-    assert len(house.kube.called("create")) == 2, "it is not asked for again at once"
+    activator.kube.on("create", refuse)
+    await activator.sync(pool(name="feed"), pool())
+    assert activator.publisher.complete
+    assert len(activator.kube.called("create")) == 2
+    await activator.sync()
+    assert len(activator.kube.called("create")) == 2, "it is not asked for again at once"
 
 
-async def test_an_activator_whose_every_slice_is_refused_is_not_ready(house):
-    house.kube.on("create", Mock(side_effect=refused(403)))
-    await house.sync(pool())
-    assert not house.publisher.complete
+async def test_an_activator_whose_every_slice_is_refused_is_not_ready(activator):
+    activator.kube.on("create", Mock(side_effect=refused(403)))
+    await activator.sync(pool())
+    assert not activator.publisher.complete
 
 
-async def test_an_api_server_that_fails_refuses_nothing(house):
-    house.see("Service", service("feed"))
-    house.kube.on("create", Mock(side_effect=refused(500)))
-    await house.sync(pool(name="feed"), pool())
-    assert not house.publisher.complete
+async def test_an_api_server_that_fails_refuses_nothing(activator):
+    activator.see("Service", service("feed"))
+    activator.kube.on("create", Mock(side_effect=refused(500)))
+    await activator.sync(pool(name="feed"), pool())
+    assert not activator.publisher.complete
 
 
 @pytest.mark.parametrize("name", ["p" * 64, "p" * 253, "a.b"])
-async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(house, make_house, name):
-    await house.sync(pool(name=name, service="voice"))
-    port = house.port(slice_name(name, ME, "IPv4"))
-    again = await restart(house, make_house)
+async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(
+    activator, make_activator, name
+):
+    await activator.sync(pool(name=name, service="voice"))
+    port = activator.port(slice_name(name, ME, "IPv4"))
+    again = await restart(activator, make_activator)
     await again.publisher.adopt()
     await again.sync(pool(name=name, service="voice"))
     assert again.port(slice_name(name, ME, "IPv4")) == port
@@ -693,18 +697,18 @@ async def test_after_a_restart_a_pool_is_found_again_whatever_its_name(house, ma
 # --- a restart in place ---
 
 
-async def restart(house, make_house):
-    house.crash()
+async def restart(activator, make_activator):
+    activator.crash()
     await asyncio.sleep(0)
-    again = make_house(house.kube)
+    again = make_activator(activator.kube)
     again.watch()
     return again
 
 
-async def test_after_a_restart_it_listens_again_on_the_same_port(house, make_house):
-    await house.sync(pool())
-    port = house.port()
-    again = await restart(house, make_house)
+async def test_after_a_restart_it_listens_again_on_the_same_port(activator, make_activator):
+    await activator.sync(pool())
+    port = activator.port()
+    again = await restart(activator, make_activator)
     assert not is_listened_on(port)
     await again.publisher.adopt()
     assert is_listened_on(port)
@@ -713,11 +717,13 @@ async def test_after_a_restart_it_listens_again_on_the_same_port(house, make_hou
     assert again.kube.writes == ["create"]
 
 
-async def test_an_emptied_slice_is_listened_for_again_until_its_rest_is_over(house, make_house):
-    await house.sync(pool())
-    port = house.port()
-    await leave(house)
-    again = await restart(house, make_house)
+async def test_an_emptied_slice_is_listened_for_again_until_its_rest_is_over(
+    activator, make_activator
+):
+    await activator.sync(pool())
+    port = activator.port()
+    await leave(activator)
+    again = await restart(activator, make_activator)
     await again.publisher.adopt()
     again.see("EndpointSlice", native_slice(True))
     await again.sync(pool("Native"))
@@ -728,10 +734,10 @@ async def test_an_emptied_slice_is_listened_for_again_until_its_rest_is_over(hou
     assert again.kube.all("EndpointSlice") == []
 
 
-async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(house, make_house):
-    await house.sync(pool())
-    port = house.port()
-    again = await restart(house, make_house)
+async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(activator, make_activator):
+    await activator.sync(pool())
+    port = activator.port()
+    again = await restart(activator, make_activator)
     with socket.create_server(("127.0.0.1", port)):
         await again.publisher.adopt()
         assert again.kube.all("EndpointSlice") == []
@@ -741,13 +747,13 @@ async def test_a_slice_whose_port_is_taken_goes_before_anything_is_bound(house, 
 
 
 async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others_serve(
-    house, make_house, monkeypatch
+    activator, make_activator, monkeypatch
 ):
     monkeypatch.setattr(publisher, "DELETE_AGAIN", 0.0)
-    house.see("Service", service("feed"))
-    await house.sync(pool(), pool(name="feed"))
-    port, other = house.port(), house.port(slice_name("feed", ME, "IPv4"))
-    again = await restart(house, make_house)
+    activator.see("Service", service("feed"))
+    await activator.sync(pool(), pool(name="feed"))
+    port, other = activator.port(), activator.port(slice_name("feed", ME, "IPv4"))
+    again = await restart(activator, make_activator)
     served = []
 
     def delete(*_):
@@ -764,10 +770,10 @@ async def test_a_slice_that_cannot_be_deleted_yet_is_waited_for_while_the_others
     ]
 
 
-async def test_a_slice_that_may_not_be_deleted_is_published_anew(house, make_house):
-    await house.sync(pool())
-    port = house.port()
-    again = await restart(house, make_house)
+async def test_a_slice_that_may_not_be_deleted_is_published_anew(activator, make_activator):
+    await activator.sync(pool())
+    port = activator.port()
+    again = await restart(activator, make_activator)
     again.kube.on("delete", Mock(side_effect=refused(403)))
     with socket.create_server(("127.0.0.1", port)):
         await again.publisher.adopt()
@@ -776,23 +782,25 @@ async def test_a_slice_that_may_not_be_deleted_is_published_anew(house, make_hou
     assert is_listened_on(again.port())
 
 
-async def test_of_a_slice_with_one_port_taken_no_other_is_kept(house, make_house):
-    house.see("Service", service("voice", {"name": "a", "port": 1}, {"name": "b", "port": 2}))
-    await house.sync(pool())
-    first, second = (p["port"] for p in house.slice()["ports"])
-    again = await restart(house, make_house)
+async def test_of_a_slice_with_one_port_taken_no_other_is_kept(activator, make_activator):
+    activator.see("Service", service("voice", {"name": "a", "port": 1}, {"name": "b", "port": 2}))
+    await activator.sync(pool())
+    first, second = (p["port"] for p in activator.slice()["ports"])
+    again = await restart(activator, make_activator)
     with socket.create_server(("127.0.0.1", second)):
         await again.publisher.adopt()
         assert again.publisher.published == {}
         assert not is_listened_on(first)
 
 
-async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(house, make_house):
-    await house.sync(pool())
-    port = house.port()
+async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(
+    activator, make_activator
+):
+    await activator.sync(pool())
+    port = activator.port()
     annotations = {"kotatsu.dev/epoch": "soon"}
-    house.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
-    again = await restart(house, make_house)
+    activator.kube.edit("EndpointSlice", NAME, metadata={"annotations": annotations})
+    again = await restart(activator, make_activator)
     await again.publisher.adopt()
     assert is_listened_on(port)
     await again.sync(pool())
@@ -800,19 +808,19 @@ async def test_an_epoch_that_somebody_has_edited_keeps_nobody_from_starting(hous
 
 
 @pytest.mark.parametrize("number", [None, 0])
-async def test_a_slice_whose_port_somebody_has_edited_goes(house, make_house, number):
-    await house.sync(pool())
-    house.kube.edit("EndpointSlice", NAME, ports=[{"name": "http", "port": number}])
-    again = await restart(house, make_house)
+async def test_a_slice_whose_port_somebody_has_edited_goes(activator, make_activator, number):
+    await activator.sync(pool())
+    activator.kube.edit("EndpointSlice", NAME, ports=[{"name": "http", "port": number}])
+    again = await restart(activator, make_activator)
     await again.publisher.adopt()
     assert again.publisher.published == {}
     assert again.kube.all("EndpointSlice") == []
 
 
-async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make_house):
-    other = make_house(FakeKube(), OTHER)
+async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make_activator):
+    other = make_activator(FakeKube(), OTHER)
     await other.sync(pool())
-    me = make_house(other.kube)
+    me = make_activator(other.kube)
     me.see("EndpointSlice", native_slice(True))
     me.watch()
     await me.publisher.adopt()
@@ -823,61 +831,61 @@ async def test_slices_of_other_activators_and_of_kubernetes_are_not_adopted(make
 # --- sweeping ---
 
 
-async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_house):
+async def test_only_the_slices_of_activators_whose_pod_is_gone_are_swept(make_activator):
     kube = FakeKube()
     first, second, third = (
-        make_house(
+        make_activator(
             kube, PodIdentity("demo", f"activator-{n}", f"uid-activator-{n}", ("127.0.0.1",), "a")
         )
         for n in (1, 2, 3)
     )
-    for house in (first, second, third):
-        await house.sync(pool())
+    for activator in (first, second, third):
+        await activator.sync(pool())
     first.see("Pod", activator_pod("activator-2", terminating=True, phase="Failed"))
     first.see("EndpointSlice", native_slice(True))
     first.watch()
     await first.publisher.sweep()
     names = [s["metadata"]["name"] for s in kube.all("EndpointSlice")]
-    assert names == [slice_name("voice", house.me, "IPv4") for house in (first, second)]
+    assert names == [slice_name("voice", activator.me, "IPv4") for activator in (first, second)]
 
 
-async def test_the_slice_of_an_activator_whose_pod_it_has_not_seen_yet_is_not_swept(make_house):
+async def test_the_slice_of_an_activator_whose_pod_it_has_not_seen_yet_is_not_swept(make_activator):
     """The watch of pods may be behind that of slices."""
     kube = FakeKube()
-    other = make_house(kube, OTHER)
+    other = make_activator(kube, OTHER)
     await other.sync(pool())
     kube.put(activator_pod("activator-2"))
-    me = make_house(kube)
+    me = make_activator(kube)
     me.watch()
     await me.publisher.sweep()
     assert len(kube.all("EndpointSlice")) == 1
 
 
-async def test_the_slice_of_a_pod_that_came_again_under_its_name_is_swept(make_house):
+async def test_the_slice_of_a_pod_that_came_again_under_its_name_is_swept(make_activator):
     kube = FakeKube()
-    other = make_house(kube, OTHER)
+    other = make_activator(kube, OTHER)
     await other.sync(pool())
     again = activator_pod("activator-2")
     again["metadata"]["uid"] = "another"
     kube.put(again)
-    me = make_house(kube)
+    me = make_activator(kube)
     me.watch()
     await me.publisher.sweep()
     assert kube.all("EndpointSlice") == []
 
 
-async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(house):
-    await house.sync(pool())
-    house.view.on_change("Pod")("LIST", {"items": []})
-    house.watch()
-    await house.publisher.sweep()
-    assert house.slice()
+async def test_its_own_slices_are_not_swept_before_it_has_seen_its_own_pod(activator):
+    await activator.sync(pool())
+    activator.view.on_change("Pod")("LIST", {"items": []})
+    activator.watch()
+    await activator.publisher.sweep()
+    assert activator.slice()
 
 
-async def test_a_sweep_the_api_server_refuses_is_tried_again_another_time(make_house):
-    other = make_house(FakeKube(), OTHER)
+async def test_a_sweep_the_api_server_refuses_is_tried_again_another_time(make_activator):
+    other = make_activator(FakeKube(), OTHER)
     await other.sync(pool())
-    me = make_house(other.kube)
+    me = make_activator(other.kube)
     me.watch()
     me.kube.down = True
     await me.publisher.sweep()
@@ -889,38 +897,38 @@ async def test_a_sweep_the_api_server_refuses_is_tried_again_another_time(make_h
 # --- the end ---
 
 
-async def test_an_activator_that_leaves_says_so_and_listens_on(house):
-    await house.sync(pool())
-    house.publisher.leaving = True
-    await house.sync()
-    (endpoint,) = house.slice()["endpoints"]
+async def test_an_activator_that_leaves_says_so_and_listens_on(activator):
+    await activator.sync(pool())
+    activator.publisher.leaving = True
+    await activator.sync()
+    (endpoint,) = activator.slice()["endpoints"]
     assert endpoint["conditions"] == {"ready": False, "serving": True, "terminating": True}
-    assert is_listened_on(house.port())
+    assert is_listened_on(activator.port())
 
 
-async def test_an_activator_that_leaves_takes_no_new_pool_on(house):
-    house.publisher.leaving = True
-    await house.sync(pool())
-    assert house.kube.all("EndpointSlice") == []
+async def test_an_activator_that_leaves_takes_no_new_pool_on(activator):
+    activator.publisher.leaving = True
+    await activator.sync(pool())
+    assert activator.kube.all("EndpointSlice") == []
 
 
-async def test_withdrawing_deletes_every_slice_and_publishes_none_again(house):
-    house.see("Service", service("feed"))
-    await house.sync(pool(), pool(name="feed"))
-    await house.publisher.withdraw()
-    assert house.kube.all("EndpointSlice") == []
-    await house.sync()
-    assert house.kube.all("EndpointSlice") == []
+async def test_withdrawing_deletes_every_slice_and_publishes_none_again(activator):
+    activator.see("Service", service("feed"))
+    await activator.sync(pool(), pool(name="feed"))
+    await activator.publisher.withdraw()
+    assert activator.kube.all("EndpointSlice") == []
+    await activator.sync()
+    assert activator.kube.all("EndpointSlice") == []
 
 
-async def test_a_slice_that_cannot_be_deleted_keeps_no_other_from_it(house):
-    house.see("Service", service("feed"))
-    await house.sync(pool(), pool(name="feed"))
+async def test_a_slice_that_cannot_be_deleted_keeps_no_other_from_it(activator):
+    activator.see("Service", service("feed"))
+    await activator.sync(pool(), pool(name="feed"))
 
     def refuse(_, name):
         if name == slice_name("feed", ME, "IPv4"):
             raise OSError("no")
 
-    house.kube.on("delete", refuse)
-    await house.publisher.withdraw()
-    assert len(house.kube.all("EndpointSlice")) == 1
+    activator.kube.on("delete", refuse)
+    await activator.publisher.withdraw()
+    assert len(activator.kube.all("EndpointSlice")) == 1

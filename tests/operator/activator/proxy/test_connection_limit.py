@@ -6,14 +6,14 @@ import resource
 
 import pytest
 
-from kotatsu_operator.activator.proxy import connection_limit as rooms
+from kotatsu_operator.activator.proxy import connection_limit
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
-from tests.operator.activator.house import GET, House
+from tests.operator.activator.in_process import GET, ActivatorFixture
 
 FILES = 16  # of which eight are for connections: six clients, or four with their pods
 
 
-class SilentConnection:
+class FakeClient:
     def __init__(self, name):
         self.name, self.is_closed = name, False
 
@@ -22,88 +22,88 @@ class SilentConnection:
 
 
 @pytest.fixture
-def room():
+def limit():
     return ConnectionLimit(FILES, clock=lambda: 0.0)
 
 
-def guests(room, number, *, speaking=True):
-    made = [SilentConnection(n) for n in range(number)]
-    for guest in made:
-        assert room.enter(guest, "voice")
+def clients(limit, number, *, speaking=True):
+    made = [FakeClient(n) for n in range(number)]
+    for client in made:
+        assert limit.enter(client, "voice")
         if speaking:
-            room.spoke(guest)
+            limit.spoke(client)
     return made
 
 
-def test_clients_never_take_the_files_that_their_pods_need(room):
-    guests(room, 6)
-    assert not room.enter(SilentConnection("late"), "voice")
-    assert room.has_place("voice")
+def test_clients_never_take_the_files_that_their_pods_need(limit):
+    clients(limit, 6)
+    assert not limit.enter(FakeClient("late"), "voice")
+    assert limit.has_place("voice")
 
 
-def test_whoever_has_gone_makes_room(room):
-    first, *_ = guests(room, 6)
-    room.leave(first)
-    assert room.enter(SilentConnection("late"), "voice")
+def test_whoever_has_gone_makes_room(limit):
+    first, *_ = clients(limit, 6)
+    limit.leave(first)
+    assert limit.enter(FakeClient("late"), "voice")
 
 
-def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(room):
-    silent = guests(room, 6, speaking=False)
-    room.spoke(silent[0])
-    late = SilentConnection("late")
-    assert room.enter(late, "voice")
-    assert [guest.is_closed for guest in (*silent, late)] == [False, True, *[False] * 5]
+def test_where_there_is_none_the_one_that_was_silent_for_longest_makes_it(limit):
+    silent = clients(limit, 6, speaking=False)
+    limit.spoke(silent[0])
+    late = FakeClient("late")
+    assert limit.enter(late, "voice")
+    assert [client.is_closed for client in (*silent, late)] == [False, True, *[False] * 5]
 
 
-def test_a_connection_to_a_pod_takes_a_file_too(room):
-    guests(room, 4)
+def test_a_connection_to_a_pod_takes_a_file_too(limit):
+    clients(limit, 4)
     for _ in range(4):
-        assert room.has_place("voice")
-        room.join("voice")
-    assert not room.has_place("voice")
-    assert not room.enter(SilentConnection("late"), "voice")
-    room.part("voice")
-    assert room.has_place("voice")
+        assert limit.has_place("voice")
+        limit.join("voice")
+    assert not limit.has_place("voice")
+    assert not limit.enter(FakeClient("late"), "voice")
+    limit.part("voice")
+    assert limit.has_place("voice")
 
 
-def test_who_waits_for_a_place_is_told_of_it_once(room):
+def test_who_waits_for_a_place_is_told_of_it_once(limit):
     told = []
-    room.when_free(lambda: told.append("free"))
-    first, second, *_ = guests(room, 6)
-    room.leave(first)
-    room.leave(second)
+    limit.when_free(lambda: told.append("free"))
+    first, second, *_ = clients(limit, 6)
+    limit.leave(first)
+    limit.leave(second)
     assert told == ["free"]
 
 
 def test_one_pool_never_takes_all_the_room_from_another():
-    room = ConnectionLimit(1000, clock=lambda: 0.0)
-    guests(room, 614)
-    assert not room.enter(SilentConnection("late"), "voice")
-    while room.has_place("voice"):
-        room.join("voice")
-    assert room.enter(SilentConnection("another"), "feed")
-    assert room.has_place("feed")
+    limit = ConnectionLimit(1000, clock=lambda: 0.0)
+    clients(limit, 614)
+    assert not limit.enter(FakeClient("late"), "voice")
+    while limit.has_place("voice"):
+        limit.join("voice")
+    assert limit.enter(FakeClient("another"), "feed")
+    assert limit.has_place("feed")
 
 
 def test_it_is_said_once_in_a_while_and_not_for_each_connection(caplog):
     now = [0.0]
-    room = ConnectionLimit(FILES, clock=lambda: now[0])
-    guests(room, 6)
+    limit = ConnectionLimit(FILES, clock=lambda: now[0])
+    clients(limit, 6)
     for now[0] in (0.0, 1.0, 9.0, 11.0):
-        assert not room.enter(SilentConnection("late"), "voice")
+        assert not limit.enter(FakeClient("late"), "voice")
     text = (
-        "no room: 6 clients and 0 connections to pods are open, and this process may have "
-        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: new clients are closed"
+        "at the limit: 6 clients and 0 connections to pods are open, with limits of "
+        f"{FILES} files (RLIMIT_NOFILE) and 1024 MiB of memory: closing new clients"
     )
     assert [record.getMessage() for record in caplog.records] == [text, text]
 
 
 @pytest.mark.parametrize("files", [64, 200, 1024, 20_000])
 def test_however_few_files_there_are_some_may_come_in(files):
-    room = ConnectionLimit(files)
+    limit = ConnectionLimit(files)
     came = 0
-    while room.enter(guest := SilentConnection(came), "voice"):
-        room.spoke(guest)
+    while limit.enter(client := FakeClient(came), "voice"):
+        limit.spoke(client)
         came += 1
     assert files / 4 < came <= files * 3 / 4
 
@@ -112,8 +112,10 @@ def test_a_process_takes_the_files_it_may_have():
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, most), most))
-        assert raise_file_limit() == min(most, rooms.MOST_FILES)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, rooms.MOST_FILES)
+        assert raise_file_limit() == min(most, connection_limit.MOST_FILES)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(
+            most, connection_limit.MOST_FILES
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
@@ -123,10 +125,10 @@ def test_a_process_takes_the_files_it_may_have():
 
 @pytest.fixture
 async def small():
-    house = House(ConnectionLimit(FILES))
-    await house.start()
-    yield house
-    await house.close()
+    activator = ActivatorFixture(ConnectionLimit(FILES))
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 async def test_more_than_there_is_room_for_are_closed_and_counted(small):

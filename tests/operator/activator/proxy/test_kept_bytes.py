@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from kotatsu_operator.activator.proxy import connection_limit as rooms
+from kotatsu_operator.activator.proxy import connection_limit
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
-from tests.operator.activator.house import House
+from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually
 
 
@@ -91,12 +91,12 @@ def test_a_room_has_as_many_connections_as_its_memory_allows():
 
 @pytest.fixture
 async def small(monkeypatch):
-    monkeypatch.setattr(rooms, "SETTLE_EVERY", 0.01)
-    house = House(ConnectionLimit())
-    house.connections._room.kept.most = 2**20
-    await house.start()
-    yield house
-    await house.close()
+    monkeypatch.setattr(connection_limit, "SETTLE_EVERY", 0.01)
+    activator = ActivatorFixture(ConnectionLimit())
+    activator.connections._limit.kept.most = 2**20
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 async def test_who_waits_and_keeps_most_is_told_to_come_back(small):
@@ -109,13 +109,13 @@ async def test_who_waits_and_keeps_most_is_told_to_come_back(small):
     answers = await asyncio.gather(*(reader.read(12) for reader, _ in uploads[:5]))
     assert answers == [b"HTTP/1.1 503"] * 5
     assert small.count("kotatsu_activator_refused_total", reason="full") >= 5
-    assert small.connections._room.kept.total <= 2**20
+    assert small.connections._limit.kept.total <= 2**20
     await small.new_pod(ready=True)
     assert (await modest[0].read()).endswith(b"voice-1")
 
 
 async def test_heads_without_an_end_are_counted(small):
-    kept = small.connections._room.kept
+    kept = small.connections._limit.kept
     for _ in range(5):
         await small.send(b"GET / HTTP/1.1\r\nA: " + b"a" * 10_000)
     await eventually(lambda: kept.total > 50_000)
@@ -141,5 +141,5 @@ async def test_clients_that_take_nothing_are_counted_and_the_first_of_them_has_t
         _, writer = await small.send()
         writer.transport.pause_reading()
     await eventually(lambda: small.count("kotatsu_activator_refused_total", reason="room"))
-    assert small.connections._room.kept.total <= 2**20
+    assert small.connections._limit.kept.total <= 2**20
     server.close()

@@ -10,23 +10,21 @@ import pytest
 
 from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import announcements as announcements
-from kotatsu_operator.activator.wake import backends, probe
-from kotatsu_operator.activator.wake import waker as wake
+from kotatsu_operator.activator.wake import announcements, backends, probe, waker
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from tests.operator.activator.house import READYZ, House, Pod, pool
+from tests.operator.activator.in_process import READYZ, ActivatorFixture, Pod, pool
 from tests.operator.cluster import DENIED, activator_pod, denied, eventually, pod, service
 
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
-async def house(monkeypatch):
-    monkeypatch.setattr(wake, "LOOK_EVERY", 0.02)
-    house = House()
-    await house.start()
-    yield house
-    await house.close()
+async def activator(monkeypatch):
+    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
+    activator = ActivatorFixture()
+    await activator.start()
+    yield activator
+    await activator.close()
 
 
 def body(answer):
@@ -36,56 +34,56 @@ def body(answer):
 # --- what wakes, and what does not ---
 
 
-async def test_fifty_requests_at_once_are_answered_by_one_raise_and_one_announcement(house):
-    made = await house.starts_on_raise()
-    answers = await asyncio.gather(*(house.ask() for _ in range(50)))
+async def test_fifty_requests_at_once_are_answered_by_one_raise_and_one_announcement(activator):
+    made = await activator.starts_on_raise()
+    answers = await asyncio.gather(*(activator.ask() for _ in range(50)))
     assert {body(a) for a in answers} == {b"voice-1"}
     assert len(made.requests) == 50
-    assert house.raises == 1
-    assert len(house.announcements) == 1
-    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
+    assert activator.raises == 1
+    assert len(activator.announcements) == 1
+    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 1
 
 
-async def test_a_connection_without_a_byte_wakes_nobody(house):
-    _, writer = await house.send(b"")
-    await eventually(lambda: house.clients)
+async def test_a_connection_without_a_byte_wakes_nobody(activator):
+    _, writer = await activator.send(b"")
+    await eventually(lambda: activator.clients)
     writer.close()
-    await eventually(lambda: house.clients[0].transport is None)
-    assert house.kube.calls == []
+    await eventually(lambda: activator.clients[0].transport is None)
+    assert activator.kube.calls == []
 
 
-async def test_half_a_request_line_wakes_nobody(house):
-    await house.send(b"GET /hel")
-    await eventually(lambda: house.clients and house.clients[0]._buffer)
-    assert house.connections.held == 0
-    assert house.kube.calls == []
+async def test_half_a_request_line_wakes_nobody(activator):
+    await activator.send(b"GET /hel")
+    await eventually(lambda: activator.clients and activator.clients[0]._buffer)
+    assert activator.connections.held == 0
+    assert activator.kube.calls == []
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/metrics", "/healthz?full=1"])
-async def test_a_probe_is_answered_and_wakes_nobody(house, path):
-    assert await house.ask(f"GET {path} HTTP/1.1\r\n\r\n".encode()) == PROBE_OK
-    assert house.kube.calls == []
+async def test_a_probe_is_answered_and_wakes_nobody(activator, path):
+    assert await activator.ask(f"GET {path} HTTP/1.1\r\n\r\n".encode()) == PROBE_OK
+    assert activator.kube.calls == []
 
 
-async def test_which_paths_are_probes_is_the_pools_to_say(house):
-    house.see("WarmPool", pool(ignorePaths=["/ping"]))
-    await house.starts_on_raise()
-    assert await house.ask(b"GET /ping HTTP/1.1\r\n\r\n") == PROBE_OK
-    assert house.raises == 0
-    assert body(await house.ask(b"GET /healthz HTTP/1.1\r\n\r\n")) == b"voice-1"
-    assert house.raises == 1
+async def test_which_paths_are_probes_is_the_pools_to_say(activator):
+    activator.see("WarmPool", pool(ignorePaths=["/ping"]))
+    await activator.starts_on_raise()
+    assert await activator.ask(b"GET /ping HTTP/1.1\r\n\r\n") == PROBE_OK
+    assert activator.raises == 0
+    assert body(await activator.ask(b"GET /healthz HTTP/1.1\r\n\r\n")) == b"voice-1"
+    assert activator.raises == 1
 
 
-async def test_bytes_of_any_other_protocol_wake_too(house):
-    await house.send(b"\x16\x03\x01")
-    await house.held(1)
-    await eventually(lambda: house.raises)
+async def test_bytes_of_any_other_protocol_wake_too(activator):
+    await activator.send(b"\x16\x03\x01")
+    await activator.held(1)
+    await eventually(lambda: activator.raises)
 
 
-async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(house):
-    made = await house.starts_on_raise(ready=True)
-    reader, writer = await house.send(b"GET /hello HTTP/1.1\r\n")
-    await eventually(lambda: house.raises)
+async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(activator):
+    made = await activator.starts_on_raise(ready=True)
+    reader, writer = await activator.send(b"GET /hello HTTP/1.1\r\n")
+    await eventually(lambda: activator.raises)
     await asyncio.sleep(0.05)
     assert made.requests == []
     writer.write(b"Host: voice\r\n\r\n")
@@ -98,84 +96,84 @@ async def test_a_request_line_wakes_and_the_whole_head_is_passed_on(house):
 # --- raising ---
 
 
-async def test_a_scale_above_zero_is_never_touched(house):
-    house.kube.edit("Deployment", "voice", spec={"replicas": 5})
-    house.hold()
-    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
-    assert house.raises == 0
-    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
+async def test_a_scale_above_zero_is_never_touched(activator):
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 5})
+    activator.hold()
+    await eventually(lambda: len(activator.kube.called("get_scale")) > 2)
+    assert activator.raises == 0
+    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
 
 
-async def test_a_conflict_is_read_again_before_the_next_raise(house):
+async def test_a_conflict_is_read_again_before_the_next_raise(activator):
     conflicts = iter([True, True, False])
 
     def refuse(_):
         if next(conflicts):
             raise ConflictError("modified")
 
-    house.kube.on("raise_scale", refuse)
-    house.hold()
-    await eventually(lambda: house.raises == 3)
-    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+    activator.kube.on("raise_scale", refuse)
+    activator.hold()
+    await eventually(lambda: activator.raises == 3)
+    verbs = [c[0] for c in activator.kube.called("get_scale", "raise_scale")]
     assert verbs[:6] == ["get_scale", "raise_scale"] * 3
 
 
-async def test_a_scale_that_the_watch_has_shown_at_zero_is_not_read_again(house):
-    house.see("Deployment", house.kube.stored("Deployment", "voice"))
-    await house.starts_on_raise(ready=True)
-    assert body(await house.ask()) == b"voice-1"
-    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+async def test_a_scale_that_the_watch_has_shown_at_zero_is_not_read_again(activator):
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    verbs = [c[0] for c in activator.kube.called("get_scale", "raise_scale")]
     assert verbs == ["raise_scale"]
 
 
-async def test_a_scale_that_the_watch_is_behind_with_is_read_and_not_touched(house):
-    house.see("Deployment", house.kube.stored("Deployment", "voice"))
-    house.kube.edit("Deployment", "voice", spec={"replicas": 5})
-    house.hold()
-    await eventually(lambda: house.kube.called("get_scale"))
-    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
+async def test_a_scale_that_the_watch_is_behind_with_is_read_and_not_touched(activator):
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 5})
+    activator.hold()
+    await eventually(lambda: activator.kube.called("get_scale"))
+    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 5
 
 
-async def test_a_scale_at_zero_that_the_watch_has_an_old_version_of_is_read_and_raised(house):
-    house.see("Deployment", house.kube.stored("Deployment", "voice"))
-    house.kube.edit("Deployment", "voice", metadata={"annotations": {"a": "b"}})
-    await house.starts_on_raise(ready=True)
-    assert body(await house.ask()) == b"voice-1"
-    verbs = [c[0] for c in house.kube.called("get_scale", "raise_scale")]
+async def test_a_scale_at_zero_that_the_watch_has_an_old_version_of_is_read_and_raised(activator):
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.kube.edit("Deployment", "voice", metadata={"annotations": {"a": "b"}})
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    verbs = [c[0] for c in activator.kube.called("get_scale", "raise_scale")]
     assert verbs == ["raise_scale", "get_scale", "raise_scale"]
 
 
-async def test_when_somebody_else_was_faster_it_does_not_raise(house):
+async def test_when_somebody_else_was_faster_it_does_not_raise(activator):
     def open_window(_):
-        house.kube.on("raise_scale", None)
-        house.kube.edit("Deployment", "voice", spec={"replicas": 4})
+        activator.kube.on("raise_scale", None)
+        activator.kube.edit("Deployment", "voice", spec={"replicas": 4})
         raise ConflictError("modified")
 
-    house.kube.on("raise_scale", open_window)
-    house.hold()
-    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
-    assert house.raises == 1
-    assert house.kube.stored("Deployment", "voice")["spec"]["replicas"] == 4
+    activator.kube.on("raise_scale", open_window)
+    activator.hold()
+    await eventually(lambda: len(activator.kube.called("get_scale")) > 2)
+    assert activator.raises == 1
+    assert activator.kube.stored("Deployment", "voice")["spec"]["replicas"] == 4
 
 
-async def test_while_the_api_server_is_away_requests_wait_and_then_wake(house):
-    made = await house.starts_on_raise()
-    house.kube.down = True
-    waiting = house.hold()
-    await eventually(lambda: len(house.kube.calls) > 4)
-    house.kube.down = False
+async def test_while_the_api_server_is_away_requests_wait_and_then_wake(activator):
+    made = await activator.starts_on_raise()
+    activator.kube.down = True
+    waiting = activator.hold()
+    await eventually(lambda: len(activator.kube.calls) > 4)
+    activator.kube.down = False
     assert body(await waiting) == b"voice-1"
     assert len(made.requests) == 1
-    assert house.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
+    assert activator.kube.stored("WarmPool", "voice")["status"]["demand"]["by"] == "activator-1"
 
 
-async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, monkeypatch):
+async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(activator, monkeypatch):
     """A stream can go silent without closing; whoever waits must not wait for it."""
-    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
-    gone = await house.new_pod("voice-0", ready=True)
+    monkeypatch.setattr(waker, "LIST_AFTER", 0.05)
+    gone = await activator.new_pod("voice-0", ready=True)
     gone.server.close()
-    made = await house.new_pod("voice-1")
-    house.kube.put(
+    made = await activator.new_pod("voice-1")
+    activator.kube.put(
         pod(
             made.name,
             port=made.port,
@@ -183,74 +181,74 @@ async def test_a_pod_that_the_watch_does_not_tell_of_is_found_by_listing(house, 
         ),
         "Pod",
     )
-    house.kube.put(pod("other", app="other", ready=True), "Pod")
-    assert body(await house.ask()) == b"voice-1"
+    activator.kube.put(pod("other", app="other", ready=True), "Pod")
+    assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_a_list_that_fails_is_made_again(house, monkeypatch):
-    monkeypatch.setattr(wake, "LIST_AFTER", 0.05)
-    made = await house.new_pod("voice-1")
-    house.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
+async def test_a_list_that_fails_is_made_again(activator, monkeypatch):
+    monkeypatch.setattr(waker, "LIST_AFTER", 0.05)
+    made = await activator.new_pod("voice-1")
+    activator.kube.put(pod(made.name, port=made.port, ready=True), "Pod")
 
     def fails_once(*_):
-        house.kube.on("find", None)
+        activator.kube.on("find", None)
         raise OSError("no route to host")
 
-    house.kube.on("find", fails_once)
-    assert body(await house.ask()) == b"voice-1"
+    activator.kube.on("find", fails_once)
+    assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_a_target_that_is_missing_is_looked_for_again(house):
-    missing = house.kube.stored("Deployment", "voice")
-    house.kube.remove("Deployment", "voice")
-    await house.starts_on_raise()
-    waiting = house.hold()
-    await eventually(lambda: len(house.kube.called("get_scale")) > 2)
-    house.kube.put(missing)
+async def test_a_target_that_is_missing_is_looked_for_again(activator):
+    missing = activator.kube.stored("Deployment", "voice")
+    activator.kube.remove("Deployment", "voice")
+    await activator.starts_on_raise()
+    waiting = activator.hold()
+    await eventually(lambda: len(activator.kube.called("get_scale")) > 2)
+    activator.kube.put(missing)
     assert body(await waiting) == b"voice-1"
 
 
 # --- announcing ---
 
 
-async def test_an_asleep_pool_is_announced_once_for_each_epoch(house):
-    house.hold()
-    await eventually(lambda: house.announcements)
+async def test_an_asleep_pool_is_announced_once_for_each_epoch(activator):
+    activator.hold()
+    await eventually(lambda: activator.announcements)
     for _ in range(3):
-        house.hold()
-    await house.held(4)
-    assert len(house.announcements) == 1
-    house.see("WarmPool", pool(epoch=2))
-    house.hold()
-    await eventually(lambda: len(house.announcements) == 2)
+        activator.hold()
+    await activator.held(4)
+    assert len(activator.announcements) == 1
+    activator.see("WarmPool", pool(epoch=2))
+    activator.hold()
+    await eventually(lambda: len(activator.announcements) == 2)
 
 
-async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_request(house):
-    house.kube.down = True
-    _, writer = await house.send()
-    await eventually(lambda: house.announcements)
+async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_request(activator):
+    activator.kube.down = True
+    _, writer = await activator.send()
+    await eventually(lambda: activator.announcements)
     writer.close()
-    await house.held(0)
-    await eventually(lambda: house.connections._tickets.task.done())
-    house.kube.down = False
-    house.kube.calls.clear()
-    house.hold()
-    await eventually(lambda: house.announcements)
+    await activator.held(0)
+    await eventually(lambda: activator.connections._announcements.task.done())
+    activator.kube.down = False
+    activator.kube.calls.clear()
+    activator.hold()
+    await eventually(lambda: activator.announcements)
 
 
-async def test_the_announcement_says_when_and_who(house):
-    house.hold()
-    await eventually(lambda: house.kube.stored("WarmPool", "voice")["status"].get("demand"))
-    demand = house.kube.stored("WarmPool", "voice")["status"]["demand"]
+async def test_the_announcement_says_when_and_who(activator):
+    activator.hold()
+    await eventually(lambda: activator.kube.stored("WarmPool", "voice")["status"].get("demand"))
+    demand = activator.kube.stored("WarmPool", "voice")["status"]["demand"]
     assert demand["by"] == "activator-1"
     assert demand["at"].endswith("Z")
 
 
-async def test_a_warm_pool_needs_no_announcement(house):
-    house.see("WarmPool", pool("Warm"))
-    await house.new_pod(ready=True)
-    assert body(await house.ask()) == b"voice-1"
-    assert house.kube.writes == []
+async def test_a_warm_pool_needs_no_announcement(activator):
+    activator.see("WarmPool", pool("Warm"))
+    await activator.new_pod(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    assert activator.kube.writes == []
 
 
 class Gate:
@@ -266,12 +264,12 @@ class Gate:
 
 
 @pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
-async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(house, phase):
-    house.see("WarmPool", pool(phase))
-    made = await house.new_pod(ready=True)
+async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(activator, phase):
+    activator.see("WarmPool", pool(phase))
+    made = await activator.new_pod(ready=True)
     gate = Gate()
-    house.kube.on("patch_status", gate)
-    waiting = house.hold()
+    activator.kube.on("patch_status", gate)
+    waiting = activator.hold()
     await eventually(lambda: gate.waiting)
     await asyncio.sleep(0.05)
     assert made.requests == []
@@ -280,15 +278,15 @@ async def test_on_the_way_down_a_request_is_announced_before_it_is_passed_on(hou
 
 
 @pytest.mark.parametrize("phase", ["Draining", "Sleeping"])
-async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhile(house, phase):
-    house.see("WarmPool", pool(phase))
-    made = await house.new_pod(ready=True)
+async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhile(activator, phase):
+    activator.see("WarmPool", pool(phase))
+    made = await activator.new_pod(ready=True)
     gate = Gate()
-    house.kube.on("patch_status", gate)
-    first = house.hold()
+    activator.kube.on("patch_status", gate)
+    first = activator.hold()
     await eventually(lambda: gate.waiting == 1)
-    second, third = house.hold(), house.hold()
-    await house.held(3)
+    second, third = activator.hold(), activator.hold()
+    await activator.held(3)
     gate.open.release()
     assert body(await first) == b"voice-1"
     await eventually(lambda: gate.waiting == 2)
@@ -296,34 +294,34 @@ async def test_a_write_under_way_does_not_announce_a_request_that_comes_meanwhil
     assert (second.done(), len(made.requests)) == (False, 1)
     gate.open.release()
     await asyncio.gather(second, third)
-    assert len(house.announcements) == 2
+    assert len(activator.announcements) == 2
 
 
-async def test_announcements_leave_the_operator_ever_more_room(house):
+async def test_announcements_leave_the_operator_ever_more_room(activator):
     """It decides by versions: where requests come faster than it looks, it would never get on."""
     written, loop = [], asyncio.get_running_loop()
-    house.kube.on("patch_status", lambda *_: written.append(loop.time()))
-    house.see("Pod", activator_pod())
-    house.see("WarmPool", pool("Draining", epoch=1))
-    await house.new_pod(ready=True)
+    activator.kube.on("patch_status", lambda *_: written.append(loop.time()))
+    activator.see("Pod", activator_pod())
+    activator.see("WarmPool", pool("Draining", epoch=1))
+    await activator.new_pod(ready=True)
     while len(written) < 4:
-        house.connections.asked()
-        await house.ask()
+        activator.connections.asked()
+        await activator.ask()
     gaps = [later - earlier for earlier, later in pairwise(written)]
     assert all(gap > least for gap, least in zip(gaps, (0.04, 0.09, 0.19), strict=True)), gaps
     # Another way down begins with one that waits for nothing.
-    house.see("WarmPool", pool("Draining", epoch=2))
-    await house.ask()
-    assert house.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
+    activator.see("WarmPool", pool("Draining", epoch=2))
+    await activator.ask()
+    assert activator.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
 
 
 @pytest.fixture
-async def draining(house):
-    """A house whose activator is Ready, with a pool that stays in Draining and has a pod."""
-    house.see("Pod", activator_pod())
-    house.see("WarmPool", pool("Draining"))
-    await house.new_pod(ready=True)
-    return house
+async def draining(activator):
+    """An activator that is Ready, with a pool that stays in Draining and has a pod."""
+    activator.see("Pod", activator_pod())
+    activator.see("WarmPool", pool("Draining"))
+    await activator.new_pod(ready=True)
+    return activator
 
 
 async def test_while_no_operator_looks_one_announcement_serves_every_connection(draining):
@@ -403,22 +401,22 @@ async def test_a_question_now_and_then_does_not_make_the_pause_grow(draining, mo
         await draining.ask()
         draining.connections.asked()
         await asyncio.sleep(0.15)
-    assert draining.connections._tickets._pause == 2 * announcements.FIRST_PAUSE
+    assert draining.connections._announcements._pause == 2 * announcements.FIRST_PAUSE
 
 
-async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(house):
-    house.see("WarmPool", pool("Draining"))
-    house.kube.on("patch_status", Mock(side_effect=OSError("away")))
-    await house.new_pod(ready=True)
-    waiting = house.hold()
-    await eventually(lambda: house.announcements)
-    house.see("WarmPool", pool("Warm"))
+async def test_who_waits_to_be_announced_goes_on_as_soon_as_the_pool_is_up_again(activator):
+    activator.see("WarmPool", pool("Draining"))
+    activator.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    await activator.new_pod(ready=True)
+    waiting = activator.hold()
+    await eventually(lambda: activator.announcements)
+    activator.see("WarmPool", pool("Warm"))
     assert body(await waiting) == b"voice-1"
 
 
-async def test_an_announcement_that_fails_is_written_again_before_anything_passes(house):
-    house.see("WarmPool", pool("Draining"))
-    made = await house.new_pod(ready=True)
+async def test_an_announcement_that_fails_is_written_again_before_anything_passes(activator):
+    activator.see("WarmPool", pool("Draining"))
+    made = await activator.new_pod(ready=True)
     failing = iter([OSError("away"), ConflictError("modified")])
 
     def fail(*_):
@@ -426,75 +424,75 @@ async def test_an_announcement_that_fails_is_written_again_before_anything_passe
         for error in failing:
             raise error
 
-    house.kube.on("patch_status", fail)
-    assert body(await house.ask()) == b"voice-1"
-    assert len(house.announcements) == 3
+    activator.kube.on("patch_status", fail)
+    assert body(await activator.ask()) == b"voice-1"
+    assert len(activator.announcements) == 3
 
 
-async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(house):
-    house.see("WarmPool", pool("Sleeping"), "DELETED")
-    house.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
-    await house.new_pod(ready=True)
-    assert body(await house.ask()) == b"voice-1"
+async def test_a_deleted_pools_request_is_passed_on_though_nobody_can_be_told(activator):
+    activator.see("WarmPool", pool("Sleeping"), "DELETED")
+    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
+    await activator.new_pod(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_pools_that_are_needed_too_are_woken_once_with_it(house):
-    house.see("WarmPool", pool(wakeWith=["auth", "feed"]))
-    house.hold()
-    house.hold()
-    await house.held(2)
-    assert house.woken_others == ["auth", "feed"]
+async def test_pools_that_are_needed_too_are_woken_once_with_it(activator):
+    activator.see("WarmPool", pool(wakeWith=["auth", "feed"]))
+    activator.hold()
+    activator.hold()
+    await activator.held(2)
+    assert activator.woken_others == ["auth", "feed"]
 
 
-async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(house):
-    house.connections.poke()
-    house.connections.poke()
-    await eventually(lambda: house.raises)
-    assert len(house.announcements) == 1
-    house.see("WarmPool", pool("Warm"))
-    house.connections.poke()
+async def test_a_pool_that_another_one_needs_is_announced_and_raised_once(activator):
+    activator.connections.poke()
+    activator.connections.poke()
+    await eventually(lambda: activator.raises)
+    assert len(activator.announcements) == 1
+    activator.see("WarmPool", pool("Warm"))
+    activator.connections.poke()
     await asyncio.sleep(0.01)
-    assert house.raises == 1
+    assert activator.raises == 1
 
 
 # --- which pod, and when ---
 
 
-async def test_it_asks_the_readiness_probe_itself_and_does_not_wait_for_the_kubelet(house):
-    made = await house.new_pod()
+async def test_it_asks_the_readiness_probe_itself_and_does_not_wait_for_the_kubelet(activator):
+    made = await activator.new_pod()
     made.ready = False
-    house.see_pod(made, ready=False)
-    waiting = house.hold()
+    activator.see_pod(made, ready=False)
+    waiting = activator.hold()
     await eventually(lambda: made.probes > 3)
     assert made.requests == []
     made.ready = True
     assert body(await waiting) == b"voice-1"
 
 
-async def test_a_request_does_not_reach_an_app_whose_own_probe_has_not_passed(house):
+async def test_a_request_does_not_reach_an_app_whose_own_probe_has_not_passed(activator):
     """The container of a proxy is ready long before it."""
-    app, proxy = await house.new_pod("voice-1"), await house.new_pod("proxy")
+    app, proxy = await activator.new_pod("voice-1"), await activator.new_pod("proxy")
     app.ready = False
     obj = pod("voice-1", port=app.port, readinessProbe=READYZ)
     sidecar = {"ports": [{"name": "admin", "containerPort": proxy.port}]}
     sidecar["readinessProbe"] = {"httpGet": {"path": "/readyz", "port": "admin"}}
     obj["spec"]["containers"].insert(0, sidecar)
-    house.see("Pod", obj)
-    waiting = house.hold(b"POST / HTTP/1.1\r\n\r\n")
+    activator.see("Pod", obj)
+    waiting = activator.hold(b"POST / HTTP/1.1\r\n\r\n")
     await eventually(lambda: app.probes > 3 and proxy.probes > 3)
     assert app.requests == []
     app.ready = True
     assert body(await waiting) == b"voice-1"
 
 
-async def test_a_pod_that_is_ready_is_not_probed(house):
-    made = await house.new_pod(ready=True)
-    await house.ask()
+async def test_a_pod_that_is_ready_is_not_probed(activator):
+    made = await activator.new_pod(ready=True)
+    await activator.ask()
     assert made.probes == 0
 
 
 async def test_of_many_pods_that_are_not_ready_few_are_probed_at_a_time_and_all_in_turn(
-    house, monkeypatch
+    activator, monkeypatch
 ):
     """A Deployment may lose the readiness of a thousand pods; their files are this process's."""
     probed, at_once, most = set(), 0, 0
@@ -510,122 +508,122 @@ async def test_of_many_pods_that_are_not_ready_few_are_probed_at_a_time_and_all_
 
     monkeypatch.setattr(backends.Backends, "probe", probe_of)
     for number in range(200):
-        house.see("Pod", pod(f"voice-{number}", readinessProbe=READYZ))
-    waiting = house.hold()
+        activator.see("Pod", pod(f"voice-{number}", readinessProbe=READYZ))
+    waiting = activator.hold()
     await eventually(lambda: len(probed) == 200)
-    assert most == wake.PROBED_AT_ONCE
+    assert most == waker.PROBED_AT_ONCE
     waiting.cancel()
 
 
-async def test_a_pod_without_a_probe_is_ready_when_it_accepts(house):
-    made = await house.new_pod()
-    house.see_pod(made, readinessProbe=None)
-    assert body(await house.ask()) == b"voice-1"
+async def test_a_pod_without_a_probe_is_ready_when_it_accepts(activator):
+    made = await activator.new_pod()
+    activator.see_pod(made, readinessProbe=None)
+    assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(house, monkeypatch):
+async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(activator, monkeypatch):
     monkeypatch.setattr(probe, "TIMEOUT", 30)
-    hanging = await house.new_pod("voice-1")
+    hanging = await activator.new_pod("voice-1")
     hanging.silent = True
-    house.see_pod(hanging)
-    await house.new_pod("voice-2", ready=False)
+    activator.see_pod(hanging)
+    await activator.new_pod("voice-2", ready=False)
     async with asyncio.timeout(5):
-        assert body(await house.ask()) == b"voice-2"
+        assert body(await activator.ask()) == b"voice-2"
 
 
-async def test_a_pod_that_begins_to_terminate_while_it_is_probed_gets_nothing(house):
-    made = await house.new_pod()
+async def test_a_pod_that_begins_to_terminate_while_it_is_probed_gets_nothing(activator):
+    made = await activator.new_pod()
     hanging = made._serve
     made.asked.clear()
 
     async def answer_late(reader, writer):
-        house.see_pod(made, terminating=True)
+        activator.see_pod(made, terminating=True)
         await hanging(reader, writer)
 
     made._serve = answer_late
     made.server.close()
     await made.start()
-    house.see_pod(made)
-    house.hold()
+    activator.see_pod(made)
+    activator.hold()
     await made.asked.wait()
     await asyncio.sleep(0.05)
     assert made.requests == []
-    assert house.connections.held == 1
+    assert activator.connections.held == 1
 
 
-async def test_a_pod_that_terminates_is_no_longer_chosen(house):
-    first = await house.new_pod("voice-1", ready=True)
-    second = await house.new_pod("voice-2")
-    assert body(await house.ask()) == b"voice-1"
-    house.see_pod(first, ready=True, terminating=True)
-    house.see_pod(second, ready=True)
-    answers = await asyncio.gather(*(house.ask() for _ in range(5)))
+async def test_a_pod_that_terminates_is_no_longer_chosen(activator):
+    first = await activator.new_pod("voice-1", ready=True)
+    second = await activator.new_pod("voice-2")
+    assert body(await activator.ask()) == b"voice-1"
+    activator.see_pod(first, ready=True, terminating=True)
+    activator.see_pod(second, ready=True)
+    answers = await asyncio.gather(*(activator.ask() for _ in range(5)))
     assert {body(a) for a in answers} == {b"voice-2"}
 
 
-async def test_a_pod_that_is_gone_is_no_longer_chosen(house):
-    first = await house.new_pod("voice-1", ready=True)
-    await house.ask()
-    house.see("Pod", pod(first.name), "DELETED")
-    house.hold()
-    await house.held(1)
+async def test_a_pod_that_is_gone_is_no_longer_chosen(activator):
+    first = await activator.new_pod("voice-1", ready=True)
+    await activator.ask()
+    activator.see("Pod", pod(first.name), "DELETED")
+    activator.hold()
+    await activator.held(1)
     await asyncio.sleep(0.03)
     assert len(first.requests) == 1
 
 
-async def test_a_pod_that_the_kubelet_calls_not_ready_any_more_is_probed_again(house):
-    made = await house.new_pod(ready=True)
-    await house.ask()
+async def test_a_pod_that_the_kubelet_calls_not_ready_any_more_is_probed_again(activator):
+    made = await activator.new_pod(ready=True)
+    await activator.ask()
     made.ready = False
-    house.see_pod(made, ready=False)
-    waiting = house.hold()
+    activator.see_pod(made, ready=False)
+    waiting = activator.hold()
     await eventually(lambda: made.probes > 2)
     assert len(made.requests) == 1
     made.ready = True
     await waiting
 
 
-async def test_connections_go_to_the_pod_that_has_the_fewest(house):
+async def test_connections_go_to_the_pod_that_has_the_fewest(activator):
     for name in ("voice-1", "voice-2", "voice-3"):
-        await house.new_pod(name, ready=True)
+        await activator.new_pod(name, ready=True)
     for number in range(1, 7):
-        reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+        reader, _ = await activator.send(b"GET /long HTTP/1.1\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
-        assert house.connections.busy == number
-    assert sorted(len(p.requests) for p in house.pods) == [2, 2, 2]
+        assert activator.connections.busy == number
+    assert sorted(len(p.requests) for p in activator.pods) == [2, 2, 2]
 
 
 # --- refused connections ---
 
 
-async def test_a_refused_connection_is_tried_again_and_the_request_written_once(house):
+async def test_a_refused_connection_is_tried_again_and_the_request_written_once(activator):
     made, [port] = Pod("voice-1"), free_ports(1)
-    house.pods.append(made)
-    house.see_pod(made, port=port, ready=True)
-    waiting = house.hold(b"POST / HTTP/1.1\r\n\r\n")
-    await house.held(1)
+    activator.pods.append(made)
+    activator.see_pod(made, port=port, ready=True)
+    waiting = activator.hold(b"POST / HTTP/1.1\r\n\r\n")
+    await activator.held(1)
     await asyncio.sleep(0.06)
     await made.start(port)
     assert body(await waiting) == b"voice-1"
     assert made.requests == [b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n"]
 
 
-async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(house):
+async def test_of_two_ready_pods_the_one_that_refuses_is_tried_last(activator):
     """A dead node's pods are called Ready for most of a minute."""
     [nobody] = free_ports(1)
-    house.see_pod(Pod("voice-1"), port=nobody, ready=True)
-    await house.new_pod("voice-2", ready=True)
-    answers = await asyncio.gather(*(house.ask() for _ in range(10)))
+    activator.see_pod(Pod("voice-1"), port=nobody, ready=True)
+    await activator.new_pod("voice-2", ready=True)
+    answers = await asyncio.gather(*(activator.ask() for _ in range(10)))
     assert {body(a) for a in answers} == {b"voice-2"}
 
 
-async def test_a_pod_that_crashed_is_probed_before_it_gets_anything_again(house):
-    made = await house.new_pod(ready=True)
-    await house.ask()
+async def test_a_pod_that_crashed_is_probed_before_it_gets_anything_again(activator):
+    made = await activator.new_pod(ready=True)
+    await activator.ask()
     port = made.port
     made.server.close()
-    house.see_pod(made, ready=False)
-    waiting = house.hold()
+    activator.see_pod(made, ready=False)
+    waiting = activator.hold()
     await asyncio.sleep(0.03)
     made.ready = False
     await made.start(port)
@@ -635,11 +633,11 @@ async def test_a_pod_that_crashed_is_probed_before_it_gets_anything_again(house)
     assert body(await waiting) == b"voice-1"
 
 
-async def test_a_pod_without_the_services_port_is_said_once(house, caplog):
-    house.see("WarmPool", pool(holdTimeout="100ms"))
-    house.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": "grpc"}))
-    await house.new_pod(ready=True)
-    answers = await asyncio.gather(*(house.ask() for _ in range(3)))
+async def test_a_pod_without_the_services_port_is_said_once(activator, caplog):
+    activator.see("WarmPool", pool(holdTimeout="100ms"))
+    activator.see("Service", service("voice", {"name": "http", "port": 80, "targetPort": "grpc"}))
+    await activator.new_pod(ready=True)
+    answers = await asyncio.gather(*(activator.ask() for _ in range(3)))
     assert all(a.startswith(b"HTTP/1.1 503 ") for a in answers)
     assert [r.message for r in caplog.records if "no port" in r.message] == [
         "voice: pod voice-1 has no port grpc"
@@ -654,9 +652,9 @@ def headers(answer):
     return dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
 
 
-async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(house):
-    house.see("WarmPool", pool(holdTimeout="50ms"))
-    answer = await house.ask()
+async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(activator):
+    activator.see("WarmPool", pool(holdTimeout="50ms"))
+    answer = await activator.ask()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert headers(answer)["Retry-After"] == "5"
     assert headers(answer)["Content-Length"] == str(len(body(answer)))
@@ -665,49 +663,49 @@ async def test_after_the_hold_timeout_the_answer_is_503_with_retry_after(house):
         503,
         "no pod of this pool became ready in time",
     )
-    assert house.connections.held == 0
-    assert house.count("kotatsu_activator_refused_total", reason="timeout") == 1
+    assert activator.connections.held == 0
+    assert activator.count("kotatsu_activator_refused_total", reason="timeout") == 1
 
 
-async def test_a_head_that_never_ends_is_not_held_for_ever(house):
-    house.see("WarmPool", pool(holdTimeout="50ms"))
-    assert (await house.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
+async def test_a_head_that_never_ends_is_not_held_for_ever(activator):
+    activator.see("WarmPool", pool(holdTimeout="50ms"))
+    assert (await activator.ask(b"GET / HTTP/1.1\r\nA: ")).startswith(b"HTTP/1.1 503 ")
 
 
-async def test_after_the_hold_timeout_other_protocols_are_just_closed(house):
-    house.see("WarmPool", pool(holdTimeout="50ms"))
-    assert await house.ask(b"\x16\x03\x01") == b""
+async def test_after_the_hold_timeout_other_protocols_are_just_closed(activator):
+    activator.see("WarmPool", pool(holdTimeout="50ms"))
+    assert await activator.ask(b"\x16\x03\x01") == b""
 
 
-async def test_nobody_who_was_joined_to_a_pod_is_timed_out(house):
-    house.see("WarmPool", pool("Warm", holdTimeout="300ms"))
-    await house.new_pod(ready=True)
-    reader, _ = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+async def test_nobody_who_was_joined_to_a_pod_is_timed_out(activator):
+    activator.see("WarmPool", pool("Warm", holdTimeout="300ms"))
+    await activator.new_pod(ready=True)
+    reader, _ = await activator.send(b"GET /long HTTP/1.1\r\n\r\n")
     await reader.readuntil(b"voice-1")
     await asyncio.sleep(0.4)
-    assert house.connections.busy == 1
+    assert activator.connections.busy == 1
 
 
-async def test_more_than_max_held_are_turned_away_at_once(house):
-    house.see("WarmPool", pool(maxHeld=2))
-    house.hold()
-    house.hold()
-    await house.held(2)
-    answer = await house.ask()
+async def test_more_than_max_held_are_turned_away_at_once(activator):
+    activator.see("WarmPool", pool(maxHeld=2))
+    activator.hold()
+    activator.hold()
+    await activator.held(2)
+    answer = await activator.ask()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert headers(answer)["Retry-After"] == "1"
-    assert house.connections.held == 2
-    assert house.count("kotatsu_activator_refused_total", reason="full") == 1
+    assert activator.connections.held == 2
+    assert activator.count("kotatsu_activator_refused_total", reason="full") == 1
 
 
-async def test_a_client_that_leaves_makes_room_for_another(house):
-    house.see("WarmPool", pool(maxHeld=1))
-    _, writer = await house.send()
-    await house.held(1)
+async def test_a_client_that_leaves_makes_room_for_another(activator):
+    activator.see("WarmPool", pool(maxHeld=1))
+    _, writer = await activator.send()
+    await activator.held(1)
     writer.close()
-    await house.held(0)
-    house.hold()
-    await house.held(1)
+    await activator.held(0)
+    activator.hold()
+    await activator.held(1)
 
 
 def spent_pool(phase="Asleep", **override):
@@ -720,101 +718,103 @@ def spent_pool(phase="Asleep", **override):
     return made
 
 
-async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(house):
-    house.see("WarmPool", spent_pool())
-    head, _, body = (await house.ask()).partition(b"\r\n\r\n")
+async def test_who_comes_to_a_pool_without_money_is_told_when_to_come_again(activator):
+    activator.see("WarmPool", spent_pool())
+    head, _, body = (await activator.ask()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 3600" in head
     assert "the budget of the WarmPool voice is spent (50 JPY a day)" in json.loads(body)["detail"]
-    assert house.count("kotatsu_activator_refused_total", reason="budget") == 1
-    assert house.kube.writes == []
-    assert house.connections.held == 0
+    assert activator.count("kotatsu_activator_refused_total", reason="budget") == 1
+    assert activator.kube.writes == []
+    assert activator.connections.held == 0
 
 
-async def test_who_does_not_speak_http_1_to_a_pool_without_money_is_closed(house):
-    house.see("WarmPool", spent_pool())
-    assert await house.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
-    assert await house.ask(b"\x16\x03\x01\x00\x01\x01") == b""
-    assert house.kube.writes == []
+async def test_who_does_not_speak_http_1_to_a_pool_without_money_is_closed(activator):
+    activator.see("WarmPool", spent_pool())
+    assert await activator.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+    assert await activator.ask(b"\x16\x03\x01\x00\x01\x01") == b""
+    assert activator.kube.writes == []
 
 
-async def test_a_probe_is_answered_without_money_too(house):
-    house.see("WarmPool", spent_pool())
-    assert await house.ask(b"GET /readyz HTTP/1.1\r\n\r\n") == PROBE_OK
+async def test_a_probe_is_answered_without_money_too(activator):
+    activator.see("WarmPool", spent_pool())
+    assert await activator.ask(b"GET /readyz HTTP/1.1\r\n\r\n") == PROBE_OK
 
 
-async def test_a_pool_without_money_is_not_woken_for_another(house):
-    house.see("WarmPool", spent_pool())
-    house.connections.poke()
+async def test_a_pool_without_money_is_not_woken_for_another(activator):
+    activator.see("WarmPool", spent_pool())
+    activator.connections.poke()
     await asyncio.sleep(0.05)
-    assert house.kube.writes == []
+    assert activator.kube.writes == []
 
 
-async def test_a_pod_that_answers_serves_whatever_is_spent(house):
-    await house.new_pod(ready=True)
-    house.see("WarmPool", spent_pool())
-    assert (await house.ask()).startswith(b"HTTP/1.1 200 ")
+async def test_a_pod_that_answers_serves_whatever_is_spent(activator):
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", spent_pool())
+    assert (await activator.ask()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_held_are_told_as_soon_as_a_pool_without_money_sleeps(house):
-    house.see("WarmPool", spent_pool(phase="Draining"))
-    waiting = [house.hold(), house.hold()]
-    await house.held(2)
-    house.see("WarmPool", spent_pool(phase="Sleeping"))
+async def test_the_held_are_told_as_soon_as_a_pool_without_money_sleeps(activator):
+    activator.see("WarmPool", spent_pool(phase="Draining"))
+    waiting = [activator.hold(), activator.hold()]
+    await activator.held(2)
+    activator.see("WarmPool", spent_pool(phase="Sleeping"))
     answers = await asyncio.gather(*waiting)
     assert all(b"the budget of the WarmPool voice is spent" in answer for answer in answers)
-    assert (house.connections.held, house.raises) == (0, 0)
-    assert house.count("kotatsu_activator_refused_total", reason="budget") == 2
+    assert (activator.connections.held, activator.raises) == (0, 0)
+    assert activator.count("kotatsu_activator_refused_total", reason="budget") == 2
 
 
 @pytest.mark.parametrize("phase", ["Warming", "Warm", "Draining"])
-async def test_the_budget_is_asked_at_the_raise_whatever_phase_the_watch_has_shown(house, phase):
+async def test_the_budget_is_asked_at_the_raise_whatever_phase_the_watch_has_shown(
+    activator, phase
+):
     """The watch of the target may be ahead of the pool's."""
-    house.see("WarmPool", spent_pool(phase=phase))
-    house.see("Deployment", house.kube.stored("Deployment", "voice"))
-    house.hold()
-    await house.held(1)
+    activator.see("WarmPool", spent_pool(phase=phase))
+    activator.see("Deployment", activator.kube.stored("Deployment", "voice"))
+    activator.hold()
+    await activator.held(1)
     await asyncio.sleep(0.1)
-    assert house.raises == 0
+    assert activator.raises == 0
 
 
-async def test_the_budget_is_asked_again_after_the_scale_has_been_read(house):
-    house.kube.on("get_scale", lambda *_: house.see("WarmPool", spent_pool()))
-    assert b"is spent" in await house.ask()
-    await eventually(lambda: house.kube.called("get_scale"))
+async def test_the_budget_is_asked_again_after_the_scale_has_been_read(activator):
+    activator.kube.on("get_scale", lambda *_: activator.see("WarmPool", spent_pool()))
+    assert b"is spent" in await activator.ask()
+    await eventually(lambda: activator.kube.called("get_scale"))
     await asyncio.sleep(0.05)
-    assert house.raises == 0
+    assert activator.raises == 0
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (denied(), f"the API server refuses it: {DENIED}"),
+        (denied(), f"the API server rejects it: {DENIED}"),
         (OSError("away"), "the API server does not answer: away"),
     ],
 )
 async def test_a_raise_that_is_refused_is_told_with_the_sentence_of_the_api_server(
-    house, caplog, error, said
+    activator, caplog, error, said
 ):
     def refuse(*_):
         raise error
 
-    house.kube.on("raise_scale", refuse)
-    house.hold()
+    activator.kube.on("raise_scale", refuse)
+    activator.hold()
     await eventually(lambda: f"voice: cannot wake yet, {said}" in caplog.messages)
 
 
-async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(house):
-    house.see("WarmPool", spent_pool())
-    await house.ask()
-    house.see("WarmPool", pool())
-    await house.starts_on_raise(ready=True)
-    assert body(await house.ask()) == b"voice-1"
+async def test_a_limit_that_is_raised_lets_the_next_request_wake_the_pool(activator):
+    activator.see("WarmPool", spent_pool())
+    await activator.ask()
+    activator.see("WarmPool", pool())
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
 
 
-async def test_a_pool_that_is_unknown_is_refused(house):
-    house.view.pools.clear()
-    answer = await house.ask()
+async def test_a_pool_that_is_unknown_is_refused(activator):
+    activator.view.pools.clear()
+    answer = await activator.ask()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"deleted" in answer
 
@@ -822,74 +822,76 @@ async def test_a_pool_that_is_unknown_is_refused(house):
 # --- leaving ---
 
 
-async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(house):
-    house.kube.edit("Deployment", "voice", spec={"replicas": 1})
-    _, writer = await house.send()
-    await eventually(lambda: house.kube.called("get_scale"))
+async def test_when_the_last_client_has_gone_nothing_more_is_asked_or_raised(activator):
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    _, writer = await activator.send()
+    await eventually(lambda: activator.kube.called("get_scale"))
     writer.close()
-    await house.held(0)
-    await eventually(lambda: house.connections._wake._running.done())
-    calls = len(house.kube.calls)
+    await activator.held(0)
+    await eventually(lambda: activator.connections._waker._running.done())
+    calls = len(activator.kube.calls)
     await asyncio.sleep(0.05)
-    assert len(house.kube.calls) == calls
-    assert house.count("kotatsu_activator_held") == 0
+    assert len(activator.kube.calls) == calls
+    assert activator.count("kotatsu_activator_held") == 0
 
 
-async def test_a_client_that_left_is_not_written_to_a_pod(house):
-    made = await house.new_pod()
-    _, writer = await house.send()
-    await house.held(1)
+async def test_a_client_that_left_is_not_written_to_a_pod(activator):
+    made = await activator.new_pod()
+    _, writer = await activator.send()
+    await activator.held(1)
     writer.close()
-    await house.held(0)
-    house.see_pod(made, ready=True)
+    await activator.held(0)
+    activator.see_pod(made, ready=True)
     await asyncio.sleep(0.03)
     assert made.requests == []
 
 
-async def test_a_connection_that_ends_is_counted_no_more(house):
-    await house.new_pod(ready=True)
-    reader, writer = await house.send(b"GET /long HTTP/1.1\r\n\r\n")
+async def test_a_connection_that_ends_is_counted_no_more(activator):
+    await activator.new_pod(ready=True)
+    reader, writer = await activator.send(b"GET /long HTTP/1.1\r\n\r\n")
     await reader.readuntil(b"voice-1")
-    assert house.count("kotatsu_activator_spliced") == 1
+    assert activator.count("kotatsu_activator_spliced") == 1
     writer.close()
-    await eventually(lambda: house.connections.busy == 0)
-    assert house.count("kotatsu_activator_spliced") == 0
+    await eventually(lambda: activator.connections.busy == 0)
+    assert activator.count("kotatsu_activator_spliced") == 0
 
 
-async def test_a_wake_is_written_down_once_with_its_duration(house):
-    made = await house.starts_on_raise()
+async def test_a_wake_is_written_down_once_with_its_duration(activator):
+    made = await activator.starts_on_raise()
     made.ready = False
-    waiting = [house.hold(), house.hold()]
+    waiting = [activator.hold(), activator.hold()]
     await eventually(lambda: made.probes)
     made.ready = True
     await asyncio.gather(*waiting)
-    await eventually(lambda: "lastWake" in house.kube.stored("WarmPool", "voice")["status"])
-    (written,) = [c[2]["lastWake"] for c in house.kube.called("patch_status") if "lastWake" in c[2]]
+    await eventually(lambda: "lastWake" in activator.kube.stored("WarmPool", "voice")["status"])
+    (written,) = [
+        c[2]["lastWake"] for c in activator.kube.called("patch_status") if "lastWake" in c[2]
+    ]
     assert 0 < float(written["duration"].removesuffix("s")) < 10
-    assert house.count("kotatsu_activator_wakes_total") == 1
-    assert house.count("kotatsu_activator_wake_duration_seconds_count") == 1
-    assert house.count("kotatsu_activator_wait_seconds_count") == 2
+    assert activator.count("kotatsu_activator_wakes_total") == 1
+    assert activator.count("kotatsu_activator_wake_duration_seconds_count") == 1
+    assert activator.count("kotatsu_activator_wait_seconds_count") == 2
 
 
-async def test_a_wake_is_written_down_when_everybody_is_gone_before_it_is_looked_at(house):
+async def test_a_wake_is_written_down_when_everybody_is_gone_before_it_is_looked_at(activator):
     """The watch tells of the Ready pod, and who waited is connected at once."""
-    await house.starts_on_raise(ready=True)
-    assert body(await house.ask()) == b"voice-1"
-    await eventually(lambda: house.count("kotatsu_activator_wake_duration_seconds_count") == 1)
-    await eventually(lambda: "lastWake" in house.kube.stored("WarmPool", "voice")["status"])
+    await activator.starts_on_raise(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    await eventually(lambda: activator.count("kotatsu_activator_wake_duration_seconds_count") == 1)
+    await eventually(lambda: "lastWake" in activator.kube.stored("WarmPool", "voice")["status"])
 
 
-async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(house):
-    house.hold()
-    await eventually(lambda: house.count("kotatsu_activator_wakes_total") == 1)
-    assert house.count("kotatsu_activator_wake_duration_seconds_count") == 0
+async def test_a_wake_that_gets_no_pod_is_counted_all_the_same(activator):
+    activator.hold()
+    await eventually(lambda: activator.count("kotatsu_activator_wakes_total") == 1)
+    assert activator.count("kotatsu_activator_wake_duration_seconds_count") == 0
 
 
-async def test_closing_ends_all_tasks(house):
-    house.kube.down = True
-    house.hold()
-    await house.held(1)
-    await house.connections.close()
-    calls = len(house.kube.calls)
+async def test_closing_ends_all_tasks(activator):
+    activator.kube.down = True
+    activator.hold()
+    await activator.held(1)
+    await activator.connections.close()
+    calls = len(activator.kube.calls)
     await asyncio.sleep(0.05)
-    assert len(house.kube.calls) == calls
+    assert len(activator.kube.calls) == calls

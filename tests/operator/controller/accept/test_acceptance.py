@@ -82,6 +82,17 @@ def test_kotatsu_itself_is_no_target(cache, name):
     assert f"Deployment {name} is Kotatsu itself" in judged.message
 
 
+@pytest.mark.parametrize("component", ["operator", "activator"])
+def test_kotatsu_under_another_name_is_no_target_either(cache, component):
+    own = deployment("platform")
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
+    own["spec"]["template"]["metadata"]["labels"] |= labels
+    cache.keep_deployment(own)
+    judged = refusal(cache, warm_pool("platform"))
+    assert judged is not None
+    assert judged.reason == "TargetIsKotatsu"
+
+
 def test_of_two_pools_with_one_target_the_older_has_it(cache):
     old, young = twin("zz", "2026-11-25T08:00:00Z"), twin("aa", "2026-11-25T09:00:00Z")
     cache.keep_pool(old)

@@ -70,9 +70,8 @@ def _given(facts: Facts) -> Choice:
         raise MissingError(
             f"the cluster of context {context} must pull the images from a registry, and"
             " IMAGE_PREFIX does not say from which",
-            hint="build and push each image as IMAGE_PREFIX/kotatsu-NAME:dev, and give the prefix:"
-            f" make demo CONTEXT={context} IMAGE_PREFIX=registry.example/me"
-            " (`python -m kotatsu_demo images --list` names the images and their Dockerfiles)",
+            hint="push them, and say where to: `make push IMAGE_PREFIX=registry.example/me`, then"
+            f" make demo CONTEXT={context} IMAGE_PREFIX=registry.example/me",
         )
     _require(facts, f"the context {context}", "kubectl", "helm", "docker", "kind")
     if not facts.docker_runs:

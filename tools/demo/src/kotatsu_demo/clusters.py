@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from kotatsu_demo import docker
 from kotatsu_demo.choice import Choice, Where
 from kotatsu_demo.images import ROOT, TAG, Built, Image, local_name
 from kotatsu_demo.kube import Kube
@@ -66,11 +67,13 @@ class NodeCluster:
     def _build(self, image: Image) -> Built:
         name = local_name(image)
         tag, buildah = f"{name}:{TAG}", self._node.buildah
-        made_from = f"{context_digest(ROOT, image.dockerfile)} on {buildah.image_id(BASE_IMAGE)}"
+        context = context_digest(ROOT, image.dockerfile)
+        made_from = f"{context} {image.build_arguments} on {buildah.image_id(BASE_IMAGE)}"
         found = buildah.image_id(tag)
         if self._memory.knows(tag, made_from, found):
             return Built(image, name, found)
-        self._node.build(tag, ROOT / image.dockerfile, ROOT, load=False)
+        file = ROOT / image.dockerfile
+        self._node.build(tag, file, ROOT, image.build_arguments, load=False)
         built = buildah.image_id(tag)
         self._memory.remember(tag, made_from, built)
         return Built(image, name, built)
@@ -116,11 +119,12 @@ class DockerCluster:
         name = local_name(image)
         tag = f"{name}:{TAG}"
         with self._progress.step(f"build image {tag}"):
-            file = str(ROOT / image.dockerfile)
-            self._logged("docker", "build", "--file", file, "--tag", tag, str(ROOT))
+            command = docker.build_command(image, tag, ROOT)
+            self._logged(*command, env=docker.NO_ATTESTATIONS)
         inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
         with self._progress.step(f"load image {tag}"):
-            self._logged("kind", "load", "docker-image", tag, "--name", self._name)
+            archive = WORK / f"{image.name}.tar"
+            docker.load_into_kind(tag, self._name, archive, self._logged)
         return Built(image, name, shell.call(inspect).stdout.strip())
 
     def remove(self) -> None:
@@ -130,9 +134,9 @@ class DockerCluster:
                 self._logged("kind", "delete", "cluster", "--name", self._name)
             self._kubeconfig.unlink(missing_ok=True)
 
-    def _logged(self, *command: str) -> None:
+    def _logged(self, *command: str, env: Mapping[str, str] | None = None) -> None:
         log = WORK / f"{'-'.join(command[:2])}.log"
-        shell.call_logged(command, log, hint=f"all that it said is in {_short(log)}")
+        shell.call_logged(command, log, env=env, hint=f"all that it said is in {_short(log)}")
 
 
 class GivenCluster:

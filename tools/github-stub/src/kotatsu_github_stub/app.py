@@ -21,10 +21,10 @@ def create_app(settings: StubSettings, *, state: State | None = None) -> FastAPI
     app = create_base_app(
         settings,
         title="GitHub stub",
-        description="Not GitHub. For tests and demos only: it lets everybody in.",
         registry=CollectorRegistry(),
         readiness=readiness,
     )
+    app.description = "Not GitHub. For tests and demos only: it lets everybody in."
     app.include_router(github_router(state, settings.stub_public_url.rstrip("/")))
     app.include_router(_control(state))
     return app

@@ -115,9 +115,11 @@ class Lost:
         except (ConflictError, NotFoundError):
             return [RETRY]  # its activator or another one was faster
         except (*Unreachable, OSError) as error:
-            log.warning("%s: cannot take back the endpoint of a lost pod: %s", pool.name, error)
+            log.warning(
+                "%s: cannot withdraw the endpoint of a lost activator: %s", pool.name, error
+            )
             return [RETRY]
-        log.warning("%s: pod %s is lost, its endpoint is not ready now", pool.name, pod.key[1])
+        log.warning("%s: activator %s is lost; its endpoint is withdrawn", pool.name, pod.key[1])
         self._taken_at[name] = now
         return []
 

@@ -8,14 +8,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 
 from kotatsu_operator.activator.cache.identity import FAMILIES, PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.cache.ports import Port, successors
+from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.endpoints.lost import Lost
+from kotatsu_operator.activator.endpoints.published import DELETED_REST, Published
 from kotatsu_operator.activator.endpoints.slices import (
     PORT_REST,
     families,
@@ -24,10 +25,9 @@ from kotatsu_operator.activator.endpoints.slices import (
     slice_name,
     wants_slice,
 )
-from kotatsu_operator.activator.proxy.sockets import prepare
 from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.core.pool.memory import Route
-from kotatsu_operator.kube.client import Kube, version_of
+from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.resources import EndpointSlice, Object
 from kotatsu_operator.kube.slices import is_ours, owner_of, pool_of_slice, slice_view
@@ -43,45 +43,12 @@ REFUSED_REST = 5.0
 DELETE_AGAIN = 1.0
 """Seconds between two attempts to delete a slice after a restart."""
 
-DELETED_REST = 60.0
-"""Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
-
 NewClient = Callable[[str, Port], Client]
 """Creates the protocol for a connection to a pool, by a port of its Service."""
 
 
 PoolFamily = tuple[str, str]
 """The name of a pool and an address family: the key of one slice."""
-
-
-@dataclass
-class Listener:
-    """A listening socket for one port of a Service."""
-
-    port: Port
-    number: int = 0
-    """The port number that the activator listens on."""
-    server: asyncio.Server | None = None
-
-
-@dataclass
-class Published:
-    """What this activator has published for one pool in one address family."""
-
-    listeners: list[Listener] = field(default_factory=list)
-    there: Object | None = None
-    """The slice as last read, written or watched."""
-    watched: bool = False
-    """Whether the watch has shown it."""
-    emptied_at: float | None = None
-    deleted_since: float | None = None
-    native_since: float | None = None
-    """Since when a native endpoint has been ready, in loop time."""
-
-    @property
-    def serves(self) -> bool:
-        """Whether the slice has an endpoint."""
-        return bool(self.there and self.there.get("endpoints"))
 
 
 class Publisher:
@@ -114,23 +81,24 @@ class Publisher:
         for obj in list(self._view.slices.values()):
             if not is_ours(obj) or slice_view(obj).pod_uid != self._me.uid:
                 continue
-            name = pool_of_slice(obj)
-            key = (name, obj["addressType"])
-            record = Published(there=obj)
+            key = (pool_of_slice(obj), obj["addressType"])
+            record = self._new_record(key, obj)
             try:
                 for port in obj.get("ports") or ():
                     # An edited slice may name no port number, or an invalid one.
-                    was = Port(port.get("name", ""))
-                    await self._listen(record, key, was, port.get("port") or -1)
+                    await record.listen(Port(port.get("name", "")), port.get("port") or -1)
             except (OSError, OverflowError, ValueError) as error:
-                log.warning("%s: cannot listen again, the slice goes: %s", name, error)
-                await self._close(record)
+                log.warning("%s: cannot listen again, deleting the slice: %s", key[0], error)
+                record.close()
                 unheard.append((key, record))
                 continue
             self._adopt_one(key, record)
         for key, record in unheard:
             if not await self._discard(record):
                 self._adopt_one(key, record)
+
+    def _new_record(self, key: PoolFamily, there: Object | None = None) -> Published:
+        return Published(self._me.address(key[1]), partial(self._new_client, key[0]), there)
 
     def _adopt_one(self, key: PoolFamily, record: Published) -> None:
         if not record.serves:
@@ -140,11 +108,11 @@ class Publisher:
     async def _discard(self, record: Published) -> bool:
         """Delete a slice and retry until it succeeds; False if the API server rejects it."""
         assert record.there is not None  # noqa: S101  (it is adopted)
-        name = record.there["metadata"]["name"]
         while True:
             try:
-                await self._kube.delete(EndpointSlice, self._me.namespace, name)
+                await self._delete(record.there)
             except (ConflictError, *Unreachable) as error:
+                name = record.there["metadata"]["name"]
                 log.warning("cannot delete the slice %s: %s", name, error)
                 if is_refusal(error):
                     return False
@@ -217,10 +185,11 @@ class Publisher:
                 continue
             with contextlib.suppress(*Unreachable):
                 if await owner_of(self._kube, slice_view(obj)) is None:
-                    log.info("removing the slice %s of a gone activator", obj["metadata"]["name"])
-                    await self._kube.delete(
-                        EndpointSlice, self._me.namespace, obj["metadata"]["name"]
+                    log.info(
+                        "deleting the slice %s of an activator that no longer exists",
+                        obj["metadata"]["name"],
                     )
+                    await self._delete(obj)
         self._lost.forget_old()
 
     async def withdraw(self) -> None:
@@ -229,9 +198,7 @@ class Publisher:
         for record in list(self.published.values()):
             if record.there is not None:
                 with contextlib.suppress(*Unreachable):
-                    await self._kube.delete(
-                        EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
-                    )
+                    await self._delete(record.there)
 
     # --- one pool ---
 
@@ -249,15 +216,17 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         name = key[0]
         pool = self._view.pools.get(name)
-        record = self.published.setdefault(key, Published())
-        self._catch_up(key, record)
+        record = self.published.get(key)
+        if record is None:
+            record = self.published[key] = self._new_record(key)
+        record.catch_up(self._view.slices.get(slice_name(name, self._me, key[1])))
         ready = 0 if pool is None else self._view.native_ready(pool.service, key[1])
-        native_for = _native_for(ready, record, now)
+        native_for = record.native_for(ready, now)
         wanted = (
             pool is not None
             and key[1] in self._families(pool)
             and wants_slice(pool, ready, native_for, record.serves)
-            and not self._is_abandoned(pool, record, now)
+            and not record.is_abandoned(pool, now)
         )
         wanted = wanted and (record.serves or not self.leaving)  # ending: publish nothing new
         if pool is not None and wanted and self._view.ports(pool.service):
@@ -292,40 +261,14 @@ class Publisher:
         records = (self.published.get((pool, family)) for family in FAMILIES)
         return any(record.serves for record in records if record is not None)
 
-    def _catch_up(self, key: PoolFamily, record: Published) -> None:
-        """Detect changes of the slice by other clients, so that it is published again."""
-        seen = self._view.slices.get(slice_name(key[0], self._me, key[1]))
-        if seen is None and record.watched:
-            record.there = None
-        elif seen is not None and record.there is not None:
-            record.there = max(record.there, seen, key=version_of)
-        record.watched = seen is not None
-
-    def _is_abandoned(self, pool: Pool, record: Published, now: float) -> bool:
-        """Whether a deleted pool needs no slice: after DELETED_REST seconds, or if it has none."""
-        if not pool.deleted:
-            record.deleted_since = None
-            return False
-        record.deleted_since = record.deleted_since or now
-        return not record.serves or now - record.deleted_since >= DELETED_REST
-
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
         service, ports = self._view.services[pool.service], self._view.ports(pool.service)
         if ports != [listener.port for listener in record.listeners]:
-            await self._follow(ports, key, record)
+            await record.follow(ports)
         numbers = {li.port.name: li.number for li in record.listeners if li.port in ports}
         state = "leaving" if self.leaving else self._lost.state(pool, key[1], record.there)
         await self._put(make_slice(pool, service, self._me, key[1], numbers, state=state), record)
         record.emptied_at = None
-
-    async def _follow(self, ports: list[Port], key: PoolFamily, record: Published) -> None:
-        """Listen for each port of the Service; an edited port keeps its listener."""
-        known = successors([listener.port for listener in record.listeners], ports)
-        for listener in record.listeners:
-            listener.port = known.get(listener.port, listener.port)
-        for port in ports:
-            if port not in known.values():
-                await self._listen(record, key, port, 0)
 
     async def _empty(self, record: Published, now: float) -> None:
         """Remove this activator's endpoint; the slice stays and records its ports."""
@@ -337,11 +280,12 @@ class Publisher:
 
     async def _forget(self, key: PoolFamily, record: Published) -> None:
         if record.there is not None:
-            await self._kube.delete(
-                EndpointSlice, self._me.namespace, record.there["metadata"]["name"]
-            )
-        await self._close(record)
+            await self._delete(record.there)
+        record.close()
         self.published.pop(key, None)
+
+    async def _delete(self, obj: Object) -> None:
+        await self._kube.delete(EndpointSlice, self._me.namespace, obj["metadata"]["name"])
 
     async def _put(self, obj: Object, record: Published) -> None:
         there = record.there
@@ -362,34 +306,3 @@ class Publisher:
             record.there = None
         except Unreachable as error:
             log.warning("%s: cannot read the slice: %s", key[0], error)
-
-    # --- listeners ---
-
-    async def _listen(self, record: Published, key: PoolFamily, port: Port, number: int) -> None:
-        pool, family = key
-        listener = Listener(port)
-        listener.server = await asyncio.get_running_loop().create_server(
-            lambda: self._new_client(pool, listener.port),
-            self._me.address(family),
-            number,
-            backlog=4096,
-        )
-        for made in listener.server.sockets:
-            prepare(made)
-        listener.number = listener.server.sockets[0].getsockname()[1]
-        record.listeners.append(listener)
-
-    async def _close(self, record: Published) -> None:
-        for listener in record.listeners:
-            if listener.server is not None:
-                listener.server.close()
-        record.listeners.clear()
-
-
-def _native_for(ready: int, record: Published, now: float) -> float:
-    """The seconds for which a native endpoint has been ready."""
-    if ready == 0:
-        record.native_since = None
-        return 0.0
-    record.native_since = record.native_since or now
-    return now - record.native_since

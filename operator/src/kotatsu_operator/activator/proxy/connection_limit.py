@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kotatsu_operator.activator.proxy.kept_bytes import Keeper, KeptBytes
-from kotatsu_operator.activator.proxy.silent_connections import SilentConnection, SilentConnections
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +57,13 @@ def raise_file_limit() -> int:
     return wanted
 
 
+class Admitted(Protocol):
+    """A client's connection that can be evicted."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
 def _for_one(places: int) -> int:
     """The share of these connections that one pool may use; the rest is for other pools."""
     return places - places // 16
@@ -91,9 +97,10 @@ class ConnectionLimit:
         self.kept = KeptBytes(half // 2)
         self._written: deque[Written] = deque()
         self._settling: asyncio.TimerHandle | None = None
-        self._silent = SilentConnections()
-        self._clients: dict[SilentConnection, str] = {}
+        self._clients: dict[Admitted, str] = {}
         """The admitted clients, with their pool."""
+        self._silent: dict[Admitted, None] = {}
+        """Those that have not sent their first bytes, the oldest first."""
         self._clients_of: Counter[str] = Counter()
         self._joined_of: Counter[str] = Counter()
         self._joined = 0
@@ -101,34 +108,35 @@ class ConnectionLimit:
         self._told_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, guest: SilentConnection, pool: str) -> bool:
+    def enter(self, client: Admitted, pool: str) -> bool:
         """Admit a client of a pool; returns whether it was admitted.
 
-        At the limit, the oldest silent connection is evicted; without silent connections the new
-        one is rejected. A pool at its own limit cannot evict connections of other pools.
+        At the limit, the oldest silent connection is evicted (real clients send within
+        milliseconds); without silent connections the new one is rejected. A pool at its own limit
+        cannot evict connections of other pools.
         """
-        clients = int(self._most * CLIENTS_SHARE)
-        has_enough = self._clients_of[pool] >= _for_one(clients)
-        if has_enough or len(self._clients) >= clients or not self.has_place(pool):
+        most = int(self._most * CLIENTS_SHARE)
+        has_enough = self._clients_of[pool] >= _for_one(most)
+        if has_enough or len(self._clients) >= most or not self.has_place(pool):
             self._tell()
-            oldest = self._silent.oldest
+            oldest = next(iter(self._silent), None)
             if oldest is None or (has_enough and self._clients[oldest] != pool):
                 return False
-            self._silent.enter(guest, len(self._silent))
-        else:
-            self._silent.enter(guest, self._most)
-        self._clients[guest] = pool
+            del self._silent[oldest]
+            oldest.close()
+        self._silent[client] = None
+        self._clients[client] = pool
         self._clients_of[pool] += 1
         return True
 
-    def spoke(self, guest: SilentConnection) -> None:
-        """The client has sent what it wants: it is not silent any more."""
-        self._silent.leave(guest)
+    def spoke(self, client: Admitted) -> None:
+        """The client has sent its first bytes: it is not silent any more."""
+        self._silent.pop(client, None)
 
-    def leave(self, guest: SilentConnection) -> None:
+    def leave(self, client: Admitted) -> None:
         """The client has gone."""
-        self._silent.leave(guest)
-        pool = self._clients.pop(guest, None)
+        self._silent.pop(client, None)
+        pool = self._clients.pop(client, None)
         if pool is not None:
             self._clients_of[pool] -= 1
         self._freed()
@@ -153,21 +161,21 @@ class ConnectionLimit:
         """Call `act` once, when the next connection ends."""
         self._when_free[act] = None
 
-    def wrote(self, guest: Written) -> None:
+    def wrote(self, client: Written) -> None:
         """Bytes were written to one of its sides, and may stay in the kernel for long.
 
         Call it again only after the connection has settled.
         """
-        self._written.append(guest)
+        self._written.append(client)
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(SETTLE_EVERY, self._settle)
 
     def _settle(self) -> None:
         self._settling = None
         for _ in range(min(len(self._written), SETTLED_AT_ONCE)):
-            guest = self._written.popleft()
-            if not guest.settle():
-                self._written.append(guest)
+            client = self._written.popleft()
+            if not client.settle():
+                self._written.append(client)
         if self._written:
             self._settling = asyncio.get_running_loop().call_later(SETTLE_EVERY, self._settle)
 
@@ -182,8 +190,8 @@ class ConnectionLimit:
             return
         self._told_at = self._clock()
         log.warning(
-            "no room: %d clients and %d connections to pods are open, and this process may have "
-            "%d files (RLIMIT_NOFILE) and %d MiB of memory: new clients are closed",
+            "at the limit: %d clients and %d connections to pods are open, with limits of %d files "
+            "(RLIMIT_NOFILE) and %d MiB of memory: closing new clients",
             len(self._clients),
             self._joined,
             self._files,

@@ -8,15 +8,15 @@ the pod may have processed the request.
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
 from kotatsu_operator.activator.http.http1 import Requests
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, asks_to_upgrade, peek
-from kotatsu_operator.activator.proxy import closing as farewell
-from kotatsu_operator.activator.proxy import sockets
+from kotatsu_operator.activator.proxy import closing, sockets
 from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traffic
+from kotatsu_operator.activator.proxy.registry import State
+from kotatsu_operator.activator.proxy.side import Side
 from kotatsu_operator.activator.proxy.upstream import Upstream
 
 BODY_KEPT = 16 * 1024
@@ -46,6 +46,9 @@ class Owner(Protocol):
     def arrived(self, client: "Client") -> None:
         """Called once, when the first request line, or anything but HTTP/1, has been read."""
 
+    def completed(self, client: "Client") -> None:
+        """Called with each read from the one that completes the request head, before a pod."""
+
     def keeps(self, client: "Client", number: int) -> None:
         """Called when the number of its buffered bytes has changed."""
 
@@ -65,31 +68,34 @@ class Owner(Protocol):
         """Called when a request begins: whether it should be the last of its connection."""
 
 
-class Client(asyncio.Protocol):
+class Client(Side):
     """The side that faces the client."""
 
     __slots__ = (
         "_announced", "_answered", "_buffer", "_held_back", "_is_settled", "_moved", "_paused",
-        "_progress", "_requests", "deadline", "has_finished", "is_full", "is_probe", "on_head",
-        "owner", "port", "seen", "since", "ticket", "traffic", "transport", "upstream",
+        "_progress", "_requests", "announcement", "deadline", "is_probe", "owner", "pod", "port",
+        "seen", "since", "state", "traffic", "upstream",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, port: Port = UNKNOWN) -> None:
+        super().__init__()
         self.owner = owner
         self.port = port
         """The Service's port that the client connected to, as it was at that time."""
-        self.transport: asyncio.Transport | None = None
+        self.state = State.SILENT
+        """Set by the registry that it is in."""
         self.upstream: Upstream | None = None
+        self.pod = ""
+        """The uid of the pod that it is joined to."""
         self.seen = NOTHING
         self.deadline: asyncio.TimerHandle | None = None
         self.since = 0.0
-        self.ticket = 0
+        """When it was held, in loop time."""
+        self.announcement = 0
+        """The number of the announcement that it waits for."""
         self.traffic = Traffic()
         self.is_probe = False
         """Whether its path is one of `ignorePaths`, which neither wake a pool nor keep it awake."""
-        self.on_head: Callable[[], None] | None = None
-        self.has_finished = False
-        """Whether the client has ended its half of the connection."""
         self._buffer = bytearray()
         self._moved = owner.moved
         self._announced = False
@@ -99,21 +105,22 @@ class Client(asyncio.Protocol):
         """Tracks the requests of an HTTP/1 connection that stays open for many."""
         self._held_back = False
         """Whether bytes of the client wait for an announcement after the splice."""
-        self.is_full = False
-        """Whether the client's write buffer is full."""
         self._is_settled = True
         """Whether all written bytes had been read by the other side at the last check."""
         self._progress = (0, 0.0)
         """The bytes that the client had not read at the last check, and the time of the last byte
         to it."""
 
+    @property
+    def other(self) -> Upstream | None:
+        """The pod's side, once joined."""
+        return self.upstream
+
     # --- calls from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; wait for its first byte."""
-        self.transport = cast(asyncio.Transport, transport)
-        # Pause writing as soon as the kernel does not accept all bytes.
-        self.transport.set_write_buffer_limits(0)
+        super().connection_made(transport)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
 
@@ -181,9 +188,8 @@ class Client(asyncio.Protocol):
             self.owner.arrived(self)
         elif not known:
             self._close_after(FIRST_LINE_WITHIN)
-        if self.on_head is not None and self.is_complete:
-            waiting, self.on_head = self.on_head, None
-            waiting()
+        if self.is_complete:
+            self.owner.completed(self)
         if self.is_complete and len(self._buffer) > self.seen.head_end + BODY_KEPT:
             self._pause()
             self.weigh()
@@ -208,7 +214,7 @@ class Client(asyncio.Protocol):
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
-            kept += farewell.weight(self.transport, has_finished=self.has_finished)
+            kept += self.weight
         if self.upstream is not None:
             kept += self.upstream.weight
         self.owner.keeps(self, kept + len(self._buffer))
@@ -249,30 +255,9 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the hold, or the other side in the same way as this one: close or reset."""
         self._forget_deadline()
-        self.transport = None
         self._let_go()
-        self.on_head = None
-        if self.upstream is not None:
-            if exc is None or self.has_finished:
-                self.upstream.close()
-            else:
-                self.upstream.reset()
-        self.weigh()
+        super().connection_lost(exc)
         self.owner.left(self)
-
-    def pause_writing(self) -> None:
-        """The client reads slowly: stop reading from the pod."""
-        self.is_full = True
-        if self.upstream is not None:
-            self.upstream.pause_reading()
-            self.weigh()
-
-    def resume_writing(self) -> None:
-        """The client reads again."""
-        self.is_full = False
-        if self.upstream is not None:
-            self.upstream.resume_reading()
-            self.weigh()
 
     # --- calls from the pool ---
 
@@ -344,26 +329,6 @@ class Client(asyncio.Protocol):
             self.transport.write(data)
             self._wrote()
 
-    def finish(self) -> None:
-        """The pod has ended its half of the connection: forward that."""
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def close(self) -> None:
-        """Close the connection once all written bytes are sent."""
-        if self.transport is not None:
-            farewell.close(self.transport)
-
-    def reset(self) -> None:
-        """Reset the connection: its pod was cut off."""
-        if self.transport is not None:
-            farewell.reset(self.transport)
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-        if self.transport is not None:
-            self.transport.abort()
-
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
@@ -375,23 +340,16 @@ class Client(asyncio.Protocol):
             return
         if self.is_full:
             before = self._progress
-            self._progress = (farewell.left(self.transport), self.traffic.down_at)
+            self._progress = (closing.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):
             self.abort()
 
-    def pause_reading(self) -> None:
-        """The pod reads slowly: stop reading from the client."""
-        if self.transport is not None:
-            self.transport.pause_reading()
-
     def resume_reading(self) -> None:
-        """The pod reads again."""
-        transport = self.transport
-        if transport is None or self._held_back or self.has_finished or transport.is_closing():
-            return
-        transport.resume_reading()
+        """The pod reads again: read from the client, unless its bytes wait."""
+        if not self._held_back:
+            super().resume_reading()
 
     def _go_on(self) -> None:
         """Resume reading that was paused to wait for a pod or an announcement."""

@@ -1,10 +1,10 @@
 """The pod's side of a spliced connection."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from kotatsu_operator.activator.proxy import closing as farewell
 from kotatsu_operator.activator.proxy import sockets
+from kotatsu_operator.activator.proxy.side import Side
 
 if TYPE_CHECKING:
     from kotatsu_operator.activator.proxy.splice import Client
@@ -15,28 +15,27 @@ LINGER = 60.0
 client's pool of idle connections may never detect that."""
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Side):
     """The side that faces the pod."""
 
-    __slots__ = (
-        "_client", "_early", "_is_joined", "_linger", "_transport", "has_finished", "is_full",
-    )  # fmt: skip
+    __slots__ = ("_client", "_early", "_is_joined", "_linger")
 
     def __init__(self, client: "Client") -> None:
+        super().__init__()
         self._client = client
-        self._transport: asyncio.Transport | None = None
         self._is_joined = False
         self._early = b""
         """Bytes from the pod before it was joined to its client."""
-        self.has_finished = False
-        self.is_full = False
-        """Whether the pod's write buffer is full."""
         self._linger: asyncio.TimerHandle | None = None
+
+    @property
+    def other(self) -> "Client":
+        """The client."""
+        return self._client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The pod has accepted the connection."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(0)
+        super().connection_made(transport)
         sockets.prepare(transport.get_extra_info("socket"))
         sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
 
@@ -62,34 +61,15 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The pod's connection has ended: close the client, or reset it after a reset."""
-        self._transport = None
         if self._linger is not None:
             self._linger.cancel()
         if self._is_joined:
-            if exc is None or self.has_finished:
-                self._client.close()
-            else:
-                self._client.reset()
-            self._client.weigh()
+            super().connection_lost(exc)
+        self.transport = None
 
-    def pause_writing(self) -> None:
-        """The pod reads slowly: stop reading from the client."""
-        self.is_full = True
-        self._client.pause_reading()
-        self._client.weigh()
-
-    def resume_writing(self) -> None:
-        """The pod reads again."""
-        self.is_full = False
-        self._client.resume_reading()
-        self._client.weigh()
-
-    @property
-    def weight(self) -> int:
-        """Bytes of memory that the connection uses."""
-        if self._transport is None:
-            return 0
-        return farewell.weight(self._transport, has_finished=self.has_finished)
+    def weigh(self) -> int:
+        """Count the bytes that the two sides have not read; returns their number."""
+        return self._client.weigh()
 
     @property
     def is_there(self) -> bool:
@@ -97,12 +77,12 @@ class Upstream(asyncio.Protocol):
 
         Nothing was written to such a pod, so the request may go to another one.
         """
-        return self._transport is not None and bool(self._early or not self.has_finished)
+        return self.transport is not None and bool(self._early or not self.has_finished)
 
     @property
     def is_over(self) -> bool:
         """Whether the pod sends no more, even if its last bytes are not read yet."""
-        transport = self._transport
+        transport = self.transport
         return transport is None or sockets.has_finished(transport.get_extra_info("socket"))
 
     def join(self) -> None:
@@ -118,36 +98,5 @@ class Upstream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the pod."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def finish(self) -> None:
-        """The client has ended its half of the connection."""
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def close(self) -> None:
-        """Close the connection to the pod once all written bytes are sent."""
-        if self._transport is not None:
-            farewell.close(self._transport)
-
-    def reset(self) -> None:
-        """Reset the connection to the pod: its client was cut off."""
-        if self._transport is not None:
-            farewell.reset(self._transport)
-
-    def abort(self) -> None:
-        """Close the connection to the pod at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause_reading(self) -> None:
-        """The client reads slowly: stop reading from the pod."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """The client reads again."""
-        transport = self._transport
-        if transport is not None and not self.has_finished and not transport.is_closing():
-            transport.resume_reading()
+        if self.transport is not None:
+            self.transport.write(data)

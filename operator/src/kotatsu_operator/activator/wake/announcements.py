@@ -19,11 +19,10 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.context import Context
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -45,16 +44,14 @@ class Announcements:
 
     def __init__(
         self,
-        name: str,
-        kube: Kube,
-        me: PodIdentity,
+        context: Context,
         *,
         is_wanted: Callable[[], bool],
         is_asked: Callable[[], bool] = lambda: False,
         on_written: Callable[[], None],
         wake_other: Callable[[str], None],
     ) -> None:
-        self._name, self._kube, self._me = name, kube, me
+        self._context = context
         self._is_wanted, self._on_written, self._wake_other = is_wanted, on_written, wake_other
         self._is_asked = is_asked
         """Whether each check asks this activator: one that is not Ready may be left out."""
@@ -129,8 +126,8 @@ class Announcements:
 
         Raises ConflictError, NotFoundError or one of `Unreachable`.
         """
-        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._me.pod}}
-        await self._kube.patch_status(self._me.namespace, self._name, status)
+        status = {"demand": {"at": stamp(datetime.now(UTC)), "by": self._context.me.pod}}
+        await self._context.kube.patch_status(*self._context.key, status)
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -142,9 +139,9 @@ class Announcements:
             try:
                 await self.announce()
             except NotFoundError:
-                log.info("%s: the pool is gone, nobody is left to tell", self._name)
+                log.info("%s: the pool is deleted, no announcement is needed", self._context.name)
             except (ConflictError, *Unreachable) as error:
-                log.warning("%s: cannot announce a request yet: %s", self._name, error)
+                log.warning("%s: cannot announce a request yet: %s", self._context.name, error)
                 await asyncio.sleep(RETRY_EVERY)
                 continue
             self._written = max(self._written, number)

@@ -5,8 +5,8 @@ import errno
 import logging
 from collections.abc import Mapping
 
-from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.ports import Port, successor
+from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.probe import is_ready
 from kotatsu_operator.kube.pod import PodView
@@ -25,8 +25,8 @@ _OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errn
 class Backends:
     """The pods of one pool."""
 
-    def __init__(self, name: str, view: View) -> None:
-        self._name, self._view = name, view
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._ready: dict[str, PodView] = {}
         """Pods that answer, by uid."""
         self.staying_pods: frozenset[str] = frozenset()
@@ -55,8 +55,8 @@ class Backends:
 
     def staying(self) -> list[PodView]:
         """The running, non-terminating pods, whether they answer yet or not."""
-        pool = self._view.pools.get(self._name)
-        return [] if pool is None else self._view.backends(pool)
+        pool = self._context.pool
+        return [] if pool is None else self._context.view.backends(pool)
 
     async def probe(self, pod: PodView) -> bool:
         """Probe a starting pod, more often than the kubelet does; returns whether it is ready."""
@@ -89,7 +89,7 @@ class Backends:
         port = pod.port(target)
         if port is None:
             if pod.uid not in self._portless:
-                log.warning("%s: pod %s has no port %s", self._name, pod.key[1], target)
+                log.warning("%s: pod %s has no port %s", self._context.name, pod.key[1], target)
             self._portless.add(pod.uid)
             return False
         try:
@@ -106,11 +106,11 @@ class Backends:
     def _distrust(self, pod: PodView) -> None:
         """After a refused connection, probe the pod again unless the kubelet reports it Ready."""
         self._refused[pod.uid] = asyncio.get_running_loop().time()
-        current = self._view.pods.get(pod.key[1])
+        current = self._context.view.pods.get(pod.key[1])
         if current is None or not current.ready or current.terminating:
             self._ready.pop(pod.uid, None)
 
     def _ports(self) -> list[Port]:
         """The ports of the pool's Service."""
-        pool = self._view.pools.get(self._name)
-        return [] if pool is None else self._view.ports(pool.service)
+        pool = self._context.pool
+        return [] if pool is None else self._context.view.ports(pool.service)

@@ -10,13 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
-from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.resources import Pod as KubePod
@@ -59,18 +56,13 @@ class Waker:
 
     def __init__(
         self,
-        name: str,
-        kube: Kube,
-        view: View,
-        me: PodIdentity,
-        metrics: ActivatorMetrics,
+        context: Context,
         backends: Backends,
         *,
         waiting: Callable[[], int],
         on_ready: Callable[[], None],
     ) -> None:
-        self.name = name
-        self._kube, self._view, self._me, self._metrics = kube, view, me, metrics
+        self._context = context
         self._backends, self._waiting, self._on_ready = backends, waiting, on_ready
         self._change = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -83,7 +75,7 @@ class Waker:
     def ensure(self) -> None:
         """Wake the pool, unless a wake is in progress."""
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._wake_up(), name=f"wake {self.name}")
+            self._running = asyncio.create_task(self._wake_up(), name=f"wake {self._context.name}")
             self._keep(self._running)
 
     def changed(self) -> None:
@@ -104,7 +96,9 @@ class Waker:
         try:
             await announcements.announce()
         except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot announce that it is needed: %s", self.name, error)
+            log.warning(
+                "%s: cannot announce a wake for another pool: %s", self._context.name, error
+            )
         await self._raise(began)
 
     async def _wake_up(self) -> None:
@@ -131,7 +125,7 @@ class Waker:
 
     async def _raise(self, began: Began) -> None:
         """Set the scale to 1 if it is exactly 0."""
-        pool = self._view.pools.get(self.name)
+        pool = self._context.pool
         if pool is None:
             return
         try:
@@ -140,14 +134,16 @@ class Waker:
         except ConflictError:
             return  # another client was faster, or the next attempt shows the cause
         except NotFoundError as error:
-            log.warning("%s: cannot wake: %s", self.name, error)
+            log.warning("%s: cannot wake: %s", self._context.name, error)
             return
         except Unreachable as error:
-            came = "refuses it" if is_refusal(error) else "does not answer"
-            log.warning("%s: cannot wake yet, the API server %s: %s", self.name, came, error)
+            came = "rejects it" if is_refusal(error) else "does not answer"
+            log.warning(
+                "%s: cannot wake yet, the API server %s: %s", self._context.name, came, error
+            )
             return
-        log.info("%s: waking for %d requests", self.name, self._waiting())
-        self._metrics.raised(self._me.namespace, self.name)
+        log.info("%s: waking for %d requests", self._context.name, self._waiting())
+        self._context.metrics.raised(*self._context.key)
         self._unanswered = began
         self._note_answer()
 
@@ -157,38 +153,38 @@ class Waker:
         Returns whether it raised the scale. Raises ConflictError, NotFoundError or one of
         `Unreachable`.
         """
-        namespace = self._me.namespace
-        seen = self._view.scales.get(target)
+        namespace = self._context.me.namespace
+        seen = self._context.view.scales.get(target)
         if not self._may_raise():
             return False
         if seen is not None and seen.replicas == 0:
             with contextlib.suppress(ConflictError):
-                await self._kube.raise_scale(namespace, target, seen.version)
+                await self._context.kube.raise_scale(namespace, target, seen.version)
                 return True
-        scale = await self._kube.get_scale(namespace, target)
+        scale = await self._context.kube.get_scale(namespace, target)
         if scale.replicas > 0 or not self._may_raise():
             return False
-        await self._kube.raise_scale(namespace, target, scale.version)
+        await self._context.kube.raise_scale(namespace, target, scale.version)
         return True
 
     def _may_raise(self) -> bool:
         """Whether the budget permits a wake, by the currently watched pool."""
-        pool = self._view.pools.get(self.name)
+        pool = self._context.pool
         if pool is None:
             return False
         return pool.spent is None or not pool.spent.forbids_raise(datetime.now(UTC))
 
     async def _list_pods(self) -> None:
-        pool = self._view.pools.get(self.name)
-        labels = None if pool is None else self._view.labels(pool)
+        pool = self._context.pool
+        labels = None if pool is None else self._context.view.labels(pool)
         if not labels:
             return
         try:
-            pods = await self._kube.find(KubePod, self._me.namespace, labels)
+            pods = await self._context.kube.find(KubePod, self._context.me.namespace, labels)
         except (NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot list the pods: %s", self.name, error)
+            log.warning("%s: cannot list the pods: %s", self._context.name, error)
             return
-        self._view.replace_pods(labels, pods)
+        self._context.view.replace_pods(labels, pods)
 
     async def _probe(self, pods: list[PodView]) -> None:
         """Probe starting pods; the first ready one gets all waiting requests."""
@@ -212,16 +208,16 @@ class Waker:
             return
         began, self._unanswered = self._unanswered, None
         took = _now().clock - began.clock
-        self._metrics.woke(self._me.namespace, self.name, took)
+        self._context.metrics.woke(*self._context.key, took)
         self._keep(asyncio.create_task(self._write_down(began.at, took)))
 
     async def _write_down(self, at: datetime, took: float) -> None:
         await asyncio.sleep(RECORD_AFTER)
         wake = {"at": stamp(at), "duration": f"{took:.3f}s"}
         try:
-            await self._kube.patch_status(self._me.namespace, self.name, {"lastWake": wake})
+            await self._context.kube.patch_status(*self._context.key, {"lastWake": wake})
         except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s: cannot write down the wake: %s", self.name, error)
+            log.warning("%s: cannot write the wake to the status: %s", self._context.name, error)
 
     async def _sleep_until_change(self, seconds: float) -> None:
         self._change.clear()

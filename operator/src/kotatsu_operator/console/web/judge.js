@@ -1,4 +1,4 @@
-// What is to be thought of a pool: whether it is awake, why, and whether somebody should look.
+// The judgement of a pool: whether it is awake, why, and whether it needs attention.
 
 import { words } from "./words.js";
 
@@ -7,7 +7,7 @@ const BAD_READINESS = new Set(["NoActivator", "TargetNotReady"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
 
-/** What is wrong with a pool, each as a key of `words().problems`. */
+/** The problems of a pool, as keys of `words().problems`. */
 export function problems(pool) {
   const conditions = Object.fromEntries(pool.conditions.map((c) => [c.type, c]));
   const is = (type, status) => conditions[type]?.status === status;

@@ -33,7 +33,7 @@ from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Demand, Observation
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
+from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status_reader import read_original
 from kotatsu_operator.kube.client import Kube
@@ -125,7 +125,8 @@ class DeploymentTarget(Target):
     def _is_kotatsu(self) -> Refusal | None:
         """Reject Kotatsu itself: at 0 it could not wake any pool, nor itself."""
         name = self.spec.target.name
-        if name not in (OPERATOR, ACTIVATOR):
+        labels = {} if self.deployment is None else self.deployment.labels
+        if name not in (OPERATOR, ACTIVATOR) and labels.get(NAME_LABEL) != PROGRAM:
             return None
         return Refusal(
             "TargetIsKotatsu",

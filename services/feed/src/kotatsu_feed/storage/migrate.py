@@ -71,7 +71,7 @@ def _upgrade(connection: Connection) -> None:
     current = _current(connection)
     if current is not None and current not in known:
         raise NewerSchemaError(
-            f"the database is at revision {current}, which this version of feed doesn't know;"
+            f"the database is at revision {current}, which is newer than this version of feed;"
             " deploy the newer version again, or restore a backup from before it"
         )
     if current != HEAD:

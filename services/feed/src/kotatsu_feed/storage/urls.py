@@ -28,7 +28,7 @@ def database_url(text: str) -> URL:
     url = url.set(drivername=_DRIVERS[url.drivername])
     if url.get_backend_name() == "sqlite":
         if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
-            raise ValueError("SQLite needs a file, in memory the pets would not outlive the pod")
+            raise ValueError("SQLite needs a file: in memory, the pets would be lost with the pod")
         return url
     if "sslmode" in url.query:  # libpq's name for what asyncpg calls ssl
         url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(

@@ -90,7 +90,7 @@ def samples(wave: "np.ndarray[Any, np.dtype[np.float64]]") -> bytes:
     """16-bit samples of a wave in 16-bit scale, scaled down where it would clip."""
     peak = float(np.max(np.abs(wave), initial=0.0))
     if not peak < ABSURD_PEAK * _FULL_SCALE:  # also not a number
-        raise UnspeakableError("The text can't be spoken; it repeats the same sound too often.")
+        raise UnspeakableError("The text can't be spoken: it repeats the same sound too often.")
     if peak > _FULL_SCALE:
         wave = wave * (_FULL_SCALE / peak)
     return wave.astype("<i2").tobytes()

@@ -65,7 +65,7 @@ class VoicevoxEngine:
         try:
             wav = await self._synthesizer.tts(text, style, enable_interrogative_upspeak=True)
         except (self._core.StyleNotFoundError, self._core.ModelNotFoundError) as error:
-            raise UnknownStyleError(f"There is no style {style}.") from error
+            raise UnknownStyleError(f"Style {style} does not exist.") from error
         except Exception as error:  # RunModelError, InvalidQueryError and whatever comes
             raise EngineFailedError(f"VOICEVOX failed: {type(error).__name__}") from error
         return pcm_of_wav(wav)

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_voice.audio import pcm_of_wav
 from kotatsu_voice.engine import EngineFailedError, Pcm, Style, UnspeakableError
 from kotatsu_voice.engines.voicevox import DEFAULT_STYLE, credit
@@ -42,7 +42,7 @@ class VoicevoxHttpEngine:
                 if style.get("type", "talk") == "talk"
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise EngineFailedError("The engine's list of speakers makes no sense.") from error
+            raise EngineFailedError("The engine's list of speakers is invalid.") from error
 
     async def synthesize(self, text: str, style: int) -> Pcm:
         """A query for the text, then its sound."""
@@ -60,19 +60,20 @@ class VoicevoxHttpEngine:
         asked = {"params": params, "content": body, "headers": headers}
         answer = await self._send(method, self._url + path, asked)
         if answer.status_code == 422:
-            raise UnspeakableError("The engine does not take this text or style.")
+            raise UnspeakableError("The engine does not accept this text or style.")
         if answer.status_code != 200:
             raise EngineFailedError(f"The engine answered {answer.status_code}.")
         return answer
 
     async def _send(self, method: str, url: str, asked: dict[str, Any]) -> httpx.Response:
         """Ask, and once more if the connection broke: speaking twice does no harm."""
-        bounds: dict[str, Any] = {"seconds": _SECONDS, "limit": _MAX_ANSWER, "timeout": _TIMEOUT}
+        bounds = Bounds(_SECONDS, _MAX_ANSWER)
+        asked = {"timeout": _TIMEOUT, **asked}
         try:
             try:
-                return await fetch(self._http, method, url, **bounds, **asked)
+                return await fetch(self._http, method, url, bounds, **asked)
             except (*_BROKEN_CONNECTION, httpx.RemoteProtocolError):
-                return await fetch(self._http, method, url, **bounds, **asked)
+                return await fetch(self._http, method, url, bounds, **asked)
         except httpx.RequestError as error:
             raise EngineFailedError("The engine can't be reached.") from error
         except UnreadableAnswerError as error:

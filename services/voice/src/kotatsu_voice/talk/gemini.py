@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from kotatsu_common.fetch import UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_voice.talk.talker import NoAnswerError
 
 INSTRUCTIONS = """\
@@ -65,8 +65,7 @@ class Gemini:
         try:
             answer = await fetch(
                 *(self._http, "POST", self._url),
-                seconds=self._timeout,
-                limit=_MAX_ANSWER,
+                Bounds(self._timeout, _MAX_ANSWER),
                 json=body,
                 headers={"x-goog-api-key": self._key},
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import functools
 import json
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Peer:
 
 
 PEERS = {
+    "actionlint": Peer("github.com/rhysd/actionlint/cmd/actionlint"),
     "kube-network-policies": Peer("sigs.k8s.io/kube-network-policies/cmd"),
     "prometheus": Peer(
         "github.com/prometheus/prometheus/cmd/prometheus",
@@ -60,29 +61,23 @@ PEERS = {
 }
 
 
-Build = Callable[[str, Layout, Path], Path]
+@contextlib.contextmanager
+def _lock(name: str, layout: Layout) -> Iterator[None]:
+    """Let one process build a program; others wait for the result."""
+    layout.binaries.mkdir(parents=True, exist_ok=True)
+    with (layout.binaries / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def one_at_a_time(build: Build) -> Build:
-    """Let whoever wants a program that is being built wait for it, rather than build it as well."""
-
-    @functools.wraps(build)
-    def locked(name: str, layout: Layout, log: Path) -> Path:
-        layout.binaries.mkdir(parents=True, exist_ok=True)
-        with (layout.binaries / f".{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            return build(name, layout, log)
-
-    return locked
-
-
-@one_at_a_time
 def build(name: str, layout: Layout, log: Path) -> Path:
     """Path of a peer's program; the first call builds it (some minutes). Raises NodeError."""
     peer, source = PEERS[name], sources() / "peers" / name
     files = sorted(file for file in source.rglob("*") if file.is_file())
     made = layout.binaries / f"{name}-{key(files, go_version(), peer.tags, peer.stamps)}"
-    if not made.is_dir():
+    with _lock(name, layout):
+        if made.is_dir():
+            return made / name
         with publish(made) as work, tempfile.TemporaryDirectory() as scratch:
             flags = ("-ldflags", f"{STRIP} {peer.stamps}".strip(), "-tags", peer.tags)
             folder = _patched(name, Path(scratch)) if peer.patched else source

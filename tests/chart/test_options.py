@@ -1,0 +1,400 @@
+"""What production users set in the platform's chart: absent unless set, and where it belongs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from chart.kit import (
+    CHARTS,
+    Object,
+    Rendered,
+    annotations,
+    containers,
+    environment,
+    load_yaml,
+    render,
+)
+
+from kotatsu_common.settings import load
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
+from kotatsu_operator.runtime.settings import OperatorSettings, SmokeSettings
+
+PARTS = pytest.mark.parametrize("part", ["operator", "activator"])
+MONITORS = "monitoring.coreos.com/v1"
+
+
+def rendered(**values: object) -> Rendered:
+    """The chart with values; the name of a nested one is written with two underscores."""
+    sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in values.items()]
+    return render("kotatsu", None, *sets)
+
+
+def pod(part: str, chart: Rendered) -> Object:
+    """The pod template of the operator or of the activators."""
+    template: Object = chart.one("Deployment", f"kotatsu-{part}")["spec"]["template"]
+    return template
+
+
+def test_another_name_is_the_prefix_of_every_object_but_the_shared_record() -> None:
+    chart = rendered(fullnameOverride="platform", runtime="knative", operator__replicas=2)
+
+    names = {obj["metadata"]["name"] for obj in chart.objects}
+    assert {name for name in names if not name.startswith("platform")} == {RECORD}
+    activator = chart.one("Deployment", "platform-activator")["spec"]
+    assert activator["selector"]["matchLabels"] == ACTIVATOR_LABELS
+    policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
+    assert "system:serviceaccount:here:platform-operator'" in policies
+    assert "+ ':platform-activator'" in policies
+    assert "['platform-operator', 'platform-activator']" in policies
+    assert "kotatsu-operator" not in policies
+
+
+def test_under_another_name_the_console_answers_to_its_service() -> None:
+    operator = rendered(fullnameOverride="platform").one("Deployment", "platform-operator")
+    settings = load(OperatorSettings, environment(operator["spec"]["template"]))
+
+    assert "platform-console.here.svc" in settings.console_hosts
+
+
+def test_common_labels_are_on_every_object_and_replace_none() -> None:
+    labels = {"team": "demo", "app.kubernetes.io/name": "other"}
+    chart = rendered(commonLabels=labels, metrics__rules="always", metrics__podMonitor="always")
+
+    for obj in chart.objects:
+        assert obj["metadata"]["labels"]["team"] == "demo", obj["metadata"]["name"]
+        assert obj["metadata"]["labels"]["app.kubernetes.io/name"] == "kotatsu"
+    for _, template in chart.pods():
+        if template["metadata"].get("name") is None:
+            assert "team" not in template["metadata"]["labels"]
+
+
+@PARTS
+def test_pod_labels_and_annotations_are_added_and_replace_no_selector(part: str) -> None:
+    labels = {"team": "demo", "app.kubernetes.io/component": "other"}
+    chart = rendered(
+        **{f"{part}__podLabels": labels, f"{part}__podAnnotations": {"example.com/x": "1"}}
+    )
+
+    found = pod(part, chart)["metadata"]
+    assert found["labels"]["team"] == "demo"
+    assert found["labels"]["app.kubernetes.io/component"] == part
+    assert found["annotations"]["example.com/x"] == "1"
+
+
+@PARTS
+def test_a_service_account_of_the_cluster_is_used_everywhere(part: str) -> None:
+    account = {"create": False, "name": "mine"}
+    chart = rendered(**{f"{part}__serviceAccount": account})
+
+    assert f"kotatsu-{part}" not in chart.names("ServiceAccount")
+    assert pod(part, chart)["spec"]["serviceAccountName"] == "mine"
+    subjects = [s["name"] for b in chart.of("RoleBinding") for s in b["subjects"]]
+    assert "mine" in subjects
+    assert f"kotatsu-{part}" not in subjects
+    policies = json.dumps(chart.of("ValidatingAdmissionPolicy"))
+    assert f":kotatsu-{part}'" not in policies
+    assert ":mine'" in policies
+
+
+@PARTS
+def test_annotations_of_the_service_account_are_absent_unless_set(part: str) -> None:
+    assert annotations(rendered().one("ServiceAccount", f"kotatsu-{part}")) == {}
+    given = {f"{part}__serviceAccount__annotations": {"eks.amazonaws.com/role-arn": "arn"}}
+
+    account = rendered(**given).one("ServiceAccount", f"kotatsu-{part}")
+
+    assert annotations(account) == {"eks.amazonaws.com/role-arn": "arn"}
+
+
+@PARTS
+def test_more_environment_and_volumes_are_added_at_the_end(part: str) -> None:
+    volume = {"name": "ca", "configMap": {"name": "ca"}}
+    mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
+    chart = rendered(
+        **{
+            f"{part}__extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+            f"{part}__extraVolumes": [volume],
+            f"{part}__extraVolumeMounts": [mount],
+        }
+    )
+
+    spec, plain = pod(part, chart)["spec"], pod(part, rendered())["spec"]
+    [container], [before] = spec["containers"], plain["containers"]
+    assert spec["volumes"] == [*plain["volumes"], volume]
+    assert container["volumeMounts"] == [*before["volumeMounts"], mount]
+    assert container["env"] == [*before["env"], {"name": "HTTPS_PROXY", "value": "http://proxy"}]
+
+
+def test_a_global_registry_replaces_that_of_the_image() -> None:
+    for repository, name in (
+        ("localhost/kotatsu-operator", "kotatsu-operator"),
+        ("ghcr.io/team/kotatsu-operator", "team/kotatsu-operator"),
+        ("registry:5000/kotatsu-operator", "kotatsu-operator"),
+        ("team/kotatsu-operator", "team/kotatsu-operator"),
+    ):
+        chart = rendered(image__repository=repository, global__imageRegistry="mirror.example:8443")
+        for _, template in chart.pods():
+            [container] = containers(template)
+            assert container["image"].rsplit(":", 1)[0] == f"mirror.example:8443/{name}"
+
+
+def test_pull_secrets_of_a_parent_chart_come_before_ones_own() -> None:
+    chart = rendered(
+        global__imagePullSecrets=["of-all", {"name": "of-some"}], imagePullSecrets=[{"name": "own"}]
+    )
+
+    for owner, template in chart.pods():
+        names = [secret["name"] for secret in template["spec"]["imagePullSecrets"]]
+        assert names == ["of-all", "of-some", "own"], owner["metadata"]["name"]
+    assert all("imagePullSecrets" not in t["spec"] for _, t in rendered().pods())
+
+
+@PARTS
+def test_the_times_of_probes_are_values_and_what_they_ask_is_not(part: str) -> None:
+    chart = rendered(**{f"{part}__livenessProbe": {"periodSeconds": 30}})
+
+    [container] = containers(pod(part, chart))
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "metrics"}
+    assert container["livenessProbe"]["periodSeconds"] == 30
+    assert container["livenessProbe"]["failureThreshold"] == 6
+
+
+@PARTS
+def test_constraints_on_the_spread_select_the_parts_own_pods(part: str) -> None:
+    zone = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule"}  # fmt: skip
+    chart = rendered(**{f"{part}__topologySpreadConstraints": [zone]})
+
+    [found] = pod(part, chart)["spec"]["topologySpreadConstraints"]
+    selector = chart.one("Deployment", f"kotatsu-{part}")["spec"]["selector"]
+    assert found == zone | {"labelSelector": selector}
+
+
+@PARTS
+def test_a_disruption_budget_is_as_given_and_can_be_left_out(part: str) -> None:
+    def budget(**settings: object) -> list[Object]:
+        values = {f"{part}__podDisruptionBudget__{key}": value for key, value in settings.items()}
+        found = rendered(**{f"{part}__replicas": 3}, **values).of("PodDisruptionBudget")
+        return [one for one in found if one["metadata"]["name"] == f"kotatsu-{part}"]
+
+    [plain] = budget()
+    assert plain["spec"]["maxUnavailable"] == 1
+    assert "unhealthyPodEvictionPolicy" not in plain["spec"]
+    [at_least] = budget(minAvailable="50%", unhealthyPodEvictionPolicy="AlwaysAllow")
+    assert at_least["spec"]["minAvailable"] == "50%"
+    assert "maxUnavailable" not in at_least["spec"]
+    assert at_least["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert budget(enabled=False) == []
+
+
+def test_a_service_monitor_comes_in_place_of_the_pod_monitor() -> None:
+    assert rendered().of("ServiceMonitor") == []
+    chart = rendered(
+        metrics__serviceMonitor=True, metrics__podMonitor="always", namespaces=["a", "b"]
+    )
+
+    [monitor] = chart.of("ServiceMonitor")
+    assert chart.of("PodMonitor") == []
+    assert not [t for _, t in chart.pods() if "prometheus.io/scrape" in annotations(t)]
+    services = [s for s in chart.of("Service") if s["metadata"]["name"].endswith("-metrics")]
+    assert sorted(s["metadata"]["namespace"] for s in services) == ["a", "b", "here"]
+    assert monitor["spec"]["namespaceSelector"]["matchNames"] == ["a", "b", "here"]
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    for service in services:
+        assert wanted.items() <= service["metadata"]["labels"].items()
+    console = chart.one("Service", "kotatsu-console")
+    assert not wanted.items() <= console["metadata"]["labels"].items()
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for s in services for port in s["spec"]["ports"]}
+    assert endpoint["honorLabels"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "on"),
+    [
+        ("PodMonitor", "podMetricsEndpoints", {"metrics__podMonitor": "always"}),
+        ("ServiceMonitor", "endpoints", {"metrics__serviceMonitor": True}),
+    ],
+)
+def test_a_monitor_scrapes_as_told(kind: str, field: str, on: dict[str, object]) -> None:
+    [plain] = rendered(**on).of(kind)
+    assert set(plain["spec"][field][0]) == {"port", "path", "interval", "honorLabels"}
+    assert plain["metadata"]["namespace"] == "here"
+    relabeling = {"action": "labeldrop", "regex": "pod"}
+
+    [monitor] = rendered(
+        **on,
+        metrics__namespace="monitoring",
+        metrics__labels={"release": "stack"},
+        metrics__interval="30s",
+        metrics__scrapeTimeout="9s",
+        metrics__relabelings=[relabeling],
+        metrics__metricRelabelings=[relabeling],
+    ).of(kind)
+
+    [endpoint] = monitor["spec"][field]
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["metadata"]["labels"]["release"] == "stack"
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("30s", "9s")
+    assert endpoint["relabelings"] == endpoint["metricRelabelings"] == [relabeling]
+
+
+def test_dashboards_have_the_label_the_folder_and_the_namespace_that_grafana_wants() -> None:
+    def boards(**settings: object) -> list[Object]:
+        values = {f"metrics__dashboards__{key}": value for key, value in settings.items()}
+        maps = rendered(**values).of("ConfigMap")
+        return [m for m in maps if "-dashboard-" in m["metadata"]["name"]]
+
+    for board in boards():
+        assert annotations(board) == {}
+        assert board["metadata"]["namespace"] == "here"
+    given = boards(
+        label="dashboards",
+        labelValue="yes",
+        annotations={"grafana_folder": "Kotatsu"},
+        namespace="monitoring",
+    )
+    assert len(given) == 4
+    for board in given:
+        assert board["metadata"]["labels"]["dashboards"] == "yes"
+        assert "grafana_dashboard" not in board["metadata"]["labels"]
+        assert annotations(board) == {"grafana_folder": "Kotatsu"}
+        assert board["metadata"]["namespace"] == "monitoring"
+
+
+def test_every_alert_leads_to_a_runbook_under_the_address_given() -> None:
+    chart = rendered(metrics__rules="always", metrics__runbookUrl="https://wiki.example/{alert}.md")
+    [rule] = chart.of("PrometheusRule")
+
+    for group in rule["spec"]["groups"]:
+        for alert in group["rules"]:
+            url = alert["annotations"]["runbook_url"]
+            assert url == f"https://wiki.example/{alert['alert']}.md"
+
+
+SCC = "security.openshift.io/v1/SecurityContextConstraints"
+
+
+@pytest.mark.parametrize("how", ["--set=openshift=always", f"--api-versions={SCC}"])
+def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(how: str) -> None:
+    chart = render("kotatsu", None, how)
+
+    for owner, template in chart.pods():
+        context = template["spec"]["securityContext"]
+        assert set(context) == {"runAsNonRoot", "seccompProfile"}, owner["metadata"]["name"]
+    ports = [
+        port["port"]
+        for policy in chart.of("NetworkPolicy")
+        for rule in policy["spec"]["egress"]
+        for port in rule["ports"]
+        if port["protocol"] == "UDP"
+    ]
+    assert set(ports) == {5353}
+    assert (
+        render("kotatsu", None, how, "--set=networkPolicy.dnsPorts={53}").objects != chart.objects
+    )
+
+
+def test_who_may_edit_a_namespace_may_use_pools_and_the_switch_unless_that_is_off() -> None:
+    roles = {
+        label: role["rules"]
+        for role in rendered().of("ClusterRole")
+        for label in role["metadata"]["labels"]
+        if label.startswith("rbac.authorization.k8s.io/aggregate-to-")
+    }
+    verbs = {label.rsplit("-", 1)[1]: rules[0]["verbs"] for label, rules in roles.items()}
+
+    assert verbs["view"] == ["get", "list", "watch"]
+    assert {"create", "patch", "delete"} <= set(verbs["edit"])
+    assert verbs["admin"] == verbs["edit"]
+    assert not [rule for rules in roles.values() for rule in rules if "status" in str(rule)]
+    assert rendered(aggregateRoles=False, crds__upgrade=False).of("ClusterRole") == []
+
+
+def test_helm_test_runs_a_pod_that_reads_its_environment() -> None:
+    test = rendered(namespaces=["a", "b"]).one("Pod", "kotatsu-test")
+
+    settings = load(SmokeSettings, environment(test))
+
+    assert annotations(test)["helm.sh/hook"] == "test"
+    assert settings.namespaces == ("a", "b")
+    assert test["spec"]["activeDeadlineSeconds"] > settings.timeout
+
+
+def test_cilium_gets_a_rule_for_the_api_server_for_each_pod_that_needs_it() -> None:
+    assert rendered().of("CiliumNetworkPolicy") == []
+    assert rendered(networkPolicy__enabled=False, networkPolicy__cilium="always").of(
+        "CiliumNetworkPolicy"
+    ) == []  # fmt: skip
+    chart = render("kotatsu", None, "--api-versions=cilium.io/v2/CiliumNetworkPolicy")
+
+    selected = []
+    for policy in chart.of("CiliumNetworkPolicy"):
+        assert policy["spec"]["egress"] == [{"toEntities": ["kube-apiserver"]}]
+        selected.append(policy["spec"]["endpointSelector"]["matchLabels"])
+    for owner, template in chart.pods():
+        labels = template["metadata"]["labels"]
+        assert [s for s in selected if s.items() <= labels.items()], owner["metadata"]["name"]
+    hooks = {p["metadata"]["name"] for p in chart.of("CiliumNetworkPolicy")} - {
+        p["metadata"]["name"] for p in chart.kept().of("CiliumNetworkPolicy")
+    }
+    assert hooks == {"kotatsu-crds", "kotatsu-uninstall", "kotatsu-test"}
+
+
+@pytest.mark.parametrize("job", ["crds", "uninstall"])
+def test_a_job_has_resources_of_its_own(job: str) -> None:
+    resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
+    chart = rendered(**{f"{job}__resources": resources})
+
+    [container] = containers(chart.one("Job", f"kotatsu-{job}")["spec"]["template"])
+    assert container["resources"] == resources
+
+
+def test_a_parent_chart_switches_both_charts_and_sets_what_they_share(tmp_path: Path) -> None:
+    chart = umbrella(tmp_path)
+    both = render_umbrella(chart, kotatsu=True, pet=True)
+
+    assert {"kotatsu-operator", "kotatsu-activator", "voice", "gateway"} <= set(
+        both.names("Deployment")
+    )
+    for _, template in both.pods():
+        for container in containers(template):
+            assert container["image"].startswith("mirror.example/"), container["image"]
+        assert template["spec"]["imagePullSecrets"] == [{"name": "of-all"}]
+    assert "CustomResourceDefinition" in {obj["kind"] for obj in both.objects}
+    alone = render_umbrella(chart, kotatsu=True, pet=False)
+    assert set(alone.names("Deployment")) == {"kotatsu-operator", "kotatsu-activator"}
+
+
+def umbrella(folder: Path) -> Path:
+    """A parent chart with both charts as its dependencies, each behind a condition."""
+    chart = folder / "umbrella"
+    (chart / "charts").mkdir(parents=True)
+    dependencies = []
+    for name in ("kotatsu", "pet"):
+        (chart / "charts" / name).symlink_to(CHARTS / name)
+        [meta] = load_yaml((CHARTS / name / "Chart.yaml").read_text())
+        dependencies.append(
+            {"name": name, "version": meta["version"], "condition": f"{name}.enabled"}
+        )
+    (chart / "Chart.yaml").write_text(
+        json.dumps(
+            {
+                "apiVersion": "v2",
+                "name": "umbrella",
+                "version": "1.0.0",
+                "dependencies": dependencies,
+            }
+        )
+    )
+    return chart
+
+
+def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
+    """`helm template` of the parent, with the subcharts switched by its values."""
+    values = {
+        "global": {"imageRegistry": "mirror.example", "imagePullSecrets": ["of-all"]},
+        **{name: {"enabled": on} for name, on in enabled.items()},
+    }
+    (chart / "values.yaml").write_text(json.dumps(values))
+    return render.__wrapped__(str(chart), None, "--include-crds")

@@ -1,0 +1,233 @@
+"""What production users set in the app's chart: absent unless set, and where it belongs."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from chart.kit import (
+    CHARTS,
+    Object,
+    Rendered,
+    annotations,
+    containers,
+    crd,
+    environment,
+    render,
+    template,
+)
+
+KNATIVE = CHARTS / "pet/ci/knative.yaml"
+SERVICES = ("voice", "auth", "feed")
+EACH = pytest.mark.parametrize("name", SERVICES)
+
+
+def rendered(values: Path | None = None, **settings: object) -> Rendered:
+    """The chart with values; the name of a nested one is written with two underscores."""
+    sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in settings.items()]
+    return render("pet", values, *sets)
+
+
+def pod(name: str, chart: Rendered, kind: str = "Deployment") -> Object:
+    """The pod template of a service."""
+    found: Object = chart.one(kind, name)["spec"]["template"]
+    return found
+
+
+def spec(name: str, chart: Rendered) -> Object:
+    """The spec of a service's pool, which fits the CRD."""
+    found: Object = chart.one("WarmPool", name)["spec"]
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    jsonschema.validate(found, schema)
+    return found
+
+
+def test_a_budget_has_a_limit_a_period_and_a_policy() -> None:
+    budget = {
+        "currency": "JPY",
+        "prices": {"cpuHour": "6.5", "extended": {"nvidia.com/gpu": "110"}},
+        "limit": "500",
+        "period": "Week",
+        "onExhausted": "Sleep",
+    }
+
+    for name in SERVICES:
+        assert spec(name, rendered(budget=budget))["budget"] == budget
+        assert "budget" not in spec(name, rendered())
+
+
+def test_a_pools_own_budget_replaces_parts_of_the_common_one() -> None:
+    chart = rendered(budget={"currency": "JPY", "limit": "500"}, voice__pool__budget={"limit": "9"})
+
+    assert spec("voice", chart)["budget"] == {"currency": "JPY", "limit": "9"}
+    assert spec("auth", chart)["budget"] == {"currency": "JPY", "limit": "500"}
+
+
+@pytest.mark.parametrize("wrong", ["period=Year", "onExhausted=Stop", "limit=5", "cap=5"])
+def test_a_budget_that_no_pool_takes_is_refused(wrong: str) -> None:
+    done = template("pet", None, f"--set=budget.{wrong}")
+
+    assert done.returncode != 0
+    assert "/budget" in done.stderr
+
+
+@EACH
+def test_drain_and_ignored_paths_are_absent_unless_set(name: str) -> None:
+    plain = spec(name, rendered())
+    assert "drain" not in plain
+    assert "ignorePaths" not in plain["wake"]
+    drain = {"routeSettle": "10s", "timeout": "2m"}
+
+    given = spec(
+        name,
+        rendered(
+            **{f"{name}__pool__drain": drain, f"{name}__pool__ignorePaths": ["/healthz", "/x"]}
+        ),
+    )
+
+    assert given["drain"] == drain
+    assert given["wake"]["ignorePaths"] == ["/healthz", "/x"]
+
+
+@pytest.mark.parametrize(
+    ("url", "rest", "graphql"),
+    [
+        ("https://git.example/api/v3", "https://git.example/api/v3", "https://git.example/api"),
+        ("https://git.example/api/v3/", "https://git.example/api/v3", "https://git.example/api"),
+        ("https://api.tenant.ghe.com", "https://api.tenant.ghe.com", "https://api.tenant.ghe.com"),
+    ],
+)
+def test_on_github_enterprise_auth_asks_rest_and_feed_asks_graphql(
+    url: str, rest: str, graphql: str
+) -> None:
+    """auth adds /user to its address and feed adds /graphql."""
+    chart = rendered(
+        github__apiUrl=url,
+        github__oauthUrl="https://git.example",
+        github__avatarOrigins=["https://avatars.git.example"],
+    )
+
+    auth, feed = (environment(pod(name, chart)) for name in ("auth", "feed"))
+    assert auth["KOTATSU_GITHUB_API_URL"] == rest
+    assert feed["KOTATSU_GITHUB_API_URL"] == graphql
+    assert auth["KOTATSU_GITHUB_OAUTH_URL"] == "https://git.example"
+    assert feed["KOTATSU_GITHUB_OAUTH_URL"] == "https://git.example"
+    assert feed["KOTATSU_AVATAR_ORIGINS"] == "https://avatars.git.example"
+    assert "KOTATSU_AVATAR_ORIGINS" not in environment(pod("feed", rendered()))
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+def test_what_a_pod_gets_is_absent_unless_set(name: str) -> None:
+    plain = pod(name, rendered())["spec"]
+    assert not {"priorityClassName", "serviceAccountName"} & set(plain)
+    zone = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule"}  # fmt: skip
+
+    chart = rendered(
+        **{
+            f"{name}__priorityClassName": "high",
+            f"{name}__serviceAccount__name": "mine",
+            f"{name}__podLabels": {"team": "demo", "app.kubernetes.io/name": "other"},
+            f"{name}__podAnnotations": {"example.com/x": "1"},
+            f"{name}__topologySpreadConstraints": [zone],
+        }
+    )
+
+    found, selector = pod(name, chart), chart.one("Deployment", name)["spec"]["selector"]
+    assert found["spec"]["priorityClassName"] == "high"
+    assert found["spec"]["serviceAccountName"] == "mine"
+    assert found["spec"]["automountServiceAccountToken"] is False
+    assert found["metadata"]["labels"]["team"] == "demo"
+    assert found["metadata"]["labels"]["app.kubernetes.io/name"] == name
+    assert annotations(found)["example.com/x"] == "1"
+    assert found["spec"]["topologySpreadConstraints"] == [zone | {"labelSelector": selector}]
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "gateway"])
+def test_a_service_account_for_a_cloud_is_created_on_request(name: str) -> None:
+    assert rendered().of("ServiceAccount") == []
+    notes = {"eks.amazonaws.com/role-arn": "arn"}
+
+    chart = rendered(**{f"{name}__serviceAccount": {"create": True, "annotations": notes}})
+
+    [account] = chart.of("ServiceAccount")
+    assert account["metadata"]["name"] == name
+    assert annotations(account) == notes
+    assert account["automountServiceAccountToken"] is False
+    assert pod(name, chart)["spec"]["serviceAccountName"] == name
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "KnativeService"])
+@EACH
+def test_volumes_are_added_and_none_is_there_otherwise(name: str, kind: str) -> None:
+    values = KNATIVE if kind == "KnativeService" else None
+    volume = {"name": "ca", "configMap": {"name": "ca"}}
+    mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
+    plain = pod(name, rendered(values), kind)["spec"]
+
+    given = {f"{name}__extraVolumes": [volume], f"{name}__extraVolumeMounts": [mount]}
+    found = pod(name, rendered(values, **given), kind)["spec"]
+
+    [before], [after] = plain["containers"], found["containers"]
+    assert found["volumes"] == [*plain.get("volumes", ()), volume]
+    assert after["volumeMounts"] == [*before.get("volumeMounts", ()), mount]
+
+
+@pytest.mark.parametrize("values", [None, KNATIVE], ids=["native", "knative"])
+def test_a_model_that_loads_slowly_gets_more_time_to_start(values: Path | None) -> None:
+    chart = rendered(values, voice__livenessProbe={"initialDelaySeconds": 120})
+
+    kind = "KnativeService" if values else "Deployment"
+    [container] = containers(pod("voice", chart, kind))
+    assert container["livenessProbe"]["initialDelaySeconds"] == 120
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["livenessProbe"]["failureThreshold"] == 6
+
+
+def test_common_labels_are_on_every_object_and_replace_none() -> None:
+    labels = {"team": "demo", "app.kubernetes.io/name": "other"}
+    chart = rendered(commonLabels=labels, metrics__podMonitor="always")
+
+    for obj in chart.objects:
+        assert obj["metadata"]["labels"]["team"] == "demo", obj["metadata"]["name"]
+        assert obj["metadata"]["labels"].get("app.kubernetes.io/name") != "other"
+
+
+@pytest.mark.parametrize("values", [None, KNATIVE], ids=["native", "knative"])
+def test_on_openshift_its_scc_chooses_the_ids_and_dns_has_its_port(values: Path | None) -> None:
+    chart = rendered(values, openshift="always")
+
+    for owner, found in chart.pods():
+        text = json.dumps(found["spec"])
+        assert "65532" not in text, owner["metadata"]["name"]
+        assert '"runAsNonRoot": true' in text
+    policies = json.dumps(chart.of("NetworkPolicy"))
+    assert '"port": 5353' in policies
+    assert '"port": 53}' not in policies
+
+
+def test_a_pod_monitor_scrapes_as_told() -> None:
+    relabeling = {"action": "labeldrop", "regex": "pod"}
+    [plain] = rendered(metrics__podMonitor="always").of("PodMonitor")
+    assert set(plain["spec"]["podMetricsEndpoints"][0]) == {"port", "path", "interval"}
+
+    [monitor] = rendered(
+        metrics__podMonitor="always",
+        metrics__namespace="monitoring",
+        metrics__scrapeTimeout="9s",
+        metrics__relabelings=[relabeling],
+        metrics__metricRelabelings=[relabeling],
+    ).of("PodMonitor")
+
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["here"]}
+    assert endpoint["scrapeTimeout"] == "9s"
+    assert endpoint["relabelings"] == endpoint["metricRelabelings"] == [relabeling]
+
+
+def test_the_gateways_disruption_budget_is_as_given_and_can_be_left_out() -> None:
+    given = rendered(gateway__podDisruptionBudget__minAvailable=1)
+    assert given.one("PodDisruptionBudget", "gateway")["spec"]["minAvailable"] == 1
+    off = rendered(gateway__podDisruptionBudget__enabled=False)
+    assert off.of("PodDisruptionBudget") == []

@@ -1,0 +1,116 @@
+"""The conditions and events of a WarmPool, collected from the operator's source.
+
+Calls of `condition` and `Note` name most of them. Where a name is computed, the functions and enums
+that compute it are asked.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from docs.pages import ROOT
+
+from kotatsu_operator.core.budget.limit import Standing
+from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.core.report.conditions import budget_condition, transitions
+
+SOURCE = ROOT / "operator/src/kotatsu_operator"
+REFUSAL = "refused.reason"
+"""How the conditions of a refused pool take their reason: docs/workloads.md has the list."""
+
+_COMPUTED = {
+    "phase.value": {phase.value for phase in (Phase.WARM, Phase.DRAINING)},
+    "standing": {standing.value for standing in Standing},
+    REFUSAL: set[str](),
+}
+"""Expressions that no literal of the same function gives a value, and the values they have."""
+
+
+@cache
+def _modules() -> tuple[tuple[Path, ast.Module], ...]:
+    return tuple((path, ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py")))
+
+
+def _calls(name: str) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
+    """Each call of a function, with the function that it stands in."""
+    for _, module in _modules():
+        for outer in ast.walk(module):
+            if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(outer):
+                    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
+                        yield outer, node  # type: ignore[misc]
+
+
+def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
+    """What an expression can be; AssertionError if nothing here tells."""
+    match expression:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp(body=body, orelse=orelse):
+            return _values(body, outer) | _values(orelse, outer)
+        case ast.Starred(value=ast.Call(func=ast.Name(id=name))):
+            (function,) = _functions(name)
+            tuples = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
+            return {v for t in tuples if isinstance(t, ast.Tuple) for v in _values(t.elts[0], t)}
+    text = ast.unparse(expression)
+    if text in _COMPUTED:
+        return _COMPUTED[text]
+    given = [
+        node.value
+        for node in ast.walk(outer)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == text
+    ]
+    assert given, f"tests/docs/reasons.py does not know what {text} can be"
+    return {value for one in given for value in _values(one, outer)}
+
+
+def _functions(name: str) -> list[ast.FunctionDef]:
+    return [
+        node
+        for _, module in _modules()
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+
+
+def conditions() -> set[tuple[str, str]]:
+    """Each condition and reason of an accepted pool."""
+    found = set()
+    for outer, call in _calls("condition"):
+        kind, _, *rest = call.args
+        if isinstance(kind, ast.Constant):
+            found |= {(str(kind.value), reason) for reason in _values(rest[0], outer)}
+        else:
+            assert ast.unparse(rest[0]) == REFUSAL, ast.unparse(call)
+    # Warm has the phase as its reason, whichever it is.
+    return found | {("Warm", phase.value) for phase in Phase}
+
+
+def statuses() -> dict[tuple[str, str], set[str]]:
+    """The statuses of those conditions of which a literal or a pure function gives them."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for outer, call in _calls("condition"):
+        kind, holds, *rest = call.args
+        if isinstance(kind, ast.Constant) and isinstance(holds, ast.Constant):
+            for reason in _values(rest[0], outer):
+                found.setdefault((str(kind.value), reason), set()).add(str(holds.value))
+    for standing in Standing:
+        status = budget_condition(standing, "")["status"]
+        found["BudgetAvailable", standing.value] = {status}
+    return found
+
+
+def events() -> dict[str, bool]:
+    """Each event, and whether it is a warning."""
+    found = {}
+    for outer, call in _calls("Note"):
+        if not isinstance(call.args[0], ast.Name):
+            warns = {k.arg: ast.unparse(k.value) for k in call.keywords}.get("warning") == "True"
+            found |= dict.fromkeys(_values(call.args[0], outer), warns)
+    for kind in {kind for kind, _ in conditions()}:
+        for before, after in (("True", "False"), ("False", "True")):
+            new = [{"type": kind, "status": after, "message": ""}]
+            notes = transitions({kind: {"status": before}}, new)
+            found |= {note.reason: note.warning for note in notes}
+    return found

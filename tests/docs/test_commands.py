@@ -1,0 +1,100 @@
+"""Commands in the pages: the plugin understands them, and what they name is in the charts."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from chart.kit import CHARTS, Rendered, find_helm, render
+from docs.pages import ROOT, code, files, name
+from needs import missing
+
+from kotatsu_demo_mode.cli import parser
+from kotatsu_operator.core.protocol import OPERATOR
+
+PAGES = [path for path in files() if path.suffix == ".md" and path.parent == ROOT / "docs"]
+OURS = re.compile(
+    r"\b(deployment|service|job|configmap|lease|podmonitor)s?[/ ]((?:kotatsu|pet)[a-z-]*)\b"
+)
+LABEL = re.compile(r"-l (app\.kubernetes\.io/[a-z]+)=([a-z-]+)")
+MADE = {("lease", OPERATOR)}
+"""What a program creates and no chart renders."""
+
+
+def _lines(page: Path) -> list[str]:
+    return [line.strip() for part in code(page.read_text()) for line in part.splitlines()]
+
+
+def _plugin_commands(page: Path) -> list[str]:
+    found = [re.findall(r"kubectl demo-mode ([^|()<]+)", line) for line in _lines(page)]
+    return [command for commands in found for command in commands]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _plugin_commands(p)], ids=name)
+def test_the_plugin_has_each_verb_and_option_that_a_page_shows(page: Path) -> None:
+    for command in _plugin_commands(page):
+        try:
+            parser().parse_args(shlex.split(command, comments=True))
+        except SystemExit:
+            pytest.fail(f"the plugin does not understand: kubectl demo-mode {command}")
+
+
+@pytest.fixture(scope="session")
+def charts() -> Rendered:
+    """All objects of all charts, as where there is a Prometheus Operator."""
+    if find_helm() is None:
+        missing("helm", "none in PATH, and `kotatsu-node prepare` has built none")
+    monitored = ("--set", "metrics.podMonitor=always")
+    found = [render(chart.name, None, *monitored).objects for chart in sorted(CHARTS.iterdir())]
+    return Rendered([obj for objects in found for obj in objects])
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if OURS.search(str(_lines(p)))], ids=name)
+def test_each_object_of_ours_that_a_command_names_is_in_a_chart(
+    page: Path, charts: Rendered
+) -> None:
+    known = {(obj["kind"].lower(), obj["metadata"]["name"]) for obj in charts.objects} | MADE
+    for line in _lines(page):
+        for named in OURS.findall(line):
+            assert named in known, line
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if LABEL.search(str(_lines(p)))], ids=name)
+def test_each_label_of_ours_that_a_command_selects_by_is_on_a_pod(
+    page: Path, charts: Rendered
+) -> None:
+    pods = [template["metadata"]["labels"] for _, template in charts.pods()]
+    labels = {label for pod in pods for label in pod.items()}
+    for line in _lines(page):
+        for label in LABEL.findall(line):
+            assert label in labels, line
+
+
+def _texts(folder: str) -> str:
+    """All that the programs of a folder can say, without what is filled in."""
+    return "\n".join(
+        node.value
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "folder"),
+    [
+        ("A request gets 503", "operator/src/kotatsu_operator/activator"),
+        ("An override does not end", "operator/plugin/src/kotatsu_demo_mode"),
+        ("kubectl demo-mode fails", "operator/plugin/src/kotatsu_demo_mode"),
+    ],
+)
+def test_a_message_that_the_page_quotes_is_one_of_the_program(section: str, folder: str) -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+    assert quoted
+    for message in quoted:
+        for part in message.removesuffix(" …").split(" … "):
+            assert part in _texts(folder), message

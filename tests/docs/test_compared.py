@@ -1,0 +1,27 @@
+"""docs/compared.md says where each statement about another project was read."""
+
+import re
+
+import pytest
+from docs.pages import ROOT
+
+PAGE = (ROOT / "docs/compared.md").read_text()
+TABLES = re.findall(r"^\| \| Kotatsu .*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=["on-request", "by-schedule"])
+def test_each_cell_about_another_project_has_a_source(table: str) -> None:
+    rows = [re.split(r" \| ", line.strip("| ")) for line in table.splitlines()]
+
+    assert len(rows) > 5
+    for what, _, *others in rows:
+        assert len(others) == 4, what
+        for cell in others:
+            assert "](https://" in cell or cell == "–", (what, cell)
+
+
+def test_each_project_has_the_version_that_was_read() -> None:
+    read = PAGE.split("**only read**")[1].split("\n\n")[0]
+    heads = re.findall(r"^\| \| Kotatsu \| (.*) \|$", PAGE, re.MULTILINE)
+    for project in (name for head in heads for name in head.split(" | ")):
+        assert re.search(rf"{project.split()[0]}[^\s,]* [^,]*\d", read.replace("\n", " ")), project

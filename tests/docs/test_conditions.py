@@ -1,0 +1,72 @@
+"""docs/conditions.md has every condition, event, phase and reason of the code, and no other."""
+
+import re
+
+from docs.pages import ROOT
+from docs.reasons import conditions, events, statuses
+
+from kotatsu_operator.core.pool.memory import Phase, Reason
+
+PAGE = (ROOT / "docs/conditions.md").read_text()
+
+
+def _tables(section: str) -> list[list[list[str]]]:
+    """The tables of a section, each a list of rows without its head."""
+    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return [
+        [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    ]
+
+
+def _names(cell: str) -> list[str]:
+    return re.findall(r"`(\w+)`", cell)
+
+
+def _conditions() -> dict[tuple[str, str], set[str]]:
+    """The statuses of each condition and reason, as the page has them."""
+    found: dict[tuple[str, str], set[str]] = {}
+    kind = ""
+    (table,) = _tables("Conditions")
+    for row in table:
+        kind = row[0] or kind
+        for reason in _names(row[2]):
+            found.setdefault((kind, reason), set()).add(row[1])
+    return found
+
+
+def test_the_page_has_each_condition_and_reason_of_the_code_and_no_other() -> None:
+    assert len(conditions()) > 20
+    assert sorted(_conditions()) == sorted(conditions())
+
+
+def test_each_condition_has_the_status_of_the_code() -> None:
+    page = _conditions()
+    assert len(statuses()) > 15
+    for condition, expected in statuses().items():
+        assert page[condition] == expected, condition
+
+
+def test_the_page_has_each_event_with_its_type_and_no_other() -> None:
+    (table,) = _tables("Events")
+    page = [(name, row[1]) for row in table for name in _names(row[0])]
+
+    assert len(page) > 15
+    assert sorted(page) == sorted(
+        (name, "Warning" if warns else "Normal") for name, warns in events().items()
+    )
+
+
+def test_the_page_has_each_phase_and_each_reason_of_a_phase() -> None:
+    phases, reasons = _tables("Phases")
+
+    assert {phase.value for phase in Phase} == {n for row in phases for n in _names(row[0])}
+    assert {reason.value for reason in Reason} == {n for row in reasons for n in _names(row[0])}
+
+
+def test_reasons_of_refusals_are_left_to_the_page_about_workloads() -> None:
+    refusals = set(
+        re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/workloads.md").read_text(), re.MULTILINE)
+    )
+    assert len(refusals) > 10
+    assert not refusals & {reason for _, reason in _conditions()}

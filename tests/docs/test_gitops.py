@@ -1,0 +1,48 @@
+"""The manifests for Argo CD and Flux install a chart that accepts their values."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from docs.pages import ROOT, blocks
+
+OBJECTS: list[dict[str, Any]] = [
+    document
+    for block in blocks((ROOT / "docs/gitops.md").read_text())
+    for document in yaml.safe_load_all(block)
+]
+SCHEMA = json.loads((ROOT / "charts/kotatsu/values.schema.json").read_text())
+CHART = yaml.safe_load((ROOT / "charts/kotatsu/Chart.yaml").read_text())
+
+
+def of(kind: str) -> dict[str, Any]:
+    return next(o["spec"] for o in OBJECTS if o["kind"] == kind)
+
+
+@pytest.mark.parametrize("found", OBJECTS, ids=lambda o: f"{o['kind']}-{o['metadata']['name']}")
+def test_each_object_says_what_it_is(found: dict[str, Any]) -> None:
+    assert found["apiVersion"].count("/") == 1
+    assert {"name", "namespace"} == set(found["metadata"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [of("HelmRelease")["values"], of("Application")["source"]["helm"]["valuesObject"]],
+    ids=["Flux", "Argo CD"],
+)
+def test_the_chart_accepts_the_values(values: dict[str, Any]) -> None:
+    jsonschema.validate(values, SCHEMA)
+
+
+def test_both_install_the_chart_of_this_version() -> None:
+    versions = (of("OCIRepository")["ref"]["tag"], of("Application")["source"]["targetRevision"])
+    assert set(versions) == {CHART["version"]}
+    assert of("OCIRepository")["url"].endswith(f"/charts/{CHART['name']}")
+
+
+def test_flux_waits_longer_than_the_uninstall_job() -> None:
+    values = yaml.safe_load((ROOT / "charts/kotatsu/values.yaml").read_text())
+    assert values["uninstall"]["timeout"] < 360
+    assert of("HelmRelease")["uninstall"]["timeout"] == "6m"

@@ -1,0 +1,61 @@
+"""The pages as a site: every page is there once, and every link still leads to its target."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from kotatsu_docs.__main__ import ROOT
+from kotatsu_docs.site import pages, relink, write
+
+HOST = "https://git.example/blob/main"
+PAGES = pages(ROOT)
+
+
+def linked(text: str, page: str) -> str:
+    return relink(text, PurePosixPath(page), PAGES, HOST)
+
+
+def test_the_readme_is_the_first_page() -> None:
+    assert PAGES[PurePosixPath("README.md")] == PurePosixPath("index.md")
+    assert linked("[cost](docs/cost.md)", "README.md") == "[cost](cost.md)"
+
+
+def test_a_page_leads_back_to_the_first_one() -> None:
+    assert linked("[start](../README.md)", "docs/cost.md") == "[start](index.md)"
+
+
+def test_a_link_between_pages_keeps_its_heading() -> None:
+    text = linked("[settings](../cost.md#budgets)", "docs/runbooks/KotatsuWakeSlow.md")
+    assert text == "[settings](../cost.md#budgets)"
+
+
+def test_what_is_no_page_is_shown_by_the_repository() -> None:
+    assert linked("[chart](../charts/pet)", "docs/cost.md") == f"[chart]({HOST}/charts/pet)"
+
+
+def test_addresses_and_code_stay_as_they_are() -> None:
+    text = "[k8s](https://kubernetes.io)\n```\n[x](../charts)\n```\n[here](#there)"
+    assert linked(text, "docs/cost.md") == text
+
+
+def test_no_link_of_the_site_leads_nowhere(tmp_path: Path) -> None:
+    assert write(ROOT, tmp_path, HOST) == len(PAGES)
+    for path in tmp_path.rglob("*.md"):
+        prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)\s#]+)", prose):
+            if not re.match(r"\w+:", link):
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_a_page_that_is_gone_leaves_the_site(tmp_path: Path) -> None:
+    (tmp_path / "old.md").touch()
+    write(ROOT, tmp_path, HOST)
+    assert not (tmp_path / "old.md").exists()
+
+
+def test_every_user_page_can_be_found_in_the_menu() -> None:
+    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    shown = set(re.findall(r"[\w./-]+\.md", str(menu)))
+    top = {str(place) for place in PAGES.values() if len(place.parts) == 1}
+    assert shown - {"decisions/README.md"} == top

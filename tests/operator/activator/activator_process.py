@@ -1,0 +1,144 @@
+"""An activator in a process of its own, with an API server in memory and the pools voice and feed.
+
+It prints one line of JSON when it is ready: `port` and `feed`, where clients of each pool come in,
+and `metrics`, where its pages are. What happens in the cluster is said to it on standard input, a
+word and its number a line: `pod 8080` lets a Ready pod of voice appear at that port, `feed 8080`
+one of feed, `gone 8080` takes voice's away, `files 100` lets the process have no more open files
+than that. It ends when its input does.
+
+    python tests/operator/activator/activator_process.py Always Warm
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import resource
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import uvloop
+from prometheus_client import CollectorRegistry, Gauge
+
+from kotatsu_operator.activator.app import Activator
+from kotatsu_operator.activator.cache.identity import PodIdentity
+from kotatsu_operator.activator.endpoints.slices import slice_name
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.proxy.connection_limit import (
+    MOST_MEMORY,
+    ConnectionLimit,
+    raise_file_limit,
+)
+from kotatsu_operator.runtime.health import Checks, start_admin
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from cluster import FakeKube, activator_pod, deployment, pod, service, warm_pool
+
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+HERE = Path(__file__)
+
+
+def _cluster(route: str, phase: str, max_held: int, hold: str) -> FakeKube:
+    status = {
+        "phase": phase,
+        "route": {"target": "Activator", "epoch": 1},
+        "conditions": [{"type": "Accepted", "status": "True"}],
+    }
+    wake = {"maxHeld": max_held, "holdTimeout": hold}
+    pools = [warm_pool(name, status=status, route=route, wake=wake) for name in ("voice", "feed")]
+    targets = [deployment(name, replicas=int(phase == "Warm")) for name in ("voice", "feed")]
+    return FakeKube(*pools, *targets, service(), service("feed"), activator_pod())
+
+
+def _obey(kube: FakeKube, line: str) -> None:
+    word, _, number = line.partition(" ")
+    if word == "pod":
+        kube.put(pod(f"voice-{int(number)}", port=int(number), ready=True))
+    elif word == "feed":
+        kube.put(pod(f"feed-{int(number)}", app="feed", port=int(number), ready=True))
+    elif word == "gone":
+        kube.remove("Pod", f"voice-{int(number)}")
+    elif word == "files":
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(number), most))
+    elif word:
+        raise ValueError(f"there is no word {word}")
+
+
+class _Turns:
+    """CPU seconds of turns of the event loop: what a client waits when others come before it.
+
+    Not the time they take, in which a busy machine does something else.
+    """
+
+    EVERY = 0.005
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._took: deque[float] = deque(maxlen=1000)
+        p99 = Gauge("test_turn_p99_seconds", "The longest but one in a hundred.", registry=registry)
+        p99.set_function(lambda: sorted(self._took)[len(self._took) * 99 // 100])
+        most = Gauge("test_turn_most_seconds", "The longest.", registry=registry)
+        most.set_function(lambda: max(self._took))
+        self._begin()
+
+    def _begin(self) -> None:
+        asyncio.get_running_loop().call_soon(self._end, time.thread_time())
+
+    def _end(self, began: float) -> None:
+        self._took.append(time.thread_time() - began)
+        asyncio.get_running_loop().call_later(self.EVERY, self._begin)
+
+
+async def _run(kube: FakeKube, files: int, memory: int) -> None:
+    registry = CollectorRegistry()
+    _Turns(registry)
+    connection_limit = ConnectionLimit(min(raise_file_limit(), files), memory=memory)
+    activator = Activator(kube, ME, ActivatorMetrics(registry), connection_limit)  # type: ignore[arg-type]
+    admin = start_admin(
+        "127.0.0.1",
+        0,
+        registry,
+        Checks(str, activator.why_not_ready),
+        asked=activator.asked,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(activator.run(stop, 0.0))
+    while activator.why_not_ready():
+        await asyncio.sleep(0.01)
+    port, feed = (
+        kube.stored("EndpointSlice", slice_name(name, ME, "IPv4"))["ports"][0]["port"]
+        for name in ("voice", "feed")
+    )
+    ready = {"port": port, "feed": feed, "metrics": admin.server_address[1]}
+    print(json.dumps(ready), flush=True)  # noqa: T201
+    told = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(told), sys.stdin
+    )
+    while line := await told.readline():
+        _obey(kube, line.decode().strip())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def main() -> None:
+    """Read the arguments and run until standard input ends."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("route", choices=["Auto", "Always"])
+    parser.add_argument("phase", choices=["Asleep", "Warm"])
+    parser.add_argument("--max-held", type=int, default=20_000)
+    parser.add_argument("--files", type=int, default=2**20)
+    parser.add_argument("--memory", type=int, default=MOST_MEMORY)
+    parser.add_argument("--hold", default="5m")
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    kube = _cluster(options.route, options.phase, options.max_held, options.hold)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(kube, options.files, options.memory))
+
+
+if __name__ == "__main__":
+    main()

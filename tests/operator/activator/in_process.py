@@ -1,0 +1,172 @@
+"""An activator's connections of one pool, behind a listening socket, and pods to join them to."""
+
+import asyncio
+
+from prometheus_client import CollectorRegistry
+
+from kotatsu_operator.activator.cache.identity import PodIdentity
+from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.context import Context
+from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.proxy.splice import Client
+from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
+
+ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")
+GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
+READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
+
+
+def pool(phase="Asleep", epoch=1, **wake_spec):
+    route = {"target": "Native" if phase == "Warm" else "Activator", "epoch": epoch}
+    return warm_pool(status={"phase": phase, "route": route}, wake=wake_spec)
+
+
+class Pod:
+    """A pod of the pool: a server that says who it is, and counts what it is asked."""
+
+    def __init__(self, name):
+        self.name = name
+        self.ready = True
+        self.requests = []
+        self.probes = 0
+        self.asked = asyncio.Event()
+        self.open = []
+        self.server = None
+        self.port = 0
+        self.silent = False
+        """Accepts and never answers."""
+
+    async def start(self, port=0):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader, writer):
+        self.open.append((reader, writer))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if self.silent:
+            return
+        if head.startswith(b"GET /readyz"):
+            self.probes += 1
+            self.asked.set()
+            writer.write(b"HTTP/1.1 %d .\r\n\r\n" % (200 if self.ready else 503))
+        else:
+            self.requests.append(head)
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + self.name.encode())
+        if head.startswith(b"GET /long"):
+            await reader.read()
+        writer.close()
+
+    def close(self):
+        if self.server is not None:
+            self.server.close()
+        for _, writer in self.open:
+            writer.transport.abort()
+
+
+class ActivatorFixture:
+    """An activator's waker for the pool voice, behind a listening socket."""
+
+    def __init__(self, limit=None):
+        self.kube = FakeKube(pool(), deployment(replicas=0))
+        self.view = View(lambda: self.connections.changed())
+        self.registry = CollectorRegistry()
+        self.woken_others = []
+        metrics = ActivatorMetrics(self.registry)
+        context = Context("voice", self.kube, self.view, ME, metrics)
+        self.connections = Connections(context, self.woken_others.append, limit)
+        self.clients, self.pods, self.writers, self.tasks = [], [], [], []
+        self.servers = []
+        self.see("WarmPool", pool())
+        self.see("Service", service())
+
+    async def start(self):
+        self.server = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def listen(self, port):
+        """Listen for another port of the Service (by name); returns the number."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._accept(port), "127.0.0.1", 0)
+        self.servers.append(server)
+        return server.sockets[0].getsockname()[1]
+
+    def _accept(self, port="http"):
+        [of] = [p for p in self.view.ports("voice") if p.name == port] or [Port(port)]
+        client = Client(self.connections, of)
+        self.clients.append(client)
+        return client
+
+    def see(self, kind, obj, change="MODIFIED"):
+        self.view.on_change(kind)(change, obj)
+
+    def see_pod(self, made, *, port=0, **how):
+        """Let the watch tell of a pod."""
+        how = {"readinessProbe": READYZ} | how
+        self.see("Pod", pod(made.name, port=port or made.port, **how))
+
+    async def new_pod(self, name="voice-1", **how):
+        made = Pod(name)
+        self.pods.append(made)
+        await made.start()
+        if how:
+            self.see_pod(made, **how)
+        return made
+
+    async def starts_on_raise(self, **how):
+        """Let the pod appear as soon as the scale has been raised."""
+        made = await self.new_pod()
+        self.kube.on("raise_scale", lambda _: self.see_pod(made, **how))
+        return made
+
+    async def send(self, data=GET):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    async def ask(self, data=GET):
+        reader, writer = await self.send(data)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    def hold(self, data=GET):
+        """Ask without waiting for the answer."""
+        return self.keep(asyncio.ensure_future(self.ask(data)))
+
+    def keep(self, task):
+        """End a task with this fixture."""
+        self.tasks.append(task)
+        return task
+
+    async def held(self, number):
+        await eventually(lambda: self.connections.held == number)
+
+    @property
+    def raises(self):
+        return len(self.kube.called("raise_scale"))
+
+    @property
+    def announcements(self):
+        return [c for c in self.kube.called("patch_status") if "demand" in c[2]]
+
+    def count(self, name, **labels):
+        labels = {"namespace": "demo", "name": "voice", **labels}
+        return self.registry.get_sample_value(name, labels)
+
+    async def close(self):
+        self.server.close()
+        for server in self.servers:
+            server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for made in self.pods:
+            made.close()
+        for writer in self.writers:
+            writer.transport.abort()
+        await eventually(lambda: all(client.transport is None for client in self.clients))
+        await self.connections.close()
+        await asyncio.sleep(0.005)

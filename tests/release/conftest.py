@@ -1,0 +1,115 @@
+"""A small copy of this checkout in a repository of its own, and a registry on loopback."""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import needs
+import pytest
+import yaml
+from chart.kit import ROOT, find_helm
+from demo.conftest import Programs, programs
+from e2e import peer
+
+from kotatsu_demo.images import IMAGES, SHARED
+from kotatsu_node.progress import Progress
+
+__all__ = ["Programs", "programs"]
+
+VERSION = "7.1.0"
+SMALL = "COPY {folder}/small /name\n"
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git in a checkout; what it printed."""
+    who = {f"GIT_{role}_{what}": "t@example.org" for role in ("AUTHOR", "COMMITTER")
+           for what in ("NAME", "EMAIL")}  # fmt: skip
+    done = subprocess.run(
+        ["git", "-C", root, *arguments],
+        env=os.environ | who,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def commit(root: Path, message: str = "a change") -> str:
+    """Commit everything in a checkout; the commit."""
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", message)
+    return git(root, "rev-parse", "HEAD")
+
+
+def small_copy(root: Path) -> Path:
+    """What a release reads of this checkout, as it is on disk, with images of one file each."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/", "bench/")):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    for image in IMAGES:
+        content = image.folder or "charts/pet/gateway"
+        (root / content / "small").write_text(image.name)
+        shared = image.dockerfile == SHARED
+        small = SMALL.format(folder="${FOLDER}" if shared else content)
+        (root / image.dockerfile).write_text(
+            f"FROM scratch\n{'ARG FOLDER' if shared else ''}\n{small}"
+        )
+    (root / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{VERSION}] - 2030-01-01\n")
+    git(root, "init", "--quiet")
+    commit(root, "first")
+    return root
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A small copy of this checkout."""
+    return small_copy(tmp_path / "checkout")
+
+
+def silent() -> Progress:
+    """One that says nothing."""
+    return Progress(io.StringIO(), live=False)
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    """Path of helm."""
+    found = find_helm()
+    if found is None:
+        needs.missing("helm", "`kotatsu-node prepare` builds it")
+    return found
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry of the distribution project, on a free port of loopback."""
+
+    address: str
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that is empty at first."""
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
+        "http": {"addr": address},
+        "log": {"level": "warn"},
+    }
+    (folder / "registry.yaml").write_text(yaml.safe_dump(config))
+    program, ready = peer.built("registry", folder), f"http://{address}/v2/"
+    with peer.running(program, "serve", "registry.yaml", folder=folder, ready=ready):
+        yield Registry(address)

@@ -1,0 +1,61 @@
+"""What can be released, and where to."""
+
+import pytest
+
+from kotatsu_release.errors import ReleaseError
+from kotatsu_release.plan import (
+    check_changelog,
+    check_registry,
+    check_version,
+    speaks_plain_http,
+)
+
+
+@pytest.mark.parametrize("version", ["1.4.0", "0.1.0", "1.4.0-rc.1", "10.20.30-alpha"])
+def test_a_semantic_version_can_be_released(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize(
+    "version", ["", "v1.4.0", "1.4", "1.4.0+build", "01.4.0", "latest", "1.4.0-"]
+)
+def test_any_other_version_is_refused_with_an_example(version: str) -> None:
+    with pytest.raises(ReleaseError) as caught:
+        check_version(version)
+    assert "VERSION=1.4.0" in caught.value.report()
+
+
+@pytest.mark.parametrize(
+    "registry", ["registry.example/me", "127.0.0.1:5000/kotatsu", "r.example/a/b-c/d_e"]
+)
+def test_host_and_path_name_a_place_in_a_registry(registry: str) -> None:
+    check_registry(registry)
+
+
+@pytest.mark.parametrize("registry", [
+    "", "r.example", "https://r.example/me", "r.example/Me", "r.example/me/", "r.example/me:1.0",
+    "oci://r.example/me",
+])  # fmt: skip
+def test_any_other_place_is_refused(registry: str) -> None:
+    with pytest.raises(ReleaseError, match="names no place in a registry"):
+        check_registry(registry)
+
+
+def test_the_refusal_names_the_variable_that_was_given() -> None:
+    with pytest.raises(ReleaseError) as caught:
+        check_registry("https://r", "IMAGE_PREFIX")
+    assert "IMAGE_PREFIX=registry.example/me" in caught.value.report()
+
+
+def test_only_a_registry_on_this_machine_is_spoken_to_without_tls() -> None:
+    assert speaks_plain_http("127.0.0.1:5000/kotatsu")
+    assert speaks_plain_http("localhost/kotatsu")
+    assert not speaks_plain_http("localhost.example/kotatsu")
+    assert not speaks_plain_http("10.0.0.1:5000/kotatsu")
+
+
+def test_a_version_needs_a_section_of_the_changelog() -> None:
+    check_changelog("1.4.0", "# Changelog\n\n## [1.4.0] - 2030-01-01\n")
+    with pytest.raises(ReleaseError) as caught:
+        check_changelog("1.4.0", "## [Unreleased]\n\n## [1.4.0-rc.1]\n\n## [1.400]\n")
+    assert "## [1.4.0] - YYYY-MM-DD" in caught.value.report()

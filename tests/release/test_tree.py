@@ -1,0 +1,67 @@
+"""The commit that is released, and the tree with its version."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from release.conftest import commit
+
+from kotatsu_demo.images import IMAGES
+from kotatsu_release import tree
+from kotatsu_release.errors import ReleaseError
+
+
+@pytest.mark.parametrize("change", ["new.txt", "LICENSE"])
+def test_a_checkout_with_changes_is_refused(checkout: Path, change: str) -> None:
+    tree.clean_commit(checkout)
+    (checkout / change).write_text("changed")
+    with pytest.raises(ReleaseError) as caught:
+        tree.clean_commit(checkout)
+    assert change in caught.value.report()
+    assert "git stash --include-untracked" in caught.value.hint
+
+
+def test_the_tree_has_the_version_wherever_one_stands(checkout: Path, tmp_path: Path) -> None:
+    made = tree.stage(checkout, commit_of(checkout), "7.1.0-rc.1", tmp_path / "tree")
+    for chart in tree.CHARTS:
+        found = yaml.safe_load((made / "charts" / chart / "Chart.yaml").read_text())
+        assert (found["version"], found["appVersion"]) == ("7.1.0-rc.1", "7.1.0-rc.1")
+    for package in tree.PACKAGES:
+        project = tomllib.loads((made / package / "pyproject.toml").read_text())["project"]
+        assert project["version"] == "7.1.0-rc.1"
+    assert "kotatsu-operator==7.1.0-rc.1" in project["dependencies"]
+
+
+@pytest.mark.parametrize("source", ["https://git.example/me/kotatsu", ""])
+def test_a_released_chart_names_the_repository_or_none(
+    checkout: Path, tmp_path: Path, source: str
+) -> None:
+    made = tree.stage(checkout, commit_of(checkout), "7.1.0", tmp_path / "tree", source)
+    for chart in tree.CHARTS:
+        text = (made / "charts" / chart / "Chart.yaml").read_text()
+        about = yaml.safe_load(text)
+        assert "example.com" not in text
+        assert about.get("home", "") == source
+        assert about.get("sources", [""]) == [source]
+        assert about.get("icon", "").startswith(source)
+
+
+def test_each_image_of_the_tree_says_its_version_and_commit(checkout: Path, tmp_path: Path) -> None:
+    commit = commit_of(checkout)
+    made = tree.stage(checkout, commit, "7.1.0", tmp_path / "tree")
+    for image in IMAGES:
+        last = (made / image.dockerfile).read_text().splitlines()[-1]
+        assert last == tree.labels("7.1.0", commit).strip()
+
+
+def test_the_tree_is_the_commits_and_not_what_lies_around(checkout: Path, tmp_path: Path) -> None:
+    first = commit_of(checkout)
+    (checkout / "LICENSE").write_text("another one")
+    commit(checkout)
+    made = tree.stage(checkout, first, "7.1.0", tmp_path / "tree")
+    assert (made / "LICENSE").read_text() != "another one"
+
+
+def commit_of(checkout: Path) -> str:
+    return tree.clean_commit(checkout)

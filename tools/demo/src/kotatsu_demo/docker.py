@@ -1,0 +1,84 @@
+"""Images from Docker into kind: the one way that works on every Docker from 24 to 29.
+
+Since 29 Docker keeps images in containerd's store. There a tag can be an index: of several
+platforms, and of attestations that a build adds. `docker save` writes the whole index but only the
+content that is there, and `ctr images import --all-platforms`, which kind runs on its nodes, wants
+all of it: "content digest … not found". So images are built without attestations, and one platform
+is saved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import Image
+from kotatsu_node import shell
+
+NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+"""Not the flags --provenance=false --sbom=false: the builder without buildx does not know these."""
+_SAVES_ONE_PLATFORM = (1, 48)
+"""The API of Docker 28, which knows `docker image save --platform`. The store that needs it is
+older, but was off by default."""
+_ENGINE = "{{.Client.APIVersion}} {{.Server.Os}}/{{.Server.Arch}}"
+
+Run = Callable[..., None]
+"""Runs a command with its output in a log; what follows is its words and `env`."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Docker, as far as its images go."""
+
+    api: tuple[int, int]
+    """The version that client and server have agreed on."""
+    platform: str
+    """As in linux/arm64: also of kind's nodes, which are its containers."""
+
+
+def engine() -> Engine:
+    """The Docker that runs. Raises NodeError."""
+    said = shell.call(["docker", "version", "--format", _ENGINE]).stdout.strip()
+    return read_engine(said)
+
+
+def read_engine(said: str) -> Engine:
+    """What `docker version` says in our format. Raises DemoError for anything else."""
+    found = re.fullmatch(r"(\d+)\.(\d+) (\w+/\w+)", said)
+    if found is None:
+        raise DemoError(
+            f"`docker version` says {said!r}, not the version of its API and its platform",
+            hint="`docker version` must show a client and a server, of Docker 24 or newer",
+        )
+    return Engine((int(found[1]), int(found[2])), found[3])
+
+
+def build_command(image: Image, tag: str, root: Path) -> list[str]:
+    """Builds an image of the checkout at `root`; to run with NO_ATTESTATIONS."""
+    arguments = [part for pair in image.build_arguments for part in ("--build-arg", pair)]
+    file = str(root / image.dockerfile)
+    return ["docker", "build", "--file", file, *arguments, "--tag", tag, str(root)]
+
+
+def save_command(tag: str, archive: Path, docker: Engine) -> list[str]:
+    """Writes an image to a file that kind can load."""
+    platform = ("--platform", docker.platform) if docker.api >= _SAVES_ONE_PLATFORM else ()
+    return ["docker", "image", "save", *platform, "--output", str(archive), tag]
+
+
+def load_command(archive: Path, cluster: str) -> list[str]:
+    """Loads such a file into all nodes of a kind cluster."""
+    return ["kind", "load", "image-archive", str(archive), "--name", cluster]
+
+
+def load_into_kind(tag: str, cluster: str, archive: Path, run: Run) -> None:
+    """Save an image to `archive`, load it into a kind cluster, and delete the file again."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run(*save_command(tag, archive, engine()))
+        run(*load_command(archive, cluster))
+    finally:
+        archive.unlink(missing_ok=True)

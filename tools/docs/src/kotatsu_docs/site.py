@@ -1,0 +1,69 @@
+"""The pages as a site: the README becomes its first page, and links leave it where they must.
+
+The site has the pages of docs/ and no other file of the repository. A link to one of those leads
+to the repository on its host.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+
+HOME = PurePosixPath("README.md")
+_LINK = re.compile(r"(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
+
+
+def pages(root: Path) -> dict[PurePosixPath, PurePosixPath]:
+    """The pages of the site: path in the repository to path in the site."""
+    docs = sorted((root / "docs").rglob("*.md"))
+    found = {PurePosixPath(path.relative_to(root).as_posix()) for path in docs}
+    within = {path: path.relative_to("docs") for path in sorted(found)}
+    return {HOME: PurePosixPath("index.md"), **within}
+
+
+def relink(
+    text: str, page: PurePosixPath, known: dict[PurePosixPath, PurePosixPath], url: str
+) -> str:
+    """A page's text with its links as they lead from the site.
+
+    `url` is where the host shows a file of the repository, without the file's path.
+    """
+    here = known[page].parent
+
+    def link(found: re.Match[str]) -> str:
+        start, path, anchor, end = found.groups(default="")
+        if not path or re.match(r"\w+:", path):
+            return found[0]
+        target = PurePosixPath(normpath(page.parent / path))
+        if target in known:
+            return f"{start}{_relative(known[target], here)}{anchor}{end}"
+        return f"{start}{url}/{target}{anchor}{end}"
+
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
+    return "".join(p if p.startswith("```") else _LINK.sub(link, p) for p in parts)
+
+
+def _relative(target: PurePosixPath, folder: PurePosixPath) -> str:
+    ups = "../" * len(folder.parts)
+    return f"{ups}{target}"
+
+
+def write(root: Path, into: Path, url: str) -> int:
+    """Write the site's pages into a folder; how many there are."""
+    known = pages(root)
+    for page, place in known.items():
+        path = into / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(relink((root / page).read_text(), page, known, url))
+    for stale in _files(into) - set(known.values()):
+        (into / stale).unlink()
+    return len(known)
+
+
+def _files(folder: Path) -> set[PurePosixPath]:
+    def found() -> Iterator[PurePosixPath]:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield PurePosixPath(path.relative_to(folder).as_posix())
+
+    return set(found())

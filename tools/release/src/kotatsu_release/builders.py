@@ -1,0 +1,165 @@
+"""Build images and push them: with Docker for several platforms, with buildah for this one."""
+
+from __future__ import annotations
+
+import json
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kotatsu_demo.images import Image
+from kotatsu_node import Node, shell
+from kotatsu_node.errors import NodeError
+from kotatsu_release.tree import REVISION
+
+_ABSENT = ("manifest unknown", "name unknown", "not known to registry", "not found")
+"""What clients print when a registry answers that it has no such image."""
+_SECONDS = 1800.0
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """An image that a registry has."""
+
+    digest: str
+    revision: str
+    """The commit it was made from; empty when it does not say."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An image to build: from which tree, and under which name."""
+
+    image: Image
+    tree: Path
+    reference: str
+    """Name and tag, as the registry will have them."""
+    work: Path
+    """A folder for logs and, without a push, for the image."""
+
+
+class Builder(Protocol):
+    """Makes images and knows the registry."""
+
+    name: str
+    platforms: Sequence[str]
+
+    def published(self, reference: str) -> Published | None:
+        """What the registry has under a name; None if nothing. Raises NodeError."""
+
+    def make(self, build: Build, *, push: bool) -> str:
+        """Build an image, and push it; its digest. Raises NodeError."""
+
+
+class Buildx:
+    """Docker with buildx: one index for all platforms, with the login of `docker login`."""
+
+    name = "docker buildx"
+
+    def __init__(self, platforms: Sequence[str]) -> None:
+        self.platforms: Sequence[str] = platforms
+
+    def published(self, reference: str) -> Published | None:
+        """Ask the registry."""
+        inspect = ("docker", "buildx", "imagetools", "inspect")
+        said = _ask([*inspect, reference, "--format", "{{json .}}"])
+        if said is None:
+            return None
+        found = json.loads(said)
+        images = found["image"]
+        # A single image stands there itself, several by their platforms.
+        first = images if "config" in images else next(iter(images.values()))
+        labels = first["config"].get("Labels") or {}
+        return Published(found["manifest"]["digest"], labels.get(REVISION, ""))
+
+    def make(self, build: Build, *, push: bool) -> str:
+        """Build for every platform at once."""
+        build.work.mkdir(parents=True, exist_ok=True)
+        archive, said = (build.work / f"{build.image.name}.{kind}" for kind in ("tar", "json"))
+        shell.call_logged(
+            [
+                *("docker", "buildx", "build", "--platform", ",".join(self.platforms)),
+                # A release has its own provenance and bills of materials.
+                *("--provenance=false", "--sbom=false"),
+                *(part for pair in build.image.build_arguments for part in ("--build-arg", pair)),
+                *("--file", build.tree / build.image.dockerfile, "--tag", build.reference),
+                *("--output", "type=registry" if push else f"type=oci,dest={archive}"),
+                *("--metadata-file", said, build.tree),
+            ],
+            said.with_suffix(".log"),
+            hint="to push, log in first: `docker login`. To build for another platform Docker needs"
+            " a builder for it: `docker buildx create --use`, and on Linux `docker run"
+            " --privileged --rm tonistiigi/binfmt --install all`; or PLATFORMS=linux/amd64",
+        )
+        return str(json.loads(said.read_text())["containerimage.digest"])
+
+
+class Buildah:
+    """The buildah of tools/node: images for this machine's platform alone."""
+
+    name = "buildah"
+
+    def __init__(self, node: Node, *, plain_http: bool) -> None:
+        self._node, self._buildah = node, node.buildah
+        self._tls = f"--tls-verify={str(not plain_http).lower()}"
+        self.platforms: Sequence[str] = (this_platform(),)
+
+    def published(self, reference: str) -> Published | None:
+        """Make a list of it alone, which has its digest there, and pull it, for its labels.
+
+        Here it may have another digest, with layers that are not compressed.
+        """
+        entry = f"localhost/kotatsu-release:{uuid.uuid4().hex}"
+        create = ("manifest", "create", self._tls, entry, f"docker://{reference}")
+        if _ask(self._buildah.command(*create), self._buildah.environment) is None:
+            self._buildah.call("manifest", "rm", entry, check=False)
+            return None
+        found = json.loads(self._buildah.call("manifest", "inspect", entry))
+        self._buildah.call("manifest", "rm", entry)
+        pull = ("pull", "--quiet", self._tls, *self._policy, f"docker://{reference}")
+        self._buildah.call(*pull, timeout=_SECONDS)
+        (manifest,) = found["manifests"]
+        return Published(manifest["digest"], self._buildah.label(reference, REVISION))
+
+    def make(self, build: Build, *, push: bool) -> str:
+        """Build from a base image that this machine has made (see tools/node)."""
+        build.work.mkdir(parents=True, exist_ok=True)
+        file = build.tree / build.image.dockerfile
+        arguments = build.image.build_arguments
+        self._node.build(build.reference, file, build.tree, arguments, load=False)
+        layout, digest = (build.work / f"{build.image.name}.{kind}" for kind in ("oci", "digest"))
+        target = f"docker://{build.reference}" if push else f"oci:{layout}:release"
+        self._buildah.call(
+            *("push", "--quiet", self._tls, *self._policy, "--digestfile", digest),
+            *(build.reference, target),
+            timeout=_SECONDS,
+        )
+        return digest.read_text().strip()
+
+    @property
+    def _policy(self) -> tuple[str, Path]:
+        return self._buildah.policy_flag()
+
+
+def this_platform() -> str:
+    """This machine's, as in linux/amd64."""
+    machine = platform.machine()
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+
+
+def _ask(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str | None:
+    """What a client prints of an image in a registry; None if the registry has none."""
+    done = shell.call(command, check=False, timeout=_SECONDS, env=env)
+    if done.returncode == 0:
+        return done.stdout
+    if any(word in done.stderr.lower() for word in _ABSENT):
+        return None
+    raise NodeError(
+        "the registry cannot be asked which images it has",
+        log="\n".join(done.stderr.strip().splitlines()[-5:]),
+        hint="check REGISTRY and its login; a registry without TLS needs PLAIN_HTTP=1",
+    )

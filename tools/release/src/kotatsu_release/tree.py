@@ -1,0 +1,105 @@
+"""The commit that is released, and a copy of its tree in which the version is written."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from kotatsu_demo.images import IMAGES
+from kotatsu_node import shell
+from kotatsu_release.errors import ReleaseError
+
+CHARTS = ("kotatsu", "pet")
+REVISION = "org.opencontainers.image.revision"
+"""The label with the commit that an image was made from."""
+PACKAGES = ("operator", "operator/plugin")
+"""Folders of the Python packages that are released as wheels; the second depends on the first."""
+PLACEHOLDER = "https://example.com/kotatsu"
+"""What the charts of a checkout have in place of the repository's address."""
+_MANY = 5
+
+
+def clean_commit(root: Path) -> str:
+    """The commit of a checkout; ReleaseError if files in it are not committed."""
+    changed = _git(root, "status", "--porcelain").splitlines()
+    if changed:
+        more = f"\nand {len(changed) - _MANY} more" if len(changed) > _MANY else ""
+        raise ReleaseError(
+            "the checkout has changes that are in no commit",
+            log="\n".join(changed[:_MANY]) + more,
+            hint="commit them, or put them aside with `git stash --include-untracked`",
+        )
+    return _git(root, "rev-parse", "HEAD").strip()
+
+
+def commit_seconds(root: Path, commit: str) -> int:
+    """When a commit was made, in seconds since 1970."""
+    return int(_git(root, "show", "--no-patch", "--format=%ct", commit))
+
+
+def stage(root: Path, commit: str, version: str, where: Path, source: str = "") -> Path:
+    """Unpack a commit into an empty folder and write the version into it; the folder.
+
+    `source` is the address of the repository, for the charts.
+    """
+    if where.exists():
+        shutil.rmtree(where)
+    where.mkdir(parents=True)
+    packed = subprocess.run(
+        ["git", "archive", commit], cwd=root, capture_output=True, check=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(where, filter="data")
+    for chart in CHARTS:
+        _rewrite(where / "charts" / chart / "Chart.yaml", chart_with(version, source))
+    for package in PACKAGES:
+        _rewrite(where / package / "pyproject.toml", project_with(version))
+    for dockerfile in {image.dockerfile for image in IMAGES}:
+        with (where / dockerfile).open("a") as file:
+            file.write(labels(version, commit))
+    return where
+
+
+def labels(version: str, commit: str) -> str:
+    """The last line of a released image's Dockerfile.
+
+    Never build arguments: buildah takes a LABEL with one from its cache, whatever its value.
+    """
+    return f'LABEL org.opencontainers.image.version="{version}" {REVISION}="{commit}"\n'
+
+
+def chart_with(version: str, source: str) -> dict[str, str]:
+    """What changes in a Chart.yaml: patterns, and what takes their place.
+
+    Without a source no line names the placeholder either.
+    """
+    address = {re.escape(PLACEHOLDER): source} if source else {rf"^.*{PLACEHOLDER}.*\n": ""}
+    return {
+        r"^version: .*$": f"version: {version}",
+        r"^appVersion: .*$": f"appVersion: {version}",
+        r"^# A release writes .*\n": "",
+        **address,
+    }
+
+
+def project_with(version: str) -> dict[str, str]:
+    """What changes in a pyproject.toml; a package of ours is needed in exactly this version."""
+    return {
+        r'^version = ".*"$': f'version = "{version}"',
+        r'^  "kotatsu-operator",$': f'  "kotatsu-operator=={version}",',
+    }
+
+
+def _rewrite(file: Path, changes: dict[str, str]) -> None:
+    text = file.read_text()
+    for pattern, replacement in changes.items():
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    file.write_text(text)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return shell.call(["git", "-C", root, *arguments]).stdout
