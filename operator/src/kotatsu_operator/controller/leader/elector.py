@@ -173,17 +173,14 @@ class Elector:
 
     async def turn(self) -> float:
         """Read the Lease and acquire or renew it if due; return the seconds until the next turn."""
-        self.beat_at = now = self._clock()
+        self.beat_at = self._clock()
         if (late := self._late()) > HUNG_AFTER:
             if self._standing.renewed_at is not None:
                 log.error("the event loop has been blocked for %.0f s: releasing the Lease", late)
             self._standing = replace(self._standing, renewed_at=None)
             return self._times.retry
-        limit = _CALL_SECONDS
-        if self._standing.renewed_at is not None:
-            limit = self._standing.renewed_at + self._times.renew_deadline - now
         try:
-            async with asyncio.timeout(max(min(limit, _CALL_SECONDS), 0)):
+            async with asyncio.timeout(self._at_most(_CALL_SECONDS)):
                 await self._turn()
             self._note_answer()
         except ConflictError:
@@ -204,12 +201,8 @@ class Elector:
 
     async def _ask_elsewhere(self) -> None:
         """Call another endpoint, to distinguish an outage of the API server from a failed call."""
-        limit = _OTHER_CALL_SECONDS
-        if self._standing.renewed_at is not None:
-            left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
-            limit = max(min(limit, left), 0)
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(self._at_most(_OTHER_CALL_SECONDS)):
                 await self._kube.get(ConfigMap, self._namespace, RECORD)
             self._note_answer()
         except (ConflictError, NotFoundError):
@@ -236,14 +229,18 @@ class Elector:
 
     def _after_silence(self) -> float:
         """Lead until the renew deadline; return the seconds until the next attempt."""
-        retry = min(1.0, self._times.retry)
+        pause = self._at_most(min(1.0, self._times.retry))
+        if pause > 0:
+            return pause
+        self._standing = replace(self._standing, renewed_at=None)
+        return 0.05
+
+    def _at_most(self, seconds: float) -> float:
+        """These seconds, but not beyond the renew deadline of a leader."""
         if self._standing.renewed_at is None:
-            return retry
+            return seconds
         left = self._standing.renewed_at + self._times.renew_deadline - self._clock()
-        if left <= 0:
-            self._standing = replace(self._standing, renewed_at=None)
-            return 0.05
-        return min(retry, left)
+        return max(min(seconds, left), 0)
 
     async def _turn(self) -> None:
         obj = await self._read()
