@@ -11,7 +11,7 @@ from chart.kit import Object, crd
 from lightkube import ApiError
 
 from kotatsu_operator.jobs import crds
-from kotatsu_operator.kube.errors import ConflictError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 
 # What apiextensions.k8s.io/v1 JSONSchemaProps knows of what we use.
 KEYWORDS = {
@@ -87,10 +87,10 @@ async def test_a_newer_cluster_is_left_alone_and_told() -> None:
     assert "newer than the packaged 2" in said
 
 
-def test_a_crd_that_is_not_there_yet_is_left_to_what_installs_it() -> None:
+async def test_a_crd_that_is_not_there_yet_is_left_to_what_installs_it() -> None:
     client = _Client(_crd(1, "old"), missing=True)
 
-    said = crds.upgrade(client, _crd(2, "new"))
+    said = await crds.upgrade(client, _crd(2, "new"))
 
     assert client.installed["spec"] == {"group": "old"}
     assert "not installed, so there is nothing to replace" in said
@@ -140,7 +140,7 @@ class _Client:
     async def get(self, kind: Any, namespace: None, name: str) -> Object:
         self.reads += 1
         if self.missing:
-            raise _error(404, f'customresourcedefinitions "{name}" not found')
+            raise NotFoundError(f'customresourcedefinitions "{name}" not found')
         return self.installed
 
     async def replace(self, kind: Any, namespace: None, obj: Object) -> None:
