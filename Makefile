@@ -19,7 +19,7 @@ LOCK   := --universal --generate-hashes --no-emit-index-url --no-annotate --no-h
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/uv: requirements-uv.lock
 	@echo "· making $(VENV) with uv"
@@ -134,7 +134,7 @@ $(AUDIT)/.synced: $(BIN)/uv requirements-audit.lock
 
 .PHONY: sbom
 sbom: venv $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
-	@$(BIN)/kotatsu-release sbom build/sbom
+	@$(BIN)/kotatsu-release sbom build/sbom $(notdir $(IMAGES)) workspace
 
 # Asks PyPI for the advisories of each locked version; where it can't be reached, it says so.
 .PHONY: audit

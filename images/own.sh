@@ -1,15 +1,10 @@
 #!/bin/sh
-# Puts our own packages from /src/own into /opt/venv, for a Dockerfile, and makes a command of each
-# NAME:MODULE. They are pure Python: a copy is an installation, and needs no build tool.
+# Puts our own packages from /src/own into /opt/venv, for a Dockerfile, and makes the commands of the
+# project in /src/pyproject.toml. They are pure Python: a copy is an installation, and needs no build tool.
 set -eu
 python=/opt/venv/bin/python3
 cp -r /src/own/. "$($python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-for command; do
-  path=/opt/venv/bin/${command%%:*}
-  printf '#!%s\nfrom %s.__main__ import main\n\nmain()\n' "$python" "${command#*:}" > "$path"
-  chmod +x "$path"
-  "$path" -h > /dev/null
-done
+$python /src/commands.py /src/pyproject.toml /opt/venv/bin
 # Nothing is installed any more. pip goes last: it takes the other away.
 for name in setuptools pip; do
   $python -m pip uninstall --quiet --yes $name 2> /dev/null || true

@@ -55,7 +55,9 @@ def test_a_failure_is_a_sentence_with_its_log_and_the_next_step(
 
 def test_the_images_can_be_listed_anywhere(capsys: pytest.CaptureFixture[str]):
     assert cli.run(["images", "--list"]) == 0
-    assert "docker build -f operator/Dockerfile ." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "docker build --file images/Dockerfile --build-arg FOLDER=operator " in said
+    assert " --tag localhost/kotatsu-operator:dev .\n" in said
 
 
 def test_facts_come_from_the_environment():

@@ -8,6 +8,7 @@ import pytest
 from kotatsu_demo import docker
 from kotatsu_demo.docker import Engine
 from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import SHARED, Image
 from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 
@@ -51,13 +52,24 @@ def test_an_older_docker_gets_no_flag_that_it_does_not_know(api):
 
 
 def test_an_image_is_built_without_attestations_and_without_flags_of_buildx(tmp_path):
-    command = docker.build_command(Path("/w/Dockerfile"), TAG, Path("/w"))
-    assert command == ["docker", "build", "--file", "/w/Dockerfile", "--tag", TAG, "/w"]
+    image = Image("voice", "services/voice/Dockerfile")
+    command = docker.build_command(image, TAG, Path("/w"))
+    file = "/w/services/voice/Dockerfile"
+    assert command == ["docker", "build", "--file", file, "--tag", TAG, "/w"]
     program = tmp_path / "docker"
     program.write_text('#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS"\n')
     program.chmod(0o755)
     path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     assert shell.call(command, env=docker.NO_ATTESTATIONS | path).stdout == "1\n"
+
+
+def test_an_image_of_pure_python_is_built_from_the_shared_dockerfile_with_its_folder():
+    image = Image("feed", SHARED, folder="services/feed", imports="a, b", description="A bird")
+    command = docker.build_command(image, TAG, Path("/w"))
+    given = [command[n + 1] for n, word in enumerate(command) if word == "--build-arg"]
+    assert given == [
+        *("FOLDER=services/feed", "IMPORTS=a, b", "NAME=kotatsu-feed", "DESCRIPTION=A bird"),
+    ]
 
 
 def test_the_archive_goes_when_it_is_loaded(programs, tmp_path):

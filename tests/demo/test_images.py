@@ -28,6 +28,15 @@ def test_the_charts_name_by_default_what_make_images_loads(image):
     assert (named["repository"], named["tag"], named["digest"]) == (local_name(image), TAG, "")
 
 
+@pytest.mark.parametrize("image", [i for i in IMAGES if i.folder], ids=lambda image: image.name)
+def test_each_python_image_has_a_lock_a_project_and_sources(image):
+    for name in ("requirements.lock", "pyproject.toml", "src"):
+        assert (ROOT / image.folder / name).exists()
+    for module in filter(None, image.imports.split(", ")):
+        path = ROOT / image.folder / "src" / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def test_a_rebuilt_image_changes_the_annotation_of_its_pods():
     values = image_values("kotatsu", VALUES["kotatsu"], BUILT, "IfNotPresent")
     assert values["image"]["repository"] == "localhost/kotatsu-operator"
@@ -57,8 +66,8 @@ def test_an_older_chart_gets_no_value_that_it_does_not_know():
 
 
 def test_dockerfiles_decide_what_is_present(tmp_path: Path):
-    (tmp_path / "operator").mkdir()
-    (tmp_path / "operator" / "Dockerfile").touch()
+    (tmp_path / "services/voice").mkdir(parents=True)
+    (tmp_path / "services/voice/Dockerfile").touch()
     there, missing = present(tmp_path)
-    assert [image.name for image in there] == ["operator"]
+    assert [image.name for image in there] == ["voice"]
     assert len(there) + len(missing) == len(IMAGES)

@@ -122,13 +122,18 @@ def built(key: str, name: str) -> tuple[str, str]:
     return f"{key}.repository=localhost/kotatsu-{name}", f"{key}.tag={tag}"
 
 
+def chosen(key: str, name: str) -> tuple[str, ...]:
+    """The chart settings for an image where E2E_TAG chooses one; the charts name what is loaded."""
+    return built(key, name) if os.environ.get("E2E_TAG") else ()
+
+
 DNS = "networkPolicy.dnsPorts={53,1053}"
 """CoreDNS listens at 53 on most clusters, and at 1053 on tools/node."""
 
 
 def install_platform(kubectl: Kubectl, *settings: str) -> None:
-    """The platform with the images of this checkout."""
-    settings = (*built("image", "operator"), DNS, *settings)
+    """The platform, with the image that the chart names: `make images` has loaded it."""
+    settings = (*chosen("image", "operator"), DNS, *settings)
     helm_install(kubectl, "kotatsu", "kotatsu", *settings, wait=True)
 
 
@@ -151,7 +156,7 @@ def pet(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS]
     for name in (*PET_SERVICES, "gateway", "github-stub"):
         key = "githubStub" if name == "github-stub" else name
-        sets += built(f"{key}.image", name)
+        sets += chosen(f"{key}.image", name)
     helm_install(kubectl, "pet", "pet", *sets, wait=False)
     kubectl("rollout", "status", "deployment/gateway", "--timeout=120s")
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from e2e.conftest import ROOT, built
 
+from kotatsu_demo.images import IMAGES
 from kotatsu_node import Node
 
 IMAGE = "localhost/kotatsu-operator"
+OPERATOR = next(image for image in IMAGES if image.name == "operator")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ def previous_release(scratch: Path) -> Release:
     archive = subprocess.run(["git", "archive", found], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", str(scratch)], input=archive.stdout, check=True)
     tag = f"previous-{found}"
-    Node.open().build(f"{IMAGE}:{tag}", scratch / "operator/Dockerfile", scratch)
+    own = scratch / "operator/Dockerfile"  # as it was before all images of pure Python shared one
+    shared, arguments = scratch / OPERATOR.dockerfile, OPERATOR.build_arguments
+    file, arguments = (own, ()) if own.is_file() else (shared, arguments)
+    Node.open().build(f"{IMAGE}:{tag}", file, scratch, arguments)
     settings = (f"image.repository={IMAGE}", f"image.tag={tag}")
     return Release(found, scratch / "charts/kotatsu", settings)
 

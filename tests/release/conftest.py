@@ -16,16 +16,13 @@ from chart.kit import ROOT, find_helm
 from demo.conftest import Programs, programs
 from e2e import peer
 
-from kotatsu_demo.images import IMAGES
+from kotatsu_demo.images import IMAGES, SHARED
 from kotatsu_node.progress import Progress
 
 __all__ = ["Programs", "programs"]
 
 VERSION = "7.1.0"
-SMALL = """\
-FROM scratch
-COPY images/own.sh /{name}
-"""
+SMALL = "COPY {folder}/small /name\n"
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -59,7 +56,13 @@ def small_copy(root: Path) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
     for image in IMAGES:
-        (root / image.dockerfile).write_text(SMALL.format(name=image.name))
+        content = image.folder or "charts/pet/gateway"
+        (root / content / "small").write_text(image.name)
+        shared = image.dockerfile == SHARED
+        small = SMALL.format(folder="${FOLDER}" if shared else content)
+        (root / image.dockerfile).write_text(
+            f"FROM scratch\n{'ARG FOLDER' if shared else ''}\n{small}"
+        )
     (root / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{VERSION}] - 2030-01-01\n")
     git(root, "init", "--quiet")
     commit(root, "first")

@@ -4,12 +4,16 @@ import hashlib
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
+import needs
 import pytest
 import yaml
 from chart.kit import ROOT
 
+from kotatsu_node.build import prepare
+from kotatsu_node.layout import Layout
 from kotatsu_release import plugin
 
 DOWNLOADS = "https://downloads.example/v7.1.0"
@@ -125,9 +129,20 @@ def test_the_completion_helper_asks_the_plugin_through_kubectl(
     assert done.stdout.split() == ["bash", "zsh", "fish", ":4"], done.stderr
 
 
-def test_it_brings_only_what_it_needs_and_the_licenses_of_others(packed: Path) -> None:
-    import zipfile
+def test_kubectl_itself_finds_the_plugin_and_completes_its_words(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    needs.kubernetes()
+    kubectl = prepare.locate(Layout.from_environment()).kube / "kubectl"
+    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
+    path = f"{tmp_path}/bin:{unpacked}:{kubectl.parent}:/bin"
+    done = run(kubectl, "demo-mode", "--help", path=path, cwd=tmp_path)
+    assert done.stdout.startswith("usage: kubectl demo-mode"), done.stderr
+    done = run(kubectl, "__complete", "demo-mode", "completion", "z", path=path, cwd=tmp_path)
+    assert done.stdout.split() == ["zsh", ":4"], done.stderr
 
+
+def test_it_brings_only_what_it_needs_and_the_licenses_of_others(packed: Path) -> None:
     with zipfile.ZipFile(packed / plugin.NAME) as archive:
         names = archive.namelist()
     assert not [n for n in names if "activator" in n or n.endswith((".so", ".pyc"))]

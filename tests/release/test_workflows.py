@@ -76,7 +76,6 @@ def test_dependabot_looks_at_folders_that_have_what_it_updates() -> None:
             assert list(ROOT.glob(f"{pattern.lstrip('/')}/{file}")), pattern
 
 
-@pytest.mark.slow
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     if shutil.which("go") is None:
         needs.missing("actionlint", "Go builds it")

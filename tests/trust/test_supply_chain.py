@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kotatsu_demo import images
+
 ROOT = Path(__file__).parents[2]
 WORKSPACE = ROOT / "requirements.lock"
-IMAGES = sorted(
-    path.with_name("requirements.lock")
-    for folder in ("services", "operator", "tools")
-    for path in (ROOT / folder).rglob("Dockerfile")
-)
+IMAGES = [ROOT / image.folder / "requirements.lock" for image in images.IMAGES if image.folder]
 LOCKS = [WORKSPACE, ROOT / "requirements-uv.lock", ROOT / "requirements-audit.lock", *IMAGES]
 BY_LOCK = pytest.mark.parametrize("lock", LOCKS, ids=lambda p: str(p.relative_to(ROOT)))
 
@@ -105,15 +103,17 @@ def test_an_image_has_the_versions_that_were_tested(lock: Path) -> None:
 
 def test_each_image_installs_its_lock_and_nothing_else() -> None:
     assert len(IMAGES) == 5
-    for lock in IMAGES:
-        text = lock.with_name("Dockerfile").read_text()
-        folder = lock.parent.relative_to(ROOT)
-        assert f"COPY images/*.sh images/strip.py {folder}/requirements.lock /src/\n" in text
+    for image in images.IMAGES:
+        if not image.folder:
+            continue
+        text = (ROOT / image.dockerfile).read_text()
+        folder = "${FOLDER}" if image.dockerfile == images.SHARED else image.folder
+        assert f"COPY images/*.sh images/*.py {folder}/requirements.lock /src/\n" in text
         assert "RUN sh /src/packages.sh /src/requirements.lock\n" in text
         bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
         assert bases <= {"${BASE_IMAGE}", "scratch"}
         # The one thing that is fetched besides is VOICEVOX, where somebody asks for it.
-        assert ("pip install" in text) is (lock.parent.name == "voice")
+        assert ("pip install" in text) is (image.name == "voice")
         assert "USER 65532:65532\n" in text
     script = (ROOT / "images/packages.sh").read_text()
     for flag in ("--require-hashes", "--no-deps", "--only-binary :all:"):

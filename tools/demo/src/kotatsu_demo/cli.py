@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-from kotatsu_demo import facts
+from kotatsu_demo import docker, facts
 from kotatsu_demo.beside import Beside
 from kotatsu_demo.choice import Where, choose
 from kotatsu_demo.closing import figures, next_commands
 from kotatsu_demo.clusters import WORK, Cluster, cluster_of
 from kotatsu_demo.errors import DemoError
-from kotatsu_demo.images import IMAGES, Image, present
+from kotatsu_demo.images import IMAGES, TAG, Image, local_name, present
 from kotatsu_demo.install import Installation, has_gateway
 from kotatsu_demo.screen import Screen, Style
 from kotatsu_demo.show import Show, now
@@ -165,7 +167,8 @@ def _list() -> None:
     there, _ = present()
     for image in IMAGES:
         state = "" if image in there else "  (not in this checkout yet)"
-        print(f"kotatsu-{image.name:<12} docker build -f {image.dockerfile} .{state}")
+        command = docker.build_command(image, f"{local_name(image)}:{TAG}", Path())
+        print(f"{shlex.join(command)}{state}")
 
 
 def _style(*, as_json: bool) -> Style:

@@ -67,11 +67,13 @@ class NodeCluster:
     def _build(self, image: Image) -> Built:
         name = local_name(image)
         tag, buildah = f"{name}:{TAG}", self._node.buildah
-        made_from = f"{context_digest(ROOT, image.dockerfile)} on {buildah.image_id(BASE_IMAGE)}"
+        context = context_digest(ROOT, image.dockerfile)
+        made_from = f"{context} {image.build_arguments} on {buildah.image_id(BASE_IMAGE)}"
         found = buildah.image_id(tag)
         if self._memory.knows(tag, made_from, found):
             return Built(image, name, found)
-        self._node.build(tag, ROOT / image.dockerfile, ROOT, load=False)
+        file = ROOT / image.dockerfile
+        self._node.build(tag, file, ROOT, image.build_arguments, load=False)
         built = buildah.image_id(tag)
         self._memory.remember(tag, made_from, built)
         return Built(image, name, built)
@@ -117,7 +119,7 @@ class DockerCluster:
         name = local_name(image)
         tag = f"{name}:{TAG}"
         with self._progress.step(f"build image {tag}"):
-            command = docker.build_command(ROOT / image.dockerfile, tag, ROOT)
+            command = docker.build_command(image, tag, ROOT)
             self._logged(*command, env=docker.NO_ATTESTATIONS)
         inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
         with self._progress.step(f"load image {tag}"):

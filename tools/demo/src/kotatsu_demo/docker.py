@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kotatsu_demo.errors import DemoError
+from kotatsu_demo.images import Image
 from kotatsu_node import shell
 
 NO_ATTESTATIONS = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
@@ -55,9 +56,11 @@ def read_engine(said: str) -> Engine:
     return Engine((int(found[1]), int(found[2])), found[3])
 
 
-def build_command(dockerfile: Path, tag: str, context: Path) -> list[str]:
-    """Builds an image; to run with NO_ATTESTATIONS."""
-    return ["docker", "build", "--file", str(dockerfile), "--tag", tag, str(context)]
+def build_command(image: Image, tag: str, root: Path) -> list[str]:
+    """Builds an image of the checkout at `root`; to run with NO_ATTESTATIONS."""
+    arguments = [part for pair in image.build_arguments for part in ("--build-arg", pair)]
+    file = str(root / image.dockerfile)
+    return ["docker", "build", "--file", file, *arguments, "--tag", tag, str(root)]
 
 
 def save_command(tag: str, archive: Path, docker: Engine) -> list[str]:

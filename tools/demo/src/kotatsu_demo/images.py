@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[4]
 """The checkout: Dockerfiles and charts are its, so this package works from it alone."""
 
 TAG = "dev"
+SHARED = "images/Dockerfile"
+"""The Dockerfile of all images that are pure Python."""
 ANNOTATION = "kotatsu.dev/image"
 """Pod annotation with the image's id: a rebuilt image of the same name gets new pods."""
 
@@ -28,6 +30,23 @@ class Image:
     """Keys in the chart's values that hold the `podAnnotations` of its pods."""
     is_needed: bool = False
     """Whether there is no show without it."""
+    folder: str = ""
+    """Folder of its Python project, with lock and sources; empty: it has none."""
+    imports: str = ""
+    """Modules that the shared Dockerfile imports in the finished image."""
+    description: str = ""
+
+    @property
+    def build_arguments(self) -> tuple[str, ...]:
+        """KEY=VALUE for each argument of the shared Dockerfile; others need none."""
+        if self.dockerfile != SHARED:
+            return ()
+        return (
+            f"FOLDER={self.folder}",
+            f"IMPORTS={self.imports}",
+            f"NAME=kotatsu-{self.name}",
+            f"DESCRIPTION={self.description}",
+        )
 
 
 @dataclass(frozen=True)
@@ -47,13 +66,51 @@ class Built:
 
 IMAGES = (
     Image(
-        "operator", "operator/Dockerfile", "kotatsu", pods=("operator", "activator"), is_needed=True
+        "operator",
+        SHARED,
+        "kotatsu",
+        pods=("operator", "activator"),
+        is_needed=True,
+        folder="operator",
+        imports="kotatsu_operator.controller.app, kotatsu_operator.activator.app",
+        description="Warm pools for Kubernetes: operator and activator",
     ),
-    Image("voice", "services/voice/Dockerfile", key="voice", pods=("voice",), is_needed=True),
-    Image("auth", "services/auth/Dockerfile", key="auth", pods=("auth",)),
-    Image("feed", "services/feed/Dockerfile", key="feed", pods=("feed",)),
+    Image(
+        "voice",
+        "services/voice/Dockerfile",
+        key="voice",
+        pods=("voice",),
+        is_needed=True,
+        folder="services/voice",
+    ),
+    Image(
+        "auth",
+        SHARED,
+        key="auth",
+        pods=("auth",),
+        folder="services/auth",
+        imports="kotatsu_auth.app",
+        description="GitHub identity for Kotatsu's pet",
+    ),
+    Image(
+        "feed",
+        SHARED,
+        key="feed",
+        pods=("feed",),
+        folder="services/feed",
+        imports="kotatsu_feed.app",
+        description="A pet bird fed with GitHub contributions to Dart repositories",
+    ),
     Image("gateway", "charts/pet/gateway/Dockerfile", key="gateway", pods=("gateway",)),
-    Image("github-stub", "tools/github-stub/Dockerfile", key="githubStub", pods=("githubStub",)),
+    Image(
+        "github-stub",
+        SHARED,
+        key="githubStub",
+        pods=("githubStub",),
+        folder="tools/github-stub",
+        imports="kotatsu_github_stub.app",
+        description="Not GitHub: for tests and demos only",
+    ),
 )
 
 

@@ -85,6 +85,7 @@ class Buildx:
                 *("docker", "buildx", "build", "--platform", ",".join(self.platforms)),
                 # A release has its own provenance and bills of materials.
                 *("--provenance=false", "--sbom=false"),
+                *(part for pair in build.image.build_arguments for part in ("--build-arg", pair)),
                 *("--file", build.tree / build.image.dockerfile, "--tag", build.reference),
                 *("--output", "type=registry" if push else f"type=oci,dest={archive}"),
                 *("--metadata-file", said, build.tree),
@@ -128,7 +129,8 @@ class Buildah:
         """Build from a base image that this machine has made (see tools/node)."""
         build.work.mkdir(parents=True, exist_ok=True)
         file = build.tree / build.image.dockerfile
-        self._node.build(build.reference, file, build.tree, load=False)
+        arguments = build.image.build_arguments
+        self._node.build(build.reference, file, build.tree, arguments, load=False)
         layout, digest = (build.work / f"{build.image.name}.{kind}" for kind in ("oci", "digest"))
         target = f"docker://{build.reference}" if push else f"oci:{layout}:release"
         self._buildah.call(

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     packing.add_argument("--downloads", default="", metavar="URL")
     materials = commands.add_parser("sbom", help="write bills of materials (CycloneDX)")
     materials.add_argument("where", type=Path, metavar="FOLDER")
+    materials.add_argument("names", nargs="*", default=[*locked(ROOT)], metavar="NAME")
     return top
 
 
@@ -86,7 +87,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
                 for file in plugin.write(ROOT, options.where, number, options.downloads):
                     print(file)
             case "sbom":
-                for name, folder in locked(ROOT).items():
+                for name in options.names:
+                    folder = locked(ROOT)[name]
                     print(evidence.bill_of_materials(_CYCLONEDX, folder, name, options.where))
     except NodeError as error:
         print(f"\n{error.report()}", file=sys.stderr)

@@ -107,7 +107,7 @@ def bill_of_materials(program: Path, folder: Path, name: str, where: Path) -> Pa
             *("-o", file, folder / "requirements.lock"),
         ],
         env={"PYTHONWARNINGS": "ignore"},
-        timeout=300,
+        timeout=900,
     )
     return file
 

@@ -173,11 +173,7 @@ class Release:
 
 def locked(source: Path) -> dict[str, Path]:
     """Folders of a tree with a requirements.lock, by the name of what is made from it."""
-    folders = {
-        f"kotatsu-{image.name}": (source / image.dockerfile).parent
-        for image in IMAGES
-        if (source / image.dockerfile).with_name("requirements.lock").is_file()
-    }
+    folders = {image.name: source / image.folder for image in IMAGES if image.folder}
     return {**folders, "workspace": source}
 
 
