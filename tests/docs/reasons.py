@@ -110,7 +110,7 @@ def events() -> dict[str, bool]:
             found |= dict.fromkeys(_values(call.args[0], outer), warns)
     for kind in {kind for kind, _ in conditions()}:
         for before, after in (("True", "False"), ("False", "True")):
-            old = [{"type": kind, "status": before, "message": ""}]
             new = [{"type": kind, "status": after, "message": ""}]
-            found |= {note.reason: note.warning for note in transitions(old, new)}
+            notes = transitions({kind: {"status": before}}, new)
+            found |= {note.reason: note.warning for note in notes}
     return found

@@ -90,7 +90,7 @@ def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:
 
 
 def _with_examples() -> list[Path]:
-    """What people copy from: pages, examples, values and notes; not what was measured and when."""
+    """What people copy from: pages, examples, values, notes and the plugin's texts."""
     past = ("docs/benchmarks/", "docs/decisions/", "tests/")
     shown = [path for path in files() if not name(path).startswith(past)]
     charts = [p for p in shown if p.parts[len(ROOT.parts)] == "charts" and "crds" not in p.parts]
@@ -98,7 +98,7 @@ def _with_examples() -> list[Path]:
         path
         for path in shown
         if path.suffix == ".md"
-        or name(path).startswith("examples/")
+        or name(path).startswith(("examples/", "operator/plugin/src/"))
         or (path in charts and path.suffix in (".yaml", ".txt"))
     ]
 

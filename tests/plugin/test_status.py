@@ -7,7 +7,7 @@ from typing import Any
 from plugin.kit import EVENINGS, NOW, PITCH, PRICES, pool
 
 from kotatsu_demo_mode.status import rows_of
-from kotatsu_demo_mode.terminal import Terminal, show_table
+from kotatsu_demo_mode.terminal import Terminal, table_lines
 
 WARM: dict[str, Any] = {"phase": "Warm", "readyReplicas": 5, "desiredReplicas": 5}
 
@@ -65,8 +65,7 @@ def test_a_pool_that_no_operator_has_seen_has_nothing_to_say():
 def shown(*, color: bool, live: bool, width: int = 60) -> str:
     paper = io.StringIO()
     rows = [["POOL", "PHASE", "WHY"], ["voice", "Warm", "x" * 80]]
-    show_table(Terminal(paper, paper, live, width, color), rows, 1)
-    return paper.getvalue()
+    return "\n".join(table_lines(Terminal(paper, paper, live, width, color), rows, 1))
 
 
 def test_a_phase_has_its_colour_on_a_terminal_and_none_in_a_pipe():

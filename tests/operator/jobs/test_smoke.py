@@ -86,6 +86,16 @@ async def test_without_a_ready_activator_it_says_where_to_look(others):
     assert line.startswith(f"{NAMESPACE}: an activator is Ready: see kubectl get pods")
 
 
+async def test_without_the_crd_it_says_how_to_install_it():
+    cluster = Cluster(lease(), activator_pod())
+    cluster.kube.has_knative = False  # nothing but Kubernetes' own kinds
+
+    assert not await cluster.test()
+
+    [line] = cluster.failed()
+    assert line.endswith("the CRD is not installed: kubectl apply --server-side -f crds/")
+
+
 async def test_permissions_that_come_a_moment_late_are_waited_for():
     cluster = Cluster(lease(), activator_pod())
     refusals = iter([forbidden()])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -320,6 +321,21 @@ async def test_the_lease_is_renewed_for_as_long_as_it_takes(cluster, monkeypatch
     cluster.pods_come = True
     await running
     assert cluster.kube.all("Lease") == []
+
+
+async def test_without_the_crd_there_are_no_pools_and_it_ends_at_once():
+    """For an unknown API group the API server answers 404 in plain text."""
+    cluster = Cluster()
+    request = httpx2.Request("GET", "https://cluster/apis/kotatsu.dev/v1alpha1/warmpools")
+    answer = httpx2.Response(404, text="404 page not found", request=request)
+
+    def missing(*_):
+        answer.raise_for_status()
+
+    cluster.kube.on("find", missing)
+    await cluster.uninstall()
+    assert f"{NAMESPACE}: there are no WarmPools" in cluster.said
+    assert not [line for line in cluster.said if "cannot be read" in line]
 
 
 async def test_after_everything_of_kotatsu_is_gone_it_still_restores_what_sleeps():

@@ -14,7 +14,7 @@ from .errors import DemoModeError
 from .money import amount, number
 from .pools import Pool
 from .shell import Shell
-from .terminal import Terminal, show_table
+from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
 
@@ -127,7 +127,7 @@ def text(
     if len(rows) == 1:
         lines.append("No transitions in this time.")
     else:
-        lines += ["", *_table(rows, terminal), ""]
+        lines += ["", *table_lines(terminal, rows), ""]
         lines += chart(timelines, terminal.width, blocks=terminal.has_blocks)
     for t in timelines:
         if t.cost is not None:
@@ -137,14 +137,6 @@ def text(
                 f"{amount(t.cost, t.pool.currency)}"
             )
     return lines
-
-
-def _table(rows: Sequence[Sequence[str]], terminal: Terminal) -> list[str]:
-    from io import StringIO
-
-    paper = StringIO()
-    show_table(Terminal(paper, paper, terminal.is_live, terminal.width), rows)
-    return paper.getvalue().splitlines()
 
 
 def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:

@@ -11,7 +11,7 @@ from kotatsu_operator.core.plan.activity import override_end
 from .money import UNKNOWN, amount
 from .pools import Pool
 from .shell import Shell
-from .terminal import show_table
+from .terminal import table_lines
 from .timeline import timeline
 from .times import about, clock
 
@@ -37,7 +37,9 @@ def run(options: Namespace, shell: Shell) -> int:
                 rows = rows_of(pools, now, is_wide=options.output == "wide", labels=options)
                 changed = [row for row in rows[1:] if row not in seen]
                 if changed:
-                    show_table(shell.terminal, [rows[0], *changed], rows[0].index("PHASE"))
+                    phase = rows[0].index("PHASE")
+                    for line in table_lines(shell.terminal, [rows[0], *changed], phase):
+                        shell.terminal.say_as_is(line)
                 seen = rows[1:]
             if not options.watch:
                 return 0

@@ -103,8 +103,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     ]
 
 
-def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None) -> None:
-    """Print rows as a table with a head; `phase` is the column to colour."""
+def table_lines(
+    terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | None = None
+) -> list[str]:
+    """The lines of a table with a head; `phase` is the column to colour."""
+    lines = []
     for i, row in enumerate(columns([[plain(cell) for cell in row] for row in rows])):
         line = _GAP.join(row).rstrip()
         if terminal.is_live:
@@ -113,4 +116,5 @@ def show_table(terminal: Terminal, rows: Sequence[Sequence[str]], phase: int | N
             begin = sum(len(cell) + len(_GAP) for cell in row[:phase])
             end = begin + len(row[phase])
             line = line[:begin] + terminal.phase(line[begin:end]) + line[end:]
-        terminal.say_as_is(line)
+        lines.append(line)
+    return lines

@@ -47,11 +47,9 @@ class Smoke:
         return ""
 
     async def _serves(self, namespace: str) -> str:
-        try:
-            await self._kube.find(WarmPool, namespace)
-        except NotFoundError:
-            return "the CRD is not installed: kubectl apply --server-side -f crds/"
-        return ""
+        if await self._kube.serves(WarmPool, namespace):
+            return ""
+        return "the CRD is not installed: kubectl apply --server-side -f crds/"
 
     async def _wakes(self, namespace: str) -> str:
         pods = await self._kube.find(Pod, namespace)

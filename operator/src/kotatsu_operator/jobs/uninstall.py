@@ -27,7 +27,13 @@ from kotatsu_operator.core.pool.spec import OnDelete, RouteMode
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.core.report.record import OWED, Entry, entry_of
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    Unreachable,
+    is_missing,
+    is_refusal,
+)
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
 from kotatsu_operator.kube.resources import Lease as LeaseKind
@@ -149,10 +155,10 @@ class Uninstall:
         """Restore a namespace; return why the API server rejects it, empty when done."""
         try:
             pools = await self._trying(lambda: Records(self.kube).settle(namespace), refusals=False)
-        except NotFoundError:
-            self.say(f"{namespace}: there are no WarmPools")
-            return ""
-        except Unreachable as error:
+        except (NotFoundError, *Unreachable) as error:
+            if isinstance(error, NotFoundError) or is_missing(error):
+                self.say(f"{namespace}: there are no WarmPools")
+                return ""
             return str(error)
         for pool in pools:
             await self._trying(partial(self._give_back_one, pool))

@@ -789,7 +789,7 @@ async def test_the_budget_is_asked_again_after_the_scale_has_been_read(activator
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (denied(), f"the API server refuses it: {DENIED}"),
+        (denied(), f"the API server rejects it: {DENIED}"),
         (OSError("away"), "the API server does not answer: away"),
     ],
 )

@@ -59,12 +59,6 @@ def install(packages: Iterable[str], log: Path) -> None:
         shell.call_logged(command, log, env=env, hint=hint)
 
 
-def codename(os_release: str) -> str:
-    """VERSION_CODENAME of an /etc/os-release text, or an empty string."""
-    found = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', os_release, re.MULTILINE)
-    return found[1] if found else ""
-
-
 def read_sources(etc_apt: Path = Path("/etc/apt")) -> list[Source]:
     """Every archive that the machine's apt configuration names, in apt's order."""
     found: list[Source] = []
