@@ -34,6 +34,17 @@ def test_what_is_no_page_is_shown_by_the_repository() -> None:
     assert linked("[chart](../charts/pet)", "docs/cost.md") == f"[chart]({HOST}/charts/pet)"
 
 
+def test_a_picture_and_what_the_theme_asks_for_are_part_of_the_site(tmp_path: Path) -> None:
+    write(ROOT, tmp_path, HOST)
+    page = (tmp_path / "benchmarks" / "README.md").read_text()
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page)
+    assert pictures
+    assert all((tmp_path / "benchmarks" / picture).is_file() for picture in pictures)
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    for file in (config["theme"]["logo"], config["theme"]["favicon"], *config["extra_css"]):
+        assert (tmp_path / file).is_file(), file
+
+
 def test_addresses_and_code_stay_as_they_are() -> None:
     text = "[k8s](https://kubernetes.io)\n```\n[x](../charts)\n```\n[here](#there)"
     assert linked(text, "docs/cost.md") == text

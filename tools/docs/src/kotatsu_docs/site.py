@@ -1,10 +1,11 @@
 """The pages as a site: the README becomes its first page, and links leave it where they must.
 
-The site has the pages of docs/ and no other file of the repository. A link to one of those leads
-to the repository on its host.
+The site has the pages of docs/ with their pictures and style sheet, and no other file of the
+repository. A link to one of those leads to the repository on its host.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
@@ -15,10 +16,18 @@ _LINK = re.compile(r"(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
 
 def pages(root: Path) -> dict[PurePosixPath, PurePosixPath]:
     """The pages of the site: path in the repository to path in the site."""
-    docs = sorted((root / "docs").rglob("*.md"))
-    found = {PurePosixPath(path.relative_to(root).as_posix()) for path in docs}
-    within = {path: path.relative_to("docs") for path in sorted(found)}
-    return {HOME: PurePosixPath("index.md"), **within}
+    return {HOME: PurePosixPath("index.md"), **_in_docs(root, "*.md")}
+
+
+def assets(root: Path) -> dict[PurePosixPath, PurePosixPath]:
+    """What belongs to the pages, in the same form: pictures and the style sheet."""
+    return _in_docs(root, "*.svg") | _in_docs(root, "*.css")
+
+
+def _in_docs(root: Path, pattern: str) -> dict[PurePosixPath, PurePosixPath]:
+    found = sorted((root / "docs").rglob(pattern))
+    paths = [PurePosixPath(path.relative_to(root).as_posix()) for path in found]
+    return {path: path.relative_to("docs") for path in paths}
 
 
 def relink(
@@ -49,15 +58,18 @@ def _relative(target: PurePosixPath, folder: PurePosixPath) -> str:
 
 
 def write(root: Path, into: Path, url: str) -> int:
-    """Write the site's pages into a folder; how many there are."""
-    known = pages(root)
-    for page, place in known.items():
-        path = into / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(relink((root / page).read_text(), page, known, url))
+    """Write the site's pages, and what belongs to them, into a folder; the number of pages."""
+    of_text, others = pages(root), assets(root)
+    known = of_text | others
+    for place in known.values():
+        (into / place).parent.mkdir(parents=True, exist_ok=True)
+    for page, place in of_text.items():
+        (into / place).write_text(relink((root / page).read_text(), page, known, url))
+    for path, place in others.items():
+        shutil.copyfile(root / path, into / place)
     for stale in _files(into) - set(known.values()):
         (into / stale).unlink()
-    return len(known)
+    return len(of_text)
 
 
 def _files(folder: Path) -> set[PurePosixPath]:
