@@ -76,6 +76,8 @@ def operator(api: Api) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RUN)
 def test_an_example_runs(api: Api, sh: Shell, line: str):
+    if " web " in line:  # the README applies it first
+        api.kubectl("apply", "-f", str(ROOT / "examples/web.yaml"))
     if "--wait" in line:
         with operator(api):
             assert " is Warm: 5 pods Ready" in sh.ok(line)
