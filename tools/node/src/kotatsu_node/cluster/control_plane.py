@@ -28,7 +28,12 @@ from kotatsu_node.progress import Progress
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_CONTROLLERS = ("deployment-controller", "replicaset-controller", "garbage-collector-controller")
+_CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "garbage-collector-controller",
+    "clusterrole-aggregation-controller",
+)
 _OF_NODES = ("node-lifecycle-controller",)
 _HOST = "127.0.0.1"
 ADMINISTRATORS = "system:masters"
