@@ -350,6 +350,17 @@ def test_a_job_has_resources_of_its_own(job: str) -> None:
     assert container["resources"] == resources
 
 
+def test_under_a_quota_on_cpu_limits_every_pod_can_have_one() -> None:
+    limits = {"cpu": "500m"}
+    parts = ("operator", "activator", "crds", "uninstall")
+    chart = rendered(**{f"{part}__resources__limits": limits for part in parts})
+
+    for owner, template in chart.pods():
+        for container in containers(template):
+            assert container["resources"]["limits"]["cpu"] == "500m", owner["metadata"]["name"]
+            assert "memory" in container["resources"]["limits"], owner["metadata"]["name"]
+
+
 def test_a_parent_chart_switches_both_charts_and_sets_what_they_share(tmp_path: Path) -> None:
     chart = umbrella(tmp_path)
     both = render_umbrella(chart, kotatsu=True, pet=True)

@@ -84,6 +84,15 @@ def test_without_an_address_the_manifest_names_the_file(tmp_path: Path) -> None:
     assert platform["uri"] == (tmp_path / plugin.ARCHIVE).as_uri()
 
 
+def test_a_folder_may_be_named_as_make_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugin.write(ROOT, Path("made"), "7.1.0", "")
+    (platform,) = manifest(tmp_path / "made")["spec"]["platforms"]
+    assert platform["uri"] == (tmp_path / "made" / plugin.ARCHIVE).as_uri()
+
+
 def test_it_runs_with_a_bare_python_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:
     empty, bin_ = tmp_path / "empty", tmp_path / "bin"
     empty.mkdir()

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from importlib.resources import files
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -12,6 +11,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 
 from . import load
 from .api import Api
+from .client_pod import ANY_IMAGE, client_pod
 from .errors import DemoModeError, NotFoundError
 from .pools import Object, Pool
 
@@ -50,8 +50,8 @@ class Inside:
     """Requests to the pool's Service from a pod of its namespace.
 
     `kubectl port-forward svc/…` and the API server's Service proxy choose a pod themselves and
-    bypass the activator, so they cannot wake a sleeping pool. The pod runs the activator's image,
-    which contains Python and is already on each node with an activator.
+    bypass the activator, so they cannot wake a sleeping pool. The pod runs as the activators do:
+    their image contains Python, and the cluster pulls and admits it.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Inside:
         sleep: Callable[[float], None],
     ) -> None:
         self._api, self._pool, self._clock, self._sleep = api, pool, clock, sleep
-        self._image = image or self._activator_image()
+        self._image, self._template = image, self._activators(image)
         self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
 
@@ -73,7 +73,8 @@ class Inside:
         pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
         patience = timedelta(seconds=60 + job["timeout"] * (2 + job["requests"] / 10))
-        self._api.create(pods, self._pod(name, job, patience))
+        job = job | {"url": self._url}
+        self._api.create(pods, client_pod(name, job, patience, self._template, self._image))
         try:
             self._wait(f"{pods}/{name}", name, patience)
             log = self._api.text(f"{pods}/{name}/log")
@@ -87,11 +88,15 @@ class Inside:
                 "give an --image with python3, or --url"
             ) from None
 
-    def _activator_image(self) -> str:
+    def _activators(self, image: str) -> Object:
+        """Their pod template; none is needed for an image of one's own."""
         place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments"
         found = self._api.get(place, labelSelector=_ACTIVATORS).get("items") or ()
         for deployment in found:
-            return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+            template: Object = deployment["spec"]["template"]
+            return template
+        if image:
+            return ANY_IMAGE
         raise DemoModeError(
             f"namespace {self._pool.namespace} has no activator, so requests cannot wake the "
             "pool; add the namespace to the chart value `namespaces`"
@@ -108,43 +113,6 @@ class Inside:
                 "set spec.service"
             ) from None
         return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
-
-    def _pod(self, name: str, job: Job, patience: timedelta) -> Object:
-        script = files(__package__).joinpath("load.py").read_text(encoding="utf-8")
-        container = {
-            "name": "client",
-            "image": self._image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["python3", "-c", script, json.dumps(job | {"url": self._url})],
-            "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": True,
-            },
-        }
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": name,
-                "labels": {"app.kubernetes.io/managed-by": "kubectl-demo-mode"},
-            },
-            "spec": {
-                "restartPolicy": "Never",
-                # It ends even if this program cannot delete it.
-                "activeDeadlineSeconds": int(patience.total_seconds()),
-                "terminationGracePeriodSeconds": 0,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [container],
-            },
-        }
 
     def _wait(self, path: str, name: str, patience: timedelta) -> None:
         end = self._clock() + patience

@@ -132,7 +132,8 @@ def write(tree: Path, where: Path, version: str, downloads: str, homepage: str =
     manifest names the file itself.
     """
     data = archive(tree)
-    address = f"{downloads.rstrip('/')}/{ARCHIVE}" if downloads else (where / ARCHIVE).as_uri()
+    here = (where / ARCHIVE).resolve().as_uri()
+    address = f"{downloads.rstrip('/')}/{ARCHIVE}" if downloads else here
     files = {
         NAME: program(tree),
         COMPLETE: _COMPLETE.encode(),
