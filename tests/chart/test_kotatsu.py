@@ -240,7 +240,7 @@ def test_the_operator_may_write_its_lease_and_no_other_in_its_own_namespace_alon
     }
     leases = [r for r in rendered.of("Role") if "leases" in str(r)]
     assert {_namespace(r) for r in leases} == {"here"}
-    assert len(leases) == 3  # also of the Job before an uninstall, and of `helm test`
+    assert len(leases) == 2  # also of the Job before an uninstall
 
 
 def test_what_runs_before_an_uninstall_goes_with_it() -> None:

@@ -18,8 +18,6 @@ ROLES = [
     ("Role", "kotatsu-uninstall-leader"),
     ("ClusterRole", "kotatsu-crds-here"),
     ("Role", "kotatsu-knative-here"),
-    ("Role", "kotatsu-test"),
-    ("Role", "kotatsu-test-leader"),
     ("ClusterRole", "kotatsu-warmpools-view-here"),
     ("ClusterRole", "kotatsu-warmpools-edit-here"),
 ]

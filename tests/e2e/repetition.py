@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from e2e.fault_pools import LEDGER_INTERVAL, PATIENCE, Course, FaultPools
-from e2e.faults import Fault
 from e2e.kit import App, take_hits
 from e2e.soak import Outcome
 from e2e.stream import Stream
+from e2e.transition_faults import Fault
 
 BEFORE = 6.0
 """Seconds after its beginning within which a transition is struck; most take somewhat longer."""

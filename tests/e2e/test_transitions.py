@@ -1,4 +1,4 @@
-"""Whatever breaks in the middle of a transition: every fault of faults.py, at a random moment.
+"""Whatever breaks in the middle of a transition: each of transition_faults.py, at a random moment.
 
 `make soak` repeats each fifty times (see soak.py), `make test` once.
 """
@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from e2e.conftest import cluster_ip, install_bare, start_app
 from e2e.fault_pools import SPEC, FaultPools
-from e2e.faults import FAULTS
 from e2e.operators import Operators
 from e2e.repetition import repeat_fault
 from e2e.soak import ARENAS, REPEATS
+from e2e.transition_faults import FAULTS
 from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.activator.http.http1 import Requests
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, ask_to_close, peek
 from kotatsu_operator.activator.proxy.activity import Moved
-from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.activator.proxy.client import Client
 
 HTTP = mixed(
     "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",

@@ -18,7 +18,7 @@ from kotatsu_demo_mode.cli import parser
 from kotatsu_demo_mode.completion import pool_names
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
-from kotatsu_operator.core.plan.floor import plan_at
+from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.report.status_reader import read_memory
 

@@ -11,8 +11,8 @@ from plugin.kit import cron, once, pool
 from kotatsu_demo_mode.pools import Pool
 from kotatsu_demo_mode.timeline import Timeline, timeline
 from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.plan.floor import plan_at
 from kotatsu_operator.core.plan.lead import LONGEST
+from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.observation import Observation
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)

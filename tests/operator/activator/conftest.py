@@ -7,6 +7,6 @@ import uvloop
 
 def pytest_asyncio_loop_factories(config, item):
     factories = {"uvloop": uvloop.new_event_loop}
-    if item.path.name == "test_splice.py":
+    if item.path.name == "test_client.py":
         factories["asyncio"] = asyncio.SelectorEventLoop
     return factories

@@ -10,7 +10,7 @@ from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics
-from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.activator.proxy.client import Client
 from tests.operator.cluster import FakeKube, deployment, eventually, pod, service, warm_pool
 
 ME = PodIdentity("demo", "activator-1", "uid-activator-1", ("127.0.0.1",), "node-a")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import sentence
-from kotatsu_operator.core.calendar.clock_changes import dropped
+from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.plan.lead import Basis, basis_of
 
 from .chart import chart

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
 from kotatsu_operator.core.formats import parse_duration
-from kotatsu_operator.core.plan.floor import plan_at
+from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
 from .api import Api

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from kotatsu_operator.core.formats import count, format_duration, table, tables
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
-from kotatsu_operator.core.plan.floor import Plan
+from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .api import Api

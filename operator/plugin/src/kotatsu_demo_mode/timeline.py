@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.plan.activity import in_force, override_end
-from kotatsu_operator.core.plan.floor import Plan, floor_of, plan_among
 from kotatsu_operator.core.plan.lead import LONGEST
+from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
 from kotatsu_operator.core.pool.spec import Override
 
 from .pools import Pool

@@ -12,9 +12,9 @@ from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.endpoints.publisher import Publisher
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.closing import PATIENCE
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.resources import KINDS

@@ -10,10 +10,10 @@ from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.http import answers
 from kotatsu_operator.activator.metrics import Reason
+from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.hold import HoldTimer
+from kotatsu_operator.activator.proxy.hold_timer import HoldTimer
 from kotatsu_operator.activator.proxy.registry import Registry, State
-from kotatsu_operator.activator.proxy.splice import Client
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends

@@ -290,7 +290,7 @@ async def test_a_loop_that_stands_still_for_long_loses_the_lease(kube, clock, ca
     clock.now += 2
     await one.turn()
     assert not one.leads
-    assert "blocked for 31 s: releasing the Lease" in caplog.text
+    assert "blocked for 31 s: no longer renewing the Lease" in caplog.text
     clock.now += TIMES.lease
     await one.turn()
     assert not one.leads

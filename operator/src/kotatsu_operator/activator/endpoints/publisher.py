@@ -25,7 +25,7 @@ from kotatsu_operator.activator.endpoints.slices import (
     slice_name,
     wants_slice,
 )
-from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal

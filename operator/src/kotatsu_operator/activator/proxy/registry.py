@@ -4,7 +4,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kotatsu_operator.activator.proxy.splice import Client
+    from kotatsu_operator.activator.proxy.client import Client
 
 
 class State(Enum):

@@ -7,7 +7,7 @@ from kotatsu_operator.activator.proxy import sockets
 from kotatsu_operator.activator.proxy.side import Side
 
 if TYPE_CHECKING:
-    from kotatsu_operator.activator.proxy.splice import Client
+    from kotatsu_operator.activator.proxy.client import Client
 
 
 LINGER = 60.0

@@ -176,7 +176,9 @@ class Elector:
         self.beat_at = self._clock()
         if (late := self._late()) > HUNG_AFTER:
             if self._standing.renewed_at is not None:
-                log.error("the event loop has been blocked for %.0f s: releasing the Lease", late)
+                log.error(
+                    "the event loop has been blocked for %.0f s: no longer renewing the Lease", late
+                )
             self._standing = replace(self._standing, renewed_at=None)
             return self._times.retry
         try:

@@ -1,7 +1,7 @@
 """What the reconciler asks of a target, whatever its kind.
 
 To support another kind of workload, write a module with a subclass of `Target` and add it to
-`kinds.KINDS`.
+`kinds.KINDS`. CONTRIBUTING.md lists what else a kind with a scale of its own needs.
 """
 
 from abc import ABC, abstractmethod

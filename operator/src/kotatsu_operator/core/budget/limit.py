@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence
-from kotatsu_operator.core.plan.floor import Plan
+from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted
 

@@ -37,8 +37,8 @@ from kotatsu_operator.core.plan.activity import (
     remember_ticket,
 )
 from kotatsu_operator.core.plan.demand import recommend
-from kotatsu_operator.core.plan.floor import floor_of, plan_at
 from kotatsu_operator.core.plan.openings import remember_opening
+from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Transition
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
 from kotatsu_operator.core.pool.observation import Observation

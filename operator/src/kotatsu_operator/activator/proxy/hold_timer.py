@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from kotatsu_operator.activator.proxy.splice import Client
+from kotatsu_operator.activator.proxy.client import Client
 
 _AT_ONCE = 0.01
 """Seconds: connections whose timeouts are this close together time out together."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.calendar.schedule import Occurrence
-from kotatsu_operator.core.plan.floor import Plan, floor_of, plan_among, plan_at
+from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among, plan_at
 from kotatsu_operator.core.pool.decision import Claim, Transition
 from kotatsu_operator.core.pool.memory import Memory, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec

@@ -134,7 +134,7 @@ async def test_a_leader_that_stood_still_has_nothing_to_say_when_it_goes_on(two,
     await asyncio.sleep(6)
     assert leader(two) != former
     assert told(two, app.name, "Warming")[-1:] == [leader(two)]
-    assert two("logs", former, "--tail=50").count("not the leader any more") >= 1
+    assert two("logs", former, "--tail=50").count("no longer the leader") >= 1
 
 
 async def test_only_the_leader_shows_pools_and_says_that_it_leads(two):

@@ -11,10 +11,10 @@ import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.http.peek import Kind
-from kotatsu_operator.activator.proxy import closing, sockets, splice, upstream
+from kotatsu_operator.activator.proxy import closing, sockets, upstream
 from kotatsu_operator.activator.proxy.activity import Moved
+from kotatsu_operator.activator.proxy.client import BODY_KEPT, Client
 from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
-from kotatsu_operator.activator.proxy.splice import BODY_KEPT, Client
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from tests.operator.cluster import eventually
 
@@ -259,7 +259,7 @@ async def test_an_answer_reaches_a_client_that_is_still_sending(activator):
 async def test_an_answered_client_that_does_not_close_is_closed_after_a_while(
     activator, monkeypatch
 ):
-    monkeypatch.setattr(splice, "ANSWERED_FOR", 0.05)
+    monkeypatch.setattr(f"{Client.__module__}.ANSWERED_FOR", 0.05)
     reader, writer = await activator.connect()
     writer.write(GET)
     (await activator.owner.client()).answer(PROBE_OK)
@@ -291,7 +291,7 @@ async def test_http_bytes_are_never_said_to_a_client_of_another_protocol(activat
 
 
 async def test_a_connection_that_stays_silent_is_closed_after_a_while(activator, monkeypatch):
-    monkeypatch.setattr(splice, "SILENT_FOR", 0.05)
+    monkeypatch.setattr(f"{Client.__module__}.SILENT_FOR", 0.05)
     reader, _ = await activator.connect()
     assert await reader.read() == b""
     await activator.owner.until(lambda: activator.owner.gone)
@@ -299,7 +299,7 @@ async def test_a_connection_that_stays_silent_is_closed_after_a_while(activator,
 
 
 async def test_a_request_line_that_drips_is_not_waited_for(activator, monkeypatch):
-    monkeypatch.setattr(splice, "FIRST_LINE_WITHIN", 0.1)
+    monkeypatch.setattr(f"{Client.__module__}.FIRST_LINE_WITHIN", 0.1)
     _, writer = await activator.connect()
     for byte in b"GET /" + b"a" * 100:
         if activator.owner.gone:
@@ -311,8 +311,8 @@ async def test_a_request_line_that_drips_is_not_waited_for(activator, monkeypatc
 
 
 async def test_who_has_said_what_it_wants_is_not_hurried(activator, monkeypatch):
-    monkeypatch.setattr(splice, "SILENT_FOR", 0.3)
-    monkeypatch.setattr(splice, "FIRST_LINE_WITHIN", 0.3)
+    monkeypatch.setattr(f"{Client.__module__}.SILENT_FOR", 0.3)
+    monkeypatch.setattr(f"{Client.__module__}.FIRST_LINE_WITHIN", 0.3)
     _, writer = await activator.connect()
     writer.write(GET)
     client = await activator.owner.client()
@@ -415,7 +415,7 @@ async def test_a_request_after_the_last_one_reaches_no_pod(activator):
 
 async def test_a_client_does_not_wait_for_ever_where_the_pod_does_not_close(activator, monkeypatch):
     """The pod was asked to, and its client believes that the connection stays."""
-    monkeypatch.setattr(splice, "ANSWERED_FOR", 0.1)
+    monkeypatch.setattr(f"{Client.__module__}.ANSWERED_FOR", 0.1)
     reader, writer, _, pod_writer = await activator.spliced(GET)
     writer.write(GET)
     await asyncio.sleep(0.2)
