@@ -1,4 +1,4 @@
-"""The README's quick start, command by command, as a stranger types it."""
+"""The README's commands, one by one, as a stranger types them."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e.conftest import ROOT, remove_namespace
+from e2e.conftest import ROOT, remove_namespace, start_app
 from e2e.kit import APP_IMAGE, Kubectl
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -21,20 +21,28 @@ ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ[
 """The kubectl plugin is on the PATH, as after its installation."""
 
 
-def commands() -> list[list[str]]:
-    """The commands of the quick start, without comments."""
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"^## Quick start$.*?^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert block is not None
-    return [shlex.split(line, comments=True) for line in block[1].splitlines()]
+README = (ROOT / "README.md").read_text()
 
 
-def run(command: list[str], given: str | None = None) -> str:
+def block(heading: str, language: str = "") -> str:
+    """The first block of code below a heading."""
+    pattern = rf"^## {heading}$.*?^```{language}\n(.*?)^```"
+    found = re.search(pattern, README, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def commands(heading: str) -> list[list[str]]:
+    """The commands below a heading, without comments."""
+    return [shlex.split(line, comments=True) for line in block(heading).splitlines()]
+
+
+def run(command: list[str], given: str | None = None, **environment: str) -> str:
     """Run one to its end; what it printed."""
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         input=given,
         capture_output=True,
         text=True,
@@ -80,7 +88,7 @@ def kubectl(context: str) -> Iterator[Kubectl]:
 def test_the_quick_start_ends_with_a_warm_pool_and_uninstalls_without_a_trace(
     kubectl: Kubectl,
 ) -> None:
-    images, install, apply, switch, watch = commands()
+    images, install, apply, switch, watch = commands("Quick start")
     assert images[:2] == ["make", "images"], "what tests/e2e/run.sh has done already"
 
     run([*install, "--wait"])
@@ -93,3 +101,39 @@ def test_the_quick_start_ends_with_a_warm_pool_and_uninstalls_without_a_trace(
     assert kubectl.get("deployment", "web")["status"]["readyReplicas"] >= 1
     left = [found["metadata"]["name"] for found in kubectl.items("deployments")]
     assert left == ["web"]
+
+
+@pytest.fixture
+def in_its_namespace(platform: Kubectl, tmp_path: Path) -> str:
+    """A kubeconfig whose namespace is the platform's, so that no command has to name it."""
+    shown = run(["kubectl", "config", "view", "--raw", "--flatten"])
+    config = tmp_path / "kubeconfig"
+    config.write_text(shown)
+    config.chmod(0o600)
+    change = ["kubectl", "config", "set-context", "--current", "--namespace", platform.namespace]
+    run(change, KUBECONFIG=str(config))
+    return str(config)
+
+
+async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_namespace: str) -> None:
+    spec = yaml.safe_load(block("A WarmPool", "yaml"))["spec"]
+    # Asleep, whatever the hour: its rehearsals are on weekday evenings in Tokyo.
+    spec["windows"] = [window for window in spec["windows"] if "start" in window]
+    del spec["targetRef"]
+    app = await start_app(platform, "voice", **spec)
+    try:
+        on, off, status, plan, cost, rehearse = [
+            command for command in commands("The switch") if command[0] == "kubectl"
+        ]
+        assert "JPY" in run(on, KUBECONFIG=in_its_namespace)
+        assert app.phase() == "Warm"
+        assert app.replicas() == spec["windows"][0]["replicas"]
+        run(off, KUBECONFIG=in_its_namespace)
+        assert "override" not in app.pool()["spec"]
+        for command in (status, plan, cost):
+            assert "voice" in run(command, KUBECONFIG=in_its_namespace)
+        assert rehearse[2:] == ["rehearse", "voice"]  # run by test_demo_mode.py
+        day = ("--from", "2030-12-18T00:00", "--to", "2030-12-19T00:00")
+        assert "final-pitch" in run([*plan[:3], *day], KUBECONFIG=in_its_namespace)
+    finally:
+        platform("delete", "warmpool,deployment,service", "voice", "--wait=false")
