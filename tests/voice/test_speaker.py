@@ -8,7 +8,7 @@ from voice.fakes import SECONDS_PER_CHARACTER, FakeEngine, Heard, until
 from kotatsu_voice.engine import EngineFailedError, UnknownStyleError, UnspeakableError
 from kotatsu_voice.metrics import VoiceMetrics
 from kotatsu_voice.speaker import FIRST_WORDS, MP3, WAV, BusyError, Speaker
-from kotatsu_voice.text import TextError
+from kotatsu_voice.text import SENTENCE_PAUSE, TextError
 
 LONG = "ことりがそらをとんでいます。とてもきれいなあおいはねです。きょうはおまつりです。"
 
@@ -67,7 +67,7 @@ async def test_a_text_is_spoken_piece_by_piece_in_order(engine: FakeEngine) -> N
         "とてもきれいなあおいはねです。",
         "きょうはおまつりです。",
     ]
-    pauses = 2 * 0.35
+    pauses = 2 * SENTENCE_PAUSE
     assert heard.seconds == pytest.approx(len(LONG) * SECONDS_PER_CHARACTER + pauses, abs=0.4)
     assert 0.8 < heard.peak < 1.0
 

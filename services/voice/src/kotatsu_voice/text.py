@@ -11,6 +11,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from kotatsu_voice.reading import addresses
+
 # A repeated unit of up to four characters is heard at most this often. Digits mean what they say.
 MAX_REPEATS = 3
 _REPEATED = re.compile(rf"([^\d\s]{{1,4}}?)\1{{{MAX_REPEATS},}}")
@@ -20,17 +22,25 @@ PIECE_CHARACTERS = 60
 HARD_PIECE_CHARACTERS = 120
 # The first one is short where a comma or the end of a topic allows, so that a stream starts early.
 FIRST_PIECE_CHARACTERS = 12
-SENTENCE_PAUSE = 0.35
-COMMA_PAUSE = 0.15
+# Open JTalk pauses for half a second at a comma inside a piece. A piece keeps 30 ms of silence at
+# each end, so with these a comma sounds the same at the end of a piece.
+SENTENCE_PAUSE = 0.6
+COMMA_PAUSE = 0.44
+TOPIC_PAUSE = 0.05
 
-_SAID_OTHERWISE = {"℃": "度", "°C": "度", "…": "、", "‥": "、", "～": "ー", "〜": "ー"}
+_SAID_OTHERWISE = {"℃": "度", "°C": "度", "°": "度", "…": "、", "‥": "、", "～": "ー", "〜": "ー"}
 _SENTENCE = re.compile(r".*?(?:[。！？]+[」』）)\"']*|(?<=[A-Za-z])\.(?=\s|$)|$)", re.DOTALL)
-_COMMA_IN = re.compile(r"[、，,]")
-_COMMA = re.compile(r"[^、，,]*[、，,]?")
-# A topic marker between kanji or katakana ends a word, and people pause after it as at a comma.
+_COMMA_IN = re.compile(r"[、，]|,(?!(?<=\d,)\d)")
+# A comma between digits belongs to the number.
+_COMMA = re.compile(r"(?:[^、，,]|(?<=\d),(?=\d))*[、，,]?")
+# A topic marker between kanji or katakana ends a word, and a sentence can be parted there.
 # Not after two characters: 今日は and 今晩は by themselves are greetings, and read otherwise.
 _TOPIC = re.compile(r"(?<=...[\u3400-\u9fff\u30a0-\u30ff々])は(?=[\u3400-\u9fff\u30a1-\u30fa])")
-_FROM_TO = re.compile(r"(?<=\d)[~～〜](?=\d)")
+# A wave after kana lengthens it; between other words, and after a number, it means "from".
+_FROM_TO = re.compile(
+    r"(?<=[\dA-Za-z%％℃\u3400-\u9fff々])[~～〜](?=[-−+¥￥$€£\dA-Za-z\u3400-\u9fff])"
+    r"|(?:(?<=\d)|(?<=\d[時分秒月日年円度]))[~～〜](?=$|[\s。、)）にのでだ])"
+)
 _UNREADABLE = "\ufffd"
 
 
@@ -72,7 +82,7 @@ def prepare(text: str | None, limit: int) -> str:
         raise _too_long(len(text), limit)
     text = re.sub(r"[\r\n\u2028\u2029]+", "。", text.strip())
     text = "".join(_kept(character) for character in text)
-    text = text.replace("!", "！").replace("?", "？")
+    text = addresses.protect(text, {"!": "！", "?": "？"})
     text = re.sub(r"\.{2,}", "、", text)
     text = _REPEATED.sub(lambda match: match[1] * MAX_REPEATS, text)
     text = re.sub(r"\s+", " ", text).strip()
@@ -109,9 +119,13 @@ def pieces(text: str) -> list[Piece]:
         limit = PIECE_CHARACTERS if parts else FIRST_PIECE_CHARACTERS
         clauses = _clauses(match[0].strip().lstrip("ー"), limit)
         for number, clause in enumerate(clauses, start=1):
-            pause = SENTENCE_PAUSE if number == len(clauses) else COMMA_PAUSE
+            pause = SENTENCE_PAUSE if number == len(clauses) else _pause_after(clause)
             parts.append(Piece(clause, pause))
     return parts
+
+
+def _pause_after(clause: str) -> float:
+    return COMMA_PAUSE if _COMMA_IN.match(clause[-1]) else TOPIC_PAUSE
 
 
 def _clauses(sentence: str, limit: int) -> list[str]:

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import io
-import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from kotatsu_voice.engine import EngineFailedError, Pcm, SilentError, Style, UnspeakableError
+from kotatsu_voice.reading import english, read
 
 MEI = 0
 RATE = 48_000
@@ -20,8 +21,10 @@ ABSURD_PEAK = 16.0
 # Phonemes, about 50 seconds of speech: a short text can have a very long reading.
 MAX_LABELS = 600
 _FULL_SCALE = 32767.0
-# The dictionary reads 何 as なに everywhere; before these it is なん.
-_NAN = re.compile(r"何(?=[でだのと])")
+# Readings of English words that are kept, so that each is looked up once.
+ENGLISH_WORDS = 4096
+# Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
+_FRONTEND = {"use_sudachi_kanji_yomi": False, "predict_nani": False}
 
 
 class OpenJTalkEngine:
@@ -40,6 +43,7 @@ class OpenJTalkEngine:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="openjtalk")
         self._mine = threading.local()
         self._library: Any = None
+        self._english = lru_cache(ENGLISH_WORDS)(self._katakana)
 
     async def start(self) -> None:
         """Import the library (it loads its dictionary at the first sentence)."""
@@ -78,12 +82,23 @@ class OpenJTalkEngine:
         return Pcm(RATE, samples(wave))
 
     def _labels(self, text: str) -> list[str]:
-        # Sudachi and the 何 model are not installed: 200 MB for a few rare readings.
         labels: list[str] = self._library.extract_fullcontext(
-            _NAN.sub("なん", text), use_sudachi_kanji_yomi=False, predict_nani=False
+            read(text, self._english), **_FRONTEND
         )
         # The silence before and after would be trimmed, and costs a quarter of a sentence's time.
         return [label for label in labels if "-sil+" not in label]
+
+    def reading(self, text: str) -> str:
+        """How a piece is read, in katakana; pauses are 、. For tests and documentation."""
+        words = self._library.run_frontend(read(text, self._english), **_FRONTEND)
+        return "".join(word["pron"] for word in words).replace("’", "")
+
+    def _katakana(self, word: str) -> str:
+        return english.katakana(word, self._knows, english.guessed)
+
+    def _knows(self, word: str) -> bool:
+        words = self._library.run_frontend(word, **_FRONTEND)
+        return len(words) == 1 and words[0]["pos"] != "フィラー"
 
 
 def samples(wave: "np.ndarray[Any, np.dtype[np.float64]]") -> bytes:

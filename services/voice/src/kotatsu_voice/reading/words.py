@@ -1,0 +1,180 @@
+"""Readings that neither Open JTalk's dictionary nor a rule of English gives.
+
+Keys are in lower case. Words of this field come first, then common words that the library guesses
+wrong.
+"""
+
+WORDS = dict(
+    line.split()
+    for line in """
+api エーピーアイ
+argo アルゴ
+async エイシンク
+auth オース
+autoscaler オートスケーラー
+aws エーダブリューエス
+azure アジュール
+backend バックエンド
+branch ブランチ
+build ビルド
+cache キャッシュ
+chart チャート
+ci シーアイ
+claude クロード
+cli シーエルアイ
+cloud クラウド
+cluster クラスター
+commit コミット
+config コンフィグ
+container コンテナ
+crd シーアールディー
+cron クーロン
+dart ダート
+database データベース
+debug デバッグ
+deploy デプロイ
+deployment デプロイメント
+discord ディスコード
+docker ドッカー
+dockerfile ドッカーファイル
+e-mail イーメール
+email イーメール
+endpoint エンドポイント
+fastapi ファストエーピーアイ
+feed フィード
+firebase ファイアベース
+flutter フラッター
+flux フラックス
+fork フォーク
+frontend フロントエンド
+gateway ゲートウェイ
+gemini ジェミニ
+git ギット
+github ギットハブ
+gitlab ギットラボ
+gitops ギットオプス
+golang ゴーラング
+google グーグル
+grafana グラファナ
+grpc ジーアールピーシー
+helm ヘルム
+html エイチティーエムエル
+http エイチティーティーピー
+https エイチティーティーピーエス
+ingress イングレス
+ios アイオーエス
+issue イシュー
+java ジャバ
+javascript ジャバスクリプト
+json ジェイソン
+keda ケダ
+kind カインド
+knative ケイネイティブ
+kopf コップフ
+kotatsu コタツ
+kotlin コトリン
+kubectl クーベコントロール
+kubernetes クバネティス
+lambda ラムダ
+linux リナックス
+log ログ
+macos マックオーエス
+main メイン
+merge マージ
+mysql マイエスキューエル
+namespace ネームスペース
+nginx エンジンエックス
+node ノード
+npm エヌピーエム
+oauth オーオース
+offline オフライン
+online オンライン
+open オープン
+openai オープンエーアイ
+operator オペレーター
+pet ペット
+pod ポッド
+pods ポッズ
+postgresql ポストグレスキューエル
+prometheus プロメテウス
+proxy プロキシ
+pull プル
+push プッシュ
+python パイソン
+pytest パイテスト
+react リアクト
+readme リードミー
+rebase リベース
+redis レディス
+release リリース
+replica レプリカ
+replicas レプリカズ
+repository リポジトリ
+request リクエスト
+review レビュー
+ruby ルビー
+rust ラスト
+scale スケール
+server サーバー
+service サービス
+slack スラック
+sql エスキューエル
+swift スウィフト
+tag タグ
+terraform テラフォーム
+test テスト
+token トークン
+twitter ツイッター
+typescript タイプスクリプト
+ubuntu ウブントゥ
+url ユーアールエル
+voice ボイス
+voicevox ボイスボックス
+vue ビュー
+warm ウォーム
+warmpool ウォームプール
+web ウェブ
+webhook ウェブフック
+wi-fi ワイファイ
+wifi ワイファイ
+workflow ワークフロー
+yaml ヤムル
+youtube ユーチューブ
+zundamon ズンダモン
+application アプリケーション
+app アプリ
+apple アップル
+beautiful ビューティフル
+bird バード
+birthday バースデー
+button ボタン
+coffee コーヒー
+code コード
+computer コンピューター
+demo デモ
+don't ドント
+energy エネルギー
+error エラー
+game ゲーム
+hello ハロー
+i'm アイム
+internet インターネット
+it's イッツ
+let's レッツ
+morning モーニング
+strawberry ストロベリー
+team チーム
+thank サンク
+thanks サンクス
+today トゥデイ
+""".strip().splitlines()
+)
+
+# Open JTalk reads these wrong, mostly names by their characters. A user dictionary would carry
+# their accent too, but it is a compiled file that fits one version of the package's dictionary.
+NAMES = {
+    "何色": "なにいろ",
+    "東海林太郎": "しょうじたろう",
+    "東海林さだお": "しょうじさだお",
+    "東海林さん": "しょうじさん",
+}

@@ -1,0 +1,193 @@
+"""Texts and how the real Open JTalk reads them: `readings.tsv` has one a line."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_voice.audio import EDGE_MS
+from kotatsu_voice.engines.openjtalk import OpenJTalkEngine
+from kotatsu_voice.reading import english, read
+from kotatsu_voice.text import COMMA_PAUSE, TextError, pieces, prepare
+
+LINES = (Path(__file__).parent / "readings.tsv").read_text().splitlines()
+CASES = [tuple(line.split("\t")) for line in LINES if "\t" in line]
+PLAIN = st.text("あいうえおかきくけこんーアイウ今日東京鳥猫、。！？「」・", max_size=200)
+ODD = "-−–~/:.,@#&?!=+*×÷<>%¥$€£'’_|\\()[]0a Av何〜℃°μαー、"
+
+
+@pytest.fixture(scope="module")
+def engine() -> OpenJTalkEngine:
+    engine = OpenJTalkEngine(1)
+    engine._load()
+    return engine
+
+
+def as_written(word: str) -> str:
+    return word
+
+
+def unexpected(word: str) -> str:
+    raise AssertionError(f"{word} is no English word")
+
+
+def reading(engine: OpenJTalkEngine, text: str) -> str:
+    return " ".join(engine.reading(piece.text) for piece in pieces(prepare(text, 500)))
+
+
+@pytest.mark.parametrize(("text", "said"), CASES, ids=[text for text, _ in CASES])
+def test_a_text_is_read_as_people_read_it(engine: OpenJTalkEngine, text: str, said: str) -> None:
+    assert reading(engine, text) == said
+
+
+def test_the_table_has_at_least_three_hundred_different_texts() -> None:
+    assert len({text for text, _ in CASES}) == len(CASES) >= 300
+
+
+@pytest.mark.parametrize("text", [text for text, _ in CASES])
+def test_what_was_written_out_stays(engine: OpenJTalkEngine, text: str) -> None:
+    for piece in pieces(prepare(text, 500)):
+        once = read(piece.text, engine._english)
+        assert read(once, engine._english) == once
+
+
+@given(PLAIN)
+def test_plain_japanese_is_not_changed(text: str) -> None:
+    assert read(text, unexpected) == text
+
+
+@given(st.text(max_size=300) | st.text(ODD, max_size=300))
+def test_any_text_is_read(text: str) -> None:
+    read(text, as_written)
+
+
+@pytest.mark.parametrize(
+    "unit", [*ODD, "1-", "1,", "1/", "1:", "1.", "a.", "a@", "a-", "://", "¥1", "v1."]
+)
+def test_ten_thousand_odd_characters_take_linear_work(unit: str) -> None:
+    """CPU time, which other processes do not change: a quadratic rule would take minutes."""
+
+    def work() -> None:
+        text = unit * (10_000 // len(unit))
+        read(text, as_written)
+        try:
+            pieces(prepare(text, 10_000))
+        except TextError:
+            return
+
+    began = time.process_time()
+    work()
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("https://example.com/a?b=c を見て。", ["https://example.com/a?b=c を見て。"]),
+        ("見た?https://example.com/?a=b?", ["見た？", "https://example.com/?a=b？"]),
+        ("me@example.comですか?はい", ["me@example.comですか？", "はい"]),
+        ("yes?no", ["yes？", "no"]),
+    ],
+)
+def test_a_question_mark_inside_an_address_ends_no_sentence(text: str, parts: list[str]) -> None:
+    assert [piece.text for piece in pieces(prepare(text, 500))] == parts
+
+
+def test_a_number_is_not_parted_at_its_commas() -> None:
+    parts = pieces(prepare("この商品の本日の特別価格は1,234,567円です。", 500))
+    assert "1,234,567円です。" in parts[-1].text
+
+
+@pytest.mark.parametrize(
+    ("text", "prepared"),
+    [
+        ("100円〜200円", "100円から200円"),
+        ("東京〜大阪", "東京から大阪"),
+        ("9時〜", "9時から"),
+        ("すごい〜", "すごいー"),
+        ("やった〜!", "やったー！"),
+    ],
+)
+def test_a_wave_lengthens_kana_and_means_from_elsewhere(text: str, prepared: str) -> None:
+    assert prepare(text, 500) == prepared
+
+
+def silence(wave: "np.ndarray") -> float:
+    """The longest silence inside a wave, in seconds; steps of 10 ms."""
+    loud = np.abs(wave).reshape(-1, 480).max(axis=1) > 0.01 * 32768
+    first, last = loud.argmax(), len(loud) - loud[::-1].argmax()
+    longest = run = 0
+    for sounds in loud[first:last]:
+        run = 0 if sounds else run + 1
+        longest = max(longest, run)
+    return longest / 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "こんにちは、私は青い小さな鳥です。",
+        "雨が降ったので、散歩に行きませんでした。",
+        "でも、それは少し難しいと思います。",
+    ],
+)
+def test_a_comma_sounds_the_same_at_the_end_of_a_piece(engine: OpenJTalkEngine, text: str) -> None:
+    samples = np.frombuffer(engine._speak(text).samples, "<i2").astype(float)
+    inside = silence(samples[: len(samples) // 480 * 480])
+    outside = COMMA_PAUSE + 2 * EDGE_MS / 1000
+    assert outside == pytest.approx(inside, abs=0.06)
+
+
+def test_only_a_comma_and_the_end_of_a_sentence_make_a_pause() -> None:
+    first, second, _ = pieces(prepare("こたつの歴史は室町時代にさかのぼります。はい。", 500))
+    assert first.text == "こたつの歴史は"
+    assert first.pause < COMMA_PAUSE < second.pause
+
+
+def knows_nothing(word: str) -> bool:
+    return False
+
+
+def test_a_word_in_the_table_is_not_guessed() -> None:
+    assert english.katakana("GitHub", knows_nothing, unexpected) == "ギットハブ"
+
+
+def test_a_word_that_open_jtalk_knows_is_written_as_it_knows_it() -> None:
+    assert english.katakana("zoom", lambda word: word == "Zoom", unexpected) == "Zoom"
+
+
+@pytest.mark.parametrize("word", ["AB", "ab", "NTT", "xyz".replace("y", "w"), "a" * 25, "W" * 500])
+def test_capitals_and_short_and_endless_words_are_spelled(word: str) -> None:
+    assert english.katakana(word, knows_nothing, unexpected) == word
+
+
+def test_words_joined_by_capitals_or_hyphens_are_read_one_by_one() -> None:
+    guess = {"blue": "ブルー", "heron": "ヘロン"}.__getitem__
+    assert english.katakana("BlueHeron", knows_nothing, guess) == "ブルーヘロン"
+    assert english.katakana("blue-heron", knows_nothing, guess) == "ブルーヘロン"
+
+
+def test_what_the_library_finds_no_end_for_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    import kanalizer
+
+    def endless(word: str, **_: object) -> str:
+        raise kanalizer.IncompleteConversionError(word, "")
+
+    monkeypatch.setattr(kanalizer, "convert", endless)
+    assert english.guessed("heron") == "heron"
+
+
+def test_the_library_is_not_loaded_before_a_word_needs_it() -> None:
+    program = (
+        "import sys, kotatsu_voice.app\n"
+        "from kotatsu_voice.engines.openjtalk import OpenJTalkEngine\n"
+        "engine = OpenJTalkEngine(1); engine._load(); engine.reading('はい。GitHubに2回push。')\n"
+        "assert 'kanalizer' not in sys.modules\n"
+        "engine.reading('penguins'); assert 'kanalizer' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
