@@ -151,6 +151,10 @@ monitoring: venv ## write the dashboards and docs/metrics.md, which are made fro
 pages: venv ## write docs/warmpool.md, which is made from the CRD
 	@$(BIN)/kotatsu-docs pages
 
+.PHONY: readings
+readings: venv ## speak the samples of docs/readings.md: one mp3 each in build/readings
+	@$(BIN)/kotatsu-docs readings build/readings
+
 SITE := build/site-venv
 $(SITE)/.synced: $(BIN)/uv requirements-docs.lock
 	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(SITE)

@@ -1,4 +1,4 @@
-"""kotatsu-docs: write the generated pages, or the pages of the site."""
+"""kotatsu-docs: write the generated pages or the pages of the site, or speak the samples."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from . import site, warmpool
+from . import readings, site, warmpool
 
 ROOT = Path(__file__).resolve().parents[4]
 CRD = "charts/kotatsu/crds/warmpools.kotatsu.dev.yaml"
@@ -28,18 +28,23 @@ def stale(root: Path = ROOT) -> dict[Path, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the pages that are out of date, or prepare the site."""
+    """Write the pages that are out of date, prepare the site, or speak the samples."""
     parser = argparse.ArgumentParser(prog="kotatsu-docs", description=__doc__)
     verbs = parser.add_subparsers(required=True, dest="verb")
     verbs.add_parser("pages", help="write docs/warmpool.md")
     prepare = verbs.add_parser("site", help="write the pages of the site into a folder")
     prepare.add_argument("folder", type=Path)
     prepare.add_argument("--url", required=True, help="where a file of the repository is shown")
+    speak = verbs.add_parser("readings", help="speak the samples of docs/readings.md")
+    speak.add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
     if given.verb == "pages":
         for path, text in stale().items():
             (ROOT / path).write_text(text)
             print(f"wrote {path}")
+    elif given.verb == "readings":
+        for path, sample in readings.write(ROOT, given.folder):
+            print(f"{path} {sample.text} → {sample.now}")
     else:
         number = site.write(ROOT, given.folder, given.url.rstrip("/"))
         print(f"· {number} pages in {given.folder}")
