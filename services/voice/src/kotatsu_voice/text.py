@@ -39,7 +39,7 @@ _TOPIC = re.compile(r"(?<=...[\u3400-\u9fff\u30a0-\u30ff々])は(?=[\u3400-\u9ff
 # A wave after kana lengthens it; between other words, and after a number, it means "from".
 _FROM_TO = re.compile(
     r"(?<=[\dA-Za-z%％℃\u3400-\u9fff々])[~～〜](?=[-−+¥￥$€£\dA-Za-z\u3400-\u9fff])"
-    r"|(?:(?<=\d)|(?<=\d[時分秒月日年円度]))[~～〜](?=$|[\s。、)）にのでだ])"
+    r"|(?:(?<=\d)|(?<=\d[時分秒月日年円度%％℃]))[~～〜](?=$|[\s。、)）にのでだ])"
 )
 _UNREADABLE = "\ufffd"
 

@@ -13,6 +13,8 @@ _Said = str | Callable[[re.Match[str]], str]
 
 _NUMBER = r"\d[\d,]{0,40}(?:\.\d{1,20})?"
 _WEEKDAY = r"\s?\([月火水木金土日]\)"
+# What follows a day and no fraction: 3/5に会う, but 1/2に減らす.
+_ON_A_DAY = re.compile("から|まで|に(?![なし減縮分増])")
 _HALVES = {"": "", "a": "午前", "p": "午後"}
 # Counters after which a dash means "to": 3-5人.
 _COUNTER = "円人個時分秒日月年度回件点台枚本歳階話章巻倍泊匹杯冊名位割軒"
@@ -29,13 +31,17 @@ def _date(found: re.Match[str]) -> str:
 
 def _day_or_fraction(found: re.Match[str]) -> str:
     """11/25 is a day, 3/4 is a fraction, 4/1 is a day; what can be neither is said as written."""
-    first, second, weekday = int(found[1]), int(found[2]), found[3]
-    is_day = 1 <= first <= 12 and 1 <= second <= 31
-    if is_day and (weekday or first >= second or second > 10):
-        return f"{first}月{second}日{weekday or ''}"
+    first, second, weekday = int(found[1]), int(found[2]), found[3] or ""
+    in_dates = (
+        weekday
+        or found.string.endswith("から", 0, found.start())
+        or _ON_A_DAY.match(found.string, found.end())
+    )
+    if 1 <= first <= 12 and 1 <= second <= 31 and (in_dates or first >= second or second > 10):
+        return f"{first}月{second}日{weekday}"
     if first < second:
-        return f"{second}分の{first}{weekday or ''}"
-    return f"{first}スラッシュ{second}{weekday or ''}"
+        return f"{second}分の{first}{weekday}"
+    return f"{first}スラッシュ{second}{weekday}"
 
 
 def _time(found: re.Match[str]) -> str:
@@ -90,7 +96,7 @@ RULES: tuple[tuple[re.Pattern[str], _Said], ...] = tuple(
         (r"(?<![\d:])(\d{1,4}):(\d{1,4})(?![\d:])", r"\1対\2"),
         (r"(?<!\d)0時", "零時"),
         # Versions and IP addresses.
-        (r"(?<![A-Za-z\d.])([vV])(\d{1,6}(?:\.\d{1,6}){0,4})(?![\d.]*\d)", _version),
+        (r"(?<![A-Za-z\d.])([vV](?:er\.? ?)?)(\d{1,6}(?:\.\d{1,6}){0,4})(?![\d.]*\d)", _version),
         (r"(?<![\d.])()(\d{1,6}(?:\.\d{1,6}){2,4})(?![.\d])", _version),
         # Money.
         (rf"({_any(CURRENCIES)})\s?({_NUMBER})([万億兆]?)円?(?:-(?![\d]))?", _money),
@@ -118,6 +124,7 @@ RULES: tuple[tuple[re.Pattern[str], _Said], ...] = tuple(
         (r"√(?=\d)", "ルート"),
         ("∞", "無限大"),
         (r"\b[Kk]8s\b", "クバネティス"),
+        (r"(?<!\d)1st\b", "ファースト"),
         # Units that Open JTalk does not know.
         (rf"(?<=\d) ?({_any(UNITS)})(?![A-Za-z/])", lambda m: UNITS[m[1]]),
         # Words with signs or digits.

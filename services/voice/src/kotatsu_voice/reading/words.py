@@ -61,6 +61,7 @@ helm ヘルム
 html エイチティーエムエル
 http エイチティーティーピー
 https エイチティーティーピーエス
+image イメージ
 ingress イングレス
 ios アイオーエス
 issue イシュー
