@@ -25,7 +25,7 @@ def main() -> None:
         from kotatsu_common.server import serve
         from kotatsu_voice.app import create_app
 
-        if settings.voice_engine == "voicevox":
+        if settings.voice_engine != "voicevox-engine":
             from kotatsu_voice import stderr
 
             stderr.capture(logging.getLogger("kotatsu.voice.library"))
