@@ -180,6 +180,12 @@ async def test_a_model_that_does_not_load_says_so(core: FakeCore) -> None:
         await started()
 
 
+async def test_styles_in_an_unknown_form_are_an_error_and_no_silent_end(core: FakeCore) -> None:
+    core.metas = [CharacterMeta("ずんだもん", [object()])]  # type: ignore[list-item]
+    with pytest.raises(EngineFailedError, match="can't be loaded"):
+        await started()
+
+
 @pytest.mark.usefixtures("no_core")
 def test_the_package_is_not_imported_before_the_start() -> None:
     VoicevoxEngine(*PATHS)

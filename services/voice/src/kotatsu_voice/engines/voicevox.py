@@ -61,17 +61,17 @@ class VoicevoxEngine:
                 )
                 async with await api.VoiceModelFile.open(model_path) as model:
                     await synthesizer.load_voice_model(model)
+                self.styles = tuple(
+                    Style(style.id, character.name, style.name, voices.credit(character.name))
+                    for character in synthesizer.metas()
+                    for style in character.styles
+                    if voices.talks(style.type)
+                )
         except EngineLostError:
             raise
         except Exception as error:  # the package's errors have no common base
             raise EngineFailedError(f"VOICEVOX can't be loaded: {error}") from error
         self._synthesizer = synthesizer
-        self.styles = tuple(
-            Style(style.id, character.name, style.name, voices.credit(character.name))
-            for character in synthesizer.metas()
-            for style in character.styles
-            if voices.talks(style.type)
-        )
         if self._chosen is None:
             self.default_style = voices.default_style(self.styles)
 
