@@ -27,6 +27,7 @@ def _location(config: str, path: str) -> str:
         ("= /authorize", "auth"),
         ("/authorize/", "auth"),
         ("= /voice", "voice"),
+        ("= /voice/", "voice"),
         ("= /voices", "voice"),
         ("= /talk", "voice"),
         ("/", "feed"),
@@ -92,9 +93,9 @@ def test_anonymous_speech_is_limited_and_nothing_else() -> None:
     config = _config("--set", "gateway.anonymousVoice.rate=5r/s,gateway.anonymousVoice.burst=7")
 
     assert "rate=5r/s;" in config
-    for path in ("= /voice", "= /talk"):
+    for path in ("= /voice", "= /voice/", "= /talk"):
         assert "limit_req zone=voice burst=7 nodelay;" in _location(config, path)
-    assert config.count("limit_req zone") == 2
+    assert config.count("limit_req zone") == 3
     assert "limit_req" not in _config("--set", "voice.anonymous=false")
 
 

@@ -198,6 +198,9 @@ def test_a_route_leads_to_the_services_and_strips_claims_of_identity() -> None:
 
     backends = [rule["backendRefs"][0]["name"] for rule in route["spec"]["rules"]]
     assert sorted(backends) == ["auth", "feed", "voice"]
+    [voice] = [r for r in route["spec"]["rules"] if r["backendRefs"][0]["name"] == "voice"]
+    paths = [match["path"]["value"] for match in voice["matches"]]
+    assert paths == ["/voice", "/voice/", "/voices", "/talk"]
     for rule in route["spec"]["rules"]:
         [header] = rule["filters"]
         removed = header["requestHeaderModifier"]["remove"]

@@ -5,7 +5,6 @@ that compute it are asked.
 """
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,14 +31,21 @@ def _modules() -> tuple[tuple[Path, ast.Module], ...]:
     return tuple((path, ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py")))
 
 
-def _calls(name: str) -> Iterator[tuple[ast.FunctionDef, ast.Call]]:
-    """Each call of a function, with the function that it stands in."""
+@cache
+def _all_calls() -> dict[str, list[tuple[ast.FunctionDef, ast.Call]]]:
+    """Each call of a function by its name, with the function that it stands in."""
+    found: dict[str, list[tuple[ast.FunctionDef, ast.Call]]] = {}
     for _, module in _modules():
         for outer in ast.walk(module):
             if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
                 for node in ast.walk(outer):
-                    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
-                        yield outer, node  # type: ignore[misc]
+                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                        found.setdefault(node.func.id, []).append((outer, node))  # type: ignore[arg-type]
+    return found
+
+
+def _calls(name: str) -> list[tuple[ast.FunctionDef, ast.Call]]:
+    return _all_calls().get(name, [])
 
 
 def _values(expression: ast.expr, outer: ast.AST) -> set[str]:

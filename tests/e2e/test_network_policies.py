@@ -110,13 +110,14 @@ async def test_a_real_agent_lets_through_what_the_policies_name_and_nothing_else
 
 
 def pods(kubectl: Kubectl) -> Iterator[Place]:
-    """The running pods of a namespace, one of each kind."""
+    """The running pods of a namespace that stay, one of each kind."""
     seen = set()
     for pod in kubectl.items("pods"):
         labels = pod["metadata"]["labels"]
         name = labels.get("app.kubernetes.io/component") or labels.get("app.kubernetes.io/name")
         name = name or labels.get("app", "")
-        if pod["status"]["phase"] == "Running" and name not in seen:
+        ends = "deletionTimestamp" in pod["metadata"]
+        if pod["status"]["phase"] == "Running" and not ends and name not in seen:
             seen.add(name)
             peer = Peer(name, kubectl.namespace, labels, pod["status"]["podIP"])
             addresses = tuple(entry["ip"] for entry in pod["status"]["podIPs"])

@@ -8,7 +8,14 @@ from collections.abc import Callable
 import miniaudio
 import numpy as np
 
-from kotatsu_voice.engine import EngineError, EngineFailedError, Pcm, SilentError, Style
+from kotatsu_voice.engine import (
+    EngineError,
+    EngineFailedError,
+    EngineLostError,
+    Pcm,
+    SilentError,
+    Style,
+)
 
 RATE = 24_000
 SECONDS_PER_CHARACTER = 0.05
@@ -51,6 +58,7 @@ class FakeEngine:
         self.closed = False
         self.starts = 0
         self.start_error: EngineError | None = None
+        self.away: EngineError | None = None
         self.answer: Callable[[str], Pcm] = lambda text: hum(len(text) * SECONDS_PER_CHARACTER)
         self.gate = asyncio.Event()
         self.gate.set()
@@ -60,6 +68,8 @@ class FakeEngine:
         if self.start_error is not None:
             error, self.start_error = self.start_error, None
             raise error
+        if self.away is not None:
+            raise self.away
         self.styles = (CALM, SWEET)
 
     async def synthesize(self, text: str, style: int) -> Pcm:
@@ -70,6 +80,8 @@ class FakeEngine:
             await self.gate.wait()
             if "故障" in text:
                 raise EngineFailedError("The engine is broken.")
+            if "行方不明" in text:
+                raise EngineLostError("The engine is gone.")
             if "한" in text:
                 raise SilentError("No reading.")
             return self.answer(text)

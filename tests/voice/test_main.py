@@ -174,6 +174,18 @@ def test_its_log_is_json_and_libraries_print_nothing(voice: Voice) -> None:
     assert all(isinstance(json.loads(line), dict) for line in voice.lines)
 
 
+def test_a_library_that_complains_does_not_break_the_log(voice: Voice) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="422"):
+        voice.ask("/voice", {"text": "한국어"})
+    assert voice.child.stderr
+    lines = []
+    for line in voice.child.stderr:
+        lines.append(json.loads(line))
+        if "No phoneme" in lines[-1]["message"]:
+            break
+    assert lines[-1]["logger"] == "kotatsu.voice.library"
+
+
 def test_its_metrics_name_what_the_operator_scrapes(voice: Voice) -> None:
     scraped = voice.ask("/metrics").decode()
     assert "kotatsu_requests_in_flight 0.0" in scraped

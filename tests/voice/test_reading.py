@@ -99,7 +99,10 @@ def test_a_question_mark_inside_an_address_ends_no_sentence(text: str, parts: li
 
 
 def test_a_number_is_not_parted_at_its_commas() -> None:
-    long = "駅前のお店で売っている青くて丸くて大きくて少しだけ重いけれどもとても暖かいこたつの本日だけの特別価格が"
+    long = (
+        "駅前のお店で売っている青くて丸くて大きくて少しだけ重いけれども"
+        "とても暖かいこたつの本日だけの特別価格が"
+    )
     parts = pieces(prepare(f"{long}1,234,567円です。", 500))
     assert not any(part.text.startswith(("234", "567")) for part in parts)
 

@@ -3,13 +3,14 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from kotatsu_voice.engine import EngineFailedError
 from kotatsu_voice.rendering import Renderings
 
 
 class Source:
     """Chunks that a test lets out one by one."""
 
-    def __init__(self, *chunks: bytes | Exception) -> None:
+    def __init__(self, *chunks: bytes | BaseException) -> None:
         self.chunks = chunks
         self.go = asyncio.Semaphore(0)
         self.closed = False
@@ -18,7 +19,7 @@ class Source:
         try:
             for chunk in self.chunks:
                 await self.go.acquire()
-                if isinstance(chunk, Exception):
+                if isinstance(chunk, BaseException):
                     raise chunk
                 yield chunk
         finally:
@@ -55,6 +56,22 @@ async def test_every_listener_gets_the_error_after_what_was_made() -> None:
         assert await anext(listener) == b"a"
         with pytest.raises(ValueError, match="broken"):
             await anext(listener)
+
+
+class Panic(BaseException):
+    """Derives from BaseException, as what a panic in Rust raises."""
+
+
+async def test_even_an_end_that_is_no_exception_never_passes_for_the_whole() -> None:
+    source = Source(b"a", Panic())
+    rendering = Renderings(lambda _: None).start("x", source())
+    source.release(2)
+    listener = rendering.listen()
+    assert await anext(listener) == b"a"
+    with pytest.raises(EngineFailedError):
+        await anext(listener)
+    with pytest.raises(Panic):
+        await rendering.task
 
 
 async def test_the_work_ends_when_the_last_listener_goes() -> None:

@@ -51,6 +51,13 @@ async def test_a_form_may_hold_plain_utf_8(client: httpx.AsyncClient, engine: Fa
     assert engine.spoken[-1][0] == BIRD
 
 
+async def test_a_trailing_slash_is_no_other_path(client: httpx.AsyncClient) -> None:
+    """Clients that are configured with a base URL may end it with one, and follow no redirect."""
+    answer = await client.post("/voice/", data={"text": BIRD})
+    assert answer.status_code == 200
+    assert answer.content == (await client.post("/voice", data={"text": BIRD})).content
+
+
 @pytest.mark.parametrize("body", [{"data": {"text": BIRD}}, {"json": {"text": BIRD}}])
 async def test_accept_overrides_the_form(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     mp3 = await client.post("/voice", headers={"Accept": "audio/mpeg"}, **body)
@@ -320,13 +327,13 @@ async def test_without_anonymous_callers_each_call_needs_a_good_token(engine: Fa
     settings = VoiceSettings(auth_url="http://auth")
     app = create_app(settings, engine=engine, identity=auth)  # type: ignore[arg-type]
     async with app.router.lifespan_context(app), _client(app) as client:
-        for path in ("/voice", "/talk"):
+        for path in ("/voice", "/voice/", "/talk"):
             refused = await client.post(path, json={"text": BIRD})
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
             answer = await client.post(path, json={"text": BIRD}, headers={"Authorization": "good"})
             assert answer.status_code == 200
         assert (await client.get("/voices")).status_code == 200
-    assert auth.asked == [None, "good", None, "good"]
+    assert auth.asked == [None, "good"] * 3
 
 
 async def test_where_anybody_may_call_a_token_is_not_even_looked_at(engine: FakeEngine) -> None:

@@ -1,114 +1,47 @@
-"""VOICEVOX in the process, against a fake package that records every call."""
+"""VOICEVOX in the process, against a fake package that answers to the recorded contract."""
 
 import asyncio
+import logging
 import sys
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from voice.fakes import hum
+from voice.voicevox_contract import (
+    CALLS,
+    ERRORS,
+    READINGS,
+    STYLE_TYPES,
+    CharacterMeta,
+    FakeCore,
+    StyleMeta,
+)
 
-from kotatsu_voice.audio import polish, wav
-from kotatsu_voice.engine import EngineError, EngineFailedError, UnknownStyleError
+from kotatsu_voice.engine import (
+    EngineError,
+    EngineFailedError,
+    EngineLostError,
+    SilentError,
+    UnknownStyleError,
+)
 from kotatsu_voice.engines import check, make_engine
 from kotatsu_voice.engines.voicevox import VoicevoxEngine
 from kotatsu_voice.settings import VoiceSettings
 
 PATHS = ("/opt/libvoicevox_onnxruntime.so", "/opt/dict", "/opt/0.vvm")
-ZUNDAMON = SimpleNamespace(
-    name="ずんだもん",
-    styles=[
-        SimpleNamespace(id=3, name="ノーマル", type="talk"),
-        SimpleNamespace(id=1, name="あまあま", type="talk"),
-        SimpleNamespace(id=3003, name="ハミング", type="frame_decode"),
-    ],
-)
-
-
-class FakeCore:
-    """The parts of voicevox_core 0.16 that may be used, with its signatures and errors."""
-
-    class StyleNotFoundError(KeyError): ...
-
-    class ModelNotFoundError(KeyError): ...
-
-    class RunModelError(Exception): ...
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.open_files = 0
-        calls, core = self.calls, self
-
-        class Onnxruntime:
-            @staticmethod
-            async def load_once(*, filename: str) -> str:
-                calls.append(("load_once", filename))
-                return "runtime"
-
-        class OpenJtalk:
-            @staticmethod
-            async def new(open_jtalk_dict_dir: str) -> str:
-                calls.append(("OpenJtalk.new", open_jtalk_dict_dir))
-                return "dictionary"
-
-        class VoiceModelFile:
-            @staticmethod
-            async def open(path: str) -> "VoiceModelFile":
-                calls.append(("open", path))
-                return VoiceModelFile()
-
-            async def __aenter__(self) -> "VoiceModelFile":
-                core.open_files += 1
-                return self
-
-            async def __aexit__(self, *_: object) -> None:
-                core.open_files -= 1
-
-        class Synthesizer:
-            def __init__(
-                self, runtime: str, jtalk: str, *, acceleration_mode: str, cpu_num_threads: int
-            ) -> None:
-                calls.append(("Synthesizer", runtime, jtalk, acceleration_mode, cpu_num_threads))
-
-            async def load_voice_model(self, model: VoiceModelFile) -> None:
-                assert core.open_files == 1
-                calls.append(("load_voice_model",))
-
-            def metas(self) -> list[Any]:
-                return [ZUNDAMON]
-
-            async def tts(
-                self, text: str, style_id: int, *, enable_interrogative_upspeak: bool = True
-            ) -> bytes:
-                calls.append(("tts", text, style_id, enable_interrogative_upspeak))
-                if style_id not in (3, 1):
-                    raise core.StyleNotFoundError(style_id)
-                if text == "故障":
-                    raise core.RunModelError("inference failed")
-                return wav([polish(hum(0.5))])
-
-        self.api = ModuleType("voicevox_core.asyncio")
-        vars(self.api).update(
-            Onnxruntime=Onnxruntime,
-            OpenJtalk=OpenJtalk,
-            VoiceModelFile=VoiceModelFile,
-            Synthesizer=Synthesizer,
-        )
-        self.package = ModuleType("voicevox_core")
-        vars(self.package).update(
-            asyncio=self.api,
-            StyleNotFoundError=self.StyleNotFoundError,
-            ModelNotFoundError=self.ModelNotFoundError,
-            RunModelError=self.RunModelError,
-        )
 
 
 @pytest.fixture
 def core(monkeypatch: pytest.MonkeyPatch) -> FakeCore:
     core = FakeCore()
-    monkeypatch.setitem(sys.modules, "voicevox_core", core.package)
-    monkeypatch.setitem(sys.modules, "voicevox_core.asyncio", core.api)
+    core.install(monkeypatch)
     return core
+
+
+@pytest.fixture
+def no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package can't be imported, also where it is installed."""
+    monkeypatch.setitem(sys.modules, "voicevox_core", None)
 
 
 async def started(**options: Any) -> VoicevoxEngine:
@@ -133,7 +66,34 @@ async def test_styles_that_speak_are_listed_with_the_credit_they_ask_for(core: F
     engine = await started()
     assert [(s.id, s.name) for s in engine.styles] == [(3, "ノーマル"), (1, "あまあま")]
     assert {s.credit for s in engine.styles} == {"VOICEVOX:ずんだもん"}
-    assert (engine.default_style, engine.workers) == (3, 1)
+    assert engine.workers == 1
+
+
+async def test_streaming_styles_of_0_17_speak_and_songs_do_not(core: FakeCore) -> None:
+    kinds = STYLE_TYPES["0.17"]
+    core.metas = [
+        CharacterMeta("ずんだもん", [StyleMeta(kind, 10 + n, kind) for n, kind in enumerate(kinds)])
+    ]
+    engine = await started()
+    assert [style.name for style in engine.styles] == ["talk", "streaming_talk"]
+
+
+async def test_the_default_is_the_voice_of_the_first_version(core: FakeCore) -> None:
+    engine = await started()
+    (default,) = (style for style in engine.styles if style.id == engine.default_style)
+    assert (default.speaker, default.name) == ("ずんだもん", "あまあま")
+
+
+async def test_a_model_without_that_voice_speaks_in_its_first_style(core: FakeCore) -> None:
+    core.metas = [CharacterMeta("九州そら", [StyleMeta("ノーマル", 16), StyleMeta("あまあま", 15)])]
+    assert (await started()).default_style == 16
+    assert (await started(default_style=15)).default_style == 15
+
+
+async def test_a_model_that_only_sings_is_an_error(core: FakeCore) -> None:
+    core.metas = [CharacterMeta("波音リツ", [StyleMeta("ノーマル", 6000, "singing_teacher")])]
+    with pytest.raises(EngineFailedError, match="no style that speaks"):
+        await started()
 
 
 async def test_it_speaks_in_the_chosen_style(core: FakeCore) -> None:
@@ -146,8 +106,54 @@ async def test_its_errors_become_ours(core: FakeCore) -> None:
     engine = await started(default_style=1)
     with pytest.raises(UnknownStyleError):
         await engine.synthesize("はい", 99)
-    with pytest.raises(EngineFailedError):
+    with pytest.raises(EngineFailedError) as failed:
         await engine.synthesize("故障", 3)
+    assert not isinstance(failed.value, EngineLostError)
+
+
+@pytest.mark.parametrize("text", [text for text, has_one in READINGS.items() if not has_one])
+async def test_text_without_a_reading_is_silent(core: FakeCore, text: str) -> None:
+    engine = await started()
+    with pytest.raises(SilentError):
+        await engine.synthesize(text, 3)
+
+
+async def test_after_a_panic_the_engine_is_lost_until_it_is_started_again(core: FakeCore) -> None:
+    engine = await started()
+    for text in ("panic", "はい。"):  # the second meets a poisoned lock
+        with pytest.raises(EngineLostError, match="panicked"):
+            await engine.synthesize(text, 3)
+    await engine.start()
+    assert (await engine.synthesize("はい。", 3)).seconds > 0
+    assert [call[0] for call in core.calls].count("OpenJtalk.new") == 2
+
+
+async def test_a_panic_while_it_loads_is_an_error(core: FakeCore) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise core.panic("index out of bounds")
+
+    vars(core.api)["Synthesizer"] = broken
+    with pytest.raises(EngineFailedError, match="panicked"):
+        await started()
+
+
+async def test_the_end_of_the_process_is_no_panic(core: FakeCore) -> None:
+    engine = await started()
+
+    async def interrupted(*_: object, **__: object) -> bytes:
+        raise KeyboardInterrupt
+
+    engine._synthesizer.tts = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        await engine.synthesize("はい", 3)
+
+
+async def test_what_onnx_runtime_tells_of_itself_is_not_logged(
+    core: FakeCore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await started()
+    assert [record for record in caplog.records if record.name.startswith("ort")] == []
 
 
 async def test_a_cancelled_call_stays_cancelled(core: FakeCore) -> None:
@@ -167,21 +173,26 @@ async def test_a_cancelled_call_stays_cancelled(core: FakeCore) -> None:
 
 async def test_a_model_that_does_not_load_says_so(core: FakeCore) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise OSError("InvalidModelData")
+        raise core.errors["InvalidModelDataError"]("InvalidModelData")
 
     vars(core.api)["Synthesizer"] = broken
     with pytest.raises(EngineFailedError, match="InvalidModelData"):
         await started()
 
 
+async def test_styles_in_an_unknown_form_are_an_error_and_no_silent_end(core: FakeCore) -> None:
+    core.metas = [CharacterMeta("ずんだもん", [object()])]  # type: ignore[list-item]
+    with pytest.raises(EngineFailedError, match="can't be loaded"):
+        await started()
+
+
+@pytest.mark.usefixtures("no_core")
 def test_the_package_is_not_imported_before_the_start() -> None:
     VoicevoxEngine(*PATHS)
-    assert "voicevox_core" not in sys.modules
 
 
-def test_choosing_it_without_the_package_is_one_clear_line(tmp_path: Any) -> None:
-    if "voicevox_core" in sys.modules:
-        pytest.skip("the real package is here")
+@pytest.mark.usefixtures("no_core")
+def test_choosing_it_without_the_package_is_one_clear_line(tmp_path: Path) -> None:
     library = tmp_path / "lib.so"
     library.touch()
     settings = VoiceSettings(
@@ -194,3 +205,11 @@ def test_choosing_it_without_the_package_is_one_clear_line(tmp_path: Any) -> Non
     with pytest.raises(EngineError, match="voicevox_core, which is not installed"):
         check(settings)
     assert isinstance(make_engine(settings, None), VoicevoxEngine)
+
+
+def test_the_fake_package_keeps_the_contract() -> None:
+    core = FakeCore()
+    assert core.errors.keys() == ERRORS.keys()
+    for call in CALLS:
+        owner, method = call.split(".")
+        assert hasattr(getattr(core.api, owner), method)

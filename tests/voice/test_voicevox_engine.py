@@ -1,5 +1,6 @@
 """VOICEVOX ENGINE over HTTP, as far as it can be seen from the wire."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,7 +9,12 @@ import pytest
 from voice.fakes import hum
 
 from kotatsu_voice.audio import polish, wav
-from kotatsu_voice.engine import EngineFailedError, SilentError, UnspeakableError
+from kotatsu_voice.engine import (
+    EngineFailedError,
+    EngineLostError,
+    SilentError,
+    UnspeakableError,
+)
 from kotatsu_voice.engines import make_engine
 from kotatsu_voice.engines.voicevox_engine import VoicevoxHttpEngine
 from kotatsu_voice.settings import VoiceSettings
@@ -18,9 +24,11 @@ SPEAKERS = [
         "name": "ずんだもん",
         "styles": [
             {"id": 3, "name": "ノーマル", "type": "talk"},
+            {"id": 1, "name": "あまあま", "type": "streaming_talk"},
             {"id": 3003, "name": "ハミング", "type": "frame_decode"},
         ],
-    }
+    },
+    {"name": "もち子さん", "styles": [{"id": 20, "name": "ノーマル"}]},
 ]
 QUERY = {"accent_phrases": [], "speedScale": 1.0}
 
@@ -28,22 +36,26 @@ QUERY = {"accent_phrases": [], "speedScale": 1.0}
 class Remote:
     """The engine's four paths; `failures` come before the next good answers."""
 
-    def __init__(self, *failures: Exception | httpx.Response) -> None:
+    def __init__(self, *failures: Exception | httpx.Response, **options: Any) -> None:
         self.failures = list(failures)
         self.requests: list[httpx.Request] = []
+        self.speakers: Any = SPEAKERS
+        self.hangs_at: str | None = None
         self.sound = wav([polish(hum(0.5))])
         http = httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
-        self.engine = VoicevoxHttpEngine(http, "http://engine:50021/")
+        self.engine = VoicevoxHttpEngine(http, "http://engine:50021/", **options)
 
-    def handle(self, request: httpx.Request) -> httpx.Response:
+    async def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        if request.url.path == self.hangs_at:
+            await asyncio.Event().wait()
         if self.failures:
             failure = self.failures.pop(0)
             if isinstance(failure, Exception):
                 raise failure
             return failure
         answers: dict[str, Any] = {
-            "/speakers": {"json": SPEAKERS},
+            "/speakers": {"json": self.speakers},
             "/audio_query": {"json": QUERY},
             "/synthesis": {"content": self.sound},
         }
@@ -53,8 +65,25 @@ class Remote:
 async def test_speakers_become_styles_with_credit() -> None:
     remote = Remote()
     await remote.engine.start()
-    (style,) = remote.engine.styles
-    assert (style.id, style.speaker, style.credit) == (3, "ずんだもん", "VOICEVOX:ずんだもん")
+    assert [(style.id, style.speaker, style.credit) for style in remote.engine.styles] == [
+        (3, "ずんだもん", "VOICEVOX:ずんだもん"),
+        (1, "ずんだもん", "VOICEVOX:ずんだもん"),
+        (20, "もち子さん", "VOICEVOX:もち子(cv 明日葉よもぎ)"),
+    ]
+    assert remote.engine.default_style == 1
+
+
+async def test_an_engine_without_the_voice_of_the_first_version_speaks_in_its_first_style() -> None:
+    remote = Remote()
+    remote.speakers = SPEAKERS[1:]
+    await remote.engine.start()
+    assert remote.engine.default_style == 20
+
+
+async def test_a_chosen_style_stays_the_default() -> None:
+    remote = Remote(default_style=3)
+    await remote.engine.start()
+    assert remote.engine.default_style == 3
 
 
 async def test_a_sentence_takes_two_requests() -> None:
@@ -78,14 +107,14 @@ async def test_a_broken_connection_is_tried_once_more(error: type[httpx.Transpor
     assert (await remote.engine.synthesize("はい", 3)).seconds > 0
     assert len(remote.requests) == 3
     remote = Remote(error("reset"), error("reset"))
-    with pytest.raises(EngineFailedError):
+    with pytest.raises(EngineLostError, match="can't be reached"):
         await remote.engine.synthesize("はい", 3)
     assert len(remote.requests) == 2
 
 
 async def test_a_timeout_is_not_tried_again() -> None:
     remote = Remote(httpx.ReadTimeout("slow"))
-    with pytest.raises(EngineFailedError):
+    with pytest.raises(EngineLostError, match="did not answer"):
         await remote.engine.synthesize("はい", 3)
     assert len(remote.requests) == 1
 
@@ -93,8 +122,43 @@ async def test_a_timeout_is_not_tried_again() -> None:
 async def test_a_refused_text_is_unspeakable_and_a_broken_engine_has_failed() -> None:
     with pytest.raises(UnspeakableError):
         await Remote(httpx.Response(422)).engine.synthesize("はい", 99)
-    with pytest.raises(EngineFailedError):
+    with pytest.raises(EngineFailedError) as failed:
         await Remote(httpx.Response(500)).engine.synthesize("はい", 3)
+    assert not isinstance(failed.value, EngineLostError)
+
+
+@pytest.mark.parametrize("path", ["/audio_query", "/synthesis"])
+async def test_an_engine_that_hangs_is_lost(path: str) -> None:
+    remote = Remote(piece_seconds=0.01)
+    remote.hangs_at = path
+    with pytest.raises(EngineLostError, match=r"did not answer within 0\.01 seconds"):
+        await remote.engine.synthesize("はい", 3)
+
+
+async def test_a_hanging_engine_is_not_waited_for_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kotatsu_voice.engines.voicevox_engine.START_SECONDS", 0.01)
+    remote = Remote()
+    remote.hangs_at = "/speakers"
+    with pytest.raises(EngineLostError):
+        await remote.engine.start()
+
+
+async def test_both_requests_of_a_sentence_share_one_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each may take PIECE_SECONDS by itself; together they may not take longer."""
+    bounds: list[float | None] = []
+    timeout = asyncio.timeout
+
+    def recorded(seconds: float | None) -> asyncio.Timeout:
+        bounds.append(seconds)
+        return timeout(seconds)
+
+    monkeypatch.setattr("kotatsu_voice.engines.voicevox_engine.asyncio.timeout", recorded)
+    await Remote(piece_seconds=7.0).engine.synthesize("はい", 3)
+    assert bounds[0] == 7.0
 
 
 async def test_an_empty_wav_is_silence() -> None:

@@ -301,7 +301,7 @@ spec:
 {{- $_ := set $routes "auth" (list (list "/token" "Exact") (list "/authorize" "PathPrefix")) }}
 {{- end }}
 {{- if .Values.voice.enabled }}
-{{- $_ := set $routes "voice" (list (list "/voice" "Exact") (list "/voices" "Exact") (list "/talk" "Exact")) }}
+{{- $_ := set $routes "voice" (list (list "/voice" "Exact") (list "/voice/" "Exact") (list "/voices" "Exact") (list "/talk" "Exact")) }}
 {{- end }}
 {{- if .Values.feed.enabled }}
 {{- $_ := set $routes "feed" (list (list "/" "PathPrefix")) }}

@@ -117,7 +117,7 @@ http {
       # An error line would hold the whole request line, with the code in it.
       error_log /dev/null emerg;
       {{- end }}
-      {{- if and $.Values.voice.anonymous (has $path (list "/voice" "/talk")) }}
+      {{- if and $.Values.voice.anonymous (has $path (list "/voice" "/voice/" "/talk")) }}
       limit_req zone=voice burst={{ $gateway.anonymousVoice.burst }} nodelay;
       {{- end }}
       {{- if eq $service "voice" }}

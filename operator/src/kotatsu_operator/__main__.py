@@ -38,9 +38,9 @@ async def _run(settings: OperatorSettings) -> None:
         if why := operator.heartbeat.why_not_alive():
             return why
         if operator.elector.stalled > _STALLED.total_seconds():
-            return "the leader election stands still"
+            return "the leader election has stopped"
         stalled = datetime.now(UTC) - operator.work_queue.beat_at > _STALLED
-        return "the work queue stands still" if operator.elector.leads and stalled else ""
+        return "the work queue has stopped" if operator.elector.leads and stalled else ""
 
     def ready() -> str:
         return live() or operator.why_not_ready

@@ -82,10 +82,10 @@ def test_a_program_that_is_ready_may_have_something_to_say_all_the_same(admin, p
 
 
 def test_a_program_that_stands_still_says_so(admin, program):
-    program.live = "the work queue stands still"
+    program.live = "the work queue has stopped"
     for path in ("/livez", "/healthz"):
         assert admin.get(path).status_code == 503
-        assert admin.get(path).text == "the work queue stands still\n"
+        assert admin.get(path).text == "the work queue has stopped\n"
 
 
 def test_what_it_answers_follows_the_program(admin, program):

@@ -1,5 +1,6 @@
 """`kotatsu-voice`: read the environment, then serve."""
 
+import logging
 import sys
 
 from kotatsu_common import startup
@@ -24,6 +25,10 @@ def main() -> None:
         from kotatsu_common.server import serve
         from kotatsu_voice.app import create_app
 
+        if settings.voice_engine != "voicevox-engine":
+            from kotatsu_voice import stderr
+
+            stderr.capture(logging.getLogger("kotatsu.voice.library"))
         logs.configure(settings.log_level)
         app = create_app(settings)
     serve(app, settings)

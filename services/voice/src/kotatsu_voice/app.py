@@ -63,7 +63,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        waking = asyncio.create_task(_wake(speaker, readiness))
+        waking = asyncio.create_task(_keep_awake(speaker, readiness))
         yield
         waking.cancel()
         await asyncio.gather(waking, return_exceptions=True)
@@ -89,26 +89,39 @@ def create_app(
     return app
 
 
-async def _wake(speaker: Speaker, readiness: Readiness) -> None:
-    """Ready once the voice has really spoken; keep trying until it does.
+async def _keep_awake(speaker: Speaker, readiness: Readiness) -> None:
+    """Wake the voice, and again each time its engine is lost.
 
     Its log tells where the time of a cold start went.
     """
+    imports, reason = {"imports_seconds": startup.age()}, ""
+    while True:
+        took = imports | await _wake(speaker, readiness, reason)
+        seconds = {name: round(value, 3) for name, value in took.items()}
+        logger.info("the voice has spoken", extra={"engine": speaker.engine.name, **seconds})
+        imports, reason = {}, await speaker.lost()
+
+
+async def _wake(speaker: Speaker, readiness: Readiness, logged: str) -> dict[str, float]:
+    """Ready once the voice has really spoken; keep trying until it does.
+
+    An engine that is back at once was never away for the kubelet. `logged` is the reason that the
+    log has already; each other one is logged once.
+    """
     delay = FIRST_RETRY_SECONDS
-    imported = startup.age()
     while True:
         try:
             took = await speaker.wake()
         except EngineError as error:
             readiness.not_ready(str(error))
-            logger.warning("the voice does not speak yet: %s", error)
+            if str(error) != logged:
+                logged = str(error)
+                logger.warning("the voice does not speak yet: %s", error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
         else:
             readiness.ready()
-            seconds = {n: round(s, 3) for n, s in {"imports_seconds": imported, **took}.items()}
-            logger.info("the voice has spoken", extra={"engine": speaker.engine.name, **seconds})
-            return
+            return took
 
 
 def _calls_others(settings: VoiceSettings, engine: object, identity: object) -> bool:

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from kotatsu_voice.engine import EngineError
+
 T = TypeVar("T")
 
 
@@ -31,7 +33,9 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 class Stream(StreamingResponse):
-    """A stream that ends when its client goes.
+    """A stream that ends when its client goes, or its engine fails.
+
+    After a failure the answer has no end, so the server cuts the connection and the client sees it.
 
     Starlette's own does the same with a task group of anyio, whose import would delay the first
     sound of a pod that has just woken.
@@ -39,7 +43,7 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the chunks as they are made."""
-        with contextlib.suppress(ClientGoneError):
+        with contextlib.suppress(ClientGoneError, EngineError):
             await while_connected(Request(scope, receive), self.stream_response(send))
 
 

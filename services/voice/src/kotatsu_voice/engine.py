@@ -47,6 +47,10 @@ class EngineFailedError(EngineError):
     """The engine is broken or away. Asking again may help."""
 
 
+class EngineLostError(EngineFailedError):
+    """The engine hangs, is gone or is damaged. It speaks again only after another `start`."""
+
+
 class Engine(Protocol):
     """Speaks one sentence at a time; `workers` of them at once.
 
@@ -63,7 +67,10 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load dictionary and voices, or reach the engine. EngineFailedError if that fails."""
+        """Load dictionary and voices, or reach the engine. EngineFailedError if that fails.
+
+        Called again after EngineLostError: it replaces what is damaged.
+        """
         ...
 
     async def synthesize(self, text: str, style: int) -> Pcm:

@@ -25,11 +25,11 @@ class Rendering:
             async for chunk in source:
                 self._chunks.append(chunk)
                 self._tell()
-        except asyncio.CancelledError:
-            self._error = EngineFailedError("The voice was stopped.")
-            raise
         except Exception as error:
             self._error = error
+        except BaseException:  # cancelled, or worse: what there is must not pass for the whole
+            self._error = EngineFailedError("The voice was stopped.")
+            raise
         finally:
             self.open = False
             self._tell()

@@ -129,6 +129,8 @@ def voice_router(speaker: Speaker, dependencies: list[Any]) -> APIRouter:
     """The routes; `dependencies` guard what costs something."""
     router = APIRouter(tags=["voice"])
 
+    # A redirect would not do: clients repeat only a GET.
+    @router.post("/voice/", dependencies=dependencies, include_in_schema=False)
     @router.post(
         "/voice",
         dependencies=dependencies,

@@ -1,6 +1,7 @@
 """From a text to its sound: cache, shared work, a bounded queue, sentence after sentence."""
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -14,6 +15,8 @@ from kotatsu_voice.cache import ByteCache
 from kotatsu_voice.engine import (
     Engine,
     EngineFailedError,
+    EngineLostError,
+    Pcm,
     SilentError,
     Style,
     UnspeakableError,
@@ -30,6 +33,7 @@ MP3 = "audio/mpeg"
 WAV = "audio/wav"
 FIRST_WORDS = "はい。"
 LONGEST_RETRY_SECONDS = 60
+logger = logging.getLogger("kotatsu.voice")
 
 
 class BusyError(Exception):
@@ -72,29 +76,46 @@ class Speaker:
         metrics.begin(engine.name)
         self._turns = asyncio.Semaphore(engine.workers)
         self._awake = asyncio.Event()
+        self._lost = asyncio.Event()
+        # Why the engine was lost; None before, and once it speaks again.
+        self._loss: str | None = None
+        self._last_failure: str | None = None  # as it was logged; None once a piece was spoken
         # A moving average of the time from one finished text to the next, while texts wait.
         self._seconds_each = 0.5
         self._finished = -math.inf
 
     async def wake(self) -> dict[str, float]:
-        """Start the engine and speak for the first time; how many seconds each took."""
+        """Start the engine and speak for the first time; how many seconds each took.
+
+        The same after it was lost. EngineError if it does not speak.
+        """
         began = self._clock()
         await self.engine.start()
         started = self._clock()
-        await self._speak(FIRST_WORDS, self.default_style().id)
+        async with self._turns:
+            await self._synthesize(FIRST_WORDS, self.default_style().id)
         spoke = self._clock()
+        if self._loss is None:
+            self._metrics.ready.set(time.time())
+        self._loss = self._last_failure = None
+        self._lost.clear()
         self._awake.set()
-        self._metrics.ready.set(time.time())
         return {"engine_seconds": started - began, "first_words_seconds": spoke - started}
 
     async def awake(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109
-        """Return once it has spoken; EngineFailedError if that takes too long."""
+        """Return once it has spoken; EngineFailedError if that takes too long, or it was lost."""
         if self._awake.is_set():  # waiting for what has happened still costs a turn of the loop
             return
+        self._refuse_if_lost()
         try:
             await asyncio.wait_for(self._awake.wait(), timeout)
         except TimeoutError as error:
             raise EngineFailedError("The voice is still waking up.") from error
+
+    async def lost(self) -> str:
+        """Return once the engine is lost, with the reason. Until it wakes, all requests fail."""
+        await self._lost.wait()
+        return self._loss or ""
 
     def default_style(self) -> Style:
         """How it speaks when nobody chooses."""
@@ -216,22 +237,48 @@ class Speaker:
 
     async def _speak(self, words: str, style: int) -> "AudioSegment | None":
         """One piece in its turn; None if it has no sound."""
-        engine = self.engine
         try:
             async with self._turns:
-                began = self._clock()
-                pcm = await engine.synthesize(words, style)
-                took = self._clock() - began
+                self._refuse_if_lost()
+                pcm = await self._synthesize_or_report(words, style)
             segment = await asyncio.to_thread(audio.polish, pcm)
         except SilentError:
             return None
-        except EngineFailedError:
-            self._metrics.engine_errors.labels(engine.name).inc()
-            raise
-        self._metrics.synthesis.labels(engine.name).observe(took)
-        self._metrics.audio.labels(engine.name).inc(pcm.seconds)
+        self._metrics.audio.labels(self.engine.name).inc(pcm.seconds)
         self._metrics.characters.inc(len(words))
         return segment
+
+    def _refuse_if_lost(self) -> None:
+        if self._loss is not None:
+            raise EngineFailedError(self._loss)
+
+    async def _synthesize_or_report(self, words: str, style: int) -> Pcm:
+        """A failure is logged when it begins, and a lost engine is started again by `wake`."""
+        try:
+            pcm = await self._synthesize(words, style)
+        except EngineFailedError as error:
+            reason = str(error)
+            if reason != self._last_failure:
+                logger.warning("the engine failed: %s", reason)
+            self._last_failure = reason
+            if isinstance(error, EngineLostError):
+                self._loss = reason
+                self._awake.clear()
+                self._lost.set()
+            raise
+        self._last_failure = None
+        return pcm
+
+    async def _synthesize(self, words: str, style: int) -> Pcm:
+        engine = self.engine.name
+        began = self._clock()
+        try:
+            pcm = await self.engine.synthesize(words, style)
+        except EngineFailedError:
+            self._metrics.engine_errors.labels(engine).inc()
+            raise
+        self._metrics.synthesis.labels(engine).observe(self._clock() - began)
+        return pcm
 
 
 async def _only(chunk: bytes) -> Chunks:

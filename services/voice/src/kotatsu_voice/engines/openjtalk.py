@@ -68,7 +68,10 @@ class OpenJTalkEngine:
         self._library = pyopenjtalk
 
     def _speak(self, text: str) -> Pcm:
-        labels = self._labels(text)
+        try:
+            labels = self._labels(text)
+        except ModuleNotFoundError as error:  # Sudachi, for a kanji that the dictionary lacks
+            raise SilentError("The text has a kanji without a reading.") from error
         if not labels:
             raise SilentError("The text has no Japanese reading.")
         if len(labels) > MAX_LABELS:

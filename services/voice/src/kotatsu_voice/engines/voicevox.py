@@ -4,19 +4,25 @@ Its `blocking` API holds the interpreter lock for a whole synthesis, so it is ne
 model speaks one sentence at a time, whatever is asked of it.
 """
 
+import contextlib
 import importlib
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 from kotatsu_voice.audio import pcm_of_wav
-from kotatsu_voice.engine import EngineFailedError, Pcm, Style, UnknownStyleError
+from kotatsu_voice.engine import (
+    EngineFailedError,
+    EngineLostError,
+    Pcm,
+    SilentError,
+    Style,
+    UnknownStyleError,
+)
+from kotatsu_voice.engines import voices
 
-# 0.vvm: ずんだもん, normal
-DEFAULT_STYLE = 3
-
-
-def credit(speaker: str) -> str:
-    """The line that VOICEVOX's terms ask listeners to be shown."""
-    return f"VOICEVOX:{speaker}"
+# ONNX Runtime tells 146 times at INFO how it prepares a model.
+_CHATTY_LOGGER = "ort"
 
 
 class VoicevoxEngine:
@@ -31,39 +37,59 @@ class VoicevoxEngine:
     def __init__(
         self, onnxruntime: str, dictionary: str, model: str, *, default_style: int | None = None
     ) -> None:
-        self.default_style = DEFAULT_STYLE if default_style is None else default_style
+        self.default_style = voices.SEED_STYLE if default_style is None else default_style
         self.styles: tuple[Style, ...] = ()
+        self._chosen = default_style
         self._paths = (onnxruntime, dictionary, model)
         self._core: Any = None
         self._synthesizer: Any = None
 
     async def start(self) -> None:
-        """Load runtime, dictionary and model."""
+        """Load runtime, dictionary and model; again, it replaces dictionary and model."""
+        logging.getLogger(_CHATTY_LOGGER).setLevel(logging.WARNING)
         onnxruntime, dictionary, model_path = self._paths
+        self._synthesizer = None  # else two models are in memory for a while
         try:
-            self._core = importlib.import_module("voicevox_core")
-            api = importlib.import_module("voicevox_core.asyncio")
-            self._synthesizer = api.Synthesizer(
-                await api.Onnxruntime.load_once(filename=onnxruntime),
-                await api.OpenJtalk.new(dictionary),
-                acceleration_mode="AUTO",
-                cpu_num_threads=0,
-            )
-            async with await api.VoiceModelFile.open(model_path) as model:
-                await self._synthesizer.load_voice_model(model)
+            with _panics_as_losses():
+                self._core = importlib.import_module("voicevox_core")
+                api = importlib.import_module("voicevox_core.asyncio")
+                synthesizer = api.Synthesizer(
+                    await api.Onnxruntime.load_once(filename=onnxruntime),
+                    await api.OpenJtalk.new(dictionary),
+                    acceleration_mode="AUTO",
+                    cpu_num_threads=0,
+                )
+                async with await api.VoiceModelFile.open(model_path) as model:
+                    await synthesizer.load_voice_model(model)
+                self.styles = tuple(
+                    Style(style.id, character.name, style.name, voices.credit(character.name))
+                    for character in synthesizer.metas()
+                    for style in character.styles
+                    if voices.talks(style.type)
+                )
+        except EngineLostError:
+            raise
         except Exception as error:  # the package's errors have no common base
             raise EngineFailedError(f"VOICEVOX can't be loaded: {error}") from error
-        self.styles = tuple(
-            Style(style.id, character.name, style.name, credit(character.name))
-            for character in self._synthesizer.metas()
-            for style in character.styles
-            if getattr(style, "type", "talk") == "talk"
-        )
+        self._synthesizer = synthesizer
+        if self._chosen is None:
+            self.default_style = voices.default_style(self.styles)
 
     async def synthesize(self, text: str, style: int) -> Pcm:
-        """Speak. A cancelled call ends here at once, while its inference runs on to its end."""
+        """Speak. A cancelled call ends here at once, while its inference runs on to its end.
+
+        Text without a reading is silent. After a panic, locks inside the library stay poisoned: the
+        engine is lost.
+        """
+        if self._synthesizer is None:
+            raise EngineLostError("VOICEVOX is not loaded.")
         try:
-            wav = await self._synthesizer.tts(text, style, enable_interrogative_upspeak=True)
+            with _panics_as_losses():
+                wav = await self._synthesizer.tts(text, style, enable_interrogative_upspeak=True)
+        except EngineLostError:
+            raise
+        except self._core.AnalyzeTextError as error:
+            raise SilentError("The text has no Japanese reading.") from error
         except (self._core.StyleNotFoundError, self._core.ModelNotFoundError) as error:
             raise UnknownStyleError(f"Style {style} does not exist.") from error
         except Exception as error:  # RunModelError, InvalidQueryError and whatever comes
@@ -73,3 +99,21 @@ class VoicevoxEngine:
     async def close(self) -> None:
         """Drop the model."""
         self._synthesizer = None
+
+
+@contextlib.contextmanager
+def _panics_as_losses() -> Iterator[None]:
+    """A panic of the library, which is written in Rust, as EngineLostError.
+
+    It arrives as pyo3_runtime.PanicException. Nobody can import that class, and it derives from
+    BaseException, so it passes every `except Exception`.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        kind = type(error)
+        if (kind.__module__, kind.__name__) != ("pyo3_runtime", "PanicException"):
+            raise
+        raise EngineLostError("VOICEVOX panicked.") from error

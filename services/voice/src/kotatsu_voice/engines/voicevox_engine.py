@@ -1,16 +1,26 @@
 """VOICEVOX ENGINE, or one that speaks its language, over HTTP: two requests a sentence."""
 
+import asyncio
 from typing import Any
 
 import httpx
 
 from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
 from kotatsu_voice.audio import pcm_of_wav
-from kotatsu_voice.engine import EngineFailedError, Pcm, Style, UnspeakableError
-from kotatsu_voice.engines.voicevox import DEFAULT_STYLE, credit
+from kotatsu_voice.engine import (
+    EngineFailedError,
+    EngineLostError,
+    Pcm,
+    Style,
+    UnspeakableError,
+)
+from kotatsu_voice.engines import voices
 
-_SECONDS = 60.0
-_TIMEOUT = httpx.Timeout(_SECONDS, connect=3.0)
+START_SECONDS = 5.0
+"""For the list of speakers, which an engine that lives has at hand."""
+PIECE_SECONDS = 30.0
+"""For one piece of text, which is some seconds of speech: both requests and their second tries."""
+_CONNECT_SECONDS = 3.0
 _MAX_ANSWER = 32 * 2**20
 """Bytes; a sentence's WAV is some megabytes at most."""
 # After a 500 the engine may reset the connection that the next request reuses.
@@ -18,63 +28,97 @@ _BROKEN_CONNECTION = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, htt
 
 
 class VoicevoxHttpEngine:
-    """A remote engine. Its memory grows with a text's length, so it only ever gets one sentence."""
+    """A remote engine. Its memory grows with a text's length, so it only ever gets one sentence.
+
+    One that does not answer in time, or can't be reached, is lost until `start` reaches it.
+    """
 
     name = "voicevox-engine"
     workers = 1
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, *, default_style: int | None = None
+        self,
+        http: httpx.AsyncClient,
+        url: str,
+        *,
+        default_style: int | None = None,
+        piece_seconds: float = PIECE_SECONDS,
     ) -> None:
-        self.default_style = DEFAULT_STYLE if default_style is None else default_style
+        self.default_style = voices.SEED_STYLE if default_style is None else default_style
         self.styles: tuple[Style, ...] = ()
+        self._chosen = default_style
         self._http = http
         self._url = url.rstrip("/")
+        self._piece_seconds = piece_seconds
 
     async def start(self) -> None:
         """Ask for the speakers, which shows that the engine is there."""
-        answer = await self._ask("GET", "/speakers")
+        answer = await self._ask("GET", "/speakers", START_SECONDS)
         try:
             self.styles = tuple(
-                Style(int(style["id"]), speaker["name"], style["name"], credit(speaker["name"]))
+                Style(
+                    int(style["id"]),
+                    speaker["name"],
+                    style["name"],
+                    voices.credit(speaker["name"]),
+                )
                 for speaker in answer.json()
                 for style in speaker["styles"]
-                if style.get("type", "talk") == "talk"
+                if voices.talks(style.get("type", "talk"))
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise EngineFailedError("The engine's list of speakers is invalid.") from error
+        if self._chosen is None:
+            self.default_style = voices.default_style(self.styles)
 
     async def synthesize(self, text: str, style: int) -> Pcm:
-        """A query for the text, then its sound."""
-        query = await self._ask("POST", "/audio_query", text=text, speaker=style)
-        wav = await self._ask("POST", "/synthesis", query.content, speaker=style)
+        """A query for the text, then its sound, within PIECE_SECONDS in all."""
+        seconds = self._piece_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                query = await self._ask("POST", "/audio_query", seconds, text=text, speaker=style)
+                wav = await self._ask(
+                    "POST", "/synthesis", seconds, body=query.content, speaker=style
+                )
+        except TimeoutError:
+            raise _hangs(seconds) from None
         return pcm_of_wav(wav.content)
 
     async def close(self) -> None:
         """The HTTP client belongs to the app."""
 
     async def _ask(
-        self, method: str, path: str, body: bytes | None = None, **params: Any
+        self, method: str, path: str, seconds: float, *, body: bytes | None = None, **params: Any
     ) -> httpx.Response:
         headers = {"Content-Type": "application/json"} if body else {}
         asked = {"params": params, "content": body, "headers": headers}
-        answer = await self._send(method, self._url + path, asked)
+        answer = await self._send(method, self._url + path, seconds, asked)
         if answer.status_code == 422:
             raise UnspeakableError("The engine does not accept this text or style.")
         if answer.status_code != 200:
             raise EngineFailedError(f"The engine answered {answer.status_code}.")
         return answer
 
-    async def _send(self, method: str, url: str, asked: dict[str, Any]) -> httpx.Response:
+    async def _send(
+        self, method: str, url: str, seconds: float, asked: dict[str, Any]
+    ) -> httpx.Response:
         """Ask, and once more if the connection broke: speaking twice does no harm."""
-        bounds = Bounds(_SECONDS, _MAX_ANSWER)
-        asked = {"timeout": _TIMEOUT, **asked}
+        bounds = Bounds(seconds, _MAX_ANSWER)
+        asked = {"timeout": httpx.Timeout(seconds, connect=_CONNECT_SECONDS), **asked}
         try:
             try:
                 return await fetch(self._http, method, url, bounds, **asked)
             except (*_BROKEN_CONNECTION, httpx.RemoteProtocolError):
                 return await fetch(self._http, method, url, bounds, **asked)
+        except httpx.ConnectTimeout as error:
+            raise EngineLostError("The engine can't be reached.") from error
+        except httpx.TimeoutException as error:
+            raise _hangs(seconds) from error
         except httpx.RequestError as error:
-            raise EngineFailedError("The engine can't be reached.") from error
+            raise EngineLostError("The engine can't be reached.") from error
         except UnreadableAnswerError as error:
             raise EngineFailedError(f"The engine's answer {error}.") from error
+
+
+def _hangs(seconds: float) -> EngineLostError:
+    return EngineLostError(f"The engine did not answer within {seconds:g} seconds.")

@@ -1,0 +1,206 @@
+"""An engine that hangs, goes away or panics while the voice serves."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from voice.fakes import FakeEngine, until
+from voice.voicevox_contract import FakeCore
+
+from kotatsu_voice.app import create_app
+from kotatsu_voice.engine import EngineFailedError, EngineLostError
+from kotatsu_voice.engines.voicevox import VoicevoxEngine
+from kotatsu_voice.metrics import VoiceMetrics
+from kotatsu_voice.settings import VoiceSettings
+from kotatsu_voice.speaker import MP3, Speaker
+
+GONE = "行方不明。"
+
+
+@pytest.fixture
+async def speaker(engine: FakeEngine) -> Speaker:
+    engine.workers = 1
+    metrics = VoiceMetrics(CollectorRegistry())
+    speaker = Speaker(engine, metrics, queue=10, cache_bytes=0, max_characters=500)
+    await speaker.wake()
+    engine.spoken.clear()
+    return speaker
+
+
+async def say(speaker: Speaker, words: str) -> bytes:
+    return await speaker.say(speaker.utterance(words, None, MP3))
+
+
+async def test_those_who_wait_in_line_fail_with_the_first(
+    speaker: Speaker, engine: FakeEngine
+) -> None:
+    engine.gate.clear()
+    callers = [asyncio.create_task(say(speaker, GONE))]
+    await until(lambda: engine.active == 1)
+    callers += [asyncio.create_task(say(speaker, f"{n}ばんめ。")) for n in range(3)]
+    engine.gate.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [EngineLostError, *[EngineFailedError] * 3]
+    assert engine.spoken == [(GONE, engine.default_style)]
+
+
+async def test_while_it_is_known_to_be_lost_requests_fail_at_once(
+    speaker: Speaker, engine: FakeEngine
+) -> None:
+    with pytest.raises(EngineLostError):
+        await say(speaker, GONE)
+    assert await speaker.lost() == "The engine is gone."
+    with pytest.raises(EngineFailedError, match="gone"):
+        await speaker.awake()
+    with pytest.raises(EngineFailedError, match="gone"):
+        await say(speaker, "はい。")
+    assert len(engine.spoken) == 1
+
+
+async def test_once_started_again_it_speaks(speaker: Speaker, engine: FakeEngine) -> None:
+    with pytest.raises(EngineLostError):
+        await say(speaker, GONE)
+    await speaker.wake()
+    await speaker.awake()
+    assert await say(speaker, "はい。")
+    assert engine.starts == 2
+
+
+async def test_a_failure_is_logged_when_it_begins(
+    speaker: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        with pytest.raises(EngineFailedError):
+            await say(speaker, "故障。")
+
+    for _ in range(3):
+        await fail()
+    assert [record.message for record in caplog.records] == [
+        "the engine failed: The engine is broken."
+    ]
+    await say(speaker, "はい。")
+    await fail()
+    assert len(caplog.records) == 2
+
+
+@pytest.fixture
+async def client(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    monkeypatch.setattr("kotatsu_voice.app.FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("kotatsu_voice.app.LONGEST_RETRY_SECONDS", 0.001)
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://voice") as http:
+            yield http
+
+
+async def becomes(client: httpx.AsyncClient, status: int) -> httpx.Response:
+    async with asyncio.timeout(5):
+        while (answer := await client.get("/readyz")).status_code != status:
+            await asyncio.sleep(0)
+    return answer
+
+
+async def test_an_engine_that_is_gone_for_good_is_not_ready(
+    client: httpx.AsyncClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    engine.away = EngineFailedError("The engine can't be reached.")
+    for words in (GONE, "はい。"):
+        answer = await client.post("/voice", json={"text": words})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "can't be reached" in (await becomes(client, 503)).json()["detail"]
+    starts = engine.starts
+    await until(lambda: engine.starts > starts + 3)
+    assert [record.message for record in caplog.records if record.name == "kotatsu.voice"] == [
+        "the engine failed: The engine is gone.",
+        "the voice does not speak yet: The engine can't be reached.",
+    ]
+    engine.away = None
+    await becomes(client, 200)
+    assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
+
+
+async def test_an_engine_that_is_back_at_once_stays_ready(
+    client: httpx.AsyncClient, app: FastAPI, engine: FakeEngine
+) -> None:
+    assert (await client.post("/voice", json={"text": GONE})).status_code == 503
+    await until(lambda: engine.starts == 2)
+    assert (await client.get("/readyz")).status_code == 200
+    await until(app.state.speaker._awake.is_set)
+    assert (await client.post("/voice", json={"text": "はい。"})).status_code == 200
+
+
+async def test_a_stream_that_fails_midway_is_cut_and_raises_nothing(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    """Starlette would raise an error that the server logs with its traceback."""
+    body = json.dumps({"text": f"いちばんめのぶんです。{GONE}"}).encode()
+    received = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if received:
+            return received.pop()
+        await asyncio.Event().wait()
+        return None
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/voice",
+        "query_string": b"stream=true",
+        "headers": [(b"content-type", b"application/json")],
+        "http_version": "1.1",
+    }
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    assert all(message["more_body"] for message in sent[1:])
+    assert any(message["body"] for message in sent[1:])
+
+
+@pytest.mark.parametrize("url", ["/voice", "/voice?stream=true"])
+async def test_a_panic_of_voicevox_is_a_503_and_the_engine_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    core = FakeCore()
+    core.install(monkeypatch)
+    engine = VoicevoxEngine("/opt/lib.so", "/opt/dict", "/opt/0.vvm")
+    app = create_app(VoiceSettings(voice_anonymous=True), engine=engine)
+    async with app.router.lifespan_context(app):
+        await app.state.speaker.awake()
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
+            answer = await client.post(url, json={"text": "panic"})
+            assert (answer.status_code, answer.json()["title"]) == (503, "The voice is not well")
+            await until(app.state.speaker._awake.is_set)
+            assert (await client.post(url, json={"text": "はい。"})).content
+    assert [call[0] for call in core.calls].count("load_voice_model") == 2
+
+
+async def test_a_text_that_voicevox_cannot_read_is_a_422_and_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FakeCore().install(monkeypatch)
+    engine = VoicevoxEngine("/opt/lib.so", "/opt/dict", "/opt/0.vvm")
+    app = create_app(VoiceSettings(voice_anonymous=True), engine=engine)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
+            for text in ("한국어", "Привет", "髙橋"):
+                assert (await client.post("/voice", json={"text": text})).status_code == 422
+            mixed = await client.post("/voice", json={"text": "こんにちは。\n한국어\nこんにちは。"})
+            whole = await client.post("/voice", json={"text": "こんにちは。\nこんにちは。"})
+            assert mixed.status_code == 200
+            assert mixed.content == whole.content
+            metrics = (await client.get("/metrics")).text
+    assert 'kotatsu_voice_engine_errors_total{engine="voicevox"} 0.0' in metrics

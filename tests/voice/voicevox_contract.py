@@ -1,0 +1,187 @@
+"""What voicevox_core does, as far as the voice relies on it.
+
+Names, bases and signatures were read in the Python binding of 0.16.4 and 0.17.0
+(crates/voicevox_core_python_api); `READINGS`, `PANIC` and `CHATTER` were seen on builds of both.
+`FakeCore` answers to this contract, and so does the real package where it is installed
+(test_voicevox_real.py).
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+from voice.fakes import hum
+
+from kotatsu_voice.audio import polish, wav
+
+ERRORS: dict[str, type[Exception]] = {
+    "AnalyzeTextError": Exception,
+    "GetSupportedDevicesError": Exception,
+    "GpuSupportError": Exception,
+    "InitInferenceRuntimeError": Exception,
+    "InvalidModelDataError": Exception,
+    "InvalidQueryError": ValueError,
+    "ModelAlreadyLoadedError": Exception,
+    "ModelNotFoundError": KeyError,
+    "NotLoadedOpenjtalkDictError": Exception,
+    "OpenZipFileError": Exception,
+    "ReadZipEntryError": Exception,
+    "RunModelError": Exception,
+    "StyleAlreadyLoadedError": Exception,
+    "StyleNotFoundError": KeyError,
+}
+"""Errors that a call of ours can raise, and the base of each. They share no other base."""
+
+PANIC = ("pyo3_runtime", "PanicException", BaseException)
+"""Module, name and base of what a panic raises. The module can't be imported."""
+
+STYLE_TYPES = {
+    "0.16": ("talk", "singing_teacher", "frame_decode", "sing"),
+    "0.17": ("talk", "singing_teacher", "frame_decode", "sing", "streaming_talk"),
+}
+
+CALLS: dict[str, tuple[str, ...]] = {
+    "Onnxruntime.load_once": ("filename",),
+    "OpenJtalk.new": ("open_jtalk_dict_dir",),
+    "VoiceModelFile.open": ("path",),
+    "Synthesizer.load_voice_model": ("model",),
+    "Synthesizer.tts": ("text", "style_id", "enable_interrogative_upspeak"),
+    "Synthesizer.metas": (),
+}
+"""The calls of voicevox_core.asyncio that the voice makes, with the parameters that it gives."""
+
+READINGS = {
+    "한국어": False,
+    "Привет": False,
+    "ヶ": False,
+    "〇": False,
+    "龘": False,
+    "髙橋": False,
+    "こんにちは": True,
+    "はい": True,
+}
+"""Texts and whether they have a reading; without one, `tts` raises AnalyzeTextError. Recorded for
+each text alone: a text beside others in one sentence was not tried."""
+
+CHATTER = ("ort.logging", logging.INFO, 146)
+"""Logger, level and number of the records of one start."""
+
+
+@dataclass
+class StyleMeta:
+    """voicevox_core.StyleMeta."""
+
+    name: str
+    id: int
+    type: str = "talk"
+
+
+@dataclass
+class CharacterMeta:
+    """voicevox_core.CharacterMeta."""
+
+    name: str
+    styles: list[StyleMeta]
+
+
+ZUNDAMON = CharacterMeta(
+    "ずんだもん",
+    [
+        StyleMeta("ノーマル", 3),
+        StyleMeta("あまあま", 1),
+        StyleMeta("ハミング", 3003, "frame_decode"),
+    ],
+)
+
+
+class FakeCore:
+    """The package, which records the calls. `panic` and `故障` are texts that break it."""
+
+    def __init__(self) -> None:
+        module, name, base = PANIC
+        self.panic = type(name, (base,), {"__module__": module})
+        self.errors = {name: type(name, (base,), {}) for name, base in ERRORS.items()}
+        self.metas = [ZUNDAMON]
+        self.calls: list[Any] = []
+        self.open_files = 0
+        self.package = ModuleType("voicevox_core")
+        self.api = ModuleType("voicevox_core.asyncio")
+        vars(self.package).update(self.errors, asyncio=self.api)
+        vars(self.api).update(_api(self))
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be what `import voicevox_core` finds, also where the real one is installed."""
+        monkeypatch.setitem(sys.modules, "voicevox_core", self.package)
+        monkeypatch.setitem(sys.modules, "voicevox_core.asyncio", self.api)
+
+
+def _api(core: FakeCore) -> dict[str, Any]:
+    calls, errors = core.calls, core.errors
+
+    class Onnxruntime:
+        @staticmethod
+        async def load_once(*, filename: str) -> str:
+            calls.append(("load_once", filename))
+            return "runtime"
+
+    class OpenJtalk:
+        @staticmethod
+        async def new(open_jtalk_dict_dir: str) -> str:
+            calls.append(("OpenJtalk.new", open_jtalk_dict_dir))
+            return "dictionary"
+
+    class VoiceModelFile:
+        @staticmethod
+        async def open(path: str) -> "VoiceModelFile":
+            calls.append(("open", path))
+            return VoiceModelFile()
+
+        async def __aenter__(self) -> "VoiceModelFile":
+            core.open_files += 1
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            core.open_files -= 1
+
+    class Synthesizer:
+        def __init__(
+            self, runtime: str, jtalk: str, *, acceleration_mode: str, cpu_num_threads: int
+        ) -> None:
+            calls.append(("Synthesizer", runtime, jtalk, acceleration_mode, cpu_num_threads))
+            self.poisoned = False
+
+        async def load_voice_model(self, model: VoiceModelFile) -> None:
+            assert core.open_files == 1
+            name, level, times = CHATTER
+            for number in range(times):
+                logging.getLogger(name).log(level, "flush-to-zero is off (%d)", number)
+            calls.append(("load_voice_model",))
+
+        def metas(self) -> list[CharacterMeta]:
+            return core.metas
+
+        async def tts(
+            self, text: str, style_id: int, *, enable_interrogative_upspeak: bool = True
+        ) -> bytes:
+            calls.append(("tts", text, style_id, enable_interrogative_upspeak))
+            if self.poisoned or "panic" in text:
+                self.poisoned = True  # as the lock that the panicking thread held
+                raise core.panic("called `Option::unwrap()` on a `None` value")
+            known = {style.id for character in core.metas for style in character.styles}
+            if style_id not in known:
+                raise errors["StyleNotFoundError"](style_id)
+            if not READINGS.get(text.rstrip("。"), True):
+                raise errors["AnalyzeTextError"](text)
+            if text == "故障":
+                raise errors["RunModelError"]("inference failed")
+            return wav([polish(hum(0.5))])
+
+    return {
+        "Onnxruntime": Onnxruntime,
+        "OpenJtalk": OpenJtalk,
+        "VoiceModelFile": VoiceModelFile,
+        "Synthesizer": Synthesizer,
+    }
