@@ -13,7 +13,7 @@ from urllib.parse import quote
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
@@ -149,6 +149,14 @@ def find(
 def names(api: Api, namespace: str) -> list[str]:
     """The names of a namespace's pools."""
     return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
+
+
+def window_names(api: Api, namespace: str) -> list[str]:
+    """The names of the windows of a namespace's pools."""
+    items = api.get(pool_path(namespace))["items"]
+    return sorted(
+        {str(w.get("name")) for i in items for w in tables(table(i["spec"]).get("windows"))}
+    )
 
 
 def _items(api: Api, namespace: str, options: Namespace) -> list[Object]:

@@ -104,6 +104,16 @@ def _is_named(options: Namespace) -> bool:
 
 
 def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
+    """The pools of `chosen`; none may be suspended."""
+    for pool in chosen(pools, options, command, refused):
+        if pool.spec.suspend:
+            raise DemoModeError(
+                f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"
+            )
+    return pools
+
+
+def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
     """The pools that were named, or the only one; `refused` is how many could not be read."""
     if not pools:
         raise DemoModeError("this namespace has no WarmPool; see `kubectl get warmpools -A`")
@@ -113,11 +123,6 @@ def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -
             f"name a pool ({there}), as in `kubectl demo-mode {command} {pools[0].name}`, or use "
             "--all"
         )
-    for pool in pools:
-        if pool.spec.suspend:
-            raise DemoModeError(
-                f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"
-            )
     return pools
 
 
