@@ -146,6 +146,24 @@ def find(
     return pools
 
 
+def is_named(options: Namespace) -> bool:
+    """Whether the command line names pools, by name, label or --all."""
+    return bool(options.pools or options.selector or options.everything)
+
+
+def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
+    """The pools that were named, or the only one; `refused` is how many could not be read."""
+    if not pools:
+        raise DemoModeError("this namespace has no WarmPool; see `kubectl get warmpools -A`")
+    if not is_named(options) and len(pools) + refused > 1:
+        there = ", ".join(pool.name for pool in pools)
+        raise DemoModeError(
+            f"name a pool ({there}), as in `kubectl demo-mode {command} {pools[0].name}`, or use "
+            "--all"
+        )
+    return pools
+
+
 def names(api: Api, namespace: str) -> list[str]:
     """The names of a namespace's pools."""
     return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])

@@ -9,9 +9,8 @@ from typing import Any
 from .api import Api
 from .errors import DemoModeError
 from .money import UNKNOWN, amount, number
-from .pools import Object, Pool
+from .pools import Object, Pool, chosen
 from .shell import Shell
-from .switch import chosen
 from .terminal import table_lines
 from .times import about, clock, stamp
 from .window_notes import first_opening, when
