@@ -57,6 +57,22 @@ async def test_now_ends_what_an_open_window_keeps(make_app, platform):
     assert "cannot be rehearsed now: an override" in out
 
 
+async def test_a_window_by_command_opens_and_its_removal_lets_the_pool_sleep(make_app, platform):
+    app = await make_app("by-command", scaling={"idleAfter": "4s"})
+    await app.asleep()
+    start = wall(datetime.now(UTC) + timedelta(seconds=20))
+    words = ("window", "add", "pitch", app.name, "--at", start, "--for", "20m", "--replicas", "2")
+    out = await demo_mode(platform, *words)
+    assert f"{app.name} window pitch added" in out
+    await eventually("warm", lambda: len(app.ready_pods()) == 2)
+    assert app.status()["activeWindow"] == "pitch"
+    assert "window pitch unchanged" in await demo_mode(platform, *words)
+    assert "pitch" in await demo_mode(platform, "window", "list", app.name)
+    out = await demo_mode(platform, "window", "remove", "pitch", app.name)
+    assert "pitch is open: its pods end when the pool is idle" in out
+    await app.asleep()
+
+
 async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, platform):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     window = {"name": "demo", "start": wall(tomorrow), "replicas": 2}

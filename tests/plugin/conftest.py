@@ -19,7 +19,7 @@ def far_windows() -> list[dict[str, Any]]:
     far = datetime.now(ZoneInfo("Asia/Tokyo")) + timedelta(hours=12)
     day = far.date() + timedelta(days=2)
     return [
-        once("final-pitch", f"{day}T10:00", f"{day}T12:00", 5),
+        once("keynote", f"{day}T10:00", f"{day}T12:00", 5),
         cron("rehearsal", f"0 {far.hour} * * *", "90m", 2),
     ]
 

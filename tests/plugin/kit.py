@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,11 +93,13 @@ class Ran:
 class Cluster:
     """An API server that holds these pools, each with a Deployment, and nothing else.
 
-    It stores what is applied and answers to no other write.
+    It answers an apply, and stores what a JSON patch writes; it answers to no other write.
     """
 
     def __init__(self, *pools: dict[str, Any]) -> None:
         self._pools = {raw["metadata"]["name"]: deepcopy(raw) for raw in pools}
+        self.writes: list[Any] = []
+        """The JSON patches."""
         for raw in self._pools.values():
             raw["metadata"] |= {"namespace": "demo", "generation": 1, "resourceVersion": "1"}
 
@@ -122,11 +125,53 @@ class Cluster:
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         raise DemoModeError(f"may not create {path}")
 
-    def patch(self, path: str, body: dict[str, Any], *_: object) -> dict[str, Any]:
+    def patch(
+        self,
+        path: str,
+        body: dict[str, Any] | list[dict[str, Any]],
+        _: str,
+        query: Mapping[str, str],
+    ) -> dict[str, Any]:
         raw = self._pools[path.rpartition("/")[2]]
+        if isinstance(body, list):
+            made = self._patched(raw, body)
+            if "dryRun" not in query:
+                self.writes.append(body)
+                raw.update(made)
+            return deepcopy(made)
         if "spec" in body and isinstance(raw["spec"], dict):
             raw = raw | {"spec": raw["spec"] | body["spec"]}
         return deepcopy(raw)
+
+    def _patched(self, raw: dict[str, Any], body: list[dict[str, Any]]) -> dict[str, Any]:
+        made = deepcopy(raw)
+        for operation in body:
+            *folders, last = operation["path"].split("/")[1:]
+            place: Any = made
+            for folder in folders:
+                place = place[folder]
+            key: Any = int(last) if last.isdigit() else last
+            match operation["op"], key:
+                case "test", _:
+                    if place[key] != operation["value"]:
+                        raise DemoModeError("test failed")
+                case "add", "-":
+                    place.append(operation["value"])
+                case "remove", _:
+                    del place[key]
+                case _:
+                    place[key] = operation["value"]
+        made["metadata"]["generation"] += 1
+        return made
+
+    def change(self, name: str, **spec: Any) -> None:
+        """Another client changes a pool."""
+        self._pools[name]["spec"] |= spec
+        self._pools[name]["metadata"]["generation"] += 1
+
+    def windows(self, name: str) -> list[dict[str, Any]]:
+        """The windows of a pool."""
+        return deepcopy(self._pools[name]["spec"].get("windows") or [])
 
     def shell(self, terminal: Terminal | None = None, **more: Any) -> Shell:
         """A shell whose every session is with this cluster."""

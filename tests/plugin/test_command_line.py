@@ -13,7 +13,8 @@ from kotatsu_demo_mode.examples import EXAMPLES
 
 
 def next_words(*words: str) -> list[str]:
-    return candidates(words, parser(), lambda _: ["auth", "voice"])
+    pools, windows = ["auth", "voice"], ["final-pitch", "rehearsal"]
+    return candidates(words, parser(), lambda _: pools, lambda _: windows)
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
@@ -23,6 +24,16 @@ def test_completion_knows_commands_pools_flags_and_their_values():
     assert next_words("off", "--no") == ["--now"]
     assert next_words("plan", "-o", "") == ["json", "yaml", "wide"]
     assert next_words("completion", "") == ["bash", "zsh", "fish"]
+
+
+def test_completion_knows_the_windows_and_where_pools_come_after_them():
+    assert next_words("window", "") == ["add", "list", "remove"]
+    assert next_words("window", "remove", "") == ["final-pitch", "rehearsal"]
+    assert next_words("window", "remove", "final-pitch", "-n", "demo", "") == ["auth", "voice"]
+    assert next_words("window", "add", "") == []
+    assert next_words("window", "add", "talk", "--at", "18:30", "v") == ["voice"]
+    assert next_words("window", "list", "") == ["auth", "voice"]
+    assert next_words("window", "add", "--sch") == ["--schedule"]
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -42,6 +53,11 @@ def test_the_help_shows_the_examples(command: str, capsys: pytest.CaptureFixture
         ("plan --days 4000", "4000 is more than three years"),
         ("cost --lambda-price cheap", "'cheap' is not an amount like 0.0000041667"),
         ("rehearse voice auth", "unrecognized arguments: auth"),
+        ("window", "the following arguments are required: ACTION"),
+        ("window add talk", "one of the arguments --at --schedule is required"),
+        ("window add --at 18:30", "the following arguments are required: NAME; see"),
+        ("window add talk --at 18:30 --replicas 0", "'0' is not a whole number of at least 1"),
+        ("window add talk --at 18:30 --unknown", "unrecognized arguments: --unknown"),
         ("", "the following arguments are required: COMMAND"),
     ],
 )

@@ -20,11 +20,12 @@ from .errors import ConflictError, DemoModeError, NotFoundError
 from .pools import Object
 
 MANAGER = "demo-mode"
-"""The field manager that owns the override."""
+"""The field manager that owns the override and the windows of this plugin."""
 
-APPLY, MERGE, JSON = (
+APPLY, MERGE, JSON_PATCH, JSON = (
     "application/apply-patch+yaml",
     "application/merge-patch+json",
+    "application/json-patch+json",
     "application/json",
 )
 _TIMEOUT = 30.0
@@ -99,7 +100,9 @@ class Api:
         except NotFoundError:
             return
 
-    def patch(self, path: str, body: Object, kind: str, query: Mapping[str, str]) -> Object:
+    def patch(
+        self, path: str, body: Object | list[Object], kind: str, query: Mapping[str, str]
+    ) -> Object:
         """Patch an object as the field manager `demo-mode`. Raises ConflictError too."""
         query = {"fieldManager": MANAGER, **query}
         return _object(self._request("PATCH", path, query, body, kind))
@@ -109,7 +112,7 @@ class Api:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         kind: str = JSON,
     ) -> str:
         target = f"{path}?{urlencode(query)}" if query else path

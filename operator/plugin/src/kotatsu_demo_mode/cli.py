@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from typing import NoReturn
 
 from .errors import DemoModeError
 from .examples import epilog
+from .flags import common_flags, count, days, pool_flags, price, write_flags
 from .shell import Shell
 
 PROG = "kubectl demo-mode"
@@ -17,6 +18,7 @@ _MODULES = {
     "on": ("switch", "on"),
     "off": ("switch", "off"),
     "status": ("status", "run"),
+    "window": ("window", "run"),
     "plan": ("plan", "run"),
     "cost": ("cost", "run"),
     "rehearse": ("rehearse", "run"),
@@ -38,25 +40,18 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _common(top, top=True)
+    common_flags(top, top=True)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}. {more}",
-            epilog=epilog(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+    def add(name: str, summary: str, more: str = "") -> _Parser:
+        return _command(commands, name, summary, more)
 
     on = add(
         "on",
         "keep pools warm for a while",
         "The override ends by itself: after\n1 hour by default, after 24 hours at most.",
     )
-    _pools(on)
+    pool_flags(on)
     length = on.add_mutually_exclusive_group()
     length.add_argument("--for", dest="lasting", metavar="2h", help="how long (default: 1h)")
     length.add_argument(
@@ -70,25 +65,33 @@ def parser() -> argparse.ArgumentParser:
     on.add_argument("--reason", default="", metavar="TEXT", help="reason, shown in the status")
     on.add_argument("--wait", action="store_true", help="return when the pools are Warm")
     on.add_argument("--timeout", default="5m", metavar="5m", help="how long --wait waits at most")
-    _writing(on)
+    write_flags(on)
 
     off = add(
         "off", "end the override and return to the schedule", "An open window keeps its pods."
     )
-    _pools(off)
+    pool_flags(off)
     off.add_argument(
         "--now", action="store_true", help="put the pools to sleep until the open window ends"
     )
     off.add_argument("--reason", default="", metavar="TEXT", help="reason for --now")
-    _writing(off)
+    write_flags(off)
+
+    _windows(
+        add(
+            "window",
+            "add, list and remove windows of pools",
+            "A window keeps pods warm at a planned\ntime.",
+        )
+    )
 
     status = add("status", "show the phase of each pool, the reason, and how long it lasts")
-    _pools(status, everything=False)
+    pool_flags(status, everything=False)
     status.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
 
     plan = add("plan", "show when pods start, when windows open and close, and the cost")
-    _pools(plan, everything=False)
-    plan.add_argument("--days", type=_days, default=7, metavar="7", help="length (default: 7)")
+    pool_flags(plan, everything=False)
+    plan.add_argument("--days", type=days, default=7, metavar="7", help="length (default: 7)")
     plan.add_argument("--from", dest="begin", metavar="TIME", help="begin (default: now)")
     plan.add_argument("--to", dest="end", metavar="TIME", help="end")
     plan.add_argument(
@@ -99,16 +102,16 @@ def parser() -> argparse.ArgumentParser:
     )
 
     cost = add("cost", "show what was spent, the forecast, and the cost of alternatives")
-    _pools(cost)
+    pool_flags(cost)
     cost.add_argument(
         "--lambda-price",
-        type=_price,
+        type=price,
         metavar="PRICE",
         help="price of a GB-second of provisioned concurrency",
     )
     cost.add_argument(
         "--lambda-memory",
-        type=_price,
+        type=price,
         metavar="MiB",
         help="memory of an instance (default: that of a pod)",
     )
@@ -123,11 +126,11 @@ def parser() -> argparse.ArgumentParser:
         "and sends requests.\nAfterwards the pool returns to its schedule. Exit code 1: the demo "
         "would have\nfailed.",
     )
-    _pools(rehearse, everything=False, many=False)
-    rehearse.add_argument("--requests", type=_count, default=20, metavar="N", help="(default: 20)")
+    pool_flags(rehearse, everything=False, many=False)
+    rehearse.add_argument("--requests", type=count, default=20, metavar="N", help="(default: 20)")
     rehearse.add_argument(
         "--concurrency",
-        type=_count,
+        type=count,
         default=1,
         metavar="C",
         help="concurrent requests (default: 1)",
@@ -150,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         "--image", default="", help="image of the pod that sends the requests; it needs python3"
     )
     rehearse.add_argument(
-        "--replicas", type=_count, metavar="N", help="pods (default: the next window's)"
+        "--replicas", type=count, metavar="N", help="pods (default: the next window's)"
     )
     rehearse.add_argument("--max-p95", metavar="1s", help="fail if the p95 is higher")
     rehearse.add_argument(
@@ -168,81 +171,92 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _common(made: argparse.ArgumentParser, *, top: bool = False) -> None:
-    """The flags of kubectl, which may stand before or after the command."""
-
-    def add(*names: str, default: object, **more: str) -> None:
-        made.add_argument(*names, default=default if top else argparse.SUPPRESS, **more)  # type: ignore[arg-type]
-
-    add("-n", "--namespace", default="", metavar="NAME", help="namespace of the pools")
-    add("--context", default="", metavar="NAME", help="context of the kubeconfig")
-    add("--kubeconfig", default="", metavar="FILE", help="path of the kubeconfig")
-
-
-def _pools(made: argparse.ArgumentParser, *, everything: bool = True, many: bool = True) -> None:
-    made.add_argument("pools", nargs="*" if many else "?", metavar="POOL", help="names of pools")
-    made.add_argument("-l", "--selector", default="", metavar="SEL", help="pools with these labels")
-    if everything:
-        made.add_argument(
-            "--all", dest="everything", action="store_true", help="all pools of the namespace"
-        )
-    else:
-        made.set_defaults(everything=False)
-    if many:
-        made.add_argument(
-            "-A", "--all-namespaces", action="store_true", help="pools of all namespaces"
-        )
-    else:
-        made.set_defaults(all_namespaces=False)
-    made.add_argument("-o", "--output", choices=["json", "yaml", "wide"], help="output format")
-    _common(made)
-
-
-def _writing(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "--dry-run",
-        nargs="?",
-        const="server",
-        choices=["none", "client", "server"],
-        help="change nothing; with `server`, the API server validates the change",
-    )
-    made.add_argument(
-        "--force-conflicts",
-        action="store_true",
-        help="take over an override that another field manager has set",
+def _command(
+    commands: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    summary: str,
+    more: str = "",
+    *,
+    of: str = "",
+) -> _Parser:
+    """The parser of one command; `of` is the command that it belongs to."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. {more}",
+        epilog=epilog(f"{of} {name}".strip()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
 
 
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return number
+def _windows(window: _Parser) -> None:
+    """The actions of `window`."""
+    common_flags(window)
+    actions = window.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    add = _command(
+        actions,
+        "add",
+        "add a window, or replace the one of this name",
+        "Prints the price, overlaps and\nthe budget first. Asks before it writes if it runs on a "
+        "terminal.",
+        of="window",
+    )
+    add.add_argument("name", metavar="NAME", help="name of the window")
+    times = add.add_mutually_exclusive_group(required=True)
+    times.add_argument(
+        "--at",
+        metavar="TIME",
+        help="start: 18:30 or 2030-12-18T10:00 in the pool's time zone, or RFC 3339",
+    )
+    times.add_argument(
+        "--schedule", metavar="CRON", help="starts of a repeating window, like '0 18 * * 1-5'"
+    )
+    add.add_argument(
+        "--for", dest="lasting", metavar="2h", default="1h", help="how long (default: 1h)"
+    )
+    add.add_argument(
+        "--replicas", type=count, metavar="N", help="pods (default: the most of any window)"
+    )
+
+    listing = _command(
+        actions,
+        "list",
+        "list the windows of pools, with the price of the next opening",
+        of="window",
+    )
+    pool_flags(listing)
+
+    remove = _command(
+        actions,
+        "remove",
+        "remove a window",
+        "Other windows stay. Asks before it writes if it\nruns on a terminal.",
+        of="window",
+    )
+    remove.add_argument("name", metavar="NAME", help="name of the window")
+    for changing in (add, remove):
+        pool_flags(changing)
+        write_flags(changing)
+        changing.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
 
-def _days(text: str) -> int:
-    number = _count(text)
-    if number > 1098:
-        raise argparse.ArgumentTypeError(f"{text} is more than three years")
-    return number
-
-
-def _price(text: str) -> Decimal:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount like 0.0000041667")
-    return number
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    """The options; pools may also stand after the flags, where argparse does not expect them."""
+    top = parser()
+    options, more = top.parse_known_args(arguments)
+    pools = getattr(options, "pools", None)
+    if more and (not isinstance(pools, list) or any(word.startswith("-") for word in more)):
+        top.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        options.pools = [*(pools or ()), *more]
+    return options
 
 
 def run(arguments: Sequence[str], shell: Shell) -> int:
     """Run one command; returns 0 (done), 1 (failed), 2 (invalid arguments) or 130 (interrupted)."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     if getattr(options, "dry_run", None) == "none":
         options.dry_run = None
     if options.command == "rehearse":

@@ -3,8 +3,12 @@
 import argparse
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .shell import Shell
+
+if TYPE_CHECKING:
+    from .api import Api
 
 _NAMES_ONLY = 4
 """kubectl's directive against file names as a fallback."""
@@ -37,8 +41,8 @@ NOTE = """\
 """
 _SCRIPTS = {"bash": NOTE + BASH, "zsh": ZSH + NOTE, "fish": NOTE + FISH}
 
-# Commands that take the names of pools.
-_WITH_POOLS = ("on", "off", "status", "plan", "cost", "rehearse")
+_Names = Callable[[Sequence[str]], list[str]]
+"""The names of objects, for the words before the last one."""
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -50,25 +54,52 @@ def run(options: Namespace, shell: Shell) -> int:
 def candidates(
     words: Sequence[str],
     parser: argparse.ArgumentParser,
-    pools: Callable[[Sequence[str]], list[str]],
+    pools: _Names,
+    windows: _Names = lambda _: [],
 ) -> list[str]:
-    """Candidates for the last word; `pools` returns names of pools for the words before it."""
+    """Candidates for the last word; `pools` and `windows` return names from the cluster."""
     *before, last = words or [""]
-    commands = _commands(parser)
-    chosen = next((word for word in before if word in commands), "")
-    here = commands[chosen] if chosen else parser
+    here, given = _reached(before, parser)
+    commands = _commands(here)
     value_of = _flag_of(here, before[-1]) if before else None
     if value_of is not None:
         found = [str(choice) for choice in value_of.choices or ()]
     elif last.startswith("-"):
         found = sorted(flag for action in here._actions for flag in action.option_strings)  # noqa: SLF001
-    elif not chosen:
+    elif commands:
         found = list(commands)
-    elif chosen in _WITH_POOLS:
-        found = [name for name in pools(before) if name not in before]
     else:
-        found = ["bash", "zsh", "fish"]
+        wanted = _positional(here, len(given))
+        if wanted == "name":
+            is_new = here.prog.endswith(" add")
+            found = [] if is_new else windows(before)
+        elif wanted == "pools":
+            found = [name for name in pools(before) if name not in before]
+        else:
+            found = ["bash", "zsh", "fish"]
     return [word for word in found if word.startswith(last)]
+
+
+def _reached(
+    before: Sequence[str], parser: argparse.ArgumentParser
+) -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser of the command that the words name, and its positional arguments so far."""
+    here, given = parser, list[str]()
+    for previous, word in zip(["", *before], before, strict=False):
+        commands = _commands(here)
+        if word.startswith("-") or _flag_of(here, previous) is not None:
+            continue
+        if word in commands:
+            here = commands[word]
+        else:
+            given.append(word)
+    return here, given
+
+
+def _positional(parser: argparse.ArgumentParser, index: int) -> str:
+    """The name of the positional argument at an index; the last one repeats."""
+    names = [action.dest for action in parser._actions if not action.option_strings]  # noqa: SLF001
+    return names[min(index, len(names) - 1)] if names else ""
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -86,11 +117,15 @@ def _flag_of(parser: argparse.ArgumentParser, word: str) -> argparse.Action | No
     return None
 
 
-def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentParser) -> list[str]:
-    """The pools of the namespace and cluster that the words name; empty after an error."""
+def _asked(
+    words: Sequence[str], shell: Shell, names: Callable[["Api", str], list[str]]
+) -> list[str]:
     from .errors import DemoModeError
-    from .pools import names
+    from .flags import common_flags
 
+    # Not the parser of the command: its arguments are not complete yet.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common_flags(parser, top=True)
     try:
         options, _ = parser.parse_known_args([*words])
         with shell.api(options) as api:
@@ -99,11 +134,30 @@ def pool_names(words: Sequence[str], shell: Shell, parser: argparse.ArgumentPars
         return []
 
 
+def pool_names(words: Sequence[str], shell: Shell) -> list[str]:
+    """The pools of the namespace and cluster that the words name; empty after an error."""
+    from .pools import names
+
+    return _asked(words, shell, names)
+
+
+def window_names(words: Sequence[str], shell: Shell) -> list[str]:
+    """The same for windows."""
+    from .pools import window_names as names
+
+    return _asked(words, shell, names)
+
+
 def answer(words: Sequence[str], shell: Shell) -> None:
     """Print the candidates, one per line, and kubectl's directive."""
     from .cli import parser
 
-    made = parser()
-    for word in candidates(words, made, lambda before: pool_names(before, shell, made)):
+    found = candidates(
+        words,
+        parser(),
+        lambda before: pool_names(before, shell),
+        lambda before: window_names(before, shell),
+    )
+    for word in found:
         shell.terminal.say(word)
     shell.terminal.say(f":{_NAMES_ONLY}")

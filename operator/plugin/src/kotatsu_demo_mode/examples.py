@@ -29,6 +29,40 @@ EXAMPLES = {
   # Asleep at once, even if a window is open
   kubectl demo-mode off voice --now
 """,
+    "window": """\
+  # Five pods from ten to twelve, in the pool's time zone
+  kubectl demo-mode window add final-pitch voice --at 2030-12-18T10:00 --for 2h --replicas 5
+  # The windows of this namespace
+  kubectl demo-mode window list
+  # The event is cancelled
+  kubectl demo-mode window remove final-pitch voice
+""",
+    "window add": """\
+  # Five pods from ten to twelve, in the pool's time zone
+  kubectl demo-mode window add final-pitch voice --at 2030-12-18T10:00 --for 2h --replicas 5
+  # All pools of a team
+  kubectl demo-mode window add final-pitch -l team=pet --at 2030-12-18T10:00 --for 2h
+  # Each evening from Monday to Friday
+  kubectl demo-mode window add practice voice --schedule "0 18 * * 1-5" --for 90m
+  # The price and overlaps, without the change; the API server validates it
+  kubectl demo-mode window add pitch --all --at 18:30 --for 45m --dry-run=server
+  # In a script: do not ask, and print the pool without the price
+  kubectl demo-mode window add pitch voice --at 2030-12-18T10:00 --yes -o json 2>/dev/null
+""",
+    "window list": """\
+  # The windows of this namespace
+  kubectl demo-mode window list
+  # Of all namespaces, with schedules
+  kubectl demo-mode window list -A -o wide
+  # Of one pool, as JSON
+  kubectl demo-mode window list voice -o json
+""",
+    "window remove": """\
+  # The event is cancelled
+  kubectl demo-mode window remove final-pitch -l team=pet
+  # See first what would be removed
+  kubectl demo-mode window remove final-pitch --all --dry-run
+""",
     "status": """\
   # The pools of this namespace
   kubectl demo-mode status

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
@@ -146,9 +146,35 @@ def find(
     return pools
 
 
+def is_named(options: Namespace) -> bool:
+    """Whether the command line names pools, by name, label or --all."""
+    return bool(options.pools or options.selector or options.everything)
+
+
+def chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
+    """The pools that were named, or the only one; `refused` is how many could not be read."""
+    if not pools:
+        raise DemoModeError("this namespace has no WarmPool; see `kubectl get warmpools -A`")
+    if not is_named(options) and len(pools) + refused > 1:
+        there = ", ".join(pool.name for pool in pools)
+        raise DemoModeError(
+            f"name a pool ({there}), as in `kubectl demo-mode {command} {pools[0].name}`, or use "
+            "--all"
+        )
+    return pools
+
+
 def names(api: Api, namespace: str) -> list[str]:
     """The names of a namespace's pools."""
     return sorted(item["metadata"]["name"] for item in api.get(pool_path(namespace))["items"])
+
+
+def window_names(api: Api, namespace: str) -> list[str]:
+    """The names of the windows of a namespace's pools."""
+    items = api.get(pool_path(namespace))["items"]
+    return sorted(
+        {str(w.get("name")) for i in items for w in tables(table(i["spec"]).get("windows"))}
+    )
 
 
 def _items(api: Api, namespace: str, options: Namespace) -> list[Object]:

@@ -15,7 +15,7 @@ from .api import Api
 from .errors import DemoModeError
 from .money import amount
 from .overrides import end_override, override, set_override
-from .pools import Object, Pool, read_pool
+from .pools import Object, Pool, chosen, is_named, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .times import about, clock, duration_of, end_of_override
@@ -73,7 +73,7 @@ def off(options: Namespace, shell: Shell) -> int:
         if options.now:
             pools = _chosen(pools, options, "off --now", len(shell.refused))
             by = _who(api, shell.user)
-        elif not _is_named(options):
+        elif not is_named(options):
             pools = [pool for pool in pools if pool.spec.override is not None]
 
         def one(pool: Pool) -> Done:
@@ -99,21 +99,9 @@ def _write(api: Api, pool: Pool, value: Object | None, options: Namespace) -> Ob
     return set_override(api, pool, value, force=force, dry_run=dry_run)
 
 
-def _is_named(options: Namespace) -> bool:
-    return bool(options.pools or options.selector or options.everything)
-
-
 def _chosen(pools: list[Pool], options: Namespace, command: str, refused: int) -> list[Pool]:
-    """The pools that were named, or the only one; `refused` is how many could not be read."""
-    if not pools:
-        raise DemoModeError("this namespace has no WarmPool; see `kubectl get warmpools -A`")
-    if not _is_named(options) and len(pools) + refused > 1:
-        there = ", ".join(pool.name for pool in pools)
-        raise DemoModeError(
-            f"name a pool ({there}), as in `kubectl demo-mode {command} {pools[0].name}`, or use "
-            "--all"
-        )
-    for pool in pools:
+    """The pools of `chosen`; none may be suspended."""
+    for pool in chosen(pools, options, command, refused):
         if pool.spec.suspend:
             raise DemoModeError(
                 f"{pool.name} is suspended and ignores overrides; set spec.suspend to false"

@@ -62,6 +62,11 @@ class Terminal:
         self.clear()
         self.err.write(f"{plain(text)}\n")
 
+    def ask(self, text: str) -> None:
+        """Print a question to stderr, and leave the cursor behind it."""
+        self.err.write(plain(text))
+        self.err.flush()
+
     def _write(self, text: str) -> None:
         self.out.write(text)
         self.out.flush()

@@ -26,18 +26,23 @@ def instant_of(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
     A time of day is its next occurrence. When clocks go back, that may be the second one of the
     day. Raises DemoModeError.
     """
+    return moment_of(text, zone, now, flag)[0]
+
+
+def moment_of(text: str, zone: ZoneInfo, now: datetime, flag: str) -> tuple[datetime, bool]:
+    """Like `instant_of`, and whether clocks skip the time: it is then the end of the gap."""
     if len(text) <= 8 and ":" in text:
         return _next_wall(text, zone, now, flag)
     try:
         given = datetime.fromisoformat(text)
         if given.tzinfo is not None:
-            return given.astimezone(UTC)
-        return to_instant(given, zone)[0]
+            return given.astimezone(UTC), False
+        return to_instant(given, zone)
     except (ValueError, OverflowError):
         raise DemoModeError(f"{flag}: {text!r} is not a time; {_FORMS}") from None
 
 
-def _next_wall(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
+def _next_wall(text: str, zone: ZoneInfo, now: datetime, flag: str) -> tuple[datetime, bool]:
     today = now.astimezone(zone).date()
     try:
         clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").time()  # noqa: DTZ007
@@ -48,7 +53,7 @@ def _next_wall(text: str, zone: ZoneInfo, now: datetime, flag: str) -> datetime:
         wall = datetime.combine(today + timedelta(days=ahead), clock)
         first, shifted = to_instant(wall, zone)
         again = first if shifted else wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
-        coming += [at for at in (first, again) if at > now]
+        coming += [(at, shifted) for at in (first, again) if at > now]
     return min(coming)
 
 
@@ -77,7 +82,7 @@ def end_of_override(
     if end - now > OVERRIDE_LIMIT:
         raise DemoModeError(
             f"{flag}: {shown} is more than {format_duration(OVERRIDE_LIMIT)} away, the longest "
-            "override; for more, add a window to spec.windows"
+            "override; for more, use `kubectl demo-mode window add`"
         )
     # Rounded up to seconds, so the shown end is the stored one.
     return end if not end.microsecond else end.replace(microsecond=0) + timedelta(seconds=1)

@@ -1,0 +1,218 @@
+"""What to know before a window is written: its times, its price, overlaps and the budget."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.budget.limit import sentence
+from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.calendar.schedule import (
+    Occurrence,
+    Window,
+    next_start,
+    occurrences,
+    openings_a_day,
+)
+from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.pool.spec import OverrideMode
+
+from .money import amount
+from .pools import Pool
+from .timeline import timeline
+from .times import about, clock
+
+_FAR = timedelta(days=9 * 366)
+"""How far ahead to search for an opening: 29 February may be eight years away."""
+
+_DAY, _MONTH = timedelta(days=1), timedelta(days=30)
+"""The time for which a repeating window is priced, and compared with other windows. A day is enough
+for one that opens more often than each hour, and a month of it takes a minute to plan."""
+
+_OFTEN = 24
+"""Openings a day."""
+
+_BEFORE = timedelta(hours=26)
+"""More than the longest lead: a price includes the pods that start early."""
+
+_SHOWN = 3
+"""Overlapping windows to name."""
+
+
+def first_opening(window: Window, zone: ZoneInfo, now: datetime) -> Occurrence | None:
+    """The opening that is in progress, or the next one; None if there is none."""
+    if window.start is not None and window.end is not None:
+        opens, closes = (at.replace(tzinfo=UTC) for at in (window.start, window.end))
+        found = occurrences((window,), zone, opens - 2 * _DAY, closes + 2 * _DAY)
+        return next((o for o in found if o.end > now), None)
+    current = occurrences((window,), zone, now, now + timedelta(microseconds=1))
+    return current[0] if current else next_start((window,), zone, now, _FAR)
+
+
+def added_notes(
+    pool: Pool, after: Pool, window: Window, before: Window | None, now: datetime
+) -> list[str]:
+    """About a window that is added to `pool`, or replaces `before`."""
+    notes = [] if before is None else [f"replaces {described(before, pool.spec.zone, now)}"]
+    first = first_opening(window, after.spec.zone, now)
+    if first is None:
+        return [*notes, f"{described(window, after.spec.zone, now)}; it never opens"]
+    begin, end = _range(window, first, now)
+    text = f"{described(window, after.spec.zone, now)}{_price(pool, after, begin, end, window)}"
+    return [
+        *notes,
+        text,
+        *_start_notes(after, first, now),
+        *_overlaps(after, window, begin, end, now),
+        *_budget(after, first, now),
+    ]
+
+
+def removed_notes(pool: Pool, after: Pool, window: Window, now: datetime) -> list[str]:
+    """About a window that is removed from `pool`."""
+    zone = pool.spec.zone
+    first = first_opening(window, zone, now)
+    if first is None:
+        return [f"removes {described(window, zone, now)}; it is over"]
+    begin, end = _range(window, first, now)
+    notes = [f"removes {described(window, zone, now)}{_price(pool, after, begin, end, window)}"]
+    if first.start <= now:
+        notes.append(f"{window.name} is open: its pods end when the pool is idle")
+    return notes
+
+
+def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
+    """About a start that does not exist."""
+    return (
+        "the start does not exist on that day: clocks go forward, so the window opens at "
+        f"{opens.astimezone(zone):%H:%M}"
+    )
+
+
+def described(window: Window, zone: ZoneInfo, now: datetime) -> str:
+    """A window in one line: when it is open next, and its pods."""
+    return f"{window.name}, {when(window, zone, now)}, {pods(window.replicas)}"
+
+
+def when(window: Window, zone: ZoneInfo, now: datetime) -> str:
+    """When a window is open next."""
+    first = first_opening(window, zone, now)
+    if window.schedule is not None and window.duration is not None:
+        text = f"`{window.schedule}` for {format_duration(window.duration)} {zone.key}"
+        if first is None:
+            return text
+        is_open = first.start <= now
+        return f"{text}, {'now open' if is_open else f'next {clock(first.start, zone, now)}'}"
+    if first is None:
+        return f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} {zone.key}"
+    there = "now open" if first.start <= now else f"in {about(first.start - now)}"
+    until = clock(first.end, zone, first.start)
+    return f"{clock(first.start, zone, now)} to {until} {zone.key} ({there})"
+
+
+def pods(count: int) -> str:
+    """A number of pods."""
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def _range(window: Window, first: Occurrence, now: datetime) -> tuple[datetime, datetime]:
+    begin = max(now, first.start - _BEFORE)
+    return begin, max(first.end, begin + _priced(window))
+
+
+def _priced(window: Window) -> timedelta:
+    """The time for which a repeating window is priced; 0 for a single one."""
+    if window.schedule is None:
+        return timedelta()
+    return _DAY if openings_a_day(window.schedule) > _OFTEN else _MONTH
+
+
+def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Window) -> str:
+    """The difference between the cost with and without the window."""
+    old, new = timeline(pool, begin, end).cost, timeline(after, begin, end).cost
+    if old is None or new is None:
+        return ", price unknown"
+    word = "less" if new < old else "more"
+    days = _priced(window).days
+    length = f" in {days} {'day' if days == 1 else 'days'}" if days else ""
+    return f", {amount(abs(new - old), after.currency)} {word}{length}"
+
+
+def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
+    notes, zone = [], after.spec.zone
+    lead = timeline(after, now, now + timedelta(seconds=1)).first.lead
+    if first.start <= now:
+        notes.append(f"{first.window} is open already: its pods start now")
+    elif first.start - lead < now:
+        notes.append(
+            f"{first.window} opens in {about(first.start - now)} and its pods need about "
+            f"{about(lead)}: it may open before they are Ready"
+        )
+    override = after.override_at(max(first.start, now))
+    if override is not None and override.mode is OverrideMode.ASLEEP:
+        until = clock(override.until, zone, now)
+        notes.append(f"an override (Asleep) keeps the pool asleep until {until}")
+    if after.spec.suspend:
+        notes.append(f"{after.name} is suspended: no pods start until spec.suspend is false")
+    return notes
+
+
+def _overlaps(
+    after: Pool, window: Window, begin: datetime, end: datetime, now: datetime
+) -> list[str]:
+    zone = after.spec.zone
+    mine = occurrences((window,), zone, begin, end)
+    notes = []
+    for other in after.spec.windows:
+        if other.name == window.name:
+            continue
+        met = _meeting(mine, occurrences((other,), zone, begin, end))
+        if met is not None:
+            notes.append(
+                f"overlaps {other.name} from {clock(met, zone, now)}: {_wins(window, other)}"
+            )
+    more = len(notes) - _SHOWN
+    return notes[:_SHOWN] + ([f"overlaps {more} more windows"] if more > 0 else [])
+
+
+def _meeting(mine: Sequence[Occurrence], others: Sequence[Occurrence]) -> datetime | None:
+    """The first moment at which two windows are both open."""
+    starts = [o.start for o in mine]
+    for other in others:
+        for o in mine[max(0, bisect_left(starts, other.start) - 1) :]:
+            if o.start >= other.end:
+                break
+            if o.end > other.start:
+                return max(o.start, other.start)
+    return None
+
+
+def _wins(window: Window, other: Window) -> str:
+    if other.replicas == window.replicas:
+        return f"both need {pods(window.replicas)}, so no pods are added"
+    if other.replicas > window.replicas:
+        return f"{other.name} wins with {pods(other.replicas)}"
+    return f"{window.name} wins, and {other.name} ({pods(other.replicas)}) adds none"
+
+
+def _budget(after: Pool, first: Occurrence, now: datetime) -> list[str]:
+    """Whether the budget keeps the window closed, or would be spent in the window's period."""
+    budget, ledger, zone = after.spec.budget, after.ledger, after.spec.zone
+    if budget.limit is None:
+        return []
+    if not after.allowed_at(max(first.start, now)).begins:
+        return [f"{first.window} does not open: {sentence(ledger, budget)}"]
+    begin, end = period_at(budget.period, zone, max(first.start, now))
+    is_current = begin <= now and ledger.period_end is not None and ledger.period_end > now
+    spent = ledger.accrued if is_current else Decimal(0)
+    coming = timeline(after, max(begin, now), end).cost
+    if coming is None or spent + coming <= budget.limit:
+        return []
+    total = amount(spent + coming, after.currency)
+    text = (
+        f"the budget would be spent: {total} of {amount(budget.limit)} until "
+        f"{clock(end, zone, now)}, and spec.budget.onExhausted is {budget.on_exhausted.value}; "
+        "raise spec.budget.limit, or use fewer pods"
+    )
+    return [text]

@@ -1,0 +1,167 @@
+"""Changes of spec.windows: from a pool and a request to one entry, added, replaced or removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
+
+from .errors import DemoModeError
+from .pools import Object, Pool, read_pool
+from .times import about, duration_of, moment_of
+from .window_notes import added_notes, removed_notes, skipped_note
+
+_MOST_WINDOWS = 64
+"""The CRD's limit for one pool."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of `window add`: a single window has `at`, a repeating one `schedule`."""
+
+    name: str
+    lasting: str
+    at: str | None = None
+    schedule: str | None = None
+    replicas: int | None = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of one window of one pool."""
+
+    pool: Pool
+    """The pool as it was read."""
+    name: str
+    verb: str
+    """added, replaced, removed or unchanged."""
+    index: int | None
+    """The position of the entry in spec.windows; None if it is new or does not exist."""
+    value: Object | None
+    """The entry; None removes it."""
+    notes: Sequence[str] = ()
+    """What to know before the write."""
+
+    @property
+    def is_change(self) -> bool:
+        """Whether there is something to write."""
+        return self.verb != "unchanged"
+
+    @property
+    def spec(self) -> Object:
+        """The pool's spec with this change."""
+        spec: Object = self.pool.raw["spec"]
+        if not self.is_change:
+            return spec
+        entries = entries_of(self.pool)
+        if self.index is None:
+            entries = [*entries, self.value or {}]
+        else:
+            entries[self.index : self.index + 1] = [] if self.value is None else [self.value]
+        return spec | {"windows": entries}
+
+    @property
+    def after(self) -> Pool:
+        """The pool with this change. Raises DemoModeError if the API server would refuse it."""
+        return read_pool(self.pool.raw | {"spec": self.spec}, self.pool.requests)
+
+
+def entries_of(pool: Pool) -> list[Object]:
+    """The entries of spec.windows."""
+    return list(pool.raw["spec"].get("windows") or ())
+
+
+def adding(pool: Pool, request: Request, now: datetime) -> Edit:
+    """Add a window, or replace the one of this name. Raises DemoModeError if it cannot be."""
+    value, notes = _entry(pool, request, now)
+    index, before = _find(pool, request.name)
+    if index is None and len(pool.spec.windows) >= _MOST_WINDOWS:
+        raise DemoModeError(
+            f"{pool.name} has {_MOST_WINDOWS} windows, the most of a pool; remove one that is over "
+            f"(`kubectl demo-mode window list {pool.name}`)"
+        )
+    edit = Edit(pool, request.name, "added" if before is None else "replaced", index, value)
+    after = edit.after
+    (window,) = (w for w in after.spec.windows if w.name == request.name)
+    if window == before:
+        return replace(edit, verb="unchanged")
+    return replace(edit, notes=[*notes, *added_notes(pool, after, window, before, now)])
+
+
+def removing(pool: Pool, name: str, now: datetime) -> Edit:
+    """Remove a window; a pool without it is unchanged."""
+    index, before = _find(pool, name)
+    if before is None:
+        return Edit(pool, name, "unchanged", None, None)
+    edit = Edit(pool, name, "removed", index, None)
+    return replace(edit, notes=removed_notes(pool, edit.after, before, now))
+
+
+def _find(pool: Pool, name: str) -> tuple[int | None, Window | None]:
+    for index, window in enumerate(pool.spec.windows):
+        if window.name == name:
+            return index, window
+    return None, None
+
+
+def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[str]]:
+    """The entry of a request, and a note if clocks skip its start."""
+    length = duration_of(request.lasting, "--for")
+    if length <= timedelta():
+        raise DemoModeError(
+            f"--for: {request.lasting} is not longer than 0; write it like 90s, 2m or 1h30m"
+        )
+    entry: dict[str, Any] = {"name": request.name, "replicas": _replicas(pool, request)}
+    if request.schedule is not None:
+        return entry | {"schedule": request.schedule, "duration": request.lasting}, []
+    asked, zone = str(request.at), pool.spec.zone
+    given, is_skipped = moment_of(asked, zone, now, "--at")
+    try:
+        opens = given.replace(microsecond=0)
+        closes = opens + length
+        start, end = on_clock(opens, zone), on_clock(closes, zone)
+        first = to_instant(start, zone)[0]
+    except OverflowError:
+        raise DemoModeError(
+            f"--for: {request.lasting} from {asked} ends after the year 9999; use a shorter time"
+        ) from None
+    if first != opens:
+        raise DemoModeError(
+            f"--at: {start:%H:%M} comes twice on {start:%Y-%m-%d} because clocks go back, and a "
+            "window opens at the first; give a time before or after that hour"
+        )
+    if closes <= now:
+        here = now.astimezone(zone).isoformat(timespec="minutes")
+        raise DemoModeError(
+            f"--at: a window at {asked} for {request.lasting} is over (it is {here} in {zone.key})"
+            "; give a later time"
+        )
+    notes = [skipped_note(opens, zone)] if is_skipped else []
+    again = second_instant(end, zone)
+    if again is not None and again != closes:
+        notes.append(
+            f"clocks go back at its end: it closes after {about(again - opens)}, when it is "
+            f"{end:%H:%M} again"
+        )
+    return entry | {"start": _wall(start), "end": _wall(end)}, notes
+
+
+def _wall(at: datetime) -> str:
+    return at.isoformat(timespec="seconds" if at.second else "minutes")
+
+
+def _replicas(pool: Pool, request: Request) -> int:
+    most = pool.spec.scaling.max_replicas
+    asked = request.replicas
+    if asked is None:
+        return max((w.replicas for w in pool.spec.windows), default=1)
+    if asked > most:
+        patch = f'{{"spec":{{"scaling":{{"maxReplicas":{asked}}}}}}}'
+        raise DemoModeError(
+            f"--replicas: {asked} is more than {most}, the scaling.maxReplicas of {pool.name}; use "
+            f"at most {most}, or set it to {asked}: `kubectl patch warmpool {pool.name} "
+            f"-n {pool.namespace} --type=merge -p '{patch}'`"
+        )
+    return asked
