@@ -25,11 +25,10 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(heading: str, language: str = "") -> str:
-    """The first block of code below a heading."""
-    pattern = rf"^## {heading}$.*?^```{language}\n(.*?)^```"
-    found = re.search(pattern, README, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+    """The first block of code in a language below a heading."""
+    section = re.split(r"^## ", README.partition(f"## {heading}\n")[2], flags=re.MULTILINE)[0]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    return next(text for written_in, text in blocks if written_in == language)
 
 
 def commands(heading: str) -> list[list[str]]:
@@ -128,6 +127,8 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
         assert "JPY" in run(on, KUBECONFIG=in_its_namespace)
         assert app.phase() == "Warm"
         assert app.replicas() == spec["windows"][0]["replicas"]
+        for command in commands("A WarmPool"):
+            assert "voice" in run(command, KUBECONFIG=in_its_namespace)
         run(off, KUBECONFIG=in_its_namespace)
         assert "override" not in app.pool()["spec"]
         for command in (status, plan, cost):
