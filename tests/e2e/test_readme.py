@@ -121,7 +121,7 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
     del spec["targetRef"]
     app = await start_app(platform, "voice", **spec)
     try:
-        on, off, status, plan, cost, rehearse = [
+        on, off, window, status, plan, cost, rehearse = [
             command for command in commands("The switch") if command[0] == "kubectl"
         ]
         assert "JPY" in run(on, KUBECONFIG=in_its_namespace)
@@ -131,6 +131,8 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
             assert "voice" in run(command, KUBECONFIG=in_its_namespace)
         run(off, KUBECONFIG=in_its_namespace)
         assert "override" not in app.pool()["spec"]
+        run(window, KUBECONFIG=in_its_namespace)
+        assert "pitch" in [made["name"] for made in app.pool()["spec"]["windows"]]
         for command in (status, plan, cost):
             assert "voice" in run(command, KUBECONFIG=in_its_namespace)
         assert rehearse[2:] == ["rehearse", "voice"]  # run by test_demo_mode.py
