@@ -60,7 +60,7 @@ async def test_now_ends_what_an_open_window_keeps(make_app, platform):
 async def test_a_window_by_command_opens_and_its_removal_lets_the_pool_sleep(make_app, platform):
     app = await make_app("by-command", scaling={"idleAfter": "4s"})
     await app.asleep()
-    start = wall(datetime.now(UTC) + timedelta(seconds=20))
+    start = wall(datetime.now(UTC) - timedelta(minutes=1))  # open already
     words = ("window", "add", "pitch", app.name, "--at", start, "--for", "20m", "--replicas", "2")
     out = await demo_mode(platform, *words)
     assert f"{app.name} window pitch added" in out
