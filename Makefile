@@ -73,6 +73,7 @@ check: venv ## the fast part: format, lint, types, contracts, unit tests, chart 
 	tests=0 types=0; \
 	$(BIN)/pytest -q -n auto --dist worksteal $(FAST) || tests=$$?; \
 	if wait $$beside; then echo "types and import contracts: passed"; else types=$$?; cat $$said; fi; \
+	trap 'rm -f $$said' EXIT; : "its number may be that of another process by now"; \
 	exit $$((tests ? tests : types))
 
 # Kubernetes and helm, which tests of every kind need; nothing where this machine cannot build them.
