@@ -68,8 +68,8 @@ class Pod:
 class ActivatorFixture:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self, limit=None):
-        self.kube = FakeKube(pool(), deployment(replicas=0))
+    def __init__(self, limit=None, kube=None):
+        self.kube = FakeKube(pool(), deployment(replicas=0)) if kube is None else kube
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
         self.woken_others = []

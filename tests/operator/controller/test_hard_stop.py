@@ -34,18 +34,15 @@ class Rig:
         monkeypatch.setattr(wake, "LOOK_EVERY", 0.05)
         monkeypatch.setattr(days, "READY_AFTER", timedelta(seconds=0.2))
         monkeypatch.setattr(days, "GONE_AFTER", timedelta(seconds=0.3))
-        house = ActivatorFixture()
+        began = Day.begin(datetime.now(UTC), replicas=1, ready=True, **spec)
+        house = ActivatorFixture(kube=began.kube)
         await house.start()
         made = await house.new_pod("voice")
-        began = Day.begin(datetime.now(UTC), replicas=1, ready=True, **spec)
         began.container = {
             "port": made.port,
             "resources": {"requests": {"cpu": "1"}},
             "readinessProbe": READYZ,
         }
-        house.kube = began.kube
-        connections = house.connections
-        connections._announcements._kube = connections._wake._kube = began.kube
         return cls(house, began)
 
     async def run(self, seconds):

@@ -4,9 +4,10 @@ import re
 
 # An address has no spaces and no Japanese, so one look at each run of ASCII decides.
 _RUN = re.compile(r"[!-~？！]+")
-_URL = re.compile(r"(?:[a-z][a-z0-9+]*://|www\.).+", re.IGNORECASE)
-_DOMAIN = re.compile(r"[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+/.*", re.ASCII)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
+# From the first character on: tried at each one, a long run would take quadratic time.
+_URL = re.compile(r"^(?:[a-z][a-z0-9+]*://|www\.).+", re.IGNORECASE)
+_DOMAIN = re.compile(r"^[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+/.*", re.ASCII)
+_EMAIL = re.compile(r"^[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _SCHEME = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _AROUND = "()[]<>\"'.,;:!?！？"
 SIGNS = {
