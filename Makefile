@@ -66,14 +66,15 @@ FAST := -m "not e2e and not node and not postgres and not slow and not soak" \
 check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@# Types and import contracts beside the tests; what is wrong with them is said afterwards.
+	@# Types and import contracts beside the tests; what is wrong with them is said afterwards. Then the
+	@# trap forgets their process: its number may be another one's by the end.
 	@said=$$(mktemp); \
 	{ $(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports --no-cache; } > $$said 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2> /dev/null || true; rm -f $$said' EXIT; \
 	tests=0 types=0; \
 	$(BIN)/pytest -q -n auto --dist worksteal $(FAST) || tests=$$?; \
 	if wait $$beside; then echo "types and import contracts: passed"; else types=$$?; cat $$said; fi; \
-	trap 'rm -f $$said' EXIT; : "its number may be that of another process by now"; \
+	trap 'rm -f $$said' EXIT; \
 	exit $$((tests ? tests : types))
 
 # Kubernetes and helm, which tests of every kind need; nothing where this machine cannot build them.
@@ -135,7 +136,7 @@ $(AUDIT)/.synced: $(BIN)/uv requirements-audit.lock
 
 .PHONY: sbom
 sbom: venv $(AUDIT)/.synced ## write a bill of materials (CycloneDX) of each image and of the workspace to build/sbom
-	@$(BIN)/kotatsu-release sbom build/sbom $(notdir $(IMAGES)) workspace
+	@$(BIN)/kotatsu-release sbom build/sbom
 
 # Asks PyPI for the advisories of each locked version; where it can't be reached, it says so.
 .PHONY: audit

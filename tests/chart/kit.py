@@ -41,9 +41,8 @@ def find_helm() -> str | None:
 
     Never the node's own link to it: a node that ends looks for what still runs from its folder.
     """
-    built = Layout.from_environment().binaries.glob("kubernetes-*/helm")
-    newest = max(built, key=lambda path: path.stat().st_mtime, default=None)
-    return shutil.which("helm") if newest is None else str(newest)
+    built = Layout.from_environment().built_helm
+    return shutil.which("helm") if built is None else str(built)
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import needs
+import yaml
 
 from kotatsu_node.build import peers
 from kotatsu_node.errors import NodeError
@@ -64,3 +65,18 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
             pass
         time.sleep(0.1)
     raise AssertionError(f"{log.stem} did not get ready: {log.read_text()}")
+
+
+@contextmanager
+def registry(folder: Path, address: str) -> Iterator[None]:
+    """Run a registry of the distribution project that is empty at first, over plain HTTP."""
+    config = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
+        "http": {"addr": address},
+        "log": {"level": "warn"},
+    }
+    (folder / "registry.yaml").write_text(yaml.safe_dump(config))
+    program, ready = built("registry", folder), f"http://{address}/v2/"
+    with running(program, "serve", "registry.yaml", folder=folder, ready=ready):
+        yield

@@ -74,15 +74,7 @@ class Registry:
 @contextmanager
 def running(folder: Path) -> Iterator[Registry]:
     """Run a registry where the node pulls from over plain HTTP; what it has pulled goes too."""
-    config = {
-        "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
-        "http": {"addr": REGISTRY},
-        "log": {"level": "warn"},
-    }
-    (folder / "registry.yaml").write_text(yaml.safe_dump(config))
-    program, arguments = peer.built("registry", folder), ("serve", "registry.yaml")
-    with peer.running(program, *arguments, folder=folder, ready=f"http://{REGISTRY}/v2/"):
+    with peer.registry(folder, REGISTRY):
         try:
             yield Registry(REGISTRY, folder)
         finally:

@@ -18,9 +18,7 @@ def test_no_garbage_is_looked_for_in_what_a_program_has_imported(program, monkey
         frozen.append(gc.get_freeze_count())
 
     monkeypatch.setattr(program, "_run", run)
-    monkeypatch.setattr(program, "command", lambda *_: Mock())
-    monkeypatch.setattr(program.logs, "configure", Mock())
-    monkeypatch.setattr(program, "quiet_libraries", Mock())
+    monkeypatch.setattr(program, "start", lambda *_: Mock())
     before = gc.get_freeze_count()
     try:
         program.main()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import needs
 import pytest
-import yaml
 from chart.kit import ROOT, find_helm
 from demo.conftest import Programs, programs
 from e2e import peer
@@ -103,13 +102,5 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = {
-        "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
-        "http": {"addr": address},
-        "log": {"level": "warn"},
-    }
-    (folder / "registry.yaml").write_text(yaml.safe_dump(config))
-    program, ready = peer.built("registry", folder), f"http://{address}/v2/"
-    with peer.running(program, "serve", "registry.yaml", folder=folder, ready=ready):
+    with peer.registry(folder, address):
         yield Registry(address)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from kotatsu_common import logs, startup
-from kotatsu_common.settings import command
+from kotatsu_common import startup
 from kotatsu_operator.console.app import create_console
 from kotatsu_operator.console.hosts import own_names
 from kotatsu_operator.console.server import ConsoleServer
@@ -16,7 +15,7 @@ from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.api_metrics import ApiMetrics
 from kotatsu_operator.runtime.health import Checks, start_admin
-from kotatsu_operator.runtime.settings import OperatorSettings, quiet_libraries
+from kotatsu_operator.runtime.settings import OperatorSettings, start
 
 _STALLED = timedelta(seconds=30)
 
@@ -75,9 +74,7 @@ def main() -> None:
     # and all pools wait for it.
     with startup.quickly():
         what = "Keeps the warm pools of namespaces."
-        settings = command(OperatorSettings, "kotatsu-operator", what)
-        logs.configure(settings.log_level)
-        quiet_libraries()
+        settings = start(OperatorSettings, "kotatsu-operator", what)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

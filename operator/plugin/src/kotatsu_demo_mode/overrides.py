@@ -6,6 +6,7 @@ from typing import Any
 
 from .api import APPLY, MANAGER, MERGE, Api
 from .errors import ConflictError, DemoModeError
+from .managers import dry_run_query, managers_of
 from .pools import Object, Pool
 from .times import stamp
 
@@ -18,17 +19,12 @@ def override(mode: str, until: datetime, *, by: str, reason: str, replicas: int 
 
 def other_managers(raw: Object) -> list[str]:
     """The field managers, other than this plugin, that own a part of spec.override."""
-    found = []
-    for entry in raw["metadata"].get("managedFields") or ():
-        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if "f:override" in spec and entry.get("manager") != MANAGER:
-            found.append(str(entry.get("manager") or "an unnamed manager"))
-    return found
+    return [name for name, *_ in managers_of(raw, "override") if name != MANAGER]
 
 
 def set_override(api: Api, pool: Pool, value: Object, *, force: bool, dry_run: bool) -> Object:
     """Apply an override, server-side. Raises ConflictError if another field manager owns it."""
-    query = _query(dry_run) | ({"force": "true"} if force else {})
+    query = dry_run_query(dry_run) | ({"force": "true"} if force else {})
     try:
         return api.patch(pool.path, _only(pool, {"override": value}), APPLY, query)
     except ConflictError as error:
@@ -40,13 +36,13 @@ def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
     others = other_managers(pool.raw)
     if not others:
         # An apply without it removes what only this field manager owns.
-        return api.patch(pool.path, _only(pool, None), APPLY, _query(dry_run))
+        return api.patch(pool.path, _only(pool, None), APPLY, dry_run_query(dry_run))
     if not force:
         raise _held(pool, others, "")
     version = pool.raw["metadata"]["resourceVersion"]
     body = {"metadata": {"resourceVersion": version}, "spec": {"override": None}}
     try:
-        return api.patch(pool.path, body, MERGE, _query(dry_run))
+        return api.patch(pool.path, body, MERGE, dry_run_query(dry_run))
     except ConflictError:
         raise DemoModeError(
             f"the pool {pool.name} has changed meanwhile; check it and repeat the command"
@@ -60,10 +56,6 @@ def _only(pool: Pool, spec: Mapping[str, Any] | None) -> Object:
         "metadata": {"name": pool.name, "namespace": pool.namespace},
     }
     return body if spec is None else body | {"spec": dict(spec)}
-
-
-def _query(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
 
 
 def _held(pool: Pool, others: list[str], said: str) -> ConflictError:

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from kotatsu_operator.core.calendar.schedule import Occurrence, Window
+
 from .api import Api
 from .errors import DemoModeError
 from .money import UNKNOWN, amount, number
@@ -134,7 +136,7 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
                     **entry,
                     "opens": None if first is None else stamp(first.start),
                     "closes": None if first is None else stamp(first.end),
-                    "cost": number(_price(pool, entry["name"], now)),
+                    "cost": number(_price(pool, window, first)),
                     "managers": owners(pool.raw, entry["name"]),
                 }
             )
@@ -163,17 +165,15 @@ def rows_of(
                 str(window.replicas),
                 coming,
                 length,
-                amount(_price(pool, window.name, now), pool.currency),
+                amount(_price(pool, window, first), pool.currency),
                 ", ".join(owners(pool.raw, window.name)) or UNKNOWN,
             ]
-            rows.append(row + [when(window, zone, now)] * is_wide)
+            rows.append(row + [when(window, first, zone, now)] * is_wide)
     return rows
 
 
-def _price(pool: Pool, name: str, now: datetime) -> Decimal | None:
+def _price(pool: Pool, window: Window, first: Occurrence | None) -> Decimal | None:
     """The price of a window's next opening by itself."""
-    (window,) = (w for w in pool.spec.windows if w.name == name)
-    first = first_opening(window, pool.spec.zone, now)
     if pool.pod_price is None or first is None:
         return None
     hours = Decimal((first.end - first.start).total_seconds()) / 3600

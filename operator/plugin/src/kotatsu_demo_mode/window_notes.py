@@ -54,12 +54,15 @@ def added_notes(
     pool: Pool, after: Pool, window: Window, before: Window | None, now: datetime
 ) -> list[str]:
     """About a window that is added to `pool`, or replaces `before`."""
-    notes = [] if before is None else [f"replaces {described(before, pool.spec.zone, now)}"]
-    first = first_opening(window, after.spec.zone, now)
+    zone, notes = after.spec.zone, []
+    if before is not None:
+        notes.append(f"replaces {_described(before, first_opening(before, zone, now), zone, now)}")
+    first = first_opening(window, zone, now)
+    text = _described(window, first, zone, now)
     if first is None:
-        return [*notes, f"{described(window, after.spec.zone, now)}; it never opens"]
+        return [*notes, f"{text}; it never opens"]
     begin, end = _range(window, first, now)
-    text = f"{described(window, after.spec.zone, now)}{_price(pool, after, begin, end, window)}"
+    text += _price(pool, after, begin, end, window)
     return [
         *notes,
         text,
@@ -73,10 +76,11 @@ def removed_notes(pool: Pool, after: Pool, window: Window, now: datetime) -> lis
     """About a window that is removed from `pool`."""
     zone = pool.spec.zone
     first = first_opening(window, zone, now)
+    text = f"removes {_described(window, first, zone, now)}"
     if first is None:
-        return [f"removes {described(window, zone, now)}; it is over"]
+        return [f"{text}; it is over"]
     begin, end = _range(window, first, now)
-    notes = [f"removes {described(window, zone, now)}{_price(pool, after, begin, end, window)}"]
+    notes = [f"{text}{_price(pool, after, begin, end, window)}"]
     if first.start <= now:
         notes.append(f"{window.name} is open: its pods end when the pool is idle")
     return notes
@@ -90,14 +94,13 @@ def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
     )
 
 
-def described(window: Window, zone: ZoneInfo, now: datetime) -> str:
+def _described(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
     """A window in one line: when it is open next, and its pods."""
-    return f"{window.name}, {when(window, zone, now)}, {pods(window.replicas)}"
+    return f"{window.name}, {when(window, first, zone, now)}, {pods(window.replicas)}"
 
 
-def when(window: Window, zone: ZoneInfo, now: datetime) -> str:
-    """When a window is open next."""
-    first = first_opening(window, zone, now)
+def when(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
+    """When a window is open next; `first` is its `first_opening`."""
     if window.schedule is not None and window.duration is not None:
         text = f"`{window.schedule}` for {format_duration(window.duration)} {zone.key}"
         if first is None:

@@ -1,11 +1,11 @@
 """Writes one entry of spec.windows, and reads who else owns it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from .api import JSON_PATCH, MANAGER, Api
 from .errors import ConflictError, DemoModeError, NotFoundError
+from .managers import dry_run_query, managers_of
 from .pools import Object
 from .windows import Edit
 
@@ -19,7 +19,7 @@ _BY_HAND = {
 def owners(raw: Object, name: str) -> list[str]:
     """The field managers of a window."""
     found = []
-    for manager, _, windows in _managed(raw):
+    for manager, _, windows in managers_of(raw, "windows"):
         names = (json.loads(key[2:]).get("name") for key in windows if key.startswith("k:"))
         if name in names:
             found.append(manager)
@@ -33,21 +33,11 @@ def list_writers(raw: Object) -> list[str]:
     do not write again.
     """
     found = []
-    for manager, operation, _ in _managed(raw):
+    for manager, operation, _ in managers_of(raw, "windows"):
         by_person = manager.startswith("kubectl") and manager not in _BY_HAND
         if operation != "Apply" and manager != MANAGER and not by_person:
             found.append(manager)
     return list(dict.fromkeys(found))
-
-
-def _managed(raw: Object) -> Iterator[tuple[str, str, Object]]:
-    """The managers of fields of spec.windows: name, operation, fields."""
-    for entry in raw["metadata"].get("managedFields") or ():
-        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        windows = spec.get("f:windows")
-        if windows is not None:
-            manager = str(entry.get("manager") or "an unnamed manager")
-            yield manager, str(entry.get("operation") or ""), windows
 
 
 def check_owners(edit: Edit, *, force: bool) -> list[str]:
@@ -82,10 +72,9 @@ def write(api: Api, edit: Edit, *, dry_run: bool) -> Object:
     The operator writes the status at any time, so the generation is compared, not the version of
     the object. Raises DemoModeError.
     """
-    query = {"dryRun": "All"} if dry_run else {}
     pool = edit.pool
     try:
-        return api.patch(pool.path, operations(edit), JSON_PATCH, query)
+        return api.patch(pool.path, operations(edit), JSON_PATCH, dry_run_query(dry_run))
     except NotFoundError:
         raise
     except DemoModeError as error:

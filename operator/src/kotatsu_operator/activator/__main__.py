@@ -6,8 +6,7 @@ import signal
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from kotatsu_common import logs, startup
-from kotatsu_common.settings import command
+from kotatsu_common import startup
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -17,7 +16,7 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.api_metrics import ApiMetrics
 from kotatsu_operator.runtime.health import Checks, start_admin
 from kotatsu_operator.runtime.heartbeat import Heartbeat
-from kotatsu_operator.runtime.settings import ActivatorSettings, quiet_libraries
+from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 
 async def _run(settings: ActivatorSettings) -> None:
@@ -57,9 +56,7 @@ def main() -> None:
     # Otherwise a full garbage collection would pause all clients to scan the imported libraries.
     with startup.quickly():
         what = "Holds requests to sleeping pools and wakes the pools."
-        settings = command(ActivatorSettings, "kotatsu-activator", what)
-        logs.configure(settings.log_level)
-        quiet_libraries()
+        settings = start(ActivatorSettings, "kotatsu-activator", what)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings))
 

@@ -9,15 +9,13 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from kotatsu_common import logs
-from kotatsu_common.settings import command
 from kotatsu_operator.controller.leader.elector import LEASE_NAME
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import selects
-from kotatsu_operator.kube.resources import Lease, Object, Pod, WarmPool
-from kotatsu_operator.runtime.settings import SmokeSettings, quiet_libraries
+from kotatsu_operator.kube.pod import pod_view
+from kotatsu_operator.kube.resources import Lease, Pod, WarmPool
+from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0
 
@@ -52,20 +50,10 @@ class Smoke:
         return "the CRD is not installed: kubectl apply --server-side -f crds/"
 
     async def _wakes(self, namespace: str) -> str:
-        pods = await self._kube.find(Pod, namespace)
-        if any(_is_ready_activator(pod) for pod in pods):
+        pods = map(pod_view, await self._kube.find(Pod, namespace, ACTIVATOR_LABELS))
+        if any(pod.ready and not pod.terminating for pod in pods):
             return ""
         return f"see kubectl get pods -n {namespace} -l app.kubernetes.io/component=activator"
-
-
-def _is_ready_activator(pod: Object) -> bool:
-    metadata, status = pod["metadata"], pod.get("status") or {}
-    if metadata.get("deletionTimestamp"):
-        return False
-    if not selects({"matchLabels": ACTIVATOR_LABELS}, metadata.get("labels") or {}):
-        return False
-    conditions = status.get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 async def run(
@@ -105,13 +93,11 @@ async def _run(settings: SmokeSettings) -> int:
 
 def main() -> int:
     """Read the settings from the environment and run; return the exit status."""
-    settings = command(
+    settings = start(
         SmokeSettings,
         "python -m kotatsu_operator.jobs.smoke",
         "Checks that an installed Kotatsu works.",
     )
-    logs.configure(settings.log_level)
-    quiet_libraries()
     return asyncio.run(_run(settings))
 
 

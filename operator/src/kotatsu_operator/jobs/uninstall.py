@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from kotatsu_common import logs
-from kotatsu_common.settings import command
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
 from kotatsu_operator.controller.restore.records import Records
@@ -39,7 +37,7 @@ from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, W
 from kotatsu_operator.kube.resources import Lease as LeaseKind
 from kotatsu_operator.kube.retry import retry_on_conflict
 from kotatsu_operator.kube.slices import is_ours, slice_view
-from kotatsu_operator.runtime.settings import UninstallSettings, quiet_libraries
+from kotatsu_operator.runtime.settings import UninstallSettings, start
 
 HOLDER = "uninstall"
 LEASE_SECONDS = 60.0
@@ -339,13 +337,11 @@ async def _run(settings: UninstallSettings) -> int:
 
 def main() -> int:
     """Read the settings from the environment and run; return the exit status."""
-    settings = command(
+    settings = start(
         UninstallSettings,
         "python -m kotatsu_operator.jobs.uninstall",
         "Restores sleeping targets before Kotatsu is uninstalled.",
     )
-    logs.configure(settings.log_level)
-    quiet_libraries()
     return asyncio.run(_run(settings))
 
 

@@ -1,12 +1,13 @@
-"""Settings of the operator, the activator and the uninstall Job, read from the environment."""
+"""Settings of the operator, the activator and the Jobs, read from the environment."""
 
 import json
 import logging
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from kotatsu_common.settings import CommaSeparated, ServiceSettings
+from kotatsu_common import logs
+from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
 
@@ -23,6 +24,8 @@ def _read_prices(value: object) -> object:
         raise ValueError('write it like {"currency": "JPY", "cpuHour": "6.5"}')
     return parse_table(raw)
 
+
+S = TypeVar("S", bound=ServiceSettings)
 
 Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
 """A price table, given as JSON."""
@@ -110,7 +113,13 @@ class ActivatorSettings(ServiceSettings):
     )
 
 
-def quiet_libraries() -> None:
-    """Drop log messages of libraries below WARNING: they log every request and every event."""
+def start(settings: type[S], program: str, description: str) -> S:
+    """Read a program's settings and configure its log. Ends the process if they are invalid.
+
+    Messages of libraries below WARNING are dropped: they log every request and every event.
+    """
+    read = command(settings, program, description)
+    logs.configure(read.log_level)
     for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    return read

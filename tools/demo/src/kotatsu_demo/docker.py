@@ -58,9 +58,8 @@ def read_engine(said: str) -> Engine:
 
 def build_command(image: Image, tag: str, root: Path) -> list[str]:
     """Builds an image of the checkout at `root`; to run with NO_ATTESTATIONS."""
-    arguments = [part for pair in image.build_arguments for part in ("--build-arg", pair)]
     file = str(root / image.dockerfile)
-    return ["docker", "build", "--file", file, *arguments, "--tag", tag, str(root)]
+    return ["docker", "build", "--file", file, *image.build_flags, "--tag", tag, str(root)]
 
 
 def save_command(tag: str, archive: Path, docker: Engine) -> list[str]:

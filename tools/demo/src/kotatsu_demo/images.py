@@ -48,6 +48,11 @@ class Image:
             f"DESCRIPTION={self.description}",
         )
 
+    @property
+    def build_flags(self) -> tuple[str, ...]:
+        """The same as flags of `docker build`."""
+        return tuple(word for pair in self.build_arguments for word in ("--build-arg", pair))
+
 
 @dataclass(frozen=True)
 class Built:

@@ -174,6 +174,12 @@ class Layout:
         return self.cache / "bin"
 
     @property
+    def built_helm(self) -> Path | None:
+        """The helm that was built last, with Kubernetes; None before."""
+        built = self.binaries.glob("kubernetes-*/helm")
+        return max(built, key=lambda path: path.stat().st_mtime, default=None)
+
+    @property
     def buildah(self) -> Path:
         """Image storage of buildah, apart from the machine's own."""
         return self.cache / "buildah"

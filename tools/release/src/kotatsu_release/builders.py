@@ -13,6 +13,7 @@ from typing import Protocol
 from kotatsu_demo.images import Image
 from kotatsu_node import Node, shell
 from kotatsu_node.errors import NodeError
+from kotatsu_release.registry import ask
 from kotatsu_release.tree import REVISION
 
 _ABSENT = ("manifest unknown", "name unknown", "not known to registry", "not found")
@@ -66,7 +67,7 @@ class Buildx:
     def published(self, reference: str) -> Published | None:
         """Ask the registry."""
         inspect = ("docker", "buildx", "imagetools", "inspect")
-        said = _ask([*inspect, reference, "--format", "{{json .}}"])
+        said = _ask_for_image([*inspect, reference, "--format", "{{json .}}"])
         if said is None:
             return None
         found = json.loads(said)
@@ -85,7 +86,7 @@ class Buildx:
                 *("docker", "buildx", "build", "--platform", ",".join(self.platforms)),
                 # A release has its own provenance and bills of materials.
                 *("--provenance=false", "--sbom=false"),
-                *(part for pair in build.image.build_arguments for part in ("--build-arg", pair)),
+                *build.image.build_flags,
                 *("--file", build.tree / build.image.dockerfile, "--tag", build.reference),
                 *("--output", "type=registry" if push else f"type=oci,dest={archive}"),
                 *("--metadata-file", said, build.tree),
@@ -115,7 +116,7 @@ class Buildah:
         """
         entry = f"localhost/kotatsu-release:{uuid.uuid4().hex}"
         create = ("manifest", "create", self._tls, entry, f"docker://{reference}")
-        if _ask(self._buildah.command(*create), self._buildah.environment) is None:
+        if _ask_for_image(self._buildah.command(*create), self._buildah.environment) is None:
             self._buildah.call("manifest", "rm", entry, check=False)
             return None
         found = json.loads(self._buildah.call("manifest", "inspect", entry))
@@ -151,15 +152,13 @@ def this_platform() -> str:
     return f"linux/{_ARCHITECTURES.get(machine, machine)}"
 
 
-def _ask(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str | None:
+def _ask_for_image(
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None
+) -> str | None:
     """What a client prints of an image in a registry; None if the registry has none."""
-    done = shell.call(command, check=False, timeout=_SECONDS, env=env)
-    if done.returncode == 0:
-        return done.stdout
-    if any(word in done.stderr.lower() for word in _ABSENT):
-        return None
-    raise NodeError(
+    trouble = NodeError(
         "the registry cannot be asked which images it has",
-        log="\n".join(done.stderr.strip().splitlines()[-5:]),
         hint="check REGISTRY and its login; a registry without TLS needs PLAIN_HTTP=1",
     )
+    done = ask(command, _ABSENT, trouble, seconds=_SECONDS, env=env)
+    return None if done is None else done.stdout

@@ -15,6 +15,7 @@ from kotatsu_node import shell
 from kotatsu_node.errors import NodeError
 from kotatsu_release.errors import ReleaseError
 from kotatsu_release.plan import Plan
+from kotatsu_release.registry import ask
 
 _DIGEST = re.compile(r"^Digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 _ABSENT = ("not found", "manifest unknown", "name unknown")
@@ -115,20 +116,15 @@ class Helm:
         where = chart.file.parent / "published"
         where.mkdir(exist_ok=True)
         pull = ("pull", f"{self._plan.charts}/{chart.name}", "--version", self._plan.version)
-        done = shell.call(
-            [self._program, *pull, "--destination", where, *self._how],
-            check=False,
-            timeout=_SECONDS,
-        )
-        if done.returncode == 0:
-            return Chart(chart.name, where / chart.file.name, _digest(done.stdout + done.stderr))
-        if any(word in done.stderr.lower() for word in _ABSENT):
-            return None
-        raise NodeError(
+        trouble = NodeError(
             "the registry cannot be asked which charts it has",
-            log="\n".join(done.stderr.strip().splitlines()[-5:]),
             hint="check REGISTRY, and log in with `helm registry login HOST`",
         )
+        command = [self._program, *pull, "--destination", where, *self._how]
+        done = ask(command, _ABSENT, trouble, seconds=_SECONDS)
+        if done is None:
+            return None
+        return Chart(chart.name, where / chart.file.name, _digest(done.stdout + done.stderr))
 
     def _call(self, *arguments: str) -> str:
         done = shell.call([self._program, *arguments], timeout=_SECONDS)

@@ -29,6 +29,7 @@ from kotatsu_release.plan import (
 )
 from kotatsu_release.release import Release, Tools, locked, summary
 from kotatsu_release.signing import Cosign
+from kotatsu_release.tree import CHARTS
 
 _CYCLONEDX = ROOT / "build" / "audit" / "bin" / "cyclonedx-py"
 _EPILOG = """\
@@ -67,7 +68,6 @@ def parser() -> argparse.ArgumentParser:
     packing.add_argument("--downloads", default="", metavar="URL")
     materials = commands.add_parser("sbom", help="write bills of materials (CycloneDX)")
     materials.add_argument("where", type=Path, metavar="FOLDER")
-    materials.add_argument("names", nargs="*", default=[*locked(ROOT)], metavar="NAME")
     return top
 
 
@@ -87,8 +87,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
                 for file in plugin.write(ROOT, options.where, number, options.downloads):
                     print(file)
             case "sbom":
-                for name in options.names:
-                    folder = locked(ROOT)[name]
+                for name, folder in locked(ROOT).items():
                     print(evidence.bill_of_materials(_CYCLONEDX, folder, name, options.where))
     except NodeError as error:
         print(f"\n{error.report()}", file=sys.stderr)
@@ -135,7 +134,7 @@ def _push(options: argparse.Namespace, progress: Progress) -> None:
     print("Install with these values:")
     for command in push.write_values(named, where):
         print(f"  {command}")
-    for chart in ("kotatsu", "pet"):
+    for chart in CHARTS:
         print((where / f"{chart}-images.yaml").read_text())
 
 
@@ -160,9 +159,7 @@ def _has_buildx() -> bool:
 
 def _helm() -> str:
     """Path of helm: the one in PATH, or what tools/node has built."""
-    built = Layout.from_environment().binaries.glob("kubernetes-*/helm")
-    newest = max(built, key=lambda path: path.stat().st_mtime, default=None)
-    found = shutil.which("helm") or (str(newest) if newest else "")
-    if not found:
+    found = shutil.which("helm") or Layout.from_environment().built_helm
+    if found is None:
         raise ReleaseError("helm is not installed", hint="install helm 3.8 or newer")
-    return found
+    return str(found)

@@ -34,12 +34,17 @@ class Plan:
 
     def repository(self, image: Image) -> str:
         """The name of an image without its tag."""
-        return f"{self.registry}/kotatsu-{image.name}"
+        return repository(self.registry, image)
 
     @property
     def charts(self) -> str:
         """Where charts are pushed to; a chart's own name follows."""
         return f"oci://{self.registry}/charts"
+
+
+def repository(registry: str, image: Image) -> str:
+    """The name of an image below a host and path, without its tag."""
+    return f"{registry}/kotatsu-{image.name}"
 
 
 def check_version(version: str) -> None:

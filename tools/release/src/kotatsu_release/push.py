@@ -12,6 +12,8 @@ from kotatsu_demo.images import IMAGES, TAG, Image
 from kotatsu_node.progress import Progress
 from kotatsu_release.builders import Build, Builder
 from kotatsu_release.charts import Named
+from kotatsu_release.plan import repository
+from kotatsu_release.tree import CHARTS
 
 
 def push(
@@ -20,11 +22,11 @@ def push(
     """Build and push every image; by their names. Raises NodeError."""
     named = {}
     for image in IMAGES:
-        repository = f"{prefix}/kotatsu-{image.name}"
-        reference = f"{repository}:{TAG}"
+        name = repository(prefix, image)
+        reference = f"{name}:{TAG}"
         with progress.step(f"build and push {reference} ({', '.join(builder.platforms)})"):
             digest = builder.make(Build(image, root, reference, work), push=True)
-        named[image.name] = Named(repository, digest)
+        named[image.name] = Named(name, digest)
     return named
 
 
@@ -42,7 +44,7 @@ def write_values(named: dict[str, Named], where: Path) -> list[str]:
     """Write one values file a chart; the commands that install with them."""
     where.mkdir(parents=True, exist_ok=True)
     commands = []
-    for chart in ("kotatsu", "pet"):
+    for chart in CHARTS:
         file = where / f"{chart}-images.yaml"
         file.write_text(yaml.safe_dump(values(chart, named), sort_keys=False))
         commands.append(f"helm install {chart} charts/{chart} --values {file}")

@@ -116,16 +116,15 @@ class DeploymentTarget(Target):
     def objections(self) -> Iterator[Objection]:
         """Check the names, the Service and the autoscaler."""
         labels = {} if self.deployment is None else self.deployment.labels
-        yield self._is_kotatsu(), Ends.NOTHING
+        yield self._is_kotatsu(labels), Ends.NOTHING
         yield check_claim(self), Ends.NOTHING
         yield check_exists(self, "Deployment", exists=self.deployment is not None), Ends.NOTHING
         yield check_service(self, labels), Ends.LOWER
         yield check_autoscalers(self, self.autoscalers), Ends.NOTHING
 
-    def _is_kotatsu(self) -> Refusal | None:
+    def _is_kotatsu(self, labels: Mapping[str, str]) -> Refusal | None:
         """Reject Kotatsu itself: at 0 it could not wake any pool, nor itself."""
         name = self.spec.target.name
-        labels = {} if self.deployment is None else self.deployment.labels
         if name not in (OPERATOR, ACTIVATOR) and labels.get(NAME_LABEL) != PROGRAM:
             return None
         return Refusal(

@@ -68,10 +68,7 @@ class OpenJTalkEngine:
         self._library = pyopenjtalk
 
     def _speak(self, text: str) -> Pcm:
-        try:
-            labels = self._labels(text)
-        except ModuleNotFoundError as error:  # Sudachi, for a kanji that the dictionary lacks
-            raise SilentError("The text has a kanji without a reading.") from error
+        labels = self._labels(text)
         if not labels:
             raise SilentError("The text has no Japanese reading.")
         if len(labels) > MAX_LABELS:
@@ -85,9 +82,11 @@ class OpenJTalkEngine:
         return Pcm(RATE, samples(wave))
 
     def _labels(self, text: str) -> list[str]:
-        labels: list[str] = self._library.extract_fullcontext(
-            read(text, self._english), **_FRONTEND
-        )
+        written = read(text, self._english)
+        try:
+            labels: list[str] = self._library.extract_fullcontext(written, **_FRONTEND)
+        except ModuleNotFoundError as error:  # Sudachi, for a kanji that the dictionary lacks
+            raise SilentError("The text has a kanji without a reading.") from error
         # The silence before and after would be trimmed, and costs a quarter of a sentence's time.
         return [label for label in labels if "-sil+" not in label]
 

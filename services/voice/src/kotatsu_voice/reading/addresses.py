@@ -1,6 +1,7 @@
 """How people say an address: the scheme is left out, and every sign has a name."""
 
 import re
+from collections.abc import Callable
 
 # An address has no spaces and no Japanese, so one look at each run of ASCII decides.
 _RUN = re.compile(r"[!-~？！]+")
@@ -40,27 +41,28 @@ def within(run: str) -> tuple[int, int]:
 
 def read(text: str) -> str:
     """The text with each address written out."""
-    return _RUN.sub(_spoken, text)
+    return _each(text, _spoken, str)
 
 
 def protect(text: str, sentence_mark: dict[str, str]) -> str:
     """Replace the keys of `sentence_mark`, single characters, everywhere but in addresses."""
     marks = str.maketrans(sentence_mark)
+    return _each(text, str, lambda rest: rest.translate(marks))
+
+
+def _each(text: str, address: Callable[[str], str], rest: Callable[[str], str]) -> str:
+    """The text with its addresses, and the other ASCII around them, replaced."""
 
     def one(match: re.Match[str]) -> str:
         run = match[0]
         start, end = within(run)
         if not is_address(run[start:end]):
-            return run.translate(marks)
-        return run[:start].translate(marks) + run[start:end] + run[end:].translate(marks)
+            return rest(run)
+        return rest(run[:start]) + address(run[start:end]) + rest(run[end:])
 
     return _RUN.sub(one, text)
 
 
-def _spoken(match: re.Match[str]) -> str:
-    run = match[0]
-    start, end = within(run)
-    if not is_address(run[start:end]):
-        return run
-    address = _SCHEME.sub("", run[start:end]).rstrip("/")
-    return run[:start] + _SIGN.sub(lambda sign: SIGNS[sign[0]], address) + run[end:]
+def _spoken(address: str) -> str:
+    bare = _SCHEME.sub("", address).rstrip("/")
+    return _SIGN.sub(lambda sign: SIGNS[sign[0]], bare)
