@@ -71,6 +71,12 @@ def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
     return ports.get(wanted)
 
 
+def target_ports(service: Object | None) -> list[str | int]:
+    """The target ports of a Service, by name or number; none without a Service."""
+    ports = ((service or {}).get("spec") or {}).get("ports") or ()
+    return [port.get("targetPort") or port["port"] for port in ports]
+
+
 @dataclass(frozen=True)
 class Owner:
     """A manager that owns a field, and when the fields of its entry last changed."""

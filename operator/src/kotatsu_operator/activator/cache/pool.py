@@ -30,6 +30,9 @@ class Pool:
     """Pools that are woken together with this one."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""
+    counted: bool = False
+    """Whether the operator judges the pool by its connections here: route Always, or pods that do
+    not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -74,6 +77,7 @@ def pool_view(obj: Object) -> Pool:
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
+        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
     )
 
 

@@ -30,6 +30,7 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Demand, Observation
@@ -196,7 +197,8 @@ class DeploymentTarget(Target):
             if decision.force and seen.demand.known:
                 return Demand()  # overdue (see is_overdue): ask only if demand is unknown
             pods = self.cache.target_pods(self.key[0], self.selector)
-            return await tools.observer.demand(self.key, self.spec, pods, looks=True)
+            demand = await tools.observer.demand(self.key, self.spec, pods, looks=True)
+            return counted(demand, decision.memory)
 
         steps = ScaleDown(tools.kube, self.key, self.spec, tools.clock, tools.hook, tools.remember)
         attempt = await steps.attempt(

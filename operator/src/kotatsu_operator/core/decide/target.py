@@ -31,7 +31,13 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
         return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
     # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory, template=seen.template, proven=False, raised_at=None)
+    return replace(
+        memory,
+        template=seen.template,
+        proven=False,
+        raised_at=None,
+        metered=None if memory.metered else memory.metered,
+    )
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:

@@ -65,6 +65,8 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         ticket_seen=instant(demand.get("seenAt")),
         template=text(template.get("hash")),
         proven=bool(template.get("proven")),
+        metered=_flag(template.get("metered")),
+        counted=route.get("counted") is True,
         original=read_original(status),
         contest=_read_contest(table(status.get("contest"))),
         override_key=text(override.get("key")),
@@ -75,6 +77,10 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         ahead=lasting(status.get("ahead")),
         windows=_read_tally(table(status.get("windows"))),
     )
+
+
+def _flag(written: Any) -> bool | None:
+    return written if isinstance(written, bool) else None
 
 
 def _read_warm_ups(written: Any) -> Iterator[WarmUp]:

@@ -74,6 +74,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             "epoch": memory.epoch,
             # A rejected pool keeps its previous Service.
             "service": None if spec.target.scales_itself else spec.service,
+            "counted": memory.counted or None,
         },
         "lead": format_duration(memory.lead),
         "ahead": format_duration(memory.ahead) if memory.ahead else None,
@@ -84,7 +85,11 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             for w in memory.warm_ups
         ],
         "demandUnknownSince": stamp(memory.unknown_since),
-        "template": {"hash": memory.template, "proven": memory.proven},
+        "template": {
+            "hash": memory.template,
+            "proven": memory.proven,
+            "metered": memory.metered,
+        },
         "hpa": original_status(memory.original),
         "contest": _contest_status(memory.contest),
         # An activator writes the rest of `demand`.
