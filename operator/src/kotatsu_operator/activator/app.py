@@ -17,7 +17,7 @@ from kotatsu_operator.activator.proxy.closing import PATIENCE
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.resources import KINDS
+from kotatsu_operator.kube.resources import KINDS, resource_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Activator:
         self._limit = ConnectionLimit() if limit is None else limit
         self._changed = asyncio.Event()
         self._telling = False
-        self.view = View(self._on_change)
+        self.view = View(self._on_change, scaled=kube.scaled)
         self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}
@@ -72,11 +72,12 @@ class Activator:
 
         Raises the exception of a watch or task that fails.
         """
+        further = {name: resource_of(kind) for name, kind in self._kube.scaled.items()}
         watches = [
             asyncio.create_task(
                 follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
             )
-            for name, kind in KINDS.items()
+            for name, kind in {**KINDS, **further}.items()
         ]
         work = asyncio.create_task(self._work())
         ended, endless = asyncio.create_task(stop.wait()), [work, *watches]

@@ -32,8 +32,8 @@ from kotatsu_operator.kube.errors import (
     is_missing,
     is_refusal,
 )
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
+from kotatsu_operator.kube.objects import Key, key_of, ref
+from kotatsu_operator.kube.resources import EndpointSlice, Object, WarmPool, resource_of
 from kotatsu_operator.kube.resources import Lease as LeaseKind
 from kotatsu_operator.kube.retry import retry_on_conflict
 from kotatsu_operator.kube.slices import is_ours, slice_view
@@ -170,22 +170,22 @@ class Uninstall:
             with contextlib.suppress(NotFoundError):
                 came = await restore.step(self.kube, key[0], cast(Entry, entry))
                 self._tell(key, came or "there is nothing to restore")
-        if target.get("kind", "Deployment") != "Deployment":
+        if target.get("kind") == "Service":
             await self._note(key, "Knative alone scales the target")
             return
-        await self._give_back_deployment(key, pool, entry)
+        await self._give_back_replicas(key, pool, entry)
 
-    async def _give_back_deployment(self, key: Key, pool: Object, entry: Entry | None) -> None:
-        name = pool["spec"]["targetRef"]["name"]
+    async def _give_back_replicas(self, key: Key, pool: Object, entry: Entry | None) -> None:
+        kind, name = _target_of(pool)
         try:
-            scale = await self.kube.get_scale(key[0], name)
+            scale = await self.kube.get_scale(key[0], ref(kind, name))
             if scale.replicas == 0:
                 known = None if entry is None else entry.owed.get("restoreReplicas")
                 if entry is None or not known or entry.on_delete is OnDelete.KEEP:
                     why = "Kotatsu found it at 0" if not known else "onDelete is Keep"
                     self._tell(
                         key,
-                        f"Deployment {name} stays at 0, because {why}: its Service will have no "
+                        f"{kind} {name} stays at 0, because {why}: its Service will have no "
                         "endpoint",
                     )
                     await self._note(key, f"{name} stays at 0")
@@ -193,12 +193,12 @@ class Uninstall:
                 self._restored[key] = int(known)
                 self._tell(key, await restore_replicas(self.kube, key[0], entry))
         except NotFoundError:
-            self._tell(key, f"there is no Deployment {name}")
+            self._tell(key, f"there is no {kind} {name}")
             return
         if pool["spec"].get("route") == RouteMode.ALWAYS:
             service = pool["spec"].get("service") or name
             text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
-            self._tell(key, f"{text}: add the selector of Deployment {name}")
+            self._tell(key, f"{text}: add the selector of {kind} {name}")
             await self._note(key, text)
             return
         self._awake[key] = pool
@@ -209,15 +209,16 @@ class Uninstall:
     async def _unready(self) -> str:
         """The first target whose pods are not Ready: all restored ones, or one if it ran before."""
         for key, pool in self._awake.items():
-            name = pool["spec"]["targetRef"]["name"]
+            kind, name = _target_of(pool)
             try:
-                deployment = await self.kube.get(Deployment, key[0], name)
+                known = resource_of(self.kube.scaled[kind])
+                workload = await self.kube.get(known, key[0], name)
             except NotFoundError:
                 continue
-            ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
-            wanted = min(self._restored.get(key, 1), int(deployment["spec"].get("replicas", 1)))
+            ready = int((workload.get("status") or {}).get("readyReplicas") or 0)
+            wanted = min(self._restored.get(key, 1), int(workload["spec"].get("replicas", 1)))
             if ready < wanted:
-                return f"{ready} of {wanted} pods of Deployment {key[0]}/{name} are Ready"
+                return f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
         return ""
 
     async def _note(self, key: Key, text: str) -> None:
@@ -283,6 +284,12 @@ class Uninstall:
                 await asyncio.sleep(self.poll * 2)
 
 
+def _target_of(pool: Object) -> tuple[str, str]:
+    """The kind and name of a pool's target."""
+    target = pool["spec"]["targetRef"]
+    return target.get("kind", "Deployment"), target["name"]
+
+
 def _native_status(old: Object) -> Object:
     """The status of a pool whose pods alone answer; a later install continues from there."""
     now = stamp(datetime.now(UTC))
@@ -318,7 +325,7 @@ async def _end(task: asyncio.Task[Any] | None) -> None:
 
 async def _run(settings: UninstallSettings) -> int:
     # The operator's field manager: a later install would treat another one as a foreign writer.
-    kube = Kube.connect(OPERATOR)
+    kube = Kube.connect(OPERATOR, scaled=settings.targets)
 
     def say(line: str) -> None:
         print(line, flush=True)  # noqa: T201

@@ -7,6 +7,17 @@ from kotatsu_operator.kube.resources import Object
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _KEDA = "keda-operator"
+_SCALED_OBJECT = "ScaledObject"
+
+KEDA_PAUSE = "autoscaling.keda.sh/paused=true"
+"""The annotation by which KEDA leaves a workload as it is, and deletes its autoscaler."""
+
+
+def keda_object(autoscaler: Object) -> str:
+    """The ScaledObject of KEDA that owns an autoscaler; empty if none does."""
+    owners_of = autoscaler["metadata"].get("ownerReferences") or ()
+    named = [owner["name"] for owner in owners_of if owner.get("kind") == _SCALED_OBJECT]
+    return str(named[0]) if named else ""
 
 
 def foreign_owner(autoscaler: Object) -> str:

@@ -18,18 +18,28 @@ def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def ref(kind: str, name: str) -> str:
+    """A workload's name among all kinds: `name` of a Deployment, `Kind/name` of any other kind."""
+    return name if kind == "Deployment" else f"{kind}/{name}"
+
+
+def parts(workload: str) -> tuple[str, str]:
+    """The kind and name of a `ref`."""
+    kind, slash, name = workload.partition("/")
+    return (kind, name) if slash else ("Deployment", workload)
+
+
 def without_owners(obj: Object) -> Object:
     """An object without managedFields: they are half of its size and no decision uses them."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": meta}
 
 
-def scales(autoscaler: Object) -> Key | None:
-    """The Deployment that a HorizontalPodAutoscaler scales; None for another kind of target."""
+def scales(autoscaler: Object) -> Key:
+    """The namespace and `ref` of the workload that a HorizontalPodAutoscaler scales."""
     target = autoscaler["spec"]["scaleTargetRef"]
-    if target.get("kind") != "Deployment":
-        return None
-    return autoscaler["metadata"].get("namespace", ""), target["name"]
+    workload = ref(target.get("kind", ""), target["name"])
+    return autoscaler["metadata"].get("namespace", ""), workload
 
 
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:

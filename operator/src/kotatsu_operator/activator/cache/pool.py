@@ -6,6 +6,7 @@ from kotatsu_operator.activator.cache.budget import SpentBudget, spent_budget
 from kotatsu_operator.core.formats import choice, seconds_of
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.kube.objects import ref
 from kotatsu_operator.kube.resources import Object
 
 
@@ -16,6 +17,7 @@ class Pool:
     name: str
     service: str
     target: str
+    """The `ref` of the workload."""
     route: Route
     epoch: int
     phase: Phase
@@ -62,7 +64,7 @@ def pool_view(obj: Object) -> Pool:
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
         service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
-        target=spec["targetRef"]["name"],
+        target=ref(spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]),
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),

@@ -68,9 +68,15 @@ def wanted_minimum(
     `awake` is Warming or Warm: minReplicas is the floor, and at least 1, since only the sleep
     protocol may remove the last pod. On the way down it does not change until the scale is 0.
     `released` restores it at once, for a suspended pool or a rejected one.
+
+    An HPA with minReplicas 0 ends the last pod by itself, outside of the sleep protocol, and starts
+    one again. The pool does both, so it keeps minReplicas at 1: with 1, an HPA does nothing at 0
+    replicas.
     """
-    if released or (not awake and replicas == 0):
+    if released:
         return original.min_replicas
+    if not awake and replicas == 0:
+        return max(original.min_replicas, 1)
     if not awake:
         return seen.min_replicas
     return min(max(original.min_replicas, floor, 1), seen.max_replicas)
