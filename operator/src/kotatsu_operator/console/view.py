@@ -28,7 +28,7 @@ from kotatsu_operator.core.plan.activity import in_force, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, zones
-from kotatsu_operator.core.report.status_reader import read_memory
+from kotatsu_operator.core.report.status import read_memory
 
 log = logging.getLogger(__name__)
 

@@ -34,11 +34,11 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.status_reader import read_memory
-from kotatsu_operator.core.report.status_writer import (
+from kotatsu_operator.core.report.status import (
     Status,
     books_status,
     decided_status,
+    read_memory,
     without_unread_cost,
     worth_writing,
 )

@@ -16,7 +16,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import replicas_to_restore
-from kotatsu_operator.core.report.status_writer import memory_status
+from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key

@@ -26,7 +26,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.knative import (
     SERVICE_LABEL,

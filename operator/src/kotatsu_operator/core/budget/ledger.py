@@ -39,7 +39,7 @@ class Spent:
 
     currency: str
     period_start: datetime
-    accrued: Decimal
+    accrued: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ default."""
 def remember_write(known: Contest | None, write: Write | None, now: datetime) -> Contest | None:
     """The contest after one more observation of the owner of the target's replicas."""
     if known is not None and now - known.seen_at >= MEMORY:
-        same = write is not None and (write.by, write.at) == (known.by, known.write_at)
+        same = write is not None and (write.by, write.at) == (known.by, known.written_at)
         if not same:
             known = None
         elif not known.applied:
@@ -94,6 +94,6 @@ def remember_write(known: Contest | None, write: Write | None, now: datetime) ->
         return known
     if known is None or known.by != write.by:
         return Contest(write.by, write.at, now, applied=write.applied)
-    if known.write_at == write.at:
+    if known.written_at == write.at:
         return replace(known, applied=known.applied or write.applied)
     return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)

@@ -15,7 +15,7 @@ from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 
 SAY_AFTER = timedelta(seconds=10)
 """Demand that is unknown for a shorter time is not reported."""
