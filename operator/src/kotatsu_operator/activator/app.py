@@ -5,19 +5,18 @@ import contextlib
 import logging
 from urllib.parse import parse_qs
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.endpoints.publisher import Publisher
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.closing import PATIENCE
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
+from kotatsu_operator.activator.proxy.sockets import PATIENCE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.resources import KINDS
+from kotatsu_operator.kube.objects import KINDS
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from kotatsu_operator.activator.http import answers
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.hold_timer import HoldTimer
-from kotatsu_operator.activator.proxy.registry import Registry, State
+from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends

@@ -16,9 +16,8 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Budget, PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
 from kotatsu_operator.core.report.status import Status, read_ledger
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 
 @dataclass(frozen=True)

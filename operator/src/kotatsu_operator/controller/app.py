@@ -20,7 +20,6 @@ from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
@@ -29,11 +28,11 @@ from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.pacing import Pacer
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.objects import key_of
-from kotatsu_operator.kube.resources import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.heartbeat import Heartbeat
 

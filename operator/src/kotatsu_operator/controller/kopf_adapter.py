@@ -18,8 +18,7 @@ import kopf
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
 

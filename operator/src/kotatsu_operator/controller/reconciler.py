@@ -14,7 +14,6 @@ from kotatsu_operator.controller.accept.acceptance import (
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -24,6 +23,7 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant
+from kotatsu_operator.core.plan.pacing import Pacer
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
@@ -43,9 +43,8 @@ from kotatsu_operator.core.report.status import (
     worth_writing,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object, WarmPool
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,13 @@ from typing import Any
 from lightkube.generic_resource import create_global_resource
 
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.resources import Object
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    Unreachable,
+    retry_on_conflict,
+)
+from kotatsu_operator.kube.objects import Object
 
 REVISION = "kotatsu.dev/crd-revision"
 """Annotation on the packaged CRD: an integer that grows with each change of the schema."""

@@ -31,11 +31,10 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_missing,
     is_refusal,
+    retry_on_conflict,
 )
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
-from kotatsu_operator.kube.resources import Lease as LeaseKind
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.objects import Deployment, EndpointSlice, Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Lease as LeaseKind
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 

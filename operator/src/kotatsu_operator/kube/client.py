@@ -24,7 +24,7 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.resources import Deployment, HorizontalPodAutoscaler, Object, WarmPool
+from kotatsu_operator.kube.objects import Deployment, HorizontalPodAutoscaler, Object, WarmPool
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""

@@ -1,4 +1,4 @@
-"""A Deployment read into a value with only the fields that decisions depend on."""
+"""A Deployment and its autoscaler, read into values with only what decisions depend on."""
 
 import hashlib
 import json
@@ -8,10 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.pool.observation import Write
+from kotatsu_operator.core.pool.observation import Autoscaler, Write
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-from kotatsu_operator.kube.objects import Key, key_of, owners, selector_view
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_view
 
 
 def template_hash(deployment: Object) -> str:
@@ -92,4 +91,31 @@ def deployment_view(obj: Object) -> DeploymentView:
         updated=ready_of_template(obj),
         requests=pod_requests(template.get("spec") or {}),
         write=foreign_write(obj),
+    )
+
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_KEDA = "keda-operator"
+
+
+def foreign_owner(autoscaler: Object) -> str:
+    """The program that owns an autoscaler; empty if people manage it."""
+    meta = autoscaler["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return f"{owner['kind']} {owner['name']}"
+    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
+        return "KEDA"
+    return ""
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
     )

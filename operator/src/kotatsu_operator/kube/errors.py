@@ -1,7 +1,9 @@
-"""The errors that a call to the API server can raise, and predicates for them."""
+"""The errors that a call to the API server can raise, predicates for them, and a retry."""
 
 import asyncio
-from collections.abc import Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
 
 import httpx2
 from lightkube import ApiError
@@ -78,3 +80,19 @@ def _code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
     if isinstance(error, ApiError):
         return int(error.status.code or 0)
     return error.response.status_code
+
+
+T = TypeVar("T")
+
+TRIES = 10
+
+
+async def retry_on_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of `attempt`, which reads an object and writes it at the version that it read.
+
+    Raises the tenth ConflictError, and all other errors of `attempt`.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConflictError):
+            return await attempt()
+    return await attempt()

@@ -12,9 +12,8 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.objects import Key, Object, Pod, key_of
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import Object, Pod
 
 
 def pool_of_slice(obj: Object) -> str:

@@ -1,7 +1,7 @@
 """The health server: /livez, /readyz and /metrics, in a thread of its own.
 
 A probe must get an answer while the event loop is busy with ten thousand connections. /livez
-reports whether the event loop still runs.
+reports whether the event loop still runs. The metric of failed API calls is here too.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 log = logging.getLogger(__name__)
@@ -131,3 +131,20 @@ def start_admin(
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
     return server
+
+
+class ApiMetrics:
+    """Counts failed calls to the API server in `kotatsu_api_errors`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._errors = Counter(
+            "kotatsu_api_errors",
+            "Failed calls to the Kubernetes API by status code, or unreachable; without conflicts.",
+            ("reason",),
+            registry=registry,
+        )
+        self._errors.labels("unreachable")  # exists from the start, so that rate() works
+
+    def error(self, reason: str) -> None:
+        """Count one failed call; `reason` is the status code or `unreachable`."""
+        self._errors.labels(reason).inc()

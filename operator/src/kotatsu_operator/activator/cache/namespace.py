@@ -11,9 +11,8 @@ from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
-from kotatsu_operator.kube.objects import selector_view, without_owners
+from kotatsu_operator.kube.objects import KINDS, Object, selector_view, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import KINDS, Object
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
 Mailbox = set[str]

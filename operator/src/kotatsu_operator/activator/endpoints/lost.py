@@ -10,9 +10,9 @@ import asyncio
 import logging
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import (
     is_ready,
     may_serve,
@@ -22,8 +22,8 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import EndpointSlice, Object
 from kotatsu_operator.kube.slices import owner_of, slice_view
 
 log = logging.getLogger(__name__)

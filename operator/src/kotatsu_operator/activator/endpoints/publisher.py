@@ -11,10 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import FAMILIES, PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.cache.ports import FAMILIES, PodIdentity, Port
 from kotatsu_operator.activator.endpoints.lost import Lost
 from kotatsu_operator.activator.endpoints.published import DELETED_REST, Published
 from kotatsu_operator.activator.endpoints.slices import (
@@ -29,7 +28,7 @@ from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.resources import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.slices import is_ours, owner_of, pool_of_slice, slice_view
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.activator.cache.identity import PodIdentity, family_of
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import PodIdentity, family_of
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import (
     EPOCH_ANNOTATION,
@@ -21,8 +21,8 @@ from kotatsu_operator.core.protocol import (
     SERVICE_LABEL,
     pool_label,
 )
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 PORT_REST = 150.0
 """Seconds that an emptied slice and its listener stay: no other pool gets the port, and a

@@ -13,7 +13,7 @@ from typing import Protocol
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
 from kotatsu_operator.activator.http.http1 import Requests
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, asks_to_upgrade, peek
-from kotatsu_operator.activator.proxy import closing, sockets
+from kotatsu_operator.activator.proxy import sockets
 from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traffic
 from kotatsu_operator.activator.proxy.registry import State
 from kotatsu_operator.activator.proxy.side import Side
@@ -340,7 +340,7 @@ class Client(Side):
             return
         if self.is_full:
             before = self._progress
-            self._progress = (closing.left(self.transport), self.traffic.down_at)
+            self._progress = (sockets.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):

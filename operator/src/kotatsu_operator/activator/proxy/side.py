@@ -8,7 +8,7 @@ import asyncio
 from abc import abstractmethod
 from typing import cast
 
-from kotatsu_operator.activator.proxy import closing
+from kotatsu_operator.activator.proxy import sockets
 
 
 class Side(asyncio.Protocol):
@@ -70,7 +70,7 @@ class Side(asyncio.Protocol):
         """Bytes of memory that the connection uses."""
         if self.transport is None:
             return 0
-        return closing.weight(self.transport, has_finished=self.has_finished)
+        return sockets.weight(self.transport, has_finished=self.has_finished)
 
     def finish(self) -> None:
         """The other side has ended its half of the connection: forward that."""
@@ -80,12 +80,12 @@ class Side(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection once all written bytes are sent."""
         if self.transport is not None:
-            closing.close(self.transport)
+            sockets.close(self.transport)
 
     def reset(self) -> None:
         """Reset the connection: the other side was cut off."""
         if self.transport is not None:
-            closing.reset(self.transport)
+            sockets.reset(self.transport)
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -15,8 +15,8 @@ from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.objects import Pod as KubePod
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Pod as KubePod
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from kotatsu_operator.core.decide.knative import (
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
 from kotatsu_operator.kube.knative import MIN_SCALE, KnativeCache, read_kept, revision_view
-from kotatsu_operator.kube.resources import KnativeRevision
+from kotatsu_operator.kube.objects import KnativeRevision
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from kotatsu_operator.core.report.record import replicas_to_restore
 from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.kube.resources import Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
 
 class SleepStep(enum.StrEnum):

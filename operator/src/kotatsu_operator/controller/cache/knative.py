@@ -16,8 +16,14 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeService, Object
+from kotatsu_operator.kube.objects import (
+    ConfigMap,
+    Key,
+    KnativeRevision,
+    KnativeService,
+    Object,
+    key_of,
+)
 
 log = logging.getLogger(__name__)
 

@@ -20,16 +20,21 @@ from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.objects import Key, key_of, owners, scales, selects, without_owners
-from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import (
+from kotatsu_operator.kube.objects import (
     Deployment,
     EndpointSlice,
     HorizontalPodAutoscaler,
+    Key,
     Object,
     Pod,
     Service,
+    key_of,
+    owners,
+    scales,
+    selects,
+    without_owners,
 )
+from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 
 _DEPARTED = 1000

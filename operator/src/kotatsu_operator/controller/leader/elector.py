@@ -30,8 +30,8 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_answer,
 )
-from kotatsu_operator.kube.resources import ConfigMap, Object
-from kotatsu_operator.kube.resources import Lease as LeaseKind
+from kotatsu_operator.kube.objects import ConfigMap, Object
+from kotatsu_operator.kube.objects import Lease as LeaseKind
 
 log = logging.getLogger(__name__)
 

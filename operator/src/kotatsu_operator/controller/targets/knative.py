@@ -37,8 +37,8 @@ from kotatsu_operator.kube.knative import (
     said_by,
     traffic_of,
 )
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 IGNORED_AFTER = timedelta(seconds=30)
 """Knative follows a changed min-scale within seconds. If it has not by then, it ignores it."""

@@ -31,12 +31,12 @@ from kotatsu_operator.core.plan.activity import (
     idleness,
     in_force,
     override_end,
+    recommend,
     remember_activity,
     remember_override,
     remember_sleep,
     remember_ticket,
 )
-from kotatsu_operator.core.plan.demand import recommend
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Transition

@@ -10,10 +10,9 @@ The result depends on the claims alone, not on their order, so it is the same af
 pool that has begun is removed from the claims. It was the first, so no other pool moves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import ceil
-from typing import TypeVar
 
 from kotatsu_operator.core.pool.decision import Claim
 
@@ -24,7 +23,8 @@ a still earlier start would only cost more."""
 WARM_UPS_PER_SECOND = 20
 """A limit that does not depend on the pods per second: each warm-up needs about eight API calls."""
 
-Key = TypeVar("Key", bound=tuple[str, str])
+Key = tuple[str, str]
+"""The namespace and name of a pool."""
 
 
 def turns(claims: Mapping[Key, Claim], starts_per_second: float) -> dict[Key, timedelta]:
@@ -46,3 +46,52 @@ def turns(claims: Mapping[Key, Claim], starts_per_second: float) -> dict[Key, ti
         following = max(start, claim.by - LONGEST_AHEAD)
         ahead[key] = timedelta(seconds=ceil((claim.by - following).total_seconds()))
     return ahead
+
+
+Hurry = Callable[[Key, datetime], None]
+
+
+class Pacer:
+    """Collects the next warm-up of each pool and computes how much earlier than its lead it starts.
+
+    No state survives a restart: the first reconcile of each pool repeats its claim.
+    """
+
+    def __init__(
+        self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
+    ) -> None:
+        self._starts_per_second = starts_per_second
+        self._hurry = hurry
+        self._claims: dict[Key, Claim] = {}
+        self._ahead: dict[Key, timedelta] = {}
+        self._is_settled = True
+
+    def ahead(self, key: Key) -> timedelta:
+        """How much earlier than its own lead a pool starts its next warm-up."""
+        return self._ahead.get(key, timedelta())
+
+    def claim(self, key: Key, claim: Claim | None) -> None:
+        """Set a pool's next warm-up; None if there is none."""
+        if self._claims.get(key) == claim:
+            return
+        if claim is None:
+            del self._claims[key]
+        else:
+            self._claims[key] = claim
+        self._is_settled = False
+
+    def reset(self) -> None:
+        """Remove all claims: the next reconcile of each pool repeats its claim."""
+        self._claims.clear()
+        self._ahead.clear()
+        self._is_settled = True
+
+    def settle(self) -> None:
+        """Compute the starts again if a claim has changed; `hurry` pools that now start earlier."""
+        if self._is_settled:
+            return
+        self._is_settled = True
+        before, self._ahead = self._ahead, turns(self._claims, self._starts_per_second)
+        for key, ahead in self._ahead.items():
+            if ahead > before.get(key, timedelta()):
+                self._hurry(key, self._claims[key].by - ahead)
