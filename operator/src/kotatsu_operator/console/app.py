@@ -128,7 +128,6 @@ class ConsoleServer:
         )
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:

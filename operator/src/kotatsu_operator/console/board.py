@@ -136,7 +136,6 @@ class Board:
                 entry.demand, entry.version = None, self._version
 
     def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
         with self._lock:
             if self._entries.pop(key, None) is not None:
                 self._version += 1

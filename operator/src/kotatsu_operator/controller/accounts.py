@@ -57,7 +57,6 @@ class Accounts:
     """The pool's uid, its ledger, and the monotonic time of its last entry."""
 
     def forget(self, key: Key) -> None:
-        """Drop the account of a deleted pool."""
         self._kept.pop(key, None)
 
     def reset(self) -> None:

@@ -57,7 +57,6 @@ class MissedEvents:
 
     @property
     def is_blind(self) -> bool:
-        """Whether kopf has had enough time."""
         return self.comparisons >= BLIND_AFTER
 
 
@@ -91,7 +90,6 @@ class PoolWatch:
 
     @property
     def has_begun(self) -> bool:
-        """Whether kopf has started."""
         return self._ready.is_set()
 
     async def run(self, name: str, stop: asyncio.Event) -> None:
@@ -179,7 +177,6 @@ class PoolWatch:
         return registry
 
     def forget(self, key: Key, uid: str) -> None:
-        """Remove a deleted pool."""
         self.shown.discard(uid)
         self._cache.forget_pool(key)
         self._signals.touch(key)
@@ -261,7 +258,6 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def operator_settings() -> kopf.OperatorSettings:
-    """Settings of kopf: no events, no annotations, short watches."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False

@@ -92,17 +92,14 @@ class Turn:
 
     @property
     def key(self) -> Key:
-        """The namespace and name of the pool."""
         return self.target.key
 
     @property
     def spec(self) -> PoolSpec:
-        """The spec in effect."""
         return self.target.spec
 
     @property
     def status(self) -> Status:
-        """The status as the cache has it."""
         return self.pool.get("status") or {}
 
     @property
@@ -130,7 +127,6 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
         for known in (self._memory, self._written, self._specs):
             known.pop(key, None)
         self.accounts.forget(key)

@@ -51,7 +51,6 @@ class _Line:
         self._by_namespace.setdefault(key[0], {}).setdefault(key, since)
 
     def leave(self, key: Key) -> None:
-        """Remove a pool."""
         waiting = self._by_namespace.get(key[0], {})
         waiting.pop(key, None)
         if not waiting:
@@ -68,7 +67,6 @@ class _Line:
         return key, since
 
     def clear(self) -> None:
-        """Remove all pools."""
         self._by_namespace.clear()
 
 
@@ -120,7 +118,6 @@ class WorkQueue:
             self._queue(key)
 
     def knows(self, key: Key) -> bool:
-        """Whether a reconcile of a pool is planned or running."""
         known = (self._due, self._late, self._touched, self._busy)
         return any(key in some for some in known)
 

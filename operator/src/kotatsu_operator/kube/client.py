@@ -115,7 +115,6 @@ class Kube:
         return made
 
     async def close(self) -> None:
-        """Close the connections."""
         for other in self._apart:
             await other.close()
         await self._client.close()
@@ -136,7 +135,6 @@ class Kube:
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        """Whether the API server serves this kind."""
         try:
             with _readable():
                 async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):

@@ -79,7 +79,6 @@ class DeploymentView:
 
 
 def deployment_view(obj: Object) -> DeploymentView:
-    """Read a Deployment."""
     spec = obj["spec"]
     template = spec.get("template") or {}
     return DeploymentView(

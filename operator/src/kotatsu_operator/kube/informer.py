@@ -35,7 +35,6 @@ class Feed(Generic[K]):
 
     @property
     def name(self) -> str:
-        """The name of the kind."""
         return str(self.kind.__name__)
 
     def steps(self, namespace: str, change: str, obj: Object) -> Iterator[Iterable[K]]:
@@ -111,7 +110,6 @@ class Informer(Generic[K]):
         return [f"{kind} in {namespace}" for namespace, kind in waiting]
 
     def shows(self, namespace: str) -> bool:
-        """Whether everything in a namespace has been listed once."""
         return all(n != namespace for n, _ in list(self._missing))
 
     async def synced(self) -> None:
@@ -122,7 +120,6 @@ class Informer(Generic[K]):
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for namespace, kube in self._kubes.items():
                 for feed in self._feeds:

@@ -63,11 +63,9 @@ class KnativeCache:
         return _keep(self.revisions, obj)
 
     def refused_in(self, namespace: str) -> dict[str, Refused]:
-        """The rejected writes of a namespace, by Revision."""
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
-        """The Revisions of a namespace, by name."""
         return {
             key[1]: revision_view(obj) for key, obj in self.revisions.items() if key[0] == namespace
         }
@@ -83,7 +81,6 @@ def _keep(store: dict[Key, Object], obj: Object) -> bool:
 
 
 def revision_view(obj: Object) -> Revision:
-    """Read a Revision."""
     meta, status = obj["metadata"], obj.get("status") or {}
     annotations = meta.get("annotations") or {}
     return Revision(
@@ -114,7 +111,6 @@ def said_by(condition: Mapping[str, Any]) -> str:
 
 
 def defaults_of(config: Object) -> Defaults:
-    """Read Knative's ConfigMap config-autoscaler."""
     data = config.get("data") or {}
     return Defaults(
         scale_number(data.get("min-scale")) or 0, scale_number(data.get("max-scale")) or 0

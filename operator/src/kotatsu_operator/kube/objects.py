@@ -45,7 +45,6 @@ Key = tuple[str, str]
 
 
 def key_of(obj: Object) -> Key:
-    """The namespace and name of an object."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 

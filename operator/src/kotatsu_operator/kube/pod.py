@@ -53,7 +53,6 @@ class PodView:
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
 
     def port(self, wanted: str | int) -> int | None:
-        """Number of a container port given by name or number."""
         return port_number(self.ports, wanted)
 
 
@@ -146,7 +145,6 @@ def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
 
 
 def _has_crashed(container: Mapping[str, Any]) -> bool:
-    """Whether a container has ended and is not running again."""
     state, before = container.get("state") or {}, container.get("lastState") or {}
     return "running" not in state and ("terminated" in state or "terminated" in before)
 

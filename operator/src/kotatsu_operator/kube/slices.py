@@ -43,7 +43,6 @@ class SliceView:
 
 
 def is_ours(obj: Object) -> bool:
-    """Whether an EndpointSlice was published by an activator."""
     labels = obj["metadata"].get("labels") or {}
     return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 

@@ -77,7 +77,6 @@ class _Server(ThreadingWSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and free its place."""
         with self._opening:
             self._open.pop(request, None)
         super().shutdown_request(request)
@@ -146,5 +145,4 @@ class ApiMetrics:
         self._errors.labels("unreachable")  # exists from the start, so that rate() works
 
     def error(self, reason: str) -> None:
-        """Count one failed call; `reason` is the status code or `unreachable`."""
         self._errors.labels(reason).inc()

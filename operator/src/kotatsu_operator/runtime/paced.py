@@ -84,7 +84,6 @@ class _Handler(ResponseHandler):
 
     @property
     def should_close(self) -> bool:
-        """Whether the connection cannot be used for another request."""
         return bool(self._pieces) or super().should_close
 
     def set_response_params(self, **params: object) -> None:

@@ -51,7 +51,6 @@ class View:
         return made
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
-        """The callback for a watch of one kind."""
         kinds: dict[str, _Kind] = {
             "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
             "Service": (self._keep_service, self._forget_service, self.services),
@@ -171,7 +170,6 @@ class View:
 
     @property
     def is_synced(self) -> bool:
-        """Whether every kind has been listed once."""
         return len(self.synced) == 5
 
     def native_ready(self, service: str, family: str) -> int:
@@ -245,7 +243,6 @@ class View:
         return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> list[Port]:
-        """The TCP ports of a Service."""
         return ports_of(self.services.get(service))
 
 

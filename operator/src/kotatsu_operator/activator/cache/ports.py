@@ -24,7 +24,6 @@ UNKNOWN = Port()
 
 
 def ports_of(service: Object | None) -> list[Port]:
-    """The TCP ports of a Service."""
     return [
         Port(port.get("name", ""), port["port"], port.get("targetPort", port["port"]))
         for port in (service or {}).get("spec", {}).get("ports") or ()

@@ -78,7 +78,6 @@ class Lost:
         return due
 
     def forget_old(self) -> None:
-        """Remove outdated entries."""
         now = asyncio.get_running_loop().time()
         for noted in (self._taken_at, self._believed_at, self._ending_since):
             for key in [key for key, at in noted.items() if at + TAKE_AGAIN < now]:

@@ -68,12 +68,10 @@ if none is ready, and never one that is not serving."""
 
 
 def state_of_lost(pod: PodView) -> str:
-    """The state of an endpoint whose pod is lost."""
     return "leaving" if pod.terminating and pod.ready else "lost"
 
 
 def is_ready(obj: Object | None) -> bool:
-    """Whether a slice has a ready endpoint."""
     endpoints = (obj or {}).get("endpoints") or ()
     return any((e.get("conditions") or {}).get("ready", True) is not False for e in endpoints)
 
@@ -168,7 +166,6 @@ def taken_back(obj: Object, pod: PodView) -> Object:
 
 
 def same_slice(ours: Object, there: Object) -> bool:
-    """Whether a slice in the cluster already has the content of `ours`."""
     return _said(ours) == _said(there)
 
 

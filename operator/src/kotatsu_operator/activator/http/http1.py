@@ -56,7 +56,6 @@ class Requests:
         forwarded."""
 
     def begins_in(self, data: bytes) -> bool:
-        """Whether a request begins in these next bytes."""
         return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:

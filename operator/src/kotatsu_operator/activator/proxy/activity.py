@@ -31,7 +31,6 @@ class Traffic:
 
     @property
     def last(self) -> float:
-        """When a byte last passed."""
         return max(self.up_at, self.down_at)
 
     def is_busy(self, now: float) -> bool:

@@ -113,13 +113,11 @@ class Client(Side):
 
     @property
     def other(self) -> Upstream | None:
-        """The pod's side, once joined."""
         return self.upstream
 
     # --- calls from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; wait for its first byte."""
         super().connection_made(transport)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
@@ -226,7 +224,6 @@ class Client(Side):
         return self._is_settled
 
     def evict(self) -> None:
-        """The memory for buffered bytes is exhausted."""
         self.owner.evicted(self)
 
     def _pause(self) -> None:
@@ -263,7 +260,6 @@ class Client(Side):
 
     @property
     def is_open(self) -> bool:
-        """Whether the client is still connected."""
         return self.transport is not None and not self.transport.is_closing()
 
     @property
@@ -322,7 +318,6 @@ class Client(Side):
             self.upstream.finish()
 
     def write(self, data: bytes) -> None:
-        """Forward bytes from the pod."""
         self.traffic.down_at = time.monotonic()
         if self.transport is not None:
             self._moved.down += len(data)

@@ -40,7 +40,6 @@ class KeptBytes:
         needs a pass over all of them."""
 
     def keep(self, keeper: Keeper, number: int) -> None:
-        """Set the number of bytes buffered for a connection."""
         before = self._bytes.get(keeper, 0)
         if number == before:
             return
@@ -186,7 +185,6 @@ class ConnectionLimit:
         self._silent.pop(client, None)
 
     def leave(self, client: Admitted) -> None:
-        """The client has gone."""
         self._silent.pop(client, None)
         pool = self._clients.pop(client, None)
         if pool is not None:

@@ -46,19 +46,15 @@ class Registry:
         the new one before it leaves the old one."""
 
     def of(self, state: State) -> "list[Client]":
-        """The connections in a state, the one that has been there for longest first."""
         return list(self._by_state[state])
 
     def count(self, state: State) -> int:
-        """The number of connections in a state."""
         return len(self._by_state[state])
 
     def first(self, state: State) -> "Client | None":
-        """The connection that has been in a state for longest; None without one."""
         return next(iter(self._by_state[state]), None)
 
     def move(self, client: "Client", state: State) -> None:
-        """Add a connection, or change its state."""
         self._by_state[client.state].pop(client, None)
         self._by_state[state][client] = None
         client.state = state
@@ -72,7 +68,6 @@ class Registry:
             self.held.pop(client, None)
 
     def remove(self, client: "Client") -> None:
-        """The connection has ended."""
         for clients in (self._by_state[client.state], self.held, self.joined):
             clients.pop(client, None)
         client.state = State.ENDING
@@ -119,7 +114,6 @@ class HoldTimer:
             self._on_timeout(client)
 
     def close(self) -> None:
-        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -47,7 +47,6 @@ class Side(asyncio.Protocol):
         self.weigh()
 
     def resume_writing(self) -> None:
-        """This side reads again."""
         self.is_full = False
         if self.other is not None:
             self.other.resume_reading()
@@ -67,7 +66,6 @@ class Side(asyncio.Protocol):
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the connection uses."""
         if self.transport is None:
             return 0
         return sockets.weight(self.transport, has_finished=self.has_finished)
@@ -78,7 +76,6 @@ class Side(asyncio.Protocol):
             self.transport.write_eof()
 
     def close(self) -> None:
-        """Close the connection once all written bytes are sent."""
         if self.transport is not None:
             sockets.close(self.transport)
 
@@ -88,7 +85,6 @@ class Side(asyncio.Protocol):
             sockets.reset(self.transport)
 
     def abort(self) -> None:
-        """Close the connection at once."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -98,7 +94,6 @@ class Side(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The other side reads again."""
         transport = self.transport
         if transport is not None and not self.has_finished and not transport.is_closing():
             transport.resume_reading()

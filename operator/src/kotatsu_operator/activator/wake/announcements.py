@@ -111,7 +111,6 @@ class Announcements:
             self._written = self._wanted
 
     def covers(self, number: int) -> bool:
-        """Whether the announcement of this number, or a later one, has been written."""
         return number <= self._written
 
     def take_for_another(self, pool: Pool) -> bool:

@@ -38,11 +38,9 @@ class Backends:
 
     @property
     def any_ready(self) -> bool:
-        """Whether a pod is known to answer."""
         return bool(self._ready)
 
     def refresh(self) -> None:
-        """Update from the watched pods."""
         staying = {pod.uid: pod for pod in self.staying()}
         self.staying_pods = frozenset(staying)
         for uid, known in list(self._ready.items()):
@@ -111,6 +109,5 @@ class Backends:
             self._ready.pop(pod.uid, None)
 
     def _ports(self) -> list[Port]:
-        """The ports of the pool's Service."""
         pool = self._context.pool
         return [] if pool is None else self._context.view.ports(pool.service)

@@ -73,7 +73,6 @@ class Waker:
         """When the wake began whose pod has not answered yet; None without one."""
 
     def ensure(self) -> None:
-        """Wake the pool, unless a wake is in progress."""
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._wake_up(), name=f"wake {self._context.name}")
             self._keep(self._running)
@@ -143,7 +142,7 @@ class Waker:
             )
             return
         log.info("%s: waking for %d requests", self._context.name, self._waiting())
-        self._context.metrics.raised(*self._context.key)
+        self._context.metrics.wakes.labels(*self._context.key).inc()
         self._unanswered = began
         self._note_answer()
 
@@ -208,7 +207,7 @@ class Waker:
             return
         began, self._unanswered = self._unanswered, None
         took = _now().clock - began.clock
-        self._context.metrics.woke(*self._context.key, took)
+        self._context.metrics.durations.labels(*self._context.key).observe(took)
         self._keep(asyncio.create_task(self._write_down(began.at, took)))
 
     async def _write_down(self, at: datetime, took: float) -> None:

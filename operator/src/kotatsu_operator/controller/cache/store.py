@@ -107,14 +107,12 @@ class Cache:
         return True
 
     def forget_pool(self, key: Key) -> None:
-        """Remove a deleted WarmPool."""
         self.pools.pop(key, None)
         self._departed.pop(key, None)
         for watcher in self.watchers:
             watcher.forget(key)
 
     def keep_deployment(self, obj: Object) -> Concerned:
-        """Store a Deployment."""
         view = deployment_view(obj)
         if self.deployments.get(view.key) == view:
             return ()
@@ -124,7 +122,6 @@ class Cache:
         return self.pools_of_target("Deployment", view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
-        """Remove a deleted Deployment."""
         self.deployments.pop(key, None)
         self._ended.add(key)
         self._forget_selectors([key])
@@ -143,7 +140,6 @@ class Cache:
                 self._ended.discard(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
-        """Store a Pod."""
         view = pod_view(obj)
         pods, name = self.pods[view.key[0]], view.key[1]
         before = pods.get(name)
@@ -182,11 +178,9 @@ class Cache:
         return concerned
 
     def forget_slice(self, key: Key) -> Concerned:
-        """Remove a deleted EndpointSlice."""
         return [*self._forget_published(key), *self._keep_foreign(key, None)]
 
     def slices_in(self, namespace: str) -> list[Key]:
-        """The stored EndpointSlices of a namespace."""
         return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
 
     def _forget_published(self, key: Key) -> Concerned:
@@ -206,14 +200,12 @@ class Cache:
         return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
-        """Store a Service."""
         key = key_of(obj)
         before, self.services[key] = self.services.get(key), without_owners(obj)
         is_news = before is None or before["spec"] != obj["spec"]
         return self.pools_of_service(key) if is_news else ()
 
     def forget_service(self, key: Key) -> Concerned:
-        """Remove a deleted Service."""
         self.services.pop(key, None)
         return self.pools_of_service(key)
 
@@ -226,7 +218,6 @@ class Cache:
         return self._pools_beside(key, before, obj)
 
     def forget_autoscaler(self, key: Key) -> Concerned:
-        """Remove a deleted HorizontalPodAutoscaler."""
         return self._pools_beside(key, self.autoscalers.pop(key, None))
 
     def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
@@ -254,7 +245,6 @@ class Cache:
         return self._oldest_first(("target", kind, key))
 
     def pools_of_kind(self, kind: str) -> list[Key]:
-        """The pools whose target is of this kind."""
         return self.pools.having(("kind", kind))
 
     def _oldest_first(self, term: Hashable) -> list[Key]:
@@ -263,7 +253,6 @@ class Cache:
         return sorted(made, key=lambda key: (made[key], key))
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
-        """The pods that a Deployment's selector selects."""
         return self.pods[namespace].selected_by(selector)
 
     def _pools_of_pod(self, pod: PodView) -> Concerned:

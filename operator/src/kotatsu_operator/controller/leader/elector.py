@@ -95,7 +95,6 @@ class Elector:
 
     @property
     def leads(self) -> bool:
-        """Whether this operator may act now."""
         return election.leads(self._standing, self._clock(), self._times)
 
     @property
@@ -110,7 +109,6 @@ class Elector:
 
     @property
     def stalled(self) -> float:
-        """Seconds since the thread's last turn."""
         return self._clock() - self.beat_at
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:

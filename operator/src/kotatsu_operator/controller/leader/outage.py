@@ -81,7 +81,6 @@ class OutageWatch:
     """Failed calls since the last response."""
 
     def answered(self, now: float) -> "OutageWatch":
-        """The state after a response."""
         outage = self.outage
         if outage is not None and outage.ended is None:
             outage = replace(outage, ended=now)

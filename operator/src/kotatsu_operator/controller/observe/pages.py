@@ -79,7 +79,6 @@ class Pages:
         """The HTTP session of each namespace."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
         while self._sessions:
             await self._sessions.popitem()[1].close()
 

@@ -40,7 +40,6 @@ class Coalesced(Generic[T]):
         self._free_at = 0.0
 
     async def __call__(self) -> T:
-        """Return the result of the next call of `ask`."""
         if self._coming is None:
             self._coming = asyncio.create_task(self._in_turn(self._under_way))
         # A cancelled caller must not cancel the call for the others.
@@ -138,7 +137,6 @@ class Scraper:
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._pages.aclose()
 
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:

@@ -20,7 +20,6 @@ class Events:
         self._reporter = reporter
 
     async def post(self, pool: Object, note: Note, now: datetime) -> None:
-        """Post one event about a pool."""
         meta = pool["metadata"]
         event = {
             "apiVersion": "v1",

@@ -72,7 +72,6 @@ class Levels:
 
     @property
     def begin(self) -> datetime:
-        """The first instant of the function."""
         return self._at[0]
 
     def pod_time(self, begin: datetime, end: datetime, least: int = 0) -> timedelta:

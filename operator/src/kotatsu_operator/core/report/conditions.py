@@ -22,7 +22,6 @@ SAY_AFTER = timedelta(seconds=10)
 
 
 def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
-    """One condition, without times."""
     return {
         "type": kind,
         "status": "True" if holds else "False",

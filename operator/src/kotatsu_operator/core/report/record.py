@@ -37,7 +37,6 @@ class Entry:
     """Some of OWED, with the same content as in the status."""
 
     def text(self) -> str:
-        """The entry as a value of the ConfigMap."""
         target = {"kind": self.kind, "name": self.target}
         told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
         return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})

@@ -99,7 +99,6 @@ def cost_status(ledger: Ledger) -> Status | None:
 
 
 def read_ledger(status: Mapping[str, Any]) -> Ledger:
-    """The ledger from the status."""
     cost = table(status.get("cost"))
     previous = {"currency": text(cost.get("currency")), **table(cost.get("previous"))}
     return Ledger(**_LEDGER.values({**cost, "previous": previous}))
