@@ -270,11 +270,7 @@ class Connections:
         return pool.always and pool.phase is Phase.WARM and self._backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
-        """Whether the client's next connection should be a new one.
-
-        With route Auto it then goes straight to a pod; with Always, to a pod that is not
-        terminating.
-        """
+        """Whether the client's next connection should be a new one, to a pod that stays."""
         pool = self._context.pool
         return pool is None or not pool.always or self.is_ending(client)
 
@@ -286,8 +282,7 @@ class Connections:
     def may_resume(self, client: Client) -> bool:
         """Whether a quiet joined connection may forward its next bytes now.
 
-        With route Always the operator counts a quiet connection as idle, so its next bytes are
-        announced like a new request.
+        With route Always they are announced like a new request: the operator counts it as idle.
         """
         pool = self._context.pool
         if pool is None or not (pool.always and pool.is_going_down):

@@ -39,8 +39,7 @@ def create_console(
 ) -> FastAPI:
     """The console as an ASGI app. It only reads, and it contains no secret.
 
-    `namespaces` are those that the operator watches. `hosts` are the names that the console
-    accepts besides localhost and IP addresses.
+    `hosts` are the names that the console accepts besides localhost and IP addresses.
     """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
     app.add_middleware(KnownHosts, names=hosts)

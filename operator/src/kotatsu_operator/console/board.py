@@ -41,11 +41,7 @@ class History:
     openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
 
     def see(self, status: Mapping[str, Any], now: datetime) -> None:
-        """Add what has changed.
-
-        Samples older than `KEPT` are dropped, except the newest of them: it was valid when the
-        period began.
-        """
+        """Add what has changed; of the samples older than `KEPT`, only the newest stays."""
         sample = Sample(
             now,
             count(status.get("readyReplicas")),

@@ -1,7 +1,6 @@
 """One pool as the console shows it: plain values, ready for JSON. Pure.
 
-Spec and status can contain anything after manual edits. Unreadable fields are left out. A pool that
-cannot be shown at all gets a view that says so, and the page still shows the other pools.
+Unreadable fields are left out. A pool that cannot be shown at all gets a view that says so.
 """
 
 import logging

@@ -67,10 +67,7 @@ class Options:
 
 
 class Operator:
-    """The operator of some namespaces. All collaborators and settings are parameters.
-
-    It watches from the start, but acts only while it holds the Lease.
-    """
+    """The operator of some namespaces: it always watches, and acts while it holds the Lease."""
 
     def __init__(
         self,
@@ -166,10 +163,7 @@ class Operator:
                 self.work_queue.touch(key)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
-        """Run until `stop` is set (or, without it, until a signal).
-
-        Raises the error of any part; the process then restarts.
-        """
+        """Run until `stop` is set (None: until a signal). Raises the error of any part."""
         ended = asyncio.Event()
         electing = asyncio.create_task(self._elect(), name="elector")
         watching = asyncio.create_task(self._pools.run(self._options.name, ended), name="pools")

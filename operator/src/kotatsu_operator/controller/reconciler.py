@@ -278,10 +278,7 @@ class Reconciler:
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
     ) -> Object:
-        """Write the status if it has changed, at the version that the decision used.
-
-        `pool` is the pool at its newest version: it may have been written since.
-        """
+        """Write the status if it has changed, at the version of `pool`, its newest."""
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation

@@ -1,10 +1,8 @@
 """The work queue: which pool is reconciled next. A pool is never reconciled twice at once.
 
-There are two queues. A touched pool has an event: a pod is Ready, an edit, a request. A due pool
-was scheduled by an earlier reconcile: the next beat, a window. Each queue has its own slots. So a
-thousand windows that open in the same second do not delay an edit, and many events do not delay a
-window. Within a queue, namespaces take turns. A reconcile that waits for responses of pods is
-`aside` and needs no slot: silent pods of one pool do not delay another.
+A touched pool has an event; a due pool was scheduled by an earlier reconcile. Each of the two
+queues has its own slots, so neither delays the other, and within a queue namespaces take turns. A
+reconcile that waits for responses of pods is `aside` and needs no slot.
 """
 
 import asyncio
@@ -29,10 +27,7 @@ _PUT_BACK = timedelta(seconds=1)
 
 
 class _Line:
-    """Waiting pools, and since when: namespaces take turns, and within a namespace it is FIFO.
-
-    Thousands of pools of one namespace, touched by one event, do not delay another namespace.
-    """
+    """Waiting pools, and since when: namespaces take turns, and within a namespace it is FIFO."""
 
     def __init__(self) -> None:
         self._by_namespace: dict[str, dict[Key, datetime]] = {}

@@ -1,7 +1,6 @@
 """The program of `helm test`: checks that an installed Kotatsu works.
 
-In each namespace the API server serves WarmPools and an activator is Ready, and an operator leads:
-it renews its Lease. Clocks are not compared; the Lease has to change while this program watches.
+In each namespace WarmPools are served and an activator is Ready, and an operator renews its Lease.
 """
 
 import asyncio

@@ -14,11 +14,7 @@ from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_
 
 
 def template_hash(deployment: Object) -> str:
-    """A hash of the pod template with its annotations; empty without a template.
-
-    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
-    ConfigMap, a new Secret or a newer image behind the same tag.
-    """
+    """A hash of the pod template, also of annotations: a restart counts as a change."""
     template = deployment["spec"].get("template")
     if template is None:
         return ""
@@ -27,10 +23,7 @@ def template_hash(deployment: Object) -> str:
 
 
 def ready_of_template(deployment: Object) -> int:
-    """Ready pods of the current template; 0 while the rollout still has pods of another one.
-
-    The template belongs to a generation, so a status of an older generation counts as 0.
-    """
+    """Ready pods of the current template; 0 while the rollout still has pods of another one."""
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return 0
@@ -44,11 +37,7 @@ _FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
 
 
 def foreign_write(deployment: Object) -> Write | None:
-    """The write of `replicas` by another manager that owns the field; None if there is none.
-
-    A manager that writes another value takes over the field. So another owner has written after
-    Kotatsu, or before Kotatsu's first write.
-    """
+    """The write of `replicas` by another manager that owns the field; None if there is none."""
     found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
     if not found:
         return None

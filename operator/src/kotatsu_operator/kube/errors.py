@@ -41,10 +41,7 @@ _TEMPORARY = (401, 408, 429)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the API server rejected the content of a request, so that a retry fails too.
-
-    Admission webhooks reject with the same codes.
-    """
+    """Whether the API server (or a webhook) rejected the content, so that a retry fails too."""
     return _is_client_error(error, but=_TEMPORARY)
 
 
@@ -54,10 +51,7 @@ def is_answer(error: Exception) -> bool:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the API server does not serve the requested object or kind.
-
-    For an unknown API group it responds with plain text, which is an HTTPStatusError.
-    """
+    """Whether the API server does not serve the object or kind (an unknown group: plain text)."""
     return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
 
 

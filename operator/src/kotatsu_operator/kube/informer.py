@@ -170,8 +170,8 @@ async def follow_forever(
 ) -> None:
     """List and watch a kind until cancelled; after each end, pause shortly and start again.
 
-    What `on_change` returns is awaited before the next change. `on_error` gets the error of each
-    failed attempt; what it raises ends this function.
+    What `on_change` returns is awaited before the next change. What `on_error` raises ends this
+    function.
     """
     clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
     while True:

@@ -118,10 +118,7 @@ def defaults_of(config: Object) -> Defaults:
 
 
 def traffic_of(service: Object) -> dict[str, int]:
-    """Percentage of the requests by Revision, from the Service's status.
-
-    An entry that is only a tag, without a percentage, is left out.
-    """
+    """Percentage of the requests by Revision, from the Service's status; without mere tags."""
     found: dict[str, int] = {}
     for entry in (service.get("status") or {}).get("traffic") or ():
         name, percent = entry.get("revisionName", ""), int(entry.get("percent") or 0)

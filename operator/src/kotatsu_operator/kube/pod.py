@@ -132,8 +132,8 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
 def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
     """Whether a pod that is not terminating has ended, has crashed, or was Ready and is not.
 
-    The pods of a lost node show the last case: their containers' state is only the last report. A
-    starting pod is not lost: an activator publishes its slices before it is Ready.
+    The pods of a lost node show the last case. A starting pod is not lost: an activator publishes
+    its slices before it is Ready.
     """
     if status.get("phase") in ("Succeeded", "Failed"):
         return True

@@ -17,10 +17,7 @@ from kotatsu_operator.kube.pod import PodView, pod_view
 
 
 def pool_of_slice(obj: Object) -> str:
-    """The name of the pool that an activator published a slice for; empty if it names none.
-
-    Slices of older activators have only the label.
-    """
+    """The pool that an activator published a slice for; empty if the slice names none."""
     meta = obj["metadata"]
     annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
@@ -93,8 +90,7 @@ def foreign_slice(obj: Object) -> ForeignSlice | None:
 async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
     """The activator pod that published a slice; None if it is gone or the slice names no pod.
 
-    Raises the errors of `Unreachable`. A slice's name contains a hash of the pod's uid, so the
-    slice of a deleted pod never belongs to another pod.
+    Raises the errors of `Unreachable`.
     """
     if not of.pod_name:
         return None  # edited by hand: it has no owner

@@ -52,9 +52,8 @@ class _Quiet(WSGIRequestHandler):
 class _Server(ThreadingWSGIServer):
     """Answers each client in a thread; above `MOST` connections, closes the oldest.
 
-    Any client that reaches the pod can connect, and each connection costs a thread and a file
-    descriptor. A probe gets its answer within milliseconds, so the oldest of so many connections is
-    not a probe.
+    A probe gets its answer within milliseconds, so the oldest of so many connections is not a
+    probe.
     """
 
     request_queue_size = 2 * MOST
@@ -105,8 +104,7 @@ def start_admin(
     """Serve the three pages until the process ends (or `.shutdown()`).
 
     `asked` is called with the query string of each request for /metrics, before any value is read.
-
-    The `_created` series of the client library are disabled: they are a third of a page and unused.
+    The client library's `_created` series are disabled: they are a third of a page and unused.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = make_wsgi_app(registry)

@@ -27,8 +27,8 @@ _Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]],
 class View:
     """The watched objects of the namespace; `changed` is called after each change to a pool.
 
-    With a thousand pools, a change must not require a pass over all of them: lookups are indexed,
-    and each change names the affected pools (see `mailbox`).
+    A change must not require a pass over a thousand pools: it names the affected ones (see
+    `mailbox`).
     """
 
     changed: Callable[[], None] = lambda: None
@@ -154,10 +154,7 @@ class View:
         return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
-        """The pools of a pod: by their Service, or by their target (route Always).
-
-        For an activator's pod: the pools that it has published.
-        """
+        """The pools of a pod, by Service or target; of an activator, those it has published."""
         published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
         found = dict.fromkeys(map(pool_of_slice, published))
         for service in self._service_selectors.picking(pod.labels):
@@ -175,10 +172,8 @@ class View:
     def native_ready(self, service: str, family: str) -> int:
         """Ready, non-terminating endpoints of a Service in an address family, without activators.
 
-        Counted by family: the slices of one family may exist a second before those of the other. An
-        endpoint of a deleted or terminating pod does not count: after an API-server outage the
-        endpoint controller may lag by a minute, and a pool that relied on that endpoint would have
-        none.
+        An endpoint whose pod is gone or terminating does not count: after an API-server outage the
+        endpoint controller may lag by a minute.
         """
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
@@ -222,10 +217,7 @@ class View:
         self._tell(concerned)
 
     def backends(self, pool: Pool) -> list[PodView]:
-        """The running, non-terminating pods of a pool with an address, Ready or not.
-
-        These are the pods that its Service selects; with route Always, those of the target.
-        """
+        """The running, non-terminating pods of a pool with an address, Ready or not."""
         wanted = self._selector(pool)
         if not wanted:
             return []

@@ -25,11 +25,7 @@ class SpentBudget:
     """The end of a Warm override, which permits a wake despite the spent budget."""
 
     def forbids_raise(self, now: datetime) -> bool:
-        """Whether the scale must not be raised from 0, in any phase that the watch has shown.
-
-        The watch of pools may lag behind the watch of their targets. The operator starts pods for
-        the schedule and for overrides.
-        """
+        """Whether the scale must not be raised from 0, in any phase: the watch of pools may lag."""
         return now < self.until and (self.warm_until is None or now >= self.warm_until)
 
     def retry_after(self, phase: Phase, now: datetime) -> int:
@@ -43,8 +39,7 @@ class SpentBudget:
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
     """The spent budget in a WarmPool's status; None while the budget permits a wake.
 
-    A limit that was edited after the operator's last check counts as not reached: neither a wake
-    nor a raised limit requires the operator.
+    A limit that was edited since counts as not reached, so that a raised limit needs no operator.
     """
     budget, cost = spec.get("budget") or {}, status.get("cost") or {}
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
@@ -107,8 +102,7 @@ def pool_view(obj: Object) -> Pool:
     """Read a WarmPool. A pool without a status is on the native route.
 
     Raises nothing for an object that the API server accepts: one invalid pool would end the
-    activator of all pools. The operator overwrites status fields that were edited to invalid
-    values.
+    activator of all pools.
     """
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}

@@ -1,9 +1,7 @@
 """The endpoints of lost activators: withdrawn by the others, restored on return.
 
 A lost pod (see `kube.pod.PodView.lost`) stays a ready endpoint while its object exists, because
-normally only its own activator changes a slice. So the other activators change it.
-`slices.may_take_back` decides which of them may, and `slices.may_serve` when a returned activator
-serves again.
+normally only its own activator changes a slice.
 """
 
 import asyncio

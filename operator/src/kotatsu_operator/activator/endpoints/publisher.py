@@ -1,8 +1,4 @@
-"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`.
-
-A listener stays open as long as its slice exists, and for PORT_REST seconds after its last
-endpoint: a port that any kube-proxy may still use leads to the pool it was published for.
-"""
+"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`."""
 
 import asyncio
 import contextlib
@@ -73,8 +69,8 @@ class Publisher:
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports in this activator's slices.
 
-        No other port is bound before that, so no other pool's listener can get such a port. If a
-        port cannot be bound again, its slice is deleted before anything else happens.
+        No other port is bound before that. If one cannot be bound again, its slice is deleted
+        first.
         """
         unheard: list[tuple[PoolFamily, Published]] = []
         for obj in list(self._view.slices.values()):

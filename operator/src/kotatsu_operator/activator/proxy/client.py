@@ -1,9 +1,8 @@
 """One client connection: held with its first bytes, then spliced to a pod.
 
-It uses protocols and callbacks instead of streams and tasks: ten thousand held connections must be
-cheap, and a request should cost little more than its two reads and two writes. Backpressure works
-both ways, and all buffers are bounded. Bytes that were written to a pod are never written again:
-the pod may have processed the request.
+Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap.
+Backpressure works both ways, and all buffers are bounded. Bytes that were written to a pod are
+never written again: the pod may have processed the request.
 """
 
 import asyncio
@@ -152,11 +151,7 @@ class Client(Side):
         self._wrote()
 
     def _close_when_quiet(self) -> None:
-        """The client sent bytes after its last request: they go to no pod and get no answer.
-
-        If the pod does not close although it was asked to, this closes the connection: otherwise
-        the client would wait forever.
-        """
+        """Close if the pod does not, although it was asked to: later bytes get no answer."""
         if self.deadline is None:
             self.deadline = asyncio.get_running_loop().call_later(
                 ANSWERED_FOR, self._close_if_quiet
@@ -208,7 +203,7 @@ class Client(Side):
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
 
-        For a side that the activator does not read, this includes the kernel's receive buffer.
+        For a side that is not read this includes the kernel's receive buffer.
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
@@ -287,8 +282,8 @@ class Client(Side):
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
         """Send the buffered bytes to the pod and join the two sides.
 
-        With `asks_to_close` an HTTP/1 answer ends the connection, so that the next one can go to a
-        pod directly.
+        With `asks_to_close` an HTTP/1 answer ends the connection: the next one can go to a pod
+        directly.
         """
         self._forget_deadline()
         self.upstream = upstream
@@ -327,7 +322,7 @@ class Client(Side):
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
-        A paused transport cannot detect a disconnect. Aborted are a client that has read nothing
+        A paused transport cannot detect a disconnect. Stalled are a client that has read nothing
         since the last check and whose pod has ended, and a client that was reset while its pod does
         not read.
         """

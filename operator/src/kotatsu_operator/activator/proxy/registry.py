@@ -80,8 +80,7 @@ _AT_ONCE = 0.01
 class HoldTimer:
     """Calls `on_timeout` for each held connection that has waited for `timeout()` seconds.
 
-    `held` are in order of arrival. `timeout` is called when needed: a change applies to connections
-    that already wait.
+    `held` are in order of arrival; a changed timeout applies to those that already wait.
     """
 
     def __init__(

@@ -1,8 +1,4 @@
-"""One side of a spliced connection, of its client or of its pod: how it ends and pauses.
-
-Both sides treat the other one alike: bytes that it has not read yet pause this side, its half-close
-passes, and it is closed or reset as this side was.
-"""
+"""One side of a spliced connection, of its client or of its pod: how it ends and pauses."""
 
 import asyncio
 from abc import abstractmethod

@@ -29,10 +29,7 @@ _OPTIONS = (
 
 
 def prepare(given: Any) -> None:
-    """Set the options of a connection, or of a listener, whose connections inherit them.
-
-    `given` is the socket object of a transport or a server.
-    """
+    """Set the options of a connection, or of a listener, whose connections inherit them."""
     # uvloop's socket object would create a real socket for each option.
     real = socket.socket(given.family, given.type, given.proto, fileno=given.fileno())
     try:
@@ -96,10 +93,7 @@ def left(transport: asyncio.Transport) -> int:
 
 
 def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
-    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read.
-
-    A side that has finished sends no further bytes.
-    """
+    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read."""
     if transport.is_closing():
         return transport.get_write_buffer_size()
     is_read = has_finished or transport.is_reading()
@@ -109,8 +103,7 @@ def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
 def close(transport: asyncio.Transport) -> None:
     """Close once all written bytes are sent, or abort if the other side stops reading.
 
-    To the kernel, a side that is alive and does not read is healthy, so the connection would stay
-    open forever.
+    To the kernel, a side that is alive and does not read is healthy.
     """
     transport.close()
     if transport.get_write_buffer_size():
@@ -120,8 +113,7 @@ def close(transport: asyncio.Transport) -> None:
 def reset(transport: asyncio.Transport) -> None:
     """Reset a connection once the other side has read the bytes written before.
 
-    The other side of a splice was reset or vanished. With a normal close, an answer without a
-    length would count as complete.
+    With a normal close, an answer without a length would count as complete.
     """
     _look_again(transport, left(transport), 0)
 

@@ -69,10 +69,7 @@ class Upstream(Side):
 
     @property
     def is_there(self) -> bool:
-        """Whether the pod can be joined: it has not closed without sending a byte.
-
-        Nothing was written to such a pod, so the request may go to another one.
-        """
+        """Whether the pod can be joined; nothing was written to one that has closed at once."""
         return self.transport is not None and bool(self._early or not self.has_finished)
 
     @property

@@ -1,7 +1,4 @@
-"""One pool's wake: raise its scale, detect when a pod answers, record the duration.
-
-One wake serves all waiting requests: one raise of the scale and one series of readiness probes.
-"""
+"""One pool's wake, for all its waiting requests: raise the scale, detect when a pod answers."""
 
 import asyncio
 import contextlib

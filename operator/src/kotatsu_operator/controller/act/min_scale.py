@@ -31,10 +31,7 @@ class MinScales:
     async def plan(
         self, floor: int, traffic: Mapping[str, int], status: Mapping[str, Any], now: datetime
     ) -> MinScalePlan:
-        """What to write, from the saved values in a pool's `status`.
-
-        Revisions without traffic get their min-scale back.
-        """
+        """What to write, from the saved values in a pool's `status`."""
         cache, kept = self._cache, read_kept(status)
 
         def planned() -> MinScalePlan:

@@ -1,7 +1,6 @@
 """Steps 4 to 6 of the way down: check, mark, lower (docs/protocol.md).
 
-Steps 1 to 3 (route, acknowledge, settle) are states of the pool and belong to the decision. Steps 4
-to 6 are one attempt. It reads everything again, and both writes name the versions that were read
+They are one attempt. It reads everything again, and both writes name the versions that were read
 *before* the check. So any change in between makes one of the writes fail.
 """
 

@@ -1,8 +1,4 @@
-"""Detects Knative Serving and watches its objects while it is installed.
-
-Knative may be installed later than the operator, so this module checks for its API at the start and
-then periodically.
-"""
+"""Detects Knative Serving, which may be installed later, and watches its objects."""
 
 import asyncio
 import logging

@@ -1,8 +1,7 @@
 """The cache: the latest version of every relevant object, indexed for the operator's queries.
 
-Most events are irrelevant for decisions: a controller's bookkeeping, an unused status, the echo of
-the operator's own write. Each `keep_…` and `forget_…` returns the pools that a change concerns:
-none if nothing has changed that decisions depend on.
+Each `keep_…` and `forget_…` returns the pools that a change concerns: none if nothing has changed
+that decisions depend on, as for most events.
 """
 
 from collections import defaultdict, deque
@@ -60,8 +59,7 @@ class Watcher(Protocol):
 class Cache:
     """The latest version of every relevant object; filled by watches, read by the work queue.
 
-    No query of an event or a reconcile scans all objects of a kind: with a thousand pools, each
-    event and each reconcile would be a scan.
+    No query of an event or a reconcile scans all objects of a kind.
     """
 
     watchers: Sequence[Watcher] = ()
@@ -285,8 +283,7 @@ class Cache:
     def acknowledged(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without such activators.
 
-        0 while the endpoint of a lost activator is still ready: without the pool's pods, some
-        clients would be sent there.
+        0 while the endpoint of a lost activator is still ready: some clients would be sent there.
         """
         activators = self.activators(key[0])
         if not activators:

@@ -1,8 +1,7 @@
 """Leader election: reads and writes the Lease; `election` decides.
 
-A thread with its own event loop and connections renews the Lease. So work that blocks the
-operator's event loop does not lose the Lease. The thread publishes how long the Lease is valid. The
-operator's loop compares that with the clock itself before each write.
+A thread with its own event loop and connections renews the Lease (decision 23). It publishes how
+long the Lease is valid, and the operator's loop compares that with the clock before each write.
 """
 
 import asyncio
@@ -69,8 +68,8 @@ class Candidate(NamedTuple):
 class Elector:
     """Takes part in the election as one candidate.
 
-    `late` returns for how many seconds the operator's event loop has been blocked. Only this
-    elector uses the connections of `kube`; `run` closes them at its end.
+    `late` returns for how many seconds the operator's event loop has been blocked. `run` closes the
+    connections of `kube` at its end.
     """
 
     def __init__(

@@ -28,9 +28,9 @@ T = TypeVar("T")
 class Coalesced(Generic[T]):
     """Calls `ask` once for all callers that wait.
 
-    Each caller gets the result of an `ask` that started after its own call, not of one already
-    running. Calls of `ask` run one after the other, at least `apart` seconds from start to start.
-    `ask` must end in bounded time; its error is raised by every caller that waits for it.
+    Each caller gets the result of an `ask` that started after its own call. Calls of `ask` run one
+    after the other, at least `apart` seconds from start to start. `ask` must end in bounded time;
+    every caller that waits for it raises its error.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
@@ -142,8 +142,7 @@ class Scraper:
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
         """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
-        A pod that used up the timeout is not asked for `QUIET` seconds and counts as silent. Each
-        further timeout doubles this pause, up to `LONGEST_QUIET`.
+        A pod that used up the timeout is not asked for a while, which doubles each time.
         """
         clock = asyncio.get_running_loop().time
         quiet = self._quiet.get(pod.uid)
@@ -195,9 +194,8 @@ class Scraper:
     ) -> Passing:
         """The connections that the activators hold and forward for a pool.
 
-        A terminating activator still forwards connections, so every running one is asked. Only the
-        silence of a Ready activator makes the answer unknown. `looks` means that the answer may put
-        the pool to sleep (step 4), so the activators announce later requests.
+        Every running one is asked, also a terminating one, but only the silence of a Ready one
+        makes the answer unknown. `looks` means that the answer may put the pool to sleep (step 4).
         """
         asked = [pod for pod in activators if pod.running]
         answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))

@@ -209,12 +209,7 @@ def namespace_metric(
 
 
 class PoolMetrics(Collector):
-    """One set of series per pool.
-
-    A decision is only stored; a scrape makes the series of all pools from the last decisions.
-    Updating the series at each reconcile, and removing those without a value, would scan all pools
-    each time.
-    """
+    """One set of series per pool, made from the last decisions at each scrape (decision 20)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shown: dict[Key, _Shown] = {}

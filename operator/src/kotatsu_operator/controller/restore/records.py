@@ -41,8 +41,7 @@ class Records:
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
         """Record what a pool's target gets back, before the target is changed.
 
-        Without a change this makes no call. `replicas` is what the target gets back after its first
-        sleep, which comes next.
+        `replicas` is what it gets back after its first sleep, which comes next.
         """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
         known = self._known.get((namespace, uid), "")
@@ -142,8 +141,7 @@ _PAUSE = 2.0
 async def restore(kube: Kube, namespace: str, entry: Entry) -> bool:
     """Restore a deleted pool's target with retries; return False if it must be tried again later.
 
-    This is idempotent: replicas are only raised from exactly 0, and each write names the version
-    that was read.
+    This is idempotent: replicas are only raised from exactly 0, at the version that was read.
     """
     given = restores(entry).items()
     return all([await _patiently(kube, namespace, entry, *one) for one in given])

@@ -1,11 +1,8 @@
 """The ledger of one pool: the cost of its pods in this period.
 
-A pod costs what it *requests*, from the moment it is scheduled until it is gone, Ready or not: a
-node autoscaler must provide a machine for these requests.
-
-Between two entries of one process, elapsed time is measured and not read from the wall clock: a
-clock change neither charges time twice nor loses time. A new process has only the status: it
-charges pods that still exist from the last entry (or from their start), and pods that went in
+A pod costs what it *requests*, from the moment it is scheduled until it is gone, Ready or not.
+Between two entries of one process, elapsed time is measured and not read from the wall clock
+(decision 8). A new process charges pods that still exist from the last entry, and pods that went in
 between up to that entry, which is at most a minute old.
 """
 
@@ -22,10 +19,7 @@ from kotatsu_operator.core.pool.spec import Budget, Period
 
 
 def period_at(period: Period, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
-    """The period of `now`, as instants in UTC; its end belongs to the next period.
-
-    If the clock skips midnight, the day begins with its first minute that exists.
-    """
+    """The period of `now`, as instants in UTC; its end belongs to the next period."""
     today = now.astimezone(zone).date()
     start, end = _bounds(period, zone, today)
     if now >= end:
@@ -114,8 +108,8 @@ def accrue(
     """Update the ledger to `now`.
 
     `pods` are the current pods and those that went since the last entry. `elapsed` is the measured
-    time since that entry; None if another process made it. `budget` has the prices from now on;
-    pods that were counted before are charged up to now at their previous price.
+    time since that entry; None if another process made it. Pods that were counted before are
+    charged up to now at their previous price.
     """
     known = list(pods)
     staying = {pod.uid: hourly(pod.requests, budget.prices) for pod in known if not pod.gone_at}

@@ -45,9 +45,8 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
 def is_interrupted(memory: Memory, seen: Observation) -> bool:
     """Whether a sleep was announced and the operator ended, or lost a write, before it scaled to 0.
 
-    This applies only while replicas exist and no request has come since: nothing else has a reason
-    to raise them. An activator that announced its requests while the pool was draining does not
-    announce them again.
+    Only while replicas exist and no request has come since: nothing else has a reason to raise
+    them.
     """
     is_half_done = memory.phase is Phase.SLEEPING and not memory.lowered
     return is_half_done and seen.replicas > 0 and not is_announced(memory, seen)
@@ -61,11 +60,7 @@ def is_announced(memory: Memory, seen: Observation) -> bool:
 
 
 def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Store when an announcement was first observed.
-
-    An announcement carries its activator's clock, which may be ahead or behind. It is only compared
-    for equality; the time of the announcement comes from the operator's clock.
-    """
+    """Store when an announcement was first observed: its own time is of another clock."""
     ticket = seen.demand.ticket
     if ticket is None or ticket == memory.ticket:
         return memory
@@ -152,11 +147,10 @@ def recommend(
 ) -> tuple[int, Trend]:
     """The replicas for the current demand, and the trend to store.
 
-    One pod serves `target_concurrency` requests, so n requests need ceil(n / target) pods, at most
-    max_replicas. The two stabilization windows are those of a HorizontalPodAutoscaler: the lowest
-    recent demand on the way up, the highest recent recommendation on the way down. Until a pod is
-    Ready, waiting requests ask for one pod: their waiting time does not show how many pods they
-    need. Unknown demand asks for the current replicas.
+    One pod serves `target_concurrency` requests. The two stabilization windows are those of a
+    HorizontalPodAutoscaler (decision 5). Until a pod is Ready, waiting requests ask for one pod:
+    their waiting time does not show how many they need. Unknown demand asks for the current
+    replicas.
     """
     running = min(current, scaling.max_replicas)
     asked = running
@@ -175,8 +169,8 @@ def recommend(
 def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series:
     """Append to a series and drop entries that no longer matter.
 
-    Of a run of equal values the first and the last entry stay. The newest entry older than the
-    window stays too: it is the value at the start of the window.
+    Of a run of equal values the first and the last entry stay, and the newest entry older than the
+    window: it is the value at its start.
     """
     if len(series) > 1 and series[-1][1] == series[-2][1] == value:
         series = series[:-1]

@@ -1,13 +1,9 @@
-"""Pacing: when each pool starts its pods if many windows open at the same time.
+"""Pacing: when each pool starts its pods if many windows open at the same time (decision 7).
 
-The scheduler, the kubelets and the registry limit how many pods a cluster starts per second. If all
-start at once, they finish late and slow down running workloads. So warm-ups are scheduled one
-before the other, backwards from the last: each moves *earlier*, never later, by as much as the ones
-after it need, and has its whole lead from its start. An earlier start costs money, so no pool
-starts earlier than that.
-
-The result depends on the claims alone, not on their order, so it is the same after a restart. A
-pool that has begun is removed from the claims. It was the first, so no other pool moves.
+Warm-ups are scheduled one before the other, backwards from the last: each moves *earlier*, never
+later, by as much as the ones after it need, and has its whole lead from its start. The result
+depends on the claims alone, so it is the same after a restart. A pool that has begun was the first,
+so no other pool moves when its claim goes.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +26,8 @@ Key = tuple[str, str]
 def turns(claims: Mapping[Key, Claim], starts_per_second: float) -> dict[Key, timedelta]:
     """How much earlier than its own lead each pool starts; whole seconds, rounded up.
 
-    A warm-up occupies the cluster for replicas / starts_per_second seconds from its start. Of
-    warm-ups with the same latest start the largest goes last: this moves the others the least.
+    A warm-up occupies the cluster for replicas / starts_per_second seconds from its start. Of those
+    with the same latest start the largest goes last, which moves the others the least.
     """
 
     def length(claim: Claim) -> timedelta:
@@ -52,10 +48,7 @@ Hurry = Callable[[Key, datetime], None]
 
 
 class Pacer:
-    """Collects the next warm-up of each pool and computes how much earlier than its lead it starts.
-
-    No state survives a restart: the first reconcile of each pool repeats its claim.
-    """
+    """Collects the next warm-up of each pool and computes how much earlier it starts."""
 
     def __init__(
         self, starts_per_second: float = 5.0, hurry: Hurry = lambda _key, _at: None
