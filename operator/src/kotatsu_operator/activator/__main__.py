@@ -14,7 +14,7 @@ from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, r
 from kotatsu_operator.core.protocol import ACTIVATOR
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
-from kotatsu_operator.runtime.heartbeat import Heartbeat
+from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 

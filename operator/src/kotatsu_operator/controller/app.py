@@ -34,7 +34,7 @@ from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachab
 from kotatsu_operator.kube.informer import Informer, Signals
 from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
-from kotatsu_operator.runtime.heartbeat import Heartbeat
+from kotatsu_operator.runtime.loop import Heartbeat
 
 log = logging.getLogger(__name__)
 

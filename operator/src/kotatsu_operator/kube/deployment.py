@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.pool.observation import Autoscaler, Write
+from kotatsu_operator.core.pool.decision import Autoscaler, Write
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_view
 

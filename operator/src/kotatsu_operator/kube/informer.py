@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Object, key_of
-from kotatsu_operator.runtime.turns import in_turns
+from kotatsu_operator.runtime.loop import in_turns
 
 log = logging.getLogger(__name__)
 

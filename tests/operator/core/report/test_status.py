@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -24,7 +24,6 @@ from kotatsu_operator.core.pool.memory import (
     Trend,
     WarmUp,
 )
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.report.status import (
     decided_status,

@@ -14,8 +14,8 @@ from math import isfinite
 import aiohttp
 
 from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Connector, Turns
-from kotatsu_operator.runtime.turns import TURN
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods

@@ -12,9 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Outcome, Phase
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.kube.objects import Key
 
 _LABELS = ("namespace", "name")

@@ -38,9 +38,8 @@ from kotatsu_operator.core.plan.activity import (
 )
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
-from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Override, PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)

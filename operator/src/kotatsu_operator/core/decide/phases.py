@@ -18,9 +18,8 @@ from datetime import datetime
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
 
 

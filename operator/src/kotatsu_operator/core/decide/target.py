@@ -15,8 +15,8 @@ A single manual change of the replicas is respected. A manifest with `replicas` 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.pool.decision import Autoscaler, Observation, Write
 from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
-from kotatsu_operator.core.pool.observation import Autoscaler, Observation, Write
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:

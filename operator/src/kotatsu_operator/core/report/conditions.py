@@ -11,9 +11,8 @@ from kotatsu_operator.core.budget.limit import Standing
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import Status
 

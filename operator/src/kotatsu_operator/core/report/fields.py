@@ -6,7 +6,7 @@ read tolerantly (`core.formats`).
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -56,7 +56,7 @@ def _form_of(kind: Any) -> Any:
         return _several(_form_of(first))
     if issubclass(kind, Enum):
         return Form(lambda given: choice(kind, given, None), lambda one: one.value)
-    return Record(kind) if is_dataclass(kind) else _FORMS[kind]
+    return _FORMS[kind] if kind in _FORMS else Record(kind)
 
 
 def _several(form: Any) -> Form:
@@ -77,7 +77,10 @@ class Record(Generic[T]):
     def __init__(self, kind: type[T], but: Collection[str] = (), **names: str) -> None:
         self._kind, types = kind, get_type_hints(kind)
         stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
-        self._defaults = {f.name: f.default for f in stored}
+        self._defaults = {
+            f.name: None if f.default is MISSING and _may_be_none(types[f.name]) else f.default
+            for f in stored
+        }
         self._rows = [
             (f.name, names.get(f.name, _camel(f.name)).split("."), _form_of(types[f.name]))
             for f in stored
@@ -109,6 +112,10 @@ class Record(Generic[T]):
             one = getattr(value, attribute)
             parent[last] = None if one is None else form.write(one)
         return written
+
+
+def _may_be_none(kind: Any) -> bool:
+    return NoneType in get_args(kind)
 
 
 def _camel(name: str) -> str:

@@ -10,9 +10,8 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import choice, format_duration, stamp, table, text
 from kotatsu_operator.core.plan.activity import override_end
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.fields import Record
 
