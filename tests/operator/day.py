@@ -20,7 +20,7 @@ from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.pacing import Pacer
+from kotatsu_operator.core.plan.lead import Pacer
 from tests.operator.cluster import (
     VOICE,
     FakeKube,

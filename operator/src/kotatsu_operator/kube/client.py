@@ -54,14 +54,6 @@ def _segment(name: str) -> str:
     return name
 
 
-def version_of(obj: Mapping[str, Any]) -> int:
-    """The resourceVersion as a number: it only grows. 0 if there is none."""
-    try:
-        return int(obj["metadata"]["resourceVersion"])
-    except (KeyError, ValueError):
-        return 0
-
-
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
@@ -119,9 +111,8 @@ class Kube:
 
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
-        return cast(
-            Object, await self._call(self._client.get(kind, _segment(name), namespace=namespace))
-        )
+        got = self._client.get(kind, _segment(name), namespace=namespace)
+        return cast(Object, await self._call(got))
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
@@ -242,34 +233,25 @@ class Kube:
         patch: Object = {"status": status}
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
-        return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
+        return await self._patch(WarmPool.Status, namespace, name, patch)
 
     async def annotate(
-        self,
-        kind: Any,
-        namespace: str,
-        name: str,
-        annotations: Mapping[str, str | None],
-        version: str,
+        self, kind: Any, namespace: str, name: str, values: Mapping[str, str | None], version: str
     ) -> Object:
         """Set annotations (None removes one) of an object that is still at `version`.
 
         Raises ConflictError, NotFoundError.
         """
-        patch = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
-        return cast(Object, await self._patch(kind, namespace, name, patch))
+        patch = {"metadata": {"resourceVersion": version, "annotations": dict(values)}}
+        return await self._patch(kind, namespace, name, patch)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return cast(
-            Object, await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
-        )
+        return await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
 
     async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return cast(
-            Object, await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
-        )
+        return await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; a missing object is not an error."""
@@ -277,7 +259,7 @@ class Kube:
             there = _segment(name)
             await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
 
-    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
+    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Object:
         _segment(name)
         return await self._write(
             lambda: self._client.patch(
@@ -285,10 +267,10 @@ class Kube:
             )
         )
 
-    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
         if not self._may_write():
             raise NotLeadingError("this operator no longer leads")
-        return await self._call(call())
+        return cast(Object, await self._call(call()))
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:

@@ -13,8 +13,7 @@ from kotatsu_operator.core.decide.knative import (
     scale_number,
 )
 from kotatsu_operator.core.formats import conditions_of
-from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""

@@ -48,6 +48,14 @@ def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number: it only grows. 0 if there is none."""
+    try:
+        return int(obj["metadata"]["resourceVersion"])
+    except (KeyError, ValueError):
+        return 0
+
+
 def without_owners(obj: Object) -> Object:
     """An object without managedFields: they are half of its size and no decision uses them."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}

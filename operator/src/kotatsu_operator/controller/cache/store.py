@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
-from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
@@ -31,6 +30,7 @@ from kotatsu_operator.kube.objects import (
     owners,
     scales,
     selects,
+    version_of,
     without_owners,
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
