@@ -11,7 +11,7 @@ from docs.pages import ROOT, code, files, name
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.controller.leader.election import TIMES
 from kotatsu_operator.core.plan.lead import MARGIN, START
-from kotatsu_operator.kube.resources import KINDS
+from kotatsu_operator.kube.objects import KINDS
 
 OPERATOR = sorted((ROOT / "operator/src/kotatsu_operator").rglob("*.py"))
 FAR = 2030

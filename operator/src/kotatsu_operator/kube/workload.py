@@ -1,4 +1,4 @@
-"""A workload read into a value with only the fields that decisions depend on.
+"""A workload and its autoscaler, read into values with only what decisions depend on.
 
 A Deployment, a StatefulSet, or any other object with `spec.replicas` and a label selector.
 """
@@ -13,18 +13,13 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import count
-from kotatsu_operator.core.pool.observation import Write
+from kotatsu_operator.core.pool.decision import Autoscaler, Write
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-from kotatsu_operator.kube.objects import Key, key_of, owners, selector_view
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_view
 
 
 def template_hash(workload: Object) -> str:
-    """A hash of the pod template with its annotations; empty without a template.
-
-    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
-    ConfigMap, a new Secret or a newer image behind the same tag.
-    """
+    """A hash of the pod template, also of annotations: a restart counts as a change."""
     template = workload["spec"].get("template")
     if template is None:
         return ""
@@ -59,11 +54,7 @@ _FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
 
 
 def foreign_write(workload: Object) -> Write | None:
-    """The write of `replicas` by another manager that owns the field; None if there is none.
-
-    A manager that writes another value takes over the field. So another owner has written after
-    Kotatsu, or before Kotatsu's first write.
-    """
+    """The write of `replicas` by another manager that owns the field; None if there is none."""
     found = [o for o in owners(workload, "replicas") if o.manager not in _FRIENDS]
     if not found:
         return None
@@ -134,3 +125,41 @@ def workload_selector(obj: Object) -> Mapping[str, Any]:
 
 _EQUAL = re.compile(r"\s*([A-Za-z0-9._/-]{1,317})\s*==?\s*([A-Za-z0-9._-]{0,63})\s*")
 """One term of a selector in text form that asks for a value."""
+
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_KEDA = "keda-operator"
+_SCALED_OBJECT = "ScaledObject"
+
+KEDA_PAUSE = "autoscaling.keda.sh/paused=true"
+"""The annotation by which KEDA leaves a workload as it is, and deletes its autoscaler."""
+
+
+def keda_object(autoscaler: Object) -> str:
+    """The ScaledObject of KEDA that owns an autoscaler; empty if none does."""
+    owners_of = autoscaler["metadata"].get("ownerReferences") or ()
+    named = [owner["name"] for owner in owners_of if owner.get("kind") == _SCALED_OBJECT]
+    return str(named[0]) if named else ""
+
+
+def foreign_owner(autoscaler: Object) -> str:
+    """The program that owns an autoscaler; empty if people manage it."""
+    meta = autoscaler["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return f"{owner['kind']} {owner['name']}"
+    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
+        return "KEDA"
+    return ""
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
+    )

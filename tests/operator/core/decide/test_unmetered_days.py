@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from tests.operator.core.values import kept_in_status, once, override, pool_spec, t
 from tests.operator.core.walk import walk
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from kotatsu_operator.controller.targets.target import Refusal, Target
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.kube.hpa import KEDA_PAUSE, foreign_owner, keda_object
-from kotatsu_operator.kube.objects import Key, selects
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, selects
+from kotatsu_operator.kube.workload import KEDA_PAUSE, foreign_owner, keda_object
 
 
 def older_pool(target: Target, claimants: Sequence[Key]) -> str:

@@ -7,8 +7,8 @@ the pods, so a share of the new connections passes them, and these connections c
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Route, changed
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 
 UNKNOWN_LIMIT = timedelta(minutes=30)
