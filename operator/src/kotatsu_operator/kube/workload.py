@@ -14,6 +14,7 @@ from typing import Any
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.pool.decision import Autoscaler, Write
+from kotatsu_operator.core.pool.kinds import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_view
 
@@ -27,15 +28,14 @@ def template_hash(workload: Object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def ready_of_template(workload: Object) -> int | None:
+def ready_of_template(workload: Object, kind: str = "Deployment") -> int | None:
     """Ready pods of the current template; 0 while the rollout still has pods of another one.
 
-    The template belongs to a generation, so a status of an older generation counts as 0. None if
-    the status does not count the pods, as of a kind that has other fields, or of a new workload.
+    None if the status of a further kind does not count the pods.
     """
     status, seen = workload.get("status") or {}, 0
-    if "updatedReplicas" not in status and "readyReplicas" not in status:
-        return None if workload["spec"].get("replicas", 1) else 0
+    if kind not in BUILT_IN and not status.keys() & {"updatedReplicas", "readyReplicas"}:
+        return None
     written = status.get("observedGeneration")
     if isinstance(written, int) or (isinstance(written, str) and _NUMBER.fullmatch(written)):
         seen = int(written)  # Argo Rollouts write it as text
@@ -87,8 +87,8 @@ class WorkloadView:
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
 
 
-def workload_view(obj: Object) -> WorkloadView:
-    """Read a workload."""
+def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
+    """Read a workload of a kind."""
     spec = obj["spec"]
     template = spec.get("template") or {}
     selector = workload_selector(obj)
@@ -101,7 +101,7 @@ def workload_view(obj: Object) -> WorkloadView:
         # Without a template of its own, its pods have at least the labels that it selects.
         labels=labels or selector.get("matchLabels") or {},
         template=template_hash(obj),
-        updated=ready_of_template(obj),
+        updated=ready_of_template(obj, kind),
         requests=pod_requests(template.get("spec") or {}),
         write=foreign_write(obj),
         deletes_claims=retention.get("whenScaled") == "Delete",

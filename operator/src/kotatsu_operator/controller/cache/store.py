@@ -121,7 +121,7 @@ class Cache:
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
-        view = workload_view(obj)
+        view = workload_view(obj, kind)
         namespace, name = view.key
         key = (namespace, ref(kind, name))
         if self.workloads.get(key) == view:

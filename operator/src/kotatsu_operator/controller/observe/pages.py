@@ -127,8 +127,10 @@ class Pages:
             return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
-        except aiohttp.ClientConnectorError:
-            return Silence(f"refuses connections on {where}", lacks=True)
+        except aiohttp.ClientConnectorError as error:
+            # Without a route to the pod, its node may be lost: that shows nothing of its page.
+            is_refused = isinstance(error.os_error, ConnectionRefusedError)
+            return Silence(f"refuses connections on {where}", lacks=is_refused)
         except (aiohttp.ClientError, OSError) as error:
             why = f"closes the connection on {where} ({type(error).__name__})"
             return Silence(why, lacks=True)
