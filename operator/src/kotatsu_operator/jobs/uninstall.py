@@ -210,7 +210,6 @@ class Uninstall:
         return ""
 
     async def _note(self, key: Key, text: str) -> None:
-        """Write into the conditions that Kotatsu was uninstalled, and what that means."""
         message = f"Kotatsu was uninstalled; {text}"
         owed = dict.fromkeys(("hpa", "knative"))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
@@ -297,7 +296,6 @@ def _native_status(old: Object) -> Object:
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
-    """The conditions with status Unknown, except Accepted."""
     now = stamp(datetime.now(UTC))
     told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
     return [

@@ -130,7 +130,6 @@ class Cache:
         return self._selectors[key[0]].get(key)
 
     def _forget_selectors(self, keys: Iterable[Key]) -> None:
-        """Remove the selectors of those deleted Deployments that have no pods left."""
         for key in self._ended.intersection(keys):
             selector = self._selectors[key[0]].get(key)
             if selector is None or not self.pods[key[0]].any_selected_by(selector):
@@ -260,7 +259,6 @@ class Cache:
         return self._pools_served_by(pod)
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
-        """The pools whose target selects a pod."""
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
