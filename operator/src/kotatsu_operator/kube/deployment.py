@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.pool.observation import Write
-from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-from kotatsu_operator.kube.objects import Key, key_of, owners, selector_view
+from kotatsu_operator.kube.objects import Key, key_of, selector_view
 from kotatsu_operator.kube.resources import Object
 
 
@@ -38,24 +38,6 @@ def ready_of_template(deployment: Object) -> int:
     if status.get("updatedReplicas", 0) < status.get("replicas", 0):
         return 0
     return int(status.get("readyReplicas", 0))
-
-
-_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
-"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
-
-
-def foreign_write(deployment: Object) -> Write | None:
-    """The write of `replicas` by another manager that owns the field; None if there is none.
-
-    A manager that writes another value takes over the field. So another owner has written after
-    Kotatsu, or before Kotatsu's first write.
-    """
-    found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
-    if not found:
-        return None
-    # A manager that applies will apply again, so it comes first; among equals the newest does.
-    owner = max(found, key=lambda o: (o.applies, str(o.at)))
-    return Write(owner.manager, owner.at, applied=owner.applies)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,9 @@
-"""HorizontalPodAutoscalers read into values, and the programs that own them."""
+"""HorizontalPodAutoscalers read into values."""
 
+from kotatsu_operator.core.objects import owners
 from kotatsu_operator.core.pool.observation import Autoscaler
 from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.kube.objects import owners
 from kotatsu_operator.kube.resources import Object
-
-_MANAGED_BY = "app.kubernetes.io/managed-by"
-_KEDA = "keda-operator"
-
-
-def foreign_owner(autoscaler: Object) -> str:
-    """The program that owns an autoscaler; empty if people manage it."""
-    meta = autoscaler["metadata"]
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller"):
-            return f"{owner['kind']} {owner['name']}"
-    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
-        return "KEDA"
-    return ""
 
 
 def read_autoscaler(autoscaler: Object) -> Autoscaler:

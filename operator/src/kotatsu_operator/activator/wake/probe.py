@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.kube.objects import port_number
+from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.kube.pod import ContainerView, PodView
 
 TIMEOUT = 1.0

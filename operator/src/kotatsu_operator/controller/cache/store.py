@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import version_of
@@ -20,7 +21,7 @@ from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.objects import Key, key_of, owners, scales, selects, without_owners
+from kotatsu_operator.kube.objects import Key, key_of, scales, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.resources import (
     Deployment,

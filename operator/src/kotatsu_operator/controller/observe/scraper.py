@@ -7,17 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from kotatsu_operator.controller.observe.coalesce import Coalesced
-from kotatsu_operator.controller.observe.pages import (
-    LONGEST_PAGE,
-    PARALLEL,
-    Page,
-    Pages,
-    Samples,
-    Silence,
-    count_of,
-    numbers,
-    unix_time,
-)
+from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages, Silence
+from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, count_of, numbers, unix_time
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
