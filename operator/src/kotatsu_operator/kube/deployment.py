@@ -1,4 +1,4 @@
-"""A Deployment read into a value with only the fields that decisions depend on."""
+"""A Deployment and its autoscaler, read into values with only what decisions depend on."""
 
 import hashlib
 import json
@@ -9,17 +9,14 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.target import foreign_write
-from kotatsu_operator.core.pool.observation import Write
-from kotatsu_operator.kube.objects import Key, key_of, selector_view
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.core.objects import owners
+from kotatsu_operator.core.pool.decision import Autoscaler, Write
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.kube.objects import Key, Object, key_of, selector_view
 
 
 def template_hash(deployment: Object) -> str:
-    """A hash of the pod template with its annotations; empty without a template.
-
-    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
-    ConfigMap, a new Secret or a newer image behind the same tag.
-    """
+    """A hash of the pod template, also of annotations: a restart counts as a change."""
     template = deployment["spec"].get("template")
     if template is None:
         return ""
@@ -28,10 +25,7 @@ def template_hash(deployment: Object) -> str:
 
 
 def ready_of_template(deployment: Object) -> int:
-    """Ready pods of the current template; 0 while the rollout still has pods of another one.
-
-    The template belongs to a generation, so a status of an older generation counts as 0.
-    """
+    """Ready pods of the current template; 0 while the rollout still has pods of another one."""
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return 0
@@ -62,7 +56,6 @@ class DeploymentView:
 
 
 def deployment_view(obj: Object) -> DeploymentView:
-    """Read a Deployment."""
     spec = obj["spec"]
     template = spec.get("template") or {}
     return DeploymentView(
@@ -74,4 +67,16 @@ def deployment_view(obj: Object) -> DeploymentView:
         updated=ready_of_template(obj),
         requests=pod_requests(template.get("spec") or {}),
         write=foreign_write(obj),
+    )
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
     )

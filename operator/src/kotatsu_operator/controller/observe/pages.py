@@ -13,8 +13,8 @@ import aiohttp
 
 from kotatsu_operator.core.exposition import LONGEST_PAGE, Sample, Samples, samples_of
 from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Connector, Turns
-from kotatsu_operator.runtime.turns import TURN
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -50,11 +50,7 @@ class _UnreadableError(Exception):
 
 
 class Pages:
-    """Reads metrics pages: many at once, but at most `parallel` of one namespace.
-
-    It uses aiohttp: a page costs a twentieth of the CPU that the services' HTTP client needs. With
-    a thousand awake pools, the operator asks fifty pools a second.
-    """
+    """Reads metrics pages: many at once, but at most `parallel` of one namespace."""
 
     def __init__(
         self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -71,7 +67,6 @@ class Pages:
         """The HTTP session of each namespace."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
         while self._sessions:
             await self._sessions.popitem()[1].close()
 

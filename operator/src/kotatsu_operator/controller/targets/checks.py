@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from kotatsu_operator.controller.targets.target import Target
 from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.decide.refusal import Refusal, ServiceFacts
-from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object
 
 
 def older_pool(target: Target, claimants: Sequence[Key]) -> str:
