@@ -27,7 +27,8 @@ def _applied(manager: str, objects: Objects, field: str = "replicas") -> Objects
         "operation": "Apply",
         "fieldsV1": {"f:spec": {f"f:{field}": {}}},
     }
-    objects[0]["spec"]["replicas"] = 3
+    if field == "replicas":
+        objects[0]["spec"]["replicas"] = 3
     objects[0]["metadata"]["managedFields"] = [entry]
     return objects
 
@@ -268,6 +269,13 @@ WARNED = [
         "FloorLimited",
         "raise its maxReplicas",
         words=("deployment/web", "--replicas", "5"),
+    ),
+    Setup(
+        "minReplicas applied by a GitOps tool",
+        plus(_applied("argocd-controller", [autoscaler()], "minReplicas")[0]),
+        "autoscaler",
+        "MinReplicasContested",
+        "ignore /spec/minReplicas there",
     ),
     Setup(
         "a quota without room",

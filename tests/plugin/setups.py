@@ -31,6 +31,7 @@ _PLURALS = {
     "LimitRange": "limitranges",
     "EndpointSlice": "endpointslices",
     "Node": "nodes",
+    "CustomResourceDefinition": "customresourcedefinitions",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from plugin.apiserver import ROOT
+from plugin.apiserver import CRD, ROOT
 from plugin.broken import BROKEN
 from plugin.kit import NOW, Ran
 from plugin.setups import (
@@ -195,6 +195,74 @@ def test_the_examples_are_good(path: Path):
         assert bad(check([*objects, *KOTATSU], f"warmpool/{pool}")) == []
 
 
+def with_container(**fields: Any) -> Objects:
+    return changed(lambda o: container(o).update(fields))
+
+
+def with_probe(**fields: Any) -> Objects:
+    return changed(lambda o: container(o)["readinessProbe"].update(fields))
+
+
+def on_a_node(size: int) -> Objects:
+    """The pod runs on a node that has its image."""
+    objects = good()
+    objects[2]["spec"]["nodeName"] = "n1"
+    image = {"names": ["registry.example/web@sha256:0", "registry.example/web:1.2"]}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}}
+    return [*objects, node | {"status": {"images": [image | {"sizeBytes": size}]}}]
+
+
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "web"},
+    "spec": {"minAvailable": "50%", "selector": {"matchLabels": LABELS}},
+}
+DNS = {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "objects"),
+    [
+        ("NoPod", without("Pod")[:2] + KOTATSU),
+        ("OneActivator", [o for o in good() if o["metadata"]["name"] != "kotatsu-activator-2"]),
+        ("SessionAffinity", with_service(sessionAffinity="ClientIP")),
+        ("PortsThatDoNotWake", with_service(ports=[*service()["spec"]["ports"], DNS])),
+        ("ServiceAmbiguous", plus(service("front"))),
+        ("SlowReadiness", with_probe(initialDelaySeconds=30)),
+        ("SlowReadiness", with_probe(periodSeconds=10)),
+        (
+            "ProbeByKubelet",
+            with_container(readinessProbe={"grpc": {"port": 1}, "periodSeconds": 1}),
+        ),
+        ("PulledEachStart", with_container(imagePullPolicy="Always")),
+        ("PulledEachStart", with_container(imagePullPolicy=None, image="registry:5000/web")),
+        ("NeverPulled", with_container(imagePullPolicy="Never")),
+        ("LargeImage", on_a_node(2 * 10**9)),
+        ("DrainBlocked", plus(BUDGET)),
+        ("NoRequests", with_container(resources=None)),
+    ],
+)
+def test_what_works_and_is_good_to_know_is_a_note(reason: str, objects: Objects):
+    answer = check(objects)
+    assert bad(answer) == []
+    assert finding(answer, reason)["level"] == "note"
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        on_a_node(10**8),
+        with_container(imagePullPolicy=None, image="registry:5000/web:1"),
+        with_container(imagePullPolicy=None, image="registry/web@sha256:0"),
+        plus(BUDGET | {"spec": BUDGET["spec"] | {"minAvailable": 0}}),
+        with_container(lifecycle={"preStop": {"httpGet": {"path": "/drain", "port": "http"}}}),
+    ],
+)
+def test_what_is_usual_is_not_worth_a_note(objects: Objects):
+    assert {f["level"] for f in check(objects)["findings"]} == {"ok"}
+
+
 def test_a_workload_without_a_gauge_is_no_fault():
     answer = check(good(), pages={})
     assert bad(answer) == []
@@ -220,6 +288,15 @@ def test_a_rollout_is_found_by_its_group_and_refused_as_the_schema_says():
     assert answer["workload"]["kind"] == "Rollout"
     (said,) = [f for f in answer["findings"] if f["level"] == "refused"]
     assert (said["check"], said["reason"]) == ("workload", "InvalidSpec")
+
+
+def test_a_crd_that_lacks_a_field_is_older_than_the_plugin():
+    crd = yaml.safe_load(CRD.read_text())
+    assert {f["level"] for f in check(plus(crd))["findings"]} == {"ok"}
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["drain"]["properties"]["timeout"]
+    said = finding(check(plus(crd)), "CRDIsOlder")
+    assert (said["level"], "lacks spec.drain.timeout" in said["message"]) == ("note", True)
 
 
 # --- permissions and bounds ---

@@ -173,7 +173,7 @@ def quota(case: Case) -> Iterator[Finding]:
         if missing:
             yield make.warning(
                 "QuotaNeedsResources",
-                f"ResourceQuota {name_of(of)} limits {' and '.join(missing)}, so pods without them "
+                f"ResourceQuota {name_of(of)} sets {' and '.join(missing)}, so pods without them "
                 "are rejected: add them to the resources of each container",
             )
             return

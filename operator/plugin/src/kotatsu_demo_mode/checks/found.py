@@ -61,6 +61,8 @@ class Found:
     """The activators' pods in the namespace."""
     operators: Objects = Objects()
     """The operators' Deployments, of all namespaces that may be read."""
+    crd: Objects = Objects()
+    """The CRD of WarmPools."""
     has_api: bool = True
     """Whether the cluster has the CRD of WarmPools."""
     pages: Sequence[Page] = ()

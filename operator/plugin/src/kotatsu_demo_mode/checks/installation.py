@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import count, table, tables, text
 
@@ -26,7 +27,25 @@ def crd(case: Case) -> Iterator[Finding]:
     elif found.pools.unread:
         yield make.unknown(f"other WarmPools: {found.pools.unread}")
     else:
-        yield make.ok("the cluster serves WarmPools, version v1alpha1")
+        lacks = [path for path in paths(spec_schema(), "spec") if path not in _served(found)]
+        if found.crd.items and lacks:
+            yield make.note(
+                "CRDIsOlder",
+                f"the CRD of the cluster lacks {lacks[0]}, which this plugin may write: upgrade "
+                "the chart kotatsu, or use the plugin of its version",
+            )
+        else:
+            yield make.ok("the cluster serves WarmPools, version v1alpha1")
+
+
+def _served(found: Found) -> set[str]:
+    """The fields of a WarmPool's spec that the cluster knows."""
+    known: set[str] = set()
+    for crd in found.crd.items:
+        for version in tables(spec_of(crd).get("versions")):
+            schema = table(table(version.get("schema")).get("openAPIV3Schema")).get("properties")
+            known.update(paths(dict(table(table(schema).get("spec"))), "spec"))
+    return known
 
 
 def settings(operator: object) -> dict[str, str]:
@@ -102,6 +121,6 @@ def activator(case: Case) -> Iterator[Finding]:
 def _not_served(found: Found, why: str) -> Refusal:
     return Refusal(
         "NamespaceNotServed",
-        f"namespace {found.namespace} is not served by Kotatsu, {why}: add it to the chart value "
+        f"namespace {found.namespace} is not served by Kotatsu ({why}): add it to the chart value "
         "`namespaces`",
     )

@@ -21,6 +21,7 @@ _MOST = 500
 _PODS = 20
 """Pods of the workload that are read."""
 _NODES = 3
+_CRD = "warmpools.kotatsu.dev"
 _OPERATOR = f"{NAME_LABEL}={PROGRAM},app.kubernetes.io/component=operator"
 _ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
 
@@ -93,6 +94,7 @@ class Reader:
             pools=pools,
             activators=self._list("v1", "pods", labelSelector=_ACTIVATORS),
             operators=self._operators(),
+            crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
             has_api=has_api,
         )
         if not found.selector:
@@ -118,6 +120,15 @@ class Reader:
         except ForbiddenError as error:
             return Objects(unread=str(error))
 
+    def _one(self, path: str) -> Objects:
+        """An object that need not exist."""
+        try:
+            return Objects([self.api.get(path)])
+        except (NotFoundError, NotServedError):
+            return Objects()
+        except ForbiddenError as error:
+            return Objects(unread=str(error))
+
     def _operators(self) -> Objects:
         """The operators of the cluster; without that permission, those of the namespace."""
         everywhere = self._read("/apis/apps/v1/deployments", labelSelector=_OPERATOR)
@@ -127,16 +138,11 @@ class Reader:
         return replace(everywhere, items=here.items)
 
     def _nodes(self, pods: Objects) -> Objects:
-        names = dict.fromkeys(text(spec_of(pod).get("nodeName")) for pod in pods.items)
-        found: list[Object] = []
-        for name in [name for name in names if name][:_NODES]:
-            try:
-                found.append(self.api.get(f"/api/v1/nodes/{quote(name)}"))
-            except NotFoundError:
-                continue
-            except ForbiddenError as error:
-                return Objects(unread=str(error))
-        return Objects(found)
+        given = [text(spec_of(pod).get("nodeName")) for pod in pods.items]
+        names = [name for name in dict.fromkeys(given) if name][:_NODES]
+        read = [self._one(f"/api/v1/nodes/{quote(name)}") for name in names]
+        unread = next((one.unread for one in read if one.unread), "")
+        return Objects([item for one in read for item in one.items], unread)
 
 
 def _objects(answer: Object) -> Objects:

@@ -138,8 +138,8 @@ def pods(case: Case) -> Iterator[Finding]:
     if not found.pods.items:
         yield make.note("NoPod", "no pod runs now, so whether its pods start is not known")
     elif found.ready_pods:
-        sample = f"the first {len(found.pods.items)} of its" if found.pods.has_more else "its"
-        yield make.ok(f"{len(found.ready_pods)} of {sample} pods are Ready")
+        first = "the first " if found.pods.has_more else ""
+        yield make.ok(f"Ready pods: {len(found.ready_pods)} of {first}{len(found.pods.items)}")
 
 
 _FAILING = ("CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName",
