@@ -4,12 +4,14 @@ from typing import Any
 
 from plugin.setups import (
     LABELS,
+    ROLLOUTS,
     Objects,
     Setup,
     activator,
     autoscaler,
     changed,
     container,
+    deployment,
     operator,
     plus,
     pod,
@@ -31,6 +33,16 @@ def _applied(manager: str, objects: Objects, field: str = "replicas") -> Objects
         objects[0]["spec"]["replicas"] = 3
     objects[0]["metadata"]["managedFields"] = [entry]
     return objects
+
+
+def _stateful_set() -> dict[str, Any]:
+    policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    more = {"serviceName": "web", "persistentVolumeClaimRetentionPolicy": policy}
+    return deployment(**more) | {"kind": "StatefulSet"}
+
+
+def _rollout(**spec: Any) -> dict[str, Any]:
+    return deployment(**spec) | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
 
 
 def _quota(hard: dict[str, str], used: dict[str, str] | None = None) -> dict[str, Any]:
@@ -172,6 +184,39 @@ REFUSED = [
         "delete that EndpointSlice",
     ),
     Setup(
+        "publishNotReadyAddresses",
+        with_service(publishNotReadyAddresses=True),
+        "service",
+        "ServicePublishesNotReady",
+        "remove the field",
+    ),
+    Setup(
+        "a StatefulSet that deletes its volume claims",
+        [_stateful_set(), *plus()[1:]],
+        "workload",
+        "ClaimsDeleted",
+        "whenScaled to Retain",
+        words=("statefulset/web",),
+    ),
+    Setup(
+        "a kind that the operator may not scale",
+        [_rollout(), *plus()[1:]],
+        "workload",
+        "KindNotPermitted",
+        "to the chart value `targets`",
+        words=("rollout.argoproj.io/web",),
+        recorded_only=True,
+    ),
+    Setup(
+        "a workload that shows no selector",
+        [_rollout(selector=None), *plus()[1:-1], operator(targets=ROLLOUTS)],
+        "workload",
+        "TargetHasNoSelector",
+        "name a workload that has one",
+        words=("rollout.argoproj.io/web",),
+        recorded_only=True,
+    ),
+    Setup(
         "two autoscalers",
         plus(autoscaler("a"), autoscaler("b")),
         "autoscaler",
@@ -183,7 +228,7 @@ REFUSED = [
         plus(autoscaler("keda-hpa-web", metadata=_KEDA)),
         "autoscaler",
         "ForeignAutoscaler",
-        "leave this workload to one of the two",
+        "pause it (kubectl annotate scaledobject web",
     ),
     Setup(
         "a namespace without an activator",
@@ -247,13 +292,6 @@ WARNED = [
         "ports",
         "PortNotFound",
         "correct targetPort",
-    ),
-    Setup(
-        "publishNotReadyAddresses",
-        with_service(publishNotReadyAddresses=True),
-        "service",
-        "PublishesNotReady",
-        "remove it",
     ),
     Setup(
         "a local traffic policy",

@@ -94,7 +94,10 @@ def activator(number: int, *, ready: bool = True) -> Object:
     return pod(f"kotatsu-activator-{number}", labels, ready=ready)
 
 
-def operator(namespaces: str = "*", prices: str = "", ready: int = 1) -> Object:
+ROLLOUTS = "argoproj.io/v1alpha1/Rollout/rollouts"
+
+
+def operator(namespaces: str = "*", prices: str = "", ready: int = 1, targets: str = "") -> Object:
     """The operator's Deployment; `*` is the namespace of the set-up."""
     made = deployment("kotatsu-operator")
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
@@ -104,6 +107,7 @@ def operator(namespaces: str = "*", prices: str = "", ready: int = 1) -> Object:
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [
         {"name": "KOTATSU_NAMESPACES", "value": namespaces},
         {"name": "KOTATSU_PRICES", "value": prices},
+        {"name": "KOTATSU_TARGETS", "value": targets},
     ]
     return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
 

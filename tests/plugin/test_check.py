@@ -14,6 +14,7 @@ from plugin.kit import NOW, Ran
 from plugin.setups import (
     GAUGE,
     LABELS,
+    ROLLOUTS,
     Object,
     Objects,
     Recorded,
@@ -23,6 +24,7 @@ from plugin.setups import (
     container,
     deployment,
     good,
+    operator,
     plus,
     pod,
     service,
@@ -192,7 +194,8 @@ def test_the_examples_are_good(path: Path):
     pools = [o["metadata"]["name"] for o in objects if o["kind"] == "WarmPool"]
     assert pools
     for pool in pools:
-        assert bad(check([*objects, *KOTATSU], f"warmpool/{pool}")) == []
+        kotatsu = [*KOTATSU[:-1], operator(targets=ROLLOUTS)]
+        assert bad(check([*objects, *kotatsu], f"warmpool/{pool}")) == []
 
 
 def with_container(**fields: Any) -> Objects:
@@ -272,8 +275,13 @@ def test_a_workload_without_a_gauge_is_no_fault():
 
 
 def test_a_gauge_that_is_never_zero_is_worth_a_note():
-    answer = check(good(), pages={"web-1:8080/metrics": "http_server_active_requests 1\n"})
+    answer = check(good(), pages={"web-1:8080/metrics": "kotatsu_requests_in_flight 1\n"})
     assert finding(answer, "GaugeIsNeverZero")["level"] == "note"
+
+
+def test_a_known_gauge_that_counts_its_own_page_is_no_gauge():
+    answer = check(good(), pages={"web-1:8080/metrics": "http_server_active_requests 1\n"})
+    assert "which the Service uses too" in finding(answer, "Unmetered")["message"]
 
 
 def test_a_service_of_another_name_is_found_by_its_selector():
@@ -282,12 +290,30 @@ def test_a_service_of_another_name_is_found_by_its_selector():
     assert (bad(answer), answer["service"]) == ([], "front")
 
 
-def test_a_rollout_is_found_by_its_group_and_refused_as_the_schema_says():
+def test_a_rollout_that_the_operator_may_scale_is_good():
     rollout = deployment() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
-    answer = check([rollout, *good()[1:]], "rollout.argoproj.io/web")
-    assert answer["workload"]["kind"] == "Rollout"
-    (said,) = [f for f in answer["findings"] if f["level"] == "refused"]
-    assert (said["check"], said["reason"]) == ("workload", "InvalidSpec")
+    objects = [rollout, *good()[1:-1], operator(targets=ROLLOUTS)]
+    answer = check(objects, "rollout.argoproj.io/web")
+    assert (bad(answer), answer["workload"]["kind"]) == ([], "Rollout")
+    (said,) = [
+        f
+        for f in check(objects, "rollout.argoproj.io/web", denied=("deployments",))["findings"]
+        if f["level"] == "unknown" and f["check"] == "workload"
+    ]
+    assert "the chart value `targets`" in said["message"]
+
+
+def test_the_rest_of_a_stateful_set_is_good():
+    answer = check([deployment() | {"kind": "StatefulSet"}, *good()[1:]], "sts/web")
+    assert bad(answer) == []
+    assert finding(answer, "OrderedStart")["level"] == "note"
+
+
+@pytest.mark.parametrize(("paused", "refused"), [("true", []), ("false", ["ForeignAutoscaler"])])
+def test_keda_beside_a_pool_has_to_be_paused(paused: str, refused: list[str]):
+    scaled = autoscaler() | {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
+    scaled["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": paused}
+    assert [reason for _, reason in bad(check(plus(scaled)))] == refused
 
 
 def test_a_crd_that_lacks_a_field_is_older_than_the_plugin():

@@ -88,7 +88,6 @@ def test_a_gauge_elsewhere_is_named():
     assert made["spec"]["metrics"] == {
         "port": "management",
         "path": "/actuator/prometheus",
-        "name": "http_server_requests_active_seconds_active_count",
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 
@@ -15,6 +16,18 @@ Samples = list[tuple[Mapping[str, str], float]]
 
 Sample = tuple[str, Mapping[str, str], float]
 """Name, labels and value."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a pod's demand is unknown, in words that follow the pod's name."""
+
+    why: str
+    waited: bool = field(default=False, compare=False)
+    """Whether the pod used up the whole timeout."""
+    lacks: bool = field(default=False, compare=False)
+    """Whether the answer shows that there is no such page or metric. An overloaded pod does not
+    answer so: it is slow, or answers with a 5xx."""
 
 
 def samples_of(

@@ -15,6 +15,50 @@ Object = Mapping[str, Any]
 """An object of the API server, as JSON."""
 
 
+def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A label selector whose values are sets: an expression can have thousands of values."""
+    terms = [
+        term | {"values": frozenset(term.get("values") or ())}
+        for term in selector.get("matchExpressions") or ()
+    ]
+    return {**selector, "matchExpressions": terms} if terms else selector
+
+
+def workload_selector(obj: Object) -> Mapping[str, Any]:
+    """The label selector of a workload's pods; empty if it names none.
+
+    `spec.selector`, or the text in its status that its scale shows (`a=b,c=d`).
+    """
+    given = obj["spec"].get("selector")
+    if isinstance(given, Mapping) and given.keys() & {"matchLabels", "matchExpressions"}:
+        return selector_view(given)
+    status = obj.get("status") or {}
+    shown = status.get("selector") or status.get("labelSelector")
+    terms = [_EQUAL.fullmatch(term) for term in shown.split(",")] if isinstance(shown, str) else []
+    labels = {term[1]: term[2] for term in terms if term is not None}
+    return {"matchLabels": labels} if labels and len(labels) == len(terms) else {}
+
+
+_EQUAL = re.compile(r"\s*([A-Za-z0-9._/-]{1,317})\s*==?\s*([A-Za-z0-9._-]{0,63})\s*")
+"""One term of a selector in text form that asks for a value."""
+
+
+def pod_labels(workload: Object) -> Mapping[str, str]:
+    """The labels of a workload's pods.
+
+    Without a template of its own, they have at least the labels that it selects.
+    """
+    template = workload["spec"].get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels")
+    return labels or workload_selector(workload).get("matchLabels") or {}
+
+
+def deletes_claims(workload: Object) -> bool:
+    """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
+    policy = workload["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    return bool(policy.get("whenScaled") == "Delete")
+
+
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector (matchLabels and matchExpressions) matches."""
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import parse_quantity, pod_requests
-from kotatsu_operator.core.decide.refusal import Refusal, check_autoscalers
+from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.objects import owners, selects
 
@@ -19,6 +19,12 @@ def _scales(case: Case, obj: Mapping[str, Any]) -> bool:
     return (of.get("kind", "Deployment"), of.get("name")) == (target.kind, target.name)
 
 
+def _is_paused(scaled_object: Mapping[str, Any]) -> bool:
+    """Whether KEDA leaves a workload as it is."""
+    name, _, value = KEDA_PAUSE.partition("=")
+    return table(table(scaled_object.get("metadata")).get("annotations")).get(name) == value
+
+
 def autoscaler(case: Case) -> Iterator[Finding]:
     """Whether an autoscaler works beside the pool."""
     make, found = Maker("autoscaler"), case.found
@@ -29,13 +35,14 @@ def autoscaler(case: Case) -> Iterator[Finding]:
         if objects.unread:
             yield make.unknown(f"{kind}: {objects.unread}")
     mine = sorted((a for a in found.autoscalers.items if _scales(case, a)), key=name_of)
-    keda = [s for s in found.scaled_objects.items if _scales(case, s)]
-    why = check_autoscalers(case.pool.spec, mine)
+    keda = [s for s in found.scaled_objects.items if _scales(case, s) and not _is_paused(s)]
+    why = check_autoscalers(case.pool.spec, found.namespace, mine)
     if why is None and keda and not mine:
         why = Refusal(
             "ForeignAutoscaler",
-            f"ScaledObject {name_of(keda[0])} scales {found.label}, and KEDA would undo what "
-            "Kotatsu sets: leave this workload to one of the two",
+            f"KEDA scales {found.label} by ScaledObject {name_of(keda[0])} and would undo what "
+            f"Kotatsu sets: pause it (kubectl annotate scaledobject {name_of(keda[0])} -n "
+            f"{found.namespace} {KEDA_PAUSE}), or leave this workload to KEDA",
         )
     if why is not None:
         yield make.refused(why)

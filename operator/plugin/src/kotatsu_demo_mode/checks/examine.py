@@ -54,7 +54,7 @@ def examine(api: Api, namespace: str, text: str, wish: Wish) -> Examined:
     if spec.route is RouteMode.ALWAYS:
         found = replace(found, slices=reader.slices(spec.service))
     elif found.workload is not None and not spec.target.scales_itself:
-        found = read_pages(api, found, case.metrics)
+        found = read_pages(api, case)
     case = replace(case, found=found)
     return Examined(found, case, judge(case))
 

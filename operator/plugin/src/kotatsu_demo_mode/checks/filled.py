@@ -12,7 +12,7 @@ from kotatsu_operator.core.formats import conditions_of, format_duration, instan
 from kotatsu_operator.core.pool.spec import Metrics, RouteMode, Scaling, SpecError
 
 from .found import Case, Found
-from .gauges import NAMES, gauge_in, pod_of
+from .gauges import gauge_in, pod_of
 from .installation import PRICES, responsible, settings
 
 
@@ -47,7 +47,7 @@ def _route(case: Case) -> Iterator[Filled]:
         why = f"Service {spec.service} has no selector, so all connections pass the activator."
         yield Filled(("route",), RouteMode.ALWAYS.value, why)
         return
-    gauge = None if case.found.pages_unread else gauge_in(case.found.pages, NAMES)
+    gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
         told = case.found.pages_unread
         why = f"Whether its pods report requests in flight is not known: {told}."
@@ -63,8 +63,6 @@ def _route(case: Case) -> Iterator[Filled]:
         yield Filled(("metrics", "port"), value, "The container port with that gauge.")
     if gauge.path != Metrics.path:
         yield Filled(("metrics", "path"), gauge.path, "The page with that gauge.")
-    if gauge.name != Metrics.in_flight:
-        yield Filled(("metrics", "name"), gauge.name, "The gauge of requests in flight.")
 
 
 def _zone(found: Found, zone: str) -> Iterator[Filled]:

@@ -7,6 +7,7 @@ from typing import Any
 from kotatsu_demo_mode.pools import Object, Pool
 from kotatsu_operator.core.budget.prices import is_sidecar
 from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import pod_labels
 from kotatsu_operator.core.pool.spec import Metrics, Target
 
 
@@ -87,10 +88,7 @@ class Found:
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels of the pods."""
-        return {
-            str(k): str(v)
-            for k, v in table(table(self.template.get("metadata")).get("labels")).items()
-        }
+        return {} if self.workload is None else pod_labels(self.workload)
 
     @property
     def annotations(self) -> Mapping[str, str]:

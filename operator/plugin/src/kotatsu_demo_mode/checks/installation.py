@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import count, table, tables, text
+from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled, ScaledKind
 
 from .finding import Finding, Maker
 from .found import Case, Found, is_ready, name_of, spec_of
 
-NAMESPACES, PRICES = "KOTATSU_NAMESPACES", "KOTATSU_PRICES"
+NAMESPACES, PRICES, TARGETS = "KOTATSU_NAMESPACES", "KOTATSU_PRICES", "KOTATSU_TARGETS"
 
 
 def crd(case: Case) -> Iterator[Finding]:
@@ -64,6 +65,16 @@ def responsible(found: Found) -> object | None:
         if found.namespace in settings(operator).get(NAMESPACES, "").split(","):
             return operator
     return None
+
+
+def scaled(found: Found) -> Scaled | None:
+    """The kinds with a scale that the operator may scale; None if its settings were not read."""
+    mine = responsible(found)
+    if mine is None:
+        return None
+    given = [text.strip().split("/") for text in settings(mine).get(TARGETS, "").split(",")]
+    more = [ScaledKind(f"{p[0]}/{p[1]}", p[2], p[3]) for p in given if len(p) == 4]
+    return {**BUILT_IN, **{kind.kind: kind for kind in more}}
 
 
 def operator(case: Case) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
 from kotatsu_demo_mode.pools import Object, pool_path
 from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.core.pool.spec import Target
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, NAME_LABEL, PROGRAM, SERVICE_LABEL
 
@@ -84,7 +85,7 @@ class Reader:
             target,
             workload,
             unread,
-            selector=_selector(spec_of(workload or {})),
+            selector=_selector(workload),
             services=self._list("v1", "services"),
             autoscalers=self._list("autoscaling/v2", "horizontalpodautoscalers"),
             scaled_objects=self._list("keda.sh/v1alpha1", "scaledobjects"),
@@ -150,20 +151,19 @@ def _objects(answer: Object) -> Objects:
     return Objects(list(answer.get("items") or ()), has_more=more)
 
 
-def _selector(spec: object) -> str:
-    """A label selector as the query of a list has it; empty for one that selects nothing."""
-    selector = table(table(spec).get("selector"))
-    parts = [f"{key}={value}" for key, value in table(selector.get("matchLabels")).items()]
-    for term in tables(selector.get("matchExpressions")):
-        key, values = term.get("key"), ",".join(term.get("values") or ())
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": f"{key}",
-                "DoesNotExist": f"!{key}",
-            }[str(term.get("operator"))]
-        )
+def _selector(workload: Object | None) -> str:
+    """The label selector of a workload as the query of a list has it; empty for none."""
+    selector = {} if workload is None else workload_selector(workload)
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for term in selector.get("matchExpressions") or ():
+        key, values = term["key"], ",".join(sorted(term.get("values") or ()))
+        forms = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(forms[term["operator"]])
     return ",".join(parts)
 
 

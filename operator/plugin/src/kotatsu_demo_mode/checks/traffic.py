@@ -11,7 +11,7 @@ from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
 from .finding import Finding, Maker
 from .found import Case, Found, name_of, ports_of, spec_of, target_port
-from .gauges import NAMES, gauge_in, pod_of, told
+from .gauges import gauge_in, pod_of, silences
 
 
 def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
@@ -86,13 +86,6 @@ def service(case: Case) -> Iterator[Finding]:
 
 def _service_notes(make: Maker, pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]:
     name = pool.service
-    if spec.get("publishNotReadyAddresses") and pool.route is not RouteMode.ALWAYS:
-        yield make.warning(
-            "PublishesNotReady",
-            f"Service {name} has publishNotReadyAddresses, so clients are sent to pods that start "
-            "or end, and their connections are refused: remove it, or use a second Service for the "
-            "pods' own discovery",
-        )
     for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
         if spec.get(field) == "Local":
             yield make.warning(
@@ -157,31 +150,30 @@ def metrics(case: Case) -> Iterator[Finding]:
             )
         )
         return
-    wanted = NAMES if case.metrics is None else (case.metrics.in_flight,)
-    gauge = gauge_in(found.pages, wanted)
-    where = pod_of(found)
-    if gauge is None:
-        if case.metrics is not None:
-            why = next(told(found.pages), f"has no metric {wanted[0]} on {case.metrics.path}")
-            yield make.warning(
-                "GaugeMissing",
-                f"{where} {why}, so its requests in flight are unknown: correct spec.metrics, or "
-                "export that gauge",
-            )
-            return
-        yield make.note(
-            "Unmetered",
-            f"{where} reports no requests in flight, so the pool sleeps by the connections that "
-            "the activators see: nothing to do, or export a gauge and name it in spec.metrics",
-        )
-    elif gauge.value > 0:
+    gauge, where = gauge_in(case), pod_of(found)
+    why = next(silences(case), "")
+    if gauge is not None and gauge.value > 0:
         yield make.note(
             "GaugeIsNeverZero",
             f"{where} reports {gauge.name} {gauge.value} in two readings: if it counts the metrics "
             "request itself, the pool never sleeps; use another gauge then",
         )
-    else:
+    elif gauge is not None:
         yield make.ok(f"{where} reports {gauge.name} {gauge.value} ({gauge.path} on {gauge.port})")
+    elif case.metrics is not None:
+        lacks = f"has no metric {case.metrics.in_flight} on {case.metrics.path}"
+        yield make.warning(
+            "GaugeMissing",
+            f"{where} {why or lacks}, so its requests in flight are unknown: correct spec.metrics, "
+            "or export that gauge",
+        )
+    else:
+        known = f" ({why})" if "gauge" in why else ""
+        yield make.note(
+            "Unmetered",
+            f"{where} reports no requests in flight{known}, so the pool sleeps by the connections "
+            "that the activators see: nothing to do, or name a gauge in spec.metrics",
+        )
 
 
 def selecting(found: Found) -> list[Mapping[str, Any]]:

@@ -4,12 +4,23 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kotatsu_operator.core.decide.refusal import check_claim, check_exists, check_is_not_kotatsu
+from kotatsu_operator.core.decide.refusal import (
+    Refusal,
+    check_claim,
+    check_claims,
+    check_exists,
+    check_is_not_kotatsu,
+    check_kind,
+    check_selector,
+)
 from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table, tables, text
+from kotatsu_operator.core.objects import deletes_claims, workload_selector
+from kotatsu_operator.core.pool.kinds import BUILT_IN
 
 from .finding import Finding, Maker
 from .found import Case, name_of, spec_of
+from .installation import scaled
 from .traffic import older
 
 
@@ -28,6 +39,7 @@ def workload(case: Case) -> Iterator[Finding]:
         } == of
 
     for why in (
+        *_kind_and_claims(case),
         check_is_not_kotatsu(spec, found.labels),
         check_claim(spec, older(case, shares)),
         check_exists(spec, found.namespace, kind, exists=found.workload is not None),
@@ -35,6 +47,11 @@ def workload(case: Case) -> Iterator[Finding]:
         if why is not None:
             yield make.refused(why)
             return
+    if spec.target.kind not in (*BUILT_IN, "Service") and scaled(found) is None:
+        yield make.unknown(
+            f"whether the operator may scale {spec.target.kind} of {spec.target.api_version} (the "
+            "chart value `targets`): its Deployment could not be read"
+        )
     pool = "" if case.is_new else f", WarmPool {case.pool.name}"
     yield make.ok(f"{kind} {spec.target.name} can sleep and be woken{pool}")
     if found.target.kind == "StatefulSet" and (
@@ -45,6 +62,19 @@ def workload(case: Case) -> Iterator[Finding]:
             f"{found.label} starts its pods one after the other, so a window of {case.replicas} "
             "needs as many starts: set podManagementPolicy: Parallel if they need no order",
         )
+
+
+def _kind_and_claims(case: Case) -> Iterator[Refusal | None]:
+    """What kinds with a scale of their own are checked for, besides Deployments."""
+    spec, workload = case.pool.spec, case.found.workload
+    if spec.target.scales_itself or spec.target.kind == "Deployment":
+        return
+    known = scaled(case.found)
+    if known is not None:
+        yield check_kind(spec, known)
+    if workload is not None:
+        yield check_selector(spec, workload_selector(workload))
+        yield check_claims(spec, deletes=deletes_claims(workload))
 
 
 _BY_HAND = ("kubectl-scale", "kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-set")

@@ -22,7 +22,7 @@ PROBE_EVERY = 0.005
 
 PROBED_AT_ONCE = 32
 """Starting pods of a pool to probe at a time: each probe uses an open file, and time in which no
-other pool is served. A wake starts one pod; a Deployment whose pods all lost readiness may have
+other pool is served. A wake starts one pod; a workload whose pods all lost readiness may have
 thousands and should not get more load. They are probed in turns, and by the kubelet too."""
 
 LOOK_EVERY = 0.5

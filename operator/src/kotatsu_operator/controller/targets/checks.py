@@ -27,7 +27,7 @@ def check_exists(target: Target, kind: str, *, exists: bool) -> Refusal | None:
 
 def check_autoscalers(target: Target, found: Sequence[Object]) -> Refusal | None:
     """Accept at most one HorizontalPodAutoscaler, and none that another program owns."""
-    return refusal.check_autoscalers(target.spec, found)
+    return refusal.check_autoscalers(target.spec, target.key[0], found)
 
 
 def check_service(target: Target, labels: Mapping[str, str]) -> Refusal | None:

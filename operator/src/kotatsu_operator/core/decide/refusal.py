@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kotatsu_operator.core.objects import Object, selects
+from kotatsu_operator.core.pool.kinds import Scaled
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 
@@ -62,10 +63,60 @@ def check_is_not_kotatsu(spec: PoolSpec, labels: Mapping[str, str]) -> Refusal |
     )
 
 
+def check_kind(spec: PoolSpec, scaled: Scaled) -> Refusal | None:
+    """Reject a kind that the operator may not read and scale; `scaled` are those that it may."""
+    of = spec.target
+    known = scaled.get(of.kind)
+    if known is not None and known.api_version == of.api_version:
+        return None
+    return Refusal(
+        "KindNotPermitted",
+        f"Kotatsu may not scale {of.kind} of {of.api_version}: add {{apiVersion: "
+        f"{of.api_version}, kind: {of.kind}, resource: …}} to the chart value `targets`, or "
+        "correct spec.targetRef",
+    )
+
+
+def check_selector(spec: PoolSpec, selector: Mapping[str, Any]) -> Refusal | None:
+    """Reject an existing workload whose pods are not known."""
+    if selector:
+        return None
+    of = spec.target
+    return Refusal(
+        "TargetHasNoSelector",
+        f"{of.kind} {of.name} shows no label selector of its pods (spec.selector, or "
+        "status.selector as text), so its pods are unknown: name a workload that has one",
+    )
+
+
+def check_claims(spec: PoolSpec, *, deletes: bool) -> Refusal | None:
+    """Reject a StatefulSet that would lose its volumes with each sleep."""
+    if not deletes:
+        return None
+    of = spec.target
+    return Refusal(
+        "ClaimsDeleted",
+        f"{of.kind} {of.name} deletes the volume claims of pods that are scaled down, so each "
+        "sleep would delete its data: set persistentVolumeClaimRetentionPolicy.whenScaled to "
+        "Retain",
+    )
+
+
 # --- autoscalers ---
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _KEDA = "keda-operator"
+_SCALED_OBJECT = "ScaledObject"
+
+KEDA_PAUSE = "autoscaling.keda.sh/paused=true"
+"""The annotation by which KEDA leaves a workload as it is, and deletes its autoscaler."""
+
+
+def keda_object(autoscaler: Object) -> str:
+    """The ScaledObject of KEDA that owns an autoscaler; empty if none does."""
+    owners_of = autoscaler["metadata"].get("ownerReferences") or ()
+    named = [owner["name"] for owner in owners_of if owner.get("kind") == _SCALED_OBJECT]
+    return str(named[0]) if named else ""
 
 
 def foreign_owner(autoscaler: Object) -> str:
@@ -79,20 +130,27 @@ def foreign_owner(autoscaler: Object) -> str:
     return ""
 
 
-def check_autoscalers(spec: PoolSpec, found: Sequence[Object]) -> Refusal | None:
+def check_autoscalers(spec: PoolSpec, namespace: str, found: Sequence[Object]) -> Refusal | None:
     """Accept at most one HorizontalPodAutoscaler, and none that another program owns.
 
     `found` are those that scale the target, by name.
     """
     of = f"{spec.target.kind} {spec.target.name}"
     for autoscaler in found:
-        owner = foreign_owner(autoscaler)
+        name, owner = autoscaler["metadata"]["name"], foreign_owner(autoscaler)
+        if scaled_object := keda_object(autoscaler):
+            pause = f"kubectl annotate scaledobject {scaled_object} -n {namespace} {KEDA_PAUSE}"
+            return Refusal(
+                "ForeignAutoscaler",
+                f"KEDA scales {of} by ScaledObject {scaled_object} and would undo what Kotatsu "
+                f"sets: pause it ({pause}), by which KEDA deletes HorizontalPodAutoscaler {name}, "
+                "or leave this workload to KEDA",
+            )
         if owner:
             return Refusal(
                 "ForeignAutoscaler",
-                f"HorizontalPodAutoscaler {autoscaler['metadata']['name']} scales {of} and belongs "
-                f"to {owner}, which would undo what Kotatsu sets: leave this workload to one of "
-                "the two",
+                f"HorizontalPodAutoscaler {name} scales {of} and belongs to {owner}, which would "
+                "undo what Kotatsu sets: leave this workload to one of the two",
             )
     if len(found) > 1:
         names = " and ".join(a["metadata"]["name"] for a in found)
@@ -195,13 +253,25 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
             f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
         )
     if selects({"matchLabels": selector}, facts.labels):
-        return None
+        return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
         "ServiceSelectsOthers",
         f"Service {name} selects {asked}, but the pods of {of.kind} {of.name} do not have these "
         "labels, so its clients cannot reach them: correct the selector, the labels of the pod "
         "template, or spec.service",
+    )
+
+
+def _readiness(name: str, service: Mapping[str, Any]) -> Refusal | None:
+    """With route Auto, connections must not reach a pod before it is Ready."""
+    if not service.get("publishNotReadyAddresses"):
+        return None
+    return Refusal(
+        "ServicePublishesNotReady",
+        f"Service {name} has publishNotReadyAddresses, so while a pod starts, Kubernetes "
+        "routes connections to it that it refuses: remove the field, or name another Service of "
+        "these pods in spec.service",
     )
 
 
