@@ -219,7 +219,6 @@ class Uninstall:
         return ""
 
     async def _note(self, key: Key, text: str) -> None:
-        """Write into the conditions that Kotatsu was uninstalled, and what that means."""
         message = f"Kotatsu was uninstalled; {text}"
         owed = dict.fromkeys(("hpa", "knative"))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
@@ -312,7 +311,6 @@ def _native_status(old: Object) -> Object:
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
-    """The conditions with status Unknown, except Accepted."""
     now = stamp(datetime.now(UTC))
     told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
     return [

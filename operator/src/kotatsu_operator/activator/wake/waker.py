@@ -164,7 +164,6 @@ class Waker:
         return True
 
     def _may_raise(self) -> bool:
-        """Whether the budget permits a wake, by the currently watched pool."""
         pool = self._context.pool
         if pool is None:
             return False
@@ -199,7 +198,6 @@ class Waker:
             await self._sleep_until_change(PROBE_EVERY)
 
     def _note_answer(self) -> None:
-        """If a pod answers, the wake has ended: record its duration."""
         if self._unanswered is None or not self._backends.any_ready:
             return
         began, self._unanswered = self._unanswered, None

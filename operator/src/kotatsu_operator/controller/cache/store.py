@@ -288,7 +288,6 @@ class Cache:
         return self._pools_served_by(pod)
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
-        """The pools whose target selects a pod."""
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))

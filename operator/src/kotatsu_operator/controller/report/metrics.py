@@ -51,13 +51,10 @@ Read = Callable[[_Shown], float | None]
 
 
 def _time(read: Callable[[_Shown], datetime | None]) -> Read:
-    """A reader of a Unix time."""
     return lambda shown: None if (at := read(shown)) is None else at.timestamp()
 
 
 def _one(name: str, text: str, read: Read) -> _Gauge:
-    """A gauge with one value, or none."""
-
     def values(shown: _Shown) -> Values:
         value = read(shown)
         return () if value is None else (((), value),)

@@ -87,7 +87,6 @@ class Step:
         self.notes: list[Note] = []
 
     def take(self) -> Move:
-        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
