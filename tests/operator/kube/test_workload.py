@@ -2,8 +2,9 @@
 
 import pytest
 
+from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.kube.objects import parts, ref
-from kotatsu_operator.kube.workload import ready_of_template, workload_selector
+from kotatsu_operator.kube.workload import ready_of_template
 from tests.operator.cluster import deployment
 
 
