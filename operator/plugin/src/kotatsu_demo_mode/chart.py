@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from .timeline import Stretch, Timeline
+from .pools import Pool
+from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
 _STEPS = [
@@ -16,7 +18,27 @@ _TICK = 9
 """Columns of a label of the axis."""
 
 
-def chart(timelines: Sequence[Timeline], width: int, *, blocks: bool) -> list[str]:
+class Drawn(Protocol):
+    """The pods of one pool over time: planned ones, or those of a report."""
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+
+    @property
+    def begin(self) -> datetime:
+        """The left edge."""
+
+    @property
+    def end(self) -> datetime:
+        """The right edge."""
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """The times with pods."""
+
+
+def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
     A column shows the most pods in its time, relative to the most pods of the pool.

@@ -14,6 +14,7 @@ from kotatsu_operator.controller.accept.acceptance import (
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
@@ -122,6 +123,7 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    histories: Histories = field(default_factory=Histories)
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.histories.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -150,6 +153,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -226,6 +230,7 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
+        status |= self._history(turn, decision)
         for writes in (first, *others):
             status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
@@ -276,9 +281,15 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
         return decision.recheck
+
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        told = self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
+        return {"history": told}
 
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
