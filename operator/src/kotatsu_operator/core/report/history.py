@@ -124,8 +124,13 @@ def entered(history: History, seen: Seen, decision: Decision, override: Override
     is_over = decision.memory.phase is Phase.ASLEEP and seen.pods == 0
     before = None if history.running is None else history.running.cause
     cause = None if is_over else cause_of(decision, override, before)
-    if before is not None and before != cause:
-        history = _finished(history, seen.now)
+    running = history.running
+    if running is not None and running.cause != cause:
+        if cause is not None and running.begin == seen.now:
+            # What a pod has cost before the first look belongs to the reason that it came for.
+            history = replace(history, running=replace(running, cause=cause))
+        else:
+            history = _finished(history, seen.now)
     if history.running is None and cause is not None:
         history = _begun(history, cause, _purse(seen.ledger), seen.now)
     return _tallied(history, seen, decision)
