@@ -7,8 +7,8 @@ below it has the same figures.
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from html import escape
-from zoneinfo import ZoneInfo
 
+from .chart import ticks
 from .past import HEADS, Report, cells, notes, summary, title, why
 from .terminal import plain
 from .times import stamp
@@ -25,8 +25,8 @@ _STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.45 system-ui, "Hiragino Sans", "Noto Sans JP", sans-serif; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; overflow-wrap: anywhere; }
-figure { margin: 0; } svg { display: block; width: 100%; height: auto; }
-svg text { font-size: 12px; fill: var(--soft); }
+figure { margin: 0; } svg { display: block; width: 100%; min-width: 36rem; height: auto; }
+svg text { font-size: 14px; fill: var(--soft); }
 figcaption { color: var(--soft); font-size: .85rem; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .key::before { content: ""; display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem;
   background: var(--key); }
@@ -119,7 +119,8 @@ def _figure(report: Report) -> Iterator[str]:
         return _LEFT + (_WIDTH - _LEFT) * share
 
     what = f"{report.pool.name}: {len(told.rows)} times with pods, at most {told.peak} at a time."
-    yield "<figure>"
+    label = _text(f"Picture of {report.pool.name}")
+    yield f'<figure><div class="scroll" tabindex="0" role="group" aria-label="{label}">'
     yield f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_text(what)}">'
     yield f'<path d="M{_LEFT} {_BASE}H{_WIDTH}" stroke="var(--soft)" fill="none"/>'
     yield f'<text x="{_LEFT - 6}" y="22" text-anchor="end">{most}</text>'
@@ -131,22 +132,14 @@ def _figure(report: Report) -> Iterator[str]:
             f'<rect x="{left:.1f}" y="{_BASE - height:.1f}" width="{width:.1f}" '
             f'height="{height:.1f}" fill="var(--{kind})"><title>{_text(why(row))}</title></rect>'
         )
-    for at, label in _marks(told.begin, told.end, report.pool.spec.zone):
+    for at, label in ticks(told.begin, told.end, report.pool.spec.zone, 12):
+        if not _LEFT + 16 < x(at) < _WIDTH - 20:
+            continue
         yield f'<path d="M{x(at):.1f} {_BASE}v5" stroke="var(--soft)"/>'
         yield f'<text x="{x(at):.1f}" y="{_BASE + 20}" text-anchor="middle">{label}</text>'
-    yield "</svg><figcaption>"
+    yield "</svg></div><figcaption>"
     there = {row.episode.cause.why.value for row in told.rows}
     for kind in _COLORS:
         if kind in there:
             yield f'<span class="key" style="--key: var(--{kind})">{kind}</span>'
     yield "</figcaption></figure>"
-
-
-def _marks(begin: datetime, end: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, str]]:
-    """Five times along the axis."""
-    form = "%m-%d %H:%M" if end - begin > timedelta(hours=20) else "%H:%M:%S"
-    if timedelta(minutes=20) < end - begin <= timedelta(hours=20):
-        form = "%H:%M"
-    for part in (1, 3, 5, 7, 9):
-        at = begin + (end - begin) * part / 10
-        yield at, f"{at.astimezone(zone):{form}}"

@@ -95,4 +95,9 @@ def _counts(demand: Demand) -> tuple[int, int, bool]:
 
 
 def _copied(history: History) -> History:
-    return History(history.samples.copy(), history.wakes.copy(), history.openings.copy())
+    return History(
+        history.samples.copy(),
+        history.wakes.copy(),
+        history.openings.copy(),
+        history.notices.copy(),
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import choice, count, table
+from kotatsu_operator.core.formats import choice, count, table, tables, text
 from kotatsu_operator.core.pool.memory import Phase
 
 KEPT = timedelta(hours=24)
@@ -16,6 +16,8 @@ SAMPLES = 2000
 """Samples per pool at most: a pool that changes all day must not fill the memory."""
 
 WAKES = 10
+
+NOTICES = 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class History:
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     wakes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
     openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+    notices: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=NOTICES))
+    """Notifications that the status had: it has them until each receiver is done."""
 
     def see(self, status: Mapping[str, Any], now: datetime) -> None:
         """Add what has changed.
@@ -55,6 +59,10 @@ class History:
             self.samples.popleft()
         _note(self.wakes, table(status.get("lastWake")), "at")
         _note(self.openings, table(status.get("lastOpening")), "at")
+        known = {text(n.get("id")) for n in self.notices}
+        for notice in list(tables(status.get("notices")))[-NOTICES:]:
+            if text(notice.get("id")) not in known:
+                self.notices.append(notice)
 
 
 def _said(sample: Sample) -> tuple[int, int, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.console.board import Entry
+from kotatsu_operator.console.report import notices_view, report_view
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.formats import (
     amount,
@@ -81,6 +82,8 @@ def _blank(entry: Entry) -> View:
         "conditions": [],
         "wakes": [],
         "openings": [],
+        "notices": [],
+        "report": None,
         "samples": [],
     }
 
@@ -88,6 +91,7 @@ def _blank(entry: Entry) -> View:
 def _view(entry: Entry, now: datetime) -> View:
     spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
     view = _blank(entry) | _observed(entry, status)
+    view["report"] = report_view(status, now)
     view["target"] = text(table(spec.get("targetRef")).get("name"))
     if (zone := text(spec.get("timeZone"))) in zones():
         view["timeZone"] = zone
@@ -127,6 +131,7 @@ def _observed(entry: Entry, status: Mapping[str, Any]) -> View:
         ],
         "wakes": _newest_first(_wake(w) for w in history.wakes),
         "openings": _newest_first(_opening(o) for o in history.openings),
+        "notices": notices_view(history.notices, status),
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
 
