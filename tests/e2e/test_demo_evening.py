@@ -1,8 +1,8 @@
 """A whole demo evening, from the invitation to the last pod, on a real cluster in fast time.
 
-An invitation is imported, the afternoon's rehearsal passes, the pitch is brought forward, both pools
-are warm before it begins, the judges come back, and everything sleeps. Then the report has what the
-ledger has, to the last digit. The console is photographed at each step.
+An invitation is imported, the afternoon's rehearsal passes, the pitch is brought forward, both
+pools are warm before it begins, the judges come back, and everything sleeps. Then the report has
+what the ledger has, to the last digit. The console is photographed at each step.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import csv
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -70,20 +70,26 @@ def stage(make_namespace: Any) -> Kubectl:
 
 
 @pytest.fixture
-async def evening(stage: Kubectl) -> AsyncIterator["Evening"]:
-    """Two sleeping pools of one event, and the console behind a port-forward."""
-    apps = []
-    for name in POOLS:
-        more = {"scaling": {"idleAfter": "4s"}, "prewarm": {"lead": "40s"}, "budget": PRICES}
-        apps.append(await start_app(stage, name, **more))
-        stage("label", "warmpool", name, "event=evening")
+def origin(stage: Kubectl) -> Iterator[str]:
+    """Where the console is while kubectl forwards a port to it."""
     command = ["kubectl", "port-forward", "-n", stage.namespace, "service/kotatsu-console", ":80"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         assert forward.stdout is not None
         port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
         assert port is not None
-        yield Evening(stage, apps, f"http://127.0.0.1:{port[1]}")
+        yield f"http://127.0.0.1:{port[1]}"
         forward.terminate()
+
+
+@pytest.fixture
+async def evening(stage: Kubectl, origin: str) -> "Evening":
+    """Two pools of one event."""
+    apps = []
+    for name in POOLS:
+        more = {"scaling": {"idleAfter": "4s"}, "prewarm": {"lead": "40s"}, "budget": PRICES}
+        apps.append(await start_app(stage, name, **more))
+        stage("label", "warmpool", name, "event=evening")
+    return Evening(stage, apps, origin)
 
 
 class Evening:
