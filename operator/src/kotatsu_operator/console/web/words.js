@@ -111,7 +111,7 @@ const WORDS = {
     },
     details: "ウィンドウ・記録・状態", windows: "ウィンドウ", wakes: "起床", openings: "開始の記録", conditions: "状態",
     report: "稼働の記録", reason: "理由", cost: "費用", runs: "継続中", message: "内容", state: "状態",
-    reasons: { Window: "ウィンドウ", Override: "上書き", Request: "リクエスト", Suspended: "一時停止", Other: "その他" },
+    reasons: { Window: "ウィンドウ", Override: "オーバーライド", Request: "リクエスト", Suspended: "一時停止", Other: "その他" },
     reportSum: (hours, wakes, opened, cold) => `${hours} Pod時間、起床${wakes}回、時間通りの開始${opened}回、準備前の開始${cold}回。`,
     reportCost: (sum, equal) => (equal ? `費用 ${sum}（台帳と一致）。` : `費用 ${sum}（台帳と一致しません）。`),
     reportSince: (at) => `記録は${at}からです。`, reportMore: (n) => `ほか${n}件：kubectl demo-mode report`,
