@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from kotatsu_operator.core.budget.prices import parse_table
-from kotatsu_operator.core.report.episodes import Why, read_record
+from kotatsu_operator.core.report.episodes import Why, read_recorded
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
 from tests.operator.day import Day
 
@@ -36,7 +36,7 @@ def begun(**spec) -> Day:
 
 async def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has():
     day = await evening(begun())
-    record = read_record(day.status)
+    record = read_recorded(day.status)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
         (Why.REQUEST, ""),
         (Why.WINDOW, "pitch"),
@@ -49,7 +49,7 @@ async def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has():
 
 async def test_an_episode_s_pod_time_is_what_its_pods_cost():
     day = await evening(begun())
-    for episode in read_record(day.status).finished:
+    for episode in read_recorded(day.status).finished:
         hours = episode.counts.pod_seconds / 3600
         assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
 
@@ -78,7 +78,7 @@ async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     await day.until(t("18:10"))
     day.edit(timeZone="Nowhere/Never")
     await day.until(t("19:00"))
-    record, cost = read_record(day.status), day.status["cost"]
+    record, cost = read_recorded(day.status), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
 
@@ -89,7 +89,7 @@ async def test_the_running_episode_is_the_ledger_at_each_write():
     while day.now < t("18:20"):
         day.now += 7 * SECOND
         await day.settle()
-        record = read_record(day.status)
+        record = read_recorded(day.status)
         known = [*record.finished, *([record.running] if record.running else [])]
         assert sum((e.cost for e in known), Decimal(0)) == Decimal(day.status["cost"]["accrued"])
     assert day.now - t("18:20") < MINUTE

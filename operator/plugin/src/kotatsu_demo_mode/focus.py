@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.report.episodes import Counts, Purse
 

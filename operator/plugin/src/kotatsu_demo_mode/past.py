@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.report.episodes import Counts
 from kotatsu_operator.core.report.past import Past, Row, past
 

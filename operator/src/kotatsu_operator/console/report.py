@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from kotatsu_operator.core.formats import instant, stamp, tables, text
-from kotatsu_operator.core.report.episodes import read_record
+from kotatsu_operator.core.report.episodes import read_recorded
 from kotatsu_operator.core.report.past import Past, past
-from kotatsu_operator.core.report.status_reader import read_ledger
+from kotatsu_operator.core.report.status import read_ledger
 
 ROWS = 20
 """Episodes shown of one pool; `kubectl demo-mode report` shows all."""
@@ -17,7 +17,7 @@ View = dict[str, Any]
 
 def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
     """The current period of the budget, or without prices all that is kept; None for no record."""
-    record, ledger = read_record(status), read_ledger(status)
+    record, ledger = read_recorded(status), read_ledger(status)
     if record.since is None:
         return None
     begin = ledger.period_start if ledger.currency and ledger.period_start else record.since

@@ -14,11 +14,9 @@ from kotatsu_operator.core.report.history import (
     history_status,
     recalled,
 )
-from kotatsu_operator.core.report.status_reader import read_ledger
-from kotatsu_operator.core.report.status_writer import Status
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 
 @dataclass

@@ -13,10 +13,9 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Budget, Override, OverrideMode, Period, Prices
-from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_record
+from kotatsu_operator.core.report.episodes import KEPT, PERIODS, Why, read_recorded
 from kotatsu_operator.core.report.history import History, Seen, entered, history_status, recalled
-from kotatsu_operator.core.report.status_reader import read_ledger
-from kotatsu_operator.core.report.status_writer import cost_status
+from kotatsu_operator.core.report.status import cost_status, read_ledger
 from tests.operator.core.report.test_status import stored
 from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
 
@@ -98,7 +97,7 @@ class Pool:
 
     @property
     def record(self):
-        return read_record(self.status)
+        return read_recorded(self.status)
 
     def told(self) -> list[tuple[Why, str]]:
         return [(e.cause.why, e.cause.name) for e in self.record.finished]

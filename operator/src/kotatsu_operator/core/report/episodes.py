@@ -109,7 +109,7 @@ Paid = Episode | Earlier
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Recorded:
     """All that status.history holds."""
 
     since: datetime | None = None
@@ -137,7 +137,7 @@ def money_of(cost: Decimal) -> Decimal:
     return Decimal(f"{cost:.6f}")
 
 
-def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Record:
+def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Recorded:
     """The newest episodes one by one, and the others added to the sums of their periods."""
     kept, sums = [*finished], [*earlier]
     for episode in kept[:-KEPT]:
@@ -155,7 +155,7 @@ def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Record:
             counts=known.counts.plus(episode.counts),
             cost=sum(cost, Decimal(0)) if cost else None,
         )
-    return Record(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
+    return Recorded(finished=tuple(kept[-KEPT:]), earlier=tuple(sums[-PERIODS:]))
 
 
 # --- the status ---
@@ -204,13 +204,13 @@ def compact(written: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if value is not None}
 
 
-def read_record(status: Mapping[str, Any]) -> Record:
+def read_recorded(status: Mapping[str, Any]) -> Recorded:
     """The history from a WarmPool's status; unreadable items are left out."""
     history = table(status.get("history"))
     episodes = (read_episode(e) for e in _newest(history.get("episodes"), KEPT))
     sums = (_read_earlier(e) for e in _newest(history.get("earlier"), PERIODS))
     running = read_episode(table(history.get("running")))
-    return Record(
+    return Recorded(
         since=instant(history.get("since")),
         running=None if running is None else replace(running, end=None),
         finished=tuple(e for e in episodes if e is not None and e.end is not None),

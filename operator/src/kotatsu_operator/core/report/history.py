@@ -24,14 +24,14 @@ from kotatsu_operator.core.report.episodes import (
     Earlier,
     Episode,
     Purse,
-    Record,
+    Recorded,
     Why,
     compact,
     earlier_status,
     episode_status,
     folded,
     money_of,
-    read_record,
+    read_recorded,
 )
 
 _SECOND = timedelta(seconds=1)
@@ -104,7 +104,7 @@ def recalled(status: Mapping[str, Any], ledger: Ledger, now: datetime) -> Histor
 
     What the ledger has charged before the record began is a sum without episodes.
     """
-    record, purse = read_record(status), _purse(ledger)
+    record, purse = read_recorded(status), _purse(ledger)
     running = record.running
     woken = instant(table(status.get("lastWake")).get("at"))
     last = running or next(reversed(record.finished), None)
@@ -148,7 +148,7 @@ def history_status(history: History, status: Mapping[str, Any]) -> dict[str, Any
     }
     if not (history.unwritten or history.before or history.moves):
         return told
-    record = read_record(status)
+    record = read_recorded(status)
     new = _complete(history, record)
     if new.finished != record.finished:
         told["episodes"] = [compact(episode_status(e)) for e in new.finished]
@@ -161,7 +161,7 @@ def _acknowledged(history: History, status: Mapping[str, Any]) -> History:
     """The history without what the status has by now."""
     if not (history.unwritten or history.before or history.moves):
         return history
-    record = read_record(status)
+    record = read_recorded(status)
     known = {(e.begin, e.end, e.cause) for e in record.finished}
     left = tuple(e for e in history.unwritten if (e.begin, e.end, e.cause) not in known)
     purses = {e.purse for e in record.over}
@@ -173,7 +173,7 @@ def _acknowledged(history: History, status: Mapping[str, Any]) -> History:
     )
 
 
-def _complete(history: History, record: Record) -> Record:
+def _complete(history: History, record: Recorded) -> Recorded:
     """The record of the status with what is not written yet."""
     finished = (*record.finished, *history.unwritten)
     earlier = (*record.earlier, *history.before)
@@ -205,7 +205,7 @@ def _purse(ledger: Ledger) -> Purse:
     return Purse(ledger.currency, ledger.period_start) if ledger.currency else NO_PURSE
 
 
-def _settled(history: History, record: Record) -> Decimal:
+def _settled(history: History, record: Recorded) -> Decimal:
     """What the finished episodes of the history's period have cost."""
     costs = (e.cost for e in _complete(history, record).over if e.purse == history.purse)
     return sum((cost for cost in costs if cost is not None), Decimal(0))
@@ -250,7 +250,7 @@ def _turned(history: History, seen: Seen, purse: Purse) -> History:
             purse=purse,
             running=None if running is None else replace(running, purse=purse),
         )
-        record, moves = read_record(seen.status), history.moves
+        record, moves = read_recorded(seen.status), history.moves
         history = replace(history, moves=(*moves, Move(old, purse)))
         excess = max(_settled(history, record) - money_of(seen.ledger.accrued), Decimal(0))
         history = replace(history, moves=(*moves, Move(old, purse, excess)))

@@ -19,11 +19,11 @@ from kotatsu_operator.core.report.episodes import (
     Episode,
     Paid,
     Purse,
-    Record,
+    Recorded,
     money_of,
-    read_record,
+    read_recorded,
 )
-from kotatsu_operator.core.report.status_reader import read_ledger
+from kotatsu_operator.core.report.status import read_ledger
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Past:
 
 def past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
     """What a status tells about [begin, end). The running episode goes up to the ledger's entry."""
-    record, ledger = read_record(status), read_ledger(status)
+    record, ledger = read_recorded(status), read_ledger(status)
     running = record.running
     if running is not None:
         at = ledger.at if ledger.at is not None and running.purse != NO_PURSE else now
@@ -135,7 +135,7 @@ _TICK = timedelta(microseconds=1)
 
 
 def _notes(
-    record: Record, rows: Sequence[Row], sums: Sequence[Earlier], begin: datetime, end: datetime
+    record: Recorded, rows: Sequence[Row], sums: Sequence[Earlier], begin: datetime, end: datetime
 ) -> Iterable[str]:
     since = record.known_since
     if since is None:
@@ -161,7 +161,7 @@ def _said(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _balances(made: Past, record: Record, ledger: Ledger) -> Iterable[Balance]:
+def _balances(made: Past, record: Recorded, ledger: Ledger) -> Iterable[Balance]:
     """Each period of the ledger that the range and the record cover as a whole."""
     if not ledger.currency or ledger.period_start is None or ledger.at is None:
         return
