@@ -59,6 +59,9 @@ async def test_the_history_costs_no_write_of_its_own():
         def enter(self, *_):
             return {}
 
+        def check(self, _):
+            pass
+
     with_it, without = begun(), begun()
     restart = without.restart
 
@@ -93,3 +96,19 @@ async def test_the_running_episode_is_the_ledger_at_each_write():
         known = [*record.finished, *([record.running] if record.running else [])]
         assert sum((e.cost for e in known), Decimal(0)) == Decimal(day.status["cost"]["accrued"])
     assert day.now - t("18:20") < MINUTE
+
+
+async def test_with_an_older_crd_nothing_is_written_again_and_again():
+    day = begun()
+    patch = day.kube.patch_status
+
+    async def pruned(namespace, name, status, version=None):
+        known = {field: value for field, value in status.items() if field != "history"}
+        return await patch(namespace, name, known, version)
+
+    day.kube.patch_status = pruned
+    await day.until(t("18:10"))
+    day.kube.calls.clear()
+    await day.until(t("18:14"))
+    assert "history" not in day.status
+    assert len(day.kube.writes) <= 5  # the cost, once a minute

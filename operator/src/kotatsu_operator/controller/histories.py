@@ -1,5 +1,6 @@
 """The histories of all pools between reconciles: what each pool was warm for, and its cost."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,12 +19,16 @@ from kotatsu_operator.core.report.status import Status, read_ledger
 from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Histories:
     """`monotonic` measures time in seconds; by default, `now`."""
 
     monotonic: Callable[[], float] | None = None
+    is_stored: bool = True
+    """False if the CRD is older than this operator: the API server drops the field."""
     _kept: dict[Key, tuple[str, History, float]] = field(default_factory=dict)
     """The pool's uid, its history, and the time of its last entry."""
 
@@ -34,6 +39,16 @@ class Histories:
     def reset(self) -> None:
         """Drop all histories: another operator has led and has written to the status."""
         self._kept.clear()
+        self.is_stored = True
+
+    def check(self, pool: Object) -> None:
+        """Stop if a written pool has no history: each reconcile would write it again."""
+        if self.is_stored and "history" not in (pool.get("status") or {}):
+            self.is_stored = False
+            log.warning(
+                "the CRD of WarmPools is older than this operator, so reports have no data: "
+                "upgrade the CRD, and restart the operator"
+            )
 
     def enter(
         self,
@@ -44,7 +59,9 @@ class Histories:
         override: Override | None,
         now: datetime,
     ) -> Status:
-        """Enter one reconcile; return status.history. `pool` is as it was read."""
+        """Enter one reconcile; return the field `history`. `pool` is as it was read."""
+        if not self.is_stored:
+            return {}
         meta, status = pool["metadata"], pool.get("status") or {}
         key = (meta["namespace"], meta["name"])
         ticks = self.monotonic() if self.monotonic else now.timestamp()
@@ -59,4 +76,4 @@ class Histories:
         seen = Seen(now, there, ledger, status, elapsed)
         history = entered(history, seen, decision, override)
         self._kept[key] = (meta["uid"], history, ticks)
-        return history_status(history, status)
+        return {"history": history_status(history, status)}

@@ -302,8 +302,7 @@ class Reconciler:
 
     def _history(self, turn: Turn, decision: Decision) -> Status:
         ledger, override = turn.account.ledger, turn.spec.override
-        told = self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
-        return {"history": told}
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
@@ -321,6 +320,7 @@ class Reconciler:
         pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
+        self.histories.check(pool)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

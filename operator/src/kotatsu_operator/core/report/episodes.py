@@ -229,7 +229,9 @@ def read_episode(written: Mapping[str, Any]) -> Episode | None:
         return None
     return Episode(
         begin,
-        Cause(choice(Why, written.get("reason"), Why.OTHER), text(written.get("name"))),
+        Cause(
+            choice(Why, written.get("reason"), Why.OTHER), text(written.get("name"))[:LONGEST_NAME]
+        ),
         _read_purse(written),
         instant(written.get("to")),
         count(written.get("replicas")),
