@@ -18,7 +18,7 @@ def next_words(*words: str) -> list[str]:
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
-    assert next_words("re") == ["rehearse"]
+    assert next_words("re") == ["report", "rehearse"]
     assert next_words("on", "") == ["auth", "voice"]
     assert next_words("on", "auth", "") == ["voice"]
     assert next_words("off", "--no") == ["--now"]

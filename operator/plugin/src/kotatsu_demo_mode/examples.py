@@ -109,6 +109,18 @@ EXAMPLES = {
   # As JSON
   kubectl demo-mode cost --all -o json
 """,
+    "report": """\
+  # This period: what pools were warm for, and what it cost
+  kubectl demo-mode report
+  # This evening, in the pool's time zone
+  kubectl demo-mode report voice --from 17:00 --to 23:00
+  # All pools of a team, as one page to send around
+  kubectl demo-mode report -l team=pet -o html > report.html
+  # For finance tools: CSV in the shape of FOCUS
+  kubectl demo-mode report --all -o focus > focus.csv
+  # Compared with Lambda provisioned concurrency, at your price
+  kubectl demo-mode report voice --lambda-price 0.0000041667 --lambda-currency USD
+""",
     "rehearse": """\
   # Run the next window now, with requests from a pod in the cluster
   kubectl demo-mode rehearse voice

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.console.board import Entry
+from kotatsu_operator.console.report import notices_view, report_view
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.formats import (
     amount,
@@ -57,6 +58,7 @@ def pool_view(entry: Entry, now: datetime) -> View:
 
 def _view(entry: Entry, now: datetime) -> View:
     spec, view = table(entry.pool.get("spec")), _observed(entry)
+    view["report"] = report_view(table(entry.pool.get("status")), now)
     try:
         parsed = parse(spec)
     except SpecError as error:
@@ -104,6 +106,8 @@ def _observed(entry: Entry) -> View:
         ],
         "wakes": _newest_first(_wake(w) for w in history.wakes),
         "openings": _newest_first(_opening(o) for o in history.openings),
+        "notices": notices_view(history.notices, status),
+        "report": None,
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
 

@@ -15,6 +15,7 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -113,6 +114,7 @@ class Operator:
             displays=[metrics, self.board],
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
+            histories=Histories(time.monotonic),
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

@@ -14,6 +14,7 @@ from kotatsu_operator.controller.accept.acceptance import (
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -123,6 +124,7 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    histories: Histories = field(default_factory=Histories)
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.histories.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -152,6 +155,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -242,6 +246,7 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
+        status |= self._history(turn, decision)
         for writes in (first, *others):
             status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
@@ -292,9 +297,14 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
         return decision.recheck
+
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
@@ -312,6 +322,7 @@ class Reconciler:
         pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
+        self.histories.check(pool)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -3,7 +3,7 @@
 The kubectl plugin reads it too.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -246,25 +246,36 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
-_QUIET = (
+_LATER = frozenset(
+    {
+        "cost.at",
+        "history.running.cost",
+        "history.running.podSeconds",
+        "history.running.replicas",
+        "history.running.wakes",
+        "history.running.opened",
+        "history.running.cold",
+    }
+)
+"""Fields that are written only together with others: a pool that sleeps writes nothing."""
+
+_QUIET = _LATER | {
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",
     "cost.forecast",
-    "cost.at",
-)
+}
 """Fields that change all the time: changes of these alone are written once a minute."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
-    quiet = ("cost.at",) if quiet_too else _QUIET
+    quiet = _LATER if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
-def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
     if name in quiet:
         return True
     if isinstance(new, dict):
