@@ -12,6 +12,8 @@ from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
 from kotatsu_operator.controller.restore import records as restore_module
+from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
     VOICE,
@@ -82,6 +84,31 @@ async def test_an_operator_that_is_asked_to_stop_ends_without_an_error(make_oper
     stop.set()
     await running
     assert not kube.stored("Lease", "kotatsu-operator")["spec"].get("holderIdentity")
+
+
+ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
+
+
+async def test_a_kind_that_the_cluster_does_not_have_stops_no_other_pool(monkeypatch):
+    """The CRD of a kind of the chart value `targets` may be installed later."""
+
+    def refuse(kind):
+        if kind == "Rollout":
+            raise NotFoundError("404 page not found")
+
+    kube = FakeKube(config_map(), deployment(replicas=1))
+    kube.scaled = {**BUILT_IN, "Rollout": ROLLOUT}
+    kube.on("follow", refuse)
+    operator = Operator(kube, ["demo"], CollectorRegistry())
+    assert operator.cache.is_awaited("demo", "Rollout")
+    monkeypatch.setattr(operator._pools, "run", lambda _, stop: stop.wait())
+    stop = asyncio.Event()
+    running = asyncio.create_task(operator.run(stop))
+    await eventually(lambda: operator._informer.shows("demo"))
+    await eventually(lambda: not operator.cache.is_awaited("demo", "Rollout"))
+    assert VOICE in operator.cache.workloads
+    stop.set()
+    await running
 
 
 # --- leading ---
