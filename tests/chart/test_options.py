@@ -409,3 +409,25 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     }
     (chart / "values.yaml").write_text(json.dumps(values))
     return render.__wrapped__(str(chart), None, "--include-crds")
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ({}, 60),
+        ({"operator__nodeAutoscaler": "always"}, 240),
+        ({"operator__nodeAutoscaler": "never", "operator__firstStart": 20}, 20),
+        ({"operator__nodeAutoscaler": "always", "operator__firstStartOnNewNodes": 400}, 400),
+    ],
+)
+def test_the_first_start_is_longer_where_nodes_are_added(
+    values: dict[str, object], seconds: int
+) -> None:
+    assert load(OperatorSettings, environment(pod("operator", rendered(**values)))).first_start == (
+        seconds
+    )
+
+
+def test_karpenters_api_is_a_node_autoscaler() -> None:
+    chart = render("kotatsu", None, "--api-versions=karpenter.sh/v1/NodePool")
+    assert load(OperatorSettings, environment(pod("operator", chart))).first_start == 240

@@ -393,6 +393,18 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- if and .Values.knative.namespace (ne .Values.runtime "native") $isThere }}true{{ end }}
 {{- end }}
 
+{{/* Seconds until Ready that are assumed for a new pool: more where nodes may have to be added first. What Helm
+sees needs no permission of the operator. */}}
+{{- define "kotatsu.firstStart" -}}
+{{- $mode := .Values.operator.nodeAutoscaler -}}
+{{- $isThere := eq $mode "always" -}}
+{{- if eq $mode "auto" -}}
+{{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
+{{- $isThere = or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status" | empty | not) -}}
+{{- end -}}
+{{- ternary .Values.operator.firstStartOnNewNodes .Values.operator.firstStart $isThere -}}
+{{- end }}
+
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
 {{- $policies := list "autoscalers" "scales" "endpointslices" "statuses" }}

@@ -27,6 +27,7 @@ async def _run(settings: OperatorSettings) -> None:
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
+        first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,

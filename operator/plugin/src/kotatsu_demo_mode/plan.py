@@ -7,7 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.never_opens import dropped
-from kotatsu_operator.core.plan.lead import Basis, basis_of
+from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 
 from .chart import chart
 from .errors import DemoModeError
@@ -17,6 +17,7 @@ from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
+from .warm_ups import spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -162,7 +163,11 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
 def _lead(t: Timeline) -> str:
     memory = t.pool.memory
     basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
-    return f"{t.first.lead.total_seconds():.0f} s early ({_BASIS[basis]})"
+    early = f"{t.first.lead.total_seconds():.0f} s early"
+    longest = decisive(memory.warm_ups, memory.template)
+    if t.pool.spec.lead is not None or longest is None or longest.parts is None:
+        return f"{early} ({_BASIS[basis]})"
+    return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"
 
 
 def _note(t: Timeline, change: Change) -> str:

@@ -6,6 +6,7 @@ cannot be shown at all gets a view that says so, and the page still shows the ot
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -81,6 +82,7 @@ def _blank(entry: Entry) -> View:
         "conditions": [],
         "wakes": [],
         "openings": [],
+        "warmUps": [],
         "samples": [],
     }
 
@@ -98,7 +100,8 @@ def _view(entry: Entry, now: datetime) -> View:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         why = f"spec: a field has a value of another type than the CRD's ({error})"
         return view | {"refused": view["refused"] or why}
-    return view | _planned(parsed, read_memory(status, Memory()), now)
+    memory = read_memory(status, Memory())
+    return view | _planned(parsed, memory, now) | {"warmUps": _warm_ups(memory)}
 
 
 def _observed(entry: Entry, status: Mapping[str, Any]) -> View:
@@ -129,6 +132,18 @@ def _observed(entry: Entry, status: Mapping[str, Any]) -> View:
         "openings": _newest_first(_opening(o) for o in history.openings),
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
+
+
+def _warm_ups(memory: Memory) -> list[View]:
+    """The warm-ups and their parts in seconds, newest first."""
+    return [
+        {
+            "seconds": w.seconds,
+            "replicas": w.replicas,
+            "parts": None if w.parts is None else asdict(w.parts),
+        }
+        for w in reversed(memory.warm_ups)
+    ]
 
 
 def _newest_first(found: Iterable[View | None]) -> list[View]:

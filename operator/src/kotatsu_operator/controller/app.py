@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
@@ -29,6 +29,7 @@ from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
@@ -60,6 +61,8 @@ class Options:
     lease_namespace: str = ""
     """Empty: the first namespace."""
     starts_per_second: float = 5.0
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
@@ -116,6 +119,7 @@ class Operator:
             displays=[metrics, self.board],
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
+            first_start=options.first_start,
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

@@ -25,7 +25,7 @@ from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant
 from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
@@ -44,7 +44,7 @@ from kotatsu_operator.core.report.status_writer import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.pod import PodView, starting_pods
 from kotatsu_operator.kube.resources import Object, WarmPool
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -175,6 +177,7 @@ class Reconciler:
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
+        memory = changed(memory, first_start=self.first_start)
         pods, departed = self.cache.target_pods(key[0], target.selector), []
         bills = self.cache.take_departed(key)
         if refused is None:
@@ -203,6 +206,8 @@ class Reconciler:
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        if memory.phase is Phase.WARMING:
+            seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
         self.pacer.claim(turn.key, decision.claim)
         return await self._act(turn, seen, decision)

@@ -48,6 +48,12 @@ class OperatorSettings(ServiceSettings):
         gt=0,
         description="pods per second that the cluster can start when many windows open together",
     )
+    first_start: int = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="seconds until Ready that are assumed for a pool that has never started",
+    )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
     )

@@ -130,7 +130,8 @@ def _learned_lead(
     # The next opening, and all openings whose pods may have to start with it.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
+    settle = spec.drain.route_settle
+    return auto_lead(memory.warm_ups, replicas, settle, memory.template, memory.first_start)
 
 
 def _claim(

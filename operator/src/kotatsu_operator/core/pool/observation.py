@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.pool.start import NOTHING_STARTS, Starting
+
 
 @dataclass(frozen=True)
 class Write:
@@ -76,6 +78,8 @@ class Observation:
     """How much longer kube-proxy and controllers may lag behind an API-server outage."""
     running: int | None = None
     """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
+    starting: Starting = NOTHING_STARTS
+    """The pods that start; only while the pool is Warming."""
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
 

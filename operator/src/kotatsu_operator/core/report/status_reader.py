@@ -4,7 +4,7 @@ A status may have been edited by hand: every field goes through a tolerant reade
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.memory import (
+    FIRST_START,
     Contest,
     Memory,
     Opening,
@@ -33,6 +34,7 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
+from kotatsu_operator.core.pool.start import Parts
 
 
 def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
@@ -71,6 +73,7 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         override_seen=instant(override.get("seenAt")),
         override_done=bool(override.get("done")),
         opening=_read_opening(table(status.get("lastOpening"))),
+        first_start=lasting(status.get("firstStart"), FIRST_START),
         lead=lasting(status.get("lead")),
         ahead=lasting(status.get("ahead")),
         windows=_read_tally(table(status.get("windows"))),
@@ -82,7 +85,14 @@ def _read_warm_ups(written: Any) -> Iterator[WarmUp]:
     for w in tables(written[-KEEP:] if isinstance(written, list) else ()):
         took, replicas = seconds(w.get("seconds")), count(w.get("replicas"))
         if took is not None and replicas:
-            yield WarmUp(took, replicas, text(w.get("template")))
+            yield WarmUp(took, replicas, text(w.get("template")), _read_parts(w))
+
+
+def _read_parts(written: Mapping[str, Any]) -> Parts | None:
+    node, sandbox, pull, start = (seconds(written.get(f.name)) for f in fields(Parts))
+    if node is None or sandbox is None or pull is None or start is None:
+        return None
+    return Parts(node, sandbox, pull, start)
 
 
 def _read_opening(written: Mapping[str, Any]) -> Opening | None:

@@ -8,7 +8,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.decision import Decision
-from kotatsu_operator.core.pool.memory import Contest, Memory, Original
+from kotatsu_operator.core.pool.memory import FIRST_START, Contest, Memory, Original, WarmUp
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 
@@ -31,6 +31,16 @@ def _contest_status(contest: Contest | None) -> Status | None:
         "seenAt": stamp(contest.seen_at),
         "count": contest.count,
         "applied": contest.applied,
+    }
+
+
+def _warm_up_status(warm_up: WarmUp) -> Status:
+    parts = {} if warm_up.parts is None else asdict(warm_up.parts)
+    return {
+        "seconds": round(warm_up.seconds, 3),
+        "replicas": warm_up.replicas,
+        "template": warm_up.template,
+        **{name: round(seconds, 3) for name, seconds in parts.items()},
     }
 
 
@@ -75,14 +85,14 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
             # A rejected pool keeps its previous Service.
             "service": None if spec.target.scales_itself else spec.service,
         },
+        "firstStart": None
+        if memory.first_start == FIRST_START
+        else format_duration(memory.first_start),
         "lead": format_duration(memory.lead),
         "ahead": format_duration(memory.ahead) if memory.ahead else None,
         "windows": asdict(memory.windows),
         "lastActive": stamp(memory.last_active),
-        "warmUps": [
-            {"seconds": round(w.seconds, 3), "replicas": w.replicas, "template": w.template}
-            for w in memory.warm_ups
-        ],
+        "warmUps": [_warm_up_status(warm_up) for warm_up in memory.warm_ups],
         "demandUnknownSince": stamp(memory.unknown_since),
         "template": {"hash": memory.template, "proven": memory.proven},
         "hpa": original_status(memory.original),
