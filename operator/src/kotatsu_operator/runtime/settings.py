@@ -111,6 +111,9 @@ class ActivatorSettings(ServiceSettings):
         min_length=1, description="addresses of this pod for its slices, one per family"
     )
     node_name: str = Field(description="node of this pod, for its slices")
+    looks: str = Field(
+        "", description="folder with the looks of the waiting page; empty: only its own"
+    )
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )
