@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache, feeds_of
@@ -64,6 +65,7 @@ class Options:
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
@@ -120,6 +122,7 @@ class Operator:
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
             first_start=options.first_start,
+            capacity=options.capacity,
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

@@ -13,6 +13,11 @@ from kotatsu_operator.controller.accept.acceptance import (
     refused_conditions,
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.act.capacity import (
+    NO_CAPACITY_AHEAD,
+    Capacity,
+    CapacityOptions,
+)
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
@@ -42,7 +47,7 @@ from kotatsu_operator.core.report.status_writer import (
     without_unread_cost,
     worth_writing,
 )
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Key, key_of
 from kotatsu_operator.kube.pod import PodView, starting_pods
 from kotatsu_operator.kube.resources import Object, WarmPool
@@ -127,6 +132,7 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     shows: Callable[[str], bool] = lambda _: True
@@ -206,7 +212,9 @@ class Reconciler:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
+        # Placeholders cost as much as the pods that they stand for.
+        billed = [*pods, *self._capacity.placeholders(key)]
+        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
         turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
         if refused is None:
             return turn
@@ -263,6 +271,7 @@ class Reconciler:
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
+        await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.tools.remember(pool, None)
@@ -278,6 +287,30 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    @property
+    def _capacity(self) -> Capacity:
+        return Capacity(self.tools.kube, self.cache, self.capacity)
+
+    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
+        """Ask for nodes ahead of a window; after the status, which says what to give up again."""
+        before, wanted, key = turn.memory.capacity, decision.memory.capacity, turn.key
+        if not (before or wanted or self._capacity.placeholders(key)):
+            return
+        if self._capacity.is_off:
+            if wanted and not before:
+                await self._post(pool, [_CAPACITY_OFF])
+            return
+        last = decision.memory.lead + (turn.spec.capacity_ahead or timedelta())
+        try:
+            await self._capacity.hold(
+                pool, turn.spec.target.name, before, wanted, grows=decision.grows, last=last
+            )
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
+            if wanted > before:
+                text = f"cannot ask for nodes ahead of the window: {error}"
+                await self._post(pool, [Note("CapacityUnavailable", text, warning=True)])
 
     @property
     def _beat(self) -> timedelta:
@@ -303,6 +336,8 @@ class Reconciler:
         status = books_status(turn.spec, seen, decision.memory, ledger)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
+        given_up = replace(decision, memory=replace(decision.memory, capacity=0))
+        await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
 
     async def _put_status(
@@ -330,6 +365,13 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
             await self.events.post(pool, note, self.tools.clock())
+
+
+_CAPACITY_OFF = Note(
+    "CapacityUnavailable",
+    "spec.prewarm.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
+    warning=True,
+)
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

@@ -10,6 +10,7 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.capacity import CapacityKind
 
 
 def _read_prices(value: object) -> object:
@@ -71,6 +72,12 @@ class OperatorSettings(ServiceSettings):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
+    capacity: CapacityKind = Field(
+        CapacityKind.NONE,
+        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    )
+    capacity_image: str = Field("", description="image of the placeholders")
+    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "

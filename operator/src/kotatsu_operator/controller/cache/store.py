@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import version_of
 from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
@@ -272,6 +272,10 @@ class Cache:
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
+        if CAPACITY_LABEL in labels:
+            found |= dict.fromkeys(
+                self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
+            )
         for deployment in self._selectors[namespace].picking(labels):
             found |= dict.fromkeys(self.pools_of_target("Deployment", deployment))
         return list(found)
@@ -370,6 +374,7 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
+    yield "capacity", key[0], pool_label(key[1])
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

@@ -60,6 +60,8 @@ class Decision:
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
     """The outcomes of openings since the last decision."""
+    grows: bool = False
+    """Whether capacity may be added; else it is only kept or given up."""
     claim: Claim | None = None
     """The next warm-up, for which other pools must leave capacity."""
     override: tuple[str, datetime] | None = None

@@ -183,6 +183,8 @@ class Memory:
     """The current pre-warm lead. It does not shrink while the pool pre-warms for a window."""
     ahead: timedelta = timedelta()
     """How much earlier than the lead the current pre-warm began. It does not shrink."""
+    capacity: int = 0
+    """Pods for which capacity is held ahead of a window."""
     windows: Tally = Tally()
     ticket: datetime | None = None
     """The newest announcement that a decision has processed."""

@@ -76,6 +76,7 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         first_start=lasting(status.get("firstStart"), FIRST_START),
         lead=lasting(status.get("lead")),
         ahead=lasting(status.get("ahead")),
+        capacity=count(status.get("capacity")),
         windows=_read_tally(table(status.get("windows"))),
     )
 

@@ -90,6 +90,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         else format_duration(memory.first_start),
         "lead": format_duration(memory.lead),
         "ahead": format_duration(memory.ahead) if memory.ahead else None,
+        "capacity": memory.capacity or None,
         "windows": asdict(memory.windows),
         "lastActive": stamp(memory.last_active),
         "warmUps": [_warm_up_status(warm_up) for warm_up in memory.warm_ups],
