@@ -13,6 +13,7 @@ from chart.kit import (
     environment,
     load_yaml,
     render,
+    render_anew,
 )
 from chart.kit import (
     template as attempt,
@@ -411,7 +412,7 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
         **{name: {"enabled": on} for name, on in enabled.items()},
     }
     (chart / "values.yaml").write_text(json.dumps(values))
-    return render.__wrapped__(str(chart), None, "--include-crds")
+    return render_anew(str(chart), None, "--include-crds")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_pods_that_find_no_node_are_named_with_the_reason():
 
 def test_the_wide_table_has_the_last_warm_up_and_its_parts():
     parts = {"node": 91, "sandbox": 1, "pull": 12, "start": 5}
-    status = WARM | {"warmUps": [{"seconds": 109, "replicas": 5, **parts}]}
+    status = WARM | {"warmUps": [{"seconds": 109, "replicas": 5, "parts": parts}]}
     head, only = rows_of([pool(status=status)], NOW, is_wide=True)
     found = dict(zip(head, only, strict=True))
     assert found["WARM-UP"] == "109 s (node 91, volumes and network 1, image 12, start 5)"

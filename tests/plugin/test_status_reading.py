@@ -19,7 +19,7 @@ from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.report.status_reader import read_memory
+from kotatsu_operator.core.report.status import read_memory
 
 DAY = timedelta(days=1)
 OLD = [{"seconds": 3, "replicas": 5, "template": "old"}]
@@ -71,7 +71,7 @@ def test_a_lead_is_learned_configured_or_the_default():
 
 def test_the_plan_says_where_the_seconds_of_the_decisive_warm_up_went():
     parts = {"node": 91, "sandbox": 0.3, "pull": 12, "start": 5}
-    ups = [{"seconds": 109, "replicas": 5, "template": "new", **parts}, *OLD]
+    ups = [{"seconds": 109, "replicas": 5, "template": "new", "parts": parts}, *OLD]
     told = heading(asleep(warmUps=ups, template={"hash": "new"}))
     assert told == "128 s early (learned; 109 s: node 91, image 12, start 5)"
 

@@ -19,7 +19,6 @@ from kotatsu_operator.controller.act.capacity import (
     CapacityOptions,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -29,9 +28,9 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
@@ -39,18 +38,17 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.status_reader import read_memory
-from kotatsu_operator.core.report.status_writer import (
+from kotatsu_operator.core.report.status import (
     Status,
     books_status,
     decided_status,
+    read_memory,
     without_unread_cost,
     worth_writing,
 )
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 from kotatsu_operator.kube.pod import PodView, starting_pods
-from kotatsu_operator.kube.resources import Object, WarmPool
 
 log = logging.getLogger(__name__)
 
@@ -103,17 +101,14 @@ class Turn:
 
     @property
     def key(self) -> Key:
-        """The namespace and name of the pool."""
         return self.target.key
 
     @property
     def spec(self) -> PoolSpec:
-        """The spec in effect."""
         return self.target.spec
 
     @property
     def status(self) -> Status:
-        """The status as the cache has it."""
         return self.pool.get("status") or {}
 
     @property
@@ -146,7 +141,6 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
@@ -294,23 +288,9 @@ class Reconciler:
 
     async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
         """Ask for nodes ahead of a window; after the status, which says what to give up again."""
-        before, wanted, key = turn.memory.capacity, decision.memory.capacity, turn.key
-        if not (before or wanted or self._capacity.placeholders(key)):
-            return
-        if self._capacity.is_off:
-            if wanted and not before:
-                await self._post(pool, [_CAPACITY_OFF])
-            return
-        last = decision.memory.lead + (turn.spec.capacity_ahead or timedelta())
-        try:
-            await self._capacity.hold(
-                pool, turn.spec.target.name, before, wanted, grows=decision.grows, last=last
-            )
-        except (ConflictError, NotFoundError, *Unreachable) as error:
-            log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
-            if wanted > before:
-                text = f"cannot ask for nodes ahead of the window: {error}"
-                await self._post(pool, [Note("CapacityUnavailable", text, warning=True)])
+        before = turn.memory.capacity
+        trouble = await self._capacity.follow(pool, turn.spec, before, decision)
+        await self._post(pool, () if trouble is None else (trouble,))
 
     @property
     def _beat(self) -> timedelta:
@@ -343,10 +323,7 @@ class Reconciler:
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
     ) -> Object:
-        """Write the status if it has changed, at the version that the decision used.
-
-        `pool` is the pool at its newest version: it may have been written since.
-        """
+        """Write the status if it has changed, at the version of `pool`, its newest."""
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation
@@ -365,13 +342,6 @@ class Reconciler:
         for note in notes:
             log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
             await self.events.post(pool, note, self.tools.clock())
-
-
-_CAPACITY_OFF = Note(
-    "CapacityUnavailable",
-    "spec.prewarm.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
-    warning=True,
-)
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

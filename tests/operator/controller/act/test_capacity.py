@@ -13,8 +13,11 @@ from kotatsu_operator.controller.act.capacity import (
 )
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
-from tests.operator.cluster import FakeKube, deployment, pod, warm_pool
+from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
+from tests.operator.core.values import pool_spec, t
 
 PLACEHOLDER = CapacityOptions(CapacityKind.PLACEHOLDER, "mirror/pause", "kotatsu-capacity")
 BUFFER = CapacityOptions(CapacityKind.BUFFER)
@@ -149,6 +152,37 @@ async def test_a_buffer_costs_a_call_only_when_it_changes():
     for _ in range(10):
         await world.hold(3, 3)
     assert len(world.kube.calls) == calls
+
+
+def decided(capacity):
+    """A decision that wants capacity for so many pods."""
+    return Decision(Memory(capacity=capacity), None, recheck=t("10:00"), grows=True)
+
+
+async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_what_to_set():
+    capacity = World(CapacityOptions()).capacity
+    trouble = await capacity.follow(warm_pool(), pool_spec(), 0, decided(2))
+    assert trouble is not None
+    assert "capacityAhead.enabled" in trouble.message
+    assert await capacity.follow(warm_pool(), pool_spec(), 2, decided(2)) is None
+
+
+async def test_a_refused_placeholder_is_an_event_and_stops_nothing():
+    world = World(PLACEHOLDER)
+
+    def refuse(*_):
+        raise denied()
+
+    world.kube.on("create", refuse)
+    trouble = await world.capacity.follow(world.pool, pool_spec(), 0, decided(1))
+    assert trouble is not None
+    assert "denied request" in trouble.message
+
+
+async def test_a_pool_that_asks_for_nothing_costs_no_call():
+    world = World(PLACEHOLDER)
+    assert await world.capacity.follow(world.pool, pool_spec(), 0, decided(0)) is None
+    assert world.kube.calls == []
 
 
 def test_what_is_made_is_plain_json():

@@ -16,12 +16,21 @@ from typing import Any
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import (
+    CapacityBuffer,
+    Deployment,
+    Key,
+    Object,
+    Pod,
+    PodTemplate,
+    key_of,
+)
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import CapacityBuffer, Deployment, Object, Pod, PodTemplate
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +61,12 @@ class CapacityOptions:
 
 NO_CAPACITY_AHEAD = CapacityOptions()
 
+_OFF = Note(
+    "CapacityUnavailable",
+    "spec.prewarm.capacityAhead has no effect: set the chart's value capacityAhead.enabled",
+    warning=True,
+)
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -61,17 +76,34 @@ class Capacity:
     cache: Cache
     options: CapacityOptions
 
-    @property
-    def is_off(self) -> bool:
-        """Whether the chart gives no permission for it."""
-        return self.options.kind is CapacityKind.NONE
-
     def placeholders(self, key: Key) -> list[PodView]:
         """The placeholders of a pool, also ending ones."""
         if self.options.kind is not CapacityKind.PLACEHOLDER:
             return []
         labels = {CAPACITY_LABEL: pool_label(key[1])}
         return self.cache.target_pods(key[0], {"matchLabels": labels})
+
+    async def follow(
+        self, pool: Object, spec: PoolSpec, before: int, decision: Decision
+    ) -> Note | None:
+        """Hold what a decision wants; it was held for `before` pods.
+
+        Returns an event if it cannot be held: a pool does not wait for it.
+        """
+        key, wanted = key_of(pool), decision.memory.capacity
+        if not (before or wanted or self.placeholders(key)):
+            return None
+        if self.options.kind is CapacityKind.NONE:
+            return _OFF if wanted and not before else None
+        last = decision.memory.lead + (spec.capacity_ahead or timedelta())
+        try:
+            await self.hold(pool, spec.target.name, before, wanted, grows=decision.grows, last=last)
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
+            if wanted > before:
+                text = f"cannot ask for nodes ahead of the window: {error}"
+                return Note("CapacityUnavailable", text, warning=True)
+        return None
 
     async def hold(
         self, pool: Object, target: str, before: int, wanted: int, *, grows: bool, last: timedelta
