@@ -20,7 +20,7 @@ _STALLED = timedelta(seconds=30)
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
     options = Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,

@@ -20,7 +20,7 @@ from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
     me = PodIdentity(
         namespace=settings.namespace,
         pod=settings.pod_name,

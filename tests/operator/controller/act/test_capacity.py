@@ -15,6 +15,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import parse
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
 from tests.operator.core.values import pool_spec, t
@@ -51,7 +52,9 @@ class World:
         self.capacity = Capacity(self.kube, self.cache, options)
 
     async def hold(self, before, wanted, *, grows=True):
-        await self.capacity.hold(self.pool, "voice", before, wanted, grows=grows, last=LAST)
+        await self.capacity.hold(
+            self.pool, pool_spec().target, before, wanted, grows=grows, last=LAST
+        )
 
     def watch(self):
         """Let the watch show the pods that there are."""
@@ -165,6 +168,15 @@ async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_wha
     assert trouble is not None
     assert "capacityAhead.enabled" in trouble.message
     assert await capacity.follow(warm_pool(), pool_spec(), 2, decided(2)) is None
+
+
+async def test_of_a_kind_whose_pods_are_not_known_the_pool_is_told_so():
+    target = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "voice"}
+    capacity = World(PLACEHOLDER).capacity
+    spec = parse({"targetRef": target})
+    trouble = await capacity.follow(warm_pool(), spec, 0, decided(2))
+    assert trouble is not None
+    assert "StatefulSet" in trouble.message
 
 
 async def test_a_refused_placeholder_is_an_event_and_stops_nothing():

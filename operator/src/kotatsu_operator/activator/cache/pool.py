@@ -18,7 +18,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
@@ -82,6 +82,7 @@ class Pool:
     name: str
     service: str
     target: str
+    """The `ref` of the workload."""
     route: Route
     epoch: int
     phase: Phase
@@ -100,6 +101,9 @@ class Pool:
     """Pools that are woken together with this one."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""
+    counted: bool = False
+    """Whether the operator judges the pool by its connections here: route Always, or pods that do
+    not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -128,7 +132,7 @@ def pool_view(obj: Object) -> Pool:
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
         service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
-        target=spec["targetRef"]["name"],
+        target=ref(spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]),
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),
@@ -145,6 +149,7 @@ def pool_view(obj: Object) -> Pool:
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
+        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
     )
 
 

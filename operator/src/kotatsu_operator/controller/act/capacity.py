@@ -17,18 +17,19 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.spec import PoolSpec, Target
 from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import (
     CapacityBuffer,
-    Deployment,
     Key,
     Object,
     Pod,
     PodTemplate,
     key_of,
+    resource_of,
 )
 from kotatsu_operator.kube.pod import PodView
 
@@ -68,6 +69,13 @@ _OFF = Note(
 )
 
 
+_OTHER_KIND = Note(
+    "CapacityUnavailable",
+    "spec.prewarm.capacityAhead has no effect: the target is no Deployment and no StatefulSet",
+    warning=True,
+)
+
+
 @dataclass(frozen=True)
 class Capacity:
     """Creates and deletes what asks for capacity."""
@@ -95,9 +103,11 @@ class Capacity:
             return None
         if self.options.kind is CapacityKind.NONE:
             return _OFF if wanted and not before else None
+        if spec.target.kind not in BUILT_IN:
+            return _OTHER_KIND if wanted and not before else None
         last = decision.memory.lead + (spec.capacity_ahead or timedelta())
         try:
-            await self.hold(pool, spec.target.name, before, wanted, grows=decision.grows, last=last)
+            await self.hold(pool, spec.target, before, wanted, grows=decision.grows, last=last)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
             if wanted > before:
@@ -106,9 +116,16 @@ class Capacity:
         return None
 
     async def hold(
-        self, pool: Object, target: str, before: int, wanted: int, *, grows: bool, last: timedelta
+        self,
+        pool: Object,
+        target: Target,
+        before: int,
+        wanted: int,
+        *,
+        grows: bool,
+        last: timedelta,
     ) -> None:
-        """Hold capacity for `wanted` pods of a Deployment; it was held for `before`.
+        """Hold capacity for `wanted` pods of a target; it was held for `before`.
 
         Without `grows` nothing is added: pods start, and evicted placeholders must stay away.
         `last` is for how long it is needed. Raises ConflictError, NotFoundError, or one of
@@ -120,7 +137,7 @@ class Capacity:
             await self._hold_buffer(pool, target, wanted, grows=grows)
 
     async def _hold_pods(
-        self, pool: Object, target: str, wanted: int, *, grows: bool, last: timedelta
+        self, pool: Object, target: Target, wanted: int, *, grows: bool, last: timedelta
     ) -> None:
         key = key_of(pool)
         names = [f"{key[1]}-capacity-{n}" for n in range(wanted)]
@@ -138,7 +155,7 @@ class Capacity:
             with contextlib.suppress(ConflictError):  # the watch lags
                 await self.kube.create(Pod, key[0], made)
 
-    async def _hold_buffer(self, pool: Object, target: str, wanted: int, *, grows: bool) -> None:
+    async def _hold_buffer(self, pool: Object, target: Target, wanted: int, *, grows: bool) -> None:
         namespace, name = key_of(pool)[0], f"{key_of(pool)[1]}-capacity"
         if wanted and not grows:
             return  # the buffer stays as it is until the pods are Ready
@@ -151,9 +168,10 @@ class Capacity:
             with contextlib.suppress(ConflictError):
                 await self.kube.create(kind, namespace, made)
 
-    async def _template(self, namespace: str, target: str) -> Object:
-        deployment = await self.kube.get(Deployment, namespace, target)
-        return dict(deployment["spec"]["template"])
+    async def _template(self, namespace: str, target: Target) -> Object:
+        kind = resource_of(BUILT_IN[target.kind])
+        workload = await self.kube.get(kind, namespace, target.name)
+        return dict(workload["spec"]["template"])
 
 
 def _metadata(pool: Object, name: str) -> Object:

@@ -42,8 +42,9 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
 
 
 def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
-    """With route Always, the activator is in the path in every phase."""
-    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+    """The activators stay in the route in every phase: route Always, or their connections count."""
+    is_kept = spec.route is RouteMode.ALWAYS or memory.counted
+    if not is_kept or memory.route is Route.ACTIVATOR:
         return memory
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
@@ -96,7 +97,6 @@ class Step:
         self.notes: list[Note] = []
 
     def take(self) -> Move:
-        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
@@ -179,7 +179,9 @@ class Step:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
             self._report_no_node(goal)
-        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
+        is_kept = self.spec.route is RouteMode.ALWAYS or memory.counted
+        # Pods without a gauge may be those of an earlier template, which shows nothing yet.
+        if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
             self.memory = changed(self.memory, route=Route.NATIVE)
         return goal
 

@@ -155,7 +155,6 @@ def _claim(
 
 
 def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> list[Transition]:
-    """The next transitions of each kind, ordered by time; `known` is ordered by start."""
     opening = [o for o in known if o.start > now]
     warming = (o for o in opening if o.start - early > now)
     closing = nsmallest(_SHOWN, known, key=lambda o: o.end)

@@ -43,7 +43,18 @@ class Demand:
     clock. It identifies the announcement; do not compare it with other clocks."""
     known: bool = True
     silent: str = ""
-    """The pods that did not report, and why; empty if all reported."""
+    """The pod or activator that did not report, and why; empty if all reported."""
+    metered: bool | None = None
+    """Whether the pods report requests in flight. False: their answers show that they have no such
+    gauge. None: their answers do not show it."""
+    passing: int = 0
+    """Connections in use that the activators forward."""
+    last_passed: datetime | None = None
+    """When an activator last forwarded a byte."""
+    silent_activator: str = ""
+    """The activator that did not report, and why; empty if all reported."""
+    stands_in: bool = False
+    """Whether the connections of the activators stand in for pods that do not report."""
 
     @property
     def concurrency(self) -> int:

@@ -147,6 +147,8 @@ _MEMORY = Record(
     ticket_seen="demand.seenAt",
     template="template.hash",
     proven="template.proven",
+    metered="template.metered",
+    counted="route.counted",
     original="hpa",
 )
 _ORIGINAL = Record(Original)
