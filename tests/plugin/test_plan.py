@@ -146,3 +146,14 @@ def test_what_cannot_be_planned_has_a_sentence(file: str, words: list[str], sent
     assert ran.err.startswith("error: ")
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
+    prewarm = {"lead": "1m", "capacityAhead": "10m"}
+    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
+    assert lines[1] == (
+        "voice: nodes for up to 5 pods are asked for 10m before they start "
+        "(placeholders: up to 1.54 JPY each time)"
+    )

@@ -5,6 +5,7 @@ Unreadable fields are left out. A pool that cannot be shown at all gets a view t
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -66,7 +67,8 @@ def _view(entry: Entry, now: datetime) -> View:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         why = f"spec: a field has a value of another type than the CRD's ({error})"
         return view | {"refused": view["refused"] or why}
-    return view | _planned(parsed, read_memory(table(entry.pool.get("status")), Memory()), now)
+    memory = read_memory(table(entry.pool.get("status")), Memory())
+    return view | _planned(parsed, memory, now) | {"warmUps": _warm_ups(memory)}
 
 
 def _observed(entry: Entry) -> View:
@@ -86,6 +88,7 @@ def _observed(entry: Entry) -> View:
         "floor": 0,
         "override": None,
         "windows": [],
+        "warmUps": [],
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),
@@ -110,6 +113,18 @@ def _observed(entry: Entry) -> View:
         "report": None,
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
+
+
+def _warm_ups(memory: Memory) -> list[View]:
+    """The warm-ups and their parts in seconds, newest first."""
+    return [
+        {
+            "seconds": w.seconds,
+            "replicas": w.replicas,
+            "parts": None if w.parts is None else asdict(w.parts),
+        }
+        for w in reversed(memory.warm_ups)
+    ]
 
 
 def _newest_first(found: Iterable[View | None]) -> list[View]:

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
@@ -31,6 +32,7 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
@@ -61,7 +63,10 @@ class Options:
     lease_namespace: str = ""
     """Empty: the first namespace."""
     starts_per_second: float = 5.0
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
@@ -115,6 +120,8 @@ class Operator:
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
             histories=Histories(time.monotonic),
+            first_start=options.first_start,
+            capacity=options.capacity,
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

@@ -13,6 +13,11 @@ from kotatsu_operator.controller.accept.acceptance import (
     refused_conditions,
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.act.capacity import (
+    NO_CAPACITY_AHEAD,
+    Capacity,
+    CapacityOptions,
+)
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.events import Events
@@ -27,7 +32,7 @@ from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
@@ -45,7 +50,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +130,9 @@ class Reconciler:
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
     histories: Histories = field(default_factory=Histories)
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -194,6 +202,7 @@ class Reconciler:
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
+        memory = changed(memory, first_start=self.first_start)
         pods, departed = self.cache.target_pods(key[0], target.selector), []
         bills = self.cache.take_departed(key)
         if refused is None:
@@ -202,7 +211,9 @@ class Reconciler:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
+        # Placeholders cost as much as the pods that they stand for.
+        billed = [*pods, *self._capacity.placeholders(key)]
+        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
         turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
         if refused is None:
             return turn
@@ -222,6 +233,8 @@ class Reconciler:
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        if memory.phase is Phase.WARMING:
+            seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
@@ -259,6 +272,7 @@ class Reconciler:
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
+        await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.tools.remember(pool, None)
@@ -274,6 +288,16 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    @property
+    def _capacity(self) -> Capacity:
+        return Capacity(self.tools.kube, self.cache, self.capacity)
+
+    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
+        """Ask for nodes ahead of a window; after the status, which says what to give up again."""
+        before = turn.memory.capacity
+        trouble = await self._capacity.follow(pool, turn.spec, before, decision)
+        await self._post(pool, () if trouble is None else (trouble,))
 
     @property
     def _beat(self) -> timedelta:
@@ -300,6 +324,8 @@ class Reconciler:
         status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
+        given_up = replace(decision, memory=replace(decision.memory, capacity=0))
+        await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
 
     def _history(self, turn: Turn, decision: Decision) -> Status:

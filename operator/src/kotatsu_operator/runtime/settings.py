@@ -11,6 +11,7 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
 
 
@@ -87,6 +88,12 @@ class OperatorSettings(_WithTargets):
         gt=0,
         description="pods per second that the cluster can start when many windows open together",
     )
+    first_start: int = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="seconds until Ready that are assumed for a pool that has never started",
+    )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
     )
@@ -104,6 +111,12 @@ class OperatorSettings(_WithTargets):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
+    capacity: CapacityKind = Field(
+        CapacityKind.NONE,
+        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    )
+    capacity_image: str = Field("", description="image of the placeholders")
+    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
@@ -144,6 +157,9 @@ class ActivatorSettings(_WithTargets):
         min_length=1, description="addresses of this pod for its slices, one per family"
     )
     node_name: str = Field(description="node of this pod, for its slices")
+    looks: str = Field(
+        "", description="folder with the looks of the waiting page; empty: only its own"
+    )
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )

@@ -150,6 +150,7 @@ function details(pool) {
   const clock = (at) => moment(at, pool.timeZone);
   return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [o.name, clock(o.start), clock(o.end), o.replicas]))
     + table(w.openings, [w.name, w.at, w.verdict], pool.openings.map((o) => [o.window, clock(o.at), verdict(o)]))
+    + table(w.warmUps, [w.took, w.replicas, ...Object.values(w.parts)], pool.warmUps.map(warmUp))
     + table(w.wakes, [w.at, w.took], pool.wakes.map((o) => [clock(o.at), lasting(seconds(o.duration))]))
     + report(pool)
     + notices(pool)
@@ -183,6 +184,12 @@ function notices(pool) {
   const clock = (at) => (at ? moment(at, pool.timeZone) : "–");
   const rows = pool.notices.map((n) => [clock(n.at), n.reason, n.message, n.waits ? w.waits : w.sent]);
   return table(w.notices, [w.at, w.reason, w.message, w.state], rows);
+}
+
+/** One warm-up: all seconds, the pods, and the seconds of each part where the status has them. */
+function warmUp({ seconds: all, replicas, parts }) {
+  const shown = (number) => lasting(Math.round(number));
+  return [shown(all), replicas, ...Object.keys(words().parts).map((part) => (parts ? shown(parts[part]) : "–"))];
 }
 
 function verdict(opening) {

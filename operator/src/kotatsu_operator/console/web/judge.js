@@ -3,7 +3,7 @@
 import { words } from "./words.js";
 
 const AWAKE = new Set(["Warming", "Warm", "Draining"]);
-const BAD_READINESS = new Set(["NoActivator", "TargetNotReady"]);
+const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
 

@@ -11,14 +11,21 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
 from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
 
-_LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
+_LONGEST = {
+    "lead": timedelta(hours=24),
+    "capacityAhead": timedelta(hours=1),
+    "duration": timedelta(hours=744),
+}
 """The longest lead and the longest duration of a window; other durations may last 366 days."""
+
+
+D = TypeVar("D", timedelta, None)
 
 
 class SpecError(ValueError):
@@ -147,6 +154,9 @@ class PoolSpec:
     windows: tuple[Window, ...] = ()
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
+    capacity_ahead: timedelta | None = None
+    """How long before the pods of a window start the nodes for them are asked for; None: not at
+    all."""
     route: RouteMode = RouteMode.AUTO
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
@@ -162,13 +172,15 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
     target = spec["targetRef"]
     scaling = spec.get("scaling") or {}
     drain = spec.get("drain") or {}
+    prewarm = spec.get("prewarm") or {}
     return PoolSpec(
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
         zone=_zone(spec.get("timeZone") or "UTC"),
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
         windows=_windows(spec.get("windows") or ()),
-        lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
+        lead=_lead(prewarm.get("lead", "auto")),
+        capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
         scaling=Scaling(
             max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
             target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
@@ -244,7 +256,7 @@ def _lead(text: str) -> timedelta | None:
     return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
 
 
-def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: str) -> timedelta:
+def _duration(parent: Mapping[str, Any], key: str, default: D, where: str) -> timedelta | D:
     text = parent.get(key)
     if text is None:
         return default

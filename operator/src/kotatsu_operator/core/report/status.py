@@ -3,7 +3,7 @@
 The kubectl plugin reads it too.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,7 +27,7 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Memory, Original, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 T = TypeVar("T")
@@ -69,7 +69,12 @@ def _several(form: Any) -> Form:
         listed = given[-KEEP:] if isinstance(given, list) else ()
         return tuple(one for item in listed if (one := form.read(item)) is not None)
 
-    return Form(read, lambda values: [form.write(value) for value in values])
+    def write(values: Sequence[Any]) -> list[Any]:
+        # A patch replaces a list as a whole, so that a None would stay in it.
+        written = [form.write(value) for value in values]
+        return [{k: v for k, v in one.items() if v is not None} for one in written]
+
+    return Form(read, write)
 
 
 class Record(Generic[T]):
@@ -129,7 +134,7 @@ Status = dict[str, Any]
 
 _MEMORY = Record(
     Memory,
-    but=("acknowledged_at", "raised_at", "trend", "lowered"),
+    but=("acknowledged_at", "raised_at", "no_node", "trend", "lowered"),
     since="phaseSince",
     route="route.target",
     epoch="route.epoch",
@@ -158,6 +163,10 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status["route"]["counted"] = memory.counted or None
     if not memory.ahead:
         status["ahead"] = None
+    if memory.first_start == FIRST_START:
+        status["firstStart"] = None
+    if not memory.capacity:
+        status["capacity"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
