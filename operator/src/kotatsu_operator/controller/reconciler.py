@@ -24,10 +24,12 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant
+from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,
@@ -90,6 +92,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
+    calendars: Sequence[Status] = ()
+    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
 
     @property
     def key(self) -> Key:
@@ -122,6 +126,8 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    readings: Callable[[], Readings] = dict
+    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -179,12 +185,18 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
+        readings = self.readings()
+        memory = follow(target.spec, memory, readings, now)
+        failing = calendar_failures(target.spec, memory, readings)
+        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
             pods = []  # another pool accounts for them
         account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
-        turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
+        turn = Turn(
+            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
+        )
         if refused is None:
             return turn
         since = now
@@ -234,7 +246,7 @@ class Reconciler:
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
@@ -288,7 +300,7 @@ class Reconciler:
         `pool` is the pool at its newest version: it may have been written since.
         """
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
-        conditions = [*conditions, *turn.account.conditions]
+        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
         written = self._written.get(key)

@@ -6,9 +6,11 @@ A status may have been edited by hand: every field goes through a tolerant reade
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
+from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import (
     amount,
     choice,
@@ -19,10 +21,14 @@ from kotatsu_operator.core.formats import (
     table,
     tables,
     text,
+    wall,
+    wall_date,
 )
 from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.calendars import MOST_DAYS, MOST_WINDOWS
 from kotatsu_operator.core.pool.memory import (
     Contest,
+    Followed,
     Memory,
     Opening,
     Original,
@@ -33,6 +39,9 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
+
+_MOST_CALENDARS = 16
+"""Calendars of a pool in an edited status; the operator writes at most 12."""
 
 
 def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
@@ -67,6 +76,7 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         proven=bool(template.get("proven")),
         original=read_original(status),
         contest=_read_contest(table(status.get("contest"))),
+        calendars=tuple(_read_calendars(status.get("calendars"))),
         override_key=text(override.get("key")),
         override_seen=instant(override.get("seenAt")),
         override_done=bool(override.get("done")),
@@ -101,6 +111,31 @@ def _read_opening(written: Mapping[str, Any]) -> Opening | None:
 
 def _read_tally(written: Mapping[str, Any]) -> Tally:
     return Tally(**{name: count(written.get(name)) for name in ("ready", "cold", "late")})
+
+
+def _read_calendars(written: Any) -> Iterator[Followed]:
+    for calendar in islice(tables(written), _MOST_CALENDARS):
+        name, read_at = text(calendar.get("name")), instant(calendar.get("readAt"))
+        if name and read_at is not None:
+            windows = islice(tables(calendar.get("windows")), MOST_WINDOWS)
+            closed = calendar.get("closed")
+            days = closed[:MOST_DAYS] if isinstance(closed, list) else ()
+            yield Followed(
+                name,
+                read_at,
+                tuple(w for w in (_read_window(w, name) for w in windows) if w is not None),
+                frozenset(day for day in map(wall_date, days) if day is not None),
+                count(calendar.get("leftOut")),
+            )
+
+
+def _read_window(written: Mapping[str, Any], calendar: str) -> Window | None:
+    start, end = wall(written.get("start")), wall(written.get("end"))
+    replicas = count(written.get("replicas"))
+    if start is None or end is None or end <= start or not replicas:
+        return None
+    name = text(written.get("name"), "event")
+    return Window(name, replicas, start=start, end=end, calendar=calendar)
 
 
 def read_original(status: Mapping[str, Any]) -> Original | None:

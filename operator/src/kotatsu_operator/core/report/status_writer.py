@@ -8,7 +8,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import format_duration, stamp
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.pool.decision import Decision
-from kotatsu_operator.core.pool.memory import Contest, Memory, Original
+from kotatsu_operator.core.pool.memory import Contest, Followed, Memory, Original
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 
@@ -62,6 +62,24 @@ def cost_status(ledger: Ledger) -> Status | None:
     }
 
 
+def _calendar_status(followed: Followed) -> Status:
+    return {
+        "name": followed.name,
+        "readAt": stamp(followed.read_at),
+        "windows": [
+            {
+                "name": w.name,
+                "replicas": w.replicas,
+                "start": None if w.start is None else w.start.isoformat(),
+                "end": None if w.end is None else w.end.isoformat(),
+            }
+            for w in followed.windows
+        ],
+        "closed": [day.isoformat() for day in sorted(followed.closed)],
+        "leftOut": followed.left_out,
+    }
+
+
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     """The part of the status with the memory (None removes a field)."""
     opening, override = memory.opening, spec.override
@@ -87,6 +105,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         "template": {"hash": memory.template, "proven": memory.proven},
         "hpa": original_status(memory.original),
         "contest": _contest_status(memory.contest),
+        "calendars": [_calendar_status(f) for f in memory.calendars] or None,
         # An activator writes the rest of `demand`.
         **(
             {}
