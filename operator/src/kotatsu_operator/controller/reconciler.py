@@ -23,10 +23,10 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import conditions_of, instant
+from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.calendar_condition import calendar_failures
@@ -58,6 +58,11 @@ BEATS_PER_SECOND = 50
 """Awake pools that are asked per second at most: asking more of them would take a CPU core. With
 more awake pools, each is asked less often. Events (pods, edits, announcements) are still handled at
 once."""
+
+WAKE_GOES_FIRST = timedelta(milliseconds=500)
+"""How long the operator leaves a pool alone that a request has woken. The activator starts the pod;
+until it answers, the CPU of API server and node is spent on that. What an activator announces is
+never later than this, whatever else it announces."""
 
 WRITE_QUIET = timedelta(seconds=60)
 """How often values that change all the time (cost, last activity) are written to the status."""
@@ -133,12 +138,14 @@ class Reconciler:
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
+    _waking: dict[Key, datetime] = field(default_factory=dict)
+    """Until when the wake of a pool goes first."""
     _specs: dict[Key, PoolSpec] = field(default_factory=dict)
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
         """Remove all state of a deleted pool."""
-        for known in (self._memory, self._written, self._specs):
+        for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
         self._awake.discard(key)
@@ -166,6 +173,8 @@ class Reconciler:
         now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
+        if (until := self._wake_goes_first(key, pool, now)) is not None:
+            return until
         target, refused = accept(key, pool, self.cache, self._specs.get(key))
         if target.is_unknown:
             return now + RETRY
@@ -178,6 +187,17 @@ class Reconciler:
         except NotFoundError:
             return now + LOOK_AGAIN
 
+    def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
+        """Until when to leave a pool to the activator that wakes it; None if it is time."""
+        status = table(pool.get("status"))
+        demand = table(status.get("demand"))
+        announced = demand.get("at") not in (None, demand.get("seen"))
+        if status.get("phase") != Phase.ASLEEP or not announced:
+            self._waking.pop(key, None)
+            return None
+        until = self._waking.setdefault(key, now + WAKE_GOES_FIRST)
+        return until if now < until <= now + WAKE_GOES_FIRST else None
+
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
@@ -187,7 +207,7 @@ class Reconciler:
             self._specs[key] = target.spec
         readings = self.readings()
         memory = follow(target.spec, memory, readings, now)
-        failing = calendar_failures(target.spec, memory, readings)
+        failing = [] if refused else calendar_failures(target.spec, memory, readings)
         target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
