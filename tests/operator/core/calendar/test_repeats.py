@@ -55,7 +55,7 @@ def rules(draw: st.DrawFn) -> str:
     return ";".join(parts)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     rule=rules(),
     end=st.sampled_from(["", "COUNT", "UNTIL"]),
@@ -111,7 +111,7 @@ def _exists(at: datetime, zone: ZoneInfo, start: datetime) -> bool:
     return on_clock(at, zone).time() == start.time()
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(
     rule=rules(),
     zone=st.sampled_from([TOKYO, BERLIN]),
