@@ -16,9 +16,8 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, standing, told
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .values import kept_in_status

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.calendar.ics import read
 from kotatsu_operator.core.calendar.occasions import CalendarError, Match, window_name
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings_a_day

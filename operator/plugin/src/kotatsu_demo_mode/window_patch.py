@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .api import JSON_PATCH, MANAGER, Api
-from .errors import ConflictError, DemoModeError, NotFoundError
+from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .managers import dry_run_query, managers_of
 from .pools import Object, Pool
 from .windows import Edit
@@ -80,9 +80,7 @@ def write(api: Api, pool: Pool, edits: Sequence[Edit], *, dry_run: bool) -> Obje
     except DemoModeError as error:
         if _generation(api.get(pool.path)) == _generation(pool.raw):
             raise error from None
-        raise ConflictError(
-            f"the pool {pool.name} has changed meanwhile; check it and repeat the command"
-        ) from None
+        raise changed(pool.name) from None
 
 
 def operations(pool: Pool, edits: Sequence[Edit]) -> list[Object]:

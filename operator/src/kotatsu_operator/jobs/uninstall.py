@@ -1,8 +1,7 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
-The Job takes over the Lease, so the operators stop acting. Then it restores the replicas of each
-sleeping target. When the pods are Ready, it sets the route to Native. The activators keep answering
-until they have left every Service. Pools and their CRD stay; a later install adopts them.
+It takes over the Lease, so the operators stop acting, restores each target, and sets the route to
+Native when the pods are Ready. Pools and their CRD stay; a later install adopts them.
 """
 
 import asyncio
@@ -12,12 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
 from kotatsu_operator.controller.restore.records import Records
-from kotatsu_operator.controller.targets.deployment import restore_replicas
 from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.core.formats import seconds_of, stamp
 from kotatsu_operator.core.pool.memory import Phase, Route
@@ -31,11 +29,10 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_missing,
     is_refusal,
+    retry_on_conflict,
 )
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
-from kotatsu_operator.kube.resources import Lease as LeaseKind
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.objects import Deployment, EndpointSlice, Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Lease as LeaseKind
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
@@ -46,6 +43,9 @@ LEASE_SECONDS = 60.0
 REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
+
+_SCALED = ("Deployment",)
+"""The kinds of targets that have a scale of their own."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
@@ -163,45 +163,34 @@ class Uninstall:
         return ""
 
     async def _give_back_one(self, pool: Object) -> None:
-        key, entry = key_of(pool), entry_of(pool)
-        target = pool["spec"]["targetRef"]
-        owed = {} if entry is None else restores(entry)
-        for restore in [owed[name] for name in owed if name != "restoreReplicas"]:
-            with contextlib.suppress(NotFoundError):
-                came = await restore.step(self.kube, key[0], cast(Entry, entry))
-                self._tell(key, came or "there is nothing to restore")
-        if target.get("kind", "Deployment") != "Deployment":
-            await self._note(key, "Knative alone scales the target")
-            return
-        await self._give_back_deployment(key, pool, entry)
-
-    async def _give_back_deployment(self, key: Key, pool: Object, entry: Entry | None) -> None:
-        name = pool["spec"]["targetRef"]["name"]
+        key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
+        kind, name = spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]
         try:
-            scale = await self.kube.get_scale(key[0], name)
-            if scale.replicas == 0:
-                known = None if entry is None else entry.owed.get("restoreReplicas")
-                if entry is None or not known or entry.on_delete is OnDelete.KEEP:
-                    why = "Kotatsu found it at 0" if not known else "onDelete is Keep"
-                    self._tell(
-                        key,
-                        f"Deployment {name} stays at 0, because {why}: its Service will have no "
-                        "endpoint",
-                    )
-                    await self._note(key, f"{name} stays at 0")
-                    return
-                self._restored[key] = int(known)
-                self._tell(key, await restore_replicas(self.kube, key[0], entry))
+            before = (await self.kube.get_scale(key[0], name)).replicas if kind in _SCALED else None
         except NotFoundError:
+            before = None
+        if entry is not None:
+            for restore in restores(entry).values():
+                with contextlib.suppress(NotFoundError):
+                    came = await restore.step(self.kube, key[0], entry)
+                    self._tell(key, came or "there is nothing to restore")
+        if kind not in _SCALED:
+            await self._note(key, "Knative alone scales the target")
+        elif before is None:
             self._tell(key, f"there is no Deployment {name}")
-            return
-        if pool["spec"].get("route") == RouteMode.ALWAYS:
-            service = pool["spec"].get("service") or name
+        elif before == 0 and (why := _why_at_0(entry)):
+            text = f"Deployment {name} stays at 0, because {why}: its Service will have no endpoint"
+            self._tell(key, text)
+            await self._note(key, f"{name} stays at 0")
+        elif spec.get("route") == RouteMode.ALWAYS:
+            service = spec.get("service") or name
             text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
             self._tell(key, f"{text}: add the selector of Deployment {name}")
             await self._note(key, text)
-            return
-        self._awake[key] = pool
+        else:
+            self._awake[key] = pool
+            if before == 0 and entry is not None:
+                self._restored[key] = int(entry.owed["restoreReplicas"])
 
     def _tell(self, key: Key, text: str) -> None:
         self.say(f"{key[0]}/{key[1]}: {text}")
@@ -270,7 +259,7 @@ class Uninstall:
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
         """Call `act` again after conflicts and while the API server rejects it or does not answer.
 
-        Without `refusals`, a request that the API server rejects is raised and not retried.
+        Without `refusals`, a request that the API server rejects is raised.
         """
         while True:
             try:
@@ -281,6 +270,13 @@ class Uninstall:
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
                 await asyncio.sleep(self.poll * 2)
+
+
+def _why_at_0(entry: Entry | None) -> str:
+    """Why a target that is at 0 replicas stays there; empty if it is restored."""
+    if entry is None or not entry.owed.get("restoreReplicas"):
+        return "Kotatsu found it at 0"
+    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
 
 
 def _native_status(old: Object) -> Object:

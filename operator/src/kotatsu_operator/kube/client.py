@@ -24,7 +24,7 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.resources import Deployment, HorizontalPodAutoscaler, Object, WarmPool
+from kotatsu_operator.kube.objects import Deployment, HorizontalPodAutoscaler, Object, WarmPool
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
@@ -47,20 +47,11 @@ _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 def _segment(name: str) -> str:
     """A name as a path segment of a request. Raises NotFoundError for an impossible name.
 
-    Names come from specs, statuses and ConfigMaps that others write, and the HTTP client resolves
-    the dots in `../../other/deployments/web`.
+    Others write names, and the HTTP client resolves the dots in `../../other/deployments/web`.
     """
     if _SEGMENT.fullmatch(name) is None:
         raise NotFoundError(f"{name!r} is not the name of an object")
     return name
-
-
-def version_of(obj: Mapping[str, Any]) -> int:
-    """The resourceVersion as a number: it only grows. 0 if there is none."""
-    try:
-        return int(obj["metadata"]["resourceVersion"])
-    except (KeyError, ValueError):
-        return 0
 
 
 class Kube:
@@ -84,9 +75,8 @@ class Kube:
     def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
 
-        `actor` is the field manager of every write. `on_error` is called for each call that the API
-        server rejects or does not answer, with the status code or `unreachable`. Conflicts and
-        missing objects are not errors.
+        `actor` is the field manager of every write. `on_error` gets the status code or
+        `unreachable` of each call that fails, except conflicts and missing objects.
         """
 
         def client() -> AsyncClient:
@@ -97,16 +87,14 @@ class Kube:
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
 
-        A Lease is not a fence: a paused process can resume in the middle of a reconcile, long after
-        another operator has acquired the Lease.
+        A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
         return Kube(self._client, may_write, self._on_error)
 
     def apart(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
 
-        A connection pool is limited: calls that must not wait behind a thousand others use
-        another pool.
+        Calls that must not wait behind a thousand others use another pool of connections.
         """
         if self._more is None:
             return self
@@ -115,7 +103,6 @@ class Kube:
         return made
 
     async def close(self) -> None:
-        """Close the connections."""
         for other in self._apart:
             await other.close()
         await self._client.close()
@@ -124,9 +111,8 @@ class Kube:
 
     async def get(self, kind: Any, namespace: str | None, name: str) -> Object:
         """Read one object; without a namespace, of a global kind. Raises NotFoundError."""
-        return cast(
-            Object, await self._call(self._client.get(kind, _segment(name), namespace=namespace))
-        )
+        got = self._client.get(kind, _segment(name), namespace=namespace)
+        return cast(Object, await self._call(got))
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
@@ -136,7 +122,6 @@ class Kube:
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        """Whether the API server serves this kind."""
         try:
             with _readable():
                 async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
@@ -222,12 +207,10 @@ class Kube:
         await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
-        """Set replicas to 1 if the Deployment is still at `version`.
+        """Set replicas to 1 if the Deployment is still at `version`, by a merge patch.
 
-        Raises ConflictError, NotFoundError.
-
-        This is a merge patch with the version. A JSON patch cannot test `replicas`, which is absent
-        at 0. A patch without the version could lower 5 replicas to 1 while a window opens.
+        A JSON patch cannot test `replicas`, which is absent at 0. Raises ConflictError,
+        NotFoundError.
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)
@@ -250,34 +233,25 @@ class Kube:
         patch: Object = {"status": status}
         if version is not None:
             patch["metadata"] = {"resourceVersion": version}
-        return cast(Object, await self._patch(WarmPool.Status, namespace, name, patch))
+        return await self._patch(WarmPool.Status, namespace, name, patch)
 
     async def annotate(
-        self,
-        kind: Any,
-        namespace: str,
-        name: str,
-        annotations: Mapping[str, str | None],
-        version: str,
+        self, kind: Any, namespace: str, name: str, values: Mapping[str, str | None], version: str
     ) -> Object:
         """Set annotations (None removes one) of an object that is still at `version`.
 
         Raises ConflictError, NotFoundError.
         """
-        patch = {"metadata": {"resourceVersion": version, "annotations": dict(annotations)}}
-        return cast(Object, await self._patch(kind, namespace, name, patch))
+        patch = {"metadata": {"resourceVersion": version, "annotations": dict(values)}}
+        return await self._patch(kind, namespace, name, patch)
 
     async def create(self, kind: Any, namespace: str, obj: Object) -> Object:
         """Create an object. Raises ConflictError when it exists."""
-        return cast(
-            Object, await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
-        )
+        return await self._write(lambda: self._client.create(kind(obj), namespace=namespace))
 
     async def replace(self, kind: Any, namespace: str | None, obj: Object) -> Object:
         """Replace an object at the version it carries. Raises ConflictError, NotFoundError."""
-        return cast(
-            Object, await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
-        )
+        return await self._write(lambda: self._client.replace(kind(obj), namespace=namespace))
 
     async def delete(self, kind: Any, namespace: str, name: str) -> None:
         """Delete an object; a missing object is not an error."""
@@ -285,7 +259,7 @@ class Kube:
             there = _segment(name)
             await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
 
-    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Any:
+    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Object:
         _segment(name)
         return await self._write(
             lambda: self._client.patch(
@@ -293,10 +267,10 @@ class Kube:
             )
         )
 
-    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:
         if not self._may_write():
             raise NotLeadingError("this operator no longer leads")
-        return await self._call(call())
+        return cast(Object, await self._call(call()))
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         try:

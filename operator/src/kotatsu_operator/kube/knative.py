@@ -13,9 +13,7 @@ from kotatsu_operator.core.decide.knative import (
     scale_number,
 )
 from kotatsu_operator.core.formats import conditions_of
-from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""
@@ -55,26 +53,17 @@ class KnativeCache:
         """Whether it is still unknown if Knative Serving exists and which objects there are."""
         return not self.synced and not self.why_absent
 
-    def keep_service(self, obj: Object) -> bool:
-        """Store a Knative Service unless the stored one is as new; return whether it did."""
-        return _keep(self.services, obj)
-
-    def keep_revision(self, obj: Object) -> bool:
-        """Store a Revision unless the stored one is as new; return whether it did."""
-        return _keep(self.revisions, obj)
-
     def refused_in(self, namespace: str) -> dict[str, Refused]:
-        """The rejected writes of a namespace, by Revision."""
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
-        """The Revisions of a namespace, by name."""
         return {
             key[1]: revision_view(obj) for key, obj in self.revisions.items() if key[0] == namespace
         }
 
 
-def _keep(store: dict[Key, Object], obj: Object) -> bool:
+def keep_newer(store: dict[Key, Object], obj: Object) -> bool:
+    """Store an object unless the stored one is as new; return whether it did."""
     known = store.get(key_of(obj))
     is_same = known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
     if known is not None and is_same and version_of(obj) <= version_of(known):
@@ -84,7 +73,6 @@ def _keep(store: dict[Key, Object], obj: Object) -> bool:
 
 
 def revision_view(obj: Object) -> Revision:
-    """Read a Revision."""
     meta, status = obj["metadata"], obj.get("status") or {}
     annotations = meta.get("annotations") or {}
     return Revision(
@@ -115,7 +103,6 @@ def said_by(condition: Mapping[str, Any]) -> str:
 
 
 def defaults_of(config: Object) -> Defaults:
-    """Read Knative's ConfigMap config-autoscaler."""
     data = config.get("data") or {}
     return Defaults(
         scale_number(data.get("min-scale")) or 0, scale_number(data.get("max-scale")) or 0
@@ -123,10 +110,7 @@ def defaults_of(config: Object) -> Defaults:
 
 
 def traffic_of(service: Object) -> dict[str, int]:
-    """Percentage of the requests by Revision, from the Service's status.
-
-    An entry that is only a tag, without a percentage, is left out.
-    """
+    """Percentage of the requests by Revision, from the Service's status; without mere tags."""
     found: dict[str, int] = {}
     for entry in (service.get("status") or {}).get("traffic") or ():
         name, percent = entry.get("revisionName", ""), int(entry.get("percent") or 0)
@@ -148,13 +132,11 @@ def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
     """The saved min-scales as part of the status; None if there are none."""
     if not kept:
         return None
-    return {"revisions": [_kept_revision(k) for k in kept]}
-
-
-def _kept_revision(kept: SavedMinScale) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": kept.name, "written": list(kept.written)}
-    if kept.min_scale is not None:
-        made["minScale"] = kept.min_scale
-    if kept.uid:
-        made["uid"] = kept.uid
-    return made
+    return {
+        "revisions": [
+            {"name": k.name, "written": list(k.written)}
+            | ({} if k.min_scale is None else {"minScale": k.min_scale})
+            | ({"uid": k.uid} if k.uid else {})
+            for k in kept
+        ]
+    }

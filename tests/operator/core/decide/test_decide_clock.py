@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from tests.operator.core.values import HOUR, MINUTE, SECOND, override, pool_spec, t
 
 DRAINING = Memory(

@@ -6,8 +6,8 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.target import own_steps, remember_original, wanted_minimum
+from kotatsu_operator.core.pool.decision import Autoscaler, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route
-from kotatsu_operator.core.pool.observation import Autoscaler, Demand, Observation
 from tests.operator.core.values import once, override, pool_spec, t
 
 HPA = Autoscaler("voice", min_replicas=2, max_replicas=6)

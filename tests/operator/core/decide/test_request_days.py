@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from tests.operator.core.values import (
     HOUR,

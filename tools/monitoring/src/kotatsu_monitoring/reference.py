@@ -18,7 +18,7 @@ from kotatsu_operator.controller.report.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.runtime.api_metrics import ApiMetrics
+from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\

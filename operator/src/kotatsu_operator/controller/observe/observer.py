@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Scraper
-from kotatsu_operator.core.pool.observation import Demand
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
@@ -27,13 +27,11 @@ class Observer:
     async def demand(
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
     ) -> Demand:
-        """Ask every pod that is not terminating, and every activator.
-
-        `looks` marks step 4 of the way down.
+        """Ask every pod that is not terminating, and every activator; `looks` marks step 4.
 
         Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
-        (Readiness can fail under load while requests are in flight.) A pod that was never Ready got
-        no requests, and it cannot respond while it starts.
+        (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
+        while it starts.
         """
         with self.aside(key):
             return await self._demand(key, spec, pods, looks=looks)

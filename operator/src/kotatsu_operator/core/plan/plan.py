@@ -9,8 +9,7 @@ from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
-from kotatsu_operator.core.plan.lead import LONGEST, auto_lead
-from kotatsu_operator.core.plan.pacing import LONGEST_AHEAD
+from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
 from kotatsu_operator.core.pool.decision import Claim, Transition
 from kotatsu_operator.core.pool.memory import Memory, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
@@ -52,12 +51,10 @@ class Plan:
         self.window = best.window if best else ""
 
     def starts_at(self, occurrence: Occurrence) -> datetime:
-        """When the pods for an opening must start."""
         return occurrence.start - self.lead - self.ahead
 
     @property
     def next(self) -> Transition | None:
-        """The next transition of the schedule, or None."""
         return self.upcoming[0] if self.upcoming else None
 
 

@@ -5,7 +5,7 @@ from kotatsu_operator.core.pool.calendars import MOST_WINDOWS, Reading, Readings
 from kotatsu_operator.core.pool.memory import Followed, Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 
 
 def calendar_failures(spec: PoolSpec, memory: Memory, readings: Readings) -> list[Status]:

@@ -1,0 +1,274 @@
+"""WarmPool.status: the decision's memory and the ledger, written and read by one declaration.
+
+The kubectl plugin reads it too.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    count,
+    format_duration,
+    instant,
+    lasting,
+    seconds,
+    stamp,
+    table,
+    text,
+)
+from kotatsu_operator.core.plan.activity import override_end
+from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.decision import Decision, Observation
+from kotatsu_operator.core.pool.memory import Followed, Memory, Original, Phase
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.followed import read_followed, write_followed
+
+T = TypeVar("T")
+
+
+class Form(NamedTuple):
+    """How values of one type are stored."""
+
+    read: Callable[[Any], Any]
+    """Returns None for anything that is not such a value."""
+    write: Callable[[Any], Any]
+
+
+_FORMS: Mapping[type, Form] = {
+    bool: Form(bool, bool),
+    str: Form(lambda given: given if isinstance(given, str) else None, str),
+    int: Form(lambda given: None if (n := count(given, -1)) < 0 else n, int),
+    float: Form(seconds, lambda value: round(value, 3)),
+    Decimal: Form(amount, "{:.6f}".format),
+    datetime: Form(instant, stamp),
+    timedelta: Form(lasting, format_duration),
+    Followed: Form(read_followed, write_followed),
+}
+
+
+def _form_of(kind: Any) -> Any:
+    first = next((arg for arg in get_args(kind) if arg is not NoneType), None)
+    if isinstance(kind, UnionType):
+        return _form_of(first)
+    if get_origin(kind) is tuple:
+        return _several(_form_of(first))
+    if issubclass(kind, Enum):
+        return Form(lambda given: choice(kind, given, None), lambda one: one.value)
+    return _FORMS[kind] if kind in _FORMS else Record(kind)
+
+
+def _several(form: Any) -> Form:
+    def read(given: Any) -> tuple[Any, ...]:
+        # Only the newest: an edited status may have more than the operator writes.
+        listed = given[-KEEP:] if isinstance(given, list) else ()
+        return tuple(one for item in listed if (one := form.read(item)) is not None)
+
+    return Form(read, lambda values: [form.write(value) for value in values])
+
+
+class Record(Generic[T]):
+    """A dataclass that is stored as an object, without the attributes in `but`.
+
+    A field has the name of its attribute in camel case, unless `names` has another one, or a path
+    (`route.epoch`), and the form that follows from the attribute's type. A status may have been
+    edited by hand, so everything is read tolerantly (`core.formats`).
+    """
+
+    def __init__(self, kind: type[T], but: Collection[str] = (), **names: str) -> None:
+        self._kind, types = kind, get_type_hints(kind)
+        stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
+        self._defaults: dict[str, Any] = {}
+        self._rows: list[tuple[str, list[str], str, Any]] = []
+        for f in stored:
+            optional = f.default is MISSING and NoneType in get_args(types[f.name])
+            self._defaults[f.name] = None if optional else f.default
+            *parents, last = names.get(f.name, _camel(f.name)).split(".")
+            self._rows.append((f.name, parents, last, _form_of(types[f.name])))
+
+    def values(self, given: Any) -> dict[str, Any]:
+        """The attributes. One that cannot be read has its default; MISSING without one."""
+        read, top = dict(self._defaults), table(given)
+        for attribute, parents, last, form in self._rows:
+            parent = top
+            for name in parents:
+                parent = table(parent.get(name))
+            found = parent.get(last)
+            if found is not None and (value := form.read(found)) is not None:
+                read[attribute] = value
+        return read
+
+    def read(self, given: Any) -> T | None:
+        """The dataclass; None if an attribute without a default cannot be read."""
+        values = self.values(given)
+        return None if MISSING in values.values() else self._kind(**values)
+
+    def write(self, value: T) -> dict[str, Any]:
+        """The object; a value of None becomes None, which removes the field from a status."""
+        written: dict[str, Any] = {}
+        for attribute, parents, last, form in self._rows:
+            parent = written
+            for name in parents:
+                parent = parent.setdefault(name, {})
+            one = getattr(value, attribute)
+            parent[last] = None if one is None else form.write(one)
+        return written
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+Status = dict[str, Any]
+
+_MEMORY = Record(
+    Memory,
+    but=("acknowledged_at", "raised_at", "trend", "lowered"),
+    since="phaseSince",
+    route="route.target",
+    epoch="route.epoch",
+    unknown_since="demandUnknownSince",
+    override_key="override.key",
+    override_seen="override.seenAt",
+    override_done="override.done",
+    opening="lastOpening",
+    ticket="demand.seen",
+    ticket_seen="demand.seenAt",
+    template="template.hash",
+    proven="template.proven",
+    original="hpa",
+)
+_ORIGINAL = Record(Original)
+_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "pods"), pod_hour="podPerHour")
+
+
+def memory_status(memory: Memory, spec: PoolSpec) -> Status:
+    """The part of the status with the memory (None removes a field)."""
+    status, override = _MEMORY.write(memory), spec.override
+    # A rejected pool keeps its previous Service.
+    status["route"]["service"] = None if spec.target.scales_itself else spec.service
+    if not memory.ahead:
+        status["ahead"] = None
+    if not memory.calendars:
+        status["calendars"] = None
+    if memory.ticket is None:
+        del status["demand"]  # an activator writes the rest of it
+    if override is None:
+        status["override"] = None
+    else:
+        status["override"]["endsAt"] = stamp(override_end(override, memory))
+    if (opening := memory.opening) is not None:
+        early = None if opening.early is None else format_duration(opening.early)
+        status["lastOpening"] |= {"early": early, "excused": opening.excused or None}
+    return status
+
+
+def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
+    """The memory: from the status, completed with what only this process knows (`transient`).
+
+    The status takes precedence: `transient` is dropped if the status has a route epoch or phase
+    that this process did not write.
+    """
+    phase = choice(Phase, status.get("phase"), None)
+    if phase is None:
+        return transient
+    stored = _MEMORY.values(status)
+    same = (phase, stored["epoch"]) == (transient.phase, transient.epoch)
+    if same and transient.since is not None:
+        stored["unknown_since"] = transient.unknown_since
+    stored["last_active"] = transient.last_active or stored["last_active"]
+    return replace(transient if same else Memory(), **stored)
+
+
+def original_status(original: Original | None) -> Status | None:
+    """The part of the status that `read_original` reads."""
+    return None if original is None else _ORIGINAL.write(original)
+
+
+def read_original(status: Mapping[str, Any]) -> Original | None:
+    """The minReplicas of the target's HPA without the pool, from the status."""
+    return _ORIGINAL.read(status.get("hpa"))
+
+
+def cost_status(ledger: Ledger) -> Status | None:
+    """The status of the ledger; None for a pool without prices."""
+    if not ledger.currency:
+        return None
+    limit, expected = ledger.limit, ledger.forecast
+    return _LEDGER.write(ledger) | {
+        "ratePerHour": f"{ledger.rate:.6f}",
+        "forecast": None if expected is None else f"{expected:.2f}",
+        "limit": None if limit is None else str(limit),
+        "exhausted": None if limit is None else ledger.exhausted_at is not None,
+    }
+
+
+def read_ledger(status: Mapping[str, Any]) -> Ledger:
+    cost = table(status.get("cost"))
+    previous = {"currency": text(cost.get("currency")), **table(cost.get("previous"))}
+    return Ledger(**_LEDGER.values({**cost, "previous": previous}))
+
+
+def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledger) -> Status:
+    """The status of a rejected pool on which the operator must not act."""
+    status = {
+        "override": memory_status(memory, spec)["override"],
+        "desiredReplicas": seen.replicas,
+        "readyReplicas": seen.ready,
+    }
+    return status | without_unread_cost({"cost": cost_status(ledger)})
+
+
+def without_unread_cost(status: Status) -> Status:
+    """The status of a rejected pool, without `cost: None`: an invalid budget removes no ledger."""
+    return {name: value for name, value in status.items() if (name, value) != ("cost", None)}
+
+
+def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger: Ledger) -> Status:
+    """The whole status after a decision, without its conditions."""
+    coming = decision.next
+    desired = seen.replicas if decision.replicas is None else decision.replicas
+    return memory_status(decision.memory, spec) | {
+        "desiredReplicas": desired,
+        "readyReplicas": seen.ready,
+        "activeWindow": decision.window or None,
+        "nextTransition": None
+        if coming is None
+        else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
+        "cost": cost_status(ledger),
+    }
+
+
+_QUIET = (
+    "lastActive",
+    "demandUnknownSince",
+    "cost.accrued",
+    "cost.ratePerHour",
+    "cost.forecast",
+    "cost.at",
+)
+"""Fields that change all the time: changes of these alone are written once a minute."""
+
+
+def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
+    """Whether the new status differs enough from the old one to be written."""
+    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
+    quiet = ("cost.at",) if quiet_too else _QUIET
+    return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
+
+
+def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+    if name in quiet:
+        return True
+    if isinstance(new, dict):
+        known = old if isinstance(old, dict) else {}
+        return all(_same(value, known.get(n), f"{name}.{n}", quiet) for n, value in new.items())
+    return bool(new == old)
