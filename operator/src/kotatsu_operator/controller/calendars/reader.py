@@ -87,6 +87,11 @@ class Calendars:
         except FetchError as error:
             self._fail(name, followed, str(error))
             return
+        except Exception as error:
+            # Without the error's text, which may have the URL.
+            log.error("calendar %s: an unexpected %s", name, type(error).__name__)
+            self._fail(name, followed, "cannot be fetched; the operator's log has the error")
+            return
         if data is None or data == followed.rejected:
             return
         followed.checked_at = now
@@ -111,12 +116,13 @@ class Calendars:
         if text != followed.address:
             followed.address, followed.fetched, followed.again = text, None, None
         if followed.again is not None and now < followed.again:
-            if followed.reading.error or followed.fetched is None:
+            is_read = followed.day == now.date()
+            if is_read or followed.reading.error or followed.fetched is None:
                 return None
             return followed.fetched.data
         try:
             followed.fetched = await fetch(text, followed.fetched)
-        except FetchError:
+        except Exception:
             pause = min(_FIRST_RETRY * 2 ** min(followed.failures, 10), _LAST_RETRY)
             followed.failures += 1
             followed.again = now + pause
