@@ -32,6 +32,8 @@ EXAMPLES = {
     "window": """\
   # Five pods from ten to twelve, in the pool's time zone
   kubectl demo-mode window add final-pitch voice --at 2030-12-18T10:00 --for 2h --replicas 5
+  # The events of a calendar; again when it has changed
+  kubectl demo-mode window import pitch.ics voice
   # The windows of this namespace
   kubectl demo-mode window list
   # The event is cancelled
@@ -48,6 +50,16 @@ EXAMPLES = {
   kubectl demo-mode window add pitch --all --at 18:30 --for 45m --dry-run=server
   # In a script: do not ask, and print the pool without the price
   kubectl demo-mode window add pitch voice --at 2030-12-18T10:00 --yes -o json 2>/dev/null
+""",
+    "window import": """\
+  # The events of a file
+  kubectl demo-mode window import pitch.ics voice
+  # Those with "pitch" in their title, five pods each, for all pools of a team
+  kubectl demo-mode window import pitch.ics -l team=pet --match pitch --replicas 5
+  # From standard input, under a name
+  kubectl demo-mode window import - voice --calendar team < pitch.ics
+  # What would change; the API server validates it
+  kubectl demo-mode window import pitch.ics voice --days 14 --dry-run=server
 """,
     "window list": """\
   # The windows of this namespace

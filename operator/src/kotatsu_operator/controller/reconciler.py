@@ -31,9 +31,11 @@ from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,
@@ -100,6 +102,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
+    calendars: Sequence[Status] = ()
+    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
 
     @property
     def key(self) -> Key:
@@ -133,6 +137,8 @@ class Reconciler:
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
+    readings: Callable[[], Readings] = dict
+    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -207,6 +213,10 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
+        readings = self.readings()
+        memory = follow(target.spec, memory, readings, now)
+        failing = [] if refused else calendar_failures(target.spec, memory, readings)
+        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
@@ -214,7 +224,9 @@ class Reconciler:
         # Placeholders cost as much as the pods that they stand for.
         billed = [*pods, *self._capacity.placeholders(key)]
         account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
-        turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
+        turn = Turn(
+            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
+        )
         if refused is None:
             return turn
         since = now
@@ -268,7 +280,7 @@ class Reconciler:
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
@@ -337,7 +349,7 @@ class Reconciler:
     ) -> Object:
         """Write the status if it has changed, at the version of `pool`, its newest."""
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
-        conditions = [*conditions, *turn.account.conditions]
+        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
         written = self._written.get(key)

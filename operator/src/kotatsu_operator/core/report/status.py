@@ -27,8 +27,9 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Original, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Followed, Memory, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.followed import read_followed, write_followed
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ _FORMS: Mapping[type, Form] = {
     Decimal: Form(amount, "{:.6f}".format),
     datetime: Form(instant, stamp),
     timedelta: Form(lasting, format_duration),
+    Followed: Form(read_followed, write_followed),
 }
 
 
@@ -167,6 +169,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         status["firstStart"] = None
     if not memory.capacity:
         status["capacity"] = None
+    if not memory.calendars:
+        status["calendars"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
