@@ -25,7 +25,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
-from kotatsu_operator.kube.resources import EndpointSlice, Pod, Service, WarmPool
+from kotatsu_operator.kube.objects import EndpointSlice, Pod, Service, WarmPool
 from report import ROOT, Row
 from samples import digits
 from simulation.measure import count, cpu_seconds, read_audit, resident_mib

@@ -13,8 +13,8 @@ from coldstart import small_app
 from http1 import Client, request
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
+from kotatsu_operator.kube.objects import Deployment, Object, Pod
 from kotatsu_operator.kube.pod import pod_view
-from kotatsu_operator.kube.resources import Deployment, Object, Pod
 from report import Row
 from samples import Samples
 from topic import again, main, progress, unmeasured

@@ -130,4 +130,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # `kill` ends it as Ctrl-C does: with the topic that is being measured.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

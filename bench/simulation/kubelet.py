@@ -11,7 +11,7 @@ from lightkube.types import PatchType
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.resources import Object, Pod
+from kotatsu_operator.kube.objects import Object, Pod
 
 PAGE = b"kotatsu_requests_in_flight 0\nkotatsu_last_request_timestamp_seconds 0\n"
 

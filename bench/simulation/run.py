@@ -24,7 +24,7 @@ from kotatsu_node.cluster.control_plane import (
 )
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.kube.resources import ConfigMap, Deployment, Service, WarmPool
+from kotatsu_operator.kube.objects import ConfigMap, Deployment, Service, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.measure import (
     answers,

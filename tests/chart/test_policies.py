@@ -22,8 +22,8 @@ from e2e.rights import ACTIVATOR, HERE, OPERATOR
 
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice, taken_back
 from kotatsu_operator.kube.pod import PodView, pod_view
 

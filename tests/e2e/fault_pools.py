@@ -19,7 +19,7 @@ from e2e.stream import Stream
 from lightkube.types import PatchType
 
 from kotatsu_node import Node
-from kotatsu_operator.kube.resources import Deployment
+from kotatsu_operator.kube.objects import Deployment
 
 SPEC: Object = {
     "drain": {"routeSettle": "1s"},

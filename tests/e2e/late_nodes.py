@@ -18,7 +18,7 @@ from lightkube.generic_resource import create_global_resource
 
 from kotatsu_node.build import peers
 from kotatsu_node.cluster.control_plane import ControlPlane, free_ports
-from kotatsu_operator.kube.resources import Pod
+from kotatsu_operator.kube.objects import Pod
 
 Node: Any = create_global_resource("", "v1", "Node", "nodes")
 

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Object
 
 
 class Doomed(Kube):

@@ -9,7 +9,7 @@ from lightkube import AsyncClient
 from lightkube.types import PatchType
 
 from kotatsu_operator.core.protocol import EPOCH_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
-from kotatsu_operator.kube.resources import WarmPool
+from kotatsu_operator.kube.objects import WarmPool
 from kotatsu_operator.kube.slices import pool_of_slice
 
 SET = timedelta(seconds=10)

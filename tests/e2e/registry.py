@@ -1,7 +1,9 @@
 """An image registry on this machine: images and charts are pushed to it, and the node pulls."""
 
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +75,17 @@ class Registry:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Registry]:
-    """Run a registry where the node pulls from over plain HTTP; what it has pulled goes too."""
+    """Run a registry where the node pulls from over plain HTTP; what it has pulled goes too.
+
+    The node knows one address, so tests that run side by side wait for each other.
+    """
+    turn = Path(tempfile.gettempdir()) / "kotatsu-e2e-registry.lock"
+    with turn.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _run(folder)
+
+
+def _run(folder: Path) -> Iterator[Registry]:
     with peer.registry(folder, REGISTRY):
         try:
             yield Registry(REGISTRY, folder)

@@ -28,7 +28,7 @@ from kotatsu_release.charts import Helm
 from kotatsu_release.plan import Plan
 from kotatsu_release.release import Release, Released, Tools
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 FIRST, SECOND = "7.1.0", "7.2.0"
 VOICE_ALONE = str(ROOT / "charts/pet/ci/voice-only.yaml")

@@ -26,7 +26,7 @@ from lightkube.types import PatchType
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, RECORD, SERVICE_LABEL
-from kotatsu_operator.kube.resources import Deployment, EndpointSlice, WarmPool
+from kotatsu_operator.kube.objects import Deployment, EndpointSlice, WarmPool
 from simulation.kubelet import Kubelet, serve_metrics
 from simulation.run import deployment, service
 

@@ -13,7 +13,7 @@ from e2e.kit import Object, parse
 
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import Unreachable
-from kotatsu_operator.kube.resources import KINDS
+from kotatsu_operator.kube.objects import KINDS
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.core.calendar.schedule import next_start, occurrences
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import SpecError, parse
-from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
-from kotatsu_operator.core.report.status_writer import memory_status
+from kotatsu_operator.core.report.status import memory_status, read_ledger, read_memory
 
 
 @cache

@@ -14,8 +14,7 @@ from lightkube.models.meta_v1 import Status
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import selects
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Object, selects
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import no_hook
@@ -14,13 +14,13 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.plan.pacing import Pacer
 from tests.operator.cluster import (
     VOICE,
     FakeKube,

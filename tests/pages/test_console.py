@@ -8,9 +8,8 @@ import pytest_asyncio
 from pages.kit import DESKTOP, DEVICES, IN_BROWSER, LOOKS, PHONE, Visit, visiting
 from playwright.async_api import Browser, Route
 
-from kotatsu_operator.console.app import create_console
+from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.server import ConsoleServer
 from kotatsu_operator.core.pool.spec import zones
 from tests.operator.console.pools import NAMES, Clock, day, pool, status
 

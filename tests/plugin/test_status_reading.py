@@ -19,7 +19,7 @@ from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.timeline import timeline
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.report.status_reader import read_memory
+from kotatsu_operator.core.report.status import read_memory
 
 DAY = timedelta(days=1)
 OLD = [{"seconds": 3, "replicas": 5, "template": "old"}]

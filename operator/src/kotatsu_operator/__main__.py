@@ -7,14 +7,12 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
-from kotatsu_operator.console.app import create_console
+from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.hosts import own_names
-from kotatsu_operator.console.server import ConsoleServer
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.runtime.api_metrics import ApiMetrics
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
 
 _STALLED = timedelta(seconds=30)

@@ -23,7 +23,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import PodIdentity
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.connection_limit import (

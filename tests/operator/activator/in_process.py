@@ -4,9 +4,8 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.metrics import ActivatorMetrics

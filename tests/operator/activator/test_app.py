@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator import app
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import PodIdentity
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics

@@ -8,7 +8,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Demand, Observation
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Object
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")
 NOW = datetime(2026, 11, 25, 10, 5, tzinfo=UTC)

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from kotatsu_operator.console.history import KEPT, SAMPLES, History
+from kotatsu_operator.console.board import KEPT, SAMPLES, History
 from tests.operator.console.pools import NOW, status
 
 

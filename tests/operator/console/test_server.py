@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from kotatsu_operator.console import server
+from kotatsu_operator.console import app as server
 
 
 @pytest.fixture

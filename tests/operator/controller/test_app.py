@@ -11,7 +11,7 @@ from kotatsu_operator.controller import kopf_adapter
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
-from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (
     VOICE,

@@ -19,8 +19,8 @@ from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
-from kotatsu_operator.controller.restore import steps as restore_module
-from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.controller.restore import records as restore_module
+from kotatsu_operator.controller.restore.records import restore
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.decide.knative import Defaults, Runtime
 from kotatsu_operator.core.formats import stamp

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.controller.reconciler import RETRY
-from kotatsu_operator.controller.restore import steps as restore_module
-from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.controller.restore import records as restore_module
+from kotatsu_operator.controller.restore.records import restore
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (

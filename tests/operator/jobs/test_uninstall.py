@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
-from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.jobs import uninstall as module
 from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
 from tests.operator.cluster import (

@@ -14,7 +14,7 @@ from kotatsu_operator.kube import informer
 from kotatsu_operator.kube.client import Kube, Scale, version_of
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.resources import (
+from kotatsu_operator.kube.objects import (
     EndpointSlice,
     KnativeRevision,
     KnativeService,

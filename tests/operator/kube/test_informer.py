@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.controller.cache.store import Cache, feeds_of
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.resources import Pod
+from kotatsu_operator.kube.objects import Pod
 from kotatsu_operator.runtime import turns as turns_module
 from tests.operator.cluster import (
     VOICE,

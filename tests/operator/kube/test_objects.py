@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.core.budget.prices import parse_quantity
 from kotatsu_operator.core.formats import instant

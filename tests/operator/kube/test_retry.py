@@ -2,8 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.retry import TRIES, retry_on_conflict
+from kotatsu_operator.kube.errors import TRIES, ConflictError, NotFoundError, retry_on_conflict
 
 
 class Attempts:

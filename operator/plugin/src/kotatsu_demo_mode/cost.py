@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.formats import amount as read_amount
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.spec import PoolSpec

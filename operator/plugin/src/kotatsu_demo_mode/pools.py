@@ -17,7 +17,7 @@ from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
-from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
+from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
 from .schema import defaulted, faults, sentence, spec_schema

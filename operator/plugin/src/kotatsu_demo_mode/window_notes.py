@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.budget.limit import sentence
-from kotatsu_operator.core.budget.period import period_at
 from kotatsu_operator.core.calendar.schedule import (
     Occurrence,
     Window,

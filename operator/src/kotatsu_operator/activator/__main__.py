@@ -8,13 +8,12 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_operator.activator.app import Activator
-from kotatsu_operator.activator.cache.identity import PodIdentity
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, raise_file_limit
 from kotatsu_operator.core.protocol import ACTIVATOR
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.runtime.api_metrics import ApiMetrics
-from kotatsu_operator.runtime.health import Checks, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
 from kotatsu_operator.runtime.heartbeat import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 

@@ -5,19 +5,18 @@ import contextlib
 import logging
 from urllib.parse import parse_qs
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.cache.ports import PodIdentity, Port
 from kotatsu_operator.activator.connections import Connections
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.endpoints.publisher import Publisher
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.activator.proxy.client import Client
-from kotatsu_operator.activator.proxy.closing import PATIENCE
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
+from kotatsu_operator.activator.proxy.sockets import PATIENCE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.resources import KINDS
+from kotatsu_operator.kube.objects import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +58,8 @@ class Activator:
     def asked(self, query: str) -> None:
         """Record a request for the metrics page, before it is answered. Called from any thread.
 
-        `looks` names the pools that the operator is about to put to sleep (step 4). A request
-        without it, from Prometheus or another version of the operator, counts for all pools.
+        `looks` names the pools that the operator is about to put to sleep (step 4); without it, all
+        count.
         """
         looks = parse_qs(query, keep_blank_values=True).get("looks")
         for name, connections in list(self.connections.items()):
@@ -68,10 +67,7 @@ class Activator:
                 connections.asked()
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
-        """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end.
-
-        Raises the exception of a watch or task that fails.
-        """
+        """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end."""
         watches = [
             asyncio.create_task(
                 follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
@@ -115,11 +111,7 @@ class Activator:
             await self._next_change(soonest)
 
     async def _leave(self, drain_timeout: float) -> None:
-        """Mark this endpoint as terminating, drain connections, and delete the slices last.
-
-        kube-proxy uses an endpoint that is serving and terminating only if no other is ready: the
-        Service has an endpoint until the next activator publishes its slice.
-        """
+        """Mark this endpoint as terminating, drain connections, and delete the slices last."""
         log.info("ending: waiting for held and joined connections")
         self.publisher.leaving = True
         for connections in self.connections.values():

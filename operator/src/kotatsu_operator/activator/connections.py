@@ -12,8 +12,7 @@ from kotatsu_operator.activator.http import answers
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.hold_timer import HoldTimer
-from kotatsu_operator.activator.proxy.registry import Registry, State
+from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
@@ -127,7 +126,6 @@ class Connections:
         self._join_waiting()
 
     def keeps(self, client: Client, number: int) -> None:
-        """The number of bytes buffered for a connection has changed."""
         self._limit.kept.keep(client, number)
 
     def evicted(self, client: Client) -> None:
@@ -181,7 +179,6 @@ class Connections:
         self._announcements.asked()
 
     def changed(self) -> None:
-        """The pods or the pool have changed."""
         pool = self._context.pool
         self._is_going = pool is None or pool.is_going_down
         self._announcements.changed(pool)
@@ -260,10 +257,9 @@ class Connections:
         # Last: a metrics request in between sees it held or in its pod.
         self._clients.move(client, State.JOINED)
         waited = asyncio.get_running_loop().time() - client.since
-        self._context.metrics.waited(*self._context.key, waited)
+        self._context.metrics.waits.labels(*self._context.key).observe(waited)
 
     def _part(self, uid: str) -> None:
-        """A connection to a pod has ended."""
         self._limit.part(self._context.name)
         self._load[uid] -= 1
         if not self._load[uid]:
@@ -274,25 +270,19 @@ class Connections:
         return pool.always and pool.phase is Phase.WARM and self._backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
-        """Whether the client's next connection should be a new one.
-
-        With route Auto it then goes straight to a pod; with Always, to a pod that is not
-        terminating.
-        """
+        """Whether the client's next connection should be a new one, to a pod that stays."""
         pool = self._context.pool
         return pool is None or not pool.always or self.is_ending(client)
 
     # --- joined ---
 
     def wrote(self, client: Client) -> None:
-        """Bytes were written to one side of a connection."""
         self._limit.wrote(client)
 
     def may_resume(self, client: Client) -> bool:
         """Whether a quiet joined connection may forward its next bytes now.
 
-        With route Always the operator counts a quiet connection as idle, so its next bytes are
-        announced like a new request.
+        With route Always they are announced like a new request: the operator counts it as idle.
         """
         pool = self._context.pool
         if pool is None or not (pool.always and pool.is_going_down):
@@ -305,7 +295,6 @@ class Connections:
         return False
 
     def is_ending(self, client: Client) -> bool:
-        """Whether an open connection should end: its pod or this activator is ending."""
         return self.leaving or self._is_going or client.pod not in self._backends.staying_pods
 
     def look_after(self) -> None:
@@ -315,12 +304,10 @@ class Connections:
 
     @property
     def held(self) -> int:
-        """Held connections."""
         return len(self._clients.held)
 
     @property
     def busy(self) -> int:
-        """Held and joined connections."""
         return self.held + len(self._clients.joined)
 
     def count_active(self) -> int:
@@ -340,7 +327,6 @@ class Connections:
     # --- leave ---
 
     def left(self, client: Client) -> None:
-        """A connection has ended."""
         self._clients.remove(client)
         self._limit.leave(client)
         if client.pod:
@@ -349,7 +335,6 @@ class Connections:
                 self._last_activity = max(self._last_activity, client.traffic.last)
 
     async def close(self) -> None:
-        """Cancel the tasks and wait for them."""
         self._hold_timer.close()
         tasks = [*self._connecting, *self._waker.tasks, self._announcements.task]
         running = [t for t in tasks if t is not None]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.kube.client import Kube
 

@@ -1,16 +1,22 @@
-"""The console's HTTP API: the page, the pools as JSON, and their changes as SSE."""
+"""The console's HTTP API: the page, the pools as JSON, and their changes as SSE.
+
+Its server has a thread and an event loop of its own, so that viewers cannot slow the operator.
+"""
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from kotatsu_common.pages import PageFiles, page_headers
+from kotatsu_common.protocol import BoundedProtocol
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.console.hosts import KnownHosts
 from kotatsu_operator.console.view import pool_view
@@ -33,8 +39,7 @@ def create_console(
 ) -> FastAPI:
     """The console as an ASGI app. It only reads, and it contains no secret.
 
-    `namespaces` are those that the operator watches. `hosts` are the names that the console
-    accepts besides localhost and IP addresses.
+    `hosts` are the names that the console accepts besides localhost and IP addresses.
     """
     app = FastAPI(title="Kotatsu console", docs_url=None, redoc_url=None)
     app.add_middleware(KnownHosts, names=hosts)
@@ -93,3 +98,38 @@ def create_console(
 
     app.mount("/console", PageFiles(WEB, headers), name="files")
     return app
+
+
+CONNECTIONS = 250
+"""Concurrent connections, also silent ones. Each is a file descriptor of the operator's process."""
+
+
+class _Bounded(BoundedProtocol):
+    """Closes new connections above the limit."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
+
+
+class ConsoleServer:
+    """Serves the console from `start` until `stop`."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            app, host=host, port=port, log_config=None, access_log=False, lifespan="off", ws="none",
+            timeout_graceful_shutdown=1, limit_concurrency=200, http=_Bounded,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._server.serve()), name="console", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the connections and wait up to 5 s for the thread."""
+        self._server.should_exit = True
+        self._thread.join(timeout=5)

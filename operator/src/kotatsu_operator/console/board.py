@@ -1,16 +1,74 @@
 """The state that the operator's thread shares with the console: each pool and its history."""
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from kotatsu_operator.console.history import History
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import choice, count, table
 from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.core.pool.observation import Demand, Observation
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of
+
+KEPT = timedelta(hours=24)
+"""How long samples are kept."""
+
+SAMPLES = 2000
+"""Samples per pool at most: a pool that changes all day must not fill the memory."""
+
+WAKES = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The state from `at` until the next sample."""
+
+    at: datetime
+    ready: int
+    desired: int
+    phase: str
+
+
+@dataclass
+class History:
+    """The history of one pool. Call `see` with each new status."""
+
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    wakes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+    openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+
+    def see(self, status: Mapping[str, Any], now: datetime) -> None:
+        """Add what has changed; of the samples older than `KEPT`, only the newest stays."""
+        sample = Sample(
+            now,
+            count(status.get("readyReplicas")),
+            count(status.get("desiredReplicas")),
+            str(choice(Phase, status.get("phase"), "")),
+        )
+        last = self.samples[-1] if self.samples else None
+        if last is None or _said(last) != _said(sample):
+            self.samples.append(sample)
+        while len(self.samples) > 1 and self.samples[1].at < now - KEPT:
+            self.samples.popleft()
+        _note(self.wakes, table(status.get("lastWake")), "at")
+        _note(self.openings, table(status.get("lastOpening")), "at")
+
+
+def _said(sample: Sample) -> tuple[int, int, str]:
+    return sample.ready, sample.desired, sample.phase
+
+
+def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any], key: str) -> None:
+    """Add an entry, or replace the last one if it has the same key."""
+    if not what:
+        return
+    if seen and seen[-1].get(key) == what.get(key):
+        seen[-1] = what
+    else:
+        seen.append(what)
 
 
 @dataclass
@@ -74,7 +132,6 @@ class Board:
                 entry.demand, entry.version = None, self._version
 
     def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
         with self._lock:
             if self._entries.pop(key, None) is not None:
                 self._version += 1

@@ -1,9 +1,8 @@
-"""The host names that the console accepts.
+"""The host names that the console accepts, against DNS rebinding.
 
-A web page of another origin can point its own name at 127.0.0.1 or at a pod (DNS rebinding). A
-browser then treats the console as part of that page, and the page's scripts can read everything.
-Such a request has the page's name in its Host header, so the console accepts only known names. IP
-addresses are accepted: DNS cannot redirect them.
+A web page can point its own name at 127.0.0.1 or at a pod, and a browser then lets its scripts read
+everything. Such a request has the page's name in its Host header. IP addresses are accepted: DNS
+cannot redirect them.
 """
 
 import re

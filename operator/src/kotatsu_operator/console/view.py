@@ -1,7 +1,6 @@
 """One pool as the console shows it: plain values, ready for JSON. Pure.
 
-Spec and status can contain anything after manual edits. Unreadable fields are left out. A pool that
-cannot be shown at all gets a view that says so, and the page still shows the other pools.
+Unreadable fields are left out. A pool that cannot be shown at all gets a view that says so.
 """
 
 import logging
@@ -28,7 +27,7 @@ from kotatsu_operator.core.plan.activity import in_force, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, zones
-from kotatsu_operator.core.report.status_reader import read_memory
+from kotatsu_operator.core.report.status import read_memory
 
 log = logging.getLogger(__name__)
 

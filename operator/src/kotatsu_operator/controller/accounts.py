@@ -15,11 +15,9 @@ from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Budget, PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
-from kotatsu_operator.core.report.status_reader import read_ledger
-from kotatsu_operator.core.report.status_writer import Status
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,6 @@ class Accounts:
     """The pool's uid, its ledger, and the monotonic time of its last entry."""
 
     def forget(self, key: Key) -> None:
-        """Drop the account of a deleted pool."""
         self._kept.pop(key, None)
 
     def reset(self) -> None:

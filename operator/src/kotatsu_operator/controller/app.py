@@ -20,7 +20,6 @@ from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
@@ -29,11 +28,11 @@ from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.pacing import Pacer
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.objects import key_of
-from kotatsu_operator.kube.resources import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.heartbeat import Heartbeat
 
@@ -68,10 +67,7 @@ class Options:
 
 
 class Operator:
-    """The operator of some namespaces. All collaborators and settings are parameters.
-
-    It watches from the start, but acts only while it holds the Lease.
-    """
+    """The operator of some namespaces: it always watches, and acts while it holds the Lease."""
 
     def __init__(
         self,
@@ -167,10 +163,7 @@ class Operator:
                 self.work_queue.touch(key)
 
     async def run(self, stop: threading.Event | asyncio.Event | None = None) -> None:
-        """Run until `stop` is set (or, without it, until a signal).
-
-        Raises the error of any part; the process then restarts.
-        """
+        """Run until `stop` is set (None: until a signal). Raises the error of any part."""
         ended = asyncio.Event()
         electing = asyncio.create_task(self._elect(), name="elector")
         watching = asyncio.create_task(self._pools.run(self._options.name, ended), name="pools")

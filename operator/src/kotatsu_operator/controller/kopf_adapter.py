@@ -1,8 +1,8 @@
 """WarmPools get into the cache through kopf. All that is done because of kopf is here.
 
-kopf shows changes, but does not say when it has shown all pools: so the pools are listed first. It
-discovers the resources once, at its start: if the CRD is created a moment later, it waits forever
-without an error. So what it shows is compared with the existing pools.
+kopf does not say when it has shown all pools, so they are listed first. If the CRD is created after
+kopf's start, it waits forever without an error, so what it shows is compared with the existing
+pools.
 """
 
 import asyncio
@@ -18,8 +18,7 @@ import kopf
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,8 @@ class MissedEvents:
     def after(self, unseen: Set[str]) -> "MissedEvents":
         """The state after another comparison, which has found `unseen`.
 
-        kopf shows thousands of pools gradually, which may take minutes. So it is enough that one of
-        the missing pools was shown since the last comparison.
+        kopf shows thousands of pools gradually, so it is enough that one more of them was shown
+        since.
         """
         if not unseen:
             return MissedEvents()
@@ -58,7 +57,6 @@ class MissedEvents:
 
     @property
     def is_blind(self) -> bool:
-        """Whether kopf has had enough time."""
         return self.comparisons >= BLIND_AFTER
 
 
@@ -92,7 +90,6 @@ class PoolWatch:
 
     @property
     def has_begun(self) -> bool:
-        """Whether kopf has started."""
         return self._ready.is_set()
 
     async def run(self, name: str, stop: asyncio.Event) -> None:
@@ -152,11 +149,7 @@ class PoolWatch:
     # --- changes ---
 
     def handlers(self) -> kopf.OperatorRegistry:
-        """The handlers: each changed pool is stored in the cache and touched.
-
-        kopf watches only WarmPools. Other kinds change ten times as often, mostly without
-        relevance: an informer watches them at a fifth of the cost (decision 0020).
-        """
+        """The handlers: each changed pool is stored in the cache and touched (decision 20)."""
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
@@ -180,7 +173,6 @@ class PoolWatch:
         return registry
 
     def forget(self, key: Key, uid: str) -> None:
-        """Remove a deleted pool."""
         self.shown.discard(uid)
         self._cache.forget_pool(key)
         self._signals.touch(key)
@@ -199,9 +191,8 @@ class PoolWatch:
     def compare(self, namespace: str, before: Mapping[Key, str], there: Set[str]) -> bool:
         """Whether kopf has shown all pools of a namespace.
 
-        `there` are the uids that were listed, and `before` the pools that were `known` just before.
-        Those that are gone are removed: their deletion was missed. Raises BlindError if kopf does
-        not show existing pools.
+        `there` are the uids that were listed, and `before` the pools that were `known` just before;
+        those that are gone are removed. Raises BlindError if kopf does not show existing pools.
         """
         known = self.known(namespace)
         for key, uid in before.items():
@@ -219,11 +210,7 @@ class PoolWatch:
 
 
 class _Backoffs:
-    """Seconds between attempts to reach the API server: short and unlimited.
-
-    kopf's own list ends and grows to 21 s. After an outage the operator would see a window that
-    much too late, and after a minute of rejections it would give up.
-    """
+    """Seconds between attempts to reach the API server: short and unlimited, unlike kopf's own."""
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((0.5, 1.0), itertools.repeat(2.0))
@@ -262,7 +249,6 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def operator_settings() -> kopf.OperatorSettings:
-    """Settings of kopf: no events, no annotations, short watches."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False

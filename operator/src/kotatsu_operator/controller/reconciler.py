@@ -14,7 +14,6 @@ from kotatsu_operator.controller.accept.acceptance import (
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -24,6 +23,7 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant
+from kotatsu_operator.core.plan.pacing import Pacer
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
@@ -34,18 +34,17 @@ from kotatsu_operator.core.report.conditions import (
     target_conditions,
     transitions,
 )
-from kotatsu_operator.core.report.status_reader import read_memory
-from kotatsu_operator.core.report.status_writer import (
+from kotatsu_operator.core.report.status import (
     Status,
     books_status,
     decided_status,
+    read_memory,
     without_unread_cost,
     worth_writing,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object, WarmPool
 
 log = logging.getLogger(__name__)
 
@@ -93,17 +92,14 @@ class Turn:
 
     @property
     def key(self) -> Key:
-        """The namespace and name of the pool."""
         return self.target.key
 
     @property
     def spec(self) -> PoolSpec:
-        """The spec in effect."""
         return self.target.spec
 
     @property
     def status(self) -> Status:
-        """The status as the cache has it."""
         return self.pool.get("status") or {}
 
     @property
@@ -131,7 +127,6 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
         for known in (self._memory, self._written, self._specs):
             known.pop(key, None)
         self.accounts.forget(key)
@@ -283,10 +278,7 @@ class Reconciler:
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
     ) -> Object:
-        """Write the status if it has changed, at the version that the decision used.
-
-        `pool` is the pool at its newest version: it may have been written since.
-        """
+        """Write the status if it has changed, at the version of `pool`, its newest."""
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation

@@ -1,10 +1,8 @@
 """The work queue: which pool is reconciled next. A pool is never reconciled twice at once.
 
-There are two queues. A touched pool has an event: a pod is Ready, an edit, a request. A due pool
-was scheduled by an earlier reconcile: the next beat, a window. Each queue has its own slots. So a
-thousand windows that open in the same second do not delay an edit, and many events do not delay a
-window. Within a queue, namespaces take turns. A reconcile that waits for responses of pods is
-`aside` and needs no slot: silent pods of one pool do not delay another.
+A touched pool has an event; a due pool was scheduled by an earlier reconcile. Each of the two
+queues has its own slots, so neither delays the other, and within a queue namespaces take turns. A
+reconcile that waits for responses of pods is `aside` and needs no slot.
 """
 
 import asyncio
@@ -29,10 +27,7 @@ _PUT_BACK = timedelta(seconds=1)
 
 
 class _Line:
-    """Waiting pools, and since when: namespaces take turns, and within a namespace it is FIFO.
-
-    Thousands of pools of one namespace, touched by one event, do not delay another namespace.
-    """
+    """Waiting pools, and since when: namespaces take turns, and within a namespace it is FIFO."""
 
     def __init__(self) -> None:
         self._by_namespace: dict[str, dict[Key, datetime]] = {}
@@ -51,7 +46,6 @@ class _Line:
         self._by_namespace.setdefault(key[0], {}).setdefault(key, since)
 
     def leave(self, key: Key) -> None:
-        """Remove a pool."""
         waiting = self._by_namespace.get(key[0], {})
         waiting.pop(key, None)
         if not waiting:
@@ -68,7 +62,6 @@ class _Line:
         return key, since
 
     def clear(self) -> None:
-        """Remove all pools."""
         self._by_namespace.clear()
 
 
@@ -120,7 +113,6 @@ class WorkQueue:
             self._queue(key)
 
     def knows(self, key: Key) -> bool:
-        """Whether a reconcile of a pool is planned or running."""
         known = (self._due, self._late, self._touched, self._busy)
         return any(key in some for some in known)
 

@@ -1,8 +1,7 @@
 """The CRD upgrade Job: replaces the cluster's CRDs by the packaged ones before `helm upgrade`.
 
-Helm installs the files of a chart's crds/ once and never updates them, so the chart runs this in a
-pre-upgrade Job. The Job replaces the whole spec. A server-side apply could not remove a field or a
-rule, because Helm's field manager owns what Helm created. A newer CRD in the cluster stays.
+Helm never updates what it installs from crds/. A server-side apply could not remove a field,
+because Helm's field manager owns it. A newer CRD in the cluster stays.
 """
 
 import asyncio
@@ -15,9 +14,13 @@ from typing import Any
 from lightkube.generic_resource import create_global_resource
 
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.resources import Object
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    Unreachable,
+    retry_on_conflict,
+)
+from kotatsu_operator.kube.objects import Object
 
 REVISION = "kotatsu.dev/crd-revision"
 """Annotation on the packaged CRD: an integer that grows with each change of the schema."""
@@ -36,8 +39,7 @@ def revision(crd: Mapping[str, Any]) -> int:
 def replacement(installed: Object, packaged: Object) -> Object | None:
     """The object to replace the installed CRD with; None if the installed CRD is newer.
 
-    At the same revision the CRD is replaced too, so an upgrade reverts manual edits. Labels and
-    annotations that others have set stay.
+    At the same revision too, which reverts manual edits. Labels and annotations of others stay.
     """
     if revision(packaged) < revision(installed):
         return None
@@ -52,11 +54,8 @@ def replacement(installed: Object, packaged: Object) -> Object | None:
 async def upgrade(kube: Kube, packaged: Object) -> str:
     """Replace the cluster's CRD by the packaged one unless it is newer; return what was done.
 
-    A CRD that is not installed is not created: the Job has no permission to. That is no failure,
-    because some tools run the Job before they install the CRD.
-
-    Raises ApiError when the API server rejects the CRD (also if it drops a version in which objects
-    are stored), and ConflictError if it changes all the time.
+    A missing CRD is not created, and no failure: some tools install it after the Job. Raises
+    ApiError when the API server rejects the CRD, and ConflictError if it changes all the time.
     """
     name = packaged["metadata"]["name"]
 

@@ -1,7 +1,6 @@
 """The program of `helm test`: checks that an installed Kotatsu works.
 
-In each namespace the API server serves WarmPools and an activator is Ready, and an operator leads:
-it renews its Lease. Clocks are not compared; the Lease has to change while this program watches.
+In each namespace WarmPools are served and an activator is Ready, and an operator renews its Lease.
 """
 
 import asyncio
@@ -13,8 +12,8 @@ from kotatsu_operator.controller.leader.elector import LEASE_NAME
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import Lease, Pod, WarmPool
 from kotatsu_operator.kube.pod import pod_view
-from kotatsu_operator.kube.resources import Lease, Pod, WarmPool
 from kotatsu_operator.runtime.settings import SmokeSettings, start
 
 POLL = 1.0

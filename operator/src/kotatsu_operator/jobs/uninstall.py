@@ -1,8 +1,7 @@
 """The uninstall Job: runs before `helm uninstall` and restores the targets that sleep.
 
-The Job takes over the Lease, so the operators stop acting. Then it restores the replicas of each
-sleeping target. When the pods are Ready, it sets the route to Native. The activators keep answering
-until they have left every Service. Pools and their CRD stay; a later install adopts them.
+It takes over the Lease, so the operators stop acting, restores each target, and sets the route to
+Native when the pods are Ready. Pools and their CRD stay; a later install adopts them.
 """
 
 import asyncio
@@ -31,11 +30,10 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_missing,
     is_refusal,
+    retry_on_conflict,
 )
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Deployment, EndpointSlice, Object, WarmPool
-from kotatsu_operator.kube.resources import Lease as LeaseKind
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.objects import Deployment, EndpointSlice, Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Lease as LeaseKind
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
 
@@ -270,7 +268,7 @@ class Uninstall:
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
         """Call `act` again after conflicts and while the API server rejects it or does not answer.
 
-        Without `refusals`, a request that the API server rejects is raised and not retried.
+        Without `refusals`, a request that the API server rejects is raised.
         """
         while True:
             try:

@@ -24,7 +24,7 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.resources import Deployment, HorizontalPodAutoscaler, Object, WarmPool
+from kotatsu_operator.kube.objects import Deployment, HorizontalPodAutoscaler, Object, WarmPool
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
@@ -47,8 +47,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 def _segment(name: str) -> str:
     """A name as a path segment of a request. Raises NotFoundError for an impossible name.
 
-    Names come from specs, statuses and ConfigMaps that others write, and the HTTP client resolves
-    the dots in `../../other/deployments/web`.
+    Others write names, and the HTTP client resolves the dots in `../../other/deployments/web`.
     """
     if _SEGMENT.fullmatch(name) is None:
         raise NotFoundError(f"{name!r} is not the name of an object")
@@ -84,9 +83,8 @@ class Kube:
     def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
 
-        `actor` is the field manager of every write. `on_error` is called for each call that the API
-        server rejects or does not answer, with the status code or `unreachable`. Conflicts and
-        missing objects are not errors.
+        `actor` is the field manager of every write. `on_error` gets the status code or
+        `unreachable` of each call that fails, except conflicts and missing objects.
         """
 
         def client() -> AsyncClient:
@@ -97,16 +95,14 @@ class Kube:
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
 
-        A Lease is not a fence: a paused process can resume in the middle of a reconcile, long after
-        another operator has acquired the Lease.
+        A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
         return Kube(self._client, may_write, self._on_error)
 
     def apart(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
 
-        A connection pool is limited: calls that must not wait behind a thousand others use
-        another pool.
+        Calls that must not wait behind a thousand others use another pool of connections.
         """
         if self._more is None:
             return self
@@ -115,7 +111,6 @@ class Kube:
         return made
 
     async def close(self) -> None:
-        """Close the connections."""
         for other in self._apart:
             await other.close()
         await self._client.close()
@@ -136,7 +131,6 @@ class Kube:
         return Scale(replicas or 0, found.metadata.resourceVersion)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
-        """Whether the API server serves this kind."""
         try:
             with _readable():
                 async for _ in self._client.list(kind, namespace=namespace, chunk_size=1):
@@ -222,12 +216,10 @@ class Kube:
         await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
-        """Set replicas to 1 if the Deployment is still at `version`.
+        """Set replicas to 1 if the Deployment is still at `version`, by a merge patch.
 
-        Raises ConflictError, NotFoundError.
-
-        This is a merge patch with the version. A JSON patch cannot test `replicas`, which is absent
-        at 0. A patch without the version could lower 5 replicas to 1 while a window opens.
+        A JSON patch cannot test `replicas`, which is absent at 0. Raises ConflictError,
+        NotFoundError.
         """
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
         await self._patch(Deployment.Scale, namespace, name, patch)

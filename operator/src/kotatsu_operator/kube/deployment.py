@@ -1,4 +1,4 @@
-"""A Deployment read into a value with only the fields that decisions depend on."""
+"""A Deployment and its autoscaler, read into values with only what decisions depend on."""
 
 import hashlib
 import json
@@ -8,18 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.pool.observation import Write
+from kotatsu_operator.core.pool.observation import Autoscaler, Write
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
-from kotatsu_operator.kube.objects import Key, key_of, owners, selector_view
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of, owners, selector_view
 
 
 def template_hash(deployment: Object) -> str:
-    """A hash of the pod template with its annotations; empty without a template.
-
-    A `kubectl rollout restart` changes an annotation and counts as a change: it applies a new
-    ConfigMap, a new Secret or a newer image behind the same tag.
-    """
+    """A hash of the pod template, also of annotations: a restart counts as a change."""
     template = deployment["spec"].get("template")
     if template is None:
         return ""
@@ -28,10 +23,7 @@ def template_hash(deployment: Object) -> str:
 
 
 def ready_of_template(deployment: Object) -> int:
-    """Ready pods of the current template; 0 while the rollout still has pods of another one.
-
-    The template belongs to a generation, so a status of an older generation counts as 0.
-    """
+    """Ready pods of the current template; 0 while the rollout still has pods of another one."""
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return 0
@@ -45,11 +37,7 @@ _FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
 
 
 def foreign_write(deployment: Object) -> Write | None:
-    """The write of `replicas` by another manager that owns the field; None if there is none.
-
-    A manager that writes another value takes over the field. So another owner has written after
-    Kotatsu, or before Kotatsu's first write.
-    """
+    """The write of `replicas` by another manager that owns the field; None if there is none."""
     found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
     if not found:
         return None
@@ -80,7 +68,6 @@ class DeploymentView:
 
 
 def deployment_view(obj: Object) -> DeploymentView:
-    """Read a Deployment."""
     spec = obj["spec"]
     template = spec.get("template") or {}
     return DeploymentView(
@@ -92,4 +79,31 @@ def deployment_view(obj: Object) -> DeploymentView:
         updated=ready_of_template(obj),
         requests=pod_requests(template.get("spec") or {}),
         write=foreign_write(obj),
+    )
+
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+_KEDA = "keda-operator"
+
+
+def foreign_owner(autoscaler: Object) -> str:
+    """The program that owns an autoscaler; empty if people manage it."""
+    meta = autoscaler["metadata"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            return f"{owner['kind']} {owner['name']}"
+    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
+        return "KEDA"
+    return ""
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
     )

@@ -1,7 +1,9 @@
-"""The errors that a call to the API server can raise, and predicates for them."""
+"""The errors that a call to the API server can raise, predicates for them, and a retry."""
 
 import asyncio
-from collections.abc import Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
 
 import httpx2
 from lightkube import ApiError
@@ -39,10 +41,7 @@ _TEMPORARY = (401, 408, 429)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the API server rejected the content of a request, so that a retry fails too.
-
-    Admission webhooks reject with the same codes.
-    """
+    """Whether the API server (or a webhook) rejected the content, so that a retry fails too."""
     return _is_client_error(error, but=_TEMPORARY)
 
 
@@ -52,10 +51,7 @@ def is_answer(error: Exception) -> bool:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the API server does not serve the requested object or kind.
-
-    For an unknown API group it responds with plain text, which is an HTTPStatusError.
-    """
+    """Whether the API server does not serve the object or kind (an unknown group: plain text)."""
     return isinstance(error, (ApiError, httpx2.HTTPStatusError)) and _code_of(error) == _NOT_FOUND
 
 
@@ -78,3 +74,19 @@ def _code_of(error: ApiError | httpx2.HTTPStatusError) -> int:
     if isinstance(error, ApiError):
         return int(error.status.code or 0)
     return error.response.status_code
+
+
+T = TypeVar("T")
+
+TRIES = 10
+
+
+async def retry_on_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of `attempt`, which reads an object and writes it at the version that it read.
+
+    Raises the tenth ConflictError, and all other errors of `attempt`.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConflictError):
+            return await attempt()
+    return await attempt()

@@ -34,11 +34,9 @@ class Indexed(UserDict[K, V], Generic[K, V]):
         self._drop(key, self._found_by.pop(key))
 
     def having(self, term: Hashable) -> list[K]:
-        """The keys of the values with this term."""
         return list(self._keys.get(term, ()))
 
     def count(self, term: Hashable) -> int:
-        """How many values have this term."""
         return len(self._keys.get(term, ()))
 
     def _drop(self, key: K, terms: Iterable[Hashable]) -> None:
@@ -63,11 +61,9 @@ class Pods(Indexed[str, PodView]):
         super().__init__(lambda pod: pod.labels.items())
 
     def selected_by(self, selector: Selector) -> list[PodView]:
-        """The pods that a selector selects."""
         return list(self._selected_by(selector))
 
     def any_selected_by(self, selector: Selector) -> bool:
-        """Whether a selector selects any pod."""
         return next(self._selected_by(selector), None) is not None
 
     def _selected_by(self, selector: Selector) -> Iterator[PodView]:

@@ -9,8 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
-from kotatsu_operator.kube.objects import key_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Object, key_of
 from kotatsu_operator.runtime.turns import in_turns
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ class Feed(Generic[K]):
 
     @property
     def name(self) -> str:
-        """The name of the kind."""
         return str(self.kind.__name__)
 
     def steps(self, namespace: str, change: str, obj: Object) -> Iterator[Iterable[K]]:
@@ -112,7 +110,6 @@ class Informer(Generic[K]):
         return [f"{kind} in {namespace}" for namespace, kind in waiting]
 
     def shows(self, namespace: str) -> bool:
-        """Whether everything in a namespace has been listed once."""
         return all(n != namespace for n, _ in list(self._missing))
 
     async def synced(self) -> None:
@@ -123,7 +120,6 @@ class Informer(Generic[K]):
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for namespace, kube in self._kubes.items():
                 for feed in self._feeds:
@@ -174,8 +170,8 @@ async def follow_forever(
 ) -> None:
     """List and watch a kind until cancelled; after each end, pause shortly and start again.
 
-    What `on_change` returns is awaited before the next change. `on_error` gets the error of each
-    failed attempt; what it raises ends this function.
+    What `on_change` returns is awaited before the next change. What `on_error` raises ends this
+    function.
     """
     clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
     while True:

@@ -14,8 +14,7 @@ from kotatsu_operator.core.decide.knative import (
 )
 from kotatsu_operator.core.formats import conditions_of
 from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""
@@ -64,11 +63,9 @@ class KnativeCache:
         return _keep(self.revisions, obj)
 
     def refused_in(self, namespace: str) -> dict[str, Refused]:
-        """The rejected writes of a namespace, by Revision."""
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
     def revisions_in(self, namespace: str) -> dict[str, Revision]:
-        """The Revisions of a namespace, by name."""
         return {
             key[1]: revision_view(obj) for key, obj in self.revisions.items() if key[0] == namespace
         }
@@ -84,7 +81,6 @@ def _keep(store: dict[Key, Object], obj: Object) -> bool:
 
 
 def revision_view(obj: Object) -> Revision:
-    """Read a Revision."""
     meta, status = obj["metadata"], obj.get("status") or {}
     annotations = meta.get("annotations") or {}
     return Revision(
@@ -115,7 +111,6 @@ def said_by(condition: Mapping[str, Any]) -> str:
 
 
 def defaults_of(config: Object) -> Defaults:
-    """Read Knative's ConfigMap config-autoscaler."""
     data = config.get("data") or {}
     return Defaults(
         scale_number(data.get("min-scale")) or 0, scale_number(data.get("max-scale")) or 0
@@ -123,10 +118,7 @@ def defaults_of(config: Object) -> Defaults:
 
 
 def traffic_of(service: Object) -> dict[str, int]:
-    """Percentage of the requests by Revision, from the Service's status.
-
-    An entry that is only a tag, without a percentage, is left out.
-    """
+    """Percentage of the requests by Revision, from the Service's status; without mere tags."""
     found: dict[str, int] = {}
     for entry in (service.get("status") or {}).get("traffic") or ():
         name, percent = entry.get("revisionName", ""), int(entry.get("percent") or 0)

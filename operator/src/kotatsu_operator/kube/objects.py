@@ -1,4 +1,4 @@
-"""Names, selectors, ports and field owners of Kubernetes objects."""
+"""The Kubernetes kinds, and names, selectors, ports and field owners of their objects."""
 
 import re
 from collections.abc import Mapping
@@ -6,15 +6,45 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lightkube.generic_resource import create_namespaced_resource
+
 from kotatsu_operator.core.formats import instant
-from kotatsu_operator.kube.resources import Object
+
+Object = dict[str, Any]
+
+
+WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool", "warmpools")
+Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
+Service: Any = create_namespaced_resource("", "v1", "Service", "services")
+EndpointSlice: Any = create_namespaced_resource(
+    "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"
+)
+HorizontalPodAutoscaler: Any = create_namespaced_resource(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
+Event: Any = create_namespaced_resource("", "v1", "Event", "events")
+KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "Service", "services")
+KnativeRevision: Any = create_namespaced_resource(
+    "serving.knative.dev", "v1", "Revision", "revisions"
+)
+ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
+Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
+
+KINDS: Mapping[str, Any] = {
+    "WarmPool": WarmPool,
+    "Deployment": Deployment,
+    "Pod": Pod,
+    "Service": Service,
+    "EndpointSlice": EndpointSlice,
+}
+
 
 Key = tuple[str, str]
 """(namespace, name)."""
 
 
 def key_of(obj: Object) -> Key:
-    """The namespace and name of an object."""
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant
-from kotatsu_operator.kube.objects import Key, key_of, port_number
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Key, Object, key_of, port_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,6 @@ class PodView:
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
 
     def port(self, wanted: str | int) -> int | None:
-        """Number of a container port given by name or number."""
         return port_number(self.ports, wanted)
 
 
@@ -134,8 +132,8 @@ def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool
 def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
     """Whether a pod that is not terminating has ended, has crashed, or was Ready and is not.
 
-    The pods of a lost node show the last case: their containers' state is only the last report. A
-    starting pod is not lost: an activator publishes its slices before it is Ready.
+    The pods of a lost node show the last case. A starting pod is not lost: an activator publishes
+    its slices before it is Ready.
     """
     if status.get("phase") in ("Succeeded", "Failed"):
         return True
@@ -147,7 +145,6 @@ def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
 
 
 def _has_crashed(container: Mapping[str, Any]) -> bool:
-    """Whether a container has ended and is not running again."""
     state, before = container.get("state") or {}, container.get("lastState") or {}
     return "running" not in state and ("terminated" in state or "terminated" in before)
 

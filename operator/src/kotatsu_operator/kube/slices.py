@@ -12,16 +12,12 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError
-from kotatsu_operator.kube.objects import Key, key_of
+from kotatsu_operator.kube.objects import Key, Object, Pod, key_of
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import Object, Pod
 
 
 def pool_of_slice(obj: Object) -> str:
-    """The name of the pool that an activator published a slice for; empty if it names none.
-
-    Slices of older activators have only the label.
-    """
+    """The pool that an activator published a slice for; empty if the slice names none."""
     meta = obj["metadata"]
     annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     return str(annotations.get(POOL_LABEL) or labels.get(POOL_LABEL, ""))
@@ -44,7 +40,6 @@ class SliceView:
 
 
 def is_ours(obj: Object) -> bool:
-    """Whether an EndpointSlice was published by an activator."""
     labels = obj["metadata"].get("labels") or {}
     return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 
@@ -95,8 +90,7 @@ def foreign_slice(obj: Object) -> ForeignSlice | None:
 async def owner_of(kube: Kube, of: SliceView) -> PodView | None:
     """The activator pod that published a slice; None if it is gone or the slice names no pod.
 
-    Raises the errors of `Unreachable`. A slice's name contains a hash of the pod's uid, so the
-    slice of a deleted pod never belongs to another pod.
+    Raises the errors of `Unreachable`.
     """
     if not of.pod_name:
         return None  # edited by hand: it has no owner

@@ -1,7 +1,7 @@
 """The health server: /livez, /readyz and /metrics, in a thread of its own.
 
 A probe must get an answer while the event loop is busy with ten thousand connections. /livez
-reports whether the event loop still runs.
+reports whether the event loop still runs. The metric of failed API calls is here too.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,8 @@ class _Quiet(WSGIRequestHandler):
 class _Server(ThreadingWSGIServer):
     """Answers each client in a thread; above `MOST` connections, closes the oldest.
 
-    Any client that reaches the pod can connect, and each connection costs a thread and a file
-    descriptor. A probe gets its answer within milliseconds, so the oldest of so many connections is
-    not a probe.
+    A probe gets its answer within milliseconds, so the oldest of so many connections is not a
+    probe.
     """
 
     request_queue_size = 2 * MOST
@@ -77,7 +76,6 @@ class _Server(ThreadingWSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and free its place."""
         with self._opening:
             self._open.pop(request, None)
         super().shutdown_request(request)
@@ -106,8 +104,7 @@ def start_admin(
     """Serve the three pages until the process ends (or `.shutdown()`).
 
     `asked` is called with the query string of each request for /metrics, before any value is read.
-
-    The `_created` series of the client library are disabled: they are a third of a page and unused.
+    The client library's `_created` series are disabled: they are a third of a page and unused.
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = make_wsgi_app(registry)
@@ -131,3 +128,19 @@ def start_admin(
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
     return server
+
+
+class ApiMetrics:
+    """Counts failed calls to the API server in `kotatsu_api_errors`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._errors = Counter(
+            "kotatsu_api_errors",
+            "Failed calls to the Kubernetes API by status code, or unreachable; without conflicts.",
+            ("reason",),
+            registry=registry,
+        )
+        self._errors.labels("unreachable")  # exists from the start, so that rate() works
+
+    def error(self, reason: str) -> None:
+        self._errors.labels(reason).inc()

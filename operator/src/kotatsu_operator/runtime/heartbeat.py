@@ -18,14 +18,12 @@ class Heartbeat:
         self._beat_at = clock()
 
     async def run(self) -> None:
-        """Record beats until cancelled."""
         while True:
             self._beat_at = self._clock()
             await asyncio.sleep(EVERY)
 
     @property
     def late(self) -> float:
-        """Seconds since the last beat."""
         return self._clock() - self._beat_at
 
     def why_not_alive(self) -> str:

@@ -1,8 +1,7 @@
 """An aiohttp connector that parses untrusted HTTP responses in small pieces.
 
-A pod can send eight megabytes before the event loop runs again, and it chooses the content. Interim
-responses (102) or chunks of one byte cost hundreds of times as much as a metrics page. A timeout
-does not help, because the event loop also has to run to notice the timeout.
+Interim responses (102) or chunks of one byte cost hundreds of times as much as a metrics page, and
+a pod can send eight megabytes before the event loop runs again, also to notice a timeout.
 """
 
 import asyncio
@@ -34,8 +33,7 @@ Step = Callable[[], bool]
 class Turns:
     """Runs the work of all namespaces in pieces, for at most `TURN` in one turn of the event loop.
 
-    Namespaces take turns, one piece each. A namespace with much work delays another by at most one
-    piece for each namespace.
+    Namespaces take turns, one piece each, so much work of one delays another little.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -84,7 +82,6 @@ class _Handler(ResponseHandler):
 
     @property
     def should_close(self) -> bool:
-        """Whether the connection cannot be used for another request."""
         return bool(self._pieces) or super().should_close
 
     def set_response_params(self, **params: object) -> None:

@@ -114,10 +114,7 @@ class ActivatorSettings(ServiceSettings):
 
 
 def start(settings: type[S], program: str, description: str) -> S:
-    """Read a program's settings and configure its log. Ends the process if they are invalid.
-
-    Messages of libraries below WARNING are dropped: they log every request and every event.
-    """
+    """Read a program's settings and configure its log. Ends the process if they are invalid."""
     read = command(settings, program, description)
     logs.configure(read.log_level)
     for name in ("httpx", "httpx2", "httpcore", "httpcore2"):

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from lightkube import ApiError
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints import publisher
 from kotatsu_operator.activator.endpoints.publisher import DELETED_REST, PORT_REST, Publisher
 from kotatsu_operator.activator.endpoints.slices import slice_name

@@ -11,10 +11,10 @@ import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.http.peek import Kind
-from kotatsu_operator.activator.proxy import closing, sockets, upstream
+from kotatsu_operator.activator.proxy import sockets, upstream
 from kotatsu_operator.activator.proxy.activity import Moved
 from kotatsu_operator.activator.proxy.client import BODY_KEPT, Client
-from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
+from kotatsu_operator.activator.proxy.connection_limit import KeptBytes
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from tests.operator.cluster import eventually
 
@@ -671,7 +671,7 @@ async def test_a_client_that_was_reset_is_given_up_though_its_pod_reads_nothing(
 async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(
     activator, monkeypatch
 ):
-    monkeypatch.setattr(closing, "PATIENCE", 0.1)
+    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
     _, _, _, pod_writer = await activator.spliced()
     await fill(pod_writer)
     (await activator.owner.client()).close()
@@ -679,7 +679,7 @@ async def test_the_rest_that_a_client_does_not_take_is_given_up_after_a_while(
 
 
 async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(activator, monkeypatch):
-    monkeypatch.setattr(closing, "PATIENCE", 0.1)
+    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
     _, writer, _, _ = await activator.spliced()
     await fill(writer)
     client = await activator.owner.client()
@@ -690,7 +690,7 @@ async def test_the_rest_that_a_pod_does_not_take_is_given_up_after_a_while(activ
 async def test_a_client_that_reads_slowly_gets_all_of_it_though_its_pod_has_gone(
     activator, monkeypatch
 ):
-    monkeypatch.setattr(closing, "PATIENCE", 1.0)
+    monkeypatch.setattr(sockets, "PATIENCE", 1.0)
     reader, _, _, pod_writer = await activator.spliced()
     pod_writer.write(bytes(6 * MEGABYTE))
     got, piece = 0, MEGABYTE // 4
@@ -728,7 +728,7 @@ async def test_what_was_said_before_a_pod_was_cut_off_is_taken_first(activator):
 async def test_a_client_that_takes_nothing_is_not_waited_for_after_its_pod_was_cut_off(
     activator, monkeypatch
 ):
-    monkeypatch.setattr(closing, "PATIENCE", 0.1)
+    monkeypatch.setattr(sockets, "PATIENCE", 0.1)
     _, _, _, pod_writer = await activator.spliced()
     await fill(pod_writer)
     client = await activator.owner.client()

@@ -6,8 +6,7 @@ import contextlib
 import pytest
 
 from kotatsu_operator.activator.proxy import connection_limit
-from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
-from kotatsu_operator.activator.proxy.kept_bytes import KeptBytes
+from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, KeptBytes
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually
 

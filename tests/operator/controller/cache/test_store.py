@@ -2,8 +2,8 @@
 
 import pytest
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.kube import index as pods

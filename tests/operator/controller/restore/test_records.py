@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kotatsu_operator.controller.restore import steps as restore_module
+from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.kube.errors import ConflictError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.budget.period import period_at
+from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.pool.spec import Period
 from tests.operator.core.values import HOUR, MINUTE, examples, utc
 

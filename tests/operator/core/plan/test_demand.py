@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.plan.demand import recommend
+from kotatsu_operator.core.plan.activity import recommend
 from kotatsu_operator.core.pool.memory import Trend
 from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import Scaling

@@ -26,8 +26,13 @@ from kotatsu_operator.core.pool.memory import (
 )
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Period
-from kotatsu_operator.core.report.status_reader import read_ledger, read_memory
-from kotatsu_operator.core.report.status_writer import decided_status, memory_status, worth_writing
+from kotatsu_operator.core.report.status import (
+    decided_status,
+    memory_status,
+    read_ledger,
+    read_memory,
+    worth_writing,
+)
 from tests.operator.core.values import (
     examples,
     kept_in_status,
@@ -63,7 +68,7 @@ _WARM_UPS = st.builds(
     template=st.sampled_from(["", "a1b2"]),
 )
 _CONTESTS = st.builds(
-    Contest, by=st.just("helm"), write_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
+    Contest, by=st.just("helm"), written_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
 )
 _ORIGINALS = st.builds(Original, name=st.just("voice"), min_replicas=st.integers(0, 9))
 _OPENINGS = st.builds(

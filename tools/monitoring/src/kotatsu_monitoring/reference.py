@@ -14,7 +14,7 @@ from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.leader.elector import leader_metric
 from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
-from kotatsu_operator.runtime.api_metrics import ApiMetrics
+from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\

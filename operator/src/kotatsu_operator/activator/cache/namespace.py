@@ -11,9 +11,8 @@ from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
-from kotatsu_operator.kube.objects import selector_view, without_owners
+from kotatsu_operator.kube.objects import KINDS, Object, selector_view, without_owners
 from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import KINDS, Object
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
 Mailbox = set[str]
@@ -28,8 +27,8 @@ _Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]],
 class View:
     """The watched objects of the namespace; `changed` is called after each change to a pool.
 
-    With a thousand pools, a change must not require a pass over all of them: lookups are indexed,
-    and each change names the affected pools (see `mailbox`).
+    A change must not require a pass over a thousand pools: it names the affected ones (see
+    `mailbox`).
     """
 
     changed: Callable[[], None] = lambda: None
@@ -52,7 +51,6 @@ class View:
         return made
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
-        """The callback for a watch of one kind."""
         kinds: dict[str, _Kind] = {
             "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
             "Service": (self._keep_service, self._forget_service, self.services),
@@ -156,10 +154,7 @@ class View:
         return [*self._pools_of_service(labels.get(SERVICE_LABEL, "")), *([named] if named else ())]
 
     def _pools_of_pod(self, pod: PodView) -> Iterable[str]:
-        """The pools of a pod: by their Service, or by their target (route Always).
-
-        For an activator's pod: the pools that it has published.
-        """
+        """The pools of a pod, by Service or target; of an activator, those it has published."""
         published = map(self.slices.__getitem__, self.slices.having(("pod", pod.uid)))
         found = dict.fromkeys(map(pool_of_slice, published))
         for service in self._service_selectors.picking(pod.labels):
@@ -172,16 +167,13 @@ class View:
 
     @property
     def is_synced(self) -> bool:
-        """Whether every kind has been listed once."""
         return len(self.synced) == 5
 
     def native_ready(self, service: str, family: str) -> int:
         """Ready, non-terminating endpoints of a Service in an address family, without activators.
 
-        Counted by family: the slices of one family may exist a second before those of the other. An
-        endpoint of a deleted or terminating pod does not count: after an API-server outage the
-        endpoint controller may lag by a minute, and a pool that relied on that endpoint would have
-        none.
+        An endpoint whose pod is gone or terminating does not count: after an API-server outage the
+        endpoint controller may lag by a minute.
         """
         return sum(
             (endpoint.get("conditions") or {}).get("ready", True) is not False
@@ -225,10 +217,7 @@ class View:
         self._tell(concerned)
 
     def backends(self, pool: Pool) -> list[PodView]:
-        """The running, non-terminating pods of a pool with an address, Ready or not.
-
-        These are the pods that its Service selects; with route Always, those of the target.
-        """
+        """The running, non-terminating pods of a pool with an address, Ready or not."""
         wanted = self._selector(pool)
         if not wanted:
             return []
@@ -246,7 +235,6 @@ class View:
         return {"matchLabels": selector} if selector else {}
 
     def ports(self, service: str) -> list[Port]:
-        """The TCP ports of a Service."""
         return ports_of(self.services.get(service))
 
 

@@ -1,18 +1,16 @@
 """The endpoints of lost activators: withdrawn by the others, restored on return.
 
 A lost pod (see `kube.pod.PodView.lost`) stays a ready endpoint while its object exists, because
-normally only its own activator changes a slice. So the other activators change it.
-`slices.may_take_back` decides which of them may, and `slices.may_serve` when a returned activator
-serves again.
+normally only its own activator changes a slice.
 """
 
 import asyncio
 import logging
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import (
     is_ready,
     may_serve,
@@ -22,8 +20,8 @@ from kotatsu_operator.activator.endpoints.slices import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import EndpointSlice, Object
 from kotatsu_operator.kube.slices import owner_of, slice_view
 
 log = logging.getLogger(__name__)
@@ -78,7 +76,6 @@ class Lost:
         return due
 
     def forget_old(self) -> None:
-        """Remove outdated entries."""
         now = asyncio.get_running_loop().time()
         for noted in (self._taken_at, self._believed_at, self._ending_since):
             for key in [key for key, at in noted.items() if at + TAKE_AGAIN < now]:

@@ -8,7 +8,7 @@ from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.cache.ports import Port, successors
 from kotatsu_operator.activator.proxy.sockets import prepare
 from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.objects import Object
 
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""
@@ -44,7 +44,6 @@ class Published:
 
     @property
     def serves(self) -> bool:
-        """Whether the slice has an endpoint."""
         return bool(self.there and self.there.get("endpoints"))
 
     def catch_up(self, seen: Object | None) -> None:
@@ -56,7 +55,6 @@ class Published:
         self.watched = seen is not None
 
     def native_for(self, ready: int, now: float) -> float:
-        """The seconds for which a native endpoint has been ready."""
         if ready == 0:
             self.native_since = None
             return 0.0
@@ -97,7 +95,6 @@ class Published:
         self.listeners.append(listener)
 
     def close(self) -> None:
-        """Stop listening."""
         for listener in self.listeners:
             if listener.server is not None:
                 listener.server.close()

@@ -1,8 +1,4 @@
-"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`.
-
-A listener stays open as long as its slice exists, and for PORT_REST seconds after its last
-endpoint: a port that any kube-proxy may still use leads to the pool it was published for.
-"""
+"""Publishes slices and opens their listeners: the I/O for the decisions in `slices`."""
 
 import asyncio
 import contextlib
@@ -11,10 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 
-from kotatsu_operator.activator.cache.identity import FAMILIES, PodIdentity
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import Pool
-from kotatsu_operator.activator.cache.ports import Port
+from kotatsu_operator.activator.cache.ports import FAMILIES, PodIdentity, Port
 from kotatsu_operator.activator.endpoints.lost import Lost
 from kotatsu_operator.activator.endpoints.published import DELETED_REST, Published
 from kotatsu_operator.activator.endpoints.slices import (
@@ -29,7 +24,7 @@ from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.resources import EndpointSlice, Object
+from kotatsu_operator.kube.objects import EndpointSlice, Object
 from kotatsu_operator.kube.slices import is_ours, owner_of, pool_of_slice, slice_view
 
 log = logging.getLogger(__name__)
@@ -74,8 +69,8 @@ class Publisher:
     async def adopt(self) -> None:
         """After a restart in place: listen again on the ports in this activator's slices.
 
-        No other port is bound before that, so no other pool's listener can get such a port. If a
-        port cannot be bound again, its slice is deleted before anything else happens.
+        No other port is bound before that. If one cannot be bound again, its slice is deleted
+        first.
         """
         unheard: list[tuple[PoolFamily, Published]] = []
         for obj in list(self._view.slices.values()):

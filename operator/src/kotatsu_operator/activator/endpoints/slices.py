@@ -1,16 +1,16 @@
 """The EndpointSlices of an activator: when it publishes them, and their content. Pure.
 
-One slice per pool, activator pod and address family. It is published while the pool's own pods
-cannot answer (or are about to end) and emptied when they can. It is not deleted then: the empty
-slice records which port belongs to which pool until no kube-proxy can send clients there.
+One slice per pool, activator pod and address family. It is emptied, and not deleted, when the
+pool's own pods answer: it records which port belongs to which pool while a kube-proxy may still use
+it.
 """
 
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from kotatsu_operator.activator.cache.identity import PodIdentity, family_of
 from kotatsu_operator.activator.cache.pool import Pool
+from kotatsu_operator.activator.cache.ports import PodIdentity, family_of
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.protocol import (
     EPOCH_ANNOTATION,
@@ -21,8 +21,8 @@ from kotatsu_operator.core.protocol import (
     SERVICE_LABEL,
     pool_label,
 )
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 PORT_REST = 150.0
 """Seconds that an emptied slice and its listener stay: no other pool gets the port, and a
@@ -32,12 +32,10 @@ kube-proxy that lags behind an API-server outage (up to two minutes) still reach
 def wants_slice(pool: Pool, native_ready: int, native_ready_for: float, published: bool) -> bool:
     """Whether the pool's slice should have this activator as an endpoint.
 
-    Yes if the route requires it, and whenever no pod is ready for any reason (a crash, a failing
-    probe, a rollout): the Service always has an endpoint. The activator is removed only if the
-    route is native and a pod has been ready for the settle time; with route Always, never.
-
-    A rejected pool that was accepted before is published as before, also by activators that start
-    later. A pool that was never accepted is not published: its Service may be another pool's.
+    Yes if the route requires it, and whenever no pod is ready for any reason. The activator is
+    removed once the route is native and a pod has been ready for the settle time; with route
+    Always, never. A pool that was never accepted is not published: its Service may be another
+    pool's.
     """
     if not pool.was_accepted and not published:
         return False
@@ -68,12 +66,10 @@ if none is ready, and never one that is not serving."""
 
 
 def state_of_lost(pod: PodView) -> str:
-    """The state of an endpoint whose pod is lost."""
     return "leaving" if pod.terminating and pod.ready else "lost"
 
 
 def is_ready(obj: Object | None) -> bool:
-    """Whether a slice has a ready endpoint."""
     endpoints = (obj or {}).get("endpoints") or ()
     return any((e.get("conditions") or {}).get("ready", True) is not False for e in endpoints)
 
@@ -83,10 +79,8 @@ def may_take_back(
 ) -> bool:
     """Whether an activator withdraws another one's endpoint for a pool and family.
 
-    Only if that pod exists and is lost (the slices of a deleted pod are deleted), and only if
-    another endpoint answers: a pod of the pool, or this activator with a ready endpoint and a Ready
-    pod. If two activators see each other as lost, neither pod is Ready, so neither withdraws
-    anything and both endpoints stay.
+    Only a lost one's, and only if another endpoint answers: a pod of the pool, or this activator.
+    If two activators see each other as lost, neither is Ready, so both endpoints stay.
     """
     if of is None or not of.lost:
         return False
@@ -96,9 +90,8 @@ def may_take_back(
 def may_serve(me: PodView | None, *, mine_is_ready: bool, others_answer: bool) -> bool:
     """Whether an activator publishes its endpoint as ready.
 
-    It does, unless its own pod is lost and others have withdrawn its endpoint: then it waits until
-    the pod is Ready, or until nothing else answers. So no two activators undo each other's writes,
-    and the last one serves even if its pod counts as lost.
+    Not if its pod is lost and others have withdrawn the endpoint: then it waits until the pod is
+    Ready, or until nothing else answers. So no two activators undo each other's writes.
     """
     return mine_is_ready or me is None or not me.lost or not others_answer
 
@@ -168,7 +161,6 @@ def taken_back(obj: Object, pod: PodView) -> Object:
 
 
 def same_slice(ours: Object, there: Object) -> bool:
-    """Whether a slice in the cluster already has the content of `ours`."""
     return _said(ours) == _said(there)
 
 

@@ -1,14 +1,8 @@
 """Where the requests of a spliced HTTP/1 connection begin, if that is unambiguous. Pure.
 
-A connection that stays open for many requests must end when its pod ends. Closing it between two
-requests would break off a request that is on its way. So the last request that the activator has
-read gets `Connection: close`: the pod answers it and closes. Later bytes of the client reach no
-pod, so a request without an answer was never processed.
-
-Only requests with a Content-Length or without a body are tracked. After anything else (chunked, an
-upgrade, contradicting headers, a head that servers may parse differently) the connection is no
-longer tracked and its bytes pass unchanged: the activator must not detect a request where the pod
-sees none.
+The last request that the activator has read gets `Connection: close`, so that the pod answers it
+and closes (decision 13). Only requests with a Content-Length or without a body are tracked. After
+anything else the bytes pass unchanged: no request may be detected where the pod sees none.
 """
 
 import re
@@ -56,7 +50,6 @@ class Requests:
         forwarded."""
 
     def begins_in(self, data: bytes) -> bool:
-        """Whether a request begins in these next bytes."""
         return not (self._is_lost or self._is_last or self._head) and self._body_left < len(data)
 
     def follow(self, data: bytes) -> bytes:
@@ -76,7 +69,7 @@ class Requests:
         """Like `follow`, but add `Connection: close` to the last request that begins in them.
 
         It is the last one with a complete and plain head among the first `PIPELINED`. Without one
-        the bytes do not change, and a later request gets the header.
+        the bytes do not change.
         """
         if not self.begins_in(data):
             return self.follow(data)

@@ -1,8 +1,6 @@
 """The first bytes of a connection, and `Connection: close` for a request. Pure.
 
-Only HTTP/1 is parsed, and only the request head: to recognize probes, to answer 503, and to set
-`Connection: close`, so that the client's next connection can go straight to a pod. Anything else
-passes unchanged.
+Only HTTP/1 request heads are parsed: to recognize probes, to answer 503, and to set the header.
 """
 
 import re
@@ -58,7 +56,7 @@ def peek(data: bytes | bytearray, before: Peek = NOTHING, known: int = 0) -> Pee
     """Parse the first bytes of a connection.
 
     `before` is the result for the first `known` bytes, which are not parsed again: single bytes
-    cost as little as one large read. Fields that `before` has do not change.
+    cost as little as one large read.
     """
     if before.is_final:
         return before
@@ -107,11 +105,10 @@ def asks_to_upgrade(head: bytes) -> bool:
 
 
 def ask_to_close(head: bytes) -> bytes:
-    """The request head with `Connection: close`; all other bytes stay.
+    """The request head with `Connection: close`; all other bytes and options stay.
 
-    A request that asks to switch protocols (WebSocket, h2c) does not change: it needs its
-    Connection header. A head that is not plain does not change either: what one server parses as a
-    header is part of another header's value. Other options of the Connection header stay.
+    A head that is not plain does not change, nor does a request to switch protocols (WebSocket,
+    h2c).
     """
     if not is_plain(head):
         return head

@@ -1,8 +1,7 @@
-"""Whether an open connection is in use, by its bytes alone. Pure.
+"""Whether an open connection is in use, by its bytes alone (decision 12). Pure.
 
-The bytes are not parsed: they may be HTTP/2, a WebSocket or TLS. A connection is busy while bytes
-move, and while the client has sent last and waits for an answer. This wait is bounded: on a quiet
-WebSocket the last bytes may be the client's, and must not keep a pod warm forever.
+A connection is busy while bytes move, and while the client has sent last and waits for an answer,
+for a limited time: on a quiet WebSocket the last bytes may be the client's.
 """
 
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ class Traffic:
 
     @property
     def last(self) -> float:
-        """When a byte last passed."""
         return max(self.up_at, self.down_at)
 
     def is_busy(self, now: float) -> bool:

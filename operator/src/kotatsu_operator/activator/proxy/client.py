@@ -1,9 +1,8 @@
 """One client connection: held with its first bytes, then spliced to a pod.
 
-It uses protocols and callbacks instead of streams and tasks: ten thousand held connections must be
-cheap, and a request should cost little more than its two reads and two writes. Backpressure works
-both ways, and all buffers are bounded. Bytes that were written to a pod are never written again:
-the pod may have processed the request.
+Protocols and callbacks instead of streams and tasks: ten thousand held connections must be cheap.
+Backpressure works both ways, and all buffers are bounded. Bytes that were written to a pod are
+never written again: the pod may have processed the request.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from typing import Protocol
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
 from kotatsu_operator.activator.http.http1 import Requests
 from kotatsu_operator.activator.http.peek import NOTHING, Kind, asks_to_upgrade, peek
-from kotatsu_operator.activator.proxy import closing, sockets
+from kotatsu_operator.activator.proxy import sockets
 from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traffic
 from kotatsu_operator.activator.proxy.registry import State
 from kotatsu_operator.activator.proxy.side import Side
@@ -113,13 +112,11 @@ class Client(Side):
 
     @property
     def other(self) -> Upstream | None:
-        """The pod's side, once joined."""
         return self.upstream
 
     # --- calls from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; wait for its first byte."""
         super().connection_made(transport)
         self._close_after(SILENT_FOR)
         self.owner.came(self)
@@ -154,11 +151,7 @@ class Client(Side):
         self._wrote()
 
     def _close_when_quiet(self) -> None:
-        """The client sent bytes after its last request: they go to no pod and get no answer.
-
-        If the pod does not close although it was asked to, this closes the connection: otherwise
-        the client would wait forever.
-        """
+        """Close if the pod does not, although it was asked to: later bytes get no answer."""
         if self.deadline is None:
             self.deadline = asyncio.get_running_loop().call_later(
                 ANSWERED_FOR, self._close_if_quiet
@@ -210,7 +203,7 @@ class Client(Side):
     def weigh(self) -> int:
         """Count its buffered bytes; returns the bytes that the two sides have not read.
 
-        For a side that the activator does not read, this includes the kernel's receive buffer.
+        For a side that is not read this includes the kernel's receive buffer.
         """
         kept = 0
         if self.transport is not None and (self.upstream is not None or self._paused):
@@ -226,7 +219,6 @@ class Client(Side):
         return self._is_settled
 
     def evict(self) -> None:
-        """The memory for buffered bytes is exhausted."""
         self.owner.evicted(self)
 
     def _pause(self) -> None:
@@ -263,7 +255,6 @@ class Client(Side):
 
     @property
     def is_open(self) -> bool:
-        """Whether the client is still connected."""
         return self.transport is not None and not self.transport.is_closing()
 
     @property
@@ -291,8 +282,8 @@ class Client(Side):
     def splice(self, upstream: Upstream, *, asks_to_close: bool = True) -> None:
         """Send the buffered bytes to the pod and join the two sides.
 
-        With `asks_to_close` an HTTP/1 answer ends the connection, so that the next one can go to a
-        pod directly.
+        With `asks_to_close` an HTTP/1 answer ends the connection: the next one can go to a pod
+        directly.
         """
         self._forget_deadline()
         self.upstream = upstream
@@ -322,7 +313,6 @@ class Client(Side):
             self.upstream.finish()
 
     def write(self, data: bytes) -> None:
-        """Forward bytes from the pod."""
         self.traffic.down_at = time.monotonic()
         if self.transport is not None:
             self._moved.down += len(data)
@@ -332,7 +322,7 @@ class Client(Side):
     def look_after(self) -> None:
         """Abort a stalled connection; call it periodically.
 
-        A paused transport cannot detect a disconnect. Aborted are a client that has read nothing
+        A paused transport cannot detect a disconnect. Stalled are a client that has read nothing
         since the last check and whose pod has ended, and a client that was reset while its pod does
         not read.
         """
@@ -340,7 +330,7 @@ class Client(Side):
             return
         if self.is_full:
             before = self._progress
-            self._progress = (closing.left(self.transport), self.traffic.down_at)
+            self._progress = (sockets.left(self.transport), self.traffic.down_at)
             if self._progress == before and self.upstream.is_over:
                 self.abort()
         elif self.upstream.is_full and sockets.is_broken(self.transport.get_extra_info("socket")):

@@ -1,8 +1,7 @@
 """The limit on an activator's connections and their memory, for all its pools together.
 
-Each connection uses an open file and some memory, and again when it is joined to a pod. At its file
-limit, a process can accept no client, connect to no pod and not even call the API server; at its
-memory limit it is killed. So the activator rejects connections before that.
+At its file limit, a process can accept no client, connect to no pod and not even call the API
+server; at its memory limit it is killed. So the activator rejects connections before that.
 """
 
 import asyncio
@@ -13,7 +12,55 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from kotatsu_operator.activator.proxy.kept_bytes import Keeper, KeptBytes
+
+class Keeper(Protocol):
+    """A connection with buffered bytes."""
+
+    def evict(self) -> None:
+        """Release the bytes at once: the memory is exhausted."""
+
+
+class KeptBytes:
+    """The bytes buffered for all connections; above `most`, the one with the most is evicted.
+
+    They are counted as they change: a limit that is only checked when a connection arrives would
+    not cover what it sends later. Among those of about the same size, the oldest is evicted.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.total = 0
+        self._bytes: dict[Keeper, int] = {}
+        self._by_size: list[dict[Keeper, None]] = [{} for _ in range(64)]
+        """Connections by the number of binary digits of their bytes: neither counting nor evicting
+        needs a pass over all of them."""
+
+    def keep(self, keeper: Keeper, number: int) -> None:
+        before = self._bytes.get(keeper, 0)
+        if number == before:
+            return
+        self.total += number - before
+        old, new = self._class(before), self._class(number)
+        if number:
+            self._bytes[keeper] = number
+        else:
+            del self._bytes[keeper]
+        if old is not new or not number:
+            old.pop(keeper, None)
+        if number:
+            new[keeper] = None
+        while self.total > self.most:
+            self._evict()
+
+    def _class(self, number: int) -> dict[Keeper, None]:
+        return self._by_size[number.bit_length()]
+
+    def _evict(self) -> None:
+        largest = next(filter(None, reversed(self._by_size)))
+        victim = next(iter(largest))
+        self.keep(victim, 0)  # first: evict() may call keep() for it too
+        victim.evict()
+
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +92,7 @@ TELL_EVERY = 10.0
 
 
 def raise_file_limit() -> int:
-    """Raise the process's limit of open files as far as allowed and useful; returns the limit.
-
-    Container runtimes often start with 1024 and permit a process to raise it.
-    """
+    """Raise the process's limit of open files as far as allowed and useful; returns the limit."""
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
     if allowed == resource.RLIM_INFINITY or allowed >= wanted:
@@ -79,9 +123,8 @@ class Written(Keeper, Protocol):
 class ConnectionLimit:
     """Counts an activator's connections against its limits of open files and memory.
 
-    Of the memory (in bytes) beyond its own use, one half is for the connections themselves and a
-    quarter for their buffered bytes. The last quarter is for bytes that are not counted yet:
-    received and not read, or written since the last check of the kernel.
+    Of the memory (in bytes) beyond its own use, one half is for the connections themselves, a
+    quarter for their buffered bytes, and a quarter for bytes that are not counted yet.
     """
 
     def __init__(
@@ -112,8 +155,8 @@ class ConnectionLimit:
         """Admit a client of a pool; returns whether it was admitted.
 
         At the limit, the oldest silent connection is evicted (real clients send within
-        milliseconds); without silent connections the new one is rejected. A pool at its own limit
-        cannot evict connections of other pools.
+        milliseconds), but never another pool's for a pool at its own limit. Otherwise the new one
+        is rejected.
         """
         most = int(self._most * CLIENTS_SHARE)
         has_enough = self._clients_of[pool] >= _for_one(most)
@@ -134,7 +177,6 @@ class ConnectionLimit:
         self._silent.pop(client, None)
 
     def leave(self, client: Admitted) -> None:
-        """The client has gone."""
         self._silent.pop(client, None)
         pool = self._clients.pop(client, None)
         if pool is not None:
@@ -162,10 +204,7 @@ class ConnectionLimit:
         self._when_free[act] = None
 
     def wrote(self, client: Written) -> None:
-        """Bytes were written to one of its sides, and may stay in the kernel for long.
-
-        Call it again only after the connection has settled.
-        """
+        """Bytes were written to one of its sides; not to be called again before it has settled."""
         self._written.append(client)
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(SETTLE_EVERY, self._settle)

@@ -1,5 +1,7 @@
-"""The client connections of one pool, each in one state."""
+"""The client connections of one pool, each in one state, and the timeout of held ones."""
 
+import asyncio
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -44,19 +46,15 @@ class Registry:
         the new one before it leaves the old one."""
 
     def of(self, state: State) -> "list[Client]":
-        """The connections in a state, the one that has been there for longest first."""
         return list(self._by_state[state])
 
     def count(self, state: State) -> int:
-        """The number of connections in a state."""
         return len(self._by_state[state])
 
     def first(self, state: State) -> "Client | None":
-        """The connection that has been in a state for longest; None without one."""
         return next(iter(self._by_state[state]), None)
 
     def move(self, client: "Client", state: State) -> None:
-        """Add a connection, or change its state."""
         self._by_state[client.state].pop(client, None)
         self._by_state[state][client] = None
         client.state = state
@@ -70,7 +68,51 @@ class Registry:
             self.held.pop(client, None)
 
     def remove(self, client: "Client") -> None:
-        """The connection has ended."""
         for clients in (self._by_state[client.state], self.held, self.joined):
             clients.pop(client, None)
         client.state = State.ENDING
+
+
+_AT_ONCE = 0.01
+"""Seconds: connections whose timeouts are this close together time out together."""
+
+
+class HoldTimer:
+    """Calls `on_timeout` for each held connection that has waited for `timeout()` seconds.
+
+    `held` are in order of arrival; a changed timeout applies to those that already wait.
+    """
+
+    def __init__(
+        self,
+        held: "Iterable[Client]",
+        timeout: Callable[[], float],
+        on_timeout: "Callable[[Client], None]",
+    ) -> None:
+        self._held, self._timeout, self._on_timeout = held, timeout, on_timeout
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Time the first held connection; later ones time out after it."""
+        if self._timer is None:
+            self.check()
+
+    def check(self) -> None:
+        """Call `on_timeout` for connections past the timeout, and schedule the next check."""
+        self.close()
+        loop = asyncio.get_running_loop()
+        now, timeout = loop.time(), self._timeout()
+        late = []
+        for client in self._held:
+            left = client.since + timeout - now
+            if left > 0:
+                self._timer = loop.call_later(max(left, _AT_ONCE), self.check)
+                break
+            late.append(client)
+        for client in late:
+            self._on_timeout(client)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,14 +1,10 @@
-"""One side of a spliced connection, of its client or of its pod: how it ends and pauses.
-
-Both sides treat the other one alike: bytes that it has not read yet pause this side, its half-close
-passes, and it is closed or reset as this side was.
-"""
+"""One side of a spliced connection, of its client or of its pod: how it ends and pauses."""
 
 import asyncio
 from abc import abstractmethod
 from typing import cast
 
-from kotatsu_operator.activator.proxy import closing
+from kotatsu_operator.activator.proxy import sockets
 
 
 class Side(asyncio.Protocol):
@@ -47,7 +43,6 @@ class Side(asyncio.Protocol):
         self.weigh()
 
     def resume_writing(self) -> None:
-        """This side reads again."""
         self.is_full = False
         if self.other is not None:
             self.other.resume_reading()
@@ -67,10 +62,9 @@ class Side(asyncio.Protocol):
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the connection uses."""
         if self.transport is None:
             return 0
-        return closing.weight(self.transport, has_finished=self.has_finished)
+        return sockets.weight(self.transport, has_finished=self.has_finished)
 
     def finish(self) -> None:
         """The other side has ended its half of the connection: forward that."""
@@ -78,17 +72,15 @@ class Side(asyncio.Protocol):
             self.transport.write_eof()
 
     def close(self) -> None:
-        """Close the connection once all written bytes are sent."""
         if self.transport is not None:
-            closing.close(self.transport)
+            sockets.close(self.transport)
 
     def reset(self) -> None:
         """Reset the connection: the other side was cut off."""
         if self.transport is not None:
-            closing.reset(self.transport)
+            sockets.reset(self.transport)
 
     def abort(self) -> None:
-        """Close the connection at once."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -98,7 +90,6 @@ class Side(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The other side reads again."""
         transport = self.transport
         if transport is not None and not self.has_finished and not transport.is_closing():
             transport.resume_reading()

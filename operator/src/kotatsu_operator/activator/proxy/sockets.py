@@ -1,6 +1,7 @@
 """Socket options of an activator's connections, and their state in the kernel."""
 
 import array
+import asyncio
 import fcntl
 import socket
 import struct
@@ -28,10 +29,7 @@ _OPTIONS = (
 
 
 def prepare(given: Any) -> None:
-    """Set the options of a connection, or of a listener, whose connections inherit them.
-
-    `given` is the socket object of a transport or a server.
-    """
+    """Set the options of a connection, or of a listener, whose connections inherit them."""
     # uvloop's socket object would create a real socket for each option.
     real = socket.socket(given.family, given.type, given.proto, fileno=given.fileno())
     try:
@@ -80,3 +78,67 @@ def unacknowledged(given: Any) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(given.fileno(), termios.TIOCOUTQ, count)
     return count[0]
+
+
+PATIENCE = 60.0
+"""Seconds without any byte read by the other side, after which the connection is aborted."""
+
+LOOK_EVERY = 0.05
+"""Seconds between two checks of the remaining bytes, before a connection is reset."""
+
+
+def left(transport: asyncio.Transport) -> int:
+    """Bytes not acknowledged by the other side, in the activator's and kernel's buffers."""
+    return transport.get_write_buffer_size() + unacknowledged(transport.get_extra_info("socket"))
+
+
+def weight(transport: asyncio.Transport, *, has_finished: bool) -> int:
+    """Bytes of memory that a connection uses: not yet acknowledged, and not yet read."""
+    if transport.is_closing():
+        return transport.get_write_buffer_size()
+    is_read = has_finished or transport.is_reading()
+    return left(transport) + (0 if is_read else unread(transport.get_extra_info("socket")))
+
+
+def close(transport: asyncio.Transport) -> None:
+    """Close once all written bytes are sent, or abort if the other side stops reading.
+
+    To the kernel, a side that is alive and does not read is healthy.
+    """
+    transport.close()
+    if transport.get_write_buffer_size():
+        _look_later(transport, left(transport))
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Reset a connection once the other side has read the bytes written before.
+
+    With a normal close, an answer without a length would count as complete.
+    """
+    _look_again(transport, left(transport), 0)
+
+
+def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
+    if transport.is_closing():
+        return
+    now = left(transport)
+    quiet = 0 if now < before else quiet + 1
+    if now and quiet * LOOK_EVERY < PATIENCE:
+        loop = asyncio.get_running_loop()
+        loop.call_later(LOOK_EVERY, _look_again, transport, now, quiet)
+        return
+    break_off(transport.get_extra_info("socket"))
+    transport.abort()
+
+
+def _look_later(transport: asyncio.Transport, before: int) -> None:
+    def look() -> None:
+        if not transport.get_write_buffer_size():
+            return
+        now = left(transport)
+        if now < before:
+            _look_later(transport, now)
+        else:
+            transport.abort()
+
+    asyncio.get_running_loop().call_later(PATIENCE, look)

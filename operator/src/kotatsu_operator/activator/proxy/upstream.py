@@ -30,17 +30,14 @@ class Upstream(Side):
 
     @property
     def other(self) -> "Client":
-        """The client."""
         return self._client
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The pod has accepted the connection."""
         super().connection_made(transport)
         sockets.prepare(transport.get_extra_info("socket"))
         sockets.bound(transport.get_extra_info("socket"), sockets.UNREAD_POD)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the pod."""
         if self._is_joined:
             self._client.write(data)
         else:
@@ -68,15 +65,11 @@ class Upstream(Side):
         self.transport = None
 
     def weigh(self) -> int:
-        """Count the bytes that the two sides have not read; returns their number."""
         return self._client.weigh()
 
     @property
     def is_there(self) -> bool:
-        """Whether the pod can be joined: it has not closed without sending a byte.
-
-        Nothing was written to such a pod, so the request may go to another one.
-        """
+        """Whether the pod can be joined; nothing was written to one that has closed at once."""
         return self.transport is not None and bool(self._early or not self.has_finished)
 
     @property
@@ -97,6 +90,5 @@ class Upstream(Side):
             self.close()
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the pod."""
         if self.transport is not None:
             self.transport.write(data)

@@ -1,17 +1,6 @@
 """Announcements of requests: writes that prevent a pool from going to sleep.
 
-An announcement changes the pool's version, so the operator's step 5 fails. It must be written after
-the request has arrived, so a write in progress does not count. A pool that is fully asleep needs
-one announcement for all requests.
-
-A request needs its own announcement only if a check of the operator can miss it: if this activator
-was scraped (step 4) since it began its last announcement. A later check scrapes again, and finds
-the request held, in a pod, or finished. So requests do not wait while no operator checks.
-
-Each announcement restarts the operator's check. If requests arrive faster than one check takes, the
-operator could never write that the pool stays awake, or (for an override or a budget) that it
-sleeps. So the pause between two announcements doubles until the operator has finished a check;
-requests in the meantime share the next announcement.
+docs/protocol.md says which requests need one of their own, and why there are pauses in between.
 """
 
 import asyncio
@@ -73,10 +62,9 @@ class Announcements:
         self._asked = True
 
     def want(self, pool: Pool) -> int:
-        """Announce a new request if its pool is asleep or going to sleep.
+        """Announce a new request to a pool that is asleep or going down; returns its number.
 
-        Call this once a metrics request would already count the request. Returns the number of the
-        announcement to wait for.
+        Call this once a metrics request would already count the request.
         """
         is_asleep = pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch
         if not (pool.is_going_down or is_asleep):
@@ -111,7 +99,6 @@ class Announcements:
             self._written = self._wanted
 
     def covers(self, number: int) -> bool:
-        """Whether the announcement of this number, or a later one, has been written."""
         return number <= self._written
 
     def take_for_another(self, pool: Pool) -> bool:

@@ -38,11 +38,9 @@ class Backends:
 
     @property
     def any_ready(self) -> bool:
-        """Whether a pod is known to answer."""
         return bool(self._ready)
 
     def refresh(self) -> None:
-        """Update from the watched pods."""
         staying = {pod.uid: pod for pod in self.staying()}
         self.staying_pods = frozenset(staying)
         for uid, known in list(self._ready.items()):
@@ -67,10 +65,9 @@ class Backends:
         return ready
 
     def choose(self, load: Mapping[str, int]) -> PodView | None:
-        """The ready pod with the fewest connections; None without a ready pod.
+        """The ready pod with the fewest connections (`load`, by uid); None without a ready pod.
 
-        `load` has the connections of each pod by uid. A pod that has just refused a connection
-        comes last, even if the kubelet reports it Ready.
+        A pod that has just refused a connection comes last, even if the kubelet reports it Ready.
         """
         if not self._ready:
             return None
@@ -82,8 +79,7 @@ class Backends:
     async def dial(self, pod: PodView, service_port: Port, upstream: Upstream) -> bool:
         """Connect to the pod's port behind a port of the Service; returns whether it accepted.
 
-        The Service may have been edited since the client connected: a removed port leads to its
-        former target port.
+        The Service may have been edited since: a removed port leads to its former target port.
         """
         target = (successor(service_port, self._ports()) or service_port).target
         port = pod.port(target)
@@ -111,6 +107,5 @@ class Backends:
             self._ready.pop(pod.uid, None)
 
     def _ports(self) -> list[Port]:
-        """The ports of the pool's Service."""
         pool = self._context.pool
         return [] if pool is None else self._context.view.ports(pool.service)

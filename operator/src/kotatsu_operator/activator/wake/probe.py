@@ -14,9 +14,8 @@ _OK = (b"HTTP/1.1 2", b"HTTP/1.0 2", b"HTTP/1.1 3", b"HTTP/1.0 3")
 async def is_ready(pod: PodView, service_port: int | None) -> bool:
     """Whether the pod is ready by the kubelet's rules, only detected sooner.
 
-    All readiness gates must be true, and each container and sidecar ready. If none of them has a
-    readiness probe, the port of the Service must accept connections too, because Kubernetes sends
-    traffic to such a pod from its start.
+    If no container has a readiness probe, the port of the Service must accept connections too,
+    because Kubernetes sends traffic to such a pod from its start.
     """
     if pod.ready:
         return True
@@ -45,10 +44,8 @@ async def _is_container_ready(ip: str, container: ContainerView) -> bool:
 async def _passes(ip: str, container: ContainerView, probe: Mapping[str, Any] | None) -> bool:
     """Whether a probe passes; False for probes that only the kubelet can run.
 
-    These are exec, gRPC, HTTPS, a host other than the pod (run from here it would be a request of
-    the activator's pod), and a successThreshold above 1 (it requires several answers over time, and
-    answers a few milliseconds apart do not count). initialDelaySeconds is ignored: it is an
-    estimate of the start time, and the answer itself decides.
+    These are exec, gRPC, HTTPS, a host other than the pod, and a successThreshold above 1, which
+    needs answers over time. initialDelaySeconds is ignored: the answer itself decides.
     """
     if probe is None or probe.get("successThreshold", 1) > 1:
         return False

@@ -1,7 +1,4 @@
-"""One pool's wake: raise its scale, detect when a pod answers, record the duration.
-
-One wake serves all waiting requests: one raise of the scale and one series of readiness probes.
-"""
+"""One pool's wake, for all its waiting requests: raise the scale, detect when a pod answers."""
 
 import asyncio
 import contextlib
@@ -15,8 +12,8 @@ from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
+from kotatsu_operator.kube.objects import Pod as KubePod
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Pod as KubePod
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +70,6 @@ class Waker:
         """When the wake began whose pod has not answered yet; None without one."""
 
     def ensure(self) -> None:
-        """Wake the pool, unless a wake is in progress."""
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._wake_up(), name=f"wake {self._context.name}")
             self._keep(self._running)
@@ -143,7 +139,7 @@ class Waker:
             )
             return
         log.info("%s: waking for %d requests", self._context.name, self._waiting())
-        self._context.metrics.raised(*self._context.key)
+        self._context.metrics.wakes.labels(*self._context.key).inc()
         self._unanswered = began
         self._note_answer()
 
@@ -208,7 +204,7 @@ class Waker:
             return
         began, self._unanswered = self._unanswered, None
         took = _now().clock - began.clock
-        self._context.metrics.woke(*self._context.key, took)
+        self._context.metrics.durations.labels(*self._context.key).observe(took)
         self._keep(asyncio.create_task(self._write_down(began.at, took)))
 
     async def _write_down(self, at: datetime, took: float) -> None:

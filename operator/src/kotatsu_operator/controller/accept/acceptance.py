@@ -14,9 +14,8 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
 from kotatsu_operator.core.report.conditions import condition
-from kotatsu_operator.core.report.status_writer import Status
-from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.kube.objects import Key, Object
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.pool.observation import Observation
-from kotatsu_operator.core.report.status_reader import read_original
-from kotatsu_operator.core.report.status_writer import original_status
+from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.hpa import read_autoscaler
-from kotatsu_operator.kube.objects import key_of
-from kotatsu_operator.kube.resources import HorizontalPodAutoscaler, Object
+from kotatsu_operator.kube.deployment import read_autoscaler
+from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Object, key_of
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from kotatsu_operator.core.decide.knative import (
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
 from kotatsu_operator.kube.knative import MIN_SCALE, KnativeCache, read_kept, revision_view
-from kotatsu_operator.kube.resources import KnativeRevision
+from kotatsu_operator.kube.objects import KnativeRevision
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,7 @@ class MinScales:
     async def plan(
         self, floor: int, traffic: Mapping[str, int], status: Mapping[str, Any], now: datetime
     ) -> MinScalePlan:
-        """What to write, from the saved values in a pool's `status`.
-
-        Revisions without traffic get their min-scale back.
-        """
+        """What to write, from the saved values in a pool's `status`."""
         cache, kept = self._cache, read_kept(status)
 
         def planned() -> MinScalePlan:

@@ -1,7 +1,6 @@
 """Steps 4 to 6 of the way down: check, mark, lower (docs/protocol.md).
 
-Steps 1 to 3 (route, acknowledge, settle) are states of the pool and belong to the decision. Steps 4
-to 6 are one attempt. It reads everything again, and both writes name the versions that were read
+They are one attempt. It reads everything again, and both writes name the versions that were read
 *before* the check. So any change in between makes one of the writes fail.
 """
 
@@ -16,11 +15,10 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import replicas_to_restore
-from kotatsu_operator.core.report.status_writer import memory_status
+from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key
-from kotatsu_operator.kube.resources import Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool
 
 
 class SleepStep(enum.StrEnum):

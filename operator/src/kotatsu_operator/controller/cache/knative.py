@@ -1,8 +1,4 @@
-"""Detects Knative Serving and watches its objects while it is installed.
-
-Knative may be installed later than the operator, so this module checks for its API at the start and
-then periodically.
-"""
+"""Detects Knative Serving, which may be installed later, and watches its objects."""
 
 import asyncio
 import logging
@@ -16,8 +12,14 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
 from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import ConfigMap, KnativeRevision, KnativeService, Object
+from kotatsu_operator.kube.objects import (
+    ConfigMap,
+    Key,
+    KnativeRevision,
+    KnativeService,
+    Object,
+    key_of,
+)
 
 log = logging.getLogger(__name__)
 

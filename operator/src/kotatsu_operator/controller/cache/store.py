@@ -1,8 +1,7 @@
 """The cache: the latest version of every relevant object, indexed for the operator's queries.
 
-Most events are irrelevant for decisions: a controller's bookkeeping, an unused status, the echo of
-the operator's own write. Each `keep_…` and `forget_…` returns the pools that a change concerns:
-none if nothing has changed that decisions depend on.
+Each `keep_…` and `forget_…` returns the pools that a change concerns: none if nothing has changed
+that decisions depend on, as for most events.
 """
 
 from collections import defaultdict, deque
@@ -20,16 +19,21 @@ from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.objects import Key, key_of, owners, scales, selects, without_owners
-from kotatsu_operator.kube.pod import PodView, pod_view
-from kotatsu_operator.kube.resources import (
+from kotatsu_operator.kube.objects import (
     Deployment,
     EndpointSlice,
     HorizontalPodAutoscaler,
+    Key,
     Object,
     Pod,
     Service,
+    key_of,
+    owners,
+    scales,
+    selects,
+    without_owners,
 )
+from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
 
 _DEPARTED = 1000
@@ -55,8 +59,7 @@ class Watcher(Protocol):
 class Cache:
     """The latest version of every relevant object; filled by watches, read by the work queue.
 
-    No query of an event or a reconcile scans all objects of a kind: with a thousand pools, each
-    event and each reconcile would be a scan.
+    No query of an event or a reconcile scans all objects of a kind.
     """
 
     watchers: Sequence[Watcher] = ()
@@ -102,14 +105,12 @@ class Cache:
         return True
 
     def forget_pool(self, key: Key) -> None:
-        """Remove a deleted WarmPool."""
         self.pools.pop(key, None)
         self._departed.pop(key, None)
         for watcher in self.watchers:
             watcher.forget(key)
 
     def keep_deployment(self, obj: Object) -> Concerned:
-        """Store a Deployment."""
         view = deployment_view(obj)
         if self.deployments.get(view.key) == view:
             return ()
@@ -119,7 +120,6 @@ class Cache:
         return self.pools_of_target("Deployment", view.key)
 
     def forget_deployment(self, key: Key) -> Concerned:
-        """Remove a deleted Deployment."""
         self.deployments.pop(key, None)
         self._ended.add(key)
         self._forget_selectors([key])
@@ -138,7 +138,6 @@ class Cache:
                 self._ended.discard(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
-        """Store a Pod."""
         view = pod_view(obj)
         pods, name = self.pods[view.key[0]], view.key[1]
         before = pods.get(name)
@@ -177,11 +176,9 @@ class Cache:
         return concerned
 
     def forget_slice(self, key: Key) -> Concerned:
-        """Remove a deleted EndpointSlice."""
         return [*self._forget_published(key), *self._keep_foreign(key, None)]
 
     def slices_in(self, namespace: str) -> list[Key]:
-        """The stored EndpointSlices of a namespace."""
         return [key for key in (*self.slices, *self.foreign_slices) if key[0] == namespace]
 
     def _forget_published(self, key: Key) -> Concerned:
@@ -201,14 +198,12 @@ class Cache:
         return [p for p in pools if self.pools[p]["spec"].get("route") == RouteMode.ALWAYS]
 
     def keep_service(self, obj: Object) -> Concerned:
-        """Store a Service."""
         key = key_of(obj)
         before, self.services[key] = self.services.get(key), without_owners(obj)
         is_news = before is None or before["spec"] != obj["spec"]
         return self.pools_of_service(key) if is_news else ()
 
     def forget_service(self, key: Key) -> Concerned:
-        """Remove a deleted Service."""
         self.services.pop(key, None)
         return self.pools_of_service(key)
 
@@ -221,7 +216,6 @@ class Cache:
         return self._pools_beside(key, before, obj)
 
     def forget_autoscaler(self, key: Key) -> Concerned:
-        """Remove a deleted HorizontalPodAutoscaler."""
         return self._pools_beside(key, self.autoscalers.pop(key, None))
 
     def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
@@ -249,7 +243,6 @@ class Cache:
         return self._oldest_first(("target", kind, key))
 
     def pools_of_kind(self, kind: str) -> list[Key]:
-        """The pools whose target is of this kind."""
         return self.pools.having(("kind", kind))
 
     def _oldest_first(self, term: Hashable) -> list[Key]:
@@ -258,7 +251,6 @@ class Cache:
         return sorted(made, key=lambda key: (made[key], key))
 
     def target_pods(self, namespace: str, selector: Mapping[str, Any]) -> list[PodView]:
-        """The pods that a Deployment's selector selects."""
         return self.pods[namespace].selected_by(selector)
 
     def _pools_of_pod(self, pod: PodView) -> Concerned:
@@ -291,8 +283,7 @@ class Cache:
     def acknowledged(self, key: Key) -> int | None:
         """The lowest epoch that all Ready activators have published; None without such activators.
 
-        0 while the endpoint of a lost activator is still ready: without the pool's pods, some
-        clients would be sent there.
+        0 while the endpoint of a lost activator is still ready: some clients would be sent there.
         """
         activators = self.activators(key[0])
         if not activators:

@@ -131,7 +131,6 @@ def written(standing: Standing, lease: Lease, sent_at: float) -> Standing:
 
 
 def read_spec(spec: Mapping[str, Any]) -> Lease:
-    """Read the `spec` of a Lease object."""
     return Lease(
         holder=spec.get("holderIdentity") or "",
         duration=float(spec.get("leaseDurationSeconds") or 0),

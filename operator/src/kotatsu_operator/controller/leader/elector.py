@@ -1,8 +1,7 @@
 """Leader election: reads and writes the Lease; `election` decides.
 
-A thread with its own event loop and connections renews the Lease. So work that blocks the
-operator's event loop does not lose the Lease. The thread publishes how long the Lease is valid. The
-operator's loop compares that with the clock itself before each write.
+A thread with its own event loop and connections renews the Lease (decision 23). It publishes how
+long the Lease is valid, and the operator's loop compares that with the clock before each write.
 """
 
 import asyncio
@@ -30,8 +29,8 @@ from kotatsu_operator.kube.errors import (
     Unreachable,
     is_answer,
 )
-from kotatsu_operator.kube.resources import ConfigMap, Object
-from kotatsu_operator.kube.resources import Lease as LeaseKind
+from kotatsu_operator.kube.objects import ConfigMap, Object
+from kotatsu_operator.kube.objects import Lease as LeaseKind
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +68,8 @@ class Candidate(NamedTuple):
 class Elector:
     """Takes part in the election as one candidate.
 
-    `late` returns for how many seconds the operator's event loop has been blocked. Only this
-    elector uses the connections of `kube`; `run` closes them at its end.
+    `late` returns for how many seconds the operator's event loop has been blocked. `run` closes the
+    connections of `kube` at its end.
     """
 
     def __init__(
@@ -95,7 +94,6 @@ class Elector:
 
     @property
     def leads(self) -> bool:
-        """Whether this operator may act now."""
         return election.leads(self._standing, self._clock(), self._times)
 
     @property
@@ -110,7 +108,6 @@ class Elector:
 
     @property
     def stalled(self) -> float:
-        """Seconds since the thread's last turn."""
         return self._clock() - self.beat_at
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -1,17 +1,11 @@
 """Detects outages of the API server and computes how long other components may lag behind one.
 
-kube-proxy, kubelet and controllers watch the API server with client-go's reflector. While the
-reflector gets no response, it pauses: 0.8 s at first, then twice as long each time, up to 30 s.
-Each pause is lengthened by a random amount of up to 100 % (`NewReflectorWithOptions` in client-go's
-tools/cache/reflector.go, v0.34.4). So the components reconnect at different times, and until then
-they route connections by old data. Two pauses can follow one another: a watch that reconnects may
-have to list again. After an outage of d seconds, the two pauses are at most 2d + 1.6 and 4d + 3.2
-seconds, and at most 60 each. After two minutes without a pause they start from 0.8 s again.
-
-In an outage the whole API server does not respond. One failed call proves nothing: a connection is
-reset, one endpoint is broken, a proxy fails for a moment. So after a failed call the program calls
-another endpoint at once. If that fails too, without a response in between, an outage has begun. It
-began with the last response.
+kube-proxy, kubelet and controllers use client-go's reflector. Without a response it pauses: 0.8 s
+at first, then twice as long each time, up to 30 s, and each pause is lengthened by up to 100 %
+(`NewReflectorWithOptions` in client-go's tools/cache/reflector.go, v0.34.4). Two pauses can follow
+one another: a watch that reconnects may have to list again. After an outage of d seconds they are
+at most 2d + 1.6 and 4d + 3.2 seconds, and at most 60 each. After two minutes without a pause they
+start from 0.8 s again. Decision 21 says what counts as an outage.
 
 Times are seconds of a monotonic clock.
 """
@@ -81,7 +75,6 @@ class OutageWatch:
     """Failed calls since the last response."""
 
     def answered(self, now: float) -> "OutageWatch":
-        """The state after a response."""
         outage = self.outage
         if outage is not None and outage.ended is None:
             outage = replace(outage, ended=now)
@@ -104,10 +97,7 @@ class OutageWatch:
         return replace(failed, outage=Outage(began, pause=pause))
 
     def catching_up(self, now: float) -> float:
-        """For how many seconds other components may still lag behind an outage.
-
-        While it is unclear whether an outage has begun, it counts as one.
-        """
+        """For how many seconds other components may still lag behind a (possible) outage."""
         if self.unanswered:
             return LONGEST
         if self.outage is None:

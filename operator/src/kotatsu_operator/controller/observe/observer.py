@@ -27,13 +27,11 @@ class Observer:
     async def demand(
         self, key: Key, spec: PoolSpec, pods: list[PodView], *, looks: bool = False
     ) -> Demand:
-        """Ask every pod that is not terminating, and every activator.
-
-        `looks` marks step 4 of the way down.
+        """Ask every pod that is not terminating, and every activator; `looks` marks step 4.
 
         Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
-        (Readiness can fail under load while requests are in flight.) A pod that was never Ready got
-        no requests, and it cannot respond while it starts.
+        (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
+        while it starts.
         """
         with self.aside(key):
             return await self._demand(key, spec, pods, looks=looks)

@@ -58,11 +58,7 @@ class _UnreadableError(Exception):
 
 
 class Pages:
-    """Reads metrics pages: many at once, but at most `parallel` of one namespace.
-
-    It uses aiohttp: a page costs a twentieth of the CPU that the services' HTTP client needs. With
-    a thousand awake pools, the operator asks fifty pools a second.
-    """
+    """Reads metrics pages: many at once, but at most `parallel` of one namespace."""
 
     def __init__(
         self, parallel: int = PARALLEL, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -79,7 +75,6 @@ class Pages:
         """The HTTP session of each namespace."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
         while self._sessions:
             await self._sessions.popitem()[1].close()
 
@@ -199,10 +194,8 @@ def samples_of(
     """The samples of some metrics; None for a line whose metric name is only a prefix match.
 
     Raises ValueError for an unreadable line of these metrics, and for more than `most` characters.
-
-    This searches the text for the names and skips everything else. So the time is linear in the
-    length of the page and of each of these lines. The Prometheus client's parser is quadratic in
-    the length of a line.
+    The time is linear in the length of the page; the Prometheus client's parser is quadratic in a
+    line's.
     """
     text = "\n" + text
     lines = 0
@@ -262,10 +255,7 @@ def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
 
 
 def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of the samples, without NaN.
-
-    0 without samples; None if the sum is infinite or all samples are NaN.
-    """
+    """The sum of the samples, without NaN; None if it is infinite or all are NaN."""
     given = list(samples)
     counted = numbers(given)
     total = sum(counted)

@@ -1,12 +1,12 @@
 """Asks pods and activators for their current demand."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Generic, TypeVar
 
-from kotatsu_operator.controller.observe.coalesce import Coalesced
 from kotatsu_operator.controller.observe.pages import (
     LONGEST_PAGE,
     PARALLEL,
@@ -21,6 +21,40 @@ from kotatsu_operator.controller.observe.pages import (
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
+
+T = TypeVar("T")
+
+
+class Coalesced(Generic[T]):
+    """Calls `ask` once for all callers that wait.
+
+    Each caller gets the result of an `ask` that started after its own call. Calls of `ask` run one
+    after the other, at least `apart` seconds from start to start. `ask` must end in bounded time;
+    every caller that waits for it raises its error.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
+        self._ask, self._apart = ask, apart
+        self._coming: asyncio.Task[T] | None = None
+        self._under_way: asyncio.Task[T] | None = None
+        self._free_at = 0.0
+
+    async def __call__(self) -> T:
+        if self._coming is None:
+            self._coming = asyncio.create_task(self._in_turn(self._under_way))
+        # A cancelled caller must not cancel the call for the others.
+        return await asyncio.shield(self._coming)
+
+    async def _in_turn(self, before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait({before})
+        loop = asyncio.get_running_loop()
+        if (pause := self._free_at - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        self._under_way, self._coming = self._coming, None
+        self._free_at = loop.time() + self._apart
+        return await self._ask()
+
 
 ACTIVATOR_PORT = "metrics"
 HELD = "kotatsu_activator_held"
@@ -103,14 +137,12 @@ class Scraper:
         self._activators: dict[Key, tuple[PodView, _Question]] = {}
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._pages.aclose()
 
     async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
         """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
-        A pod that used up the timeout is not asked for `QUIET` seconds and counts as silent. Each
-        further timeout doubles this pause, up to `LONGEST_QUIET`.
+        A pod that used up the timeout is not asked for a while, which doubles each time.
         """
         clock = asyncio.get_running_loop().time
         quiet = self._quiet.get(pod.uid)
@@ -162,9 +194,8 @@ class Scraper:
     ) -> Passing:
         """The connections that the activators hold and forward for a pool.
 
-        A terminating activator still forwards connections, so every running one is asked. Only the
-        silence of a Ready activator makes the answer unknown. `looks` means that the answer may put
-        the pool to sleep (step 4), so the activators announce later requests.
+        Every running one is asked, also a terminating one, but only the silence of a Ready one
+        makes the answer unknown. `looks` means that the answer may put the pool to sleep (step 4).
         """
         asked = [pod for pod in activators if pod.running]
         answers = await asyncio.gather(*(self._passing(pod, pool, looks) for pod in asked))

@@ -7,7 +7,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.resources import Event, Object
+from kotatsu_operator.kube.objects import Event, Object
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,6 @@ class Events:
         self._reporter = reporter
 
     async def post(self, pool: Object, note: Note, now: datetime) -> None:
-        """Post one event about a pool."""
         meta = pool["metadata"]
         event = {
             "apiVersion": "v1",

@@ -31,6 +31,7 @@ class _Shown:
     seen: Observation
     decision: Decision
     ledger: Ledger
+    accepted: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,7 @@ Read = Callable[[_Shown], float | None]
 
 def _time(read: Callable[[_Shown], datetime | None]) -> Read:
     """A reader of a Unix time."""
-
-    def seconds(shown: _Shown) -> float | None:
-        at = read(shown)
-        return None if at is None else at.timestamp()
-
-    return seconds
+    return lambda shown: None if (at := read(shown)) is None else at.timestamp()
 
 
 def _one(name: str, text: str, read: Read) -> _Gauge:
@@ -82,8 +78,7 @@ def _desired(shown: _Shown) -> float:
 
 def _early(shown: _Shown) -> float | None:
     opening = shown.decision.memory.opening
-    early = None if opening is None else opening.early
-    return None if early is None else early.total_seconds()
+    return None if opening is None or opening.early is None else opening.early.total_seconds()
 
 
 def _next(shown: _Shown) -> datetime | None:
@@ -112,6 +107,11 @@ def _exhausted(shown: _Shown) -> float | None:
 
 
 _GAUGES = (
+    _one(
+        "kotatsu_pool_accepted",
+        "0 while the pool is rejected; its status has the reason.",
+        lambda s: s.accepted,
+    ),
     _one("kotatsu_pool_replicas_desired", "Replicas that the pool requests.", _desired),
     _one("kotatsu_pool_replicas_ready", "Ready replicas of the pool.", lambda s: s.seen.ready),
     _Gauge(
@@ -190,7 +190,7 @@ _GAUGES = (
 )
 
 
-_GOES_ON = ("kotatsu_cost_", "kotatsu_pool_override_end_")
+_GOES_ON = ("kotatsu_pool_accepted", "kotatsu_cost_", "kotatsu_pool_override_end_")
 """Prefixes of the metrics that a rejected pool still has."""
 
 
@@ -209,16 +209,10 @@ def namespace_metric(
 
 
 class PoolMetrics(Collector):
-    """One set of series per pool.
-
-    A decision is only stored; a scrape makes the series of all pools from the last decisions.
-    Updating the series at each reconcile, and removing those without a value, would scan all pools
-    each time.
-    """
+    """One set of series per pool, made from the last decisions at each scrape (decision 20)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shown: dict[Key, _Shown] = {}
-        self._refused: dict[Key, _Shown] = {}
         self._decisions: Count[Key] = Count()
         self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
@@ -230,56 +224,40 @@ class PoolMetrics(Collector):
         registry.register(self)
 
     def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Store a decision."""
-        self._refused.pop(key, None)
         self._shown[key] = _Shown(seen, decision, ledger)
         self._decisions[key] += 1
         self._windows.update((key, outcome) for outcome in decision.outcomes)
 
     def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
         """Mark a pool as rejected: only its cost and the end of its override remain."""
-        self._shown.pop(key, None)
-        self._refused[key] = _Shown(seen, decision, ledger)
+        self._shown[key] = _Shown(seen, decision, ledger, accepted=False)
 
     def rest(self, key: Key) -> None:
         """Drop the series of a pool that another operator decides on."""
         self.forget(key)
 
     def forget(self, key: Key) -> None:
-        """Drop the series of a deleted pool."""
         self._shown.pop(key, None)
-        self._refused.pop(key, None)
         self._decisions.pop(key, None)
         for outcome in Outcome:
             self._windows.pop((key, outcome), None)
 
     def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Return the metrics without values."""
-        return self._families({}, {})
+        return self._families({})
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Return the metrics of all pools; called by another thread than the one that decides."""
-        return self._families(self._shown.copy(), self._refused.copy())
+        return self._families(self._shown.copy())
 
     def _families(
-        self, shown: dict[Key, _Shown], refused: dict[Key, _Shown]
+        self, shown: dict[Key, _Shown]
     ) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        accepted = GaugeMetricFamily(
-            "kotatsu_pool_accepted",
-            "0 while the pool is rejected; its status has the reason.",
-            labels=_LABELS,
-        )
-        for key in shown:
-            accepted.add_metric(key, 1)
-        for key in refused:
-            accepted.add_metric(key, 0)
-        yield accepted
         for gauge in _GAUGES:
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=(*_LABELS, *gauge.labels))
-            entries = shown | refused if gauge.name.startswith(_GOES_ON) else shown
-            for key, what in entries.items():
-                for labels, value in gauge.values(what):
-                    family.add_metric((*key, *labels), value)
+            for key, what in shown.items():
+                if what.accepted or gauge.name.startswith(_GOES_ON):
+                    for labels, value in gauge.values(what):
+                        family.add_metric((*key, *labels), value)
             yield family
         decisions = CounterMetricFamily("kotatsu_decisions", "Decisions made.", labels=_LABELS)
         windows = CounterMetricFamily(
@@ -288,7 +266,7 @@ class PoolMetrics(Collector):
             "afterwards (late).",
             labels=(*_LABELS, "outcome"),
         )
-        for key in shown:
+        for key in (key for key, what in shown.items() if what.accepted):
             decisions.add_metric(key, self._decisions[key])
             for outcome in Outcome:
                 windows.add_metric((*key, outcome.value), self._windows[key, outcome])

@@ -1,18 +1,24 @@
-"""The record of what targets get back: a ConfigMap in each namespace."""
+"""The record of what targets get back, a ConfigMap in each namespace, and their restore."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from kotatsu_operator.controller.restore.steps import restore
+from kotatsu_operator.controller.targets.kinds import restores
+from kotatsu_operator.controller.targets.target import Restore
 from kotatsu_operator.core.decide.knative import inherit
 from kotatsu_operator.core.protocol import RECORD
 from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, told_of
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import (
+    ConflictError,
+    NotFoundError,
+    Unreachable,
+    retry_on_conflict,
+)
 from kotatsu_operator.kube.knative import kept_status, read_kept
-from kotatsu_operator.kube.objects import Key, key_of
-from kotatsu_operator.kube.resources import ConfigMap, Object, WarmPool
-from kotatsu_operator.kube.retry import retry_on_conflict
+from kotatsu_operator.kube.objects import ConfigMap, Key, Object, WarmPool, key_of
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +41,7 @@ class Records:
     async def remember(self, pool: Object, replicas: int | None = None) -> None:
         """Record what a pool's target gets back, before the target is changed.
 
-        Without a change this makes no call. `replicas` is what the target gets back after its first
-        sleep, which comes next.
+        `replicas` is what it gets back after its first sleep, which comes next.
         """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
         known = self._known.get((namespace, uid), "")
@@ -127,3 +132,39 @@ class Records:
             self._missed.discard(namespace)
             self._known = {k: v for k, v in self._known.items() if k[0] != namespace}
         self._known.update({(namespace, uid): text for uid, text in entries.items()})
+
+
+_TRIES = 10
+_PAUSE = 2.0
+
+
+async def restore(kube: Kube, namespace: str, entry: Entry) -> bool:
+    """Restore a deleted pool's target with retries; return False if it must be tried again later.
+
+    This is idempotent: replicas are only raised from exactly 0, at the version that was read.
+    """
+    given = restores(entry).items()
+    return all([await _patiently(kube, namespace, entry, *one) for one in given])
+
+
+async def _patiently(kube: Kube, namespace: str, entry: Entry, name: str, restore: Restore) -> bool:
+    where = (namespace, entry.pool)
+    for _ in range(_TRIES):
+        try:
+            came = await retry_on_conflict(partial(restore.step, kube, namespace, entry))
+        except ConflictError as error:
+            log.warning("%s/%s was deleted; its target changes all the time: %s", *where, error)
+            break
+        except NotFoundError as error:
+            came = f"its target is deleted too: {error}"
+        except Unreachable as error:
+            log.warning("%s/%s was deleted; its target is restored later: %s", *where, error)
+            await asyncio.sleep(_PAUSE)
+            continue
+        if came:
+            log.info("%s/%s was deleted: %s", *where, came)
+        return True
+    owed = entry.owed[name]
+    by_hand = restore.by_hand.format(owed, **(owed if isinstance(owed, dict) else {}))
+    log.error("%s/%s was deleted, but its target is not restored: %s", *where, by_hand)
+    return False

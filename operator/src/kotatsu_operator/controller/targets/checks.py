@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from kotatsu_operator.controller.targets.target import Refusal, Target
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.kube.hpa import foreign_owner
-from kotatsu_operator.kube.objects import Key, selects
-from kotatsu_operator.kube.resources import Object
+from kotatsu_operator.kube.deployment import foreign_owner
+from kotatsu_operator.kube.objects import Key, Object, selects
 
 
 def older_pool(target: Target, claimants: Sequence[Key]) -> str:

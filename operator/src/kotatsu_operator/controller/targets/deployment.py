@@ -35,12 +35,11 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 from kotatsu_operator.core.report.record import Entry, found_replicas
-from kotatsu_operator.core.report.status_reader import read_original
+from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.deployment import DeploymentView
-from kotatsu_operator.kube.hpa import read_autoscaler
+from kotatsu_operator.kube.deployment import DeploymentView, read_autoscaler
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.knative import (
     SERVICE_LABEL,
@@ -37,8 +37,8 @@ from kotatsu_operator.kube.knative import (
     said_by,
     traffic_of,
 )
+from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 IGNORED_AFTER = timedelta(seconds=30)
 """Knative follows a changed min-scale within seconds. If it has not by then, it ignores it."""

@@ -20,11 +20,10 @@ from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import Entry
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.kube.objects import Key, Object
 from kotatsu_operator.kube.pod import PodView
-from kotatsu_operator.kube.resources import Object
 
 RETRY = timedelta(milliseconds=200)
 """How soon a reconcile is repeated after a conflict, after a request in flight while draining, or

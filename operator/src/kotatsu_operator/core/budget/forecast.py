@@ -1,8 +1,8 @@
 """The forecast: the cost of a pool at the end of its period, by the current schedule.
 
-It is the amount spent so far, plus for the rest of the period: the windows, each with its lead
-before and its drain after; a Warm override until its end; and the current pods until they are idle.
-The limit and future requests are not included: the forecast is what the schedule asks for.
+The amount spent, and for the rest of the period: the windows, each with its lead and drain; a Warm
+override until its end; and the current pods until they are idle. Without the limit and future
+requests: the forecast is what the schedule asks for.
 """
 
 import heapq
@@ -72,7 +72,6 @@ class Levels:
 
     @property
     def begin(self) -> datetime:
-        """The first instant of the function."""
         return self._at[0]
 
     def pod_time(self, begin: datetime, end: datetime, least: int = 0) -> timedelta:

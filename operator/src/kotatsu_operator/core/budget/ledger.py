@@ -1,23 +1,48 @@
 """The ledger of one pool: the cost of its pods in this period.
 
-A pod costs what it *requests*, from the moment it is scheduled until it is gone, Ready or not: a
-node autoscaler must provide a machine for these requests.
-
-Between two entries of one process, elapsed time is measured and not read from the wall clock: a
-clock change neither charges time twice nor loses time. A new process has only the status: it
-charges pods that still exist from the last entry (or from their start), and pods that went in
+A pod costs what it *requests*, from the moment it is scheduled until it is gone, Ready or not.
+Between two entries of one process, elapsed time is measured and not read from the wall clock
+(decision 8). A new process charges pods that still exist from the last entry, and pods that went in
 between up to that entry, which is at most a minute old.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from kotatsu_operator.core.budget.period import period_at
 from kotatsu_operator.core.budget.prices import hourly
+from kotatsu_operator.core.calendar.wallclock import to_instant
 from kotatsu_operator.core.pool.spec import Budget, Period
+
+
+def period_at(period: Period, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    """The period of `now`, as instants in UTC; its end belongs to the next period."""
+    today = now.astimezone(zone).date()
+    start, end = _bounds(period, zone, today)
+    if now >= end:
+        # The clocks went back from just after midnight: the day still begins only once.
+        return _bounds(period, zone, today + timedelta(days=1))
+    return start, end
+
+
+@lru_cache(maxsize=4096)
+def _bounds(period: Period, zone: ZoneInfo, day: date) -> tuple[datetime, datetime]:
+    first = day
+    if period is Period.WEEK:
+        first = day - timedelta(days=day.weekday())
+    elif period is Period.MONTH:
+        first = day.replace(day=1)
+    after = {
+        Period.DAY: first + timedelta(days=1),
+        Period.WEEK: first + timedelta(days=7),
+        Period.MONTH: (first + timedelta(days=31)).replace(day=1),
+    }[period]
+    start, end = (to_instant(datetime.combine(d, time()), zone)[0] for d in (first, after))
+    return start, end
+
 
 _HOUR = timedelta(hours=1) // timedelta(microseconds=1)
 
@@ -39,7 +64,7 @@ class Spent:
 
     currency: str
     period_start: datetime
-    accrued: Decimal
+    accrued: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -83,8 +108,8 @@ def accrue(
     """Update the ledger to `now`.
 
     `pods` are the current pods and those that went since the last entry. `elapsed` is the measured
-    time since that entry; None if another process made it. `budget` has the prices from now on;
-    pods that were counted before are charged up to now at their previous price.
+    time since that entry; None if another process made it. Pods that were counted before are
+    charged up to now at their previous price.
     """
     known = list(pods)
     staying = {pod.uid: hourly(pod.requests, budget.prices) for pod in known if not pod.gone_at}

@@ -76,7 +76,6 @@ class Allowed:
         return self.is_spent and self.policy is OnExhausted.SLEEP
 
     def opens(self, occurrence: Occurrence) -> bool:
-        """Whether this opening of a window may have its pods."""
         if not self.is_spent:
             return True
         began = self.exhausted_at is not None and occurrence.start <= self.exhausted_at

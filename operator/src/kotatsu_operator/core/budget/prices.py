@@ -1,8 +1,4 @@
-"""The cost of one pod per hour: its requests times the prices.
-
-Prices are inputs, never constants here: per core-hour, per GiB-hour and per unit of any other
-resource, as in a cloud's price list.
-"""
+"""The cost of one pod per hour: its requests times the prices, which are inputs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,9 +32,9 @@ def parse_quantity(text: str) -> Decimal:
 def pod_requests(spec: Mapping[str, Any]) -> Requests:
     """The resources that the scheduler reserves for a pod with this PodSpec.
 
-    This is the higher of two amounts: all containers and sidecars together, or the largest init
-    container plus the sidecars started before it. A request of the pod itself replaces it. The
-    overhead of the RuntimeClass is added.
+    The higher of two amounts: all containers and sidecars together, or the largest init container
+    plus the sidecars started before it. A request of the pod replaces it; RuntimeClass overhead is
+    added.
     """
     total = _sum(_requested(c) for c in spec.get("containers") or ())
     sidecars: Requests = {}
@@ -119,8 +115,7 @@ def parse_table(raw: Mapping[str, Any]) -> PriceTable:
 def priced(budget: Budget, table: PriceTable) -> Budget:
     """A pool's budget with its own prices, completed from the table.
 
-    A table in another currency is ignored: amounts in two currencies are never added. Without any
-    price there is no currency, and therefore no cost.
+    A table in another currency is ignored. Without any price there is no currency, and so no cost.
     """
     currency = budget.currency or table.currency
     per_hour = dict(budget.prices.per_hour)

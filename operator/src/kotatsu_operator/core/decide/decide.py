@@ -1,7 +1,6 @@
 """The decision: (spec, observation, memory, now) → the actions and the time of the next one.
 
-Level-triggered: a decision depends on no earlier moment except through Memory, so a restart at any
-time computes the same result.
+It depends on no earlier moment except through Memory, so a restart computes the same result.
 """
 
 from collections.abc import Sequence
@@ -31,12 +30,12 @@ from kotatsu_operator.core.plan.activity import (
     idleness,
     in_force,
     override_end,
+    recommend,
     remember_activity,
     remember_override,
     remember_sleep,
     remember_ticket,
 )
-from kotatsu_operator.core.plan.demand import recommend
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Transition
@@ -138,10 +137,7 @@ def decide(
 
 
 def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) -> Decision:
-    """The decision for a rejected pool on which the operator must not act.
-
-    Its override still ends, and it is reconciled when the budget or that end requires it.
-    """
+    """The decision for a rejected pool that the operator must not scale: its override ends."""
     memory = remember_override(spec.override, memory, now)
     override = in_force(spec.override, memory, now)
     end = None if override is None else override_end(override, memory)

@@ -1,9 +1,7 @@
-"""Knative Services as targets: Knative scales them, the pool only sets the floor.
+"""Knative Services as targets: Knative scales them, the pool only sets the floor (decision 14).
 
-Knative Serving follows requests and has an activator of its own. While the pool's floor is above 0,
-the annotation min-scale of each Revision with traffic holds the floor. The previous value is
-stored, and restored when the floor ends. Schedule, overrides, lead and punctuality are the same as
-for any pool; the phases here only reflect Knative's own status.
+While the floor is above 0, the annotation min-scale of each Revision with traffic holds it. The
+phases here only reflect Knative's own status.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,10 +151,8 @@ def course(
 ) -> MinScalePlan:
     """Compute each Revision's min-scale, and what to store for its restore.
 
-    `traffic` is the percentage of requests by Revision, `revisions` are all known ones, `kept` are
-    the stored ones. A floor only raises the value in effect. A Revision without traffic gets its
-    own min-scale back, and its entry stays until that is observed. Only values that the pool has
-    set are restored: another value was set by another client and becomes the value to restore.
+    `traffic` is the percentage of requests by Revision. A floor only raises the value in effect.
+    Only values that the pool has set are restored: another client's becomes the value to restore.
     """
     before = {k.name: k for k in kept}
     remember: list[SavedMinScale] = []
@@ -198,10 +194,7 @@ def _limited(name: str, asked: int, most: int, what: str) -> str:
 
 
 def let_go(kept: Sequence[SavedMinScale], plan: MinScalePlan) -> list[str]:
-    """The Revisions whose stored original the plan removes or replaces.
-
-    This cannot be undone, so the caller must have read these Revisions just before.
-    """
+    """The Revisions whose stored original the plan removes or replaces; read them again before."""
     after = {k.name: k.min_scale for k in plan.kept}
     return [k.name for k in kept if k.name not in after or after[k.name] != k.min_scale]
 
@@ -261,8 +254,8 @@ def observe(
 ) -> Observation:
     """The observation from the status of Revisions with traffic; `pods` are the existing ones.
 
-    `refused` has the rejected patches by Revision. Without the requested floor, Knative may remove
-    pods at any time, so none of them counts as Ready for the floor.
+    Without the requested floor (`refused`), Knative may remove pods at any time, so none counts as
+    Ready.
     """
     routed = [(revisions[name], percent) for name, percent in traffic.items() if name in revisions]
     ready = _ready_floor(
@@ -297,7 +290,7 @@ def trouble(
     """Why Knative cannot run a Service; empty if it can.
 
     `service_ready` is the status of the Service's condition Ready (None: not decided yet), `said`
-    its reason and message. A Service that changes Revisions is Ready if its current ones are.
+    its reason and message.
     """
     if service_ready is False:
         return f"Knative reports that the Service is not Ready: {said}"

@@ -25,10 +25,7 @@ from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Adopt a target in its current state: running ones as awake, others as asleep.
-
-    A sleeping pool is routed through the activator.
-    """
+    """Adopt a target in its current state: running ones as awake, others as asleep."""
     if memory.since is not None:
         return memory
     # The memory may have been lost: the new epoch must be higher than any acknowledged one.
@@ -247,8 +244,7 @@ def is_overdue(
 ) -> bool:
     """Whether the pool sleeps now regardless of demand: `drain.timeout` has passed.
 
-    The caller need not read the demand then. Reading takes up to seconds, and an announcement in
-    that time would make the next write fail: with enough of them the pool would never sleep.
+    The demand need not be read then: announcements in that time would make the next write fail.
     """
     return (
         memory.phase is Phase.DRAINING

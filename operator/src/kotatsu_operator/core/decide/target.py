@@ -1,18 +1,15 @@
 """What is remembered of the target: its pod template, its HPA and who else sets its replicas.
 
-A rollout while the pool sleeps succeeds without a single pod, so Kubernetes detects no error. A
-template is therefore unproven until all floor replicas with it have been Ready once. Warm-ups of an
-earlier template are then only an estimate (see `plan.lead`).
+A rollout while the pool sleeps succeeds without a single pod, so a template is unproven until all
+floor replicas with it have been Ready once.
 
-An HPA (HorizontalPodAutoscaler) follows demand above the floor. The pool only sets its minReplicas
-and makes the two changes that an HPA cannot make: from 0 to the floor, and to 0. At 0 replicas an
-HPA does nothing.
+An HPA follows demand above the floor. The pool only sets its minReplicas, and makes the changes
+from 0 and to 0, at which an HPA does nothing:
 
-- Up: first minReplicas, then the scale; otherwise the HPA would remove the new pods.
-- Down: first the scale to 0, then minReplicas; otherwise the HPA would remove serving pods.
+- Up: first minReplicas, then the scale; otherwise the HPA would remove the new pods. - Down: first
+the scale to 0, then minReplicas; otherwise the HPA would remove serving pods.
 
-A single manual change of the replicas is respected without a condition. A manifest with `replicas`
-is applied again: server-side apply shows the ownership at once, other writes show it by repetition.
+A single manual change of the replicas is respected. A manifest with `replicas` is applied again.
 """
 
 from dataclasses import replace
@@ -42,11 +39,7 @@ def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
 
 
 def remember_original(seen: Autoscaler | None, known: Original | None) -> Original | None:
-    """The minReplicas to restore: the last value that another client than the operator set.
-
-    An edit of minReplicas while the pool has raised it is the new value to restore. If the HPA is
-    gone, there is nothing to restore; a new HPA starts with its own value.
-    """
+    """The minReplicas to restore: the last value that another client than the operator set."""
     if seen is None:
         return None
     if known is not None and known.name == seen.name and seen.ours:
@@ -59,9 +52,9 @@ def wanted_minimum(
 ) -> int:
     """The minReplicas for now.
 
-    `awake` is Warming or Warm: minReplicas is the floor, and at least 1, since only the sleep
-    protocol may remove the last pod. On the way down it does not change until the scale is 0.
-    `released` restores it at once, for a suspended pool or a rejected one.
+    `awake` (Warming or Warm): the floor, and at least 1, since only the sleep protocol may remove
+    the last pod. On the way down it does not change until the scale is 0. `released` restores it at
+    once.
     """
     if released or (not awake and replicas == 0):
         return original.min_replicas
@@ -84,7 +77,7 @@ default."""
 def remember_write(known: Contest | None, write: Write | None, now: datetime) -> Contest | None:
     """The contest after one more observation of the owner of the target's replicas."""
     if known is not None and now - known.seen_at >= MEMORY:
-        same = write is not None and (write.by, write.at) == (known.by, known.write_at)
+        same = write is not None and (write.by, write.at) == (known.by, known.written_at)
         if not same:
             known = None
         elif not known.applied:
@@ -94,6 +87,6 @@ def remember_write(known: Contest | None, write: Write | None, now: datetime) ->
         return known
     if known is None or known.by != write.by:
         return Contest(write.by, write.at, now, applied=write.applied)
-    if known.write_at == write.at:
+    if known.written_at == write.at:
         return replace(known, applied=known.applied or write.applied)
     return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)

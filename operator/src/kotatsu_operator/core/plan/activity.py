@@ -1,11 +1,11 @@
-"""Overrides and activity: what besides the schedule makes a pool awake or asleep."""
+"""Overrides, activity and demand: what besides the schedule makes a pool awake or asleep."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from kotatsu_operator.core.pool.memory import Memory, Phase, changed
-from kotatsu_operator.core.pool.observation import Observation
-from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
+from kotatsu_operator.core.pool.memory import Memory, Phase, Series, Trend, changed
+from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, Scaling
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at most this long after its first observation, so that none is forgotten."""
@@ -45,9 +45,8 @@ def remember_sleep(override: Override | None, memory: Memory, seen: Observation)
 def is_interrupted(memory: Memory, seen: Observation) -> bool:
     """Whether a sleep was announced and the operator ended, or lost a write, before it scaled to 0.
 
-    This applies only while replicas exist and no request has come since: nothing else has a reason
-    to raise them. An activator that announced its requests while the pool was draining does not
-    announce them again.
+    Only while replicas exist and no request has come since: nothing else has a reason to raise
+    them.
     """
     is_half_done = memory.phase is Phase.SLEEPING and not memory.lowered
     return is_half_done and seen.replicas > 0 and not is_announced(memory, seen)
@@ -61,11 +60,7 @@ def is_announced(memory: Memory, seen: Observation) -> bool:
 
 
 def remember_ticket(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Store when an announcement was first observed.
-
-    An announcement carries its activator's clock, which may be ahead or behind. It is only compared
-    for equality; the time of the announcement comes from the operator's clock.
-    """
+    """Store when an announcement was first observed: its own time is of another clock."""
     ticket = seen.demand.ticket
     if ticket is None or ticket == memory.ticket:
         return memory
@@ -137,3 +132,48 @@ def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now
         return Idle(drain=True, sleep=True)
     end = idle_at(spec, memory, now)
     return Idle(drain=now >= end - spec.drain.route_settle - PRE_DRAIN, sleep=now >= end)
+
+
+UP_WINDOW = timedelta(seconds=3)
+"""Replicas rise to the lowest demand within this window: a burst that the current pods serve in
+time starts no further pods."""
+
+DOWN_WINDOW = timedelta(seconds=60)
+"""Replicas fall to the highest recommendation within this window, so that they do not flap."""
+
+
+def recommend(
+    demand: Demand, scaling: Scaling, current: int, ready: int, trend: Trend, now: datetime
+) -> tuple[int, Trend]:
+    """The replicas for the current demand, and the trend to store.
+
+    One pod serves `target_concurrency` requests. The two stabilization windows are those of a
+    HorizontalPodAutoscaler (decision 5). Until a pod is Ready, waiting requests ask for one pod:
+    their waiting time does not show how many they need. Unknown demand asks for the current
+    replicas.
+    """
+    running = min(current, scaling.max_replicas)
+    asked = running
+    if demand.known:
+        asked = min(-(-demand.concurrency // scaling.target_concurrency), scaling.max_replicas)
+        if ready == 0:
+            asked = min(asked, 1)
+    recent = _add(trend.asked, asked, now, UP_WINDOW)
+    covered = now - recent[0][0] >= UP_WINDOW
+    sustained = min(n for _, n in recent) if covered else min(asked, max(ready, 1))
+    # Without history (an operator restart), the current replicas are the recommendation so far.
+    lately = _add(trend.sustained or ((now, running),), sustained, now, DOWN_WINDOW)
+    return max(n for _, n in lately), Trend(recent, lately)
+
+
+def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series:
+    """Append to a series and drop entries that no longer matter.
+
+    Of a run of equal values the first and the last entry stay, and the newest entry older than the
+    window: it is the value at its start.
+    """
+    if len(series) > 1 and series[-1][1] == series[-2][1] == value:
+        series = series[:-1]
+    series = (*series, (now, value))
+    before = [i for i, (at, _) in enumerate(series) if now - at >= window]
+    return series[before[-1] :] if before else series

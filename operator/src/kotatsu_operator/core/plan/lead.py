@@ -55,12 +55,8 @@ def auto_lead(
 ) -> timedelta:
     """110 % of the p95 of the observed times to Ready, plus a margin and the route's settle time.
 
-    A warm-up of fewer replicas does not predict a larger one on a busy node. If more replicas are
-    requested than an observation had, it is multiplied by the square root of the ratio.
-
-    A new template has no observations. The warm-ups of earlier templates are then an estimate,
-    which only makes the lead longer than the default, never shorter. The learned lead is at most
-    LONGEST.
+    For more replicas than an observation had, it is multiplied by the square root of the ratio. The
+    warm-ups of earlier templates only make the lead longer than the default. At most LONGEST.
     """
     margin = MARGIN + settle
     known = [w for w in warm_ups if w.template == template]

@@ -16,8 +16,8 @@ def remember_opening(
     """Record when the floor of an opening was Ready; a late one gets an event.
 
     One opening is tracked at a time: the newest open one, then each one that the pool pre-warms
-    for. These count as punctual: a window that was already open when the operator could first act
-    on the pool, and an edit that requested a window too late to pre-warm for it.
+    for. These count as punctual: a window that was open when the operator could first act on the
+    pool, and an edit that requested a window too late to pre-warm for it.
     """
     opening = memory.opening
     notes: list[Note] = []

@@ -52,12 +52,10 @@ class Plan:
         self.window = best.window if best else ""
 
     def starts_at(self, occurrence: Occurrence) -> datetime:
-        """When the pods for an opening must start."""
         return occurrence.start - self.lead - self.ahead
 
     @property
     def next(self) -> Transition | None:
-        """The next transition of the schedule, or None."""
         return self.upcoming[0] if self.upcoming else None
 
 

@@ -15,7 +15,7 @@ class Contest:
     """The writes of replicas by another manager; stored in the status."""
 
     by: str
-    write_at: datetime | None
+    written_at: datetime | None
     """The API server's time of the newest write. It identifies the write."""
     seen_at: datetime
     """When that write was first seen, by the operator's clock."""

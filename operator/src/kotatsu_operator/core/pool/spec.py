@@ -1,8 +1,7 @@
 """The WarmPool's spec as values: parsed, validated, with defaults.
 
-The CRD's schema and CEL rules reject errors that one object shows by itself. They cannot detect an
-unknown time zone, an invalid cron expression or an invalid quantity: for those this module raises
-`SpecError`, and its message becomes the message of the condition Accepted=False.
+The CRD's rules cannot detect an unknown time zone, an invalid cron expression or quantity: for
+those this module raises `SpecError`, whose message becomes that of the condition Accepted=False.
 """
 
 from collections.abc import Iterable, Mapping
@@ -214,8 +213,8 @@ _PARTS = {
 def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
     """The valid parts of a spec that `parse` rejects.
 
-    An invalid part is taken from `last`, the last valid spec, or omitted without one. Without a
-    valid time zone, the windows are omitted too.
+    An invalid part is taken from `last`, the last valid spec, or omitted, and without a valid time
+    zone the windows too.
     """
     rest = {name: value for name, value in spec.items() if name not in _PARTS}
     broken = []

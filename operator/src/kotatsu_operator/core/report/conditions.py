@@ -15,14 +15,13 @@ from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Phase, Reason
 from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.status_writer import Status
+from kotatsu_operator.core.report.status import Status
 
 SAY_AFTER = timedelta(seconds=10)
 """Demand that is unknown for a shorter time is not reported."""
 
 
 def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
-    """One condition, without times."""
     return {
         "type": kind,
         "status": "True" if holds else "False",
@@ -34,8 +33,7 @@ def condition(kind: str, holds: bool, reason: str, message: str) -> Status:
 def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
     """Accepted, Ready and Warm for a pool on which the operator acts.
 
-    Ready is about health, so it is true while the pool sleeps: `kubectl wait` must not hang on a
-    pool that correctly has no pods.
+    Ready is true while the pool sleeps: `kubectl wait` must not hang on a pool without pods.
     """
     phase = decision.memory.phase
     asleep = phase.is_asleep
@@ -165,10 +163,7 @@ def _contested(decision: Decision, target: str) -> tuple[str, str]:
 def date_conditions(
     new: list[Status], old: Mapping[str, Mapping[str, Any]], generation: int, now: datetime
 ) -> list[Status]:
-    """Set each condition's lastTransitionTime, which stays while the status is the same.
-
-    `old` are the conditions in the status, by type.
-    """
+    """Set each condition's lastTransitionTime: that in `old` if the status is the same."""
     dated = []
     for c in new:
         before = old.get(c["type"])

@@ -1,11 +1,7 @@
-"""The record of what the operator must restore to the targets of its pools. Pure.
+"""The record of what the operator must restore to the targets of its pools (decision 16). Pure.
 
-A WarmPool has no finalizer, so that its deletion can never get stuck. A pool that is deleted while
-no operator runs takes its status with it, including the target's previous state. So a ConfigMap in
-its namespace holds one entry per pool, under the pool's uid.
-
-Anyone with permission to edit ConfigMaps in that namespace may write anything into it, and the
-operator may have permissions in other namespaces. An invalid name (`../../theirs/deployments/web`)
+A ConfigMap holds one entry per pool, under the pool's uid. Anyone with permission to edit
+ConfigMaps there may write anything into it, and an invalid name (`../../theirs/deployments/web`)
 must never become part of a request path. So only well-formed values are read, here and from a
 status.
 """
@@ -37,7 +33,6 @@ class Entry:
     """Some of OWED, with the same content as in the status."""
 
     def text(self) -> str:
-        """The entry as a value of the ConfigMap."""
         target = {"kind": self.kind, "name": self.target}
         told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
         return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
@@ -47,8 +42,7 @@ def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
     """The replicas to store for a target that runs `now`, before the first write to it.
 
     None if they are stored already, or if it is too late: the current replicas may be those of a
-    window, an override or demand. The target of an uninstalled pool ran on its own, so it counts as
-    new.
+    window, an override or demand. The target of an uninstalled pool counts as new.
     """
     conditions = status.get("conditions") or ()
     is_new = "phase" not in status or any(c.get("reason") == "Uninstalled" for c in conditions)
@@ -59,8 +53,7 @@ def replicas_to_restore(status: Mapping[str, Any], minimum: int | None) -> int:
     """The replicas to restore when the pool of a target that is about to sleep is deleted.
 
     Never more than it had when the pool adopted it. `minimum` is the HPA's minReplicas without the
-    pool: the HPA continues from there. If the previous value is lost, it is 1, the default of a
-    Deployment.
+    pool.
     """
     known = [status[name] for name in ("restoreReplicas", "foundReplicas") if name in status]
     found = next((value for value in known if _is_count(value)), 1)
@@ -170,11 +163,7 @@ def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 
 
 def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
-    """Compare the record with the existing pools.
-
-    The pools' own statuses take precedence: a record that was emptied or edited is repaired. An
-    invalid entry without a pool is removed.
-    """
+    """Compare the record with the existing pools, whose own statuses take precedence."""
     alive = {pool["metadata"]["uid"]: pool for pool in pools}
     told = {uid: told_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
     entries = {uid: read_entry(text) for uid, text in data.items() if uid not in alive}
