@@ -78,3 +78,40 @@ def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
         "voice: with this plan the budget of 20.00 JPY is spent before Wed 2026-12-02 06:00",
         "web: its current pods have never been Ready",
     ]
+
+
+def in_group(name: str, accrued: str, **budget: Any) -> dict[str, Any]:
+    """A pool of the budget group pet that has spent something."""
+    prices = {"currency": "JPY", "prices": {"cpuHour": "6.5"}, "group": "pet"}
+    cost = {
+        "currency": "JPY",
+        "accrued": accrued,
+        "podPerHour": "2",
+        "periodEnd": "2026-12-01T00:00:00Z",
+        "group": {"name": "pet", "deleted": "1" if name == "auth" else None},
+    }
+    made = manifest(name, windows=[PITCH], budget=prices | budget, **LEAD)
+    return made | {"status": {"cost": cost}}
+
+
+def test_a_group_is_shown_with_what_all_its_pools_have_spent():
+    cluster = Cluster(in_group("auth", "4"), in_group("voice", "5", limit="100"))
+    status = demo_mode("status", "voice", cluster=cluster).out
+    assert "10% of 100.00 a month of group pet" in status
+    assert "spent by budget group pet" in demo_mode("cost", "voice", cluster=cluster).out
+    (found,) = demo_mode("cost", "voice", "-o", "json", cluster=cluster).json
+    assert (found["group"], found["counted"]) == ("pet", 10.0)
+
+
+def test_the_verdict_adds_up_the_plans_of_a_group():
+    pools = in_group("auth", "4"), in_group("voice", "5", limit="49")  # 10 + 20 + 20
+    (problem,) = demo_mode("plan", "-l", "team=pet", "-o", "json", cluster=Cluster(*pools)).json[
+        "verdict"
+    ]["problems"]
+    assert problem == (
+        "voice: with this plan the budget of 49.00 JPY of budget group pet is spent before "
+        "Tue 2026-12-01 09:00"
+    )
+    enough = in_group("auth", "4"), in_group("voice", "5", limit="51")
+    found = demo_mode("plan", "-l", "team=pet", "-o", "json", cluster=Cluster(*enough)).json
+    assert found["verdict"] == {"warm": True, "problems": []}

@@ -65,10 +65,14 @@ def total(timelines: Sequence[Timeline]) -> Total:
 
 def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
     """Why a window of these pools may not open warm; empty if nothing is known against it."""
-    return [f"{t.pool.name}: {why}" for t in timelines for why in dict.fromkeys(_problems(t, now))]
+    return [
+        f"{t.pool.name}: {why}"
+        for t in timelines
+        for why in dict.fromkeys(_problems(t, timelines, now))
+    ]
 
 
-def _problems(t: Timeline, now: datetime) -> Iterator[str]:
+def _problems(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[str]:
     pool, zone = t.pool, t.pool.spec.zone
     conditions = {text(c.get("type")): c for c in tables(pool.status.get("conditions"))}
     accepted = conditions.get("Accepted", {})
@@ -83,8 +87,9 @@ def _problems(t: Timeline, now: datetime) -> Iterator[str]:
             yield f"an Asleep override is in effect when {change.window} opens at {at}"
     if standing(pool.ledger, pool.spec.budget) is Standing.EXHAUSTED:
         yield sentence(pool.ledger, pool.spec.budget)
-    elif (ends := _spent_at(t)) is not None:
+    elif (ends := _spent_at(t, every)) is not None:
         limit = amount(pool.spec.budget.limit, pool.currency)
+        limit += f" of budget group {pool.group}" if pool.group else ""
         yield f"with this plan the budget of {limit} is spent before {clock(ends, zone, now)}"
     if any(change.kind == "open" for change in t.changes) and (
         conditions.get("Unproven", {}).get("status") == "True"
@@ -92,15 +97,26 @@ def _problems(t: Timeline, now: datetime) -> Iterator[str]:
         yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
 
 
-def _spent_at(t: Timeline) -> datetime | None:
-    """The end of the budget's period, or of the plan, if the limit is reached before."""
-    limit, ledger, pod_price = t.pool.spec.budget.limit, t.pool.ledger, t.pool.pod_price
-    if limit is None or pod_price is None:
+def _spent_at(t: Timeline, every: Sequence[Timeline]) -> datetime | None:
+    """The end of the budget's period, or of the plan, if the limit is reached before.
+
+    In a budget group, the planned pods of all its pools in `every` count.
+    """
+    pool, limit = t.pool, t.pool.spec.budget.limit
+    if limit is None or pool.pod_price is None:
         return None
-    end = min(ledger.period_end or t.end, t.end)
+    end = min(pool.ledger.period_end or t.end, t.end)
+    mark = (pool.namespace, pool.group, pool.currency)
+    counted = [t]
+    if pool.group:
+        counted = [o for o in every if (o.pool.namespace, o.pool.group, o.pool.currency) == mark]
+    cost = sum((_cost_until(end, other) for other in counted), Decimal(0))
+    return end if pool.counted + cost >= limit else None
+
+
+def _cost_until(end: datetime, t: Timeline) -> Decimal:
     cut = [Stretch(s.begin, min(s.end, end), s.replicas) for s in t.stretches if s.begin < end]
-    cost = price(pod_price, cut) or Decimal(0)
-    return end if ledger.accrued + cost >= limit else None
+    return price(t.pool.pod_price, cut) or Decimal(0)
 
 
 def lines(timelines: Sequence[Timeline], now: datetime) -> list[str]:

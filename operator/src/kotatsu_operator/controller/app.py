@@ -26,6 +26,7 @@ from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_me
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
+from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.plan.pacing import Pacer
@@ -105,13 +106,14 @@ class Operator:
             catching_up=lambda: self.elector.catching_up,
             aside=lambda key: self.work_queue.aside(key),
         )
+        groups = Groups(self.cache.pools_of_group, lambda key: self.work_queue.touch(key))
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
             events=Events(self._kube, options.name),
             displays=[metrics, self.board],
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic),
+            accounts=Accounts(options.prices, time.monotonic, groups),
             shows=self._shows,
         )
         self.work_queue = WorkQueue(

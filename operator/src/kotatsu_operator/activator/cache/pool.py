@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import amount, choice, instant, seconds_of
+from kotatsu_operator.core.formats import amount, choice, instant, seconds_of, table, text
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
 from kotatsu_operator.kube.objects import Object
@@ -39,17 +39,20 @@ class SpentBudget:
 def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBudget | None:
     """The spent budget in a WarmPool's status; None while the budget permits a wake.
 
-    A limit that was edited since counts as not reached, so that a raised limit needs no operator.
+    In a budget group, the operator compares the sum of its pools with the limit. A limit or a group
+    that was edited since counts as not reached, so that a raised limit needs no operator.
     """
     budget, cost = spec.get("budget") or {}, status.get("cost") or {}
     policy = budget.get("onExhausted", OnExhausted.NO_NEW_WARMTH)
     limit, until = amount(budget.get("limit")), instant(cost.get("periodEnd"))
     if not cost.get("exhausted") or limit is None or until is None or policy == OnExhausted.WARN:
         return None
-    if limit != amount(cost.get("limit")):
+    group = text(table(cost.get("group")).get("name"))
+    if limit != amount(cost.get("limit")) or group != text(budget.get("group")):
         return None
+    shared = f" of budget group {group}" if group else ""
     return SpentBudget(
-        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}",
+        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}{shared}",
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
@@ -103,6 +104,10 @@ class Cache:
         for watcher in self.watchers:
             watcher.see(pool)
         return True
+
+    def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
+        """The pools with a budget group in their spec or status."""
+        return ((key, self.pools[key]) for key in self.pools.having(("group", (namespace, group))))
 
     def forget_pool(self, key: Key) -> None:
         self.pools.pop(key, None)
@@ -361,6 +366,8 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
+    for group in {group_of(pool), stored_group(pool)} - {""}:
+        yield "group", (key[0], group)
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import choice, format_duration, stamp, table, text
 from kotatsu_operator.core.plan.activity import override_end
@@ -36,7 +37,7 @@ _MEMORY = Record(
     original="hpa",
 )
 _ORIGINAL = Record(Original)
-_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "pods"), pod_hour="podPerHour")
+_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "shared", "pods"), pod_hour="podPerHour")
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
@@ -95,6 +96,15 @@ def cost_status(ledger: Ledger) -> Status | None:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
         "exhausted": None if limit is None else ledger.exhausted_at is not None,
+        "group": None if ledger.shared is None else _group_status(ledger.shared),
+    }
+
+
+def _group_status(shared: Shared) -> Status:
+    return {
+        "name": shared.name,
+        "spent": f"{shared.total:.6f}",
+        "deleted": None if shared.deleted is None else f"{shared.deleted:.6f}",
     }
 
 
@@ -134,21 +144,23 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
+_NEVER_ALONE = ("cost.at", "cost.group.spent")
 _QUIET = (
+    *_NEVER_ALONE,
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",
     "cost.forecast",
-    "cost.at",
 )
 """Fields that change all the time: changes of these alone are written once a minute."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
-    quiet = ("cost.at",) if quiet_too else _QUIET
+    # A later `cost.at`, or what other pools of the group spend, is not written for itself: so a
+    # sleeping pool writes nothing.
+    quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
