@@ -19,6 +19,8 @@ from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.rehearse import at_once
 from kotatsu_demo_mode.report import Report
 from kotatsu_demo_mode.terminal import Terminal
+from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
+from kotatsu_operator.core.report.notices import Verdict, read_verdict
 
 
 class Operated(Cluster):
@@ -54,6 +56,9 @@ class Operated(Cluster):
 
     def patch(self, path: str, body: Any, _: str, query: Mapping[str, str]) -> dict[str, Any]:
         raw = self._pools[path.rpartition("/")[2]]
+        if "annotations" in body["metadata"]:
+            raw["metadata"]["annotations"] = body["metadata"]["annotations"]
+            return deepcopy(raw)
         if "spec" not in body:
             raw["spec"].pop("override", None)
             return deepcopy(raw)
@@ -75,6 +80,10 @@ class Operated(Cluster):
             "conditions": [condition],
         }
         return deepcopy(raw)
+
+    def verdict(self, name: str) -> Verdict | None:
+        """The verdict that a pool is annotated with."""
+        return read_verdict(self._pools[name]["metadata"]["annotations"][REHEARSAL_ANNOTATION])
 
     def overrides(self) -> list[str]:
         """The pools that still have one."""
@@ -121,6 +130,18 @@ def test_one_pool_that_fails_is_named_and_the_others_are_rehearsed_to_the_end():
     assert "auth did not fall asleep" in auth["failures"][0]
     assert voice["passed"] is True
     assert cluster.overrides() == []
+    verdict = cluster.verdict("auth")
+    assert verdict is not None
+    assert "did not fall asleep" in verdict.failures[0]
+
+
+def test_each_pool_is_annotated_with_the_verdict_for_the_operator_to_report():
+    cluster = Operated("auth", "voice")
+    rehearse(cluster)
+    for name in ("auth", "voice"):
+        verdict = cluster.verdict(name)
+        assert verdict is not None
+        assert (verdict.passed, verdict.failures) == (True, ())
 
 
 def test_an_interrupt_restores_every_pool():

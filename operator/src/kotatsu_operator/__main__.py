@@ -28,6 +28,8 @@ async def _run(settings: OperatorSettings) -> None:
         prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,
+        notifications=settings.notifications,
+        override_warning=timedelta(seconds=settings.override_warning),
     )
     operator = Operator(kube, settings.namespaces, registry, options)
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
+from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
+from kotatsu_operator.core.report.notices import Verdict
 
-from .api import Api
+from .api import MERGE, Api
 from .client import Client, Here, Inside, Step
 from .errors import DemoModeError
 from .pools import Pool
@@ -43,6 +45,8 @@ def run(options: Namespace, shell: Shell) -> int:
             for rehearsal in rehearsals:
                 restored.enter_context(rehearsal.given_back())
             results = at_once([r.steps() for r in rehearsals], lambda: shell.sleep(_EVERY))
+        for pool, result in zip(pools, results, strict=True):
+            _record_verdict(api, pool, result, shell)
     names = [pool.name for pool in pools]
     return _print(dict(zip(names, results, strict=True)), options, shell)
 
@@ -99,6 +103,22 @@ def at_once(
         for steps in runs:
             steps.close()  # deletes the pod that sends the requests
     return [results[i] for i in range(len(runs))]
+
+
+def _record_verdict(api: Api, pool: Pool, result: Result, shell: Shell) -> None:
+    """Annotate the pool with the verdict, which the operator reports as an event.
+
+    Without it the rehearsal is complete all the same: a failure is only a remark.
+    """
+    is_report = isinstance(result, Report)
+    failures = tuple(result.failures) if isinstance(result, Report) else (str(result),)
+    window = result.window if isinstance(result, Report) else ""
+    verdict = Verdict(shell.clock(), is_report and not failures, window, failures)
+    body = {"metadata": {"annotations": {REHEARSAL_ANNOTATION: verdict.written()}}}
+    try:
+        api.patch(pool.path, body, MERGE, {})
+    except DemoModeError as error:
+        shell.terminal.complain(f"the verdict is not recorded at {pool.name}: {error}")
 
 
 def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
@@ -18,6 +18,8 @@ from kotatsu_operator.controller.cache.store import Cache, feeds_of
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
+from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
@@ -30,6 +32,7 @@ from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.plan.pacing import Pacer
+from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
@@ -65,6 +68,9 @@ class Options:
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
     """Of Knative's ConfigMap; empty if it must not be read."""
+    notifications: str = ""
+    """The file of receivers; empty: nobody is notified."""
+    override_warning: timedelta = OVERRIDE_WARNING
 
 
 class Operator:
@@ -107,6 +113,11 @@ class Operator:
             aside=lambda key: self.work_queue.aside(key),
         )
         groups = Groups(self.cache.pools_of_group, lambda key: self.work_queue.touch(key))
+        self._notifier = Notifier(
+            options.notifications,
+            NotifyMetrics(registry),
+            lambda key: self.work_queue.touch(key),
+        )
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
@@ -115,6 +126,8 @@ class Operator:
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic, groups),
             shows=self._shows,
+            courier=self._notifier,
+            override_warning=options.override_warning,
         )
         self.work_queue = WorkQueue(
             self._reconciler.look, clock, took=metrics.decision_seconds.observe
@@ -220,6 +233,7 @@ class Operator:
                 term.create_task(self.work_queue.run(), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
+                term.create_task(self._notifier.run(), name="notifications")
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics

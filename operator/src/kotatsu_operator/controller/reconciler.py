@@ -14,6 +14,7 @@ from kotatsu_operator.controller.accept.acceptance import (
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.report.courier import Courier, NoCourier
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -26,13 +27,21 @@ from kotatsu_operator.core.formats import conditions_of, instant
 from kotatsu_operator.core.plan.pacing import Pacer
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,
     target_conditions,
     transitions,
+)
+from kotatsu_operator.core.report.notices import (
+    OVERRIDE_WARNING,
+    Notice,
+    news,
+    notices_status,
+    outbox,
+    ready_notes,
 )
 from kotatsu_operator.core.report.status import (
     Status,
@@ -120,6 +129,9 @@ class Reconciler:
     accounts: Accounts = field(default_factory=Accounts)
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    courier: Courier = field(default_factory=NoCourier)
+    override_warning: timedelta = OVERRIDE_WARNING
+    """How long before its end an override is announced."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -130,6 +142,7 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.courier.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -230,7 +243,9 @@ class Reconciler:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
-        pool = await self._put_status(turn, first.pool, status, conditions)
+        notes += self._remember(turn, status, seen, decision.memory)
+        told = (*notes, *ready_notes(decision))
+        pool = await self._put_status(turn, first.pool, status, conditions, told)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
         for display in self.displays:
@@ -271,26 +286,53 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
-        pool = await self._put_status(turn, turn.pool, status, conditions)
+        unasked = replace(seen, demand=Demand(known=False))
+        notes += self._remember(turn, status, unasked, decision.memory)
+        pool = await self._put_status(turn, turn.pool, status, conditions, notes)
         await self._post(pool, notes)
         return decision.recheck
 
+    def _remember(
+        self, turn: Turn, status: Status, seen: Observation, memory: Memory
+    ) -> tuple[Note, ...]:
+        """Add to the status what is told now, so that it is told once; return the events."""
+        found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
+        status["told"] = found.told
+        if status.get("override") is not None:
+            status["override"]["told"] = found.override_told
+        return found.notes
+
     async def _put_status(
-        self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
+        self,
+        turn: Turn,
+        pool: Object,
+        status: Status,
+        conditions: list[Status],
+        notes: Sequence[Note],
     ) -> Object:
-        """Write the status if it has changed, at the version of `pool`, its newest."""
+        """Write the status if it has changed, at the version that the decision used.
+
+        `pool` is the pool at its newest version: it may have been written since. Notices of `notes`
+        are sent once the status has them.
+        """
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
+        waiting: list[Notice] = []
+        if self.courier.is_on:
+            done, uid = self.courier.delivered(key), pool["metadata"]["uid"]
+            waiting = outbox(turn.status, notes, done, uid, now)
+        status["notices"] = notices_status(waiting)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
-            return pool
-        pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
-        self._written[key] = now
-        self.cache.keep_pool(pool)
+        if worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.tools.kube.patch_status(*key, status, version)
+            self._written[key] = now
+            self.cache.keep_pool(pool)
+        self.courier.tell(key, waiting)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -65,6 +65,15 @@ class OperatorSettings(ServiceSettings):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
+    notifications: str = Field(
+        "", description="file with the receivers of notifications; empty: nobody is notified"
+    )
+    override_warning: float = Field(
+        600.0,
+        ge=0,
+        le=86400,
+        description="seconds before its end at which an override is announced",
+    )
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "

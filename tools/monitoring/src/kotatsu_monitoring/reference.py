@@ -13,6 +13,7 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.leader.elector import leader_metric
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
 from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
 from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
@@ -32,6 +33,7 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     PoolMetrics(operator)
     namespace_metric(operator, (), lambda _: True)
     leader_metric(operator)
+    NotifyMetrics(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)
