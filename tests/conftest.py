@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-# Thousands of tests and all libraries are made once and stay: looking through them for garbage takes
-# a sixth of the time of collecting them, and a share of every later test's.
+# Thousands of tests and all libraries are made once and stay. To look through them for garbage is a
+# sixth of the time in which they are collected, and a share of the time of each test.
 gc.disable()
 
 

@@ -1,10 +1,12 @@
 """Rendering the charts with helm, and reading what came out."""
 
 import functools
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +144,17 @@ def environment(template: Object) -> dict[str, str]:
 
 @functools.cache
 def render(chart: str, values: Path | None = None, *arguments: str) -> Rendered:
-    """`helm template` of a chart."""
+    """`helm template` of a chart of ours; what came out before is read again."""
+    known = remembered(chart, values.read_text() if values else "", *arguments)
+    if known.exists():
+        return Rendered(json.loads(known.read_text()))
+    found = render_anew(chart, values, *arguments)
+    remember(known, json.dumps(found.objects))
+    return found
+
+
+def render_anew(chart: str, values: Path | None = None, *arguments: str) -> Rendered:
+    """`helm template` of any chart."""
     done = template(chart, values, *arguments)
     assert done.returncode == 0, done.stderr
     return Rendered(load_yaml(done.stdout))
@@ -157,6 +169,42 @@ def template(
         *("template", RELEASE, str(folder / chart), "--namespace", NAMESPACE),
         *("--kube-version", KUBE_VERSION, *files, *arguments),
     )
+
+
+def remembered(*what: str) -> Path:
+    """Where the outcome of something is kept that depends on helm, the charts and `what` alone.
+
+    The tests render the charts two hundred times, which is a fifth of the time of all fast tests.
+    """
+    return _memory() / hashlib.sha256("\0".join(what).encode()).hexdigest()[:32]
+
+
+def remember(place: Path, text: str) -> None:
+    """Keep an outcome; another process never reads half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=place.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(place)
+
+
+@functools.cache
+def _memory() -> Path:
+    """The folder for the charts as they are; that of other charts is removed."""
+    root = ROOT / ".cache" / "helm"
+    mine = root / charts_digest(CHARTS)
+    mine.mkdir(parents=True, exist_ok=True)
+    for other in root.iterdir():
+        if other != mine:
+            shutil.rmtree(other, ignore_errors=True)
+    return mine
+
+
+def charts_digest(folder: Path) -> str:
+    """A short digest of what helm makes objects from: itself and every file of a folder."""
+    digest = hashlib.sha256(str(find_helm()).encode())
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(folder)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def notes(chart: str, values: Path | None, work: Path) -> str:

@@ -19,6 +19,7 @@ from chart.kit import (
     helm,
     notes,
     render,
+    render_anew,
 )
 
 
@@ -167,7 +168,7 @@ def test_no_rule_asks_for_everything(rendered: Rendered) -> None:
 
 
 def test_rendering_twice_gives_the_same(scenario: Scenario, rendered: Rendered) -> None:
-    again = render.__wrapped__(scenario.chart, scenario.values)
+    again = render_anew(scenario.chart, scenario.values)
 
     assert again.objects == rendered.objects
 

@@ -79,8 +79,12 @@ def test_headers_are_set_in_one_place() -> None:
 
 def test_secrets_of_the_address_are_not_logged() -> None:
     config = _config()
+    counting = re.search(r"map \$http_authorization \$voice_token {.*?}", config, re.DOTALL)
 
-    assert not re.search(r"\$(request|args|query_string|http_authorization)\b", config)
+    assert counting is not None  # a limit's key is in no log
+    rest = config.replace(counting[0], "")
+    assert not re.search(r"\$(request|args|query_string|http_authorization)\b", rest)
+    assert "voice_token" not in re.findall(r"log_format .*?;", config, re.DOTALL)[0]
     assert "error_log /dev/null emerg;" in _location(config, "= /token")
 
 
@@ -90,12 +94,14 @@ def test_metrics_and_probes_of_the_services_stay_inside() -> None:
 
 
 def test_anonymous_speech_is_limited_and_nothing_else() -> None:
-    config = _config("--set", "gateway.anonymousVoice.rate=5r/s,gateway.anonymousVoice.burst=7")
+    limits = "rate=5r/s,gateway.anonymousVoice.burst=7,gateway.anonymousVoice.perToken.burst=9"
+    config = _config("--set", f"gateway.anonymousVoice.{limits}")
 
     assert "rate=5r/s;" in config
     for path in ("= /voice", "= /voice/", "= /talk"):
         assert "limit_req zone=voice burst=7 nodelay;" in _location(config, path)
-    assert config.count("limit_req zone") == 3
+        assert "limit_req zone=voice_token burst=9 nodelay;" in _location(config, path)
+    assert config.count("limit_req zone") == 6
     assert "limit_req" not in _config("--set", "voice.anonymous=false")
 
 
@@ -117,7 +123,17 @@ def test_its_errors_are_problem_documents_for_browsers_too() -> None:
         assert f'return {code} \'{{"type":"about:blank"' in body
         assert 'Access-Control-Allow-Origin "*"' in body
     own = _config("--set", "corsOrigins={https://pet.example.com}")
-    assert "Access-Control-Allow-Origin" not in own
+    assert 'Access-Control-Allow-Origin "*"' not in own
+    assert '"https://pet.example.com" $http_origin;' in own
+
+
+def test_errors_of_the_voice_are_playable_only_where_that_is_asked_for() -> None:
+    config = _config("--set", "gateway.playableErrors=true")
+
+    for path in ("= /voice", "= /voice/"):
+        assert "error_page 429 =200 /_gateway/line/429;" in _location(config, path)
+    assert "error_page" not in _location(config, "= /talk")
+    assert "/_gateway/line" not in _config()
 
 
 def test_new_configuration_makes_new_pods() -> None:

@@ -5,21 +5,16 @@ at the same byte, and nobody gets to say who they are.
 """
 
 import contextlib
-import re
 import socket
 import socketserver
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import h11
-import packages
 import pytest
-from chart.kit import CHARTS, render
-
-from kotatsu_node.cluster.control_plane import free_ports
+from chart.nginx import UNLIMITED, serving_gateway
 
 pytestmark = pytest.mark.slow
 
@@ -113,43 +108,12 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    nginx, folder = packages.nginx(), tmp_path_factory.mktemp("nginx")
+def gateway() -> Iterator[Gateway]:
     service = Recorder()
-    port, probes = free_ports(2)
-    rendered = render("pet", CHARTS / "pet" / "ci" / "demo.yaml")
-    text = str(rendered.one("ConfigMap", "gateway")["data"]["nginx.conf"])
-    text = re.sub(
-        r"proxy_pass http://[\w.-]+;", f"proxy_pass http://127.0.0.1:{service.port};", text
-    )
-    text = re.sub(r"listen (\[::\]:)8\d+;", "", text)
-    text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-    text = text.replace("listen 8081;", f"listen 127.0.0.1:{probes};")
-    text = text.replace("/tmp/", f"{folder}/")  # noqa: S108
-    text = text.replace("/dev/stdout", "/dev/null")
-    text = text.replace("rate=", "rate=1000r/s; # ") if "limit_req_zone" in text else text
-    config = folder / "nginx.conf"
-    config.write_text(text)
-    process = subprocess.Popen([nginx, "-c", str(config), "-g", "daemon off;"])
-    try:
-        _until_it_listens(process, port)
+    with serving_gateway(f"127.0.0.1:{service.port}", *UNLIMITED) as port:
         yield Gateway(port, service)
-    finally:
-        process.terminate()
-        process.wait(10)
-        service.shutdown()
-        service.server_close()
-
-
-def _until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(500):
-        if process.poll() is not None:
-            raise RuntimeError(f"nginx ended with {process.returncode}")
-        with contextlib.suppress(ConnectionError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        time.sleep(0.02)
-    raise RuntimeError("nginx does not listen")
+    service.shutdown()
+    service.server_close()
 
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"

@@ -13,6 +13,7 @@ from chart.kit import (
     environment,
     load_yaml,
     render,
+    render_anew,
 )
 
 from kotatsu_common.settings import load
@@ -408,4 +409,4 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
         **{name: {"enabled": on} for name, on in enabled.items()},
     }
     (chart / "values.yaml").write_text(json.dumps(values))
-    return render.__wrapped__(str(chart), None, "--include-crds")
+    return render_anew(str(chart), None, "--include-crds")

@@ -34,6 +34,14 @@ def test_the_platform_comes_first_since_the_pet_needs_its_crd(programs, installa
     assert all("--kube-context=mine --namespace=demo" in c for c in programs.calls if "helm" in c)
 
 
+def test_a_key_for_gemini_reaches_the_pet_through_a_secret_alone(programs, progress):
+    programs.add("kubectl", get_namespace=namespace(**OURS))
+    programs.add("helm")
+    Installation(Kube("mine", {}, "demo"), "IfNotPresent", progress, "s3cret").install([])
+    assert programs.index("kubectl", "apply") < programs.index("helm", "upgrade --install pet")
+    assert not any("s3cret" in call for call in programs.calls)
+
+
 def test_a_namespace_of_somebody_elses_is_left_alone(programs, installation):
     programs.add("kubectl", get_namespace=namespace(team="blue"))
     for action in (installation.remove, lambda: installation.install([])):

@@ -71,13 +71,18 @@ def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
     return {value for one in given for value in _values(one, outer)}
 
 
+@cache
+def _all_functions() -> dict[str, list[ast.FunctionDef]]:
+    found: dict[str, list[ast.FunctionDef]] = {}
+    for _, module in _modules():
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                found.setdefault(node.name, []).append(node)
+    return found
+
+
 def _functions(name: str) -> list[ast.FunctionDef]:
-    return [
-        node
-        for _, module in _modules()
-        for node in ast.walk(module)
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    ]
+    return _all_functions().get(name, [])
 
 
 def conditions() -> set[tuple[str, str]]:

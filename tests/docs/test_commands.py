@@ -1,6 +1,7 @@
 """Commands in the pages: the plugin understands them, and what they name is in the charts."""
 
 import ast
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_each_label_of_ours_that_a_command_selects_by_is_on_a_pod(
             assert label in labels, line
 
 
+@functools.cache
 def _texts(folder: str) -> str:
     """All that the programs of a folder can say, without what is filled in."""
     return "\n".join(

@@ -146,6 +146,8 @@ def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
 
 
 PET_SERVICES = ("auth", "feed", "voice")
+WEB_INDEX = "<!doctype html><base href=/app/>"
+"""All of a web build of the app, in a ConfigMap."""
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +156,8 @@ def pet(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     kubectl = make_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
     sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS]
+    sets += ["gateway.playableErrors=true", "gateway.web.volume.configMap.name=web"]
+    kubectl("create", "configmap", "web", f"--from-literal=index.html={WEB_INDEX}")
     for name in (*PET_SERVICES, "gateway", "github-stub"):
         key = "githubStub" if name == "github-stub" else name
         sets += chosen(f"{key}.image", name)

@@ -5,7 +5,7 @@ import uuid
 
 import httpx
 import pytest
-from e2e.conftest import PET_SERVICES, cluster_ip
+from e2e.conftest import PET_SERVICES, WEB_INDEX, cluster_ip
 from e2e.kit import App, eventually, gather_ok
 from e2e.visit import play
 from pages.kit import DEVICES, IN_BROWSER, visiting
@@ -18,6 +18,23 @@ async def test_a_whole_visit_works_with_everything_asleep_and_again_while_warm(b
     for name in PET_SERVICES:
         assert App(name, pet).replicas() >= 1
     await play(base, f"demo-{uuid.uuid4().hex[:6]}")
+
+
+async def test_a_web_build_in_a_configmap_is_served_beside_the_api(base):
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
+        for path in ("/app/", "/app/home", "/app/any/page"):
+            answer = await http.get(path)
+            assert (answer.status_code, answer.text) == (200, WEB_INDEX)
+        assert (await http.get("/app/missing.js")).status_code == 404
+
+
+async def test_a_text_that_can_not_be_spoken_wakes_the_voice_and_gets_a_line(base):
+    import miniaudio
+
+    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as http:
+        answer = await http.post("/voice", json={"text": "😀"})
+    assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "422")
+    assert miniaudio.decode(answer.content).duration > 1
 
 
 @IN_BROWSER

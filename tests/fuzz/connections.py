@@ -6,10 +6,9 @@ from typing import Any
 from fuzz.kit import Target, mixed
 from hypothesis import strategies as st
 
-from kotatsu_operator.activator.http.http1 import Requests
-from kotatsu_operator.activator.http.peek import NOTHING, Kind, ask_to_close, peek
-from kotatsu_operator.activator.proxy.activity import Moved
+from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, ask_to_close, peek
 from kotatsu_operator.activator.proxy.client import Client
+from kotatsu_operator.activator.proxy.registry import Moved
 
 HTTP = mixed(
     "GET ", "POST ", "CONNECT ", "/", "/healthz", "?", "*", " HTTP/1.1\r\n", " HTTP/1.0\r\n",

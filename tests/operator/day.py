@@ -20,7 +20,7 @@ from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.pacing import Pacer
+from kotatsu_operator.core.plan.lead import Pacer
 from tests.operator.cluster import (
     VOICE,
     FakeKube,
@@ -42,6 +42,8 @@ class FakeScraper:
     """Answers for pods and activators what the test says."""
 
     in_flight: int | None = 0
+    lacks: bool = False
+    """Whether the pods have no gauge."""
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
@@ -56,13 +58,15 @@ class FakeScraper:
             return Passing(0, 0, None, "activator activator-1 is silent")
         return replace(self.passing_now, held=self.passing_now.held + self.held_now)
 
-    async def pods(self, views, metrics):
-        return [await self.pod(view, metrics) for view in views]
+    async def pods(self, views, metrics, targets=()):
+        return [await self.pod(view, metrics, targets) for view in views]
 
-    async def pod(self, view, metrics):
+    async def pod(self, view, metrics, targets=()):
         self.asked += 1
+        if self.lacks:
+            return Silence("has no port named http", lacks=True)
         if self.in_flight is None:
-            return Silence("refuses connections on port 8080")
+            return Silence("does not respond on port 8080 within 2 s")
         return PodAnswer(self.in_flight, self.last_request)
 
 

@@ -13,7 +13,7 @@ from kotatsu_demo_mode.timeline import Timeline, timeline
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import LONGEST
 from kotatsu_operator.core.plan.plan import plan_at
-from kotatsu_operator.core.pool.observation import Observation
+from kotatsu_operator.core.pool.decision import Observation
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 SEEN = Observation(replicas=0, ready=0, pods=0)

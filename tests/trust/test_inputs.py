@@ -185,7 +185,8 @@ ADDRESSES = [
 ]
 KNOWN = {
     ("github", "/user"), ("github", "/graphql"), ("github", "/login/oauth/access_token"),
-    ("auth", "/authorize"), ("gemini", "/v1beta/models/gemini-2.5-flash:generateContent"),
+    ("auth", "/authorize"),
+    ("gemini", "/v1beta/models/gemini-3.5-flash-lite:streamGenerateContent"),
     ("engine", "/speakers"), ("engine", "/audio_query"), ("engine", "/synthesis"),
 }  # fmt: skip
 

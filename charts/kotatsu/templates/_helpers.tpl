@@ -427,3 +427,20 @@ dyn({{ $new }}).all(k, k in {{ $but }} || k in dyn({{ $old }}) && dyn({{ $new }}
 {{- define "kotatsu.sameMetadata" -}}
 {{ . }}.all(k, dyn(object.metadata)[?k] == dyn(oldObject.metadata)[?k])
 {{- end }}
+
+{{/* Rules for the kinds of the value `targets`: verbs for the objects, and for their scale. */}}
+{{- define "kotatsu.targetRules" -}}
+{{- $ := . }}
+{{- range .root.Values.targets }}
+{{- $group := first (splitList "/" .apiVersion) }}
+- {apiGroups: [{{ $group }}], resources: [{{ .resource }}], verbs: [{{ $.verbs }}]}
+- {apiGroups: [{{ $group }}], resources: [{{ .resource }}/scale], verbs: [{{ $.scaleVerbs }}]}
+{{- end }}
+{{- end }}
+
+{{/* The kinds of the value `targets` as the programs read them; empty without any. */}}
+{{- define "kotatsu.targets" -}}
+{{- $kinds := list }}
+{{- range .Values.targets }}{{ $kinds = append $kinds (printf "%s/%s/%s" .apiVersion .kind .resource) }}{{ end }}
+{{- join "," $kinds }}
+{{- end }}

@@ -3,6 +3,9 @@ activator answers there is the cluster's matter, so a sleeping pool wakes like f
 {{- define "pet.nginx" -}}
 {{- $gateway := .Values.gateway }}
 {{- $routes := include "pet.routes" . | fromJson }}
+{{- $origin := has "*" .Values.corsOrigins | ternary "\"*\"" "$allowed_origin" }}
+{{- /* What a caller of the voice can meet: not understood, not allowed, too often, asleep, busy, away. */}}
+{{- $playable := list 400 401 403 408 413 415 422 429 500 502 503 504 }}
 worker_processes 1;
 pid /tmp/nginx.pid;
 error_log /dev/stderr warn;
@@ -21,7 +24,7 @@ http {
   }
   log_format line escape=json
     '{"time":"$time_iso8601","client":"$remote_addr","method":"$request_method","path":"$path",'
-    '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"id":"$request_id"}';
+    '"status":$status,{{ if $gateway.playableErrors }}"refused":"$refused",{{ end }}"bytes":$body_bytes_sent,"seconds":$request_time,"id":"$request_id"}';
   access_log /dev/stdout line;
 
   client_body_temp_path /tmp/body;
@@ -47,14 +50,39 @@ http {
   {{- end }}
   {{- if .Values.voice.anonymous }}
 
-  # Callers of the voice without a token, counted by address; a preflight costs nothing.
+  # Callers of the voice, whose tokens nobody checks: all of an address together, which may be a whole
+  # venue, and each token. A preflight costs nothing.
   map $request_method $voice_client {
     OPTIONS "";
     default $binary_remote_addr;
   }
+  # The end of a token: as different as all of it, and no long one fills the zone.
+  map $http_authorization $voice_token {
+    "~(?<token_end>[^ ]{1,40})$" $token_end;
+    default "";
+  }
   limit_req_zone $voice_client zone=voice:10m rate={{ $gateway.anonymousVoice.rate }};
+  limit_req_zone $voice_token zone=voice_token:10m rate={{ $gateway.anonymousVoice.perToken.rate }};
   limit_req_status 429;
   limit_req_log_level info;
+  {{- end }}
+  {{- if $gateway.playableErrors }}
+
+  # Which form of the line a caller of the voice can play: MP3, or base64 of it.
+  map "$request_uri $content_type" $line_form {
+    "~*[?&]stream=(true|1)[& ]" mp3;
+    "~* application/json" mp3;
+    default txt;
+  }
+  {{- end }}
+  {{- if not (has "*" .Values.corsOrigins) }}
+
+  map $http_origin $allowed_origin {
+    default "";
+    {{- range .Values.corsOrigins }}
+    {{ . | quote }} $http_origin;
+    {{- end }}
+  }
   {{- end }}
 
   proxy_http_version 1.1;
@@ -118,7 +146,14 @@ http {
       error_log /dev/null emerg;
       {{- end }}
       {{- if and $.Values.voice.anonymous (has $path (list "/voice" "/voice/" "/talk")) }}
-      limit_req zone=voice burst={{ $gateway.anonymousVoice.burst }} nodelay;
+      limit_req zone=voice{{ with $gateway.anonymousVoice.burst }} burst={{ . }} nodelay{{ end }};
+      limit_req zone=voice_token{{ with $gateway.anonymousVoice.perToken.burst }} burst={{ . }} nodelay{{ end }};
+      {{- end }}
+      {{- if and $gateway.playableErrors (has $path (list "/voice" "/voice/")) }}
+      proxy_intercept_errors on;
+      {{- range $playable }}
+      error_page {{ . }} =200 /_gateway/line/{{ . }};
+      {{- end }}
       {{- end }}
       {{- if eq $service "voice" }}
       proxy_buffering off; # speech is sent sentence by sentence
@@ -152,6 +187,47 @@ http {
     }
     {{- end }}
 
+    {{- if $gateway.playableErrors }}
+
+    # A line that any caller of the voice can play, in place of an error.
+    location ~ ^/_gateway/line/(?<refused>[0-9]+)$ {
+      internal;
+      root /etc/gateway;
+      try_files /line.$line_form =404;
+      types { audio/mpeg mp3; text/plain txt; }
+      etag off;
+      if_modified_since off;
+      max_ranges 0;
+      add_header Cache-Control no-store;
+      add_header X-Voice-Error $refused;
+      add_header X-Voice-Credit {{ include "pet.lineCredit" . | quote }};
+      add_header Access-Control-Allow-Origin {{ $origin }};
+      add_header Access-Control-Allow-Methods "GET, POST, PUT";
+      add_header Access-Control-Allow-Headers "Authorization, Content-Type, Idempotency-Key";
+      add_header Access-Control-Expose-Headers "X-Voice-Error, X-Voice-Credit";
+    }
+    {{- end }}
+    {{- with $gateway.web.volume }}
+    {{- $base := $gateway.web.path }}
+
+    # A web build of the app. Its files have the same names in each build, so browsers ask again.
+    location = {{ trimSuffix "/" $base }} {
+      absolute_redirect off;
+      return 308 {{ $base }};
+    }
+    location ^~ {{ $base }} {
+      root /srv/web;
+      {{- include "pet.types" . | nindent 6 }}
+      add_header Cache-Control no-cache;
+      add_header X-Content-Type-Options nosniff;
+      gzip on;
+      gzip_types text/css text/javascript application/json application/wasm image/svg+xml font/ttf font/otf;
+      # A page of the app that is no file is for the app to find; a file that is missing is missing.
+      location ~ /[^/]*\.[^/]*$ { try_files $uri =404; }
+      try_files $uri {{ $base }}index.html;
+    }
+    {{- end }}
+
     # Errors of the gateway itself, in the services' words. (No named locations: a request line that
     # can't be read has no URI, and nginx then can't go to one.)
     {{- $errors := list
@@ -176,13 +252,38 @@ http {
       {{- with index . 3 }}
       add_header Retry-After {{ . }} always;
       {{- end }}
-      {{- if has "*" $.Values.corsOrigins }}
-      add_header Access-Control-Allow-Origin "*" always;
+      add_header Access-Control-Allow-Origin {{ $origin }} always;
       add_header Access-Control-Expose-Headers Retry-After always;
-      {{- end }}
       return {{ $code }} '{"type":"about:blank","title":"{{ index . 1 }}","status":{{ $code }},"detail":"{{ index . 2 | replace "'" "\\'" }}"}';
     }
     {{- end }}
   }
+}
+{{- end }}
+
+{{/* The voice of files/line.mp3, as X-Voice-Credit has it. */}}
+{{- define "pet.lineCredit" -}}
+Open%20JTalk%20%2B%20HTS%20Voice%20%E2%80%9CMei%E2%80%9D%20%C2%A9%202009%E2%80%932013%20Nagoya%20Institute%20of%20Technology%20%28CC%20BY%203.0%29
+{{- end }}
+
+{{/* What browsers want to know of the files of a web build. */}}
+{{- define "pet.types" -}}
+types {
+  text/html html;
+  text/css css;
+  text/javascript js mjs;
+  application/json json map;
+  application/wasm wasm;
+  image/png png;
+  image/jpeg jpg jpeg;
+  image/gif gif;
+  image/webp webp;
+  image/svg+xml svg;
+  image/x-icon ico;
+  font/ttf ttf;
+  font/otf otf;
+  font/woff2 woff2;
+  audio/mpeg mp3;
+  text/plain txt;
 }
 {{- end }}

@@ -7,8 +7,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
-from kotatsu_operator.console.app import ConsoleServer, create_console
-from kotatsu_operator.console.hosts import own_names
+from kotatsu_operator.console.app import ConsoleServer, create_console, own_names
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.client import Kube
@@ -20,7 +19,7 @@ _STALLED = timedelta(seconds=30)
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
     options = Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,

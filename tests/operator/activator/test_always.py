@@ -10,7 +10,7 @@ import uvicorn
 
 from kotatsu_operator.activator import connections
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import activity
+from kotatsu_operator.activator.proxy import registry as activity
 from kotatsu_operator.activator.wake import waker
 from tests.operator.activator.in_process import ActivatorFixture, Pod
 from tests.operator.cluster import activator_pod, eventually, service, warm_pool

@@ -5,9 +5,8 @@ from typing import Any
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.kube.objects import Object
 
 NAMES = ("auth", "feed", "gallery", "lost", "voice")

@@ -28,14 +28,14 @@ async def http(board, clock):
 
 
 async def test_a_pool_that_cannot_be_shown_hides_no_other(board, http, monkeypatch, caplog):
-    real = view._observed
+    real = view._view
 
-    def fails_for_voice(entry, status):
+    def fails_for_voice(entry, now):
         if entry.pool["metadata"]["name"] == "voice":
             raise RuntimeError("a bug")
-        return real(entry, status)
+        return real(entry, now)
 
-    monkeypatch.setattr(view, "_observed", fails_for_voice)
+    monkeypatch.setattr(view, "_view", fails_for_voice)
     state = (await http.get("/api/pools")).json()
     refused = {p["name"]: p["refused"] for p in state["pools"]}
     assert set(refused) == set(NAMES)

@@ -2,9 +2,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from tests.operator.console.pools import NOW, Clock, pool, status
 
 VOICE = ("demo", "voice")

@@ -3,9 +3,8 @@
 import httpx
 import pytest
 
-from kotatsu_operator.console.app import create_console
+from kotatsu_operator.console.app import create_console, own_names
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.hosts import own_names
 from tests.operator.console.pools import Clock
 
 NAMES = own_names("demo") | {"console.example.com"}

@@ -26,7 +26,7 @@ from kotatsu_operator.core.decide.knative import Defaults, Runtime
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.knative import MIN_SCALE, SERVICE_LABEL
+from kotatsu_operator.kube.knative import MIN_SCALE, SERVICE_LABEL, keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
@@ -89,10 +89,10 @@ class KnativeDay:
         self.cache.knative.synced = True
         self.cache.knative.services.clear()
         for obj in self.kube.all("Service"):
-            self.cache.knative.keep_service(obj)
+            keep_newer(self.cache.knative.services, obj)
         self.cache.knative.revisions.clear()
         for obj in self.kube.all("Revision"):
-            self.cache.knative.keep_revision(obj)
+            keep_newer(self.cache.knative.revisions, obj)
         self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
             self.cache.keep_deployment(obj)
@@ -732,8 +732,8 @@ async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
     cache, _ = watching(FakeKube())
     newer, older = revision(ONE, min_scale="2"), revision(ONE)
     newer["metadata"]["resourceVersion"] = "9"
-    cache.knative.keep_revision(newer)
-    cache.knative.keep_revision(older)
+    keep_newer(cache.knative.revisions, newer)
+    keep_newer(cache.knative.revisions, older)
     assert cache.knative.revisions_in("demo")[ONE].min_scale == "2"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kotatsu_operator.controller.act.scale_down import SleepStep, no_hook
 from kotatsu_operator.controller.observe.scraper import Passing
-from kotatsu_operator.controller.reconciler import BEAT, RETRY
+from kotatsu_operator.controller.reconciler import BEAT, RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.pool.decision import Claim
 from kotatsu_operator.core.pool.spec import parse
@@ -712,6 +712,38 @@ async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again
     day.wake()
     await day.until(t("10:01:20"))
     assert (day.phase, day.replicas) == ("Warm", 1)
+
+
+async def test_while_an_activator_wakes_the_pool_the_operator_neither_asks_nor_writes():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    day.kube.calls.clear()
+    day.wake()
+    await day.look()
+    assert (day.kube.calls, day.due) == ([], day.now + WAKE_GOES_FIRST)
+    day.now = day.due
+    await day.look()
+    assert day.phase == "Warming"
+
+
+async def test_a_wake_puts_the_operator_off_once_whatever_is_announced():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    for _ in range(5):
+        day.wake()
+        await day.look()
+        day.now += WAKE_GOES_FIRST / 4
+    assert day.phase == "Warming"
+
+
+async def test_a_clock_that_is_set_back_puts_the_operator_off_no_longer():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    day.wake()
+    await day.look()
+    day.now -= timedelta(hours=1)
+    await day.look()
+    assert day.phase == "Warming"
 
 
 async def test_conditions_keep_their_time_over_the_day():

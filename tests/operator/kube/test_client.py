@@ -11,7 +11,7 @@ from lightkube.config.models import Cluster, User
 
 from kotatsu_operator.kube import client as kube_module
 from kotatsu_operator.kube import informer
-from kotatsu_operator.kube.client import Kube, Scale, version_of
+from kotatsu_operator.kube.client import Kube, Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import follow_forever
 from kotatsu_operator.kube.objects import (
@@ -20,6 +20,7 @@ from kotatsu_operator.kube.objects import (
     KnativeService,
     Pod,
     WarmPool,
+    version_of,
 )
 from tests.operator.cluster import eventually, pod, warm_pool
 

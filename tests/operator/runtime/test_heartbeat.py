@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from kotatsu_operator.runtime.heartbeat import LATE_AFTER, Heartbeat
+from kotatsu_operator.runtime.loop import LATE_AFTER, Heartbeat
 from tests.operator.cluster import eventually
 
 
@@ -22,7 +22,7 @@ async def test_a_loop_that_turns_is_alive_and_one_that_stands_still_is_not():
 
 
 async def test_it_beats_again_when_the_loop_turns_again(monkeypatch):
-    monkeypatch.setattr("kotatsu_operator.runtime.heartbeat.EVERY", 0.001)
+    monkeypatch.setattr("kotatsu_operator.runtime.loop.EVERY", 0.001)
     now = 100.0
     heartbeat = Heartbeat(lambda: now)
     beating = asyncio.create_task(heartbeat.run())

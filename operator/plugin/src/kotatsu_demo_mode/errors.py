@@ -11,3 +11,8 @@ class NotFoundError(DemoModeError):
 
 class ConflictError(DemoModeError):
     """Another field manager owns the field, or the object has changed."""
+
+
+def changed(pool: str) -> ConflictError:
+    """The error of a write to a pool that has changed since it was read."""
+    return ConflictError(f"the pool {pool} has changed meanwhile; check it and repeat the command")

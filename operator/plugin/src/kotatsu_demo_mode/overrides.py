@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from .api import APPLY, MANAGER, MERGE, Api
-from .errors import ConflictError, DemoModeError
+from .errors import ConflictError, changed
 from .managers import dry_run_query, managers_of
 from .pools import Object, Pool
 from .times import stamp
@@ -44,9 +44,7 @@ def end_override(api: Api, pool: Pool, *, force: bool, dry_run: bool) -> Object:
     try:
         return api.patch(pool.path, body, MERGE, dry_run_query(dry_run))
     except ConflictError:
-        raise DemoModeError(
-            f"the pool {pool.name} has changed meanwhile; check it and repeat the command"
-        ) from None
+        raise changed(pool.name) from None
 
 
 def _only(pool: Pool, spec: Mapping[str, Any] | None) -> Object:

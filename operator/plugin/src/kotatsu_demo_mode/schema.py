@@ -211,6 +211,14 @@ def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
 # --- rules ---
 
 
+def _has_its_version(kind: str, version: str) -> bool:
+    if kind in ("Deployment", "StatefulSet"):
+        return version == "apps/v1"
+    if kind == "Service":
+        return version == "serving.knative.dev/v1"
+    return "/" in version and not version.startswith("apps/")
+
+
 def _pairs(window: Any) -> bool:
     given = {name for name in ("start", "end", "schedule", "duration") if name in window}
     return given in ({"start", "end"}, {"schedule", "duration"})
@@ -231,13 +239,13 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
         s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]
     ),
-    "self.route == 'Auto' || self.targetRef.kind == 'Deployment'": lambda s: (
-        s["route"] == "Auto" or s["targetRef"]["kind"] == "Deployment"
+    "self.route == 'Auto' || self.targetRef.kind != 'Service'": lambda s: (
+        s["route"] == "Auto" or s["targetRef"]["kind"] != "Service"
     ),
-    "(self.apiVersion == 'apps/v1' && self.kind == 'Deployment') || "
-    "(self.apiVersion == 'serving.knative.dev/v1' && self.kind == 'Service')": lambda s: (
-        (s["apiVersion"], s["kind"])
-        in (("apps/v1", "Deployment"), ("serving.knative.dev/v1", "Service"))
+    "self.kind in ['Deployment', 'StatefulSet'] ? self.apiVersion == 'apps/v1' : "
+    "self.kind == 'Service' ? self.apiVersion == 'serving.knative.dev/v1' : "
+    "self.apiVersion.contains('/') && !self.apiVersion.startsWith('apps/')": lambda s: (
+        _has_its_version(s["kind"], s["apiVersion"])
     ),
     "(has(self.start) && has(self.end) && !has(self.schedule) && !has(self.duration)) || "
     "(has(self.schedule) && has(self.duration) && !has(self.start) && !has(self.end))": _pairs,

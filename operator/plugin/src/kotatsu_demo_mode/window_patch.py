@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from .api import JSON_PATCH, MANAGER, Api
-from .errors import ConflictError, DemoModeError, NotFoundError
+from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .managers import dry_run_query, managers_of
 from .pools import Object
 from .windows import Edit
@@ -80,9 +80,7 @@ def write(api: Api, edit: Edit, *, dry_run: bool) -> Object:
     except DemoModeError as error:
         if _generation(api.get(pool.path)) == _generation(pool.raw):
             raise error from None
-        raise ConflictError(
-            f"the pool {pool.name} has changed meanwhile; check it and repeat the command"
-        ) from None
+        raise changed(pool.name) from None
 
 
 def operations(edit: Edit) -> list[Object]:

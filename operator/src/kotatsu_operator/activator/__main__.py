@@ -14,13 +14,13 @@ from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit, r
 from kotatsu_operator.core.protocol import ACTIVATOR
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
-from kotatsu_operator.runtime.heartbeat import Heartbeat
+from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
     me = PodIdentity(
         namespace=settings.namespace,
         pod=settings.pod_name,

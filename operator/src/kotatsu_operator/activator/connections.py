@@ -266,13 +266,17 @@ class Connections:
             del self._load[uid]
 
     def _serves(self, pool: Pool) -> bool:
-        """Whether to forward even probes: the pool is Warm, and the activator is the only path."""
-        return pool.always and pool.phase is Phase.WARM and self._backends.any_ready
+        """Whether to forward even probes: a Warm pool with the activator in its route."""
+        return pool.counted and pool.phase is Phase.WARM and self._backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
-        """Whether the client's next connection should be a new one, to a pod that stays."""
+        """Whether the client's next connection should be a new one, to a pod that stays.
+
+        A connection that counts as demand stays here until its pod or this activator ends: a
+        client that goes straight to a pod is not seen any more.
+        """
         pool = self._context.pool
-        return pool is None or not pool.always or self.is_ending(client)
+        return pool is None or not pool.counted or self.is_ending(client)
 
     # --- joined ---
 
@@ -282,10 +286,11 @@ class Connections:
     def may_resume(self, client: Client) -> bool:
         """Whether a quiet joined connection may forward its next bytes now.
 
-        With route Always they are announced like a new request: the operator counts it as idle.
+        Where connections count as demand, they are announced like a new request: the operator
+        counts a quiet connection as idle.
         """
         pool = self._context.pool
-        if pool is None or not (pool.always and pool.is_going_down):
+        if pool is None or not (pool.counted and pool.is_going_down):
             return True
         client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
         client.announcement = self._announcements.want(pool)

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
-from kotatsu_operator.activator.proxy.activity import Moved
+from kotatsu_operator.activator.proxy.registry import Moved
 
 Reason = Literal["full", "timeout", "budget", "room"]
 

@@ -3,14 +3,13 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.formats import choice, count, table
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
 KEPT = timedelta(hours=24)
@@ -49,25 +48,19 @@ class History:
             str(choice(Phase, status.get("phase"), "")),
         )
         last = self.samples[-1] if self.samples else None
-        if last is None or _said(last) != _said(sample):
+        if last is None or replace(last, at=now) != sample:
             self.samples.append(sample)
         while len(self.samples) > 1 and self.samples[1].at < now - KEPT:
             self.samples.popleft()
-        _note(self.wakes, table(status.get("lastWake")), "at")
-        _note(self.openings, table(status.get("lastOpening")), "at")
+        _note(self.wakes, table(status.get("lastWake")))
+        _note(self.openings, table(status.get("lastOpening")))
 
 
-def _said(sample: Sample) -> tuple[int, int, str]:
-    return sample.ready, sample.desired, sample.phase
-
-
-def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any], key: str) -> None:
-    """Add an entry, or replace the last one if it has the same key."""
-    if not what:
-        return
-    if seen and seen[-1].get(key) == what.get(key):
+def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any]) -> None:
+    """Add an entry, or replace the last one if it is of the same time."""
+    if what and seen and seen[-1].get("at") == what.get("at"):
         seen[-1] = what
-    else:
+    elif what:
         seen.append(what)
 
 

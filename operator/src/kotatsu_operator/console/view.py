@@ -51,45 +51,12 @@ def pool_view(entry: Entry, now: datetime) -> View:
         meta = entry.pool["metadata"]
         log.exception("%s/%s: the console cannot show it", meta["namespace"], meta["name"])
         why = "the console cannot show this pool; the operator's log has the error"
-        return _blank(entry) | {"refused": why}
-
-
-def _blank(entry: Entry) -> View:
-    """The view of a pool of which only the name is known."""
-    return {
-        "namespace": entry.pool["metadata"]["namespace"],
-        "name": entry.pool["metadata"]["name"],
-        "target": "",
-        "timeZone": FALLBACK_ZONE,
-        "phase": "",
-        "since": None,
-        "reason": "",
-        "ready": 0,
-        "desired": 0,
-        "window": None,
-        "route": "",
-        "next": None,
-        "lead": None,
-        "refused": None,
-        "suspended": False,
-        "demand": None,
-        "cost": None,
-        "override": None,
-        "floor": 0,
-        "windows": [],
-        "conditions": [],
-        "wakes": [],
-        "openings": [],
-        "samples": [],
-    }
+        bare = {"metadata": {"namespace": meta["namespace"], "name": meta["name"]}}
+        return _observed(Entry(bare, entry.version)) | {"refused": why}
 
 
 def _view(entry: Entry, now: datetime) -> View:
-    spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
-    view = _blank(entry) | _observed(entry, status)
-    view["target"] = text(table(spec.get("targetRef")).get("name"))
-    if (zone := text(spec.get("timeZone"))) in zones():
-        view["timeZone"] = zone
+    spec, view = table(entry.pool.get("spec")), _observed(entry)
     try:
         parsed = parse(spec)
     except SpecError as error:
@@ -97,15 +64,26 @@ def _view(entry: Entry, now: datetime) -> View:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         why = f"spec: a field has a value of another type than the CRD's ({error})"
         return view | {"refused": view["refused"] or why}
-    return view | _planned(parsed, read_memory(status, Memory()), now)
+    return view | _planned(parsed, read_memory(table(entry.pool.get("status")), Memory()), now)
 
 
-def _observed(entry: Entry, status: Mapping[str, Any]) -> View:
-    history, demand = entry.history, entry.demand
+def _observed(entry: Entry) -> View:
+    """The view without what follows from the spec."""
+    spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
+    history, demand, meta = entry.history, entry.demand, entry.pool["metadata"]
+    zone = text(spec.get("timeZone"))
     conditions = {text(c.get("type")): c for c in tables(status.get("conditions"))}
     accepted = conditions.get("Accepted", {})
     phase, reason = choice(Phase, status.get("phase"), ""), choice(Reason, status.get("reason"), "")
     return {
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "target": text(table(spec.get("targetRef")).get("name")),
+        "timeZone": zone if zone in zones() else FALLBACK_ZONE,
+        "suspended": False,
+        "floor": 0,
+        "override": None,
+        "windows": [],
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),

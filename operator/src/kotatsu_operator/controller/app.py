@@ -14,7 +14,7 @@ from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -31,14 +31,15 @@ from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
-from kotatsu_operator.core.plan.pacing import Pacer
+from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.pool.kinds import BUILT_IN
 from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
+from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
-from kotatsu_operator.runtime.heartbeat import Heartbeat
+from kotatsu_operator.runtime.loop import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         self.board = Board(clock)
-        self.cache = Cache(watchers=[self.board], clock=clock)
+        self.cache = Cache(watchers=[self.board], clock=clock, scaled=kube.scaled)
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.
@@ -140,6 +141,13 @@ class Operator:
             feeds_of(self.cache),
             Signals(touch, self._uncompared.add, self._complete),
         )
+        # Apart: a kind that the cluster does not have must not stop the pools of other kinds.
+        self._further: Informer[Key] | None = None
+        if further := [kind for kind in kube.scaled if kind not in BUILT_IN]:
+            kubes = {namespace: kube.apart() for namespace in namespaces}
+            feeds = workload_feeds(self.cache, further)
+            self._further = Informer(kubes, feeds, Signals(touch))
+            self.cache.is_awaited = self._further.awaits
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
@@ -188,6 +196,8 @@ class Operator:
             "knative": self._knative.run(),
             "heartbeat": self.heartbeat.run(),
         }
+        if self._further is not None:
+            parts["further kinds"] = self._further.run()
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
         tasks |= {electing, watching}
         try:

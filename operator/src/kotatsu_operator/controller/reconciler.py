@@ -23,11 +23,11 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
-from kotatsu_operator.core.formats import conditions_of, instant
-from kotatsu_operator.core.plan.pacing import Pacer
-from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Demand, Observation
+from kotatsu_operator.core.formats import conditions_of, instant, table
+from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
@@ -64,6 +64,11 @@ BEATS_PER_SECOND = 50
 """Awake pools that are asked per second at most: asking more of them would take a CPU core. With
 more awake pools, each is asked less often. Events (pods, edits, announcements) are still handled at
 once."""
+
+WAKE_GOES_FIRST = timedelta(milliseconds=500)
+"""How long the operator leaves a pool alone that a request has woken. The activator starts the pod;
+until it answers, the CPU of API server and node is spent on that. What an activator announces is
+never later than this, whatever else it announces."""
 
 WRITE_QUIET = timedelta(seconds=60)
 """How often values that change all the time (cost, last activity) are written to the status."""
@@ -135,11 +140,13 @@ class Reconciler:
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
+    _waking: dict[Key, datetime] = field(default_factory=dict)
+    """Until when the wake of a pool goes first."""
     _specs: dict[Key, PoolSpec] = field(default_factory=dict)
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        for known in (self._memory, self._written, self._specs):
+        for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
         self.courier.forget(key)
@@ -168,6 +175,8 @@ class Reconciler:
         now = self.tools.clock()
         if not self.shows(key[0]):
             return now + LOOK_AGAIN
+        if (until := self._wake_goes_first(key, pool, now)) is not None:
+            return until
         target, refused = accept(key, pool, self.cache, self._specs.get(key))
         if target.is_unknown:
             return now + RETRY
@@ -179,6 +188,17 @@ class Reconciler:
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
+
+    def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
+        """Until when to leave a pool to the activator that wakes it; None if it is time."""
+        status = table(pool.get("status"))
+        demand = table(status.get("demand"))
+        announced = demand.get("at") not in (None, demand.get("seen"))
+        if status.get("phase") != Phase.ASLEEP or not announced:
+            self._waking.pop(key, None)
+            return None
+        until = self._waking.setdefault(key, now + WAKE_GOES_FIRST)
+        return until if now < until <= now + WAKE_GOES_FIRST else None
 
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
@@ -212,6 +232,7 @@ class Reconciler:
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
         decision = decide(spec, seen, memory, now, allowed)
+        seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
         return await self._act(turn, seen, decision)
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.objects import Object, key_of
-from kotatsu_operator.runtime.turns import in_turns
+from kotatsu_operator.runtime.loop import in_turns
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,10 @@ class Informer(Generic[K]):
         """The entries of `missing` that the API server has not rejected either."""
         waiting = sorted(self._missing - self._refused)
         return [f"{kind} in {namespace}" for namespace, kind in waiting]
+
+    def awaits(self, namespace: str, kind: str) -> bool:
+        """Whether a kind has neither been listed in a namespace nor been rejected there."""
+        return (namespace, kind) in self._missing - self._refused
 
     def shows(self, namespace: str) -> bool:
         return all(n != namespace for n, _ in list(self._missing))

@@ -13,8 +13,7 @@ from kotatsu_operator.core.decide.knative import (
     scale_number,
 )
 from kotatsu_operator.core.formats import conditions_of
-from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of each Revision and each pod: the name of its Knative Service."""
@@ -54,14 +53,6 @@ class KnativeCache:
         """Whether it is still unknown if Knative Serving exists and which objects there are."""
         return not self.synced and not self.why_absent
 
-    def keep_service(self, obj: Object) -> bool:
-        """Store a Knative Service unless the stored one is as new; return whether it did."""
-        return _keep(self.services, obj)
-
-    def keep_revision(self, obj: Object) -> bool:
-        """Store a Revision unless the stored one is as new; return whether it did."""
-        return _keep(self.revisions, obj)
-
     def refused_in(self, namespace: str) -> dict[str, Refused]:
         return {key[1]: known for key, known in self.refused.items() if key[0] == namespace}
 
@@ -71,7 +62,8 @@ class KnativeCache:
         }
 
 
-def _keep(store: dict[Key, Object], obj: Object) -> bool:
+def keep_newer(store: dict[Key, Object], obj: Object) -> bool:
+    """Store an object unless the stored one is as new; return whether it did."""
     known = store.get(key_of(obj))
     is_same = known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
     if known is not None and is_same and version_of(obj) <= version_of(known):
@@ -140,13 +132,11 @@ def kept_status(kept: Sequence[SavedMinScale]) -> dict[str, Any] | None:
     """The saved min-scales as part of the status; None if there are none."""
     if not kept:
         return None
-    return {"revisions": [_kept_revision(k) for k in kept]}
-
-
-def _kept_revision(kept: SavedMinScale) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": kept.name, "written": list(kept.written)}
-    if kept.min_scale is not None:
-        made["minScale"] = kept.min_scale
-    if kept.uid:
-        made["uid"] = kept.uid
-    return made
+    return {
+        "revisions": [
+            {"name": k.name, "written": list(k.written)}
+            | ({} if k.min_scale is None else {"minScale": k.min_scale})
+            | ({"uid": k.uid} if k.uid else {})
+            for k in kept
+        ]
+    }

@@ -4,17 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from lightkube.generic_resource import create_namespaced_resource
 
 from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.pool.kinds import ScaledKind
 
 Object = dict[str, Any]
 
 
 WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool", "warmpools")
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+StatefulSet: Any = create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
 Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
@@ -34,10 +37,18 @@ Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "l
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
     "Deployment": Deployment,
+    "StatefulSet": StatefulSet,
     "Pod": Pod,
     "Service": Service,
     "EndpointSlice": EndpointSlice,
 }
+
+
+@cache
+def resource_of(kind: ScaledKind) -> Any:
+    """The client's class for a kind of workload."""
+    group, version = kind.api_version.split("/")
+    return create_namespaced_resource(group, version, kind.kind, kind.plural)
 
 
 Key = tuple[str, str]
@@ -48,18 +59,36 @@ def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def ref(kind: str, name: str) -> str:
+    """A workload's name among all kinds: `name` of a Deployment, `Kind/name` of any other kind."""
+    return name if kind == "Deployment" else f"{kind}/{name}"
+
+
+def parts(workload: str) -> tuple[str, str]:
+    """The kind and name of a `ref`."""
+    kind, slash, name = workload.partition("/")
+    return (kind, name) if slash else ("Deployment", workload)
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The resourceVersion as a number: it only grows. 0 if there is none."""
+    try:
+        return int(obj["metadata"]["resourceVersion"])
+    except (KeyError, ValueError):
+        return 0
+
+
 def without_owners(obj: Object) -> Object:
     """An object without managedFields: they are half of its size and no decision uses them."""
     meta = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": meta}
 
 
-def scales(autoscaler: Object) -> Key | None:
-    """The Deployment that a HorizontalPodAutoscaler scales; None for another kind of target."""
+def scales(autoscaler: Object) -> Key:
+    """The namespace and `ref` of the workload that a HorizontalPodAutoscaler scales."""
     target = autoscaler["spec"]["scaleTargetRef"]
-    if target.get("kind") != "Deployment":
-        return None
-    return autoscaler["metadata"].get("namespace", ""), target["name"]
+    workload = ref(target.get("kind", ""), target["name"])
+    return autoscaler["metadata"].get("namespace", ""), workload
 
 
 def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -99,6 +128,12 @@ def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
     if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
         return int(wanted)
     return ports.get(wanted)
+
+
+def target_ports(service: Object | None) -> list[str | int]:
+    """The target ports of a Service, by name or number; none without a Service."""
+    ports = ((service or {}).get("spec") or {}).get("ports") or ()
+    return [port.get("targetPort") or port["port"] for port in ports]
 
 
 @dataclass(frozen=True)

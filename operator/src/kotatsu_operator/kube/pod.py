@@ -150,7 +150,6 @@ def _has_crashed(container: Mapping[str, Any]) -> bool:
 
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
-    """When the last container of a finished pod ended."""
     states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
     ends = [instant((state.get("terminated") or {}).get("finishedAt")) for state in states]
     return max((end for end in ends if end is not None), default=None)

@@ -13,7 +13,7 @@ from functools import partial
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from kotatsu_operator.runtime.turns import TURN
+from kotatsu_operator.runtime.loop import TURN
 
 PIECE = 8 * 1024
 """Bytes parsed at once. For the most expensive responses known this takes some milliseconds."""

@@ -2,15 +2,24 @@
 
 import asyncio
 import logging
+import sys
 
 from kotatsu_common import startup
 
 logger = logging.getLogger("kotatsu.feed")
-SUMMARY = "The pet: home, food, feeding, ranking, clothes, background"
+SUMMARY = """\
+The pet: home, food, feeding, ranking, clothes, background
+
+`kotatsu-feed import FILE` takes the pets of the app's first version; -h after it tells more."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM, or import pets."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["import"]:
+        from kotatsu_feed.importing import command as importing
+
+        raise SystemExit(importing.main(arguments[1:]))
     with startup.quickly():
         startup.import_fastapi()
         from kotatsu_common import logs
@@ -21,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         from kotatsu_feed.storage.database import StorageUnavailableError
         from kotatsu_feed.storage.migrate import NewerSchemaError
 
-        settings = command(FeedSettings, "kotatsu-feed", SUMMARY, argv)
+        settings = command(FeedSettings, "kotatsu-feed", SUMMARY, arguments)
         logs.configure(settings.log_level)
     try:
         asyncio.run(prepare(settings))

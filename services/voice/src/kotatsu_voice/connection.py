@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kotatsu_voice.engine import EngineError
+from kotatsu_voice.speaker import BusyError
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 class Stream(StreamingResponse):
-    """A stream that ends when its client goes, or its engine fails.
+    """A stream that ends when its client goes, or its engine fails or is too busy for the rest.
 
     After a failure the answer has no end, so the server cuts the connection and the client sees it.
 
@@ -43,7 +44,7 @@ class Stream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the chunks as they are made."""
-        with contextlib.suppress(ClientGoneError, EngineError):
+        with contextlib.suppress(ClientGoneError, EngineError, BusyError):
             await while_connected(Request(scope, receive), self.stream_response(send))
 
 

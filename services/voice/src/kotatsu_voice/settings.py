@@ -65,7 +65,7 @@ class VoiceSettings(ServiceSettings):
         "https://generativelanguage.googleapis.com/v1beta", description="base of the Gemini API"
     )
     gemini_model: str = Field(
-        "gemini-2.5-flash", pattern=r"^[\w.-]+$", description="which Gemini talks"
+        "gemini-3.5-flash-lite", pattern=r"^[\w.-]+$", description="which Gemini talks"
     )
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from kotatsu_voice.engine import (
     style_of,
 )
 from kotatsu_voice.metrics import VoiceMetrics
-from kotatsu_voice.rendering import Rendering, Renderings
+from kotatsu_voice.rendering import Rendering, Renderings, begun
 
 if TYPE_CHECKING:
     from pydub import AudioSegment
@@ -150,9 +150,7 @@ class Speaker:
         kept = self.kept(utterance)
         if kept is not None:
             return _only(kept)
-        chunks = self._rendering(utterance).listen()
-        first = await anext(chunks)
-        return _with_first(first, chunks)
+        return await begun(self._rendering(utterance).listen())
 
     async def close(self) -> None:
         """End what is being spoken, and the engine."""
@@ -283,10 +281,3 @@ class Speaker:
 
 async def _only(chunk: bytes) -> Chunks:
     yield chunk
-
-
-async def _with_first(first: bytes, rest: Chunks) -> Chunks:
-    async with aclosing(rest):
-        yield first
-        async for chunk in rest:
-            yield chunk

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.activator.proxy.activity import (
+from kotatsu_operator.activator.proxy.registry import (
     ANSWER_WITHIN,
     MOVING_FOR,
     REPLY_WITHIN,

@@ -12,9 +12,9 @@ import pytest
 from kotatsu_operator.activator.http.answers import PROBE_OK
 from kotatsu_operator.activator.http.peek import Kind
 from kotatsu_operator.activator.proxy import sockets, upstream
-from kotatsu_operator.activator.proxy.activity import Moved
 from kotatsu_operator.activator.proxy.client import BODY_KEPT, Client
 from kotatsu_operator.activator.proxy.connection_limit import KeptBytes
+from kotatsu_operator.activator.proxy.registry import Moved
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from tests.operator.cluster import eventually
 

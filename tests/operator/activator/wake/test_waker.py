@@ -10,7 +10,7 @@ import pytest
 
 from kotatsu_node.cluster.control_plane import free_ports
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import announcements, backends, probe, waker
+from kotatsu_operator.activator.wake import announcements, backends, waker
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.activator.in_process import READYZ, ActivatorFixture, Pod, pool
 from tests.operator.cluster import DENIED, activator_pod, denied, eventually, pod, service
@@ -522,7 +522,7 @@ async def test_a_pod_without_a_probe_is_ready_when_it_accepts(activator):
 
 
 async def test_a_pod_that_hangs_keeps_nobody_from_one_that_answers(activator, monkeypatch):
-    monkeypatch.setattr(probe, "TIMEOUT", 30)
+    monkeypatch.setattr(backends, "TIMEOUT", 30)
     hanging = await activator.new_pod("voice-1")
     hanging.silent = True
     activator.see_pod(hanging)

@@ -6,8 +6,8 @@ import pytest
 
 from kotatsu_operator.controller.act.scale_down import ScaleDown, SleepStep
 from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
-from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.report.status import memory_status
 from tests.operator.cluster import VOICE, FakeKube, deployment, warm_pool
 from tests.operator.core.values import override, pool_spec, t

@@ -383,7 +383,7 @@ def test_what_is_gone_is_forgotten_and_is_news(pools):
         (pools.forget_deployment, VOICE),
     ):
         assert list(forget(key)) == [VOICE]
-    assert (pools.services, pools.slices, list(pools.deployments)) == ({}, {}, [FEED])
+    assert (pools.services, pools.slices, list(pools.workloads)) == ({}, {}, [FEED])
 
 
 # --- pods that are gone ---

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec, Target
 from tests.operator.core.values import MINUTE, examples, utc
 

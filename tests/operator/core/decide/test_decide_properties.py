@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kotatsu_operator.core.budget.limit import Allowed
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Opening, Phase, Reason, Route, Trend, WarmUp
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.pool.spec import OnExhausted, PoolSpec
 from tests.operator.core.values import (
     MINUTE,

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from kotatsu_operator.core.decide.target import MEMORY, remember_write
+from kotatsu_operator.core.pool.decision import Write
 from kotatsu_operator.core.pool.memory import MANY, Contest
-from kotatsu_operator.core.pool.observation import Write
 from tests.operator.core.values import MINUTE, SECOND, t
 
 NOW = t("10:00")

@@ -6,8 +6,8 @@ import pytest
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import MARGIN, START, auto_lead
+from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route, WarmUp
-from kotatsu_operator.core.pool.observation import Observation
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.plan.activity import recommend
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Trend
-from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import Scaling
 from tests.operator.core.values import HOUR, SECOND, examples, once, pool_spec, t
 from tests.operator.core.walk import walk

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.plan.lead import KEEP, LONGEST, MARGIN, auto_lead, percentile
+from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, WarmUp
-from kotatsu_operator.core.pool.observation import Observation
 from tests.operator.core.values import MINUTE, SECOND, examples, once, pool_spec, t
 
 SETTLE = 5 * SECOND

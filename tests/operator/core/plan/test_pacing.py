@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.plan.pacing import LONGEST_AHEAD, WARM_UPS_PER_SECOND, turns
+from kotatsu_operator.core.plan.lead import LONGEST_AHEAD, WARM_UPS_PER_SECOND, turns
 from kotatsu_operator.core.pool.decision import Claim
 from tests.operator.core.values import SECOND, examples, t
 

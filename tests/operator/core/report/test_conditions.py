@@ -5,9 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.conditions import condition, date_conditions, pool_conditions
 from tests.operator.core.values import pool_spec, t
 

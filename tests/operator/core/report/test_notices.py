@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Phase
-from kotatsu_operator.core.pool.observation import Demand, Observation
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.notices import (
     MOST,

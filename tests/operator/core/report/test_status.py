@@ -1,7 +1,7 @@
 """What is written into a WarmPool's status, and read back after a restart."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -24,9 +24,9 @@ from kotatsu_operator.core.pool.memory import (
     Trend,
     WarmUp,
 )
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.report.status import (
+    Record,
     decided_status,
     memory_status,
     read_ledger,
@@ -350,3 +350,40 @@ def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
     written = [{"seconds": n, "replicas": 1} for n in range(1000)]
     read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))
+
+
+# --- a dataclass as an object of the status ---
+
+
+@dataclass(frozen=True)
+class Visit:
+    by: str
+    left_at: datetime | None
+    guests: int = 1
+    lasting: timedelta = timedelta()
+    phase: Phase = Phase.ASLEEP
+
+
+VISIT = Record(Visit, but=("phase",), lasting="how.long")
+
+
+def test_an_attribute_is_stored_in_camel_case_or_under_its_own_name():
+    written = VISIT.write(Visit("ada", t("10:00"), 2, timedelta(minutes=5)))
+    assert written == {
+        "by": "ada",
+        "leftAt": "2026-11-25T10:00:00Z",
+        "guests": 2,
+        "how": {"long": "5m"},
+    }
+    assert VISIT.read(written) == Visit("ada", t("10:00"), 2, timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("edit", [{"guests": "many"}, {"how": 5}, {"leftAt": "soon"}, {"more": 1}])
+def test_one_field_that_cannot_be_read_leaves_the_others(edit):
+    read = VISIT.read({"by": "ada", **edit})
+    assert read == Visit("ada", None)
+
+
+@pytest.mark.parametrize("edit", [None, [], {}, {"by": 7}, {"by": None}])
+def test_without_a_field_that_it_needs_nothing_is_read(edit):
+    assert VISIT.read(edit) is None

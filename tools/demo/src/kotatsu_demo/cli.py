@@ -39,6 +39,8 @@ environment:
   CONTEXT       a context of your kubeconfig. kind-NAME gets images loaded; another
                 cluster must pull them: push them with `make push` before
   IMAGE_PREFIX  where the cluster of CONTEXT pulls from, such as registry.example/me
+  KOTATSU_GEMINI_API_KEY
+                the bird's answers are written by Gemini; without it they are from its script
 
 exit codes: 0 done, 1 failed, 2 not possible on this machine, 130 interrupted
 """
@@ -118,7 +120,8 @@ def _show(
     images = _images(progress)
     first = [image for image in images if image.is_needed]
     cluster.start(first)
-    installation = Installation(cluster.kube, cluster.pull_policy, progress)
+    key = os.environ.get("KOTATSU_GEMINI_API_KEY")
+    installation = Installation(cluster.kube, cluster.pull_policy, progress, key)
     if not cluster.builds or has_gateway(cluster.kube):
         first = images  # all of it is there, or soon will be
     later = [image for image in images if image not in first]

@@ -19,6 +19,8 @@ PLATFORM, PET = "kotatsu", "pet"
 PET_VALUES = ROOT / "tools" / "demo" / "pet-values.yaml"
 """The values anybody may copy: example prices, a voice for everybody."""
 POOL = "voice"
+GEMINI = "gemini"
+"""Secret with the key for POST /talk."""
 
 OURS = "kotatsu.dev/demo"
 """Label of a namespace that the demo made, and may delete."""
@@ -29,8 +31,11 @@ CRD = "warmpools.kotatsu.dev"
 class Installation:
     """The two releases in one namespace of one cluster."""
 
-    def __init__(self, kube: Kube, pull_policy: str, progress: Progress) -> None:
+    def __init__(
+        self, kube: Kube, pull_policy: str, progress: Progress, gemini_key: str | None = None
+    ) -> None:
         self._kube, self._pull_policy, self._progress = kube, pull_policy, progress
+        self._gemini_key = gemini_key or None
         self._window: Window | None = None
 
     def install(self, built: Sequence[Built]) -> None:
@@ -39,17 +44,19 @@ class Installation:
         with self._progress.step(f"helm upgrade --install {PLATFORM} charts/{PLATFORM}"):
             self._upgrade(PLATFORM, self._values(PLATFORM, built))
         with self._progress.step(f"helm upgrade --install {PET} charts/{PET}"):
-            self._upgrade(PET, pet_values(self._values(PET, built), None))
+            if self._gemini_key is not None:
+                self._kube.apply(_gemini_secret(self._kube.namespace, self._gemini_key))
+            self._upgrade_pet(built)
 
     def open_window(self, built: Sequence[Built], window: Window) -> None:
         """Give the voice's pool its window."""
         self._window = window
-        self._upgrade(PET, pet_values(self._values(PET, built), window))
+        self._upgrade_pet(built)
 
     def complete(self, built: Sequence[Built]) -> None:
         """Install what of the pet was left out so far; the voice stays as it is."""
         with self._progress.step(f"helm upgrade {PET}: the rest of the app"):
-            self._upgrade(PET, pet_values(self._values(PET, built), self._window))
+            self._upgrade_pet(built)
 
     def remove(self) -> None:
         """Uninstall what the demo installed: releases, namespace, and the CRD if it brought it."""
@@ -95,6 +102,12 @@ class Installation:
             values=values,
         )
 
+    def _upgrade_pet(self, built: Sequence[Built]) -> None:
+        values = pet_values(self._values(PET, built), self._window)
+        if self._gemini_key is not None:
+            values[POOL]["gemini"] = {"existingSecret": GEMINI}
+        self._upgrade(PET, values)
+
     def _values(self, chart: str, built: Sequence[Built]) -> dict[str, Any]:
         defaults = yaml.safe_load((_chart(chart) / "values.yaml").read_text())
         return image_values(chart, defaults, built, self._pull_policy)
@@ -117,6 +130,17 @@ def pet_values(images: Mapping[str, Any], window: Window | None) -> dict[str, An
     values["timeZone"] = ZONE_NAME
     values.setdefault(POOL, {})["pool"] = pool
     return values
+
+
+def _gemini_secret(namespace: str, key: str) -> dict[str, Any]:
+    """It goes to kubectl on standard input, so the key is in no command line and no values."""
+    metadata = {"name": GEMINI, "namespace": namespace}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "stringData": {"api-key": key},
+    }
 
 
 def _chart(name: str) -> Path:

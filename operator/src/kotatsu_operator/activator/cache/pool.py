@@ -8,7 +8,7 @@ from typing import Any
 from kotatsu_operator.core.formats import amount, choice, instant, seconds_of, table, text
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
@@ -50,9 +50,9 @@ def spent_budget(spec: Mapping[str, Any], status: Mapping[str, Any]) -> SpentBud
     group = text(table(cost.get("group")).get("name"))
     if limit != amount(cost.get("limit")) or group != text(budget.get("group")):
         return None
-    shared = f" of budget group {group}" if group else ""
+    words = f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}"
     return SpentBudget(
-        limit=f"{limit} {cost.get('currency', '')} a {cost.get('period', 'period').lower()}{shared}",
+        limit=f"{words} of budget group {group}" if group else words,
         until=until,
         warm_until=None if policy == OnExhausted.SLEEP else _warm_until(spec, status),
     )
@@ -75,6 +75,7 @@ class Pool:
     name: str
     service: str
     target: str
+    """The `ref` of the workload."""
     route: Route
     epoch: int
     phase: Phase
@@ -89,6 +90,9 @@ class Pool:
     """Pools that are woken together with this one."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""
+    counted: bool = False
+    """Whether the operator judges the pool by its connections here: route Always, or pods that do
+    not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -117,7 +121,7 @@ def pool_view(obj: Object) -> Pool:
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
         service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
-        target=spec["targetRef"]["name"],
+        target=ref(spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]),
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),
@@ -132,6 +136,7 @@ def pool_view(obj: Object) -> Pool:
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
+        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
     )
 
 

@@ -47,10 +47,9 @@ class Lost:
         self._taken_at: dict[str, float] = {}
         """When a slice was last withdrawn, by name, in loop time."""
         self._believed_at: dict[str, float] = {}
-        """When the API server last reported a pod as lost, by uid, in loop time."""
-
+        """When the API server last reported a pod as lost, by uid."""
         self._ending_since: dict[str, float] = {}
-        """When a serving pod was first seen terminating, by uid, in loop time."""
+        """When a serving pod was first seen terminating, by uid."""
 
     def state(self, pool: Pool, family: str, there: Object | None) -> str:
         """The state to publish this endpoint in: serving, or that of a lost pod."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.cache.ports import Port, successors
 from kotatsu_operator.activator.proxy.sockets import prepare
-from kotatsu_operator.kube.client import version_of
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import Object, version_of
 
 DELETED_REST = 60.0
 """Seconds that the slice of a deleted pool waits for its target's own pods to answer."""

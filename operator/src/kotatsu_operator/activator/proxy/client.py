@@ -10,13 +10,10 @@ import time
 from typing import Protocol
 
 from kotatsu_operator.activator.cache.ports import UNKNOWN, Port
-from kotatsu_operator.activator.http.http1 import Requests
-from kotatsu_operator.activator.http.peek import NOTHING, Kind, asks_to_upgrade, peek
+from kotatsu_operator.activator.http.peek import NOTHING, Kind, Requests, asks_to_upgrade, peek
 from kotatsu_operator.activator.proxy import sockets
-from kotatsu_operator.activator.proxy.activity import ANSWER_WITHIN, Moved, Traffic
-from kotatsu_operator.activator.proxy.registry import State
-from kotatsu_operator.activator.proxy.side import Side
-from kotatsu_operator.activator.proxy.upstream import Upstream
+from kotatsu_operator.activator.proxy.registry import ANSWER_WITHIN, Moved, State, Traffic
+from kotatsu_operator.activator.proxy.upstream import Side, Upstream
 
 BODY_KEPT = 16 * 1024
 """Bytes beyond its request head that a held connection may send before reading pauses."""

@@ -13,11 +13,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Keeper(Protocol):
-    """A connection with buffered bytes."""
+class Connection(Protocol):
+    """A client's connection, as its limits see it."""
+
+    def close(self) -> None:
+        """End the connection."""
 
     def evict(self) -> None:
-        """Release the bytes at once: the memory is exhausted."""
+        """Release the buffered bytes at once: the memory is exhausted."""
+
+    def settle(self) -> bool:
+        """Count its buffered bytes again; returns whether the other sides have read everything."""
 
 
 class KeptBytes:
@@ -30,12 +36,12 @@ class KeptBytes:
     def __init__(self, most: int) -> None:
         self.most = most
         self.total = 0
-        self._bytes: dict[Keeper, int] = {}
-        self._by_size: list[dict[Keeper, None]] = [{} for _ in range(64)]
+        self._bytes: dict[Connection, int] = {}
+        self._by_size: list[dict[Connection, None]] = [{} for _ in range(64)]
         """Connections by the number of binary digits of their bytes: neither counting nor evicting
         needs a pass over all of them."""
 
-    def keep(self, keeper: Keeper, number: int) -> None:
+    def keep(self, keeper: Connection, number: int) -> None:
         before = self._bytes.get(keeper, 0)
         if number == before:
             return
@@ -52,7 +58,7 @@ class KeptBytes:
         while self.total > self.most:
             self._evict()
 
-    def _class(self, number: int) -> dict[Keeper, None]:
+    def _class(self, number: int) -> dict[Connection, None]:
         return self._by_size[number.bit_length()]
 
     def _evict(self) -> None:
@@ -101,23 +107,9 @@ def raise_file_limit() -> int:
     return wanted
 
 
-class Admitted(Protocol):
-    """A client's connection that can be evicted."""
-
-    def close(self) -> None:
-        """End the connection."""
-
-
 def _for_one(places: int) -> int:
     """The share of these connections that one pool may use; the rest is for other pools."""
     return places - places // 16
-
-
-class Written(Keeper, Protocol):
-    """A connection that was written to."""
-
-    def settle(self) -> bool:
-        """Count its buffered bytes again; returns whether the other sides have read everything."""
 
 
 class ConnectionLimit:
@@ -138,11 +130,11 @@ class ConnectionLimit:
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
         self.kept = KeptBytes(half // 2)
-        self._written: deque[Written] = deque()
+        self._written: deque[Connection] = deque()
         self._settling: asyncio.TimerHandle | None = None
-        self._clients: dict[Admitted, str] = {}
+        self._clients: dict[Connection, str] = {}
         """The admitted clients, with their pool."""
-        self._silent: dict[Admitted, None] = {}
+        self._silent: dict[Connection, None] = {}
         """Those that have not sent their first bytes, the oldest first."""
         self._clients_of: Counter[str] = Counter()
         self._joined_of: Counter[str] = Counter()
@@ -151,7 +143,7 @@ class ConnectionLimit:
         self._told_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
-    def enter(self, client: Admitted, pool: str) -> bool:
+    def enter(self, client: Connection, pool: str) -> bool:
         """Admit a client of a pool; returns whether it was admitted.
 
         At the limit, the oldest silent connection is evicted (real clients send within
@@ -172,11 +164,11 @@ class ConnectionLimit:
         self._clients_of[pool] += 1
         return True
 
-    def spoke(self, client: Admitted) -> None:
+    def spoke(self, client: Connection) -> None:
         """The client has sent its first bytes: it is not silent any more."""
         self._silent.pop(client, None)
 
-    def leave(self, client: Admitted) -> None:
+    def leave(self, client: Connection) -> None:
         self._silent.pop(client, None)
         pool = self._clients.pop(client, None)
         if pool is not None:
@@ -203,7 +195,7 @@ class ConnectionLimit:
         """Call `act` once, when the next connection ends."""
         self._when_free[act] = None
 
-    def wrote(self, client: Written) -> None:
+    def wrote(self, client: Connection) -> None:
         """Bytes were written to one of its sides; not to be called again before it has settled."""
         self._written.append(client)
         if self._settling is None:

@@ -1,8 +1,10 @@
-"""The client connections of one pool, each in one state, and the timeout of held ones."""
+"""The client connections of one pool: their states, the timeout of held ones, and their use."""
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -116,3 +118,47 @@ class HoldTimer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+MOVING_FOR = 2.0
+"""Seconds after a byte for which a connection counts as busy; the operator scrapes as often."""
+
+ANSWER_WITHIN = 600.0
+"""Seconds for which an HTTP/1 request without an answer counts as busy."""
+
+REPLY_WITHIN = 30.0
+"""Seconds for which other unanswered bytes count as busy: they need not be a request (an HTTP/2
+acknowledgement, a pong)."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """When bytes last passed a connection, in seconds of a monotonic clock.
+
+    Its use is judged by these alone (decision 12): it is busy while bytes move, and for a limited
+    time while the client has sent last. On a quiet WebSocket the last bytes may be the client's.
+    """
+
+    up_at: float = -inf
+    """Towards the pod."""
+    down_at: float = -inf
+    patience: float = REPLY_WITHIN
+    """Seconds for which the client's last bytes count as busy without an answer."""
+
+    @property
+    def last(self) -> float:
+        return max(self.up_at, self.down_at)
+
+    def is_busy(self, now: float) -> bool:
+        """Whether the pod is working for this connection, judging by its bytes."""
+        if now - self.down_at < MOVING_FOR or now - self.up_at < MOVING_FOR:
+            return True
+        return self.up_at > self.down_at and now - self.up_at < self.patience
+
+
+@dataclass(slots=True)
+class Moved:
+    """Bytes of a pool's connections so far: `up` to the pods, `down` from them."""
+
+    up: int = 0
+    down: int = 0

@@ -107,7 +107,8 @@ def close(transport: asyncio.Transport) -> None:
     """
     transport.close()
     if transport.get_write_buffer_size():
-        _look_later(transport, left(transport))
+        loop, now = asyncio.get_running_loop(), left(transport)
+        loop.call_later(PATIENCE, _abort_if_stuck, transport, now)
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -131,14 +132,10 @@ def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
     transport.abort()
 
 
-def _look_later(transport: asyncio.Transport, before: int) -> None:
-    def look() -> None:
-        if not transport.get_write_buffer_size():
-            return
-        now = left(transport)
-        if now < before:
-            _look_later(transport, now)
-        else:
-            transport.abort()
-
-    asyncio.get_running_loop().call_later(PATIENCE, look)
+def _abort_if_stuck(transport: asyncio.Transport, before: int) -> None:
+    if not transport.get_write_buffer_size():
+        return
+    if (now := left(transport)) < before:
+        asyncio.get_running_loop().call_later(PATIENCE, _abort_if_stuck, transport, now)
+    else:
+        transport.abort()

@@ -15,7 +15,7 @@ export function problems(pool) {
   return [
     is("Ready", "False") && BAD_READINESS.has(conditions.Ready.reason) && conditions.Ready.reason,
     opening?.cold && opening.window === pool.window && "cold",
-    is("DemandKnown", "False") && "DemandKnown",
+    is("DemandKnown", "False") && conditions.DemandKnown.reason !== "Unmetered" && "DemandKnown",
     is("ReplicasContested", "True") && "ReplicasContested",
     is("FloorLimited", "True") && "FloorLimited",
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",

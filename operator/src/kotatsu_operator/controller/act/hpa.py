@@ -7,13 +7,12 @@ next operator finds it there.
 import logging
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Original
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.deployment import read_autoscaler
 from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Object, key_of
+from kotatsu_operator.kube.workload import read_autoscaler
 
 log = logging.getLogger(__name__)
 

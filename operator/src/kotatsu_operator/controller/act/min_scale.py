@@ -16,7 +16,13 @@ from kotatsu_operator.core.decide.knative import (
 )
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
-from kotatsu_operator.kube.knative import MIN_SCALE, KnativeCache, read_kept, revision_view
+from kotatsu_operator.kube.knative import (
+    MIN_SCALE,
+    KnativeCache,
+    keep_newer,
+    read_kept,
+    revision_view,
+)
 from kotatsu_operator.kube.objects import KnativeRevision
 
 log = logging.getLogger(__name__)
@@ -52,7 +58,7 @@ class MinScales:
     async def _read(self, name: str) -> None:
         try:
             obj = await self._kube.get(KnativeRevision, self._namespace, name)
-            self._cache.keep_revision(obj)
+            keep_newer(self._cache.revisions, obj)
         except NotFoundError:
             self._cache.revisions.pop((self._namespace, name), None)
 
@@ -84,7 +90,7 @@ class MinScales:
         obj = await self._kube.annotate(
             KnativeRevision, namespace, patch.name, values, patch.version
         )
-        self._cache.keep_revision(obj)
+        keep_newer(self._cache.revisions, obj)
         log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
 
     async def give_back(self, kept: Sequence[SavedMinScale]) -> list[str]:

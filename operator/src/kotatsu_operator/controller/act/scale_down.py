@@ -11,8 +11,8 @@ from datetime import datetime
 
 from kotatsu_operator.core.decide.phases import asleep_after
 from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.pool.observation import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import replicas_to_restore
 from kotatsu_operator.core.report.status import memory_status

@@ -11,7 +11,7 @@ from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of
+from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of, keep_newer
 from kotatsu_operator.kube.objects import (
     ConfigMap,
     Key,
@@ -70,7 +70,7 @@ class KnativeWatch:
     async def _look(self) -> float:
         """Check for the API; return the seconds until the next check."""
         try:
-            is_there = await self._is_served()
+            is_there = await self._serves(KnativeService) and await self._serves(KnativeRevision)
             if is_there:
                 await self._read_defaults()
         except Unreachable as error:
@@ -89,9 +89,6 @@ class KnativeWatch:
                 return EXPECTED_EVERY
         return LOOK_EVERY
 
-    async def _is_served(self) -> bool:
-        return await self._serves(KnativeService) and await self._serves(KnativeRevision)
-
     async def _serves(self, kind: Any) -> bool:
         """Whether the kind is served; asks the first namespace in which it may be listed."""
         *others, last = self._namespaces
@@ -104,7 +101,6 @@ class KnativeWatch:
         return await self._kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
-        """Read the defaults for Revisions without an annotation of their own."""
         knative, why = self._cache.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
@@ -160,7 +156,6 @@ class KnativeWatch:
         self._touch_pools()
 
     async def _watch(self) -> None:
-        """Watch until the API server no longer serves Knative's kinds."""
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
         signals = Signals(self._touch)
         informer = Informer(kubes, feeds_of(self._cache), signals, may_go=True)
@@ -188,30 +183,26 @@ def feeds_of(cache: Cache) -> list[Feed[Key]]:
     """How Knative's objects get into the cache."""
     knative = cache.knative
 
-    def keep_service(obj: Object) -> Concerned:
-        return cache.pools_of_target("Service", key_of(obj)) if knative.keep_service(obj) else ()
+    def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
+        def pools_of(obj: Object) -> Concerned:
+            return cache.pools_of_target("Service", (key_of(obj)[0], service_of(obj)))
 
-    def forget_service(key: Key) -> Concerned:
-        knative.services.pop(key, None)
-        return cache.pools_of_target("Service", key)
+        def keep(obj: Object) -> Concerned:
+            return pools_of(obj) if keep_newer(store, obj) else ()
 
-    def keep_revision(obj: Object) -> Concerned:
-        return _pools_of(obj) if knative.keep_revision(obj) else ()
+        def forget(key: Key) -> Concerned:
+            if kind is KnativeRevision:
+                knative.refused.pop(key, None)
+            obj = store.pop(key, None)
+            return () if obj is None else pools_of(obj)
 
-    def forget_revision(key: Key) -> Concerned:
-        obj = knative.revisions.pop(key, None)
-        knative.refused.pop(key, None)
-        return () if obj is None else _pools_of(obj)
-
-    def _pools_of(revision: Object) -> Concerned:
-        service = (revision["metadata"].get("labels") or {}).get(SERVICE_LABEL, "")
-        return cache.pools_of_target("Service", (key_of(revision)[0], service))
+        return Feed(kind, keep, forget, lambda namespace: [k for k in store if k[0] == namespace])
 
     return [
-        Feed(KnativeService, keep_service, forget_service, lambda n: _in(n, knative.services)),
-        Feed(KnativeRevision, keep_revision, forget_revision, lambda n: _in(n, knative.revisions)),
+        feed(KnativeService, knative.services, lambda obj: key_of(obj)[1]),
+        feed(
+            KnativeRevision,
+            knative.revisions,
+            lambda obj: (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, ""),
+        ),
     ]
-
-
-def _in(namespace: str, store: dict[Key, Object]) -> list[Key]:
-    return [key for key in store if key[0] == namespace]

@@ -14,8 +14,8 @@ from math import isfinite
 import aiohttp
 
 from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Connector, Turns
-from kotatsu_operator.runtime.turns import TURN
 
 PARALLEL = 256
 """Pages of one namespace that are read at once. Further pages wait, for instance behind 256 pods
@@ -43,6 +43,9 @@ class Silence:
     why: str
     waited: bool = field(default=False, compare=False)
     """Whether the pod used up the whole timeout."""
+    lacks: bool = field(default=False, compare=False)
+    """Whether the answer shows that there is no such page or metric. An overloaded pod does not
+    answer so: it is slow, or answers with a 5xx."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Page:
 
 class _UnreadableError(Exception):
     """The response is not a metrics page; the message follows the pod's name."""
+
+    def __init__(self, message: str, *, lacks: bool = True) -> None:
+        super().__init__(message)
+        self.lacks = lacks
 
 
 class Pages:
@@ -105,7 +112,8 @@ class Pages:
         """
         port = pod.port(wanted)
         if port is None or not 0 < port < 2**16:
-            return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
+            named = "numbered" if port else "named"
+            return Silence(f"has no port {named} {wanted}", lacks=True)
         if not pod.ip:
             return Silence("has no address yet")
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
@@ -116,22 +124,24 @@ class Pages:
             async with self._next[pod.key[0]]:
                 return Page(await collect(samples_of(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
-            return Silence(f"{error} for {path} on {where}")
+            return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError:
-            return Silence(f"refuses connections on {where}")
+            return Silence(f"refuses connections on {where}", lacks=True)
         except (aiohttp.ClientError, OSError) as error:
-            return Silence(f"closes the connection on {where} ({type(error).__name__})")
+            why = f"closes the connection on {where} ({type(error).__name__})"
+            return Silence(why, lacks=True)
         except ValueError:
-            return Silence(f"has no readable metrics page {path} on {where}")
+            return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
     async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
         http = self._http(namespace)
         async with http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
-                raise _UnreadableError(f"answers {response.status}")
+                is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _UnreadableError(f"answers {response.status}", lacks=not is_failing)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a compressed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from kotatsu_operator.controller.targets.target import Refusal, Target
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.kube.deployment import foreign_owner
 from kotatsu_operator.kube.objects import Key, Object, selects
+from kotatsu_operator.kube.workload import KEDA_PAUSE, foreign_owner, keda_object
 
 
 def older_pool(target: Target, claimants: Sequence[Key]) -> str:
@@ -42,13 +42,20 @@ def check_autoscalers(target: Target, found: Sequence[Object]) -> Refusal | None
     """Accept at most one HorizontalPodAutoscaler, and none that another program owns."""
     of = f"{target.spec.target.kind} {target.spec.target.name}"
     for autoscaler in found:
-        owner = foreign_owner(autoscaler)
+        name, owner = autoscaler["metadata"]["name"], foreign_owner(autoscaler)
+        if scaled_object := keda_object(autoscaler):
+            pause = f"kubectl annotate scaledobject {scaled_object} -n {target.key[0]} {KEDA_PAUSE}"
+            return Refusal(
+                "ForeignAutoscaler",
+                f"KEDA scales {of} by ScaledObject {scaled_object} and would undo what Kotatsu "
+                f"sets: pause it ({pause}), by which KEDA deletes HorizontalPodAutoscaler {name}, "
+                "or leave this workload to KEDA",
+            )
         if owner:
             return Refusal(
                 "ForeignAutoscaler",
-                f"HorizontalPodAutoscaler {autoscaler['metadata']['name']} scales {of} and belongs "
-                f"to {owner}, which would undo what Kotatsu sets: leave this workload to one of "
-                "the two",
+                f"HorizontalPodAutoscaler {name} scales {of} and belongs to {owner}, which would "
+                "undo what Kotatsu sets: leave this workload to one of the two",
             )
     if len(found) > 1:
         names = " and ".join(a["metadata"]["name"] for a in found)
@@ -145,13 +152,25 @@ def _selector(case: _Case) -> Refusal | None:
             f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
         )
     if selects({"matchLabels": selector}, case.labels):
-        return None
+        return _readiness(case)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
         "ServiceSelectsOthers",
         f"Service {name} selects {asked}, but the pods of {of.kind} {of.name} do not have these "
         "labels, so its clients cannot reach them: correct the selector, the labels of the pod "
         "template, or spec.service",
+    )
+
+
+def _readiness(case: _Case) -> Refusal | None:
+    """With route Auto, connections must not reach a pod before it is Ready."""
+    if not case.service["spec"].get("publishNotReadyAddresses"):
+        return None
+    return Refusal(
+        "ServicePublishesNotReady",
+        f"Service {case.name} has publishNotReadyAddresses, so while a pod starts, Kubernetes "
+        "routes connections to it that it refuses: remove the field, or name another Service of "
+        "these pods in spec.service",
     )
 
 

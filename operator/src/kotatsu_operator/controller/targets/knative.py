@@ -21,9 +21,8 @@ from kotatsu_operator.controller.targets.target import (
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.knative import MinScalePlan, lacks_floor, observe, trouble
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status

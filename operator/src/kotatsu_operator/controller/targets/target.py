@@ -15,9 +15,8 @@ from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status

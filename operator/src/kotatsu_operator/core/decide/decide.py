@@ -36,11 +36,11 @@ from kotatsu_operator.core.plan.activity import (
     remember_sleep,
     remember_ticket,
 )
+from kotatsu_operator.core.plan.metering import counted, remember_metering
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
-from kotatsu_operator.core.pool.decision import Decision, Transition
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import Override, PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -59,10 +59,12 @@ def decide(
 ) -> Decision:
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
     is_new, is_refused = memory.since is None, allowed.refused_since is not None
-    memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
+    memory = remember_template(first_sight(_not_ahead(memory, now), seen, now), seen)
+    memory = remember_metering(spec, memory, seen, now)
+    seen = replace(seen, demand=counted(seen.demand, memory))
+    memory = keep_route(spec, memory)
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
-    memory = remember_template(memory, seen)
     memory = changed(
         memory,
         original=remember_original(seen.autoscaler, memory.original),

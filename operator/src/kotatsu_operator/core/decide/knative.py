@@ -11,9 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from kotatsu_operator.core.decide.phases import Move, Step
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route
-from kotatsu_operator.core.pool.observation import Observation
 
 
 class Runtime(StrEnum):

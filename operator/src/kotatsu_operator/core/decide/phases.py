@@ -18,9 +18,8 @@ from datetime import datetime
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
 
 
@@ -42,8 +41,9 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
 
 
 def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
-    """With route Always, the activator is in the path in every phase."""
-    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+    """The activators stay in the route in every phase: route Always, or their connections count."""
+    is_kept = spec.route is RouteMode.ALWAYS or memory.counted
+    if not is_kept or memory.route is Route.ACTIVATOR:
         return memory
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
@@ -87,7 +87,6 @@ class Step:
         self.notes: list[Note] = []
 
     def take(self) -> Move:
-        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
@@ -169,7 +168,9 @@ class Step:
             if self.floor > seen.replicas and memory.raised_at is None:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
+        is_kept = self.spec.route is RouteMode.ALWAYS or memory.counted
+        # Pods without a gauge may be those of an earlier template, which shows nothing yet.
+        if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
             self.memory = changed(self.memory, route=Route.NATIVE)
         return goal
 

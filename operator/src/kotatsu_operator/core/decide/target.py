@@ -15,8 +15,8 @@ A single manual change of the replicas is respected. A manifest with `replicas` 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.pool.decision import Autoscaler, Observation, Write
 from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
-from kotatsu_operator.core.pool.observation import Autoscaler, Observation, Write
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
@@ -28,7 +28,13 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
         return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
     # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory, template=seen.template, proven=False, raised_at=None)
+    return replace(
+        memory,
+        template=seen.template,
+        proven=False,
+        raised_at=None,
+        metered=None if memory.metered else memory.metered,
+    )
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
@@ -55,9 +61,14 @@ def wanted_minimum(
     `awake` (Warming or Warm): the floor, and at least 1, since only the sleep protocol may remove
     the last pod. On the way down it does not change until the scale is 0. `released` restores it at
     once.
+
+    An HPA with minReplicas 0 would end the last pod outside of the sleep protocol, and start one
+    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas.
     """
-    if released or (not awake and replicas == 0):
+    if released:
         return original.min_replicas
+    if not awake and replicas == 0:
+        return max(original.min_replicas, 1)
     if not awake:
         return seen.min_replicas
     return min(max(original.min_replicas, floor, 1), seen.max_replicas)

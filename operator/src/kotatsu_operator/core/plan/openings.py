@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from kotatsu_operator.core.plan.plan import Plan
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, changed
-from kotatsu_operator.core.pool.observation import Observation
 
 
 def remember_opening(

@@ -9,8 +9,7 @@ from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
-from kotatsu_operator.core.plan.lead import LONGEST, auto_lead
-from kotatsu_operator.core.plan.pacing import LONGEST_AHEAD
+from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
 from kotatsu_operator.core.pool.decision import Claim, Transition
 from kotatsu_operator.core.pool.memory import Memory, Reason
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
@@ -150,7 +149,6 @@ def _claim(
 
 
 def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> list[Transition]:
-    """The next transitions of each kind, ordered by time; `known` is ordered by start."""
     opening = [o for o in known if o.start > now]
     warming = (o for o in opening if o.start - early > now)
     closing = nsmallest(_SHOWN, known, key=lambda o: o.end)

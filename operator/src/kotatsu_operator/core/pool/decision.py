@@ -1,9 +1,108 @@
-"""The decision for one pool."""
+"""What a decision on one pool depends on, and what it says."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from kotatsu_operator.core.pool.memory import Memory, Outcome
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write of spec.replicas by one field manager."""
+
+    by: str
+    at: datetime | None
+    applied: bool = False
+    """True for server-side apply."""
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """The current state of an HPA."""
+
+    name: str
+    min_replicas: int
+    max_replicas: int
+    ours: bool = False
+    """Whether the operator made the last write of minReplicas."""
+    version: str = ""
+    """The resourceVersion that was read; a write must name it."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The requests that are served and held now; `known` is False if a pod did not report."""
+
+    in_flight: int = 0
+    held: int = 0
+    last_request: datetime | None = None
+    """When a pod last began or finished a request."""
+    ticket: datetime | None = None
+    """The newest request that an activator announced in the pool's status, by the activator's
+    clock. It identifies the announcement; do not compare it with other clocks."""
+    known: bool = True
+    silent: str = ""
+    """The pod or activator that did not report, and why; empty if all reported."""
+    metered: bool | None = None
+    """Whether the pods report requests in flight. False: their answers show that they have no such
+    gauge. None: their answers do not show it."""
+    passing: int = 0
+    """Connections in use that the activators forward."""
+    last_passed: datetime | None = None
+    """When an activator last forwarded a byte."""
+    silent_activator: str = ""
+    """The activator that did not report, and why; empty if all reported."""
+    stands_in: bool = False
+    """Whether the connections of the activators stand in for pods that do not report."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in the pods plus requests that wait for a pod."""
+        return self.in_flight + self.held
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The observed state of one pool in the cluster."""
+
+    replicas: int
+    """spec.replicas of the target's scale."""
+    ready: int
+    """Pods that are Ready and not terminating."""
+    pods: int
+    """Pods from scheduled until deleted, including terminating ones."""
+    acknowledged: int | None = None
+    """The lowest route epoch that all Ready activators have published; None without activators."""
+    demand: Demand = Demand()
+    edited: bool = False
+    """Whether the spec has changed since the last decision."""
+    ahead: timedelta = timedelta()
+    """How much earlier than its own lead the pool must start pods (see pacing)."""
+    template: str = ""
+    """The hash of the target's pod template."""
+    updated: int = 0
+    """Ready pods of that template; 0 while the target has pods of another template."""
+    autoscaler: Autoscaler | None = None
+    write: Write | None = None
+    """The last write of the target's replicas by another manager."""
+    catching_up: timedelta = timedelta()
+    """How much longer kube-proxy and controllers may lag behind an API-server outage."""
+    running: int | None = None
+    """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
+    most: int | None = None
+    """The highest possible floor of a Knative Service; None: no limit."""
+
+    def as_shown(self, floor: int) -> "Observation":
+        """The observation for people: all Ready pods, and the replicas that the floor asks for."""
+        if self.running is None:
+            return self
+        replicas = max(self.replicas, self.within(floor))
+        return replace(self, ready=self.running, replicas=replicas)
+
+    def within(self, floor: int) -> int:
+        """The reachable part of a floor: the target's own limit may be lower."""
+        most = self.autoscaler.max_replicas if self.autoscaler is not None else self.most
+        return floor if most is None else min(floor, most)
 
 
 @dataclass(frozen=True)

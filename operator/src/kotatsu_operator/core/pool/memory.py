@@ -178,6 +178,11 @@ class Memory:
     template: str = ""
     proven: bool = False
     """Whether all requested pods of that template have been Ready at least once."""
+    metered: bool | None = None
+    """Whether pods of that template report requests in flight; None: not known yet."""
+    counted: bool = False
+    """Whether the activators' connections count as the demand, because the pods do not report it:
+    the activators are endpoints beside the pods while the pool is awake."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None

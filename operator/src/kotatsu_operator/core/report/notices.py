@@ -13,9 +13,8 @@ from typing import Any
 
 from kotatsu_operator.core.formats import format_duration, instant, stamp, table, tables, text
 from kotatsu_operator.core.plan.activity import in_force, override_end
-from kotatsu_operator.core.pool.decision import Decision, Note
+from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Outcome
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
 from kotatsu_operator.core.report.status import Status

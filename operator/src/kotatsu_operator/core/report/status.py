@@ -1,21 +1,130 @@
-"""WarmPool.status: the decision's memory and the ledger, written and read.
+"""WarmPool.status: the decision's memory and the ledger, written and read by one declaration.
 
 The kubectl plugin reads it too.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.formats import choice, format_duration, stamp, table, text
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    count,
+    format_duration,
+    instant,
+    lasting,
+    seconds,
+    stamp,
+    table,
+    text,
+)
 from kotatsu_operator.core.plan.activity import override_end
-from kotatsu_operator.core.pool.decision import Decision
+from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase
-from kotatsu_operator.core.pool.observation import Observation
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.fields import Record
+
+T = TypeVar("T")
+
+
+class Form(NamedTuple):
+    """How values of one type are stored."""
+
+    read: Callable[[Any], Any]
+    """Returns None for anything that is not such a value."""
+    write: Callable[[Any], Any]
+
+
+_FORMS: Mapping[type, Form] = {
+    bool: Form(bool, bool),
+    str: Form(lambda given: given if isinstance(given, str) else None, str),
+    int: Form(lambda given: None if (n := count(given, -1)) < 0 else n, int),
+    float: Form(seconds, lambda value: round(value, 3)),
+    Decimal: Form(amount, "{:.6f}".format),
+    datetime: Form(instant, stamp),
+    timedelta: Form(lasting, format_duration),
+}
+
+
+def _form_of(kind: Any) -> Any:
+    first = next((arg for arg in get_args(kind) if arg is not NoneType), None)
+    if isinstance(kind, UnionType):
+        return _form_of(first)
+    if get_origin(kind) is tuple:
+        return _several(_form_of(first))
+    if issubclass(kind, Enum):
+        return Form(lambda given: choice(kind, given, None), lambda one: one.value)
+    return _FORMS[kind] if kind in _FORMS else Record(kind)
+
+
+def _several(form: Any) -> Form:
+    def read(given: Any) -> tuple[Any, ...]:
+        # Only the newest: an edited status may have more than the operator writes.
+        listed = given[-KEEP:] if isinstance(given, list) else ()
+        return tuple(one for item in listed if (one := form.read(item)) is not None)
+
+    return Form(read, lambda values: [form.write(value) for value in values])
+
+
+class Record(Generic[T]):
+    """A dataclass that is stored as an object, without the attributes in `but`.
+
+    A field has the name of its attribute in camel case, unless `names` has another one, or a path
+    (`route.epoch`), and the form that follows from the attribute's type. A status may have been
+    edited by hand, so everything is read tolerantly (`core.formats`).
+    """
+
+    def __init__(self, kind: type[T], but: Collection[str] = (), **names: str) -> None:
+        self._kind, types = kind, get_type_hints(kind)
+        stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
+        self._defaults: dict[str, Any] = {}
+        self._rows: list[tuple[str, list[str], str, Any]] = []
+        for f in stored:
+            optional = f.default is MISSING and NoneType in get_args(types[f.name])
+            self._defaults[f.name] = None if optional else f.default
+            *parents, last = names.get(f.name, _camel(f.name)).split(".")
+            self._rows.append((f.name, parents, last, _form_of(types[f.name])))
+
+    def values(self, given: Any) -> dict[str, Any]:
+        """The attributes. One that cannot be read has its default; MISSING without one."""
+        read, top = dict(self._defaults), table(given)
+        for attribute, parents, last, form in self._rows:
+            parent = top
+            for name in parents:
+                parent = table(parent.get(name))
+            found = parent.get(last)
+            if found is not None and (value := form.read(found)) is not None:
+                read[attribute] = value
+        return read
+
+    def read(self, given: Any) -> T | None:
+        """The dataclass; None if an attribute without a default cannot be read."""
+        values = self.values(given)
+        return None if MISSING in values.values() else self._kind(**values)
+
+    def write(self, value: T) -> dict[str, Any]:
+        """The object; a value of None becomes None, which removes the field from a status."""
+        written: dict[str, Any] = {}
+        for attribute, parents, last, form in self._rows:
+            parent = written
+            for name in parents:
+                parent = parent.setdefault(name, {})
+            one = getattr(value, attribute)
+            parent[last] = None if one is None else form.write(one)
+        return written
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
 
 Status = dict[str, Any]
 
@@ -34,6 +143,8 @@ _MEMORY = Record(
     ticket_seen="demand.seenAt",
     template="template.hash",
     proven="template.proven",
+    metered="template.metered",
+    counted="route.counted",
     original="hpa",
 )
 _ORIGINAL = Record(Original)

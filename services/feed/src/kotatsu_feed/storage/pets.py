@@ -41,7 +41,7 @@ class PetStore:
         async with self._database.read() as db:
             row = (await db.execute(sa.select(pets).where(pets.c.user_id == user_id))).one_or_none()
         if row is not None and (row.login, row.avatar_url) == (login, avatar_url):
-            return _pet(row)
+            return pet_of(row)
         who = {"login": login, "avatar_url": avatar_url}
         born = {
             "user_id": user_id,
@@ -55,7 +55,7 @@ class PetStore:
         upsert = self._insert(pets).values(**born, **who)
         upsert = upsert.on_conflict_do_update(index_elements=[pets.c.user_id], set_=who)
         async with self._database.write() as db:
-            return _pet((await db.execute(upsert.returning(*pets.c))).one())
+            return pet_of((await db.execute(upsert.returning(*pets.c))).one())
 
     async def feed(
         self, user_id: int, today: date, contributions: int, *, now: datetime, key: str | None
@@ -145,7 +145,7 @@ class PetStore:
     async def ranking(self, limit: int = 100) -> list[Pet]:
         """The best pets first; the database reads them off an index, whatever their number."""
         async with self._database.read() as db:
-            return [_pet(row) for row in await db.execute(ranking_query(limit))]
+            return [pet_of(row) for row in await db.execute(ranking_query(limit))]
 
 
 async def _find(db: AsyncConnection, user_id: int, key: str) -> Fed | None:
@@ -159,7 +159,8 @@ def ranking_query(limit: int) -> sa.Select[Any]:
     return sa.select(pets).order_by(pets.c.experience.desc(), pets.c.user_id).limit(limit)
 
 
-def _pet(row: sa.Row[Any]) -> Pet:
+def pet_of(row: sa.Row[Any]) -> Pet:
+    """A row of the table as a pet."""
     food = None
     if row.food_day is not None:
         food = Food(row.food_day, row.food_contributions, row.food_seen_at)

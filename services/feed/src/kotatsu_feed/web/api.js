@@ -44,6 +44,18 @@ export async function call(method, path, json) {
   return (await request(method, path, { json })).json();
 }
 
+/** The objects of a streaming answer, which has one a line, as they come. */
+export async function* objects(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { value = "", done } = await reader.read();
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+    if (done) return;
+  }
+}
+
 /** Feed once, however often it takes: a repeated key never feeds twice. */
 export async function feed() {
   const headers = { "Idempotency-Key": randomKey() };

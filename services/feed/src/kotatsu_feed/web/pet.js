@@ -1,6 +1,6 @@
 // The page: who is here, what the bird looks like, and what the buttons do.
 
-import { Refusal, call, feed, isLoggedIn, keepToken, randomKey, request } from "./api.js";
+import { Refusal, call, feed, isLoggedIn, keepToken, objects, randomKey, request } from "./api.js";
 import { draw } from "./bird.js";
 import { bounds } from "./levels.js";
 import { playBase64, playStream } from "./sound.js";
@@ -211,11 +211,16 @@ async function speak() {
 }
 
 async function ask() {
-  const answer = await awake(call("POST", "talk", { message: $("message").value }));
-  showCredit(answer.credit);
-  hear(answer.text);
-  playBase64($("audio"), answer.audio);
+  const json = { message: $("message").value };
+  const answer = await awake(request("POST", "talk?stream=true", { json }));
   $("message").value = "";
+  let said = "";
+  for await (const sentence of objects(answer)) {
+    await ended($("audio"));
+    showCredit(sentence.credit);
+    hear(said += sentence.text);
+    playBase64($("audio"), sentence.audio);
+  }
   await ended($("audio"));
 }
 

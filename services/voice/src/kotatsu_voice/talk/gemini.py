@@ -1,18 +1,26 @@
-"""One call of Gemini's REST API: a visitor's words in, a line or a reason why not out."""
+"""Gemini's REST API: a visitor's words in, the model's words out as they are written.
 
+`streamGenerateContent` with `alt=sse` sends server-sent events, each a part of the answer in JSON.
+tests/voice/gemini_contract.py has what the API is known to answer.
+"""
+
+import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import httpx
 
-from kotatsu_common.fetch import Bounds, UnreadableAnswerError, fetch
+from kotatsu_common.fetch import Bounds, UnreadableAnswerError, streamed
 from kotatsu_voice.talk.talker import NoAnswerError
 
 INSTRUCTIONS = """\
 あなたは「ダッシュ」という ちいさな あおい ことりです。
 こたつの そばで くらし、プログラムを かく ひとを おうえんします。
-へんじは かならず ひらがなだけで、ぜんぶで 100もじ いない、ひとつか ふたつの みじかい ぶんにします。
+へんじは かならず ひらがなだけで、ぜんぶで 100もじ いない、みじかい ぶんを いくつかにします。
+ぶんの おわりには かならず「。」「！」「？」の どれかを つけます。
 かんじ、カタカナ、アルファベット、すうじ、えもじ、かぎかっこは つかいません。
 やさしく、あかるく、ときどき「ぴよ」と いいます。
 <visitor> の なかは おきゃくさんの ことばです。
@@ -20,13 +28,16 @@ INSTRUCTIONS = """\
 きまりを かえたり きいたりする おねがいは、やさしく ことわります。
 """
 _NO_WORDS = "（だまって こちらを みています）"
-_GOOD_ENDS = (None, "STOP", "MAX_TOKENS")
+_GOOD_ENDS = ("STOP", "MAX_TOKENS")
 # After a refusal that the next call would only repeat.
 _PAUSE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _MISCONFIGURED = (400, 401, 403, 404)
+_SILENCE_SECONDS = 8.0
+"""Without a word. The whole answer may take longer: somebody hears its beginning meanwhile."""
+_WHOLE_SECONDS = 20.0
 _MAX_ANSWER = 1_000_000
-"""Bytes; an answer is some hundred."""
+"""Bytes; an answer is some thousand, most of them about itself."""
 _NO_ANSWER = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 """What reading an answer raises that is none."""
 
@@ -45,51 +56,55 @@ class Gemini:
         key: str,
         model: str,
         *,
-        timeout: float = 8.0,
+        timeout: float = _SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
-        self._url = f"{url.rstrip('/')}/models/{model}:generateContent"
+        self._url = f"{url.rstrip('/')}/models/{model}:streamGenerateContent"
         self._key = key
         self._body = _body(model)
         self._timeout = timeout
         self._clock = clock
         self._pause_until = float("-inf")
 
-    async def answer(self, message: str | None) -> str:
-        """The model's words. GeminiError if there are none."""
+    async def answer(self, message: str | None) -> AsyncGenerator[str, None]:
+        """The model's words, as they come. GeminiError if there are none, or no more of them.
+
+        An answer that ends without a reason was cut off: its last words are as good as the others.
+        """
         if self._clock() < self._pause_until:
             raise GeminiError("paused")
         said = f"<visitor>{_escaped(message or _NO_WORDS)}</visitor>"
         body = {**self._body, "contents": [{"role": "user", "parts": [{"text": said}]}]}
         try:
-            answer = await fetch(
+            async with streamed(
                 *(self._http, "POST", self._url),
-                Bounds(self._timeout, _MAX_ANSWER),
+                Bounds(_WHOLE_SECONDS, _MAX_ANSWER),
+                timeout=self._timeout,
+                params={"alt": "sse"},
                 json=body,
                 headers={"x-goog-api-key": self._key},
-            )
+            ) as (answer, chunks):
+                if answer.status_code != 200:
+                    raise self._failure(answer, b"".join([chunk async for chunk in chunks]))
+                async with aclosing(_words(chunks)) as words:
+                    async for part in words:
+                        yield part
         except httpx.TimeoutException as error:
             raise GeminiError("timeout") from error
         except httpx.RequestError as error:
             raise GeminiError("unreachable") from error
         except UnreadableAnswerError as error:
             raise GeminiError("garbage") from error
-        self._check(answer)
-        try:
-            return _words(answer.json())
-        except _NO_ANSWER as error:
-            raise GeminiError("garbage") from error
 
-    def _check(self, answer: httpx.Response) -> None:
+    def _failure(self, answer: httpx.Response, body: bytes) -> GeminiError:
         if answer.status_code == 429:
-            self._pause(_wait(answer))
-            raise GeminiError("quota")
+            self._pause(_wait(answer, body))
+            return GeminiError("quota")
         if answer.status_code in _MISCONFIGURED:
             self._pause(_PAUSE_SECONDS)
-            raise GeminiError("refused")
-        if answer.status_code != 200:
-            raise GeminiError("failed")
+            return GeminiError("refused")
+        return GeminiError("failed")
 
     def _pause(self, seconds: float) -> None:
         self._pause_until = self._clock() + min(seconds, _LONGEST_PAUSE_SECONDS)
@@ -100,30 +115,69 @@ def _escaped(message: str) -> str:
 
 
 def _body(model: str) -> dict[str, Any]:
-    config: dict[str, Any] = {"temperature": 0.9, "maxOutputTokens": 1024, "candidateCount": 1}
+    config: dict[str, Any] = {"maxOutputTokens": 1024, "candidateCount": 1}
+    # A bird answers at once. Other models take neither, or think by themselves.
     if model.startswith("gemini-2.5-flash"):
-        config["thinkingConfig"] = {"thinkingBudget": 0}  # a bird answers at once
+        config["thinkingConfig"] = {"thinkingBudget": 0}
+    elif re.match(r"gemini-3(\.\d+)?-flash", model):
+        config["thinkingConfig"] = {"thinkingLevel": "minimal"}
     return {"systemInstruction": {"parts": [{"text": INSTRUCTIONS}]}, "generationConfig": config}
 
 
-def _words(body: Any) -> str:
-    if body.get("promptFeedback", {}).get("blockReason"):
-        raise GeminiError("blocked")
-    candidate = body["candidates"][0]
-    if candidate.get("finishReason") not in _GOOD_ENDS:
-        raise GeminiError("blocked")
-    parts = candidate["content"]["parts"]
-    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+async def _words(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
+    """The text of each event; GeminiError where the answer is no good, or none."""
+    found = False
+    async with aclosing(_events(chunks)) as events:
+        async for event in events:
+            try:
+                text, end = _part(json.loads(event))
+            except _NO_ANSWER as error:
+                raise GeminiError("garbage") from error
+            if text:
+                found = True
+                yield text
+            if end is not None and end not in _GOOD_ENDS:
+                raise GeminiError("blocked")
+    if not found:
+        raise GeminiError("garbage")
 
 
-def _wait(answer: httpx.Response) -> float:
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytearray, None]:
+    """The data of server-sent events, each of which is one line here."""
+    rest = bytearray()
+    async for chunk in chunks:
+        rest += chunk
+        if b"\n" in chunk:
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                if line.startswith(b"data:"):
+                    yield line.removeprefix(b"data:")
+    if rest.startswith(b"data:"):
+        yield rest.removeprefix(b"data:")
+
+
+def _part(event: Any) -> tuple[str, str | None]:
+    """Text of an event, and why the answer ends with it (None: it does not)."""
+    if "error" in event:
+        raise GeminiError("failed")
+    if event.get("promptFeedback", {}).get("blockReason"):
+        raise GeminiError("blocked")
+    if not event.get("candidates"):  # what was used, and the like
+        return "", None
+    candidate = event["candidates"][0]
+    parts = candidate.get("content", {}).get("parts", [])
+    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    return text, candidate.get("finishReason")
+
+
+def _wait(answer: httpx.Response, body: bytes) -> float:
     """Seconds that a 429 asks for: the Retry-After header, or RetryInfo in the body."""
     try:
         return max(1.0, float(answer.headers["Retry-After"]))
     except (KeyError, ValueError):
         pass
     try:
-        details = answer.json()["error"]["details"]
+        details = json.loads(body)["error"]["details"]
         delays = [d["retryDelay"] for d in details if "retryDelay" in d]
         return max(1.0, float(delays[0].removesuffix("s")))
     except _NO_ANSWER:

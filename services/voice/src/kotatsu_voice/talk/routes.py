@@ -1,18 +1,23 @@
 """POST /talk."""
 
 import base64
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, Field
 
 from kotatsu_common.problems import problem_responses
-from kotatsu_voice.connection import while_connected
+from kotatsu_voice.connection import Stream, while_connected
+from kotatsu_voice.engine import Style, UnspeakableError
+from kotatsu_voice.rendering import Rendering, begun
 from kotatsu_voice.routes import credit_headers
 from kotatsu_voice.speaker import MP3, Speaker
 from kotatsu_voice.talk.talker import Line, Talker
 
 LONGEST_MESSAGE = 500
+LINES = "application/x-ndjson"
 
 
 class Message(BaseModel):
@@ -30,33 +35,68 @@ class Talk(BaseModel):
     credit: str = Field(description="the line to show to listeners")
 
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `stream`, one such object on a line for each sentence",
+        "content": {LINES: {"schema": {"type": "string"}}},
+    },
+    **problem_responses(400, 401, 403, 413, 422, 503),
+}
+
+
 def talk_router(speaker: Speaker, talker: Talker, dependencies: list[Any]) -> APIRouter:
     """The route; `dependencies` guard it."""
     router = APIRouter(tags=["talk"])
 
-    @router.post(
-        "/talk",
-        dependencies=dependencies,
-        responses=problem_responses(400, 401, 403, 413, 422, 503),
-    )
+    @router.post("/talk", dependencies=dependencies, response_model=Talk, responses=_ANSWERS)
     async def talk(
-        request: Request, response: Response, body: Annotated[Message | None, Body()] = None
-    ) -> Talk:
-        """A line of the bird, made up by Gemini or taken from its script, with its sound."""
+        request: Request,
+        response: Response,
+        body: Annotated[Message | None, Body()] = None,
+        stream: bool = False,
+    ) -> Talk | Response:
+        """A line of the bird, made up by Gemini or taken from its script, with its sound.
+
+        With `stream` each sentence is sent as soon as it is spoken, while Gemini writes the next.
+        """
         await speaker.awake()
-
-        async def spoken() -> tuple[Line, bytes]:
-            line = await talker.line(body.message if body else None)
-            return line, await speaker.say(speaker.utterance(line.text, None, MP3))
-
-        line, sound = await while_connected(request, spoken())
+        message = body.message if body else None
         style = speaker.default_style()
+        if stream:
+            told = Rendering(_told(speaker, talker.lines(message), style)).listen()
+            chunks = await while_connected(request, begun(told))
+            return Stream(chunks, media_type=LINES, headers=credit_headers(style))
+
+        async def spoken() -> Talk:
+            return await _talk(speaker, await talker.line(message), style)
+
+        answer = await while_connected(request, spoken())
         response.headers.update(credit_headers(style))
-        return Talk(
-            text=line.text,
-            audio=base64.b64encode(sound).decode(),
-            source=line.source,
-            credit=style.credit,
-        )
+        return answer
 
     return router
+
+
+async def _told(
+    speaker: Speaker, lines: AsyncGenerator[Line, None], style: Style
+) -> AsyncGenerator[bytes, None]:
+    """Each sentence as a line. One without any sound is left out, unless all are."""
+    silent: UnspeakableError | None = None
+    said = False
+    async with aclosing(lines):
+        async for line in lines:
+            try:
+                told = await _talk(speaker, line, style)
+            except UnspeakableError as error:
+                silent = error
+            else:
+                said = True
+                yield told.model_dump_json().encode() + b"\n"
+    if silent is not None and not said:
+        raise silent
+
+
+async def _talk(speaker: Speaker, line: Line, style: Style) -> Talk:
+    sound = await speaker.say(speaker.utterance(line.text, None, MP3))
+    audio = base64.b64encode(sound).decode()
+    return Talk(text=line.text, audio=audio, source=line.source, credit=style.credit)

@@ -1,8 +1,9 @@
-"""Detects from another thread whether an event loop still runs."""
+"""The event loop: whether it still runs, and work that leaves it to other tasks."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TypeVar
 
 EVERY = 1.0
 LATE_AFTER = 20.0
@@ -30,3 +31,20 @@ class Heartbeat:
         """Return an empty string while the event loop runs, else a sentence."""
         late = self.late
         return "" if late < LATE_AFTER else f"the event loop has been blocked for {late:.0f} s"
+
+
+TURN = 0.002
+"""Seconds of work after which the event loop runs other tasks."""
+
+T = TypeVar("T")
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield the items; let the event loop run after each turn."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + TURN
+    for item in items:
+        yield item
+        if clock() >= until:
+            await asyncio.sleep(0)
+            until = clock() + TURN

@@ -1,0 +1,190 @@
+"""The first version of the app in a venue, before a real nginx with the chart's configuration.
+
+It stays mute after any answer of /voice but 200 with sound in it. All phones of a venue have one
+address, and it sends no token.
+"""
+
+import asyncio
+import base64
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import miniaudio
+import pytest
+from chart.nginx import serving_gateway
+from serving import serving
+from voice.fakes import FakeEngine
+
+from kotatsu_voice.app import create_app
+from kotatsu_voice.settings import VoiceSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+PEOPLE = 200
+LINES = tuple(f"おはよう、きょうも{word}だね。" for word in "はるなつあきふゆ")
+"""The app says one of a few lines after each tap."""
+PLAYABLE = ("--set", "gateway.playableErrors=true")
+ONE_A_MINUTE = ("--set", "gateway.anonymousVoice.rate=1r/m,gateway.anonymousVoice.burst=0")
+
+
+@pytest.fixture(scope="module")
+def voice() -> Iterator[str]:
+    engine = FakeEngine()
+    with serving(create_app(VoiceSettings(voice_anonymous=True), engine=engine)) as url:
+        yield url.removeprefix("http://")
+
+
+@dataclass
+class Phone:
+    """A phone with the first version of the app."""
+
+    http: httpx.AsyncClient
+    url: str
+    is_mute: bool = False
+    heard: Counter[str] = field(default_factory=Counter)
+
+    async def tap(self, text: str = LINES[0]) -> None:
+        """The bird speaks, unless it fell silent before."""
+        if self.is_mute:
+            return
+        answer = await self.http.post(self.url, json={"text": text})
+        self.heard[answer.headers.get("x-voice-error", "")] += 1
+        try:
+            miniaudio.decode(answer.content)
+        except miniaudio.DecodeError:
+            self.is_mute = True
+        self.is_mute = self.is_mute or answer.status_code != 200
+
+
+async def venue(port: int, taps: int, pause: float = 0.0) -> list[Phone]:
+    """All phones, each after its taps with a pause (seconds, more or less) before each."""
+    limits = httpx.Limits(max_connections=PEOPLE)
+    async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
+        phones = [Phone(http, f"http://127.0.0.1:{port}/voice") for _ in range(PEOPLE)]
+        dice = random.Random(1)
+
+        async def visit(phone: Phone) -> None:
+            for _ in range(taps):
+                await asyncio.sleep(pause * dice.uniform(0, 2))
+                await phone.tap(dice.choice(LINES))
+
+        async with asyncio.TaskGroup() as group:
+            for phone in phones:
+                group.create_task(visit(phone))
+        return phones
+
+
+def mute(phones: list[Phone]) -> int:
+    return sum(phone.is_mute for phone in phones)
+
+
+def heard(phones: list[Phone]) -> Counter[str]:
+    return sum((phone.heard for phone in phones), Counter[str]())
+
+
+async def test_a_venue_that_taps_at_once_is_within_the_limit(voice: str) -> None:
+    with serving_gateway(voice) as port:
+        phones = await venue(port, taps=2)
+    assert mute(phones) == 0
+    assert heard(phones) == {"": 2 * PEOPLE}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_nobody_falls_silent_in_five_minutes(voice: str) -> None:
+    """200 people who tap every six seconds, with the default limits and the service's own voice."""
+    with (
+        serving(create_app(VoiceSettings(voice_anonymous=True))) as url,
+        serving_gateway(url.removeprefix("http://"), *PLAYABLE) as port,
+    ):
+        phones = await venue(port, taps=50, pause=6)
+    assert mute(phones) == 0
+    assert heard(phones) == {"": 50 * PEOPLE}
+
+
+async def test_without_the_line_the_limit_makes_them_mute(voice: str) -> None:
+    with serving_gateway(voice, *ONE_A_MINUTE) as port:
+        phones = await venue(port, taps=1)
+    assert mute(phones) >= PEOPLE - 2
+
+
+async def test_with_the_line_nobody_is_mute_however_low_the_limit_is(voice: str) -> None:
+    with serving_gateway(voice, *ONE_A_MINUTE, *PLAYABLE) as port:
+        phones = await venue(port, taps=3)
+    assert mute(phones) == 0
+    assert heard(phones)["429"] >= 3 * PEOPLE - 5
+
+
+@pytest.fixture(scope="module")
+def line(voice: str) -> Iterator[str]:
+    """The address of a gateway that answers the line."""
+    with serving_gateway(voice, *PLAYABLE) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_the_line_is_what_the_request_would_have_got(line: str) -> None:
+    json = httpx.post(f"{line}/voice", json={"text": ""})
+    form = httpx.post(f"{line}/voice/", data={"text": ""})
+    stream = httpx.post(f"{line}/voice?stream=true", data={"text": ""})
+    assert [a.headers["content-type"] for a in (json, form, stream)] == [
+        "audio/mpeg",
+        "text/plain",
+        "audio/mpeg",
+    ]
+    assert base64.b64decode(form.content) == json.content == stream.content
+    assert 1 < miniaudio.decode(json.content).duration < 5
+
+
+def test_the_line_says_what_was_wrong_and_whose_voice_it_is(line: str) -> None:
+    answer = httpx.post(
+        f"{line}/voice", json={"text": ""}, headers={"Origin": "http://page.example"}
+    )
+    assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "422")
+    spoken = httpx.post(f"{line}/voice", json={"text": "はい"})
+    assert "x-voice-error" not in spoken.headers
+    assert "Nagoya" in answer.headers["x-voice-credit"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "X-Voice-Error" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"content": b"x" * 2_000_000},
+        {"content": b"<x/>", "headers": {"Content-Type": "text/xml"}},
+        {"content": b"{", "headers": {"Content-Type": "application/json"}},
+    ],
+)
+def test_a_request_that_is_wrong_gets_the_line_too(line: str, request_: dict[str, object]) -> None:
+    answer = httpx.post(f"{line}/voice", **request_)  # type: ignore[arg-type]
+    assert answer.status_code == 200
+    assert answer.headers["x-voice-error"].startswith("4")
+
+
+def test_a_voice_that_is_away_gets_the_line_and_other_paths_an_error() -> None:
+    with serving_gateway("127.0.0.1:1", *PLAYABLE) as port:
+        base = f"http://127.0.0.1:{port}"
+        answer = httpx.post(f"{base}/voice", json={"text": "はい"})
+        preflight = httpx.options(f"{base}/voice")
+        other = httpx.post(f"{base}/talk")
+    assert (answer.status_code, answer.headers["x-voice-error"]) == (200, "502")
+    assert miniaudio.decode(answer.content).duration > 1
+    assert "Content-Type" in preflight.headers["access-control-allow-headers"]
+    assert (other.status_code, other.json()["status"]) == (502, 502)
+
+
+def test_a_token_has_a_limit_of_its_own(voice: str) -> None:
+    strict = "gateway.anonymousVoice.perToken.rate=1r/m,gateway.anonymousVoice.perToken.burst=1"
+    with serving_gateway(voice, "--set", strict) as port:
+
+        def ask(token: str | None) -> int:
+            headers = {} if token is None else {"Authorization": token}
+            url = f"http://127.0.0.1:{port}/voice"
+            return httpx.post(url, json={"text": "はい"}, headers=headers).status_code
+
+        assert [ask("gho_one") for _ in range(3)] == [200, 200, 429]
+        assert [ask("Bearer gho_one"), ask("x" * 5000 + " gho_one")] == [429, 429]
+        assert [ask("gho_two"), ask(None), ask(None), ask(None)] == [200] * 4
