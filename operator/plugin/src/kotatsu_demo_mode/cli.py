@@ -11,6 +11,7 @@ from .errors import DemoModeError
 from .examples import epilog
 from .flags import common_flags, count, days, pool_flags, price, write_flags
 from .shell import Shell
+from .workload_flags import workload_commands
 
 PROG = "kubectl demo-mode"
 
@@ -19,6 +20,8 @@ _MODULES = {
     "off": ("switch", "off"),
     "status": ("status", "run"),
     "window": ("window", "run"),
+    "check": ("check", "run"),
+    "create": ("create", "run"),
     "plan": ("plan", "run"),
     "cost": ("cost", "run"),
     "rehearse": ("rehearse", "run"),
@@ -84,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
             "A window keeps pods warm at a planned\ntime.",
         )
     )
+
+    workload_commands(add)
 
     status = add("status", "show the phase of each pool, the reason, and how long it lasts")
     pool_flags(status, everything=False)

@@ -63,6 +63,22 @@ EXAMPLES = {
   # See first what would be removed
   kubectl demo-mode window remove final-pitch --all --dry-run
 """,
+    "check": """\
+  # Will a WarmPool work for this Deployment?
+  kubectl demo-mode check deployment/voice
+  # With five pods; a warning fails too
+  kubectl demo-mode check deployment/voice --replicas 5 --strict
+  # The findings as JSON
+  kubectl demo-mode check warmpool/voice -o json
+""",
+    "create": """\
+  # Print a WarmPool with a window
+  kubectl demo-mode create web --window pitch --at 2030-12-18T10:00 --for 2h --replicas 2
+  # Two windows; --at, --schedule, --for and --replicas are of the window before them
+  kubectl demo-mode create web --window a --at 18:30 --window b --schedule "0 18 * * 1-5"
+  # Create it
+  kubectl demo-mode create web --apply --yes
+""",
     "status": """\
   # The pools of this namespace
   kubectl demo-mode status

@@ -69,7 +69,7 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Edit]) -> int
             for note in notes:
                 say(f"{pool.name}: {note}")
         if any(edit.is_change for edit in edits) and not options.dry_run:
-            _confirm(options, shell)
+            shell.confirm(yes=options.yes)
         for edit in edits:
             try:
                 done.append(_write(api, edit, options.dry_run))
@@ -96,15 +96,6 @@ def _line(edit: Edit, dry_run: str | None) -> str:
     note = f" ({dry_run} dry run)" if dry_run else ""
     missing = " (the pool does not have it)" if not edit.is_change and edit.value is None else ""
     return f"warmpool.kotatsu.dev/{edit.pool.name} window {edit.name} {edit.verb}{missing}{note}"
-
-
-def _confirm(options: Namespace, shell: Shell) -> None:
-    """Ask on a terminal; without one, or with --yes, go on. Raises DemoModeError after a no."""
-    if options.yes or not (shell.terminal.is_live and shell.stdin.isatty()):
-        return
-    shell.terminal.ask("Continue? [y/N] ")
-    if shell.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise DemoModeError("nothing was changed; answer y, or use --yes")
 
 
 def _list(options: Namespace, shell: Shell) -> int:

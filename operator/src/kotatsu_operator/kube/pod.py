@@ -8,7 +8,8 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant
-from kotatsu_operator.kube.objects import Key, Object, key_of, port_number
+from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.kube.objects import Key, Object, key_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
+    status["route"]["counted"] = memory.counted or None
     if not memory.ahead:
         status["ahead"] = None
     if memory.ticket is None:
