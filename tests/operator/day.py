@@ -9,6 +9,7 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.histories import Histories
@@ -104,6 +105,7 @@ class Day:
     activator: bool = True
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -147,6 +149,7 @@ class Day:
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
             histories=Histories(self.monotonic),
+            capacity=self.capacity,
         )
 
     async def look(self):
