@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Route
 
 from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.core.pool.spec import zones
+from kotatsu_operator.core.calendar.wallclock import zones
 from tests.operator.console.pools import NAMES, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]

@@ -8,6 +8,7 @@ from typing import Any
 
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
+from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
@@ -23,7 +24,6 @@ from kotatsu_operator.kube.objects import (
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
-from kotatsu_operator.kube.workload import workload_selector
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""
@@ -241,14 +241,12 @@ class View:
 
     def backends(self, pool: Pool) -> list[PodView]:
         """The running, non-terminating pods of a pool with an address, Ready or not."""
+        return [pod for pod in self.pods_of(pool) if pod.ip and pod.running and not pod.terminating]
+
+    def pods_of(self, pool: Pool) -> list[PodView]:
+        """All pods of a pool, also those that have no node yet."""
         wanted = self._selector(pool)
-        if not wanted:
-            return []
-        return [
-            pod
-            for pod in self.pods.selected_by(wanted)
-            if pod.ip and pod.running and not pod.terminating
-        ]
+        return self.pods.selected_by(wanted) if wanted else []
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
         if pool.always:

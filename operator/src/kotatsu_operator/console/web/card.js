@@ -128,11 +128,12 @@ function spent(pool) {
   if (!cost) return none(w.noPrices);
   const lines = [`<strong>${escape(money(cost.currency, cost.accrued))}</strong>`];
   if (cost.limit) {
-    const share = Math.min(Number(cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
+    const share = Math.min(Number(cost.counted ?? cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
     lines[0] += ` ${escape(w.limit(money(cost.currency, cost.limit)))}
       <meter value="${share}" low="0.8" high="0.999" optimum="0" aria-label="${escape(w.share)}"></meter>`;
   }
   const more = [
+    cost.group && `<small>${escape(w.group(cost.group, money(cost.currency, cost.counted)))}</small>`,
     cost.forecast && forecast(cost),
     Number(cost.ratePerHour) > 0 && `<small>${escape(w.perHour(money(cost.currency, cost.ratePerHour)))}</small>`,
   ];
@@ -148,8 +149,11 @@ function forecast(cost) {
 function details(pool) {
   const w = words();
   const clock = (at) => moment(at, pool.timeZone);
-  return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [o.name, clock(o.start), clock(o.end), o.replicas]))
+  const named = (o) => (o.calendar ? `${o.name} (${o.calendar})` : o.name);
+  return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [named(o), clock(o.start), clock(o.end), o.replicas]))
+    + table(w.calendars, [w.name, w.asOf, w.windows, w.closedDays], pool.calendars.map((c) => [c.name, clock(c.readAt), c.windows, c.closed]))
     + table(w.openings, [w.name, w.at, w.verdict], pool.openings.map((o) => [o.window, clock(o.at), verdict(o)]))
+    + table(w.warmUps, [w.took, w.replicas, ...Object.values(w.parts)], pool.warmUps.map(warmUp))
     + table(w.wakes, [w.at, w.took], pool.wakes.map((o) => [clock(o.at), lasting(seconds(o.duration))]))
     + report(pool)
     + notices(pool)
@@ -183,6 +187,12 @@ function notices(pool) {
   const clock = (at) => (at ? moment(at, pool.timeZone) : "–");
   const rows = pool.notices.map((n) => [clock(n.at), n.reason, n.message, n.waits ? w.waits : w.sent]);
   return table(w.notices, [w.at, w.reason, w.message, w.state], rows);
+}
+
+/** One warm-up: all seconds, the pods, and the seconds of each part where the status has them. */
+function warmUp({ seconds: all, replicas, parts }) {
+  const shown = (number) => lasting(Math.round(number));
+  return [shown(all), replicas, ...Object.keys(words().parts).map((part) => (parts ? shown(parts[part]) : "–"))];
 }
 
 function verdict(opening) {

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
@@ -27,12 +29,10 @@ from kotatsu_operator.kube.objects import (
     Pod,
     Service,
     key_of,
-    owners,
     parts,
     ref,
     resource_of,
     scales,
-    selects,
     version_of,
     without_owners,
 )
@@ -113,6 +113,10 @@ class Cache:
             watcher.see(pool)
         return True
 
+    def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
+        """The pools with a budget group in their spec or status."""
+        return ((key, self.pools[key]) for key in self.pools.having(("group", (namespace, group))))
+
     def forget_pool(self, key: Key) -> None:
         self.pools.pop(key, None)
         self._departed.pop(key, None)
@@ -121,7 +125,7 @@ class Cache:
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
-        view = workload_view(obj)
+        view = workload_view(obj, kind)
         namespace, name = view.key
         key = (namespace, ref(kind, name))
         if self.workloads.get(key) == view:
@@ -292,6 +296,10 @@ class Cache:
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
+        if CAPACITY_LABEL in labels:
+            found |= dict.fromkeys(
+                self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
+            )
         for place in self._selectors[namespace].picking(labels):
             found |= dict.fromkeys(self._pools_of_workload(place))
         return list(found)
@@ -405,6 +413,9 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
+    yield "capacity", key[0], pool_label(key[1])
+    for group in {group_of(pool), stored_group(pool)} - {""}:
+        yield "group", (key[0], group)
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

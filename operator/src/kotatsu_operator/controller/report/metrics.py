@@ -186,6 +186,11 @@ _GAUGES = (
         "Expected cost of the period, by the schedule.",
         lambda ledger: ledger.forecast,
     ),
+    _money(
+        "kotatsu_cost_counted",
+        "What counts against the limit: spent by the pool, or by all pools of its budget group.",
+        lambda ledger: ledger.counted,
+    ),
     _money("kotatsu_cost_limit", "Limit of the cost of the period.", lambda ledger: ledger.limit),
     _one("kotatsu_cost_exhausted", "1 while the limit is reached.", _exhausted),
 )
@@ -207,6 +212,30 @@ def namespace_metric(
     )
     for namespace in namespaces:
         metric.labels(namespace).set_function(partial(shows, namespace))
+
+
+def calendar_metrics(
+    registry: CollectorRegistry,
+    names: Sequence[str],
+    failing: Callable[[str], bool],
+    checked: Callable[[str], float],
+) -> None:
+    """Register the metrics of the calendars that the operator follows."""
+    failed = Gauge(
+        "kotatsu_calendar_failed",
+        "1 while the calendar cannot be read; its windows stay as last read.",
+        ("name",),
+        registry=registry,
+    )
+    read = Gauge(
+        "kotatsu_calendar_read_timestamp_seconds",
+        "When the leader last read the calendar, in Unix time; 0 if it has not.",
+        ("name",),
+        registry=registry,
+    )
+    for name in names:
+        failed.labels(name).set_function(partial(failing, name))
+        read.labels(name).set_function(partial(checked, name))
 
 
 class PoolMetrics(Collector):

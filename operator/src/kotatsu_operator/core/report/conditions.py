@@ -44,7 +44,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif asleep:
         ready = condition("Ready", True, "Asleep", "asleep; the next request wakes the pool")
     elif phase is Phase.WARMING:
-        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
+        ready = _warming(seen)
     elif no_activator and phase is Phase.DRAINING:
         ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
     elif seen.catching_up and phase is Phase.DRAINING:
@@ -69,6 +69,16 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     return [accepted, ready, warm]
 
 
+def _warming(seen: Observation) -> Status:
+    text, waiting = f"{seen.ready} replicas are Ready so far", seen.starting.waiting
+    if not waiting:
+        return condition("Ready", False, "Warming", text)
+    pods = "1 pod finds" if waiting == 1 else f"{waiting} pods find"
+    return condition(
+        "Ready", False, "NoNode", f"{text}; {pods} no node: see the event WarmUpUnschedulable"
+    )
+
+
 _NO_ACTIVATOR = (
     "no Ready activator in this namespace could wake a sleeping pool, so the pool stays as it "
     "is: check the Deployment kotatsu-activator here (chart value `namespaces`)"
@@ -88,7 +98,8 @@ _BUDGET_EXHAUSTED = (
 def budget_condition(standing: Standing, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
     made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
-    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
+    is_unknown = standing in (Standing.UNPRICED, Standing.DISAGREES)
+    return made | {"status": "Unknown"} if is_unknown else made
 
 
 def target_conditions(
@@ -188,6 +199,7 @@ _EVENTS = {
     "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
     "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
     "Unproven": ("True", "Unproven", "Proven"),
+    "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
 
