@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
-from plugin.evenings import COST, OVERRIDE, PAID, START, STATUS, evening, said
+from plugin.apiserver import Api
+from plugin.evenings import COST, OVERRIDE, PAID, RUNNING, START, STATUS, WINDOW, evening, said
 from plugin.kit import manifest
 
 from kotatsu_demo_mode.focus import COLUMNS
@@ -292,3 +293,13 @@ def test_a_refusal_names_the_host_and_no_secret(prometheus):
     ran = said("report", "voice", "--prometheus", url, pools=[evening()])
     assert "127.0.0.1 answers with status 403" in ran.err
     assert "secret" not in ran.err
+
+
+@pytest.mark.slow
+def test_the_api_server_keeps_every_field_of_a_history(api: Api):
+    earlier = {**OVERRIDE, "episodes": 7, "wakes": 1, "opened": 2, "cold": 3}
+    del earlier["reason"], earlier["name"], earlier["replicas"]
+    whole = {**WINDOW, "wakes": 1, "cold": 2}
+    history = {"since": START, "episodes": [whole], "running": RUNNING, "earlier": [earlier]}
+    api.set_status("voice", history=history)
+    assert api.get("warmpool", "voice")["status"]["history"] == history
