@@ -25,11 +25,11 @@ def verbs(chart: Rendered, role: str) -> dict[str, list[str]]:
     [
         (
             "kotatsu-operator",
-            {"rollouts": ["list", "watch"], "rollouts/scale": ["get", "update"]},
+            {"rollouts": ["get", "list", "watch"], "rollouts/scale": ["get", "update"]},
         ),
         (
             "kotatsu-activator",
-            {"rollouts": ["list", "watch"], "rollouts/scale": ["get", "patch"]},
+            {"rollouts": ["get", "list", "watch"], "rollouts/scale": ["get", "patch"]},
         ),
         ("kotatsu-uninstall", {"rollouts": ["get"], "rollouts/scale": ["get", "update"]}),
     ],

@@ -20,7 +20,11 @@ def of(path: Path, start: float = 0, **spec: Any) -> list[Object]:
     (example,) = pod["containers"]
     small = workload(pool["metadata"]["name"])[0]["spec"]["template"]["spec"]
     (app,) = small["containers"]
-    kept = {name: example[name] for name in ("name", "lifecycle")}
+    kept = {"name": example["name"]}
+    if not any(port["name"] == "grpc" for port in example["ports"]):
+        # The small app has to be told of its end to close HTTP/2 connections; gRPC servers do it on
+        # SIGTERM.
+        kept["lifecycle"] = example["lifecycle"]
     app |= kept | {"ports": [_port(port["name"]) for port in example["ports"]]}
     app["readinessProbe"]["httpGet"]["port"] = 8080
     app["env"].append({"name": "METRICS", "value": "missing"})

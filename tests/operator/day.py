@@ -12,14 +12,15 @@ from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.observe.observer import Observer
-from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
+from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.lead import Pacer
 from tests.operator.cluster import (
@@ -147,6 +148,7 @@ class Day:
             displays=[PoolMetrics(self.registry)],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
+            histories=Histories(self.monotonic),
             capacity=self.capacity,
         )
 

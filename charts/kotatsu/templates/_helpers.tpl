@@ -189,6 +189,40 @@ volumes:
 {{- end }}
 
 {{/* Probes of a part's container. Their times are values, what they ask is not. */}}
+{{- define "kotatsu.calendarMount" -}}
+- {name: calendars, mountPath: /etc/kotatsu/calendars, readOnly: true}
+{{- end }}
+
+{{/* One volume for all calendars: a folder for each, with calendar.ics or url in it. A calendar that is
+missing keeps no operator from starting: it says so in the pools that name it. */}}
+{{- define "kotatsu.calendarVolume" -}}
+- name: calendars
+  projected:
+    sources:
+      {{- range .Values.calendars }}
+      {{- if .configMap }}
+      - configMap:
+          name: {{ .configMap }}
+          items: [{key: {{ .key | default "calendar.ics" | quote }}, path: {{ printf "%s/calendar.ics" .name }}}]
+          optional: true
+      {{- else }}
+      - secret:
+          name: {{ .secret }}
+          items: [{key: {{ .key | default "url" | quote }}, path: {{ printf "%s/url" .name }}}]
+          optional: true
+      {{- end }}
+      {{- end }}
+{{- end }}
+
+{{- define "kotatsu.calendarNames" -}}
+{{- $names := list }}
+{{- range .Values.calendars }}
+{{- if has .name $names }}{{ fail (printf "calendars: %s is there twice; give each calendar a name of its own" .name) }}{{ end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- join "," $names }}
+{{- end }}
+
 {{- define "kotatsu.probes" -}}
 startupProbe:
   httpGet: {path: /livez, port: metrics}

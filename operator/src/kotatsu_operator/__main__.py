@@ -32,6 +32,8 @@ async def _run(settings: OperatorSettings) -> None:
         prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,
+        calendars=settings.calendars,
+        calendar_folder=settings.calendar_folder,
     )
     operator = Operator(kube, settings.namespaces, registry, options)
 

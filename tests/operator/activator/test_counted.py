@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.proxy import activity
+from kotatsu_operator.activator.proxy import registry as activity
 from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.activator.test_always import GET, Keeper, keeper, one
 from tests.operator.cluster import eventually, warm_pool

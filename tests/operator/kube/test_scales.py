@@ -80,6 +80,19 @@ async def test_a_scale_is_raised_and_set_at_the_version_that_was_read(
     assert (await kube.get_scale(HERE, name)).replicas == 0
 
 
+async def test_a_custom_resource_without_replicas_has_one(kube: Kube, plane: ControlPlane) -> None:
+    """The API server shows no scale for it, until one is written."""
+    kubectl = Kubectl(HERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
+    unset = workload("Rollout")
+    unset["metadata"]["name"] = "unset"
+    del unset["spec"]["replicas"]
+    kubectl.apply(unset)
+    scale = await kube.get_scale(HERE, "Rollout/unset")
+    assert scale.replicas == 1
+    await kube.put_scale(HERE, "Rollout/unset", 0, scale.version)
+    assert (await kube.get_scale(HERE, "Rollout/unset")).replicas == 0
+
+
 async def test_a_workload_that_does_not_exist_has_no_scale(kube: Kube) -> None:
     for name in ("none", "StatefulSet/none", "Rollout/none"):
         with pytest.raises(NotFoundError):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.kube.objects import parts, ref
-from kotatsu_operator.kube.workload import ready_of_template, workload_selector
+from kotatsu_operator.kube.workload import ready_of_template
 from tests.operator.cluster import deployment
 
 
@@ -21,12 +22,18 @@ def workload(**status):
         ({"observedGeneration": "2", "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, 0),
         ({"observedGeneration": "x", "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}, 0),
         ({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 2}, 0),
-        ({"phase": "Healthy"}, None),
+        ({"observedGeneration": 3}, 0),
     ],
-    ids=["all", "generation as text", "older", "no number", "rolling", "other fields"],
+    ids=["all", "generation as text", "older", "no number", "rolling", "none yet"],
 )
 def test_ready_pods_of_the_template_are_what_the_status_counts(status, ready):
     assert ready_of_template(workload(**status)) == ready
+
+
+def test_a_further_kind_need_not_count_its_pods():
+    assert ready_of_template(workload(phase="Healthy"), "Fleet") is None
+    counted = workload(observedGeneration=3, replicas=1, updatedReplicas=1, readyReplicas=1)
+    assert ready_of_template(counted, "Fleet") == 1
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
             "window": change.window,
             "replicas": change.replicas,
             "cost": number(change.cost),
+            **({"calendar": source} if (source := _calendar(t.pool, change.window)) else {}),
         }
         for t, change in _ordered(timelines)
     ]
@@ -158,9 +159,26 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
         lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
+    lines += [f"{name}: {missing}" for missing in _unread(t.pool)]
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended: none of this happens until spec.suspend is false")
     return lines
+
+
+def _unread(pool: Pool) -> list[str]:
+    """That windows of calendars are missing which the operator has not read yet."""
+    known = {followed.name for followed in pool.memory.calendars}
+    named = dict.fromkeys([*(use.name for use in pool.spec.calendars), *pool.spec.closed_on])
+    return [
+        f"the operator has not read the calendar {name} for this pool: its events are missing here"
+        for name in named
+        if name not in known
+    ]
+
+
+def _calendar(pool: Pool, window: str) -> str:
+    """The calendar that a window comes from; empty for one of spec.windows."""
+    return next((w.calendar for w in pool.spec.windows if w.name == window), "")
 
 
 def _lead(t: Timeline) -> str:
@@ -188,6 +206,8 @@ def _capacity(pool: Pool) -> str:
 
 def _note(t: Timeline, change: Change) -> str:
     notes = []
+    if source := _calendar(t.pool, change.window):
+        notes.append(f"calendar {source}")
     if change.shifted:
         notes.append(offset_note(change, t.pool.spec.zone))
     if change.winner:

@@ -82,7 +82,7 @@ def unknown_fields(value: Any, schema: Schema, where: str) -> Iterator[str]:
 
 
 def _hint(name: str, siblings: Mapping[str, Any], where: str) -> str:
-    homes = [path for path in _paths(spec_schema(), "spec") if path.endswith(f".{name}")]
+    homes = [path for path in paths(spec_schema(), "spec") if path.endswith(f".{name}")]
     if 1 <= len(homes) <= _SHOWN:
         return f"; {name} belongs to {' or '.join(_named(home) for home in homes)}"
     close = get_close_matches(name, siblings, 1)
@@ -96,12 +96,13 @@ def _named(path: str) -> str:
     return f"a window: {path}" if inside_window else path
 
 
-def _paths(schema: Schema, where: str) -> Iterator[str]:
+def paths(schema: Schema, where: str) -> Iterator[str]:
+    """The fields of a schema; those of a list's items with [0]."""
     for name, inner in schema.get("properties", {}).items():
         yield f"{where}.{name}"
-        yield from _paths(inner, f"{where}.{name}")
+        yield from paths(inner, f"{where}.{name}")
     if "items" in schema:
-        yield from _paths(schema["items"], f"{where}[0]")
+        yield from paths(schema["items"], f"{where}[0]")
 
 
 # --- values ---
@@ -234,6 +235,9 @@ def _lasts(text: Any) -> bool:
 RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
         all(w["replicas"] <= s["scaling"]["maxReplicas"] for w in s.get("windows", ()))
+    ),
+    "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
+        lambda s: all(c["replicas"] <= s["scaling"]["maxReplicas"] for c in s.get("calendars", ()))
     ),
     "!has(self.override) || !has(self.override.replicas) || "
     "self.override.replicas <= self.scaling.maxReplicas": lambda s: (

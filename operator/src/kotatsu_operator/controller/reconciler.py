@@ -19,6 +19,7 @@ from kotatsu_operator.controller.act.capacity import (
     CapacityOptions,
 )
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -30,9 +31,11 @@ from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,
@@ -99,6 +102,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
+    calendars: Sequence[Status] = ()
+    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
 
     @property
     def key(self) -> Key:
@@ -128,9 +133,12 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    histories: Histories = field(default_factory=Histories)
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
+    readings: Callable[[], Readings] = dict
+    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -145,6 +153,7 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.histories.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -160,6 +169,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -203,6 +213,10 @@ class Reconciler:
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
+        readings = self.readings()
+        memory = follow(target.spec, memory, readings, now)
+        failing = [] if refused else calendar_failures(target.spec, memory, readings)
+        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
@@ -210,7 +224,9 @@ class Reconciler:
         # Placeholders cost as much as the pods that they stand for.
         billed = [*pods, *self._capacity.placeholders(key)]
         account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
-        turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
+        turn = Turn(
+            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
+        )
         if refused is None:
             return turn
         since = now
@@ -255,6 +271,7 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
+        status |= self._history(turn, decision)
         for writes in (first, *others):
             status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
@@ -263,7 +280,7 @@ class Reconciler:
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
@@ -316,18 +333,23 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
 
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
+
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
     ) -> Object:
         """Write the status if it has changed, at the version of `pool`, its newest."""
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
-        conditions = [*conditions, *turn.account.conditions]
+        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
         written = self._written.get(key)
@@ -338,6 +360,7 @@ class Reconciler:
         pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
+        self.histories.check(pool)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -61,6 +61,16 @@ def _segment(name: str) -> str:
     return name
 
 
+_NO_REPLICAS = 500
+"""How the API server answers for the scale of a custom resource without spec.replicas."""
+
+
+def _unset(workload: Object) -> Scale:
+    """The scale of a custom resource without spec.replicas: its controller makes one pod."""
+    replicas = workload["spec"].get("replicas", 1)
+    return Scale(int(replicas), workload["metadata"]["resourceVersion"])
+
+
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
@@ -135,7 +145,13 @@ class Kube:
         At 0 the API leaves `replicas` out.
         """
         kind, name = self._scale_of(workload)
-        found = await self._call(self._client.get(kind, name, namespace=namespace))
+        try:
+            found = await self._call(self._client.get(kind, name, namespace=namespace))
+        except ApiError as error:
+            known = self.scaled[parts(workload)[0]]
+            if error.status.code != _NO_REPLICAS or known.kind in BUILT_IN:
+                raise
+            return _unset(await self.get(resource_of(known), namespace, name))
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
 

@@ -8,8 +8,9 @@ from typing import Any
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant, table, text
+from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
-from kotatsu_operator.kube.objects import Key, Object, key_of, port_number
+from kotatsu_operator.kube.objects import Key, Object, key_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -121,6 +122,14 @@ class OperatorSettings(_WithTargets):
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
         "extended",
+    )
+    calendars: CommaSeparated = Field(
+        (), description="names of the calendars that pools may follow, comma separated"
+    )
+    calendar_folder: Path = Field(
+        Path("/etc/kotatsu/calendars"),
+        description="folder with a folder for each calendar, in which calendar.ics is the calendar "
+        "or url its address",
     )
 
 

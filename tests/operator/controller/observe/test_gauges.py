@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.observe.gauges import KNOWN, NAMES, find
-from kotatsu_operator.controller.observe.pages import Silence, collect, samples_of
+from kotatsu_operator.controller.observe.pages import collect
+from kotatsu_operator.core.exposition import Silence, samples_of
+from kotatsu_operator.core.gauges import KNOWN, NAMES, find
 
 APP, EXPORTER = 8080, 9113
 

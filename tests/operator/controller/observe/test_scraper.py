@@ -17,15 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.observe import pages
 from kotatsu_operator.controller.observe import scraper as scrape
-from kotatsu_operator.controller.observe.pages import (
-    Silence,
-    clock_skew,
-    collect,
-    count_of,
-    samples_of,
-    unix_time,
-)
+from kotatsu_operator.controller.observe.pages import clock_skew, collect
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer, Scraper
+from kotatsu_operator.core import exposition
+from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.runtime.health import Checks, start_admin
@@ -300,8 +295,8 @@ async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     scraper, serve, monkeypatch, page
 ):
     read = []
-    sample = pages._sample
-    monkeypatch.setattr(pages, "_sample", lambda *line: read.append(line) or sample(*line))
+    sample = exposition._sample
+    monkeypatch.setattr(exposition, "_sample", lambda *line: read.append(line) or sample(*line))
     view = await serve(Page(page.encode()[: 2 * 2**20]))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)
     assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED

@@ -8,6 +8,7 @@ from typing import Any
 
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
+from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
@@ -23,7 +24,6 @@ from kotatsu_operator.kube.objects import (
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
-from kotatsu_operator.kube.workload import workload_selector
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""

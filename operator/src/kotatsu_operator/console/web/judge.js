@@ -21,6 +21,7 @@ export function problems(pool) {
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
     is("BudgetAvailable", "False") && "Exhausted",
     conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",
+    is("CalendarFailed", "True") && "CalendarFailed",
   ].filter(Boolean);
 }
 

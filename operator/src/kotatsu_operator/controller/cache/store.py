@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
@@ -27,12 +28,10 @@ from kotatsu_operator.kube.objects import (
     Pod,
     Service,
     key_of,
-    owners,
     parts,
     ref,
     resource_of,
     scales,
-    selects,
     version_of,
     without_owners,
 )
@@ -121,7 +120,7 @@ class Cache:
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
-        view = workload_view(obj)
+        view = workload_view(obj, kind)
         namespace, name = view.key
         key = (namespace, ref(kind, name))
         if self.workloads.get(key) == view:

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Scraper
+from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.kube.objects import Key, target_ports

@@ -7,18 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, TypeVar
 
-from kotatsu_operator.controller.observe.gauges import NAMES, find
-from kotatsu_operator.controller.observe.pages import (
+from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages
+from kotatsu_operator.core.exposition import (
     LONGEST_PAGE,
-    PARALLEL,
-    Page,
-    Pages,
     Samples,
     Silence,
     count_of,
     numbers,
     unix_time,
 )
+from kotatsu_operator.core.gauges import NAMES, find
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView

@@ -21,7 +21,6 @@ from kotatsu_operator.controller.targets.target import (
     RETRY,
     Finished,
     Objection,
-    Refusal,
     Restore,
     Target,
     Tools,
@@ -29,11 +28,11 @@ from kotatsu_operator.controller.targets.target import (
     nothing_left,
 )
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import check_is_not_kotatsu
 from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.kube.client import Kube
@@ -122,22 +121,11 @@ class DeploymentTarget(Target):
         """Check the names, the Service and the autoscaler."""
         labels = {} if self.workload is None else self.workload.labels
         exists = self.workload is not None
-        yield self._is_kotatsu(labels), Ends.NOTHING
+        yield check_is_not_kotatsu(self.spec, labels), Ends.NOTHING
         yield check_claim(self), Ends.NOTHING
         yield check_exists(self, self.spec.target.kind, exists=exists), Ends.NOTHING
         yield check_service(self, labels), Ends.LOWER
         yield check_autoscalers(self, self.autoscalers), Ends.NOTHING
-
-    def _is_kotatsu(self, labels: Mapping[str, str]) -> Refusal | None:
-        """Reject Kotatsu itself: at 0 it could not wake any pool, nor itself."""
-        name = self.spec.target.name
-        if name not in (OPERATOR, ACTIVATOR) and labels.get(NAME_LABEL) != PROGRAM:
-            return None
-        return Refusal(
-            "TargetIsKotatsu",
-            f"Deployment {name} is Kotatsu itself, which must run while other workloads sleep: "
-            "name another Deployment in spec.targetRef.name",
-        )
 
     # --- observe ---
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kotatsu_operator.controller.targets.deployment import DeploymentTarget
-from kotatsu_operator.controller.targets.target import Objection, Refusal
+from kotatsu_operator.controller.targets.target import Objection
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import check_claims, check_kind, check_selector
 
 
 @dataclass(frozen=True)
@@ -19,42 +20,9 @@ class ScaledTarget(DeploymentTarget):
 
     def objections(self) -> Iterator[Objection]:
         """Check the kind, and what a Deployment is checked for."""
-        yield self._is_permitted(), Ends.NOTHING
-        yield self._has_selector(), Ends.NOTHING
-        yield self._keeps_claims(), Ends.NOTHING
+        workload = self.workload
+        yield check_kind(self.spec, self.cache.scaled), Ends.NOTHING
+        if workload is not None:
+            yield check_selector(self.spec, workload.selector), Ends.NOTHING
+            yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield from super().objections()
-
-    def _is_permitted(self) -> Refusal | None:
-        """Reject a kind that the operator may not read and scale."""
-        of = self.spec.target
-        known = self.cache.scaled.get(of.kind)
-        if known is not None and known.api_version == of.api_version:
-            return None
-        return Refusal(
-            "KindNotPermitted",
-            f"Kotatsu may not scale {of.kind} of {of.api_version}: add {{apiVersion: "
-            f"{of.api_version}, kind: {of.kind}, resource: …}} to the chart value `targets`, or "
-            "correct spec.targetRef",
-        )
-
-    def _has_selector(self) -> Refusal | None:
-        if self.workload is None or self.workload.selector:
-            return None
-        of = self.spec.target
-        return Refusal(
-            "TargetHasNoSelector",
-            f"{of.kind} {of.name} shows no label selector of its pods (spec.selector, or "
-            "status.selector as text), so its pods are unknown: name a workload that has one",
-        )
-
-    def _keeps_claims(self) -> Refusal | None:
-        """Reject a StatefulSet that would lose its volumes with each sleep."""
-        if self.workload is None or not self.workload.deletes_claims:
-            return None
-        of = self.spec.target
-        return Refusal(
-            "ClaimsDeleted",
-            f"{of.kind} {of.name} deletes the volume claims of pods that are scaled down, so each "
-            "sleep would delete its data: set persistentVolumeClaimRetentionPolicy.whenScaled to "
-            "Retain",
-        )

@@ -15,8 +15,10 @@ A single manual change of the replicas is respected. A manifest with `replicas` 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.objects import Object, owners
 from kotatsu_operator.core.pool.decision import Autoscaler, Observation, Write
 from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
@@ -101,3 +103,21 @@ def remember_write(known: Contest | None, write: Write | None, now: datetime) ->
     if known.written_at == write.at:
         return replace(known, applied=known.applied or write.applied)
     return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(deployment: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)

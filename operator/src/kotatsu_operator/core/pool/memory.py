@@ -1,10 +1,11 @@
 """The state of a pool between two decisions; most of it is stored in the status."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.pool.start import Parts
 
 MANY = 3
@@ -148,6 +149,19 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """What a pool uses of a calendar, as last read; stored in the status."""
+
+    name: str
+    read_at: datetime
+    """When the operator first read what is here."""
+    windows: tuple[Window, ...] = ()
+    closed: frozenset[date] = frozenset()
+    left_out: int = 0
+    """Events that match and are no windows: too many, or clocks skip them."""
+
+
+@dataclass(frozen=True)
 class Memory:
     """The state between decisions; most of it is stored in the WarmPool's status."""
 
@@ -201,6 +215,7 @@ class Memory:
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None
+    calendars: tuple[Followed, ...] = ()
 
 
 def changed(memory: Memory, **values: Any) -> Memory:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache, lru_cache
-from importlib.resources import files
+from functools import lru_cache
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
+from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
 
 _LONGEST = {
@@ -145,6 +146,15 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class CalendarUse:
+    """The events of a calendar that are windows of the pool."""
+
+    name: str
+    replicas: int
+    match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True)
 class PoolSpec:
     """The parts of a WarmPool's spec that decisions need."""
 
@@ -152,6 +162,10 @@ class PoolSpec:
     service: str
     zone: ZoneInfo
     windows: tuple[Window, ...] = ()
+    """Those of the manifest; `calendars.with_calendars` adds those of calendars."""
+    calendars: tuple[CalendarUse, ...] = ()
+    closed_on: tuple[str, ...] = ()
+    """Calendars on whose days neither schedules nor events of other calendars open."""
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
     capacity_ahead: timedelta | None = None
@@ -179,6 +193,8 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         zone=_zone(spec.get("timeZone") or "UTC"),
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
         windows=_windows(spec.get("windows") or ()),
+        calendars=tuple(map(_calendar, spec.get("calendars") or ())),
+        closed_on=tuple(spec.get("closedOn") or ()),
         lead=_lead(prewarm.get("lead", "auto")),
         capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
         scaling=Scaling(
@@ -196,17 +212,6 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         suspend=bool(spec.get("suspend", False)),
     )
-
-
-@cache
-def zones() -> frozenset[str]:
-    """The zone names of the IANA database, the same on every machine.
-
-    The zone folder of a machine has more files (localtime, posixrules, posix/, right/), which
-    browsers and other machines lack. Factory is a placeholder, not a zone.
-    """
-    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
-    return frozenset(names) - {"Factory"}
 
 
 _PARTS = {
@@ -286,6 +291,13 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
             f"{OPENINGS_A_DAY}: use fewer and longer windows"
         )
     return windows
+
+
+def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
+    match = raw.get("match") or {}
+    return CalendarUse(
+        raw["name"], raw["replicas"], Match(match.get("text", ""), match.get("category", ""))
+    )
 
 
 _WINDOW = ("name", "replicas", "start", "end", "schedule", "duration")

@@ -198,6 +198,7 @@ _EVENTS = {
     "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
     "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
     "Unproven": ("True", "Unproven", "Proven"),
+    "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
 

@@ -27,8 +27,9 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Original, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Followed, Memory, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.followed import read_followed, write_followed
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ _FORMS: Mapping[type, Form] = {
     Decimal: Form(amount, "{:.6f}".format),
     datetime: Form(instant, stamp),
     timedelta: Form(lasting, format_duration),
+    Followed: Form(read_followed, write_followed),
 }
 
 
@@ -160,12 +162,15 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
+    status["route"]["counted"] = memory.counted or None
     if not memory.ahead:
         status["ahead"] = None
     if memory.first_start == FIRST_START:
         status["firstStart"] = None
     if not memory.capacity:
         status["capacity"] = None
+    if not memory.calendars:
+        status["calendars"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
@@ -254,25 +259,36 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
-_QUIET = (
+_LATER = frozenset(
+    {
+        "cost.at",
+        "history.running.cost",
+        "history.running.podSeconds",
+        "history.running.replicas",
+        "history.running.wakes",
+        "history.running.opened",
+        "history.running.cold",
+    }
+)
+"""Fields that are written only together with others: a pool that sleeps writes nothing."""
+
+_QUIET = _LATER | {
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",
     "cost.forecast",
-    "cost.at",
-)
+}
 """Fields that change all the time: changes of these alone are written once a minute."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
-    quiet = ("cost.at",) if quiet_too else _QUIET
+    quiet = _LATER if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
-def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
     if name in quiet:
         return True
     if isinstance(new, dict):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from kotatsu_operator.controller.observe.pages import Samples, Silence, count_of
+from kotatsu_operator.core.exposition import Samples, Silence, count_of
 
 
 @dataclass(frozen=True)
