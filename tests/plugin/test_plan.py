@@ -45,7 +45,7 @@ def test_the_plan_of_a_day(file: str):
 
 
 def test_the_records_have_times_in_rfc_3339_with_the_pools_offset(file: str):
-    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json
+    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
     assert found[:3] == [
         {
             "at": "2026-11-25T09:59:00+09:00",
@@ -83,7 +83,7 @@ def test_yaml_says_the_same(file: str):
 
 def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
     words = ("--from", "2026-11-25T11:00", "--to", "2026-11-25T18:00:01")
-    found = demo_mode("plan", "-f", file, *words, "-o", "json").json
+    found = demo_mode("plan", "-f", file, *words, "-o", "json").json["transitions"]
     assert [(r["kind"], r["at"]) for r in found] == [
         ("close", "2026-11-25T12:00:00+09:00"),
         ("prewarm", "2026-11-25T17:59:00+09:00"),
@@ -123,9 +123,9 @@ def test_a_window_that_lies_wholly_in_a_gap_of_the_clock_is_named(tmp_path: Path
 def test_several_pools_are_in_one_order_of_time(tmp_path: Path):
     other = manifest("auth", windows=[once("check", "2026-11-25T09:00", "2026-11-25T11:00", 1)])
     file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]), other)
-    found = demo_mode("plan", "-f", file, "-o", "json").json
+    found = demo_mode("plan", "-f", file, "-o", "json").json["transitions"]
     assert [r["pool"] for r in found] == ["auth", "auth", "voice", "voice", "auth", "voice"]
-    only = demo_mode("plan", "auth", "-f", file, "-o", "json").json
+    only = demo_mode("plan", "auth", "-f", file, "-o", "json").json["transitions"]
     assert {r["pool"] for r in only} == {"auth"}
 
 
