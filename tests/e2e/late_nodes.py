@@ -28,6 +28,9 @@ STAGES = (("node", "initialize"), ("pod", "ready"), ("pod", "complete"), ("pod",
 LOOK_EVERY = 0.2
 """Seconds between two looks of the autoscaler."""
 
+STAYS = 3.0
+"""Seconds that a node stays without a pod: one is evicted for another that is bound only then."""
+
 
 def node(name: str) -> Object:
     """A node with room for one pod."""
@@ -44,7 +47,7 @@ def finds_no_node(pod: Object) -> bool:
 
 @dataclass
 class Autoscaler:
-    """Adds a node for each pod that finds none, and removes it once its pod is gone."""
+    """Adds a node for each pod that finds none, and removes it a while after its pod is gone."""
 
     client: Any
     namespace: str
@@ -56,13 +59,15 @@ class Autoscaler:
     _since: dict[str, float] = field(default_factory=dict)
     _served: set[str] = field(default_factory=set)
     _used: set[str] = field(default_factory=set)
+    _unused: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
             pods = [pod async for pod in self.client.list(Pod, namespace=self.namespace)]
             await self._add(pods, time.monotonic())
-            await self._remove({pod["spec"].get("nodeName", "") for pod in pods})
+            used = {pod["spec"].get("nodeName", "") for pod in pods}
+            await self._remove(used, time.monotonic())
             await asyncio.sleep(LOOK_EVERY)
 
     async def _add(self, pods: list[Object], now: float) -> None:
@@ -76,11 +81,14 @@ class Autoscaler:
                 self.nodes.append(name)
                 self.present.add(name)
 
-    async def _remove(self, used: set[str]) -> None:
+    async def _remove(self, used: set[str], now: float) -> None:
         self._used |= used
-        for name in self.present & self._used - used:
-            await self.client.delete(Node, name)
-            self.present.discard(name)
+        unused = self.present & self._used - used
+        self._unused = {name: self._unused.get(name, now) for name in unused}
+        for name, since in self._unused.items():
+            if now - since >= STAYS:
+                await self.client.delete(Node, name)
+                self.present.discard(name)
 
 
 @contextmanager
