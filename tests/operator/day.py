@@ -9,8 +9,10 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Reconciler
@@ -103,6 +105,7 @@ class Day:
     activator: bool = True
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -145,6 +148,8 @@ class Day:
             displays=[PoolMetrics(self.registry)],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
+            histories=Histories(self.monotonic),
+            capacity=self.capacity,
         )
 
     async def look(self):

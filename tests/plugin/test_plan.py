@@ -3,7 +3,17 @@
 from pathlib import Path
 
 import pytest
-from plugin.kit import EVENINGS, PITCH, cron, demo_mode, deployment, manifest, once, write_manifest
+from plugin.kit import (
+    EVENINGS,
+    PITCH,
+    Cluster,
+    cron,
+    demo_mode,
+    deployment,
+    manifest,
+    once,
+    write_manifest,
+)
 
 GOLDEN = """\
 voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.prewarm.lead)
@@ -146,3 +156,32 @@ def test_what_cannot_be_planned_has_a_sentence(file: str, words: list[str], sent
     assert ran.err.startswith("error: ")
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
+    prewarm = {"lead": "1m", "capacityAhead": "10m"}
+    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
+    assert lines[1] == (
+        "voice: nodes for up to 5 pods are asked for 10m before they start "
+        "(placeholders: up to 1.54 JPY each time)"
+    )
+
+
+def test_windows_of_a_calendar_are_planned_and_named_with_it():
+    event = {"name": "pitch", "replicas": 3, "start": "2026-11-25T10:00", "end": "2026-11-25T12:00"}
+    read = {"name": "team", "readAt": "2026-11-24T00:00:00Z", "windows": [event]}
+    followed = manifest(calendars=[{"name": "team", "replicas": 3}], closedOn=["holidays"])
+    followed["status"] = {"phase": "Asleep", "calendars": [read]}
+    ran = demo_mode("plan", cluster=Cluster(followed))
+    (opens,) = (line for line in ran.out.splitlines() if " open " in line)
+    assert opens.split() == [
+        *("Wed", "2026-11-25", "10:00", "JST", "voice", "open", "pitch", "3"),
+        *("11.17", "JPY", "calendar", "team"),
+    ]
+    assert "voice: the operator has not read the calendar holidays for this pool" in ran.out
+    planned = demo_mode("plan", "-o", "json", cluster=Cluster(followed)).json
+    assert {change["calendar"] for change in planned} == {"team"}
+    listed = demo_mode("window", "list", cluster=Cluster(followed)).out
+    assert "calendar team" in listed

@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.act.scale_down import SleepStep
 from kotatsu_operator.controller.observe.scraper import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.controller.restore.records import restore
+from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
@@ -497,3 +499,46 @@ async def test_an_override_ends_on_a_target_with_an_autoscaler():
     assert (day.replicas, minimum(day)) == (5, 5)
     await day.until(t("10:10"))
     assert (day.replicas, minimum(day)) == (0, 2)
+
+
+# --- nodes ahead of a window ---
+
+
+async def asking_ahead(capacity):
+    """A pool that asks for nodes five minutes before its pod starts, at 9:59."""
+    window, prewarm = once("w", "10:00", "12:00", 1), {"lead": "1m", "capacityAhead": "5m"}
+    day = Day.begin(t("09:00"), windows=[window], prewarm=prewarm)
+    day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": []}}})
+    day.capacity = capacity
+    day.restart()
+    await day.until(t("09:53:59"))
+    return day
+
+
+async def test_nodes_are_asked_for_ahead_of_a_window_and_given_up_when_its_pod_is_ready():
+    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
+    assert day.kube.all("CapacityBuffer") == []
+    await day.until(t("09:54:01"))
+    [made] = day.kube.all("CapacityBuffer")
+    assert (made["spec"]["replicas"], day.status["capacity"]) == (1, 1)
+    await day.until(t("09:59:05"))
+    assert day.phase == "Warming"
+    assert day.kube.all("CapacityBuffer") != []
+    await day.until(t("09:59:10"))
+    assert day.kube.all("CapacityBuffer") == day.kube.all("PodTemplate") == []
+
+
+async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
+    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
+    await day.until(t("09:54:01"))
+    day.edit(windows=[])
+    day.restart()
+    await day.settle()
+    assert day.kube.all("CapacityBuffer") == []
+
+
+async def test_without_the_permission_a_pool_says_once_what_to_set():
+    day = await asking_ahead(CapacityOptions())
+    await day.until(t("10:01"))
+    assert day.events.count("CapacityUnavailable") == 1
+    assert day.phase == "Warm"

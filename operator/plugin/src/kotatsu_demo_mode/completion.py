@@ -73,6 +73,8 @@ def candidates(
         if wanted == "name":
             is_new = here.prog.endswith(" add")
             found = [] if is_new else windows(before)
+        elif wanted == "source":
+            found = []
         elif wanted == "pools":
             found = [name for name in pools(before) if name not in before]
         elif wanted == "workload":

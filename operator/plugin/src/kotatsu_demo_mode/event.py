@@ -34,11 +34,11 @@ class Total:
     """The pools of unknown cost."""
 
 
-def together(timelines: Sequence[Timeline]) -> list[Stretch]:
+def together(pools: Sequence[Sequence[Stretch]]) -> list[Stretch]:
     """The pods of all pools at each moment."""
-    steps = dict.fromkeys({t.begin for t in timelines} | {t.end for t in timelines}, 0)
-    for t in timelines:
-        for s in t.stretches:
+    steps: dict[datetime, int] = {}
+    for stretches in pools:
+        for s in stretches:
             steps[s.begin] = steps.get(s.begin, 0) + s.replicas
             steps[s.end] = steps.get(s.end, 0) - s.replicas
     found, pods, moments = [], 0, sorted(steps)
@@ -54,7 +54,7 @@ def total(timelines: Sequence[Timeline]) -> Total:
     for t in timelines:
         if t.cost is not None:
             costs[t.pool.currency] = costs.get(t.pool.currency, Decimal(0)) + t.cost
-    every = together(timelines)
+    every = together([t.stretches for t in timelines])
     return Total(
         pod_hours=sum((s.pod_seconds for s in every), Decimal(0)) / 3600,
         peak=max((s.replicas for s in every), default=0),

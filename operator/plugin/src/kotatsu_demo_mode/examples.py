@@ -32,6 +32,8 @@ EXAMPLES = {
     "window": """\
   # Five pods from ten to twelve, in the pool's time zone
   kubectl demo-mode window add final-pitch voice --at 2030-12-18T10:00 --for 2h --replicas 5
+  # The events of a calendar; again when it has changed
+  kubectl demo-mode window import pitch.ics voice
   # The windows of this namespace
   kubectl demo-mode window list
   # The event is cancelled
@@ -48,6 +50,16 @@ EXAMPLES = {
   kubectl demo-mode window add pitch --all --at 18:30 --for 45m --dry-run=server
   # In a script: do not ask, and print the pool without the price
   kubectl demo-mode window add pitch voice --at 2030-12-18T10:00 --yes -o json 2>/dev/null
+""",
+    "window import": """\
+  # The events of a file
+  kubectl demo-mode window import pitch.ics voice
+  # Those with "pitch" in their title, five pods each, for all pools of a team
+  kubectl demo-mode window import pitch.ics -l team=pet --match pitch --replicas 5
+  # From standard input, under a name
+  kubectl demo-mode window import - voice --calendar team < pitch.ics
+  # What would change; the API server validates it
+  kubectl demo-mode window import pitch.ics voice --days 14 --dry-run=server
 """,
     "window list": """\
   # The windows of this namespace
@@ -110,6 +122,18 @@ EXAMPLES = {
   kubectl demo-mode cost voice --lambda-price 0.0000041667 --lambda-memory 3008
   # As JSON
   kubectl demo-mode cost --all -o json
+""",
+    "report": """\
+  # This period: what pools were warm for, and what it cost
+  kubectl demo-mode report
+  # This evening, in the pool's time zone
+  kubectl demo-mode report voice --from 17:00 --to 23:00
+  # All pools of a team, as one page to send around
+  kubectl demo-mode report -l team=pet -o html > report.html
+  # For finance tools: CSV in the shape of FOCUS
+  kubectl demo-mode report --all -o focus > focus.csv
+  # Compared with Lambda provisioned concurrency, at your price
+  kubectl demo-mode report voice --lambda-price 0.0000041667 --lambda-currency USD
 """,
     "rehearse": """\
   # Run the next window now, with requests from a pod in the cluster

@@ -14,8 +14,10 @@ from kotatsu_operator.core.budget.groups import stored_group
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
+from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import amount, table, tables
 from kotatsu_operator.core.plan.activity import in_force
+from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
 from kotatsu_operator.core.report.status import read_ledger, read_memory
@@ -94,6 +96,11 @@ class Pool:
         return self.ledger.currency or self.spec.budget.currency
 
     @property
+    def own_windows(self) -> Sequence[Window]:
+        """The windows of the manifest, without those of calendars that the operator follows."""
+        return [window for window in self.spec.windows if not window.calendar]
+
+    @property
     def path(self) -> str:
         """Its path in the API."""
         return pool_path(self.namespace, self.name)
@@ -156,6 +163,7 @@ def read_pool(
         # The status is about another override.
         memory = replace(memory, override_seen=None, override_done=False)
     namespace = str(meta.get("namespace") or "")
+    parsed = with_calendars(parsed, memory)
     return Pool(namespace, name, parsed, memory, raw, requests, read_ledger(status))
 
 

@@ -236,6 +236,9 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.windows) || self.windows.all(w, w.replicas <= self.scaling.maxReplicas)": lambda s: (
         all(w["replicas"] <= s["scaling"]["maxReplicas"] for w in s.get("windows", ()))
     ),
+    "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
+        lambda s: all(c["replicas"] <= s["scaling"]["maxReplicas"] for c in s.get("calendars", ()))
+    ),
     "!has(self.override) || !has(self.override.replicas) || "
     "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
         s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]

@@ -35,8 +35,9 @@ class Activator:
         me: PodIdentity,
         metrics: ActivatorMetrics,
         limit: ConnectionLimit | None = None,
+        looks: str = "",
     ) -> None:
-        self._kube, self._me, self._metrics = kube, me, metrics
+        self._kube, self._me, self._metrics, self._looks = kube, me, metrics, looks
         self._limit = ConnectionLimit() if limit is None else limit
         self._changed = asyncio.Event()
         self._telling = False
@@ -130,7 +131,7 @@ class Activator:
     def _connections(self, pool: str) -> Connections:
         known = self.connections.get(pool)
         if known is None:
-            context = Context(pool, self._kube, self.view, self._me, self._metrics)
+            context = Context(pool, self._kube, self.view, self._me, self._metrics, self._looks)
             known = Connections(context, self._wake_other, self._limit)
             known.leaving = self.publisher.leaving
             known.changed()

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
+from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -24,15 +28,21 @@ from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
+from kotatsu_operator.controller.report.metrics import (
+    PoolMetrics,
+    calendar_metrics,
+    namespace_metric,
+)
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -64,7 +74,10 @@ class Options:
     lease_namespace: str = ""
     """Empty: the first namespace."""
     starts_per_second: float = 5.0
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
@@ -72,6 +85,10 @@ class Options:
     notifications: str = ""
     """The file of receivers; empty: nobody is notified."""
     override_warning: timedelta = OVERRIDE_WARNING
+    calendars: Sequence[str] = ()
+    """The calendars to follow, by name."""
+    calendar_folder: Path = Path("/etc/kotatsu/calendars")
+    """Where they are mounted."""
 
 
 class Operator:
@@ -106,6 +123,12 @@ class Operator:
         self.records = Records(self._kube)
         self._scraper = Scraper(clock=clock)
         metrics = PoolMetrics(registry)
+        self.calendars = Calendars(
+            options.calendar_folder, options.calendars, clock, self._calendar_changed
+        )
+        calendar_metrics(
+            registry, options.calendars, self.calendars.failing, self.calendars.checked
+        )
         self._pacer = Pacer(options.starts_per_second, lambda key, at: self.work_queue.by(key, at))
         observer = Observer(
             self.cache,
@@ -126,6 +149,10 @@ class Operator:
             displays=[metrics, self.board],
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic, groups),
+            histories=Histories(time.monotonic),
+            first_start=options.first_start,
+            capacity=options.capacity,
+            readings=self.calendars.readings,
             shows=self._shows,
             courier=self._notifier,
             override_warning=options.override_warning,
@@ -233,6 +260,7 @@ class Operator:
     async def _lead(self) -> None:
         """Act until cancelled. Starts without memory, because others may have led meanwhile."""
         self._reconciler.reset()
+        self.calendars.reset()
         self.records.reset()
         self._pools.reset()
         for key in self.cache.pools:
@@ -244,9 +272,17 @@ class Operator:
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 term.create_task(self._notifier.run(), name="notifications")
+                term.create_task(self.calendars.run(), name="calendars")
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics
+
+    def _calendar_changed(self, name: str) -> None:
+        for key, pool in self.cache.pools.items():
+            spec = table(pool.get("spec"))
+            uses = (text(use.get("name")) for use in tables(spec.get("calendars")))
+            if name in uses or name in (spec.get("closedOn") or ()):
+                self.work_queue.touch(key)
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""

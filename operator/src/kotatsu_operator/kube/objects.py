@@ -27,6 +27,10 @@ KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "S
 KnativeRevision: Any = create_namespaced_resource(
     "serving.knative.dev", "v1", "Revision", "revisions"
 )
+PodTemplate: Any = create_namespaced_resource("", "v1", "PodTemplate", "podtemplates")
+CapacityBuffer: Any = create_namespaced_resource(
+    "autoscaling.x-k8s.io", "v1beta1", "CapacityBuffer", "capacitybuffers"
+)
 ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 

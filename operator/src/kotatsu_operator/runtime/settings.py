@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -11,6 +12,7 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
 
 
@@ -87,6 +89,12 @@ class OperatorSettings(_WithTargets):
         gt=0,
         description="pods per second that the cluster can start when many windows open together",
     )
+    first_start: int = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="seconds until Ready that are assumed for a pool that has never started",
+    )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
     )
@@ -113,10 +121,24 @@ class OperatorSettings(_WithTargets):
         le=86400,
         description="seconds before its end at which an override is announced",
     )
+    capacity: CapacityKind = Field(
+        CapacityKind.NONE,
+        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    )
+    capacity_image: str = Field("", description="image of the placeholders")
+    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
         "extended",
+    )
+    calendars: CommaSeparated = Field(
+        (), description="names of the calendars that pools may follow, comma separated"
+    )
+    calendar_folder: Path = Field(
+        Path("/etc/kotatsu/calendars"),
+        description="folder with a folder for each calendar, in which calendar.ics is the calendar "
+        "or url its address",
     )
 
 
@@ -153,6 +175,9 @@ class ActivatorSettings(_WithTargets):
         min_length=1, description="addresses of this pod for its slices, one per family"
     )
     node_name: str = Field(description="node of this pod, for its slices")
+    looks: str = Field(
+        "", description="folder with the looks of the waiting page; empty: only its own"
+    )
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )

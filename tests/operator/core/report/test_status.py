@@ -25,6 +25,7 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
+from kotatsu_operator.core.pool.start import Parts
 from kotatsu_operator.core.report.status import (
     Record,
     decided_status,
@@ -66,6 +67,7 @@ _WARM_UPS = st.builds(
     seconds=st.integers(0, 10**7).map(lambda ms: ms / 1000),
     replicas=st.integers(1, 100),
     template=st.sampled_from(["", "a1b2"]),
+    parts=st.none() | st.builds(Parts, *[st.integers(0, 900).map(float)] * 4),
 )
 _CONTESTS = st.builds(
     Contest, by=st.just("helm"), written_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
@@ -88,6 +90,7 @@ _MEMORIES = st.builds(
     warm_ups=st.lists(_WARM_UPS, max_size=4).map(tuple),
     trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     opening=st.none() | _OPENINGS,
+    first_start=st.sampled_from([60, 240]).map(lambda seconds: timedelta(seconds=seconds)),
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
     ticket=_TIMES,
     ticket_seen=_MAYBE,

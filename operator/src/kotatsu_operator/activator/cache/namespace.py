@@ -241,14 +241,12 @@ class View:
 
     def backends(self, pool: Pool) -> list[PodView]:
         """The running, non-terminating pods of a pool with an address, Ready or not."""
+        return [pod for pod in self.pods_of(pool) if pod.ip and pod.running and not pod.terminating]
+
+    def pods_of(self, pool: Pool) -> list[PodView]:
+        """All pods of a pool, also those that have no node yet."""
         wanted = self._selector(pool)
-        if not wanted:
-            return []
-        return [
-            pod
-            for pod in self.pods.selected_by(wanted)
-            if pod.ip and pod.running and not pod.terminating
-        ]
+        return self.pods.selected_by(wanted) if wanted else []
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
         if pool.always:

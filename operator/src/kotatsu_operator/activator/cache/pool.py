@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import amount, choice, instant, seconds_of, table, text
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    instant,
+    lasting,
+    seconds,
+    seconds_of,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
 from kotatsu_operator.kube.objects import Object, ref
@@ -86,6 +96,10 @@ class Pool:
     max_held: int
     ignore_paths: frozenset[str]
     settle: float
+    page: str = ""
+    """The look of the waiting page for browsers; empty: no page."""
+    usual_wake: float | None = None
+    """Seconds that the last wake took, or else the last warm-up; None before the first."""
     wake_with: tuple[str, ...] = ()
     """Pools that are woken together with this one."""
     always: bool = False
@@ -133,11 +147,19 @@ def pool_view(obj: Object) -> Pool:
             wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
         settle=seconds_of(drain.get("routeSettle", "5s"), 5.0),
+        page=text(wake.get("page")),
+        usual_wake=_usual_wake(status) if wake.get("page") else None,
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
         counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
     )
+
+
+def _usual_wake(status: Mapping[str, Any]) -> float | None:
+    wake = lasting(table(status.get("lastWake")).get("duration")).total_seconds()
+    ups = [seconds(warm_up.get("seconds")) for warm_up in tables(status.get("warmUps"))]
+    return wake or (ups[-1] if ups else None)
 
 
 def deleted(pool: Pool) -> Pool:

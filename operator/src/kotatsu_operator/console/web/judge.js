@@ -3,7 +3,7 @@
 import { words } from "./words.js";
 
 const AWAKE = new Set(["Warming", "Warm", "Draining"]);
-const BAD_READINESS = new Set(["NoActivator", "TargetNotReady"]);
+const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
 
@@ -21,6 +21,7 @@ export function problems(pool) {
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
     is("BudgetAvailable", "False") && "Exhausted",
     conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",
+    is("CalendarFailed", "True") && "CalendarFailed",
   ].filter(Boolean);
 }
 

@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
@@ -296,6 +296,10 @@ class Cache:
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
+        if CAPACITY_LABEL in labels:
+            found |= dict.fromkeys(
+                self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
+            )
         for place in self._selectors[namespace].picking(labels):
             found |= dict.fromkeys(self._pools_of_workload(place))
         return list(found)
@@ -411,6 +415,7 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     yield "namespace", key[0]
     for group in {group_of(pool), stored_group(pool)} - {""}:
         yield "group", (key[0], group)
+    yield "capacity", key[0], pool_label(key[1])
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

@@ -36,6 +36,7 @@ from kotatsu_operator.core.plan.activity import (
     remember_sleep,
     remember_ticket,
 )
+from kotatsu_operator.core.plan.capacity import still_needed
 from kotatsu_operator.core.plan.metering import counted, remember_metering
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
@@ -74,7 +75,7 @@ def decide(
     plan = plan_at(spec, memory, now, seen.ahead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
-        held = replace(memory, reason=Reason.SUSPENDED)
+        held = replace(memory, reason=Reason.SUSPENDED, capacity=0)
         return Decision(
             memory=held,
             replicas=None,
@@ -112,11 +113,16 @@ def decide(
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
+    asked = 0 if asleep_asked or is_refused else kept.capacity.replicas
+    asked = min(asked, spec.scaling.max_replicas)
+    is_warming = memory.phase is Phase.WARMING
+    capacity = still_needed(asked, memory.capacity, seen.replicas, is_warming=is_warming)
+    memory = changed(memory, capacity=0 if is_refused else capacity)
     # A floor that an override or a budget lowers is not checked for punctuality.
     excused = is_new or resumed or is_refused or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
-    others = (allowed.recheck, now + seen.catching_up)
+    others = (allowed.recheck, now + seen.catching_up, kept.capacity.next)
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -131,6 +137,7 @@ def decide(
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
         notes=(*move.notes, *opening_notes),
         outcomes=outcomes,
+        grows=asked > 0,
         claim=None if is_refused else plan.claim,
         override=None
         if override is None

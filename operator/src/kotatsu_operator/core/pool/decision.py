@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.pool.memory import Memory, Outcome
+from kotatsu_operator.core.pool.start import NOTHING_STARTS, Starting
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Observation:
     """How much longer kube-proxy and controllers may lag behind an API-server outage."""
     running: int | None = None
     """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
+    starting: Starting = NOTHING_STARTS
+    """The pods that start; only while the pool is Warming."""
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
 
@@ -159,6 +162,8 @@ class Decision:
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
     """The outcomes of openings since the last decision."""
+    grows: bool = False
+    """Whether capacity may be added; else it is only kept or given up."""
     claim: Claim | None = None
     """The next warm-up, for which other pools must leave capacity."""
     override: tuple[str, datetime] | None = None

@@ -44,7 +44,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif asleep:
         ready = condition("Ready", True, "Asleep", "asleep; the next request wakes the pool")
     elif phase is Phase.WARMING:
-        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
+        ready = _warming(seen)
     elif no_activator and phase is Phase.DRAINING:
         ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
     elif seen.catching_up and phase is Phase.DRAINING:
@@ -67,6 +67,16 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         text = "the spec is in effect, but " + "; ".join(d.message for d in never)
         accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
+
+
+def _warming(seen: Observation) -> Status:
+    text, waiting = f"{seen.ready} replicas are Ready so far", seen.starting.waiting
+    if not waiting:
+        return condition("Ready", False, "Warming", text)
+    pods = "1 pod finds" if waiting == 1 else f"{waiting} pods find"
+    return condition(
+        "Ready", False, "NoNode", f"{text}; {pods} no node: see the event WarmUpUnschedulable"
+    )
 
 
 _NO_ACTIVATOR = (
@@ -189,6 +199,7 @@ _EVENTS = {
     "ReplicasContested": ("True", "ReplicasContested", "ReplicasUncontested"),
     "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
     "Unproven": ("True", "Unproven", "Proven"),
+    "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
 
