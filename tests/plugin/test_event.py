@@ -35,9 +35,7 @@ def test_the_pods_of_all_pools_are_added_at_each_moment():
         timeline(p, NOW, NOW + timedelta(days=1))
         for p in (pool(windows=[PITCH], **LEAD), pool("auth", windows=[CHECK], **LEAD))
     ]
-    assert [
-        (f"{s.begin:%H}", s.replicas) for s in together([t.stretches for t in day]) if s.replicas
-    ] == [
+    assert [(f"{s.begin:%H}", s.replicas) for s in together(day) if s.replicas] == [
         ("01", 5),
         ("02", 7),
         ("03", 2),

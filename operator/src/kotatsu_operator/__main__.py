@@ -32,10 +32,10 @@ async def _run(settings: OperatorSettings) -> None:
         prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,
-        notifications=settings.notifications,
-        override_warning=timedelta(seconds=settings.override_warning),
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,
+        notifications=settings.notifications,
+        override_warning=timedelta(seconds=settings.override_warning),
     )
     operator = Operator(kube, settings.namespaces, registry, options)
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from .event import TOGETHER, together
-from .pools import Pool
+from .event import TOGETHER, Drawn, together
 from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
@@ -19,26 +17,6 @@ _TICK = 9
 """Columns of a label of the axis."""
 
 
-class Drawn(Protocol):
-    """The pods of one pool over time: planned ones, or those of a report."""
-
-    @property
-    def pool(self) -> Pool:
-        """The pool."""
-
-    @property
-    def begin(self) -> datetime:
-        """The left edge."""
-
-    @property
-    def end(self) -> datetime:
-        """The right edge."""
-
-    @property
-    def stretches(self) -> Sequence[Stretch]:
-        """The times with pods."""
-
-
 def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
@@ -48,7 +26,7 @@ def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     first = timelines[0]
     rows = [(t.pool.name, t.stretches) for t in timelines]
     if len(rows) > 1:
-        rows.append((TOGETHER, together([t.stretches for t in timelines])))
+        rows.append((TOGETHER, together(timelines)))
     margin = max(len(name) for name, _ in rows) + 2
     most = [max((s.replicas for s in stretches), default=0) for _, stretches in rows]
     room = max(width - margin - max(len(f" {n}") for n in most), 10)

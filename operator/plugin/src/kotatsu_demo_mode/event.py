@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import tables, text
 
 from .money import amount, number
+from .pools import Pool
 from .timeline import Stretch, Timeline, price
 from .times import clock
 
@@ -34,11 +35,31 @@ class Total:
     """The pools of unknown cost."""
 
 
-def together(pools: Sequence[Sequence[Stretch]]) -> list[Stretch]:
+class Drawn(Protocol):
+    """The pods of one pool over time: planned ones, or those of a report."""
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+
+    @property
+    def begin(self) -> datetime:
+        """The left edge."""
+
+    @property
+    def end(self) -> datetime:
+        """The right edge."""
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """The times with pods."""
+
+
+def together(timelines: Sequence[Drawn]) -> list[Stretch]:
     """The pods of all pools at each moment."""
-    steps: dict[datetime, int] = {}
-    for stretches in pools:
-        for s in stretches:
+    steps = dict.fromkeys({t.begin for t in timelines} | {t.end for t in timelines}, 0)
+    for t in timelines:
+        for s in t.stretches:
             steps[s.begin] = steps.get(s.begin, 0) + s.replicas
             steps[s.end] = steps.get(s.end, 0) - s.replicas
     found, pods, moments = [], 0, sorted(steps)
@@ -54,7 +75,7 @@ def total(timelines: Sequence[Timeline]) -> Total:
     for t in timelines:
         if t.cost is not None:
             costs[t.pool.currency] = costs.get(t.pool.currency, Decimal(0)) + t.cost
-    every = together([t.stretches for t in timelines])
+    every = together(timelines)
     return Total(
         pod_hours=sum((s.pod_seconds for s in every), Decimal(0)) / 3600,
         peak=max((s.replicas for s in every), default=0),

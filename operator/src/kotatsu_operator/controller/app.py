@@ -82,13 +82,13 @@ class Options:
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
     """Of Knative's ConfigMap; empty if it must not be read."""
-    notifications: str = ""
-    """The file of receivers; empty: nobody is notified."""
-    override_warning: timedelta = OVERRIDE_WARNING
     calendars: Sequence[str] = ()
     """The calendars to follow, by name."""
     calendar_folder: Path = Path("/etc/kotatsu/calendars")
     """Where they are mounted."""
+    notifications: str = ""
+    """The file of receivers; empty: nobody is notified."""
+    override_warning: timedelta = OVERRIDE_WARNING
 
 
 class Operator:
@@ -271,8 +271,8 @@ class Operator:
                 term.create_task(self.work_queue.run(), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
-                term.create_task(self._notifier.run(), name="notifications")
                 term.create_task(self.calendars.run(), name="calendars")
+                term.create_task(self._notifier.run(), name="notifications")
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics

@@ -165,8 +165,8 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
-        self.courier.forget(key)
         self.histories.forget(key)
+        self.courier.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -348,14 +348,18 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
         notes += self._remember(turn, status, unasked, decision.memory)
-        status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions, notes)
         await self._post(pool, notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
+
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     def _remember(
         self, turn: Turn, status: Status, seen: Observation, memory: Memory
@@ -366,10 +370,6 @@ class Reconciler:
         if status.get("override") is not None:
             status["override"]["told"] = found.override_told
         return found.notes
-
-    def _history(self, turn: Turn, decision: Decision) -> Status:
-        ledger, override = turn.account.ledger, turn.spec.override
-        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     async def _put_status(
         self,

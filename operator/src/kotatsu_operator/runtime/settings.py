@@ -112,6 +112,12 @@ class OperatorSettings(_WithTargets):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
+    capacity: CapacityKind = Field(
+        CapacityKind.NONE,
+        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    )
+    capacity_image: str = Field("", description="image of the placeholders")
+    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     notifications: str = Field(
         "", description="file with the receivers of notifications; empty: nobody is notified"
     )
@@ -121,12 +127,6 @@ class OperatorSettings(_WithTargets):
         le=86400,
         description="seconds before its end at which an override is announced",
     )
-    capacity: CapacityKind = Field(
-        CapacityKind.NONE,
-        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
-    )
-    capacity_image: str = Field("", description="image of the placeholders")
-    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "

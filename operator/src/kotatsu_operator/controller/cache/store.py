@@ -413,9 +413,9 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
+    yield "capacity", key[0], pool_label(key[1])
     for group in {group_of(pool), stored_group(pool)} - {""}:
         yield "group", (key[0], group)
-    yield "capacity", key[0], pool_label(key[1])
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

@@ -269,7 +269,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
-_LATER = frozenset(
+_NEVER_ALONE = frozenset(
     {
         "cost.at",
         "cost.group.spent",
@@ -283,7 +283,7 @@ _LATER = frozenset(
 )
 """Fields that are written only together with others: a pool that sleeps writes nothing."""
 
-_QUIET = _LATER | {
+_QUIET = _NEVER_ALONE | {
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
@@ -295,7 +295,9 @@ _QUIET = _LATER | {
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    quiet = _LATER if quiet_too else _QUIET
+    # A later `cost.at`, or what other pools of the group spend, is not written for itself: so a
+    # sleeping pool writes nothing.
+    quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
