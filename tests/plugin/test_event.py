@@ -98,7 +98,11 @@ def test_a_group_is_shown_with_what_all_its_pools_have_spent():
     cluster = Cluster(in_group("auth", "4"), in_group("voice", "5", limit="100"))
     status = demo_mode("status", "voice", cluster=cluster).out
     assert "10% of 100.00 a month of group pet" in status
-    assert "spent by budget group pet" in demo_mode("cost", "voice", cluster=cluster).out
+    cost = demo_mode("cost", "voice", cluster=cluster).out
+    assert [" ".join(line.split()) for line in cost.splitlines() if "group" in line] == [
+        "spent by budget group pet 10.00 JPY"
+    ]
+    assert "its forecast until Tue 2026-12-01 00:00 Asia/Tokyo" in cost
     (found,) = demo_mode("cost", "voice", "-o", "json", cluster=cluster).json
     assert (found["group"], found["counted"]) == ("pet", 10.0)
 

@@ -181,7 +181,7 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
         *("11.17", "JPY", "calendar", "team"),
     ]
     assert "voice: the operator has not read the calendar holidays for this pool" in ran.out
-    planned = demo_mode("plan", "-o", "json", cluster=Cluster(followed)).json
+    planned = demo_mode("plan", "-o", "json", cluster=Cluster(followed)).json["transitions"]
     assert {change["calendar"] for change in planned} == {"team"}
     listed = demo_mode("window", "list", cluster=Cluster(followed)).out
     assert "calendar team" in listed

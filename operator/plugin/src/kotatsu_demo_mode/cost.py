@@ -153,8 +153,12 @@ def text(f: Figures) -> list[str]:
     ]
     if f.provisioned is not None:
         rows += _lambda_rows(f.provisioned)
-    if pool.group:
-        rows.insert(1, (f"spent by budget group {pool.group}", amount(pool.counted, currency)))
+    if pool.shared is not None:
+        expected = pool.shared.forecast + pool.shared.deleted
+        rows[1:1] = [
+            (f"spent by budget group {pool.group}", amount(pool.counted, currency)),
+            (f"its forecast {period}", amount(expected, currency)),
+        ]
     width = max(len(name) for name, _ in rows)
     lines = [pool.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
     if f.month_left_on is None:

@@ -34,6 +34,32 @@ GROUP = "/apis/kotatsu.dev/v1alpha1"
 
 
 @dataclass(frozen=True)
+class GroupSum:
+    """The sums over the pools of a budget group, from their statuses."""
+
+    accrued: Decimal = Decimal(0)
+    forecast: Decimal = Decimal(0)
+    """Without what deleted pools have spent."""
+    deleted: Decimal = Decimal(0)
+
+    @property
+    def counted(self) -> Decimal:
+        """What counts against the limits of its pools."""
+        return self.accrued + self.deleted
+
+    def plus(self, cost: Mapping[str, Any]) -> GroupSum:
+        """The sums with one more pool, by `status.cost`."""
+        accrued = amount(cost.get("accrued")) or Decimal(0)
+        expected = amount(cost.get("forecast"))
+        deleted = amount(table(cost.get("group")).get("deleted")) or Decimal(0)
+        return GroupSum(
+            self.accrued + accrued,
+            self.forecast + (accrued if expected is None else expected),
+            max(self.deleted, deleted),
+        )
+
+
+@dataclass(frozen=True)
 class Pool:
     """A pool's spec, the memory in its status, and the requests of one of its pods."""
 
@@ -46,8 +72,8 @@ class Pool:
     """None if the workload could not be read."""
     ledger: Ledger = field(default_factory=Ledger)
     """The pool's cost as the operator has written it."""
-    group_spent: Decimal | None = None
-    """Spent by all pools of its budget group; None without one."""
+    shared: GroupSum | None = None
+    """The sums of its budget group; None without one."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -62,7 +88,7 @@ class Pool:
     @property
     def counted(self) -> Decimal:
         """What counts against the limit: spent by the pool, or by its budget group."""
-        return self.ledger.accrued if self.group_spent is None else self.group_spent
+        return self.ledger.accrued if self.shared is None else self.shared.counted
 
     @property
     def currency(self) -> str:
@@ -168,24 +194,19 @@ def find(
 
 
 def _with_groups(api: Api, pools: list[Pool]) -> list[Pool]:
-    """The pools with what their budget groups have spent, also by pools that were not chosen."""
-    spent: dict[tuple[str, str, str], Decimal] = {}
-    deleted: dict[tuple[str, str, str], Decimal] = {}
+    """The pools with the sums of their budget groups, also over pools that were not chosen."""
+    sums: dict[tuple[str, str, str], GroupSum] = {}
     for namespace in sorted({pool.namespace for pool in pools if pool.group}):
         for item in api.get(pool_path(namespace)).get("items") or []:
             cost = table(table(item.get("status")).get("cost"))
-            group, currency = table(cost.get("group")), str(cost.get("currency"))
-            key = (namespace, stored_group(item), currency)
-            spent[key] = spent.get(key, Decimal(0)) + (amount(cost.get("accrued")) or Decimal(0))
-            deleted[key] = max(
-                deleted.get(key, Decimal(0)), amount(group.get("deleted")) or Decimal(0)
-            )
-    found = []
-    for pool in pools:
-        key = (pool.namespace, pool.group, pool.ledger.currency)
-        is_shared = pool.group and key in spent
-        found.append(replace(pool, group_spent=spent[key] + deleted[key]) if is_shared else pool)
-    return found
+            key = (namespace, stored_group(item), str(cost.get("currency")))
+            sums[key] = sums.get(key, GroupSum()).plus(cost)
+    return [
+        replace(pool, shared=sums.get((pool.namespace, pool.group, pool.ledger.currency)))
+        if pool.group
+        else pool
+        for pool in pools
+    ]
 
 
 def is_named(options: Namespace) -> bool:

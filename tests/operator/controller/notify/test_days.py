@@ -92,8 +92,11 @@ async def test_without_receivers_the_status_has_no_notices():
 async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     server = None
     url = "http://127.0.0.1:1/"
+    clients: list[asyncio.StreamWriter] = []
     if answer == "hang":
-        server = await asyncio.start_server(lambda *_: asyncio.sleep(3600), "127.0.0.1", 0)
+        server = await asyncio.start_server(
+            lambda _, client: clients.append(client), "127.0.0.1", 0
+        )
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     file = tmp_path / "receivers.yaml"
     file.write_text(json.dumps({"receivers": [{"name": "hook", "url": url}]}))
@@ -107,5 +110,8 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     assert notifier.delivered(VOICE) == ()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    for client in clients:
+        client.transport.abort()
     if server is not None:
         server.close()
+    await asyncio.sleep(0)

@@ -143,7 +143,7 @@ function spent(pool) {
 /** What the period will have cost; in the colour of trouble where that is more than may be spent. */
 function forecast(cost) {
   const text = escape(words().forecast(money(cost.currency, cost.forecast)));
-  return cost.limit && Number(cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;
+  return cost.limit && Number(cost.groupForecast ?? cost.forecast) > Number(cost.limit) ? `<em>${text}</em>` : `<small>${text}</small>`;
 }
 
 function details(pool) {

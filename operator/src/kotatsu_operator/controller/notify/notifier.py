@@ -152,6 +152,8 @@ class Notifier:
             self._reject(f"cannot be read ({type(error).__name__})")
         except ReceiversError as error:
             self._reject(f"is invalid: {error}")
+        except Exception as error:  # the term of the leader must not end with it
+            self._reject(f"cannot be used ({type(error).__name__})")
         else:
             self._metrics.valid(is_valid=True)
             log.info("notifications go to %s", ", ".join(r.name for r in receivers) or "nobody")
