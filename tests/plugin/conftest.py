@@ -13,6 +13,8 @@ import pytest
 from plugin.apiserver import ROOT, Api, serve
 from plugin.kit import cron, deployment, manifest, once, write_manifest
 
+from tests.operator.core.calendar.icalendar_files import calendar, event
+
 
 def far_windows() -> list[dict[str, Any]]:
     """Windows that don't open within the next hours, whenever the tests run: the clock is real."""
@@ -86,4 +88,10 @@ class Shell:
 def sh(api: Api, tmp_path: Path) -> Shell:
     """A shell that talks to the API server."""
     write_manifest(tmp_path / "pool.yaml", manifest(windows=far_windows()[:1]), deployment())
+    day = datetime.now(ZoneInfo("Asia/Tokyo")).date() + timedelta(days=3)
+    times = {
+        "DTSTART__TZID=Asia/Tokyo": f"{day:%Y%m%d}T100000",
+        "DURATION": "PT2H",
+    }
+    (tmp_path / "pitch.ics").write_bytes(calendar(event(**times)))
     return Shell(api, tmp_path)

@@ -201,6 +201,7 @@ def demo_mode(
     shell = Shell(terminal, io.StringIO(stdin), **more)
     if cluster is not None:
         shell = cluster.shell(terminal, **more)
+        shell.stdin = io.StringIO(stdin)
     code = run(words, shell)
     return Ran(code, out.getvalue(), err.getvalue())
 

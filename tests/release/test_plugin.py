@@ -106,6 +106,15 @@ def test_it_runs_with_a_bare_python_from_an_empty_folder(unpacked: Path, tmp_pat
     assert "No transitions in this time." in done.stdout
 
 
+def test_it_reads_a_calendar_with_a_bare_python(unpacked: Path, tmp_path: Path) -> None:
+    fake(tmp_path / "bin", "python3", f'exec {sys.executable} -IS "$@"')
+    (tmp_path / "team.ics").write_text("<html>")
+    words = ("window", "import", "team.ics")
+    done = run(unpacked / plugin.NAME, *words, path=f"{tmp_path}/bin:/bin", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: team.ics is not an iCalendar file but a web page")
+
+
 def test_a_newer_python_is_found_behind_an_old_one(unpacked: Path, tmp_path: Path) -> None:
     fake(tmp_path / "bin", "python3", "exit 1")  # what the question for its version ends with
     fake(tmp_path / "bin", "python3.12", f'exec {sys.executable} -IS "$@"')
@@ -156,7 +165,7 @@ def test_it_brings_only_what_it_needs_and_the_licenses_of_others(packed: Path) -
         names = archive.namelist()
     assert not [n for n in names if "activator" in n or n.endswith((".so", ".pyc"))]
     owners = {n.split("/")[1] for n in names if n.startswith("licenses/")}
-    assert owners == {"cronsim", "tzdata", "PyYAML"}
+    assert owners == {"cronsim", "icalendar", "python-dateutil", "tzdata", "PyYAML"}
 
 
 def test_the_same_sources_make_the_same_archive(packed: Path, tmp_path: Path) -> None:

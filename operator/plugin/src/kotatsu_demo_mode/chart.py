@@ -1,10 +1,11 @@
 """A bar chart over time of the pods that the schedule keeps, one line per pool."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from .timeline import Stretch, Timeline
+from .event import TOGETHER, Drawn, together
+from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
 _STEPS = [
@@ -16,19 +17,22 @@ _TICK = 9
 """Columns of a label of the axis."""
 
 
-def chart(timelines: Sequence[Timeline], width: int, *, blocks: bool) -> list[str]:
+def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
-    A column shows the most pods in its time, relative to the most pods of the pool.
+    A column shows the most pods in its time, relative to the most pods of its row. Several pools
+    have one more row: their pods together.
     """
     first = timelines[0]
-    names = [t.pool.name for t in timelines]
-    margin = max(len(name) for name in names) + 2
-    most = [max((s.replicas for s in t.stretches), default=0) for t in timelines]
+    rows = [(t.pool.name, t.stretches) for t in timelines]
+    if len(rows) > 1:
+        rows.append((TOGETHER, together(timelines)))
+    margin = max(len(name) for name, _ in rows) + 2
+    most = [max((s.replicas for s in stretches), default=0) for _, stretches in rows]
     room = max(width - margin - max(len(f" {n}") for n in most), 10)
     lines = []
-    for name, height, t in zip(names, most, timelines, strict=True):
-        bars = _bars(t.stretches, t.begin, t.end, room, height, blocks=blocks)
+    for (name, stretches), height in zip(rows, most, strict=True):
+        bars = _bars(stretches, first.begin, first.end, room, height, blocks=blocks)
         lines.append(f"{name.ljust(margin)}{bars} {height}")
     axis = _axis(first.begin, first.end, room, first.pool.spec.zone)
     return [*lines, f"{' ' * margin}{axis}".rstrip()]
@@ -57,18 +61,25 @@ def _bars(
     return "".join(" " if n == 0 else shapes[-(-n * len(shapes) // most) - 1] for n in levels)
 
 
-def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+def ticks(
+    begin: datetime, end: datetime, zone: ZoneInfo, room: float
+) -> Iterator[tuple[datetime, str]]:
+    """Whole times of the wall clock in [begin, end), with labels; `room` labels have place."""
     span = end - begin
-    step = next((s for s in _STEPS if width * (s / span) >= _TICK), _STEPS[-1])
-    line = ""
+    step = next((s for s in _STEPS if room * (s / span) >= 1), _STEPS[-1])
     tick = _first_tick(begin.astimezone(zone), step)
     while (at := tick.replace(tzinfo=zone)) < end:
-        column = int((at - begin) / span * width)
         is_day = step >= timedelta(days=1) or (tick.hour, tick.minute) == (0, 0)
-        label = f"|{tick:%m-%d}" if is_day else f"|{tick:%H:%M}"
+        yield at, f"{tick:%m-%d}" if is_day else f"{tick:%H:%M}"
+        tick += step
+
+
+def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+    line = ""
+    for at, text in ticks(begin, end, zone, width / _TICK):
+        column, label = int((at - begin) / (end - begin) * width), f"|{text}"
         if column >= len(line) and column + len(label) <= width:
             line = line.ljust(column) + label
-        tick += step
     return line
 
 

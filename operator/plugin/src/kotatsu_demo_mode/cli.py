@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from .errors import DemoModeError
 from .examples import epilog
-from .flags import common_flags, count, days, pool_flags, price, write_flags
+from .flags import common_flags, count, days, lambda_flags, pool_flags, write_flags
 from .shell import Shell
+from .workload_flags import workload_commands
 
 PROG = "kubectl demo-mode"
 
@@ -19,8 +20,11 @@ _MODULES = {
     "off": ("switch", "off"),
     "status": ("status", "run"),
     "window": ("window", "run"),
+    "check": ("check", "run"),
+    "create": ("create", "run"),
     "plan": ("plan", "run"),
     "cost": ("cost", "run"),
+    "report": ("past", "run"),
     "rehearse": ("rehearse", "run"),
     "completion": ("completion", "run"),
 }
@@ -80,10 +84,12 @@ def parser() -> argparse.ArgumentParser:
     _windows(
         add(
             "window",
-            "add, list and remove windows of pools",
+            "add, import, list and remove windows of pools",
             "A window keeps pods warm at a planned\ntime.",
         )
     )
+
+    workload_commands(add)
 
     status = add("status", "show the phase of each pool, the reason, and how long it lasts")
     pool_flags(status, everything=False)
@@ -103,28 +109,40 @@ def parser() -> argparse.ArgumentParser:
 
     cost = add("cost", "show what was spent, the forecast, and the cost of alternatives")
     pool_flags(cost)
-    cost.add_argument(
-        "--lambda-price",
-        type=price,
-        metavar="PRICE",
-        help="price of a GB-second of provisioned concurrency",
+    lambda_flags(cost)
+
+    report = add(
+        "report",
+        "show what pools were warm for, and what it cost",
+        "The costs are those of the\noperator's ledger. Each episode has its reason, pods, wakes "
+        "and cost. The default\nrange is the current period of the budget.",
     )
-    cost.add_argument(
-        "--lambda-memory",
-        type=price,
-        metavar="MiB",
-        help="memory of an instance (default: that of a pod)",
+    pool_flags(report, formats=("json", "yaml", "html", "focus"))
+    report.add_argument("--from", dest="begin", metavar="TIME", help="begin (default: the period)")
+    report.add_argument("--to", dest="end", metavar="TIME", help="end (default: now)")
+    report.add_argument(
+        "--prometheus",
+        default="",
+        metavar="URL",
+        help="read the number of requests from a Prometheus: a URL, or NAMESPACE/SERVICE:PORT",
     )
-    cost.add_argument(
-        "--lambda-currency", default="", metavar="CODE", help="currency of --lambda-price"
+    report.add_argument(
+        "--requests-metric",
+        default="kotatsu_http_requests_total",
+        metavar="NAME",
+        help="counter of the requests that a pod has answered",
     )
+    report.add_argument(
+        "--account", default="kotatsu", metavar="ID", help="BillingAccountId of -o focus"
+    )
+    lambda_flags(report)
 
     rehearse = add(
         "rehearse",
         "run the next window now, as a rehearsal",
         "Puts the pool to sleep, wakes it\nthrough its Service, starts the pods of the next window "
-        "and sends requests.\nAfterwards the pool returns to its schedule. Exit code 1: the demo "
-        "would have\nfailed.",
+        "and sends requests.\nWith -l it does so for several pools at the same time. Afterwards "
+        "the pools return\nto their schedules. Exit code 1: the demo would have failed.",
     )
     pool_flags(rehearse, everything=False, many=False)
     rehearse.add_argument("--requests", type=count, default=20, metavar="N", help="(default: 20)")
@@ -220,6 +238,42 @@ def _windows(window: _Parser) -> None:
         "--replicas", type=count, metavar="N", help="pods (default: the most of any window)"
     )
 
+    calendar = _command(
+        actions,
+        "import",
+        "make windows from the events of a calendar",
+        "Importing a calendar again\nchanges and removes the windows of its events; other windows "
+        "stay. Prints each\nwindow, the price, overlaps, and events that cannot be windows. Asks "
+        "before it\nwrites if it runs on a terminal.",
+        of="window",
+    )
+    calendar.add_argument("source", metavar="SOURCE", help="an .ics file, a URL, or - for stdin")
+    calendar.add_argument(
+        "--match", default="", metavar="TEXT", help="only events with this text in their title"
+    )
+    calendar.add_argument(
+        "--category", default="", metavar="NAME", help="only events of this category"
+    )
+    calendar.add_argument(
+        "--calendar",
+        default="",
+        metavar="NAME",
+        help="name of the calendar (default: that of the file, or the one that it gives itself)",
+    )
+    calendar.add_argument(
+        "--days",
+        type=days,
+        default=62,
+        metavar="62",
+        help="how far ahead to make windows of events that no schedule can say (default: 62)",
+    )
+    calendar.add_argument(
+        "--replicas",
+        type=count,
+        metavar="N",
+        help="pods (default: those that a window has, or the most of any window)",
+    )
+
     listing = _command(
         actions,
         "list",
@@ -236,7 +290,7 @@ def _windows(window: _Parser) -> None:
         of="window",
     )
     remove.add_argument("name", metavar="NAME", help="name of the window")
-    for changing in (add, remove):
+    for changing in (add, calendar, remove):
         pool_flags(changing)
         write_flags(changing)
         changing.add_argument("-y", "--yes", action="store_true", help="do not ask")

@@ -73,8 +73,12 @@ def candidates(
         if wanted == "name":
             is_new = here.prog.endswith(" add")
             found = [] if is_new else windows(before)
+        elif wanted == "source":
+            found = []
         elif wanted == "pools":
             found = [name for name in pools(before) if name not in before]
+        elif wanted == "workload":
+            found = [f"warmpool/{name}" for name in pools(before)]
         else:
             found = ["bash", "zsh", "fish"]
     return [word for word in found if word.startswith(last)]

@@ -111,7 +111,7 @@ def run(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     with shell.api(options) as api:
         pools = shell.find(api, options)
-    found = [figures(pool, now, _other(options, pool)) for pool in pools]
+    found = [figures(pool, now, lambda_price(options, pool)) for pool in pools]
     if options.output in ("json", "yaml"):
         shell.terminal.dump([record(f) for f in found], options.output)
         return 0
@@ -123,7 +123,8 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
-def _other(options: Namespace, pool: Pool) -> LambdaPrice | None:
+def lambda_price(options: Namespace, pool: Pool) -> LambdaPrice | None:
+    """The price of --lambda-price; None without. Raises DemoModeError."""
     if options.lambda_price is None:
         return None
     memory = options.lambda_memory
@@ -152,6 +153,8 @@ def text(f: Figures) -> list[str]:
     ]
     if f.provisioned is not None:
         rows += _lambda_rows(f.provisioned)
+    if pool.group:
+        rows.insert(1, (f"spent by budget group {pool.group}", amount(pool.counted, currency)))
     width = max(len(name) for name, _ in rows)
     lines = [pool.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
     if f.month_left_on is None:
@@ -184,6 +187,8 @@ def record(f: Figures) -> dict[str, Any]:
         "spent": number(f.spent),
         "since": None if f.since is None else stamp(f.since),
         "limit": number(f.pool.spec.budget.limit),
+        "group": f.pool.group or None,
+        "counted": number(f.pool.counted) if f.pool.ledger.currency else None,
         "periodEnd": stamp(f.period_end),
         "forecast": number(f.forecast),
         "replicas": f.peak,

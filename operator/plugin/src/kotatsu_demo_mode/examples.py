@@ -32,6 +32,8 @@ EXAMPLES = {
     "window": """\
   # Five pods from ten to twelve, in the pool's time zone
   kubectl demo-mode window add final-pitch voice --at 2030-12-18T10:00 --for 2h --replicas 5
+  # The events of a calendar; again when it has changed
+  kubectl demo-mode window import pitch.ics voice
   # The windows of this namespace
   kubectl demo-mode window list
   # The event is cancelled
@@ -49,6 +51,16 @@ EXAMPLES = {
   # In a script: do not ask, and print the pool without the price
   kubectl demo-mode window add pitch voice --at 2030-12-18T10:00 --yes -o json 2>/dev/null
 """,
+    "window import": """\
+  # The events of a file
+  kubectl demo-mode window import pitch.ics voice
+  # Those with "pitch" in their title, five pods each, for all pools of a team
+  kubectl demo-mode window import pitch.ics -l team=pet --match pitch --replicas 5
+  # From standard input, under a name
+  kubectl demo-mode window import - voice --calendar team < pitch.ics
+  # What would change; the API server validates it
+  kubectl demo-mode window import pitch.ics voice --days 14 --dry-run=server
+""",
     "window list": """\
   # The windows of this namespace
   kubectl demo-mode window list
@@ -63,6 +75,22 @@ EXAMPLES = {
   # See first what would be removed
   kubectl demo-mode window remove final-pitch --all --dry-run
 """,
+    "check": """\
+  # Will a WarmPool work for this Deployment?
+  kubectl demo-mode check deployment/voice
+  # With five pods; a warning fails too
+  kubectl demo-mode check deployment/voice --replicas 5 --strict
+  # The findings as JSON
+  kubectl demo-mode check warmpool/voice -o json
+""",
+    "create": """\
+  # Print a WarmPool with a window
+  kubectl demo-mode create web --window pitch --at 2030-12-18T10:00 --for 2h --replicas 2
+  # Two windows; --at, --schedule, --for and --replicas are of the window before them
+  kubectl demo-mode create web --window a --at 18:30 --window b --schedule "0 18 * * 1-5"
+  # Create it
+  kubectl demo-mode create web --apply --yes
+""",
     "status": """\
   # The pools of this namespace
   kubectl demo-mode status
@@ -76,6 +104,8 @@ EXAMPLES = {
   kubectl demo-mode plan
   # One pool, for a month
   kubectl demo-mode plan voice --days 31
+  # All pools of one event: one picture, one total and one verdict
+  kubectl demo-mode plan -l team=pet
   # A certain time, in the pool's time zone
   kubectl demo-mode plan voice --from 2030-12-15T00:00 --to 2030-12-22T00:00
   # A manifest, without a cluster
@@ -93,6 +123,18 @@ EXAMPLES = {
   # As JSON
   kubectl demo-mode cost --all -o json
 """,
+    "report": """\
+  # This period: what pools were warm for, and what it cost
+  kubectl demo-mode report
+  # This evening, in the pool's time zone
+  kubectl demo-mode report voice --from 17:00 --to 23:00
+  # All pools of a team, as one page to send around
+  kubectl demo-mode report -l team=pet -o html > report.html
+  # For finance tools: CSV in the shape of FOCUS
+  kubectl demo-mode report --all -o focus > focus.csv
+  # Compared with Lambda provisioned concurrency, at your price
+  kubectl demo-mode report voice --lambda-price 0.0000041667 --lambda-currency USD
+""",
     "rehearse": """\
   # Run the next window now, with requests from a pod in the cluster
   kubectl demo-mode rehearse voice
@@ -100,6 +142,8 @@ EXAMPLES = {
   kubectl demo-mode rehearse voice --path /voice --data text=hello --requests 50 --concurrency 5
   # From this machine through the gateway, like the audience
   kubectl demo-mode rehearse voice --url https://pet.example/voice
+  # All pools of one event together, with one verdict
+  kubectl demo-mode rehearse -l team=pet --requests 10
   # Skip the sleep and the cold wake; fail if the p95 is above a second
   kubectl demo-mode rehearse voice --warm-only --max-p95 1s
 """,

@@ -3,12 +3,15 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.never_opens import dropped
-from kotatsu_operator.core.plan.lead import Basis, basis_of
+from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 
+from . import event
 from .chart import chart
 from .errors import DemoModeError
 from .money import amount, number
@@ -17,6 +20,7 @@ from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
+from .warm_ups import spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -47,7 +51,8 @@ def run(options: Namespace, shell: Shell) -> int:
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = _labels(options)
     if options.output in ("json", "yaml"):
-        shell.terminal.dump(records(timelines, label), options.output)
+        found = {"transitions": records(timelines, label), **event.record(timelines, now)}
+        shell.terminal.dump(found, options.output)
         return 0
     if not timelines:
         shell.terminal.say("No WarmPool found.")
@@ -97,6 +102,7 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
             "window": change.window,
             "replicas": change.replicas,
             "cost": number(change.cost),
+            **({"calendar": source} if (source := _calendar(t.pool, change.window)) else {}),
         }
         for t, change in _ordered(timelines)
     ]
@@ -136,6 +142,8 @@ def text(
                 f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours, "
                 f"{amount(t.cost, t.pool.currency)}"
             )
+    if len(timelines) > 1:
+        lines += event.lines(timelines, now)
     return lines
 
 
@@ -151,22 +159,59 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
         lines.append(f"{name}: an override ({override.mode}) is in effect until {until}")
     if t.first.floor:
         lines.append(f"{name}: {t.first.window} already needs {t.first.floor} pods")
+    lines += [f"{name}: {_capacity(t.pool)}"] if t.pool.spec.capacity_ahead else []
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
         lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
+    lines += [f"{name}: {missing}" for missing in _unread(t.pool)]
     if t.pool.spec.suspend:
         lines.append(f"{name}: suspended: none of this happens until spec.suspend is false")
     return lines
 
 
+def _unread(pool: Pool) -> list[str]:
+    """That windows of calendars are missing which the operator has not read yet."""
+    known = {followed.name for followed in pool.memory.calendars}
+    named = dict.fromkeys([*(use.name for use in pool.spec.calendars), *pool.spec.closed_on])
+    return [
+        f"the operator has not read the calendar {name} for this pool: its events are missing here"
+        for name in named
+        if name not in known
+    ]
+
+
+def _calendar(pool: Pool, window: str) -> str:
+    """The calendar that a window comes from; empty for one of spec.windows."""
+    return next((w.calendar for w in pool.spec.windows if w.name == window), "")
+
+
 def _lead(t: Timeline) -> str:
     memory = t.pool.memory
     basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
-    return f"{t.first.lead.total_seconds():.0f} s early ({_BASIS[basis]})"
+    early = f"{t.first.lead.total_seconds():.0f} s early"
+    longest = decisive(memory.warm_ups, memory.template)
+    if t.pool.spec.lead is not None or longest is None or longest.parts is None:
+        return f"{early} ({_BASIS[basis]})"
+    return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"
+
+
+def _capacity(pool: Pool) -> str:
+    """The capacity that is asked for ahead of windows, and what it costs."""
+    pods = max((w.replicas for w in pool.spec.windows), default=0)
+    ahead = pool.spec.capacity_ahead or timedelta()
+    hours = Decimal(ahead.total_seconds()) / 3600
+    cost = None if pool.pod_price is None else pool.pod_price * hours * pods
+    told = amount(cost, pool.currency if cost is not None else "")
+    return (
+        f"nodes for up to {pods} pods are asked for {format_duration(ahead)} before they start "
+        f"(placeholders: up to {told} each time)"
+    )
 
 
 def _note(t: Timeline, change: Change) -> str:
     notes = []
+    if source := _calendar(t.pool, change.window):
+        notes.append(f"calendar {source}")
     if change.shifted:
         notes.append(offset_note(change, t.pool.spec.zone))
     if change.winner:

@@ -101,6 +101,11 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def wall(at: datetime) -> str:
+    """A wall-clock time as spec.windows has it."""
+    return at.isoformat(timespec="seconds" if at.second else "minutes")
+
+
 def about(length: timedelta) -> str:
     """A duration in at most two units: `2h`, `1h 5m`, `40s`, `3d 4h`."""
     seconds = max(0, round(length.total_seconds()))

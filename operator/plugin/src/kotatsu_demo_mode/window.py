@@ -1,12 +1,14 @@
-"""kubectl demo-mode window: add, list and remove windows of pools."""
+"""kubectl demo-mode window: add, import, list and remove windows of pools."""
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
+from kotatsu_operator.core.formats import table, text
 
 from .api import Api
 from .errors import DemoModeError
@@ -14,36 +16,71 @@ from .money import UNKNOWN, amount, number
 from .pools import Object, Pool, chosen
 from .shell import Shell
 from .terminal import table_lines
-from .times import about, clock, stamp
+from .times import about, clock, stamp, wall
 from .window_notes import first_opening, when
 from .window_patch import check_owners, owners, write
-from .windows import Edit, Request, adding, entries_of, removing
+from .windows import Edit, Request, adding, entries_of, removing, spec_after
 
 
 def run(options: Namespace, shell: Shell) -> int:
     """Run the action of the command line."""
-    actions = {"add": _add, "list": _list, "remove": _remove}
+    actions = {"add": _add, "import": _import, "list": _list, "remove": _remove}
     return actions[options.action](options, shell)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The changes of one pool, and what to know before they are written."""
+
+    pool: Pool
+    edits: Sequence[Edit]
+    notes: Sequence[str] = ()
+    nothing: str = ""
+    """What to print if there is nothing to write; empty: each edit says so itself."""
+
+    @property
+    def is_change(self) -> bool:
+        """Whether there is something to write."""
+        return any(edit.is_change for edit in self.edits)
 
 
 def _add(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     request = Request(options.name, options.lasting, options.at, options.schedule, options.replicas)
-    return _edit(options, shell, lambda pool: adding(pool, request, now))
+    return _edit(options, shell, lambda pool: _one(adding(pool, request, now)))
 
 
 def _remove(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
-    return _edit(options, shell, lambda pool: removing(pool, options.name, now))
+    return _edit(options, shell, lambda pool: _one(removing(pool, options.name, now)))
 
 
-def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Edit]) -> int:
+def _one(edit: Edit) -> Change:
+    return Change(edit.pool, [edit], edit.notes)
+
+
+def _import(options: Namespace, shell: Shell) -> int:
+    from . import import_notes, imports  # slow to load, and only needed here
+
+    now, asked = shell.clock(), import_notes.asked(options, shell.stdin)
+
+    def plan(pool: Pool) -> Change:
+        read = imports.windows_of(asked, pool.spec.zone, now)
+        edits = imports.changes(pool, asked, read.wanted)
+        notes = import_notes.notes(pool, edits, asked, read, now)
+        return Change(pool, edits, notes, f"calendar {asked.name} unchanged")
+
+    return _edit(options, shell, plan)
+
+
+def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> int:
     """Plan all changes, show them, ask, write them; an error of one pool does not stop others."""
     terminal = shell.terminal
     is_quiet = options.output in ("json", "yaml")
     say = terminal.complain if is_quiet else terminal.say
     with shell.api(options) as api:
-        command = f"window {options.action} {options.name}"
+        # The source of an import may be a secret, so it is not repeated.
+        command = f"window {options.action} {getattr(options, 'name', 'FILE')}"
         pools = chosen(shell.find(api, options), options, command, len(shell.refused))
         done: list[Object] = []
         failures = 0
@@ -55,56 +92,59 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Edit]) -> int
             failures += 1
             terminal.complain(f"error: {pool.name}: {error}")
 
-        edits = []
+        changes = []
         for pool in pools:
             try:
-                edit = plan(pool)
-                notes = [*edit.notes]
-                if edit.is_change:
-                    notes += check_owners(edit, force=options.force_conflicts)
+                change = plan(pool)
+                notes = [*change.notes]
+                for edit in change.edits:
+                    if edit.is_change:
+                        notes += check_owners(edit, force=options.force_conflicts)
             except DemoModeError as error:
                 failed(pool, error)
                 continue
-            edits.append(edit)
-            for note in notes:
+            changes.append(change)
+            for note in dict.fromkeys(notes):
                 say(f"{pool.name}: {note}")
-        if any(edit.is_change for edit in edits) and not options.dry_run:
-            _confirm(options, shell)
-        for edit in edits:
+        if any(change.is_change for change in changes) and not options.dry_run:
+            shell.confirm(yes=options.yes)
+        for change in changes:
             try:
-                done.append(_write(api, edit, options.dry_run))
+                done.append(_write(api, change, options.dry_run))
             except DemoModeError as error:
-                failed(edit.pool, error)
+                failed(change.pool, error)
                 continue
             if not is_quiet:
-                terminal.say(_line(edit, options.dry_run))
+                for line in _lines(change, options.dry_run):
+                    terminal.say(line)
     if is_quiet:
         value = done[0] if len(done) == 1 else {"apiVersion": "v1", "kind": "List", "items": done}
         terminal.dump(value, options.output)
     return 1 if failures else 0
 
 
-def _write(api: Api, edit: Edit, dry_run: str | None) -> Object:
-    if not edit.is_change:
-        return edit.pool.raw
+def _write(api: Api, change: Change, dry_run: str | None) -> Object:
+    pool = change.pool
+    if not change.is_change:
+        return pool.raw
     if dry_run == "client":
-        return edit.pool.raw | {"spec": edit.spec}
-    return write(api, edit, dry_run=dry_run == "server")
+        return pool.raw | {"spec": spec_after(pool, change.edits)}
+    return write(api, pool, change.edits, dry_run=dry_run == "server")
 
 
-def _line(edit: Edit, dry_run: str | None) -> str:
+def _lines(change: Change, dry_run: str | None) -> list[str]:
+    """What was done, a line per window."""
+    name = f"warmpool.kotatsu.dev/{change.pool.name}"
     note = f" ({dry_run} dry run)" if dry_run else ""
+    if change.nothing and not change.is_change:
+        return [f"{name} {change.nothing}{note}"]
+    shown = [e for e in change.edits if e.is_change or not change.nothing]
+    return [f"{name} window {_told(edit)}{note}" for edit in shown]
+
+
+def _told(edit: Edit) -> str:
     missing = " (the pool does not have it)" if not edit.is_change and edit.value is None else ""
-    return f"warmpool.kotatsu.dev/{edit.pool.name} window {edit.name} {edit.verb}{missing}{note}"
-
-
-def _confirm(options: Namespace, shell: Shell) -> None:
-    """Ask on a terminal; without one, or with --yes, go on. Raises DemoModeError after a no."""
-    if options.yes or not (shell.terminal.is_live and shell.stdin.isatty()):
-        return
-    shell.terminal.ask("Continue? [y/N] ")
-    if shell.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise DemoModeError("nothing was changed; answer y, or use --yes")
+    return f"{edit.name} {edit.verb}{missing}"
 
 
 def _list(options: Namespace, shell: Shell) -> int:
@@ -127,7 +167,11 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
     """The windows for JSON: each entry as in the spec, its next opening and that one's price."""
     found = []
     for pool in pools:
-        for entry, window in zip(entries_of(pool), pool.spec.windows, strict=True):
+        entries = [
+            *zip(entries_of(pool), pool.own_windows, strict=True),
+            *((_entry_of(w), w) for w in pool.spec.windows if w.calendar),
+        ]
+        for entry, window in entries:
             first = first_opening(window, pool.spec.zone, now)
             found.append(
                 {
@@ -137,10 +181,21 @@ def records(pools: Sequence[Pool], now: datetime) -> list[dict[str, Any]]:
                     "opens": None if first is None else stamp(first.start),
                     "closes": None if first is None else stamp(first.end),
                     "cost": number(_price(pool, window, first)),
-                    "managers": owners(pool.raw, entry["name"]),
+                    "managers": [] if window.calendar else owners(pool.raw, entry["name"]),
                 }
             )
     return found
+
+
+def _entry_of(window: Window) -> Object:
+    """A window of a calendar that the operator follows, like an entry of spec.windows."""
+    return {
+        "name": window.name,
+        "replicas": window.replicas,
+        "start": "" if window.start is None else wall(window.start),
+        "end": "" if window.end is None else wall(window.end),
+        "calendar": window.calendar,
+    }
 
 
 def rows_of(
@@ -166,10 +221,20 @@ def rows_of(
                 coming,
                 length,
                 amount(_price(pool, window, first), pool.currency),
-                ", ".join(owners(pool.raw, window.name)) or UNKNOWN,
+                _source(pool, window),
             ]
             rows.append(row + [when(window, first, zone, now)] * is_wide)
     return rows
+
+
+def _source(pool: Pool, window: Window) -> str:
+    """Who owns a window, and the calendar that it comes from."""
+    if window.calendar:
+        return f"calendar {window.calendar}"
+    entry = next(e for e in entries_of(pool) if e["name"] == window.name)
+    imported = text(table(entry.get("from")).get("calendar"))
+    names = ", ".join(owners(pool.raw, window.name)) or UNKNOWN
+    return f"{names} ({imported})" if imported else names
 
 
 def _price(pool: Pool, window: Window, first: Occurrence | None) -> Decimal | None:

@@ -30,7 +30,7 @@ _DAY, _MONTH = timedelta(days=1), timedelta(days=30)
 """The time for which a repeating window is priced, and compared with other windows. A day is enough
 for one that opens more often than each hour, and a month of it takes a minute to plan."""
 
-_OFTEN = 24
+OFTEN = 24
 """Openings a day."""
 
 _BEFORE = timedelta(hours=26)
@@ -56,9 +56,9 @@ def added_notes(
     """About a window that is added to `pool`, or replaces `before`."""
     zone, notes = after.spec.zone, []
     if before is not None:
-        notes.append(f"replaces {_described(before, first_opening(before, zone, now), zone, now)}")
+        notes.append(f"replaces {described(before, first_opening(before, zone, now), zone, now)}")
     first = first_opening(window, zone, now)
-    text = _described(window, first, zone, now)
+    text = described(window, first, zone, now)
     if first is None:
         return [*notes, f"{text}; it never opens"]
     begin, end = _range(window, first, now)
@@ -67,8 +67,8 @@ def added_notes(
         *notes,
         text,
         *_start_notes(after, first, now),
-        *_overlaps(after, window, begin, end, now),
-        *_budget(after, first, now),
+        *overlaps(after, window, begin, end, now),
+        *budget_notes(after, first, now),
     ]
 
 
@@ -76,7 +76,7 @@ def removed_notes(pool: Pool, after: Pool, window: Window, now: datetime) -> lis
     """About a window that is removed from `pool`."""
     zone = pool.spec.zone
     first = first_opening(window, zone, now)
-    text = f"removes {_described(window, first, zone, now)}"
+    text = f"removes {described(window, first, zone, now)}"
     if first is None:
         return [f"{text}; it is over"]
     begin, end = _range(window, first, now)
@@ -94,7 +94,7 @@ def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
     )
 
 
-def _described(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
+def described(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
     """A window in one line: when it is open next, and its pods."""
     return f"{window.name}, {when(window, first, zone, now)}, {pods(window.replicas)}"
 
@@ -128,7 +128,7 @@ def _priced(window: Window) -> timedelta:
     """The time for which a repeating window is priced; 0 for a single one."""
     if window.schedule is None:
         return timedelta()
-    return _DAY if openings_a_day(window.schedule) > _OFTEN else _MONTH
+    return _DAY if openings_a_day(window.schedule) > OFTEN else _MONTH
 
 
 def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Window) -> str:
@@ -161,9 +161,10 @@ def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
     return notes
 
 
-def _overlaps(
+def overlaps(
     after: Pool, window: Window, begin: datetime, end: datetime, now: datetime
 ) -> list[str]:
+    """Other windows that are open at the same time as this one, and which of them wins."""
     zone = after.spec.zone
     mine = occurrences((window,), zone, begin, end)
     notes = []
@@ -199,7 +200,7 @@ def _wins(window: Window, other: Window) -> str:
     return f"{window.name} wins, and {other.name} ({pods(other.replicas)}) adds none"
 
 
-def _budget(after: Pool, first: Occurrence, now: datetime) -> list[str]:
+def budget_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
     """Whether the budget keeps the window closed, or would be spent in the window's period."""
     budget, ledger, zone = after.spec.budget, after.ledger, after.spec.zone
     if budget.limit is None:

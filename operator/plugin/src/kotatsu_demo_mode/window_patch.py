@@ -1,12 +1,13 @@
 """Writes one entry of spec.windows, and reads who else owns it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from .api import JSON_PATCH, MANAGER, Api
 from .errors import ConflictError, DemoModeError, NotFoundError, changed
 from .managers import dry_run_query, managers_of
-from .pools import Object
+from .pools import Object, Pool
 from .windows import Edit
 
 _BY_HAND = {
@@ -66,15 +67,14 @@ def check_owners(edit: Edit, *, force: bool) -> list[str]:
     ]
 
 
-def write(api: Api, edit: Edit, *, dry_run: bool) -> Object:
-    """Write the change if the spec is still as it was read; returns the pool.
+def write(api: Api, pool: Pool, edits: Sequence[Edit], *, dry_run: bool) -> Object:
+    """Write changes if the spec is still as it was read; returns the pool.
 
     The operator writes the status at any time, so the generation is compared, not the version of
     the object. Raises DemoModeError.
     """
-    pool = edit.pool
     try:
-        return api.patch(pool.path, operations(edit), JSON_PATCH, dry_run_query(dry_run))
+        return api.patch(pool.path, operations(pool, edits), JSON_PATCH, dry_run_query(dry_run))
     except NotFoundError:
         raise
     except DemoModeError as error:
@@ -83,16 +83,27 @@ def write(api: Api, edit: Edit, *, dry_run: bool) -> Object:
         raise changed(pool.name) from None
 
 
-def operations(edit: Edit) -> list[Object]:
-    """The JSON patch (RFC 6902) of a change."""
-    test = {"op": "test", "path": "/metadata/generation", "value": _generation(edit.pool.raw)}
-    if edit.value is None:
-        return [test, {"op": "remove", "path": f"/spec/windows/{edit.index}"}]
-    if edit.index is not None:
-        return [test, {"op": "replace", "path": f"/spec/windows/{edit.index}", "value": edit.value}]
-    if "windows" not in edit.pool.raw["spec"]:
-        return [test, {"op": "add", "path": "/spec/windows", "value": [edit.value]}]
-    return [test, {"op": "add", "path": "/spec/windows/-", "value": edit.value}]
+def operations(pool: Pool, edits: Sequence[Edit]) -> list[Object]:
+    """The JSON patch (RFC 6902) of changes of different windows.
+
+    Positions are those of the pool that was read: entries are replaced first, then removed from the
+    end, then added.
+    """
+    made = [edit for edit in edits if edit.is_change]
+    found: list[Object] = [
+        {"op": "test", "path": "/metadata/generation", "value": _generation(pool.raw)}
+    ]
+    found += [
+        {"op": "replace", "path": f"/spec/windows/{e.index}", "value": e.value}
+        for e in made
+        if e.index is not None and e.value is not None
+    ]
+    gone = sorted((e.index for e in made if e.index is not None and e.value is None), reverse=True)
+    found += [{"op": "remove", "path": f"/spec/windows/{index}"} for index in gone]
+    new = [e.value for e in made if e.index is None and e.value is not None]
+    if new and "windows" not in pool.raw["spec"]:
+        return [*found, {"op": "add", "path": "/spec/windows", "value": new}]
+    return found + [{"op": "add", "path": "/spec/windows/-", "value": value} for value in new]
 
 
 def _generation(raw: Object) -> Any:

@@ -10,10 +10,10 @@ from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, t
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool
-from .times import about, duration_of, moment_of
+from .times import about, duration_of, moment_of, wall
 from .window_notes import added_notes, removed_notes, skipped_note
 
-_MOST_WINDOWS = 64
+MOST_WINDOWS = 64
 """The CRD's limit for one pool."""
 
 
@@ -52,20 +52,32 @@ class Edit:
     @property
     def spec(self) -> Object:
         """The pool's spec with this change."""
-        spec: Object = self.pool.raw["spec"]
-        if not self.is_change:
-            return spec
-        entries = entries_of(self.pool)
-        if self.index is None:
-            entries = [*entries, self.value or {}]
-        else:
-            entries[self.index : self.index + 1] = [] if self.value is None else [self.value]
-        return spec | {"windows": entries}
+        return spec_after(self.pool, [self])
 
     @property
     def after(self) -> Pool:
         """The pool with this change. Raises DemoModeError if the API server would refuse it."""
-        return read_pool(self.pool.raw | {"spec": self.spec}, self.pool.requests)
+        return after_all(self.pool, [self])
+
+
+def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
+    """A pool's spec with some changes of different windows."""
+    spec: Object = pool.raw["spec"]
+    made = [edit for edit in edits if edit.is_change]
+    if not made:
+        return spec
+    entries: list[Object | None] = [*entries_of(pool)]
+    for edit in made:
+        if edit.index is None:
+            entries.append(edit.value)
+        else:
+            entries[edit.index] = edit.value
+    return spec | {"windows": [entry for entry in entries if entry is not None]}
+
+
+def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
+    """A pool with some changes. Raises DemoModeError if the API server would refuse it."""
+    return read_pool(pool.raw | {"spec": spec_after(pool, edits)}, pool.requests)
 
 
 def entries_of(pool: Pool) -> list[Object]:
@@ -77,14 +89,14 @@ def adding(pool: Pool, request: Request, now: datetime) -> Edit:
     """Add a window, or replace the one of this name. Raises DemoModeError if it cannot be."""
     value, notes = _entry(pool, request, now)
     index, before = _find(pool, request.name)
-    if index is None and len(pool.spec.windows) >= _MOST_WINDOWS:
+    if index is None and len(pool.own_windows) >= MOST_WINDOWS:
         raise DemoModeError(
-            f"{pool.name} has {_MOST_WINDOWS} windows, the most of a pool; remove one that is over "
+            f"{pool.name} has {MOST_WINDOWS} windows, the most of a pool; remove one that is over "
             f"(`kubectl demo-mode window list {pool.name}`)"
         )
     edit = Edit(pool, request.name, "added" if before is None else "replaced", index, value)
     after = edit.after
-    (window,) = (w for w in after.spec.windows if w.name == request.name)
+    (window,) = (w for w in after.own_windows if w.name == request.name)
     if window == before:
         return replace(edit, verb="unchanged")
     return replace(edit, notes=[*notes, *added_notes(pool, after, window, before, now)])
@@ -100,7 +112,7 @@ def removing(pool: Pool, name: str, now: datetime) -> Edit:
 
 
 def _find(pool: Pool, name: str) -> tuple[int | None, Window | None]:
-    for index, window in enumerate(pool.spec.windows):
+    for index, window in enumerate(pool.own_windows):
         if window.name == name:
             return index, window
     return None, None
@@ -113,7 +125,10 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
         raise DemoModeError(
             f"--for: {request.lasting} is not longer than 0; write it like 90s, 2m or 1h30m"
         )
-    entry: dict[str, Any] = {"name": request.name, "replicas": _replicas(pool, request)}
+    entry: dict[str, Any] = {
+        "name": request.name,
+        "replicas": most_replicas(pool, request.replicas),
+    }
     if request.schedule is not None:
         return entry | {"schedule": request.schedule, "duration": request.lasting}, []
     asked, zone = str(request.at), pool.spec.zone
@@ -145,16 +160,12 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
             f"clocks go back at its end: it closes after {about(again - opens)}, when it is "
             f"{end:%H:%M} again"
         )
-    return entry | {"start": _wall(start), "end": _wall(end)}, notes
+    return entry | {"start": wall(start), "end": wall(end)}, notes
 
 
-def _wall(at: datetime) -> str:
-    return at.isoformat(timespec="seconds" if at.second else "minutes")
-
-
-def _replicas(pool: Pool, request: Request) -> int:
+def most_replicas(pool: Pool, asked: int | None) -> int:
+    """The pods of a new window: as asked, or the most of any window. Raises DemoModeError."""
     most = pool.spec.scaling.max_replicas
-    asked = request.replicas
     if asked is None:
         return max((w.replicas for w in pool.spec.windows), default=1)
     if asked > most:

@@ -5,13 +5,16 @@ Unreadable fields are left out. A pool that cannot be shown at all gets a view t
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.console.board import Entry
+from kotatsu_operator.console.report import notices_view, report_view
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
+from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
     amount,
     choice,
@@ -25,8 +28,9 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import in_force, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
-from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, zones
+from kotatsu_operator.core.pool.calendars import with_calendars
+from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
+from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse
 from kotatsu_operator.core.report.status import read_memory
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,7 @@ def pool_view(entry: Entry, now: datetime) -> View:
 
 def _view(entry: Entry, now: datetime) -> View:
     spec, view = table(entry.pool.get("spec")), _observed(entry)
+    view["report"] = report_view(table(entry.pool.get("status")), now)
     try:
         parsed = parse(spec)
     except SpecError as error:
@@ -64,7 +69,19 @@ def _view(entry: Entry, now: datetime) -> View:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         why = f"spec: a field has a value of another type than the CRD's ({error})"
         return view | {"refused": view["refused"] or why}
-    return view | _planned(parsed, read_memory(table(entry.pool.get("status")), Memory()), now)
+    memory = read_memory(table(entry.pool.get("status")), Memory())
+    view["calendars"] = [_calendar(f) for f in memory.calendars]
+    planned = _planned(with_calendars(parsed, memory), memory, now)
+    return view | planned | {"warmUps": _warm_ups(memory)}
+
+
+def _calendar(followed: Followed) -> View:
+    return {
+        "name": followed.name,
+        "readAt": stamp(followed.read_at),
+        "windows": len(followed.windows),
+        "closed": len(followed.closed),
+    }
 
 
 def _observed(entry: Entry) -> View:
@@ -84,6 +101,8 @@ def _observed(entry: Entry) -> View:
         "floor": 0,
         "override": None,
         "windows": [],
+        "warmUps": [],
+        "calendars": [],
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),
@@ -104,8 +123,22 @@ def _observed(entry: Entry) -> View:
         ],
         "wakes": _newest_first(_wake(w) for w in history.wakes),
         "openings": _newest_first(_opening(o) for o in history.openings),
+        "notices": notices_view(history.notices, status),
+        "report": None,
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
+
+
+def _warm_ups(memory: Memory) -> list[View]:
+    """The warm-ups and their parts in seconds, newest first."""
+    return [
+        {
+            "seconds": w.seconds,
+            "replicas": w.replicas,
+            "parts": None if w.parts is None else asdict(w.parts),
+        }
+        for w in reversed(memory.warm_ups)
+    ]
 
 
 def _newest_first(found: Iterable[View | None]) -> list[View]:
@@ -153,6 +186,9 @@ def _cost(written: Mapping[str, Any]) -> View | None:
     names = ("accrued", "ratePerHour", "limit", "forecast")
     read = {name: amount(written.get(name)) for name in names}
     known = {name: str(value) for name, value in read.items() if value is not None}
+    group = table(written.get("group"))
+    if name := text(group.get("name")):
+        known |= {"group": name, "deleted": str(amount(group.get("deleted")) or 0)}
     return {"currency": currency, "accrued": "0"} | known
 
 
@@ -181,6 +217,7 @@ def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
 @lru_cache(maxsize=4096)
 def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> list[View]:
     """The openings around an hour; cached, so each schedule is expanded once an hour."""
+    source = {(w.name, w.replicas): w.calendar for w in windows}
     return [
         {
             "name": o.window,
@@ -188,6 +225,7 @@ def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> lis
             "end": stamp(o.end),
             "replicas": o.replicas,
             "shifted": o.shifted,
+            "calendar": source.get((o.window, o.replicas), ""),
         }
         for o in occurrences(windows, zone, hour - BEHIND, hour + AHEAD)[:MOST]
     ]

@@ -6,33 +6,48 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
+from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
+from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
+from kotatsu_operator.controller.report.metrics import (
+    PoolMetrics,
+    calendar_metrics,
+    namespace_metric,
+)
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
+from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.memory import FIRST_START
+from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
+from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
@@ -59,11 +74,21 @@ class Options:
     lease_namespace: str = ""
     """Empty: the first namespace."""
     starts_per_second: float = 5.0
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
     """Of Knative's ConfigMap; empty if it must not be read."""
+    calendars: Sequence[str] = ()
+    """The calendars to follow, by name."""
+    calendar_folder: Path = Path("/etc/kotatsu/calendars")
+    """Where they are mounted."""
+    notifications: str = ""
+    """The file of receivers; empty: nobody is notified."""
+    override_warning: timedelta = OVERRIDE_WARNING
 
 
 class Operator:
@@ -82,7 +107,7 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         self.board = Board(clock)
-        self.cache = Cache(watchers=[self.board], clock=clock)
+        self.cache = Cache(watchers=[self.board], clock=clock, scaled=kube.scaled)
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.
@@ -98,6 +123,12 @@ class Operator:
         self.records = Records(self._kube)
         self._scraper = Scraper(clock=clock)
         metrics = PoolMetrics(registry)
+        self.calendars = Calendars(
+            options.calendar_folder, options.calendars, clock, self._calendar_changed
+        )
+        calendar_metrics(
+            registry, options.calendars, self.calendars.failing, self.calendars.checked
+        )
         self._pacer = Pacer(options.starts_per_second, lambda key, at: self.work_queue.by(key, at))
         observer = Observer(
             self.cache,
@@ -105,14 +136,26 @@ class Operator:
             catching_up=lambda: self.elector.catching_up,
             aside=lambda key: self.work_queue.aside(key),
         )
+        groups = Groups(self.cache.pools_of_group, lambda key: self.work_queue.touch(key))
+        self._notifier = Notifier(
+            options.notifications,
+            NotifyMetrics(registry),
+            lambda key: self.work_queue.touch(key),
+        )
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
             events=Events(self._kube, options.name),
             displays=[metrics, self.board],
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic),
+            accounts=Accounts(options.prices, time.monotonic, groups),
+            histories=Histories(time.monotonic),
+            first_start=options.first_start,
+            capacity=options.capacity,
+            readings=self.calendars.readings,
             shows=self._shows,
+            courier=self._notifier,
+            override_warning=options.override_warning,
         )
         self.work_queue = WorkQueue(
             self._reconciler.look, clock, took=metrics.decision_seconds.observe
@@ -125,6 +168,13 @@ class Operator:
             feeds_of(self.cache),
             Signals(touch, self._uncompared.add, self._complete),
         )
+        # Apart: a kind that the cluster does not have must not stop the pools of other kinds.
+        self._further: Informer[Key] | None = None
+        if further := [kind for kind in kube.scaled if kind not in BUILT_IN]:
+            kubes = {namespace: kube.apart() for namespace in namespaces}
+            feeds = workload_feeds(self.cache, further)
+            self._further = Informer(kubes, feeds, Signals(touch))
+            self.cache.is_awaited = self._further.awaits
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
@@ -173,6 +223,8 @@ class Operator:
             "knative": self._knative.run(),
             "heartbeat": self.heartbeat.run(),
         }
+        if self._further is not None:
+            parts["further kinds"] = self._further.run()
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
         tasks |= {electing, watching}
         try:
@@ -208,6 +260,7 @@ class Operator:
     async def _lead(self) -> None:
         """Act until cancelled. Starts without memory, because others may have led meanwhile."""
         self._reconciler.reset()
+        self.calendars.reset()
         self.records.reset()
         self._pools.reset()
         for key in self.cache.pools:
@@ -218,9 +271,18 @@ class Operator:
                 term.create_task(self.work_queue.run(), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
+                term.create_task(self.calendars.run(), name="calendars")
+                term.create_task(self._notifier.run(), name="notifications")
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics
+
+    def _calendar_changed(self, name: str) -> None:
+        for key, pool in self.cache.pools.items():
+            spec = table(pool.get("spec"))
+            uses = (text(use.get("name")) for use in tables(spec.get("calendars")))
+            if name in uses or name in (spec.get("closedOn") or ()):
+                self.work_queue.touch(key)
 
     async def _pool_gone(self, pool: Object) -> None:
         """Restore a deleted pool's target if leading; else the next leader's sweep finds it."""

@@ -13,7 +13,14 @@ from kotatsu_operator.controller.accept.acceptance import (
     refused_conditions,
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.act.capacity import (
+    NO_CAPACITY_AHEAD,
+    Capacity,
+    CapacityOptions,
+)
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
+from kotatsu_operator.controller.report.courier import Courier, NoCourier
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -24,14 +31,25 @@ from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
     date_conditions,
     pool_conditions,
     target_conditions,
     transitions,
+)
+from kotatsu_operator.core.report.notices import (
+    OVERRIDE_WARNING,
+    Notice,
+    news,
+    notices_status,
+    outbox,
+    ready_notes,
 )
 from kotatsu_operator.core.report.status import (
     Status,
@@ -43,7 +61,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +111,8 @@ class Turn:
     conditions: Mapping[str, Mapping[str, Any]]
     """The conditions as the status has them, by type."""
     now: datetime
+    calendars: Sequence[Status] = ()
+    """The condition CalendarFailed, while a calendar of the pool cannot be read."""
 
     @property
     def key(self) -> Key:
@@ -122,8 +142,17 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
+    histories: Histories = field(default_factory=Histories)
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
+    readings: Callable[[], Readings] = dict
+    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    courier: Courier = field(default_factory=NoCourier)
+    override_warning: timedelta = OVERRIDE_WARNING
+    """How long before its end an override is announced."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -136,6 +165,8 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.histories.forget(key)
+        self.courier.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -151,6 +182,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -189,16 +221,25 @@ class Reconciler:
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
+        memory = changed(memory, first_start=self.first_start)
         pods, departed = self.cache.target_pods(key[0], target.selector), []
         bills = self.cache.take_departed(key)
         if refused is None:
             self._specs[key] = target.spec
+        readings = self.readings()
+        memory = follow(target.spec, memory, readings, now)
+        failing = [] if refused else calendar_failures(target.spec, memory, readings)
+        target = replace(target, spec=with_calendars(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
-        turn = Turn(pool, target, refused, account, memory, pods, conditions_of(status), now)
+        # Placeholders cost as much as the pods that they stand for.
+        billed = [*pods, *self._capacity.placeholders(key)]
+        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
+        turn = Turn(
+            pool, target, refused, account, memory, pods, conditions_of(status), now, failing
+        )
         if refused is None:
             return turn
         since = now
@@ -217,7 +258,10 @@ class Reconciler:
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        if memory.phase is Phase.WARMING:
+            seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
+        seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
         return await self._act(turn, seen, decision)
 
@@ -240,6 +284,7 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
+        status |= self._history(turn, decision)
         for writes in (first, *others):
             status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
@@ -248,10 +293,13 @@ class Reconciler:
         if refused is not None:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
-        notes = (*decision.notes, *turn.account.notes, *_news(turn, conditions))
-        pool = await self._put_status(turn, first.pool, status, conditions)
+        notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
+        notes += self._remember(turn, status, seen, decision.memory)
+        told = (*notes, *ready_notes(decision))
+        pool = await self._put_status(turn, first.pool, status, conditions, told)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
+        await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.tools.remember(pool, None)
@@ -267,6 +315,16 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    @property
+    def _capacity(self) -> Capacity:
+        return Capacity(self.tools.kube, self.cache, self.capacity)
+
+    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
+        """Ask for nodes ahead of a window; after the status, which says what to give up again."""
+        before = turn.memory.capacity
+        trouble = await self._capacity.follow(pool, turn.spec, before, decision)
+        await self._post(pool, () if trouble is None else (trouble,))
 
     @property
     def _beat(self) -> timedelta:
@@ -290,26 +348,61 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
-        pool = await self._put_status(turn, turn.pool, status, conditions)
+        status |= self._history(turn, decision)
+        unasked = replace(seen, demand=Demand(known=False))
+        notes += self._remember(turn, status, unasked, decision.memory)
+        pool = await self._put_status(turn, turn.pool, status, conditions, notes)
         await self._post(pool, notes)
+        given_up = replace(decision, memory=replace(decision.memory, capacity=0))
+        await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
 
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
+
+    def _remember(
+        self, turn: Turn, status: Status, seen: Observation, memory: Memory
+    ) -> tuple[Note, ...]:
+        """Add to the status what is told now, so that it is told once; return the events."""
+        found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
+        status["told"] = found.told
+        if status.get("override") is not None:
+            status["override"]["told"] = found.override_told
+        return found.notes
+
     async def _put_status(
-        self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
+        self,
+        turn: Turn,
+        pool: Object,
+        status: Status,
+        conditions: list[Status],
+        notes: Sequence[Note],
     ) -> Object:
-        """Write the status if it has changed, at the version of `pool`, its newest."""
+        """Write the status if it has changed, at the version that the decision used.
+
+        `pool` is the pool at its newest version: it may have been written since. Notices of `notes`
+        are sent once the status has them.
+        """
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
-        conditions = [*conditions, *turn.account.conditions]
+        conditions = [*conditions, *turn.account.conditions, *turn.calendars]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
+        waiting: list[Notice] = []
+        if self.courier.is_on:
+            done, uid = self.courier.delivered(key), pool["metadata"]["uid"]
+            waiting = outbox(turn.status, notes, done, uid, now)
+        status["notices"] = notices_status(waiting)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
-            return pool
-        pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
-        self._written[key] = now
-        self.cache.keep_pool(pool)
+        if worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.tools.kube.patch_status(*key, status, version)
+            self._written[key] = now
+            self.cache.keep_pool(pool)
+            self.histories.check(pool)
+        self.courier.tell(key, waiting)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -5,7 +5,7 @@ The readers tolerate values that were edited by hand.
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, TypeVar
@@ -131,6 +131,24 @@ def instant(given: Any) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo is not None and at.year in _YEARS else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def wall(given: Any) -> datetime | None:
+    """A time without a zone; None if missing, invalid, with a zone or out of range."""
+    try:
+        at = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo is None and at.year in _YEARS else None
+
+
+def wall_date(given: Any) -> date | None:
+    """A date; None for any other value."""
+    try:
+        day = date.fromisoformat(given)
+    except (TypeError, ValueError):
+        return None
+    return day if day.year in _YEARS else None
 
 
 def amount(given: Any) -> Decimal | None:

@@ -17,6 +17,13 @@ FAMILIES_ANNOTATION = "kotatsu.dev/families"
 """Annotation of an activator's EndpointSlice: the address families that this activator publishes
 for the Service."""
 
+REHEARSAL_ANNOTATION = "kotatsu.dev/rehearsal"
+"""Annotation of a WarmPool with the verdict of its last rehearsal; `kubectl demo-mode rehearse`
+writes it, and the operator reports it."""
+
+REHEARSAL_REASON = "rehearsal"
+"""The reason of a rehearsal's overrides."""
+
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
@@ -24,6 +31,10 @@ NAME_LABEL, PROGRAM = "app.kubernetes.io/name", "kotatsu"
 """The label on the pods of operator and activators, whatever the chart calls their Deployments."""
 
 ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activator"}
+
+CAPACITY_LABEL = "kotatsu.dev/capacity-for"
+"""Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
+Service and no target selects it."""
 
 OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"

@@ -13,7 +13,12 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.leader.elector import leader_metric
-from kotatsu_operator.controller.report.metrics import PoolMetrics, namespace_metric
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
+from kotatsu_operator.controller.report.metrics import (
+    PoolMetrics,
+    calendar_metrics,
+    namespace_metric,
+)
 from kotatsu_operator.runtime.health import ApiMetrics
 from kotatsu_voice.metrics import VoiceMetrics
 
@@ -31,7 +36,9 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     operator, activator, every, auth, feed, voice = (CollectorRegistry() for _ in range(6))
     PoolMetrics(operator)
     namespace_metric(operator, (), lambda _: True)
+    calendar_metrics(operator, (), lambda _: False, lambda _: 0.0)
     leader_metric(operator)
+    NotifyMetrics(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)

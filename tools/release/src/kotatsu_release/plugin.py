@@ -21,12 +21,13 @@ ARCHIVE = f"{NAME}.tar.gz"
 MANIFEST = "demo-mode.yaml"
 _OWN = {"kotatsu_demo_mode": "operator/plugin/src", "kotatsu_operator": "operator/src"}
 """Packages of the tree, and the folders that they are in."""
-_OTHERS = ("cronsim", "tzdata", "yaml")
-_DISTRIBUTIONS = ("cronsim", "tzdata", "PyYAML")
+_OTHERS = ("cronsim", "dateutil", "icalendar", "tzdata", "yaml")
+_DISTRIBUTIONS = ("cronsim", "python-dateutil", "icalendar", "tzdata", "PyYAML")
 # Of the operator, the plugin uses the core alone.
 _OPERATOR = ("kotatsu_operator/__init__.py", "kotatsu_operator/core/")
 _COMPILED = (".so", ".pyd", ".pyc", ".pyi")
 """For one Python on one machine, or for type checkers; PyYAML does without its compiled part."""
+_UNUSED = "icalendar/tests/"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 # A zip file may begin with anything. python3 comes first: it is the one that people have chosen.
@@ -160,6 +161,7 @@ def _modules(tree: Path) -> Iterator[tuple[str, bytes]]:
         for path in sorted(root.rglob("*")):
             name = f"{package}/{path.relative_to(root).as_posix()}"
             is_needed = package != "kotatsu_operator" or name.startswith(_OPERATOR)
+            is_needed = is_needed and not name.startswith(_UNUSED)
             if is_needed and path.is_file() and not name.endswith(_COMPILED):
                 yield name, path.read_bytes()
 

@@ -32,6 +32,11 @@ class _Shown:
     ledger: Ledger
     accepted: bool = True
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the activators' connections stand in for pods that had a gauge."""
+        return self.seen.demand.stands_in and self.decision.memory.unknown_since is not None
+
 
 @dataclass(frozen=True)
 class _Gauge:
@@ -46,13 +51,10 @@ Read = Callable[[_Shown], float | None]
 
 
 def _time(read: Callable[[_Shown], datetime | None]) -> Read:
-    """A reader of a Unix time."""
     return lambda shown: None if (at := read(shown)) is None else at.timestamp()
 
 
 def _one(name: str, text: str, read: Read) -> _Gauge:
-    """A gauge with one value, or none."""
-
     def values(shown: _Shown) -> Values:
         value = read(shown)
         return () if value is None else (((), value),)
@@ -151,8 +153,8 @@ _GAUGES = (
     ),
     _one(
         "kotatsu_pool_demand_known",
-        "0 while a pod or an activator does not report its requests.",
-        lambda s: s.seen.demand.known,
+        "0 while a pod or an activator does not report its requests. 1 for a pool without a gauge.",
+        lambda s: s.seen.demand.known and not s.is_silent,
     ),
     _one(
         "kotatsu_pool_last_request_timestamp_seconds",
@@ -184,6 +186,11 @@ _GAUGES = (
         "Expected cost of the period, by the schedule.",
         lambda ledger: ledger.forecast,
     ),
+    _money(
+        "kotatsu_cost_counted",
+        "What counts against the limit: spent by the pool, or by all pools of its budget group.",
+        lambda ledger: ledger.counted,
+    ),
     _money("kotatsu_cost_limit", "Limit of the cost of the period.", lambda ledger: ledger.limit),
     _one("kotatsu_cost_exhausted", "1 while the limit is reached.", _exhausted),
 )
@@ -205,6 +212,30 @@ def namespace_metric(
     )
     for namespace in namespaces:
         metric.labels(namespace).set_function(partial(shows, namespace))
+
+
+def calendar_metrics(
+    registry: CollectorRegistry,
+    names: Sequence[str],
+    failing: Callable[[str], bool],
+    checked: Callable[[str], float],
+) -> None:
+    """Register the metrics of the calendars that the operator follows."""
+    failed = Gauge(
+        "kotatsu_calendar_failed",
+        "1 while the calendar cannot be read; its windows stay as last read.",
+        ("name",),
+        registry=registry,
+    )
+    read = Gauge(
+        "kotatsu_calendar_read_timestamp_seconds",
+        "When the leader last read the calendar, in Unix time; 0 if it has not.",
+        ("name",),
+        registry=registry,
+    )
+    for name in names:
+        failed.labels(name).set_function(partial(failing, name))
+        read.labels(name).set_function(partial(checked, name))
 
 
 class PoolMetrics(Collector):

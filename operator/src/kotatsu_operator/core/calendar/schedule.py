@@ -40,7 +40,7 @@ _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Window:
-    """One entry of spec.windows: either a single `start`..`end` or a cron `schedule` + `duration`.
+    """One window: either a single `start`..`end` or a cron `schedule` + `duration`.
 
     `start` and `end` are naive wall-clock times in the pool's zone.
     """
@@ -52,6 +52,8 @@ class Window:
     schedule: str | None = None
     duration: timedelta | None = None
     exclude: frozenset[date] = frozenset()
+    calendar: str = ""
+    """The calendar that the window comes from; empty for one of spec.windows."""
 
 
 @dataclass(frozen=True, order=True)

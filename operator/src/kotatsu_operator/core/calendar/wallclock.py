@@ -5,8 +5,20 @@ by comparing the offsets before and after the change (`fold` 0 and 1, PEP 495).
 """
 
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from zoneinfo import ZoneInfo
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The zone names of the IANA database, the same on every machine.
+
+    The zone folder of a machine has more files (localtime, posixrules, posix/, right/), which
+    browsers and other machines lack. Factory is a placeholder, not a zone.
+    """
+    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(names) - {"Factory"}
 
 
 def to_instant(wall: datetime, zone: ZoneInfo) -> tuple[datetime, bool]:

@@ -9,16 +9,24 @@ from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
+from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
 
-_LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
+_LONGEST = {
+    "lead": timedelta(hours=24),
+    "capacityAhead": timedelta(hours=1),
+    "duration": timedelta(hours=744),
+}
 """The longest lead and the longest duration of a window; other durations may last 366 days."""
+
+
+D = TypeVar("D", timedelta, None)
 
 
 class SpecError(ValueError):
@@ -135,6 +143,17 @@ class Budget:
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
+    group: str = ""
+    """Pools of the namespace with the same group share the limit; empty: none."""
+
+
+@dataclass(frozen=True)
+class CalendarUse:
+    """The events of a calendar that are windows of the pool."""
+
+    name: str
+    replicas: int
+    match: Match = field(default_factory=Match)
 
 
 @dataclass(frozen=True)
@@ -145,8 +164,15 @@ class PoolSpec:
     service: str
     zone: ZoneInfo
     windows: tuple[Window, ...] = ()
+    """Those of the manifest; `calendars.with_calendars` adds those of calendars."""
+    calendars: tuple[CalendarUse, ...] = ()
+    closed_on: tuple[str, ...] = ()
+    """Calendars on whose days neither schedules nor events of other calendars open."""
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
+    capacity_ahead: timedelta | None = None
+    """How long before the pods of a window start the nodes for them are asked for; None: not at
+    all."""
     route: RouteMode = RouteMode.AUTO
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
@@ -162,13 +188,17 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
     target = spec["targetRef"]
     scaling = spec.get("scaling") or {}
     drain = spec.get("drain") or {}
+    prewarm = spec.get("prewarm") or {}
     return PoolSpec(
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
         zone=_zone(spec.get("timeZone") or "UTC"),
         route=RouteMode(spec.get("route", RouteMode.AUTO)),
         windows=_windows(spec.get("windows") or ()),
-        lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
+        calendars=tuple(map(_calendar, spec.get("calendars") or ())),
+        closed_on=tuple(spec.get("closedOn") or ()),
+        lead=_lead(prewarm.get("lead", "auto")),
+        capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
         scaling=Scaling(
             max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
             target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
@@ -184,17 +214,6 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
         suspend=bool(spec.get("suspend", False)),
     )
-
-
-@cache
-def zones() -> frozenset[str]:
-    """The zone names of the IANA database, the same on every machine.
-
-    The zone folder of a machine has more files (localtime, posixrules, posix/, right/), which
-    browsers and other machines lack. Factory is a placeholder, not a zone.
-    """
-    names = files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
-    return frozenset(names) - {"Factory"}
 
 
 _PARTS = {
@@ -244,7 +263,7 @@ def _lead(text: str) -> timedelta | None:
     return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
 
 
-def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: str) -> timedelta:
+def _duration(parent: Mapping[str, Any], key: str, default: D, where: str) -> timedelta | D:
     text = parent.get(key)
     if text is None:
         return default
@@ -274,6 +293,13 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
             f"{OPENINGS_A_DAY}: use fewer and longer windows"
         )
     return windows
+
+
+def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
+    match = raw.get("match") or {}
+    return CalendarUse(
+        raw["name"], raw["replicas"], Match(match.get("text", ""), match.get("category", ""))
+    )
 
 
 _WINDOW = ("name", "replicas", "start", "end", "schedule", "duration")
@@ -370,6 +396,7 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
         limit=None if limit is None else _amount(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
         on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+        group=raw.get("group", ""),
     )
 
 

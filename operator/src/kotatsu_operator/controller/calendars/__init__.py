@@ -1,0 +1,1 @@
+"""Calendars that the operator follows: read from mounted files and from URLs."""

@@ -1,0 +1,80 @@
+"""Events of a calendar as values: what they are called, when they are, and which of them to take.
+
+A moment is an instant in UTC, a naive wall-clock time (a floating event, which happens at that time
+in every zone) or a date (an all-day event).
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.calendar.wallclock import on_clock
+
+Moment = datetime | date
+
+MOST_BYTES = 2 * 2**20
+"""Bytes of a calendar's file."""
+
+_LONGEST_NAME = 40
+
+
+class CalendarError(ValueError):
+    """A file is not a calendar, or is too large. The message follows the name of the file."""
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """One event, or one occurrence of an event that repeats."""
+
+    uid: str
+    title: str
+    start: Moment
+    end: Moment
+    """Exclusive; of the same kind as `start`."""
+    categories: tuple[str, ...] = ()
+    recurrence: str = ""
+    """Which occurrence: the start that the rule gives it. Empty for an event that happens once."""
+
+    def walls(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        """Start and end on a clock in a zone."""
+        return _wall(self.start, zone), _wall(self.end, zone)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An event that cannot be read, and the reason."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which events to take: all of them, or those with a text in the title and a category."""
+
+    text: str = ""
+    category: str = ""
+
+    def takes(self, title: str, categories: Iterable[str]) -> bool:
+        """Whether an event is taken. Case and width of letters do not matter."""
+        if self.text and _plain(self.text) not in _plain(title):
+            return False
+        return not self.category or _plain(self.category) in map(_plain, categories)
+
+
+def window_name(title: str) -> str:
+    """A name for the windows of an event: its title in lower case, with `-` between the words."""
+    kept = "".join(c if c.isalnum() else " " for c in _plain(title))
+    return "-".join(kept.split())[:_LONGEST_NAME].strip("-") or "event"
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def _wall(moment: Moment, zone: ZoneInfo) -> datetime:
+    if not isinstance(moment, datetime):
+        return datetime.combine(moment, time.min)
+    return moment if moment.tzinfo is None else on_clock(moment, zone)

@@ -1,0 +1,145 @@
+"""From readings of calendars to windows of a pool, and to days on which windows stay shut.
+
+The operator reads calendars outside of any decision and passes the last readings in. What a pool
+uses of them is part of its memory, and so of its status: a calendar that cannot be read keeps its
+windows, also after a restart of the operator.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.calendar.occasions import Occasion, window_name
+from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
+from kotatsu_operator.core.pool.memory import Followed, Memory, changed
+from kotatsu_operator.core.pool.spec import CalendarUse, PoolSpec
+
+AHEAD = timedelta(days=62)
+"""How far ahead calendars are read."""
+
+MOST_WINDOWS, MOST_DAYS = 64, 100
+"""Windows and closed days of one calendar for one pool: those that come first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the operator knows of a calendar."""
+
+    read_at: datetime | None = None
+    """When it was last read; None if it has not been read since the operator leads."""
+    occasions: tuple[Occasion, ...] = ()
+    """Ordered by start."""
+    error: str = ""
+    """Why it cannot be read now; empty if it can. `occasions` are then those read before."""
+
+
+Readings = Mapping[str, Reading]
+"""By the name of the calendar."""
+
+
+def follow(spec: PoolSpec, memory: Memory, readings: Readings, now: datetime) -> Memory:
+    """The memory with what the pool uses of its calendars, by the last readings.
+
+    A calendar without a reading keeps what was read before, without windows that are over.
+    """
+    known = {f.name: f for f in memory.calendars}
+    names = dict.fromkeys([*(c.name for c in spec.calendars), *spec.closed_on])
+    found = []
+    for name in names:
+        before, reading = known.get(name), readings.get(name)
+        if reading is not None and reading.read_at is not None:
+            uses = tuple(c for c in spec.calendars if c.name == name)
+            today = on_clock(now, spec.zone).date()
+            made = _followed(name, reading, uses, name in spec.closed_on, (spec.zone, today))
+            if before is not None and made == replace(before, read_at=made.read_at):
+                made = before
+            found.append(made)
+        elif before is not None:
+            found.append(_pruned(before, spec.zone, now))
+    return changed(memory, calendars=tuple(found))
+
+
+def with_calendars(spec: PoolSpec, memory: Memory) -> PoolSpec:
+    """The spec with the windows of calendars and without what opens on closed days."""
+    if not memory.calendars:
+        return spec
+    closed = frozenset[date]().union(
+        *(f.closed for f in memory.calendars if f.name in spec.closed_on)
+    )
+    named = {c.name for c in spec.calendars}
+    added = [w for f in memory.calendars if f.name in named for w in f.windows]
+    own = (_without(w, closed) for w in spec.windows)
+    opened = (w for w in added if w.start is None or w.start.date() not in closed)
+    return replace(spec, windows=(*own, *opened))
+
+
+def _without(window: Window, closed: frozenset[date]) -> Window:
+    """A window of the spec. A single one names its day, so it opens also on a closed day."""
+    if window.schedule is None or not closed:
+        return window
+    return replace(window, exclude=window.exclude | closed)
+
+
+@lru_cache(maxsize=4096)
+def _followed(
+    name: str,
+    reading: Reading,
+    uses: tuple[CalendarUse, ...],
+    closes: bool,
+    here: tuple[ZoneInfo, date],
+) -> Followed:
+    """Cached: each reconcile asks, and a reading rarely changes. `here` is the zone, and today."""
+    zone, today = here
+    windows, closed, left_out = list[Window](), set[date](), 0
+    for occasion in reading.occasions:
+        if closes and len(closed) < MOST_DAYS:
+            closed |= {day for day in _days(occasion, zone) if day >= today}
+        for use in uses:
+            if not use.match.takes(occasion.title, occasion.categories):
+                continue
+            made = _window(occasion, use, zone)
+            if made is None or len(windows) >= MOST_WINDOWS:
+                left_out += 1
+            elif made.end is not None and made.end.date() >= today:
+                windows.append(made)
+    assert reading.read_at is not None  # noqa: S101  (asked by the caller)
+    days = frozenset(sorted(closed)[:MOST_DAYS])
+    return Followed(name, reading.read_at, tuple(windows), days, left_out)
+
+
+def _window(occasion: Occasion, use: CalendarUse, zone: ZoneInfo) -> Window | None:
+    """The window of an occasion; None if clocks skip or repeat its time, so that it has no length.
+
+    Where a clock shows a time twice, a window opens at the first and closes at the second.
+    """
+    start, end = occasion.walls(zone)
+    if end <= start or to_instant(start, zone)[0] >= to_instant(end, zone)[0]:
+        return None
+    name = window_name(occasion.title)
+    return Window(name, use.replicas, start=start, end=end, calendar=use.name)
+
+
+def _days(occasion: Occasion, zone: ZoneInfo) -> set[date]:
+    """The days in a pool's zone that an occasion closes: all on which it is in progress."""
+    start, end = occasion.walls(zone)
+    days, day = set[date](), start.date()
+    while datetime.combine(day, time.min) < end and len(days) < MOST_DAYS:
+        days.add(day)
+        day += timedelta(days=1)
+    return days
+
+
+def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
+    windows = tuple(w for w in before.windows if w.end is not None and _end(w.end, zone) > now)
+    today = on_clock(now, zone).date()
+    closed = frozenset(day for day in before.closed if day >= today)
+    if len(windows) == len(before.windows) and len(closed) == len(before.closed):
+        return before
+    return replace(before, windows=windows, closed=closed)
+
+
+def _end(wall: datetime, zone: ZoneInfo) -> datetime:
+    return second_instant(wall, zone) or to_instant(wall, zone)[0]

@@ -1,0 +1,108 @@
+"""The chart value `calendars`: mounts, settings and egress; nothing of them by default."""
+
+import json
+import subprocess
+
+import pytest
+from chart.flows import Peer, Policies
+from chart.kit import Object, Rendered, environment, render
+
+from kotatsu_common.settings import load
+from kotatsu_operator.runtime.settings import OperatorSettings
+
+TEAM = {"name": "team", "secret": "team-calendar", "key": "address"}
+HOLIDAYS = {"name": "holidays", "configMap": "holidays"}
+SERVER = Peer("calendar server", ip="203.0.113.9")
+
+
+def rendered(*calendars: dict[str, str], **values: object) -> Rendered:
+    sets = {"calendars": list(calendars)} | {k.replace("__", "."): v for k, v in values.items()}
+    return render("kotatsu", None, *(f"--set-json={k}={json.dumps(v)}" for k, v in sets.items()))
+
+
+def pod(chart: Rendered) -> Object:
+    template: Object = chart.one("Deployment", "kotatsu-operator")["spec"]["template"]
+    return template
+
+
+def operator(chart: Rendered) -> Peer:
+    return Peer("operator", "here", pod(chart)["metadata"]["labels"])
+
+
+def passes(chart: Rendered, port: int, ip: str = SERVER.ip) -> bool:
+    policies = Policies(chart.of("NetworkPolicy"))
+    return policies.passes(operator(chart), Peer("server", ip=ip), port)
+
+
+def test_by_default_no_calendar_is_mounted_and_no_server_is_reached() -> None:
+    chart = rendered(networkPolicy__apiServerCIDRs=["10.0.0.1/32"])
+    spec = pod(chart)["spec"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]
+    assert load(OperatorSettings, environment(pod(chart))).calendars == ()
+    assert not passes(chart, 443)
+
+
+def test_each_calendar_has_a_folder_in_one_volume_where_the_operator_looks() -> None:
+    chart = rendered(TEAM, HOLIDAYS)
+    spec = pod(chart)["spec"]
+    (volume,) = (v for v in spec["volumes"] if v["name"] == "calendars")
+    (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "calendars")
+    settings = load(OperatorSettings, environment(pod(chart)))
+    assert settings.calendars == ("team", "holidays")
+    assert mount == {
+        "name": "calendars",
+        "mountPath": str(settings.calendar_folder),
+        "readOnly": True,
+    }
+    assert volume["projected"]["sources"] == [
+        {
+            "secret": {
+                "name": "team-calendar",
+                "items": [{"key": "address", "path": "team/url"}],
+                "optional": True,
+            }
+        },
+        {
+            "configMap": {
+                "name": "holidays",
+                "items": [{"key": "calendar.ics", "path": "holidays/calendar.ics"}],
+                "optional": True,
+            }
+        },
+    ]
+
+
+def test_calendars_need_no_permission() -> None:
+    def rules(chart: Rendered) -> list[Object]:
+        return [role["rules"] for role in (*chart.of("Role"), *chart.of("ClusterRole"))]
+
+    assert rules(rendered(TEAM, HOLIDAYS)) == rules(rendered())
+
+
+def test_only_a_calendar_of_a_url_opens_the_way_to_its_server() -> None:
+    api = {"networkPolicy__apiServerCIDRs": ["10.0.0.1/32"]}
+    assert not passes(rendered(HOLIDAYS, **api), 443)
+    assert passes(rendered(TEAM, **api), 443)
+    assert not passes(rendered(TEAM, **api), 80)
+    narrow = api | {"networkPolicy__calendarCIDRs": ["198.51.100.0/24"]}
+    narrow |= {"networkPolicy__calendarPorts": [8443]}
+    assert not passes(rendered(TEAM, **narrow), 443)
+    assert passes(rendered(TEAM, **narrow), 8443, ip="198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    ("calendars", "words"),
+    [
+        ([{"name": "team"}], "configMap"),
+        ([TEAM | {"configMap": "both"}], "oneOf"),
+        ([{"name": "../etc", "secret": "x"}], "pattern"),
+        ([TEAM, TEAM], "calendars: team is there twice"),
+    ],
+)
+def test_a_calendar_that_makes_no_sense_is_refused(
+    calendars: list[dict[str, str]], words: str
+) -> None:
+    with pytest.raises((AssertionError, subprocess.CalledProcessError)) as error:
+        rendered(*calendars)
+    said = str(error.value) + str(getattr(error.value, "stderr", ""))
+    assert words in said

@@ -1,0 +1,239 @@
+"""Following calendars: mounted files, and URLs of a server that fails, hangs and redirects."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from kotatsu_operator.controller.calendars.fetch import FetchError, fetch
+from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.core.calendar.occasions import MOST_BYTES
+from tests.operator.core.calendar.icalendar_files import calendar, event
+
+NOW = datetime(2030, 12, 1, tzinfo=UTC)
+GOOD = calendar(event(DTSTART="20301218T100000Z", DURATION="PT2H"))
+MOVED = calendar(event(DTSTART="20301219T100000Z", DURATION="PT2H"))
+
+
+@dataclass
+class Desk:
+    """Mounted calendars, a clock, and what has changed."""
+
+    folder: Path
+    now: datetime = NOW
+    changed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.calendars = Calendars(self.folder, ["team"], lambda: self.now, self.changed.append)
+
+    def mount(self, data: bytes, name: str = "calendar.ics") -> None:
+        (self.folder / "team").mkdir(exist_ok=True)
+        (self.folder / "team" / name).write_bytes(data)
+
+    async def look(self, later: float = 0) -> None:
+        self.now += timedelta(seconds=later)
+        await self.calendars.look("team")
+
+    @property
+    def starts(self) -> list[int]:
+        """The days of its events."""
+        return [o.start.day for o in self.calendars.readings()["team"].occasions]
+
+    @property
+    def error(self) -> str:
+        return self.calendars.readings()["team"].error
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+async def test_a_mounted_file_is_read_and_read_again_when_it_changes(desk: Desk):
+    desk.mount(GOOD)
+    await desk.look()
+    assert (desk.starts, desk.changed) == ([18], ["team"])
+    await desk.look(later=10)
+    assert desk.changed == ["team"]
+    desk.mount(MOVED)
+    await desk.look(later=10)
+    assert (desk.starts, desk.changed) == ([19], ["team", "team"])
+
+
+async def test_a_file_without_change_is_the_same_reading(desk: Desk):
+    desk.mount(GOOD)
+    await desk.look()
+    first = desk.calendars.readings()["team"]
+    await desk.look(later=60)
+    assert desk.calendars.readings()["team"] is first
+
+
+async def test_events_come_into_reach_with_time(desk: Desk):
+    desk.mount(calendar(event(DTSTART="20310301T100000Z", DURATION="PT2H")))
+    await desk.look()
+    assert desk.starts == []
+    await desk.look(later=40 * 86400)
+    assert desk.starts == [1]
+
+
+@pytest.mark.parametrize("bad", [b"<html>", b"\xff", GOOD[:-30], b"BEGIN:VCALENDAR" + b"x" * 2**22])
+async def test_a_file_that_breaks_keeps_what_was_read_until_it_is_corrected(desk: Desk, bad: bytes):
+    desk.mount(GOOD)
+    await desk.look()
+    desk.mount(bad)
+    await desk.look(later=10)
+    assert desk.starts == [18]
+    assert desk.error
+    assert desk.calendars.failing("team")
+    desk.mount(GOOD)
+    await desk.look(later=10)
+    assert (desk.starts, desk.error) == ([18], "")
+
+
+async def test_what_is_not_mounted_is_said(desk: Desk):
+    await desk.look()
+    assert desk.error.startswith("is not mounted: its ConfigMap or Secret, or the key in it")
+    assert desk.calendars.checked("team") == 0
+
+
+async def test_an_error_in_the_parser_ends_no_operator(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    def broken(data: bytes, now: datetime) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("kotatsu_operator.controller.calendars.reader._occasions", broken)
+    desk.mount(GOOD)
+    await desk.look()
+    assert desk.error == "cannot be read; the operator's log has the error"
+
+
+@dataclass
+class Server:
+    """A calendar server that answers as a test says."""
+
+    url: str = ""
+    requests: list[web.Request] = field(default_factory=list)
+    status: int = 200
+    body: bytes = GOOD
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        if request.path == "/loop":
+            raise web.HTTPFound("/loop")
+        if request.path == "/file":
+            raise web.HTTPFound("file:///etc/passwd")
+        if request.path == "/moved":
+            raise web.HTTPFound("/secret-token/basic.ics")
+        if request.path == "/endless":
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            for _ in range(2 * MOST_BYTES // 2**16):
+                await answer.write(b"x" * 2**16)
+            return answer
+        if request.path == "/slow":
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            await answer.write(b"BEGIN")
+            await request.content.read()
+            await asyncio.sleep(60)
+        if request.headers.get("If-None-Match") == '"1"' and self.status == 200:
+            return web.Response(status=304)
+        return web.Response(status=self.status, body=self.body, headers={"ETag": '"1"'})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+async def test_a_url_is_fetched_again_only_when_it_is_due_and_has_changed(
+    desk: Desk, server: Server
+):
+    desk.mount(f"{server.url}/secret-token/basic.ics\n".encode(), "url")
+    await desk.look()
+    assert (desk.starts, len(server.requests)) == ([18], 1)
+    await desk.look(later=60)
+    assert len(server.requests) == 1
+    await desk.look(later=600)
+    assert (len(server.requests), desk.starts) == (2, [18])
+    assert desk.calendars.checked("team") == desk.now.timestamp()
+
+
+async def test_a_server_that_fails_is_asked_less_and_less(desk: Desk, server: Server):
+    desk.mount(f"{server.url}/secret-token".encode(), "url")
+    await desk.look()
+    server.status = 503
+    asked = []
+    for _ in range(1200):
+        before = len(server.requests)
+        await desk.look(later=10)
+        if len(server.requests) > before:
+            asked.append(desk.now)
+    pauses = [(b - a).total_seconds() for a, b in pairwise(asked)]
+    assert pauses[:4] == [60, 120, 240, 480]
+    assert max(pauses) == 3600
+    assert desk.starts == [18]
+    assert "503 from 127.0.0.1" in desk.error
+    server.status = 200
+    await desk.look(later=3600)
+    assert desk.error == ""
+
+
+async def test_a_new_url_is_fetched_at_once(desk: Desk, server: Server):
+    desk.mount(f"{server.url}/404".encode(), "url")
+    server.status = 404
+    await desk.look()
+    assert "the calendar is not there" in desk.error
+    server.status = 200
+    desk.mount(f"{server.url}/new".encode(), "url")
+    await desk.look(later=10)
+    assert (desk.starts, desk.error) == ([18], "")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/loop", "is redirected more than 5 times"),
+        ("/file", "to a URL that is not https"),
+        ("/endless", "has more than 2 MiB"),
+        ("/slow", "is not answered by 127.0.0.1 within 0.5 s"),
+    ],
+)
+async def test_a_hostile_server_is_one_sentence_without_the_url(
+    server: Server, path: str, words: str
+):
+    with pytest.raises(FetchError, match=words) as error:
+        await fetch(f"{server.url}{path}?key=hunter2", patience=0.5 if path == "/slow" else 30)
+    assert "hunter2" not in str(error.value)
+
+
+async def test_a_redirect_is_followed(server: Server):
+    assert (await fetch(f"{server.url}/moved")).data == GOOD
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "", "hunter2", "https://", "http://[hunter2"]
+)
+async def test_only_an_address_of_the_web_is_fetched(url: str):
+    with pytest.raises(FetchError, match="has no valid URL in its Secret") as error:
+        await fetch(url)
+    assert "hunter2" not in str(error.value)
+
+
+async def test_a_server_that_is_not_there_is_one_sentence():
+    with pytest.raises(FetchError, match="cannot be fetched from 127") as error:
+        await fetch("http://127.0.0.1:1/hunter2")
+    assert "hunter2" not in str(error.value)

@@ -1,0 +1,86 @@
+"""Days of a pool that follows a calendar: it opens warm, moves, fails, and survives a restart."""
+
+from datetime import timedelta
+
+from kotatsu_operator.core.calendar.occasions import Occasion
+from kotatsu_operator.core.pool.calendars import Reading
+from tests.operator.core.values import once, t
+from tests.operator.day import Day
+
+TEAM = {"name": "team", "replicas": 3}
+
+
+def pitch(start, end="", title="Final pitch"):
+    begin = t(start)
+    return Occasion("pitch@x", title, begin, t(end) if end else begin + timedelta(minutes=20))
+
+
+def reads(day, *occasions, error="", at=None):
+    """The calendar as the operator has last read it."""
+    reading = Reading(at or day.now, occasions, error)
+    day.reconciler.readings = lambda: {"team": reading}
+
+
+def begin(**spec):
+    return Day.begin(t("09:00"), calendars=[TEAM], scaling={"idleAfter": "1m"}, **spec)
+
+
+def condition(day):
+    found = [c for c in day.status["conditions"] if c["type"] == "CalendarFailed"]
+    return found[0] if found else None
+
+
+async def test_an_event_opens_warm_and_the_pool_sleeps_after_it():
+    day = begin()
+    reads(day, pitch("10:00"))
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas, day.status["activeWindow"]) == ("Warm", 3, "final-pitch")
+    assert day.status["lastOpening"]["cold"] is False
+    await day.until(t("10:40"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+async def test_an_event_that_moves_moves_its_window():
+    day = begin()
+    reads(day, pitch("10:00"))
+    await day.until(t("09:30"))
+    reads(day, pitch("11:00"))
+    await day.until(t("10:30"))
+    assert day.replicas == 0
+    await day.until(t("11:10"))
+    assert (day.phase, day.replicas) == ("Warm", 3)
+
+
+async def test_a_failing_calendar_keeps_its_window_also_for_the_next_operator():
+    day = begin()
+    reads(day, pitch("10:00"))
+    await day.until(t("09:30"))
+    day.restart()
+    reads(day, error="is not mounted")
+    day.reconciler.readings = lambda: {"team": Reading(None, (), "is not mounted")}
+    await day.until(t("10:10"))
+    assert (day.phase, day.replicas) == ("Warm", 3)
+    assert condition(day)["message"].startswith("calendar team is not mounted; 1 windows of ")
+    assert "CalendarFailed" in day.events
+    reads(day, pitch("10:00"))
+    await day.settle()
+    assert condition(day) is None
+    assert "CalendarRead" in day.events
+
+
+async def test_a_pool_without_calendars_has_nothing_of_them_in_its_status():
+    day = Day.begin(t("09:00"), windows=[once("pitch", "10:00", "10:20")])
+    reads(day, pitch("09:10"))
+    await day.until(t("09:20"))
+    assert day.replicas == 0
+    assert day.status.get("calendars") is None
+
+
+async def test_a_reading_that_stays_the_same_writes_nothing():
+    day = begin()
+    reads(day, pitch("10:00"))
+    await day.until(t("09:10"))
+    writes = len(day.kube.writes)
+    reads(day, pitch("10:00"), at=day.now + timedelta(minutes=5))
+    await day.until(t("09:20"))
+    assert len(day.kube.writes) == writes

@@ -1,0 +1,305 @@
+"""Which events a calendar has, when they are, and what is said about those that cannot be read."""
+
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.calendar.ics import read
+from kotatsu_operator.core.calendar.occasions import CalendarError, Match, Occasion
+from kotatsu_operator.core.calendar.repeats import expand
+from tests.operator.core.calendar.icalendar_files import CUSTOM_ZONE, calendar, event
+
+NOW = datetime(2030, 12, 1, tzinfo=UTC)
+MONTH = NOW + timedelta(days=31)
+
+
+def found(*parts: str, match: Match | None = None) -> list[Occasion]:
+    return list(expand(read(calendar(*parts)), match or Match(), NOW, MONTH).occasions)
+
+
+def left_out(*parts: str) -> list[str]:
+    return [s.reason for s in expand(read(calendar(*parts)), Match(), NOW, MONTH).skipped]
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2030, 12, day, hour, minute, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("times", "start", "end"),
+    [
+        ({"DTSTART": "20301218T100000Z", "DTEND": "20301218T120000Z"}, at(18, 10), at(18, 12)),
+        (
+            {"DTSTART__TZID=Asia/Tokyo": "20301218T100000", "DURATION": "PT1H30M"},
+            at(18, 1),
+            at(18, 2, 30),
+        ),
+        (
+            {"DTSTART__TZID=Tokyo Standard Time": "20301218T100000", "DURATION": "PT2H"},
+            at(18, 1),
+            at(18, 3),
+        ),
+        (
+            {"DTSTART__TZID=/mozilla.org/2005/Europe/Berlin": "20301218T100000", "DURATION": "P1D"},
+            at(18, 9),
+            at(19, 9),
+        ),
+        (
+            {"DTSTART__TZID=Asia/Tokyo": "20301218T100000", "DTEND": "20301218T030000Z"},
+            at(18, 1),
+            at(18, 3),
+        ),
+        (
+            {"DTSTART": "20301218T100000", "DTEND": "20301218T120000"},
+            datetime(2030, 12, 18, 10),
+            datetime(2030, 12, 18, 12),
+        ),
+        ({"DTSTART__VALUE=DATE": "20301231"}, date(2030, 12, 31), date(2031, 1, 1)),
+        (
+            {"DTSTART__VALUE=DATE": "20301230", "DTEND__VALUE=DATE": "20310102"},
+            date(2030, 12, 30),
+            date(2031, 1, 2),
+        ),
+    ],
+)
+def test_an_event_is_when_its_file_says(times: dict[str, str], start: object, end: object):
+    (one,) = found(event(**times))
+    assert (one.start, one.end) == (start, end)
+
+
+def test_a_time_zone_that_only_the_file_knows_changes_its_clock():
+    summer, winter = "20300701T100000", "20301218T100000"
+    custom = "DTSTART__TZID=Customized Time Zone"
+    parsed = read(
+        calendar(
+            CUSTOM_ZONE,
+            event("a", DURATION="PT1H", **{custom: summer}),
+            event("b", DURATION="PT1H", **{custom: winter}),
+        )
+    )
+    assert [e.instant(e.start) for e in parsed.events] == [
+        datetime(2030, 7, 1, 8, tzinfo=UTC),
+        at(18, 9),
+    ]
+
+
+def test_lines_may_be_folded_and_escaped():
+    (one,) = read(
+        calendar(
+            event(
+                title="Pitch\\, fin\r\n al",
+                DTSTART="20301218T1000\r\n 00Z",
+                DURATION="PT1H",
+                CATEGORIES="demo,big\\, one",
+            )
+        )
+    ).events
+    assert (one.title, one.categories) == ("Pitch, final", ("demo", "big, one"))
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ({}, "it has no DTSTART"),
+        ({"DTSTART": "20301218T100000Z"}, "it has no length; give it an end"),
+        ({"DTSTART": "20301218T100000Z", "DTEND": "20301218T090000Z"}, "it ends before it starts"),
+        ({"DTSTART": "tomorrow", "DURATION": "PT1H"}, "'tomorrow' is not a time"),
+        ({"DTSTART": "20301218T100000Z", "DURATION": "an hour"}, "'an hour' is not a duration"),
+        ({"DTSTART": "20301218T100000Z", "DTEND__VALUE=DATE": "20301219"}, "a whole day"),
+        (
+            {"DTSTART__TZID=Mars/Olympus": "20301218T100000", "DURATION": "PT1H"},
+            "its time zone 'Mars/Olympus' is unknown",
+        ),
+        (
+            {
+                "DTSTART": "20301218T100000Z",
+                "DURATION": "PT1H",
+                "RECURRENCE_ID__RANGE=THISANDFUTURE": "20301218T100000Z",
+            },
+            "RANGE=THISANDFUTURE",
+        ),
+        ({"DTSTART": "99991231T230000Z", "DURATION": "P9D"}, "after the year 9999"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_named_and_the_others_stay(
+    times: dict[str, str], reason: str
+):
+    good = event("good@x", "Good", DTSTART="20301218T100000Z", DURATION="PT1H")
+    (why,) = left_out(event("bad@x", "Bad", **times), good)
+    assert reason in why
+    assert [o.uid for o in found(event("bad@x", "Bad", **times), good)] == ["good@x"]
+
+
+def test_a_cancelled_event_is_none():
+    times = {"DTSTART": "20301218T100000Z", "DURATION": "PT1H"}
+    assert found(event(STATUS="CANCELLED", **times)) == []
+    assert read(calendar(event(STATUS="CANCELLED", **times))).cancelled == 1
+
+
+def test_of_two_versions_of_an_event_the_later_one_holds():
+    old = event(SEQUENCE="1", DTSTART="20301218T100000Z", DURATION="PT1H")
+    new = event(SEQUENCE="2", DTSTART="20301219T100000Z", DURATION="PT1H")
+    for order in ((old, new), (new, old)):
+        assert [o.start for o in found(*order)] == [at(19, 10)]
+
+
+def test_alarms_and_tasks_are_no_events():
+    alarm = "BEGIN:VALARM\r\nTRIGGER:-PT15M\r\nDURATION:PT5M\r\nEND:VALARM\r\nEND:VEVENT"
+    one = event(DTSTART="20301218T100000Z", DURATION="PT1H").replace("END:VEVENT", alarm)
+    task = "BEGIN:VTODO\r\nUID:t@x\r\nSUMMARY:Task\r\nDUE:20301218T100000Z\r\nEND:VTODO"
+    assert [(o.uid, o.end) for o in found(one, task)] == [("a@x", at(18, 11))]
+
+
+@pytest.mark.parametrize(
+    ("match", "uids"),
+    [
+        (Match(), ["a", "b"]),
+        (Match(text="ＰＩＴＣＨ"), ["a"]),
+        (Match(category="DEMO"), ["b"]),
+        (Match(text="pitch", category="demo"), []),
+    ],
+)
+def test_a_filter_ignores_the_case_and_width_of_letters(match: Match, uids: list[str]):
+    times = {"DTSTART": "20301218T100000Z", "DURATION": "PT1H"}
+    parts = event("a", "The Pitch", **times), event("b", "Review", CATEGORIES="x,demo", **times)
+    assert [o.uid for o in found(*parts, match=match)] == uids
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "a web page (it may need a login)"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b"", "is not an iCalendar file"),
+        (calendar(event())[:-15], "is cut off"),
+        (b"BEGIN:VCALENDAR\r\nEND:VEVENT\r\n", "is damaged"),
+        (b"BEGIN:VCALENDAR\n" + b"BEGIN:X\n" * 100, "components in components"),
+        (b"BEGIN:VCALENDAR\n" + b"\n" * 200_000, "has more than 100000 lines"),
+        (b"BEGIN:VCALENDAR" + b" " * 3 * 2**20, "has more than 2 MiB"),
+        (calendar(*["BEGIN:VEVENT\nEND:VEVENT"] * 5001), "has more than 5000 events"),
+    ],
+)
+def test_a_file_that_is_no_calendar_is_refused_whole(data: bytes, reason: str):
+    with pytest.raises(CalendarError, match=reason.replace("(", r"\(").replace(")", r"\)")):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=SECONDLY",
+        "FREQ=HOURLY;COUNT=3",
+        "FREQ=DAILY;INTERVAL=0",
+        "FREQ=DAILY;INTERVAL=-1",
+        "FREQ=DAILY;COUNT=x",
+        "FREQ=DAILY;BYHOUR=1,2,3;BYMINUTE=" + ",".join(map(str, range(60))),
+        "FREQ=YEARLY;BYYEARDAY=" + ",".join(map(str, range(1, 300))),
+        "FREQ=YEARLY;BYEASTER=0",
+        "FREQ=DAILY;BYDAY=XX",
+        "FREQ=NEVER",
+        "FREQ",
+        "RSCALE=CHINESE;FREQ=YEARLY",
+    ],
+)
+def test_a_rule_that_is_invalid_or_too_often_is_named(rule: str):
+    times = {"DTSTART": "20301218T100000Z", "DURATION": "PT1H"}
+    assert len(left_out(event(RRULE=rule, **times))) == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=31",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=31;COUNT=5",
+        "FREQ=DAILY;UNTIL=99991231T000000Z",
+    ],
+)
+def test_a_rule_without_end_takes_no_longer_than_its_range(rule: str):
+    first = {"DTSTART": "20000101T100000Z", "DURATION": "PT1H"}
+    assert len(found(event(RRULE=rule, **first))) in (0, 31)
+
+
+def test_many_series_that_are_old_or_ended_cost_nothing():
+    first = {"DTSTART": "19000101T100000Z", "DURATION": "PT1H"}
+    rules = [
+        f"FREQ={f}{until}"
+        for f in ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+        for until in ("", ";UNTIL=20200101T000000Z")
+    ]
+    many = [event(f"{i}@x", RRULE=rules[i % 8], **first) for i in range(200)]
+    assert left_out(*many) == []
+
+
+def test_many_rules_that_take_many_steps_are_left_out():
+    long = {"DTSTART": "20100101T100000Z", "DURATION": "PT1H", "RRULE": "FREQ=DAILY;COUNT=99999"}
+    reasons = left_out(*(event(f"{i}@x", **long) for i in range(50)))
+    assert any("too many steps" in reason for reason in reasons)
+
+
+def test_a_clock_change_that_repeats_each_second_is_refused():
+    evil = CUSTOM_ZONE.replace("FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3", "FREQ=SECONDLY")
+    custom = {"DTSTART__TZID=Customized Time Zone": "20301218T100000", "DURATION": "PT1H"}
+    (why,) = left_out(evil, event(**custom))
+    assert "the definition of its time zone" in why
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "BEGIN:VCALENDAR",
+                    "END:VCALENDAR",
+                    "BEGIN:VEVENT",
+                    "END:VEVENT",
+                    "BEGIN:VTIMEZONE",
+                ),
+                *(
+                    "END:VTIMEZONE",
+                    "BEGIN:STANDARD",
+                    "END:STANDARD",
+                    "TZID:Z",
+                    "UID:a",
+                    "SUMMARY:x",
+                ),
+                *("DTSTART:20301218T100000Z", "DTSTART;TZID=Z:20301218T100000", "DURATION:PT1H"),
+                *("DTSTART;VALUE=DATE:20301218", "DTEND:20301218T110000Z", "RRULE:FREQ=DAILY"),
+                *(
+                    "RRULE:FREQ=YEARLY;BYDAY=1MO",
+                    "EXDATE:20301218T100000Z",
+                    "RDATE:00010101T000000Z",
+                ),
+                *("RECURRENCE-ID:20301218T100000Z", "DTSTART:00010101T000000Z", "DTSTART:", ":"),
+                *("DTEND:99991231T235959Z", "DURATION:P99999W", "STATUS:CANCELLED", "SEQUENCE:x"),
+                *("TZOFFSETFROM:+0100", "TZOFFSETTO:+9999", "X;=:", 'DTSTART;TZID="', "RRULE:;;="),
+            ]
+        ),
+        max_size=30,
+    )
+)
+def test_no_lines_are_more_than_a_sentence(lines: list[str]):
+    text = "\n".join(["BEGIN:VCALENDAR", *lines, "END:VCALENDAR"])
+    with suppress(CalendarError):
+        expand(read(text.encode()), Match(), NOW, MONTH)
+
+
+@given(st.data())
+def test_no_edit_of_an_event_is_more_than_a_sentence(data: st.DataObject):
+    good = calendar(
+        CUSTOM_ZONE,
+        event(
+            RRULE="FREQ=WEEKLY;BYDAY=MO;UNTIL=20311218T000000Z",
+            EXDATE="20301218T100000Z",
+            DURATION="PT1H",
+            **{"DTSTART__TZID=Customized Time Zone": "20301218T100000"},
+        ),
+    )
+    at = data.draw(st.integers(16, len(good)))
+    cut = data.draw(st.integers(0, 12))
+    edited = good[:at] + data.draw(st.binary(max_size=6)) + good[at + cut :]
+    with suppress(CalendarError):
+        expand(read(edited), Match(), NOW, MONTH)

@@ -1,0 +1,261 @@
+"""Recurring events, with dateutil's own sets of rules as the oracle.
+
+The oracle follows each rule from its first day on instants of the zone, with UNTIL, COUNT and
+exceptions as the file has them. What is tested begins near the range, counts by itself and works on
+wall clocks.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from dateutil.rrule import rrulestr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.calendar.cron_of import as_cron
+from kotatsu_operator.core.calendar.ics import read
+from kotatsu_operator.core.calendar.occasions import Match, Occasion
+from kotatsu_operator.core.calendar.repeats import expand
+from kotatsu_operator.core.calendar.schedule import Window, occurrences
+from kotatsu_operator.core.calendar.wallclock import on_clock
+from tests.operator.core.calendar.icalendar_files import calendar, event
+
+TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
+DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+
+
+def wall(at: datetime) -> str:
+    return at.strftime("%Y%m%dT%H%M%S")
+
+
+def found(*parts: str, after: datetime, days: int) -> list[Occasion]:
+    end = after + timedelta(days=days)
+    expanded = expand(read(calendar(*parts)), Match(), after, end)
+    assert expanded.skipped == ()
+    return list(expanded.occasions)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    """Rules as people and calendars write them."""
+    frequency = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    parts = [f"FREQ={frequency}"]
+    if draw(st.booleans()):
+        parts.append(f"INTERVAL={draw(st.integers(1, 4))}")
+    if draw(st.booleans()):
+        days = draw(st.lists(st.sampled_from(DAYS), min_size=1, max_size=4, unique=True))
+        nth = draw(st.sampled_from(["", "1", "2", "-1"])) if frequency == "MONTHLY" else ""
+        parts.append("BYDAY=" + ",".join(nth + day for day in days))
+    elif frequency in ("MONTHLY", "YEARLY") and draw(st.booleans()):
+        parts.append(f"BYMONTHDAY={draw(st.sampled_from([1, 15, 29, 31, -1]))}")
+    if frequency != "YEARLY" and draw(st.booleans()):
+        parts.append(f"BYMONTH={draw(st.sampled_from(['3', '10', '3,4,10', '1,2,12']))}")
+    if draw(st.booleans()):
+        parts.append(f"WKST={draw(st.sampled_from(DAYS))}")
+    return ";".join(parts)
+
+
+@settings(max_examples=100)
+@given(
+    rule=rules(),
+    end=st.sampled_from(["", "COUNT", "UNTIL"]),
+    number=st.integers(1, 400),
+    zone=st.sampled_from([TOKYO, BERLIN, ZoneInfo("UTC")]),
+    start=st.datetimes(datetime(2015, 1, 1), datetime(2031, 6, 1)).map(
+        lambda at: at.replace(hour=at.hour or 9, second=0, microsecond=0)
+    ),
+    after=st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)).map(
+        lambda at: at.replace(microsecond=0, tzinfo=UTC)
+    ),
+    removed=st.sets(st.integers(0, 20), max_size=4),
+)
+def test_occurrences_are_those_of_the_rule(
+    rule: str,
+    end: str,
+    number: int,
+    zone: ZoneInfo,
+    start: datetime,
+    after: datetime,
+    removed: set[int],
+):
+    if end == "COUNT":
+        rule += f";COUNT={number}"
+    elif end == "UNTIL":
+        last = (start + timedelta(days=7 * number)).replace(tzinfo=zone).astimezone(UTC)
+        rule += f";UNTIL={wall(last)}Z"
+    before = after + timedelta(days=62)
+    series = rrulestr(f"RRULE:{rule}", dtstart=start.replace(tzinfo=zone), forceset=True)
+    series.rdate(start.replace(tzinfo=zone))  # the first start always counts
+    length = timedelta(hours=2)
+    expected = [
+        (at.astimezone(UTC), (at + length).astimezone(UTC))
+        for at in series.between(after - timedelta(days=2), before, inc=True)
+    ]
+    inside = [pair for pair in expected if pair[1] > after and pair[0] < before]
+    gone = [pair for i, pair in enumerate(inside) if i in removed]
+    exceptions = {}
+    if gone:
+        walls = ",".join(wall(on_clock(begin, zone)) for begin, _ in gone)
+        exceptions[f"EXDATE__TZID={zone.key}"] = walls
+    times = {
+        f"DTSTART__TZID={zone.key}": wall(start),
+        f"DTEND__TZID={zone.key}": wall(start + length),
+    }
+    made = found(event(RRULE=rule, **times, **exceptions), after=after, days=62)
+    # Starts in the hour that clocks skip exist on no clock; EXDATE cannot name them.
+    kept = [pair for pair in inside if pair not in gone or not _exists(pair[0], zone, start)]
+    assert [(o.start, o.end) for o in made] == kept
+
+
+def _exists(at: datetime, zone: ZoneInfo, start: datetime) -> bool:
+    return on_clock(at, zone).time() == start.time()
+
+
+@settings(max_examples=60)
+@given(
+    rule=rules(),
+    zone=st.sampled_from([TOKYO, BERLIN]),
+    hour=st.integers(0, 23),
+    hours=st.integers(1, 30),
+    now=st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)),
+)
+def test_a_schedule_that_stands_for_an_event_opens_when_it_happens(
+    rule: str, zone: ZoneInfo, hour: int, hours: int, now: datetime
+):
+    start = datetime(2028, 1, 3, hour)
+    (one,) = read(
+        calendar(
+            event(
+                RRULE=rule,
+                DURATION=f"PT{hours}H",
+                **{f"DTSTART__TZID={zone.key}": wall(start)},
+            )
+        )
+    ).events
+    at = now.replace(microsecond=0, tzinfo=UTC)
+    cron = as_cron(one, zone, at)
+    if cron is None:
+        return
+    end = at + timedelta(days=370)
+    window = Window("", 1, schedule=cron.schedule, duration=cron.duration, exclude=cron.exclude)
+    series = rrulestr(f"RRULE:{rule}", dtstart=start.replace(tzinfo=zone))
+    expected = {
+        (s.astimezone(UTC), (s + timedelta(hours=hours)).astimezone(UTC))
+        for s in series.between(at - timedelta(days=3), end)
+    }
+    opened = {(o.start, o.end) for o in occurrences((window,), zone, at, end)}
+    assert opened == {(s, e) for s, e in expected if e > at and s < end}
+
+
+def test_weekday_evenings_are_a_schedule_without_the_days_that_are_left_out():
+    (one,) = read(
+        calendar(
+            event(
+                RRULE="FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR",
+                DURATION="PT90M",
+                **{
+                    "DTSTART__TZID=Asia/Tokyo": "20200106T180000",
+                    "EXDATE__TZID=Asia/Tokyo": "20301225T180000",
+                },
+            )
+        )
+    ).events
+    cron = as_cron(one, TOKYO, datetime(2030, 12, 1, tzinfo=UTC))
+    assert cron is not None
+    assert (cron.schedule, cron.duration) == ("0 18 * * 1,2,3,4,5", timedelta(minutes=90))
+    assert cron.exclude == {date(2030, 12, 25)}
+    assert as_cron(one, BERLIN, datetime(2030, 12, 1, tzinfo=UTC)) is None
+
+
+def test_a_series_that_ends_or_begins_later_is_no_schedule():
+    now = datetime(2030, 12, 1, tzinfo=UTC)
+    for rule, start in (
+        ("FREQ=DAILY;COUNT=900", "20301201T180000"),
+        ("FREQ=DAILY;UNTIL=20331201T000000Z", "20301201T180000"),
+        ("FREQ=DAILY", "20310301T180000"),
+    ):
+        times = {"DTSTART__TZID=Asia/Tokyo": start, "DURATION": "PT1H"}
+        (one,) = read(calendar(event(RRULE=rule, **times))).events
+        assert as_cron(one, TOKYO, now) is None
+
+
+SERIES = {
+    "DTSTART__TZID=Asia/Tokyo": "20301202T100000",
+    "DURATION": "PT1H",
+    "RRULE": "FREQ=WEEKLY;COUNT=3",
+}
+
+
+def starts(*parts: str) -> list[tuple[str, datetime]]:
+    made = found(*parts, after=datetime(2030, 12, 1, tzinfo=UTC), days=62)
+    return [(o.title, on_clock(o.start, TOKYO)) for o in made if isinstance(o.start, datetime)]
+
+
+def test_an_occurrence_that_was_moved_has_its_own_time_and_title():
+    moved = event(
+        title="Later",
+        DURATION="PT2H",
+        **{
+            "RECURRENCE_ID__TZID=Asia/Tokyo": "20301209T100000",
+            "DTSTART__TZID=Asia/Tokyo": "20301210T150000",
+        },
+    )
+    for parts in ((event(**SERIES), moved), (moved, event(**SERIES))):
+        assert starts(*parts) == [
+            ("Final pitch", datetime(2030, 12, 2, 10)),
+            ("Later", datetime(2030, 12, 10, 15)),
+            ("Final pitch", datetime(2030, 12, 16, 10)),
+        ]
+
+
+def test_an_occurrence_that_was_cancelled_is_gone():
+    cancelled = event(
+        STATUS="CANCELLED",
+        RECURRENCE_ID="20301209T010000Z",
+        DTSTART="20301209T010000Z",
+    )
+    made = [at.day for _, at in starts(event(**SERIES), cancelled)]
+    assert made == [2, 16]
+
+
+def test_a_changed_occurrence_of_an_unknown_series_is_an_event():
+    alone = event(RECURRENCE_ID="20301209T010000Z", DTSTART="20301209T050000Z", DURATION="PT1H")
+    assert starts(alone) == [("Final pitch", datetime(2030, 12, 9, 14))]
+
+
+def test_dates_are_added_and_removed():
+    times = {
+        "DTSTART__TZID=Asia/Tokyo": "20301202T100000",
+        "DURATION": "PT1H",
+        "RDATE__TZID=Asia/Tokyo": "20301205T100000,20301207T120000",
+        "EXDATE__VALUE=DATE": "20301205",
+    }
+    assert [at for _, at in starts(event(**times))] == [
+        datetime(2030, 12, 2, 10),
+        datetime(2030, 12, 7, 12),
+    ]
+
+
+def test_an_all_day_series_stays_on_its_days():
+    times = {
+        "DTSTART__VALUE=DATE": "20301230",
+        "RRULE": "FREQ=DAILY;UNTIL=20310102",
+        "EXDATE__VALUE=DATE": "20301231",
+    }
+    made = found(event(**times), after=datetime(2030, 12, 1, tzinfo=UTC), days=62)
+    assert [o.start for o in made] == [date(2030, 12, 30), date(2031, 1, 1), date(2031, 1, 2)]
+
+
+def test_an_event_at_night_keeps_its_times_when_clocks_change():
+    times = {
+        "DTSTART__TZID=Europe/Berlin": "20301024T220000",
+        "DTEND__TZID=Europe/Berlin": "20301025T060000",
+        "RRULE": "FREQ=DAILY;COUNT=5",
+    }
+    made = found(event(**times), after=datetime(2030, 10, 24, tzinfo=UTC), days=10)
+    walls = {
+        (on_clock(o.start, BERLIN).hour, on_clock(o.end, BERLIN).hour)
+        for o in made
+        if isinstance(o.start, datetime) and isinstance(o.end, datetime)
+    }
+    assert walls == {(22, 6)}
