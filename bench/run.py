@@ -32,6 +32,7 @@ ORDER = (
     "pools",
     "listeners",
     "speech",
+    "talk",
     "users",
     "authorize",
     "footprint",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from chart.kit import Object
 
-from kotatsu_operator.kube.objects import selects
+from kotatsu_operator.core.objects import selects
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 

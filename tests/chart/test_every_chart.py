@@ -152,10 +152,10 @@ def test_no_cluster_wide_right_in_a_default_install(rendered: Rendered) -> None:
     kept = rendered.kept()
 
     assert kept.of("ClusterRoleBinding", "CustomResourceDefinition") == []
-    # Neither policies nor roles that are bound to nobody give a right.
+    # Neither policies, priorities nor roles that are bound to nobody give a right.
     wide = [obj for obj in kept.objects if "namespace" not in obj["metadata"]]
     policies = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-    assert wide == kept.of("ClusterRole", *policies)
+    assert wide == kept.of("ClusterRole", "PriorityClass", *policies)
     for role in kept.of("ClusterRole"):
         assert any("aggregate-to" in label for label in role["metadata"]["labels"])
 

@@ -10,11 +10,13 @@ from kotatsu_operator.core.pool.spec import RouteMode, parse
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 BY_NAME = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+COUNTED = {"grpc", "voicevox", "websocket"}
+"""Those of which every connection passes the activators."""
 
 
 def test_there_are_examples_and_the_page_names_each() -> None:
     page = (ROOT / "examples/README.md").read_text()
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 7
     assert all(f"[{path.name}]({path.name})" in page for path in EXAMPLES)
 
 
@@ -25,19 +27,30 @@ def test_the_pool_fits_the_crd_and_the_operator_reads_it(path: Path) -> None:
     jsonschema.validate(pool["spec"], schema)
     assert set(pool["spec"]) <= set(schema["properties"])
     filled = {"apiVersion": "apps/v1", "kind": "Deployment"} | pool["spec"]["targetRef"]
-    assert parse(pool["spec"] | {"targetRef": filled}).route is RouteMode.ALWAYS
+    route = parse(pool["spec"] | {"targetRef": filled}).route
+    assert (route is RouteMode.ALWAYS) == (path.stem in COUNTED)
 
 
 @BY_NAME
-def test_deployment_service_and_pool_belong_together(path: Path) -> None:
-    deployment, service, pool = load_yaml(path.read_text())
-    template = deployment["spec"]["template"]
+def test_workload_service_and_pool_belong_together(path: Path) -> None:
+    workload, service, pool = load_yaml(path.read_text())
+    template, target = workload["spec"]["template"], pool["spec"]["targetRef"]
     (container,) = template["spec"]["containers"]
-    assert "replicas" not in deployment["spec"]
-    assert "selector" not in service["spec"]
-    assert deployment["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
-    assert pool["spec"]["targetRef"]["name"] == deployment["metadata"]["name"]
+    labels = template["metadata"]["labels"]
+    assert "replicas" not in workload["spec"]
+    assert service["spec"].get("selector") == (None if path.stem in COUNTED else labels)
+    assert workload["spec"]["selector"]["matchLabels"] == labels
+    assert target["name"] == workload["metadata"]["name"]
+    assert target.get("kind", "Deployment") == workload["kind"]
+    assert target.get("apiVersion", "apps/v1") == workload["apiVersion"]
     assert pool["metadata"]["name"] == service["metadata"]["name"]
     ports = {port["name"] for port in container["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
     assert container["readinessProbe"]
+
+
+@BY_NAME
+def test_a_pod_that_ends_waits_for_kube_proxy(path: Path) -> None:
+    workload, _, _ = load_yaml(path.read_text())
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] >= 6

@@ -15,10 +15,13 @@ from chart.kit import (
     render,
     render_anew,
 )
+from chart.kit import (
+    template as attempt,
+)
 
 from kotatsu_common.settings import load
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, RECORD
-from kotatsu_operator.runtime.settings import OperatorSettings, SmokeSettings
+from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings, SmokeSettings
 
 PARTS = pytest.mark.parametrize("part", ["operator", "activator"])
 MONITORS = "monitoring.coreos.com/v1"
@@ -410,3 +413,76 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
     }
     (chart / "values.yaml").write_text(json.dumps(values))
     return render_anew(str(chart), None, "--include-crds")
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ({}, 60),
+        ({"operator__nodeAutoscaler": "always"}, 240),
+        ({"operator__nodeAutoscaler": "never", "operator__firstStart": 20}, 20),
+        ({"operator__nodeAutoscaler": "always", "operator__firstStartOnNewNodes": 400}, 400),
+    ],
+)
+def test_the_first_start_is_longer_where_nodes_are_added(
+    values: dict[str, object], seconds: int
+) -> None:
+    assert load(OperatorSettings, environment(pod("operator", rendered(**values)))).first_start == (
+        seconds
+    )
+
+
+def test_karpenters_api_is_a_node_autoscaler() -> None:
+    chart = render("kotatsu", None, "--api-versions=karpenter.sh/v1/NodePool")
+    assert load(OperatorSettings, environment(pod("operator", chart))).first_start == 240
+
+
+PLACEHOLDERS = {"capacityAhead__enabled": True, "capacityAhead__image": "mirror/pause"}
+
+
+def test_capacity_ahead_gives_no_permission_unless_it_is_enabled() -> None:
+    off, on = rendered(), rendered(**PLACEHOLDERS)
+    names = {obj["metadata"]["name"] for obj in on.objects} - {
+        obj["metadata"]["name"] for obj in off.objects
+    }
+    assert names == {
+        "kotatsu-operator-capacity",
+        "kotatsu-capacity-here",
+        "kotatsu-placeholders-here",
+    }
+    settings = load(OperatorSettings, environment(pod("operator", on)))
+    assert (settings.capacity, settings.capacity_image) == ("Placeholder", "mirror/pause")
+    assert settings.capacity_priority_class == "kotatsu-capacity-here"
+
+
+def test_a_cluster_with_capacity_buffers_needs_no_placeholders() -> None:
+    api = "--api-versions=autoscaling.x-k8s.io/v1beta1/CapacityBuffer"
+    chart = render("kotatsu", None, "--set=capacityAhead.enabled=true", api)
+    settings = load(OperatorSettings, environment(pod("operator", chart)))
+    assert settings.capacity == "CapacityBuffer"
+    assert chart.of("PriorityClass") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"capacityAhead__enabled": True}, "capacityAhead.enabled needs capacityAhead.image"),
+        (PLACEHOLDERS | {"admissionPolicies__enabled": False}, "needs admissionPolicies.enabled"),
+    ],
+)
+def test_placeholders_without_an_image_or_a_policy_are_refused(
+    values: dict[str, object], sentence: str
+) -> None:
+    sets = [f"--set-json={key.replace('__', '.')}={json.dumps(v)}" for key, v in values.items()]
+    assert sentence in attempt("kotatsu", None, *sets).stderr
+
+
+def test_looks_of_the_waiting_page_are_mounted_and_need_no_permission() -> None:
+    chart = rendered(activator__looks=["brand"])
+    assert chart.of("Role") == rendered().of("Role")
+    template_ = pod("activator", chart)
+    [container] = containers(template_)
+    assert {"name": "look-0", "mountPath": "/etc/kotatsu/looks/brand", "readOnly": True} in (
+        container["volumeMounts"]
+    )
+    assert load(ActivatorSettings, environment(template_)).looks == "/etc/kotatsu/looks"

@@ -71,6 +71,16 @@ def test_services_go_on_accepting_before_they_end() -> None:
         assert container["readinessProbe"]["periodSeconds"] == 1
 
 
+def test_services_accept_for_longer_than_their_pools_route_settles() -> None:
+    rendered = render("pet", CI / "enterprise.yaml")
+    assert rendered.one("WarmPool", "voice")["spec"]["drain"]["routeSettle"] == "10s"
+    pod = _pod(rendered, "voice")
+    [container] = containers(pod)
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == ["/bin/sh", "-c", "kill -USR1 1; sleep 11"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 80
+
+
 def test_windows_and_prices_reach_the_pool() -> None:
     spec = render("pet", DEMO).one("WarmPool", "voice")["spec"]
 

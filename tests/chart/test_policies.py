@@ -30,6 +30,7 @@ from kotatsu_operator.kube.pod import PodView, pod_view
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
+STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
 HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
 SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
 POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
@@ -98,6 +99,9 @@ def _prepare(admin: Api) -> None:
         admin.accepts(
             "POST", "apis/apps/v1/namespaces/here/deployments", _deployment(name, replicas)
         )
+    stateful = _deployment("db", 0) | {"kind": "StatefulSet"}
+    stateful["spec"]["serviceName"] = "db"
+    admin.accepts("POST", "apis/apps/v1/namespaces/here/statefulsets", stateful)
     for number in (1, 2):
         made = admin.accepts("POST", "api/v1/namespaces/here/pods", _pod(f"activator-{number}"))
         UIDS[number] = made["metadata"]["uid"]
@@ -206,8 +210,18 @@ def test_an_activator_raises_0_to_1(activator: Api) -> None:
 
 @pytest.mark.parametrize(("name", "replicas"), [("web", 2), ("busy", 1), ("busy", 0), ("busy", 6)])
 def test_an_activator_scales_nothing_else(activator: Api, name: str, replicas: int) -> None:
-    sentence = "An activator may only scale a Deployment from 0 to 1"
+    sentence = "An activator may only scale a workload from 0 to 1"
     activator.refuses(sentence, "PATCH", SCALE.format(name), _replicas(replicas))
+
+
+def test_a_stateful_set_is_scaled_as_a_deployment(activator: Api, operator: Api) -> None:
+    path = STATEFUL_SCALE.format("db") + "?dryRun=All"
+    assert activator.accepts("PATCH", path, _replicas(1))["spec"]["replicas"] == 1
+    sentence = "An activator may only scale a workload from 0 to 1"
+    activator.refuses(sentence, "PATCH", path, _replicas(2))
+    there = operator.accepts("GET", STATEFUL_SCALE.format("db"))
+    up = operator.accepts("PUT", path, {**there, "spec": {"replicas": 3}})
+    assert up["spec"]["replicas"] == 3
 
 
 def test_the_operator_scales_up_and_down(operator: Api) -> None:

@@ -79,6 +79,9 @@ def test_helm_refuses_an_unknown_value_by_name(chart: str) -> None:
         ("pet", "idleAfter=5", "/idleAfter"),
         ("pet", "voice.engine=parrot", "/voice/engine"),
         ("pet", "gateway.anonymousVoice.rate=60", "/gateway/anonymousVoice/rate"),
+        ("pet", "gateway.web.path=/home/", "/gateway/web/path"),
+        ("pet", "gateway.web.path=app", "/gateway/web/path"),
+        ("pet", "gateway.web.volume.hostPath.path=/etc", "/gateway/web/volume"),
         ("pet", "voice.pool.windows[0].name=pitch", "/voice/pool/windows/0"),
     ],
 )

@@ -71,7 +71,9 @@ async def venue(port: int, taps: int, pause: float = 0.0) -> list[Phone]:
                 await asyncio.sleep(pause * dice.uniform(0, 2))
                 await phone.tap(dice.choice(LINES))
 
-        await asyncio.gather(*map(visit, phones))
+        async with asyncio.TaskGroup() as group:
+            for phone in phones:
+                group.create_task(visit(phone))
         return phones
 
 

@@ -10,7 +10,9 @@ from docs.pages import ROOT, code, files, name
 
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.controller.leader.election import TIMES
-from kotatsu_operator.core.plan.lead import MARGIN, START
+from kotatsu_operator.core.plan.lead import MARGIN
+from kotatsu_operator.core.pool.memory import FIRST_START
+from kotatsu_operator.kube.objects import KINDS
 
 OPERATOR = sorted((ROOT / "operator/src/kotatsu_operator").rglob("*.py"))
 FAR = 2030
@@ -74,12 +76,12 @@ def test_the_pages_say_how_long_a_takeover_takes() -> None:
 
 def test_the_lead_of_a_new_pool_is_the_one_of_the_code() -> None:
     settle = 5  # spec.drain.routeSettle by default
-    lead = START.total_seconds() + MARGIN.total_seconds() + settle
+    lead = FIRST_START.total_seconds() + MARGIN.total_seconds() + settle
     assert f"{lead:.0f} s" in (ROOT / "docs/workloads.md").read_text()
 
 
 def test_an_activator_has_as_many_watches_as_the_pages_say() -> None:
-    kinds = {"WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"}
+    kinds = KINDS
     view = View()
     for kind in kinds:
         view.on_change(kind)("LIST", {"items": []})

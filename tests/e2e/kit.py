@@ -198,6 +198,7 @@ class App:
     name: str
     kubectl: Kubectl
     address: str = ""
+    kind: str = "deployment"
     sent: list[str] = field(default_factory=list)
     unanswered: set[str] = field(default_factory=set)
     """Those of the sent that failed: nobody knows whether they were acted on."""
@@ -216,7 +217,7 @@ class App:
         return str(self.status().get("phase", ""))
 
     def replicas(self) -> int:
-        return int(self.kubectl.get("deployment", self.name)["spec"].get("replicas", 1))
+        return int(self.kubectl.get(self.kind, self.name)["spec"].get("replicas", 1))
 
     def pods(self) -> list[Object]:
         return self.kubectl.items("pods", app=self.name)

@@ -46,10 +46,10 @@ Right = tuple[str, str, str, str]
 """API group, resource (with its subresource), name of the object or empty for any, verb."""
 
 
-def chart() -> Rendered:
-    """The platform as the accounts are given their rights by it."""
+def chart(*arguments: str) -> Rendered:
+    """The platform as the accounts are given their rights by it; `arguments` are helm's."""
     api = "--api-versions=serving.knative.dev/v1/Service"
-    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", api)
+    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", api, *arguments)
 
 
 def expand(rules: Iterable[Object]) -> set[Right]:
@@ -113,8 +113,10 @@ def unused(rights: set[Right], requests: Iterable[Asked]) -> set[Right]:
     return {right for right in rights if right not in used | anything}
 
 
-def install(plane: ControlPlane) -> Kubectl:
+def install(plane: ControlPlane, *arguments: str) -> Kubectl:
     """The CRD, the namespaces, and of the chart what gives rights, and what limits them.
+
+    `arguments` are helm's.
 
     Returns kubectl in the first namespace.
     """
@@ -127,7 +129,7 @@ def install(plane: ControlPlane) -> Kubectl:
     Kubectl(KNATIVE, *program)(*defaults)
     kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(crd()))
     kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap")
-    for obj in chart().of(*kinds, *POLICIES):
+    for obj in chart(*arguments).of(*kinds, "PriorityClass", *POLICIES):
         there = Kubectl(obj["metadata"].get("namespace", HERE), *program)
         there("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
     return kubectl

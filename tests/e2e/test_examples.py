@@ -1,36 +1,111 @@
-"""The examples on a real API server: all are accepted, and the plain one really runs."""
+"""The examples on a real cluster: accepted, and slept and woken under a stream without a loss.
+
+The small app of the tests is in the place of each image, and reports no requests in flight.
+"""
 
 import pytest
-import yaml
-from e2e.conftest import ROOT, cluster_ip
-from e2e.kit import APP_IMAGE, App
+from e2e import rollouts
+from e2e.conftest import ROOT, add_recorder, cluster_ip, install_platform
+from e2e.example import of
+from e2e.kit import App, acted_once, config_map, eventually, sleep_now
+from e2e.stream import (
+    Stream,
+    over_a_websocket,
+    over_connections_of_its_own,
+    over_http2,
+)
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = ROOT / "examples"
+HTTP = (over_connections_of_its_own,)
+RUN = {
+    "web": HTTP,
+    "slow-start": HTTP,
+    "statefulset": HTTP,
+    "voicevox": HTTP,
+    "grpc": (over_http2,),
+    "websocket": (over_a_websocket,),
+}
+"""The ways in which the clients of each example come."""
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_api_server_accepts_every_object(platform, path):
-    said = platform("apply", "--dry-run=server", "-f", str(path))
-    assert said.count("(server dry run)") == 3
+@pytest.mark.parametrize("name", [*RUN, "rollout"])
+def test_the_api_server_accepts_every_object(platform, name):
+    """A cluster without Argo has no Rollout: of that example, the others."""
+    documents = (EXAMPLES / f"{name}.yaml").read_text().split("\n---\n")
+    known = documents[1:] if name == "rollout" else documents
+    said = platform("apply", "--dry-run=server", "-f", "-", stdin="\n---\n".join(known))
+    assert said.count("(server dry run)") == len(known)
 
 
-async def test_the_web_example_wakes_serves_and_sleeps(platform, http):
-    """With another web server in nginx's place: the node pulls no images."""
-    deployment, service, pool = yaml.safe_load_all((ROOT / "examples/web.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = APP_IMAGE
-    container["command"] = ["python3", "-m", "http.server", "8080", "--directory", "/etc"]
-    pool["spec"]["scaling"]["idleAfter"] = "5s"
-    platform.apply(deployment, service, pool)
-    app = App("web", platform)
+async def run(kubectl, name, ways, recorder, **how):
+    """Install an example, let it sleep and wake under a stream, and then sleep by itself."""
+    made, service, pool = of(EXAMPLES / f"{name}.yaml", **how)
+    kubectl.apply(config_map(), made, service, pool)
+    app = App(pool["metadata"]["name"], kubectl, kind=made["kind"].lower())
+    await app.asleep()
+    app.address = cluster_ip(kubectl, app.name)
+    async with Stream(app, ways=ways) as stream:
+        await eventually(f"{app.name} warm", lambda: app.phase() == "Warm", within=60)
+        for _ in range(2):
+            await sleep_now(app)
+            await eventually(f"{app.name} warm", lambda: app.phase() == "Warm", within=90)
+    assert stream.failures == []
+    assert stream.done > 0
+    await acted_once(app, recorder)
+    await app.asleep(within=90)
+    return app
+
+
+@pytest.mark.parametrize("name", RUN)
+async def test_it_sleeps_and_wakes_under_a_stream_and_loses_nothing(platform, recorder, name):
+    slow = {"start": 8} if name == "slow-start" else {}
+    app = await run(platform, name, RUN[name], recorder, windows=[], **slow)
+    unmetered = app.conditions()["DemandKnown"]["reason"] == "Unmetered"
+    assert unmetered == (app.pool()["spec"]["route"] == "Auto")
+    platform("delete", f"warmpool,service,{app.kind}", app.name, "--wait=false")
+
+
+async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool(
+    platform, recorder, http
+):
+    """The pods keep serving, and the activators see a share of the connections."""
+    made, service, pool = of(EXAMPLES / "web.yaml", scaling={"idleAfter": "30s"})
+    for obj in (made, service, pool):
+        obj["metadata"]["name"] = "beside"
+    labels = {"app": "beside"}
+    made["spec"]["selector"]["matchLabels"] = service["spec"]["selector"] = labels
+    made["spec"]["template"]["metadata"]["labels"] = labels
+    pool["spec"]["targetRef"]["name"] = "beside"
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    container["env"] = [{**e, "value": "beside"} if e["name"] == "APP_NAME" else e
+                        for e in container["env"]]  # fmt: skip
+    platform.apply(config_map(), made, service, pool)
+    app = App("beside", platform)
+    await app.asleep()
+    app.address = cluster_ip(platform, "beside")
+    await app.send(http)
+    await eventually("unmetered", lambda: app.status()["route"].get("counted"), within=30)
+    found = app.endpoints()
+    assert (app.status()["route"]["target"], len(found["activator"])) == ("Activator", 2)
+    assert len(found["pods"]) == 1
+    await acted_once(app, recorder)
+    platform("delete", "warmpool,service,deployment", "beside", "--wait=false")
+
+
+@pytest.mark.alone
+async def test_a_rollout_sleeps_and_wakes_under_a_stream_and_loses_nothing(make_namespace):
+    """Argo's CRD is cluster-wide; its controller is played."""
+    kubectl = make_namespace("rollout")
+    kubectl.apply(rollouts.CRD)
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/rollouts.argoproj.io")
+    kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
+    install_platform(kubectl, *(f"targets[0].{name}={value}" for name, value in kind.items()))
+    add_recorder(kubectl)
     try:
-        await app.asleep()
-        address = cluster_ip(platform, "web")
-        answer = await http.get(f"http://{address}/hostname")
-        assert answer.status_code == 200
-        assert app.replicas() == 1
-        await app.asleep()
+        kubectl.apply(config_map(), of(EXAMPLES / "rollout.yaml")[0])
+        async with rollouts.played(kubectl, "canary"):
+            await run(kubectl, "rollout", HTTP, cluster_ip(kubectl, "recorder"))
     finally:
-        platform("delete", "warmpool,deployment,service", "web", "--wait=false")
+        kubectl("delete", "crd/rollouts.argoproj.io", "--ignore-not-found", "--wait=false")

@@ -5,7 +5,7 @@ On a control plane without a node (tools/node): kwok pretends those that join.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,12 @@ from kotatsu_node.layout import Layout
 from kotatsu_operator.core.formats import parse_duration
 from kotatsu_operator.core.plan.lead import auto_lead
 from kotatsu_operator.core.pool.memory import WarmUp
-from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from kotatsu_operator.core.protocol import (
+    CAPACITY_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    SERVICE_LABEL,
+)
 from simulation.kubelet import serve_metrics
 from simulation.run import deployment, service
 
@@ -63,9 +68,25 @@ class World:
             return await http.get(f"http://{self.address}:{port}/")
 
 
+CAPACITY = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=none")
+"""Of the chart: placeholders ahead of windows. Nothing is pulled for pods of pretended nodes."""
+
+CLOUD = 90.0
+"""Seconds until a machine of a cloud joins."""
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Operator and activator as processes, with the rights that the chart gives them."""
+    async with _world(tmp_path, DELAY) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _world(
+    tmp_path: Path, delay: float, *chart: str, **operator: object
+) -> AsyncIterator[World]:
+    """A world whose nodes join so many seconds late; `chart` are arguments of helm."""
     layout = Layout.from_environment()
     needs.kubernetes()
     address = rights.own_address()
@@ -73,7 +94,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         pytest.skip("this machine has no address but loopback, and EndpointSlices take none")
     async with AsyncExitStack() as stack:
         plane = stack.enter_context(control_plane(layout, rights.USERS, schedules=True))
-        kubectl = rights.install(plane)
+        kubectl = rights.install(plane, *chart)
         stack.enter_context(late_nodes.kwok(plane, rights.KUBELET, tmp_path))
         client: Any = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
         stack.push_async_callback(client.close)
@@ -91,9 +112,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                 pod_namespace=rights.HERE,
                 pod_name="operator-1",
                 port=free_ports(1)[0],
+                **operator,
             )
         )
-        autoscaler = Autoscaler(client, rights.HERE, delay=DELAY)
+        autoscaler = Autoscaler(client, rights.HERE, delay=delay)
         running = asyncio.create_task(autoscaler.run())
         stack.callback(running.cancel)
         yield World(kubectl, autoscaler, address)
@@ -127,6 +149,10 @@ async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node
     status = world.status()
     [warm_up] = status["warmUps"]
     assert warm_up["seconds"] >= DELAY
+    assert warm_up["parts"]["node"] >= DELAY - 1, "the time until it had a node is not said"
+    events = [e for e in world.kubectl.items("events") if e["reason"] == "WarmUpUnschedulable"]
+    assert len(events) == 1
+    assert "nodes are available" in events[0]["message"]
     lead = parse_duration(status["lead"])
     learned = WarmUp(float(warm_up["seconds"]), 1)
     assert lead == auto_lead([learned], 1, SETTLE) > timedelta(seconds=DELAY)
@@ -143,3 +169,30 @@ async def test_a_window_is_ready_before_it_opens_though_its_pods_wait_for_a_node
     assert parse(opening["at"]) == opens
     assert parse(opening["readyAt"]) < opens
     assert world.nodes.nodes == ["late-0", "late-1"], "it did not wait for a node"
+
+
+async def test_with_capacity_ahead_the_first_window_is_ready_though_nodes_join_90_s_late(
+    tmp_path: Path,
+) -> None:
+    """Pods start 20 s before the window, which no node of this cloud could make."""
+    placeholders = {"capacity": "Placeholder", "capacity_image": "none"}
+    placeholders["capacity_priority_class"] = f"kotatsu-capacity-{rights.HERE}"
+    async with _world(tmp_path, CLOUD, *CAPACITY, **placeholders) as world:
+        await eventually("asleep", world.is_asleep)
+        opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=CLOUD + 40)
+        window = {"name": "demo", "start": wall(opens), "replicas": 1}
+        window["end"] = wall(opens + timedelta(hours=1))
+        spec = {"windows": [window], "prewarm": {"lead": "20s", "capacityAhead": "5m"}}
+        world.kubectl.patch("warmpool", "web", {"spec": spec})
+
+        opening = await eventually(
+            "the opening",
+            lambda: (found := world.status().get("lastOpening") or {}).get("readyAt") and found,
+            within=CLOUD + 90,
+        )
+        assert parse(opening["readyAt"]) < opens
+        assert world.nodes.nodes == ["late-0"], "an evicted placeholder has asked for a node"
+        await eventually(
+            "no placeholder",
+            lambda: not world.kubectl.items("pods", **{CAPACITY_LABEL: "web"}),
+        )

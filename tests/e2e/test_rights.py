@@ -268,7 +268,13 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
         everything = set().union(
             *(rights.given(rendered, account, there) for there in (HERE, THERE, rights.KNATIVE))
         )
-        assert rights.unused(everything, own) == set(), account
+        assert rights.unused({_twin(right) for right in everything}, own) == set(), account
+
+
+def _twin(right: rights.Right) -> rights.Right:
+    """The right on Deployments for one on StatefulSets: both are used by the same lines."""
+    group, resource, *rest = right
+    return (group, resource.replace("statefulsets", "deployments"), *rest)
 
 
 async def _replace_the_crd(world: World) -> None:

@@ -11,10 +11,12 @@ import httpx2
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
+from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.pool.kinds import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Object, selects
+from kotatsu_operator.kube.objects import Object, parts
 
 NAMESPACE = "demo"
 VOICE = (NAMESPACE, "voice")
@@ -274,6 +276,7 @@ class FakeKube:
         self.calls: list[tuple[Any, ...]] = []
         self.down = False
         self.has_knative = True
+        self.scaled = BUILT_IN
         self.refuses = knative_refuses
         """Why an admission webhook refuses annotations; empty when it does not."""
         self._objects: dict[tuple[str, str], Object] = {}
@@ -360,18 +363,18 @@ class FakeKube:
 
     async def get_scale(self, namespace: str, name: str) -> Scale:
         await self._enter("get_scale", name)
-        found = self._find("Deployment", name)
+        found = self._find(*parts(name))
         return Scale(found["spec"].get("replicas", 0), found["metadata"]["resourceVersion"])
 
     async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
         await self._enter("put_scale", name, replicas)
-        self._check("Deployment", name, version)
-        self.edit("Deployment", name, spec={"replicas": replicas})
+        self._check(*parts(name), version)
+        self.edit(*parts(name), spec={"replicas": replicas})
 
     async def raise_scale(self, namespace: str, name: str, version: str) -> None:
         await self._enter("raise_scale", name)
-        self._check("Deployment", name, version)
-        self.edit("Deployment", name, spec={"replicas": 1})
+        self._check(*parts(name), version)
+        self.edit(*parts(name), spec={"replicas": 1})
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
         await self._enter("put_minimum", name, replicas)

@@ -9,16 +9,18 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.observe.observer import Observer
-from kotatsu_operator.controller.observe.pages import Silence
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.report.metrics import PoolMetrics
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
+from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.lead import Pacer
 from tests.operator.cluster import (
@@ -42,6 +44,8 @@ class FakeScraper:
     """Answers for pods and activators what the test says."""
 
     in_flight: int | None = 0
+    lacks: bool = False
+    """Whether the pods have no gauge."""
     last_request: datetime | None = None
     held_now: int | None = 0
     asked: int = 0
@@ -56,13 +60,15 @@ class FakeScraper:
             return Passing(0, 0, None, "activator activator-1 is silent")
         return replace(self.passing_now, held=self.passing_now.held + self.held_now)
 
-    async def pods(self, views, metrics):
-        return [await self.pod(view, metrics) for view in views]
+    async def pods(self, views, metrics, targets=()):
+        return [await self.pod(view, metrics, targets) for view in views]
 
-    async def pod(self, view, metrics):
+    async def pod(self, view, metrics, targets=()):
         self.asked += 1
+        if self.lacks:
+            return Silence("has no port named http", lacks=True)
         if self.in_flight is None:
-            return Silence("refuses connections on port 8080")
+            return Silence("does not respond on port 8080 within 2 s")
         return PodAnswer(self.in_flight, self.last_request)
 
 
@@ -99,6 +105,7 @@ class Day:
     activator: bool = True
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
     monotonic: object = None
@@ -141,6 +148,8 @@ class Day:
             displays=[PoolMetrics(self.registry)],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
+            histories=Histories(self.monotonic),
+            capacity=self.capacity,
         )
 
     async def look(self):

@@ -83,6 +83,7 @@ async def test_no_machine_finds_a_fault_in_any_language_size_or_colour(
         await cards(visit, len(NAMES))
         await visit.screenshot(f"console-{look}")
         await open_details(visit)
+        await visit.screenshot(f"console-details-{look}")
         assert await visit.accessibility() == []
         assert await visit.crowded(".timeline text, h2, .phase, dd, .tile") == []
 
@@ -108,6 +109,18 @@ async def test_one_pool_needs_no_search(serve: Serve, browser: Browser, origin: 
     async with visiting(browser, origin, **PHONE) as visit:
         await cards(visit, 1)
         assert not await visit.page.is_visible("#find")
+
+
+async def test_the_report_has_the_ledgers_digits_and_the_notifications_say_who_waits(
+    visit: Visit,
+) -> None:
+    await open_details(visit)
+    report = await visit.text(f"{card('voice')} .report")
+    for words in ("override sound check <b>now</b>", "2500.000000 JPY", "as in the ledger", "runs"):
+        assert words in report
+    details = await visit.text(f"{card('voice')} .details")
+    assert "WindowReady" in details
+    assert "waiting" in details
 
 
 async def test_the_figures_on_top_are_of_all_pools(visit: Visit) -> None:

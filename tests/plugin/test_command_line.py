@@ -18,12 +18,14 @@ def next_words(*words: str) -> list[str]:
 
 
 def test_completion_knows_commands_pools_flags_and_their_values():
-    assert next_words("re") == ["rehearse"]
+    assert next_words("re") == ["report", "rehearse"]
     assert next_words("on", "") == ["auth", "voice"]
     assert next_words("on", "auth", "") == ["voice"]
     assert next_words("off", "--no") == ["--now"]
     assert next_words("plan", "-o", "") == ["json", "yaml", "wide"]
     assert next_words("completion", "") == ["bash", "zsh", "fish"]
+    assert next_words("check", "warm") == ["warmpool/auth", "warmpool/voice"]
+    assert next_words("create", "--wi") == ["--window"]
 
 
 def test_completion_knows_the_windows_and_where_pools_come_after_them():

@@ -12,8 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from plugin.apiserver import ROOT, Api
 from plugin.conftest import Shell
+from plugin.setups import activator, deployment, service
+from plugin.setups import operator as operator_of_kotatsu
 
 from kotatsu_demo_mode.examples import EXAMPLES
+
+LIST = {"apiVersion": "v1", "kind": "List"}
 
 PAGES = ("docs/demo-mode.md", "operator/plugin/README.md", "README.md")
 
@@ -76,9 +80,23 @@ def operator(api: Api) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", RUN)
 def test_an_example_runs(api: Api, sh: Shell, line: str):
-    if " web " in line:  # the README applies it first
+    if " web " in line and " create " not in line:  # the README applies it first
         api.kubectl("apply", "-f", str(ROOT / "examples/web.yaml"))
-    if "--wait" in line:
+    if " create " in line:
+        example = [deployment(), service()]
+        for made in (*example, activator(1), activator(2), operator_of_kotatsu("demo")):
+            status = made.pop("status", {})
+            api.kubectl("apply", "-f", "-", stdin=json.dumps(made))
+            patch = json.dumps({"status": status})
+            kind = made["kind"].lower()
+            words = ("--subresource=status", "--type=merge", "-p", patch)
+            api.kubectl("patch", kind, made["metadata"]["name"], *words)
+        sh.ok(line)
+        api.kubectl("delete", "-f", "-", stdin=json.dumps({**LIST, "items": example}))
+    elif " check " in line:
+        done = sh(line)
+        assert (done.returncode in (0, 1), done.stderr) == (True, "")
+    elif "--wait" in line:
         with operator(api):
             assert " is Warm: 5 pods Ready" in sh.ok(line)
     else:

@@ -174,3 +174,14 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
     assert {change["calendar"] for change in planned} == {"team"}
     listed = demo_mode("window", "list", cluster=Cluster(followed)).out
     assert "calendar team" in listed
+
+
+def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
+    prewarm = {"lead": "1m", "capacityAhead": "10m"}
+    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
+    assert lines[1] == (
+        "voice: nodes for up to 5 pods are asked for 10m before they start "
+        "(placeholders: up to 1.54 JPY each time)"
+    )

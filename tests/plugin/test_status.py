@@ -77,3 +77,17 @@ def test_a_phase_has_its_colour_on_a_terminal_and_none_in_a_pipe():
 def test_lines_are_cut_to_the_terminal_but_whole_in_a_pipe():
     assert max(len(line) for line in shown(color=False, live=True).splitlines()) == 60
     assert "x" * 80 in shown(color=False, live=False)
+
+
+def test_pods_that_find_no_node_are_named_with_the_reason():
+    condition = {"type": "Ready", "status": "False", "reason": "NoNode"}
+    status = {"phase": "Warming", "reason": "Request", "conditions": [condition]}
+    assert row(status)["WHY"] == "Request, no node"
+
+
+def test_the_wide_table_has_the_last_warm_up_and_its_parts():
+    parts = {"node": 91, "sandbox": 1, "pull": 12, "start": 5}
+    status = WARM | {"warmUps": [{"seconds": 109, "replicas": 5, "parts": parts}]}
+    head, only = rows_of([pool(status=status)], NOW, is_wide=True)
+    found = dict(zip(head, only, strict=True))
+    assert found["WARM-UP"] == "109 s (node 91, volumes and network 1, image 12, start 5)"

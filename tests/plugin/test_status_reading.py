@@ -69,6 +69,19 @@ def test_a_lead_is_learned_configured_or_the_default():
     assert heading(learned, prewarm={"lead": "2m"}) == "120 s early (spec.prewarm.lead)"
 
 
+def test_the_plan_says_where_the_seconds_of_the_decisive_warm_up_went():
+    parts = {"node": 91, "sandbox": 0.3, "pull": 12, "start": 5}
+    ups = [{"seconds": 109, "replicas": 5, "template": "new", "parts": parts}, *OLD]
+    told = heading(asleep(warmUps=ups, template={"hash": "new"}))
+    assert told == "128 s early (learned; 109 s: node 91, image 12, start 5)"
+
+
+def test_a_first_lead_is_the_one_that_the_operator_assumes():
+    assert heading(asleep(firstStart="4m")) == (
+        "248 s early (the default: no warm-up of this pool yet)"
+    )
+
+
 # --- the override ---
 
 

@@ -149,10 +149,16 @@ class State(NamedTuple):
 
 
 class SleepModel:
-    """The steps of the protocol under some rules."""
+    """The steps of the protocol under some rules.
 
-    def __init__(self, rules: Rules | None = None, epochs: int = 1) -> None:
-        self.rules, self.epochs = rules or Rules(), epochs
+    The pods of a pool that is not `metered` are not asked, and the activators stay in its route.
+    """
+
+    def __init__(
+        self, rules: Rules | None = None, epochs: int = 1, *, metered: bool = True
+    ) -> None:
+        self.rules, self.epochs, self.metered = rules or Rules(), epochs, metered
+        self.awake_route = "Native" if metered else "Activator"
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
         """Every step that can be taken next. Of two states that mirror each other, one is kept."""
@@ -206,11 +212,11 @@ class SleepModel:
         if s.phase == "Warm" and s.epoch < self.epochs:
             yield "operator routes to the activators", _drain(s)
         if s.phase == "Warming" and s.pod == "ready":
-            yield "operator calls the pool Warm", _write(s, phase="Warm", route="Native")
+            yield "operator calls the pool Warm", _write(s, phase="Warm", route=self.awake_route)
         if s.phase == "Draining":
             yield (
                 "operator aborts the sleep",
-                _write(s, phase="Warm", route="Native", demand=False, settled=""),
+                _write(s, phase="Warm", route=self.awake_route, demand=False, settled=""),
             )
             if s.demand:  # when a sleep was asked for, a request does not abort it
                 yield "operator takes note of the announcement", _write(s, demand=False)
@@ -247,7 +253,9 @@ class SleepModel:
         for number in ACTIVATORS:
             bit = endpoint(number)
             if everybody & bit & ~op.asked and s.activators[number].alive:
-                holds = any(r.where == "held" and r.through == number for r in s.requests)
+                # Of an unmetered pool, those that it forwards count too.
+                counts = ("held",) if self.metered else ("held", "pod")
+                holds = any(r.where in counts and r.through == number for r in s.requests)
                 asked = _set(s, number, asked=True, asked_meanwhile=True)
                 yield (
                     f"operator asks activator {number}",
@@ -265,7 +273,7 @@ class SleepModel:
                     f"operator knows that activator {number} has gone",
                     s._replace(operator=op._replace(asked=op.asked | bit)),
                 )
-        everybody |= POD if rules.asks_pods else 0
+        everybody |= POD if rules.asks_pods and self.metered else 0
         first = everybody & ~POD if rules.asks_activators_first else 0
         if everybody & POD & ~op.asked and first & ~op.asked == 0:
             serves = s.pod == "failed" or any(r.where == "pod" for r in s.requests)

@@ -10,6 +10,7 @@ import pytest
 from protocol.explore import Explored, explore
 from protocol.sleep_model import (
     FAILED,
+    POD,
     Activator,
     Request,
     Rules,
@@ -28,9 +29,10 @@ def explored(
     ways_down: int = 1,
     faults: int = 0,
     start: State | None = None,
+    metered: bool = True,
 ) -> Explored[State]:
     start = start or State(requests=(Request(),) * requests, faults=faults)
-    return explore(start, SleepModel(rules, ways_down).moves, broken)
+    return explore(start, SleepModel(rules, ways_down, metered=metered).moves, broken)
 
 
 def assert_holds(seen: Explored[State]) -> None:
@@ -60,6 +62,17 @@ ASLEEP_WITH_A_LOST_ACTIVATOR = State(
 )
 
 
+BESIDE = Activator(route="Activator", epoch=1, published=1)
+UNMETERED = State(
+    route="Activator",
+    epoch=1,
+    proxy=POD | endpoint(0) | endpoint(1),
+    activators=(BESIDE, BESIDE),
+    requests=(Request(),),
+)
+"""Warm, with the activators beside the pod. The next way down is the second epoch."""
+
+
 def waits(state: State) -> bool:
     return state.pod != "failed" and any(r.where == "held" for r in state.requests)
 
@@ -68,6 +81,39 @@ def test_one_request_at_any_moment_of_a_way_down() -> None:
     seen = explored()
     assert_holds(seen)
     assert seen.stuck(waits, is_no_fault) == [], "a request is held for ever"
+
+
+def test_one_request_at_any_moment_of_a_way_down_of_an_unmetered_pool() -> None:
+    """Nobody asks the pod: what reached it directly is answered before it is gone."""
+    seen = explored(start=UNMETERED, ways_down=2, metered=False)
+    assert_holds(seen)
+    assert seen.stuck(waits, is_no_fault) == []
+
+
+@pytest.mark.slow
+def test_one_request_and_one_fault_for_an_unmetered_pool() -> None:
+    seen = explored(start=UNMETERED._replace(faults=1), ways_down=2, metered=False)
+    assert_holds(seen)
+    assert seen.stuck(lambda state: not has_endpoint(state), is_no_fault) == []
+
+
+UNMETERED_BREAKS = {
+    "waits_for_acknowledgement": "step 5",
+    "asks_activators": "step 5",
+    "announces": "step 5",
+    "names_pool_version": "step 5",
+    "pre_stop": "R1",
+}
+
+
+@pytest.mark.parametrize(("left_out", "rule"), UNMETERED_BREAKS.items())
+def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
+    left_out: str, rule: str
+) -> None:
+    rules = Rules(**{left_out: False})
+    seen = explored(rules, start=UNMETERED, ways_down=2, metered=False)
+    assert seen.broken is not None
+    assert seen.broken.rule.startswith(rule)
 
 
 @pytest.mark.slow

@@ -432,6 +432,13 @@ async def test_a_stream_of_talk_is_one_object_a_line_for_each_sentence(engine: F
     assert all(Heard(base64.b64decode(line["audio"])).seconds > 0.1 for line in lines)
 
 
+async def test_a_sentence_without_a_sound_is_left_out_of_a_stream(engine: FakeEngine) -> None:
+    engine.answer = lambda text: hum(0.0 if "っっ" in text else 0.5)
+    handler = lambda _: gemini.said("っっ。" + SAID + "っっっ。")  # noqa: E731
+    answer = await talk(engine, handler, "/talk?stream=true", json={"message": "や"})
+    assert [json.loads(line)["text"] for line in answer.text.splitlines()] == [SAID]
+
+
 async def test_a_stream_of_talk_that_can_not_begin_is_an_error(engine: FakeEngine) -> None:
     answer = await talk(engine, None, "/talk?stream=true")
     assert (answer.status_code, len(answer.text.splitlines())) == (200, 1)

@@ -427,10 +427,45 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- if and .Values.knative.namespace (ne .Values.runtime "native") $isThere }}true{{ end }}
 {{- end }}
 
+{{/* Seconds until Ready that are assumed for a new pool: more where nodes may have to be added first. What Helm
+sees needs no permission of the operator. */}}
+{{- define "kotatsu.firstStart" -}}
+{{- $mode := .Values.operator.nodeAutoscaler -}}
+{{- $isThere := eq $mode "always" -}}
+{{- if eq $mode "auto" -}}
+{{- $karpenter := .Capabilities.APIVersions.Has "karpenter.sh/v1/NodePool" -}}
+{{- $isThere = or $karpenter (lookup "v1" "ConfigMap" "kube-system" "cluster-autoscaler-status" | empty | not) -}}
+{{- end -}}
+{{- ternary .Values.operator.firstStartOnNewNodes .Values.operator.firstStart $isThere -}}
+{{- end }}
+
+{{/* What asks for nodes ahead of windows: CapacityBuffer, Placeholder or nothing. */}}
+{{- define "kotatsu.capacityKind" -}}
+{{- if .Values.capacityAhead.enabled -}}
+{{- $hasBuffers := .Capabilities.APIVersions.Has "autoscaling.x-k8s.io/v1beta1/CapacityBuffer" -}}
+{{- $kind := ternary (ternary "CapacityBuffer" "Placeholder" $hasBuffers) .Values.capacityAhead.kind (eq .Values.capacityAhead.kind "auto") -}}
+{{- if eq $kind "Placeholder" -}}
+{{- if not .Values.capacityAhead.image -}}
+{{- fail "\n\ncapacityAhead.enabled needs capacityAhead.image: the image of the placeholder pods, which only has to wait, such as Kubernetes' pause from a registry of yours.\n" -}}
+{{- end -}}
+{{- if not .Values.admissionPolicies.enabled -}}
+{{- fail "\n\ncapacityAhead with placeholder pods needs admissionPolicies.enabled: without that policy the operator could create any pod. Enable it, or set capacityAhead.kind to CapacityBuffer.\n" -}}
+{{- end -}}
+{{- end -}}
+{{- $kind -}}
+{{- end -}}
+{{- end }}
+
+{{/* The PriorityClass of the placeholders. Cluster-scoped, so its name ends with the release's namespace. */}}
+{{- define "kotatsu.capacityPriority" -}}
+{{- default (printf "%s-capacity-%s" (include "kotatsu.fullname" .) .Release.Namespace) .Values.capacityAhead.priorityClassName -}}
+{{- end }}
+
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
 {{- $policies := list "autoscalers" "scales" "endpointslices" "statuses" }}
 {{- if ne .Values.runtime "native" }}{{ $policies = append $policies "revisions" }}{{ end }}
+{{- if eq (include "kotatsu.capacityKind" .) "Placeholder" }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- toJson $policies }}
 {{- end }}
 
@@ -460,4 +495,21 @@ dyn({{ $new }}).all(k, k in {{ $but }} || k in dyn({{ $old }}) && dyn({{ $new }}
 {{/* CEL: these fields of metadata are the same before and after. */}}
 {{- define "kotatsu.sameMetadata" -}}
 {{ . }}.all(k, dyn(object.metadata)[?k] == dyn(oldObject.metadata)[?k])
+{{- end }}
+
+{{/* Rules for the kinds of the value `targets`: verbs for the objects, and for their scale. */}}
+{{- define "kotatsu.targetRules" -}}
+{{- $ := . }}
+{{- range .root.Values.targets }}
+{{- $group := first (splitList "/" .apiVersion) }}
+- {apiGroups: [{{ $group }}], resources: [{{ .resource }}], verbs: [{{ $.verbs }}]}
+- {apiGroups: [{{ $group }}], resources: [{{ .resource }}/scale], verbs: [{{ $.scaleVerbs }}]}
+{{- end }}
+{{- end }}
+
+{{/* The kinds of the value `targets` as the programs read them; empty without any. */}}
+{{- define "kotatsu.targets" -}}
+{{- $kinds := list }}
+{{- range .Values.targets }}{{ $kinds = append $kinds (printf "%s/%s/%s" .apiVersion .kind .resource) }}{{ end }}
+{{- join "," $kinds }}
 {{- end }}

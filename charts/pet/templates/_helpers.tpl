@@ -180,6 +180,12 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* Seconds for which an ending pod still accepts: longer than the settle time of its pool. */}}
+{{- define "pet.preStop" -}}
+{{- $settle := dig "pool" "drain" "routeSettle" "5s" .values }}
+{{- max 6 (regexMatch "^[0-9]+s$" $settle | ternary (trimSuffix "s" $settle | int | add1) 0) }}
+{{- end }}
+
 {{/* How a service's pod is watched and how it ends. The probes' times are values. */}}
 {{- define "pet.lifecycle" -}}
 ports:
@@ -193,12 +199,12 @@ livenessProbe:
 lifecycle:
   preStop:
     # Still accepts, but answers `Connection: close`, until every node has heard that it leaves.
-    exec: {command: [/bin/sh, -c, "kill -USR1 1; sleep 6"]}
+    exec: {command: [/bin/sh, -c, "kill -USR1 1; sleep {{ include "pet.preStop" . }}"]}
 {{- end }}
 
-{{/* Seconds: the preStop's 6, the longest request's 60, and some to spare. */}}
+{{/* Seconds: the preStop's, the longest request's 60, and some to spare. */}}
 {{- define "pet.gracePeriod" -}}
-terminationGracePeriodSeconds: 75
+terminationGracePeriodSeconds: {{ include "pet.preStop" . | int | add 69 }}
 {{- end }}
 
 {{/* "true" when Prometheus is told by a PodMonitor rather than by annotations. */}}

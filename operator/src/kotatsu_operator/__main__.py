@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common import startup
 from kotatsu_operator.console.app import ConsoleServer, create_console, own_names
+from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.app import Operator, Options
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.client import Kube
@@ -19,11 +20,15 @@ _STALLED = timedelta(seconds=30)
 
 async def _run(settings: OperatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(OPERATOR, ApiMetrics(registry).error, settings.targets)
     options = Options(
         name=settings.pod_name,
         lease_namespace=settings.pod_namespace,
         starts_per_second=settings.starts_per_second,
+        capacity=CapacityOptions(
+            settings.capacity, settings.capacity_image, settings.capacity_priority_class
+        ),
+        first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
         runtime=settings.runtime,
         knative_namespace=settings.knative_namespace,

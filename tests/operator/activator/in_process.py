@@ -67,13 +67,13 @@ class Pod:
 class ActivatorFixture:
     """An activator's waker for the pool voice, behind a listening socket."""
 
-    def __init__(self, limit=None, kube=None):
+    def __init__(self, limit=None, kube=None, looks=""):
         self.kube = FakeKube(pool(), deployment(replicas=0)) if kube is None else kube
         self.view = View(lambda: self.connections.changed())
         self.registry = CollectorRegistry()
         self.woken_others = []
         metrics = ActivatorMetrics(self.registry)
-        context = Context("voice", self.kube, self.view, ME, metrics)
+        context = Context("voice", self.kube, self.view, ME, metrics, looks)
         self.connections = Connections(context, self.woken_others.append, limit)
         self.clients, self.pods, self.writers, self.tasks = [], [], [], []
         self.servers = []

@@ -169,7 +169,7 @@ async def test_nothing_is_published_before_every_kind_has_been_listed(running):
 
     running.kube.on("follow", wait)
     running.task = asyncio.create_task(running.activator.run(running.stop, 1.0))
-    await eventually(lambda: len(running.activator.view.synced) == 4)
+    await eventually(lambda: len(running.activator.view.synced) == 5)
     await asyncio.sleep(0.02)
     assert running.kube.writes == []
     gate.set()

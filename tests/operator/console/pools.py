@@ -83,7 +83,19 @@ def day(clock: Clock) -> Board:
             "ratePerHour": "9.2",
             "limit": "3000",
             "forecast": "2812",
+            "period": "Day",
+            "periodStart": stamp(end - timedelta(hours=10)),
+            "at": stamp(end),
         },
+        history=history(end),
+        notices=[
+            {
+                "id": "1",
+                "reason": "WindowReady",
+                "message": "window final-pitch: 5 replicas are Ready 14s early",
+                "at": stamp(end - timedelta(hours=2)),
+            }
+        ],
         lastWake={"at": stamp(end - timedelta(hours=6.4)), "duration": "1.823s"},
         lastOpening={
             "window": "final-pitch",
@@ -144,6 +156,42 @@ def _gallery(end: datetime) -> Object:
     ]
     window = {"name": "open-day", "start": wall(end, -1), "end": wall(end, 3), "replicas": 4}
     return pool("gallery", status=wrong, windows=[window], timeZone="UTC")
+
+
+def history(end: datetime) -> Object:
+    """A wake, an override and an open window, which cost what the ledger has."""
+    paid = {"currency": "JPY", "periodStart": stamp(end - timedelta(hours=10))}
+    ended = [
+        (-6.4, -6.2, "Request", "", 1, "10.250000", {"wakes": 1}),
+        (-6.2, -6, "Override", "sound check <b>now</b>", 2, "200.250000", {}),
+    ]
+    return {
+        "since": paid["periodStart"],
+        "running": {
+            "from": stamp(end - timedelta(hours=2)),
+            "reason": "Window",
+            "name": "final-pitch",
+            "replicas": 5,
+            "podSeconds": 36000.0,
+            "opened": 1,
+            "cost": "2500.000000",
+            **paid,
+        },
+        "episodes": [
+            {
+                "from": stamp(end + timedelta(hours=begin)),
+                "to": stamp(end + timedelta(hours=stop)),
+                "reason": reason,
+                "name": name,
+                "replicas": replicas,
+                "podSeconds": 720.0 * replicas,
+                "cost": cost,
+                **counts,
+                **paid,
+            }
+            for begin, stop, reason, name, replicas, cost, counts in ended
+        ],
+    }
 
 
 def wall(at: datetime, hours: float) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from kotatsu_operator.core.report.record import entry_of, found_replicas, replicas_to_restore
-from kotatsu_operator.kube.deployment import deployment_view
+from kotatsu_operator.kube.workload import workload_view
 from tests.operator.cluster import deployment, horizontal_pod_autoscaler
 from tests.operator.core.values import MINUTE, once, override, t
 from tests.operator.day import Day
@@ -64,7 +64,7 @@ async def test_with_an_autoscaler_it_is_its_minimum_at_most():
 def test_a_deployment_without_replicas_has_one():
     chart = deployment()
     del chart["spec"]["replicas"]
-    assert found_replicas({}, deployment_view(chart).replicas) == 1
+    assert found_replicas({}, workload_view(chart).replicas) == 1
 
 
 def test_what_was_lost_is_one():

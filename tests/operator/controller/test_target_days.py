@@ -4,9 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from kotatsu_operator.controller.act.capacity import CapacityOptions
+from kotatsu_operator.controller.act.scale_down import SleepStep
+from kotatsu_operator.controller.observe.scraper import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.controller.restore.records import restore
+from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (
@@ -373,7 +377,7 @@ async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once
     await day.until(t("10:05"))
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Silent")
-    assert found["message"].startswith("pod voice-1 refuses connections on port 8080; the pool ")
+    assert found["message"].startswith("pod voice-1 does not respond on port 8080 within 2 s;")
     assert "counts as busy until 2026-11-25T10:30:30Z" in found["message"]
     assert day.metric("kotatsu_pool_demand_known") == 0
     day.scraper.in_flight = 0
@@ -402,6 +406,38 @@ async def test_the_half_hour_of_silence_goes_on_across_a_restart():
     assert day.replicas == 1
     await day.until(t("10:35"))
     assert day.replicas == 0
+
+
+# --- pods without a gauge ---
+
+
+async def test_a_pool_without_a_gauge_says_once_what_is_unknown_and_what_to_do():
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    day.scraper.lacks = True
+    await day.until(t("10:01"))
+    found = day.condition("DemandKnown")
+    assert (found["status"], found["reason"]) == ("False", "Unmetered")
+    assert found["message"].startswith("pod voice-1 has no port named http: the pool sleeps when ")
+    assert (day.status["route"]["target"], day.status["route"]["counted"]) == ("Activator", True)
+    assert day.metric("kotatsu_pool_demand_known") == 1, "no alert: this is no fault"
+    await day.until(t("10:05"))
+    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Asleep", "Unmetered")
+    day.restart()
+    await day.until(t("10:06"))
+    assert [e for e in day.events if "Demand" in e or "Unmetered" in e] == ["Unmetered"]
+
+
+async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
+    day = Day.begin(t("10:00"), replicas=1, ready=True)
+    day.scraper.lacks = True
+
+    async def look(key, step):
+        if step is SleepStep.BEFORE_LOOKING:
+            day.scraper.passing_now = Passing(1, 0, day.now)
+
+    day.hook = look
+    await day.until(t("10:10"))
+    assert (day.replicas, day.phase) == (1, "Warm")
 
 
 # --- clocks ---
@@ -463,3 +499,46 @@ async def test_an_override_ends_on_a_target_with_an_autoscaler():
     assert (day.replicas, minimum(day)) == (5, 5)
     await day.until(t("10:10"))
     assert (day.replicas, minimum(day)) == (0, 2)
+
+
+# --- nodes ahead of a window ---
+
+
+async def asking_ahead(capacity):
+    """A pool that asks for nodes five minutes before its pod starts, at 9:59."""
+    window, prewarm = once("w", "10:00", "12:00", 1), {"lead": "1m", "capacityAhead": "5m"}
+    day = Day.begin(t("09:00"), windows=[window], prewarm=prewarm)
+    day.kube.edit("Deployment", "voice", spec={"template": {"spec": {"containers": []}}})
+    day.capacity = capacity
+    day.restart()
+    await day.until(t("09:53:59"))
+    return day
+
+
+async def test_nodes_are_asked_for_ahead_of_a_window_and_given_up_when_its_pod_is_ready():
+    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
+    assert day.kube.all("CapacityBuffer") == []
+    await day.until(t("09:54:01"))
+    [made] = day.kube.all("CapacityBuffer")
+    assert (made["spec"]["replicas"], day.status["capacity"]) == (1, 1)
+    await day.until(t("09:59:05"))
+    assert day.phase == "Warming"
+    assert day.kube.all("CapacityBuffer") != []
+    await day.until(t("09:59:10"))
+    assert day.kube.all("CapacityBuffer") == day.kube.all("PodTemplate") == []
+
+
+async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
+    day = await asking_ahead(CapacityOptions(CapacityKind.BUFFER))
+    await day.until(t("09:54:01"))
+    day.edit(windows=[])
+    day.restart()
+    await day.settle()
+    assert day.kube.all("CapacityBuffer") == []
+
+
+async def test_without_the_permission_a_pool_says_once_what_to_set():
+    day = await asking_ahead(CapacityOptions())
+    await day.until(t("10:01"))
+    assert day.events.count("CapacityUnavailable") == 1
+    assert day.phase == "Warm"

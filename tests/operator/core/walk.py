@@ -16,6 +16,7 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, standing, told
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
+from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -112,6 +113,10 @@ class Walk:
     gone_after: float = 3
     requests: list[Request] = field(default_factory=list)
     unmeasurable: Callable[[datetime], bool] = lambda _: False
+    unmetered: bool = False
+    """Whether the pods have no gauge."""
+    passes: Callable[[Request], bool] = lambda _: True
+    """Whether a request to an unmetered pool goes through an activator, and not to a pod."""
     has_last_request: bool = True
     sees_held: bool = True
     """False for an operator that does not ask activators while the pool is asleep."""
@@ -263,8 +268,8 @@ class Walk:
         self.gone += [p for p in self.pods if p.gone_at is not None and p.gone_at <= at]
         self.pods = [p for p in self.pods if p.gone_at is None or p.gone_at > at]
         for request in self.requests:
-            if request.at == at and (self.ready == 0 or self.memory.route is Route.ACTIVATOR):
-                self.ticket = at  # it came through the activator, which announces it
+            if request.at == at and self._is_announced(request):
+                self.ticket = at
         self._serve()
         if self.operator_up and (self.watched or self._is_due()):
             self.look()
@@ -277,6 +282,15 @@ class Walk:
         if self.tick is None or self.looked_at is None:
             return None
         return self.looked_at + timedelta(seconds=self.tick)
+
+    def _is_announced(self, request: Request) -> bool:
+        """Whether a request comes through the activator while that announces its requests."""
+        if self.ready == 0:
+            return True
+        is_through = self.memory.route is Route.ACTIVATOR
+        if not self.unmetered:
+            return is_through
+        return is_through and self.memory.phase is Phase.DRAINING and self.passes(request)
 
     def _serve(self) -> None:
         if self.ready:
@@ -301,13 +315,29 @@ class Walk:
             edited=self._edited,
             ahead=self.ahead(self.now),
             catching_up=self.catching_up(self.now),
-            demand=Demand(
+            demand=self._unmetered_demand(asleep)
+            if self.unmetered
+            else Demand(
                 in_flight=self.in_flight,
                 held=self.held if self.sees_held or not asleep else 0,
                 last_request=last if self.has_last_request and self.ready else None,
                 ticket=self.ticket,
                 known=asleep or not self.unmeasurable(self.now),
             ),
+        )
+
+    def _unmetered_demand(self, asleep: bool) -> Demand:
+        """What the activators see, beside pods that answer that they have no gauge."""
+        passed = [r for r in self.requests if r.begun and r.begun <= self.now and self.passes(r)]
+        lacks = self.ready > 0 and not asleep
+        return Demand(
+            held=self.held if self.sees_held or not asleep else 0,
+            ticket=self.ticket,
+            known=not lacks,
+            silent="pod web-1 has no port named http" if lacks else "",
+            metered=False if lacks else None,
+            passing=sum(self.now < r.finished for r in passed),
+            last_passed=max((min(r.finished, self.now) for r in passed), default=None),
         )
 
     # --- the operator ---
@@ -333,7 +363,8 @@ class Walk:
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)
-        quiet = seen.demand.known and seen.demand.concurrency == 0
+        demand = counted(seen.demand, decision.memory)
+        quiet = demand.known and demand.concurrency == 0
         if decision.sleep and (quiet or decision.force):
             self.memory = asleep_after(decision.memory, self.spec, self.now)
             if self.dies_before_scaling:

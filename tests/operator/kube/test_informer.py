@@ -68,7 +68,7 @@ async def followed():
 
 async def test_everything_has_been_listed_before_it_says_so(followed):
     cache = followed.cache
-    counts = map(len, (cache.deployments, cache.pods["demo"], cache.slices, cache.services))
+    counts = map(len, (cache.workloads, cache.pods["demo"], cache.slices, cache.services))
     assert (*counts, len(cache.autoscalers)) == (2, 2, 1, 2, 1)
     assert followed.informer.missing == []
 
@@ -96,7 +96,7 @@ async def test_what_is_nobodys_concerns_nobody(followed):
     followed.kube.put(pod("db-1", app="db"))
     followed.kube.put(deployment("db"))
     followed.kube.put(native_slice(True, of="db"))
-    await eventually(lambda: ("demo", "db") in followed.cache.deployments)
+    await eventually(lambda: ("demo", "db") in followed.cache.workloads)
     await eventually(lambda: "db-1" in followed.cache.pods["demo"])
     assert followed.touched == []
 

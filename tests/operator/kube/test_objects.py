@@ -10,7 +10,8 @@ from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.core.budget.prices import parse_quantity
 from kotatsu_operator.core.formats import instant
-from kotatsu_operator.kube.objects import key_of, selector_view, selects
+from kotatsu_operator.core.objects import selector_view, selects
+from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from tests.operator.cluster import crashed, native_slice, pod, service, warm_pool, was_ready

@@ -6,6 +6,7 @@ import pytest
 
 from kotatsu_common.settings import load, variable
 from kotatsu_operator.core.budget.prices import NO_PRICES
+from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 DOWNWARD = {
@@ -96,3 +97,21 @@ def test_an_operator_with_a_wrong_price_table_does_not_start(capsys, table, name
     said = capsys.readouterr().err
     assert said.startswith("KOTATSU_PRICES is wrong: ")
     assert named in said
+
+
+def test_kinds_of_targets_are_added_to_those_of_every_cluster():
+    here = {"KOTATSU_NAMESPACES": "demo"}
+    rollouts = {"KOTATSU_TARGETS": "argoproj.io/v1alpha1/Rollout/rollouts"}
+    targets = load(OperatorSettings, here | rollouts).targets
+    assert list(targets) == ["Deployment", "StatefulSet", "Rollout"]
+    assert targets["Rollout"] == ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
+    assert list(load(OperatorSettings, here).targets) == list(BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    "text", ["rollouts", "v1/Pod/pods", "a.io/v1/Service/services", "a.io/v1/A/../secrets"]
+)
+def test_a_kind_that_cannot_be_one_is_no_setting(capsys, text):
+    with pytest.raises(SystemExit):
+        load(OperatorSettings, {"KOTATSU_NAMESPACES": "demo", "KOTATSU_TARGETS": text})
+    assert "targets" in capsys.readouterr().err.lower()

@@ -12,11 +12,18 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlencode
 
-from .errors import ConflictError, DemoModeError, NotFoundError
+from .errors import (
+    ConflictError,
+    DemoModeError,
+    ForbiddenError,
+    NotFoundError,
+    NotServedError,
+)
 from .pools import Object
 
 MANAGER = "demo-mode"
@@ -28,8 +35,8 @@ APPLY, MERGE, JSON_PATCH, JSON = (
     "application/json-patch+json",
     "application/json",
 )
-_TIMEOUT = 30.0
-"""Seconds for one answer of the API server."""
+_TIMEOUT, _PAGE_TIMEOUT = 30.0, 5.0
+"""Seconds for one answer of the API server, and for a page of a pod."""
 
 _HAS_SOCKETS = hasattr(socket, "AF_UNIX")
 """Python on Windows has no Unix sockets: the proxy listens on a free port of loopback."""
@@ -44,6 +51,25 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request, and how much of the answer is read."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Object | list[Object] | None = None
+    kind: str = JSON
+    most: int | None = None
+    """Bytes of the answer; None: all of it."""
+    timeout: float = _TIMEOUT
+
+    @property
+    def target(self) -> str:
+        """The path with the query."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
 class Api:
@@ -83,20 +109,24 @@ class Api:
 
     def get(self, path: str, **query: str) -> Object:
         """Read an object or a list. Raises DemoModeError, NotFoundError."""
-        return _object(self._request("GET", path, query))
+        return _object(self._request(_Call("GET", path, query)))
 
     def text(self, path: str, **query: str) -> str:
         """Read text, such as a pod's log."""
-        return self._request("GET", path, query)
+        return self._request(_Call("GET", path, query))
 
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        return _object(self._request("POST", path, {}, body))
+    def page(self, path: str, most: int) -> tuple[int, str]:
+        """Read a page of a pod: its status, and at most `most` bytes. Raises DemoModeError."""
+        return self._answer(_Call("GET", path, most=most, timeout=_PAGE_TIMEOUT))
+
+    def create(self, path: str, body: Object, **query: str) -> Object:
+        """Create an object. Raises ConflictError if it exists."""
+        return _object(self._request(_Call("POST", path, query, body)))
 
     def delete(self, path: str) -> None:
         """Delete an object, if it exists."""
         try:
-            self._request("DELETE", path, {})
+            self._request(_Call("DELETE", path))
         except NotFoundError:
             return
 
@@ -105,31 +135,31 @@ class Api:
     ) -> Object:
         """Patch an object as the field manager `demo-mode`. Raises ConflictError too."""
         query = {"fieldManager": MANAGER, **query}
-        return _object(self._request("PATCH", path, query, body, kind))
+        return _object(self._request(_Call("PATCH", path, query, body, kind)))
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Object | list[Object] | None = None,
-        kind: str = JSON,
-    ) -> str:
-        target = f"{path}?{urlencode(query)}" if query else path
-        data = None if body is None else json.dumps(body)
-        headers = {"Content-Type": kind, "Accept": "application/json, */*"}
+    def _request(self, call: _Call) -> str:
+        status, text = self._answer(call)
+        if status >= 300:
+            raise explain(status, text)
+        return text
+
+    def _answer(self, call: _Call) -> tuple[int, str]:
+        data = None if call.body is None else json.dumps(call.body)
+        headers = {"Content-Type": call.kind, "Accept": "application/json, */*"}
+        connection = self._connected()
         try:
-            connection = self._connected()
-            connection.request(method, target, data, headers)
+            _allow(connection, call.timeout)
+            connection.request(call.method, call.target, data, headers)
             response = connection.getresponse()
-            text = response.read().decode(errors="replace")
+            text = response.read(call.most).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
+            connection.close()
             raise DemoModeError(
                 f"kubectl proxy does not answer ({error}); check `kubectl cluster-info`"
             ) from None
-        if response.status >= 300:
-            raise explain(response.status, text)
-        return text
+        if not response.isclosed():
+            connection.close()  # the rest is not read; the next request connects again
+        return response.status, text
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -167,6 +197,13 @@ class Api:
             raise DemoModeError("kubectl is not on the PATH; install it and try again") from None
 
 
+def _allow(connection: http.client.HTTPConnection, timeout: float) -> None:
+    """Set the time for the next answer; a connection outlives one request."""
+    connection.timeout = timeout
+    if connection.sock is not None:
+        connection.sock.settimeout(timeout)
+
+
 def _object(text: str) -> Object:
     try:
         answer = json.loads(text)
@@ -198,11 +235,11 @@ def explain(status: int, text: str) -> DemoModeError:
                 "the cluster does not accept your credentials; log in again and retry"
             )
         case 403:
-            return DemoModeError(
+            return ForbiddenError(
                 f"you have no permission: {message}; ask an administrator of the cluster"
             )
         case 404 if not answer:
-            return DemoModeError(
+            return NotServedError(
                 "this cluster has no CRD warmpools.kotatsu.dev; install the chart kotatsu, or "
                 "choose another --context"
             )

@@ -1,10 +1,12 @@
 """A bar chart over time of the pods that the schedule keeps, one line per pool."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from .timeline import Stretch, Timeline
+from .pools import Pool
+from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
 _STEPS = [
@@ -16,7 +18,27 @@ _TICK = 9
 """Columns of a label of the axis."""
 
 
-def chart(timelines: Sequence[Timeline], width: int, *, blocks: bool) -> list[str]:
+class Drawn(Protocol):
+    """The pods of one pool over time: planned ones, or those of a report."""
+
+    @property
+    def pool(self) -> Pool:
+        """The pool."""
+
+    @property
+    def begin(self) -> datetime:
+        """The left edge."""
+
+    @property
+    def end(self) -> datetime:
+        """The right edge."""
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """The times with pods."""
+
+
+def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
     A column shows the most pods in its time, relative to the most pods of the pool.
@@ -57,18 +79,25 @@ def _bars(
     return "".join(" " if n == 0 else shapes[-(-n * len(shapes) // most) - 1] for n in levels)
 
 
-def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+def ticks(
+    begin: datetime, end: datetime, zone: ZoneInfo, room: float
+) -> Iterator[tuple[datetime, str]]:
+    """Whole times of the wall clock in [begin, end), with labels; `room` labels have place."""
     span = end - begin
-    step = next((s for s in _STEPS if width * (s / span) >= _TICK), _STEPS[-1])
-    line = ""
+    step = next((s for s in _STEPS if room * (s / span) >= 1), _STEPS[-1])
     tick = _first_tick(begin.astimezone(zone), step)
     while (at := tick.replace(tzinfo=zone)) < end:
-        column = int((at - begin) / span * width)
         is_day = step >= timedelta(days=1) or (tick.hour, tick.minute) == (0, 0)
-        label = f"|{tick:%m-%d}" if is_day else f"|{tick:%H:%M}"
+        yield at, f"{tick:%m-%d}" if is_day else f"{tick:%H:%M}"
+        tick += step
+
+
+def _axis(begin: datetime, end: datetime, width: int, zone: ZoneInfo) -> str:
+    line = ""
+    for at, text in ticks(begin, end, zone, width / _TICK):
+        column, label = int((at - begin) / (end - begin) * width), f"|{text}"
         if column >= len(line) and column + len(label) <= width:
             line = line.ljust(column) + label
-        tick += step
     return line
 
 

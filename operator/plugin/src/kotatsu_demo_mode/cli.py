@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from .errors import DemoModeError
 from .examples import epilog
-from .flags import common_flags, count, days, pool_flags, price, write_flags
+from .flags import common_flags, count, days, lambda_flags, pool_flags, write_flags
 from .shell import Shell
+from .workload_flags import workload_commands
 
 PROG = "kubectl demo-mode"
 
@@ -19,8 +20,11 @@ _MODULES = {
     "off": ("switch", "off"),
     "status": ("status", "run"),
     "window": ("window", "run"),
+    "check": ("check", "run"),
+    "create": ("create", "run"),
     "plan": ("plan", "run"),
     "cost": ("cost", "run"),
+    "report": ("past", "run"),
     "rehearse": ("rehearse", "run"),
     "completion": ("completion", "run"),
 }
@@ -85,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
         )
     )
 
+    workload_commands(add)
+
     status = add("status", "show the phase of each pool, the reason, and how long it lasts")
     pool_flags(status, everything=False)
     status.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
@@ -103,21 +109,33 @@ def parser() -> argparse.ArgumentParser:
 
     cost = add("cost", "show what was spent, the forecast, and the cost of alternatives")
     pool_flags(cost)
-    cost.add_argument(
-        "--lambda-price",
-        type=price,
-        metavar="PRICE",
-        help="price of a GB-second of provisioned concurrency",
+    lambda_flags(cost)
+
+    report = add(
+        "report",
+        "show what pools were warm for, and what it cost",
+        "The costs are those of the\noperator's ledger. Each episode has its reason, pods, wakes "
+        "and cost. The default\nrange is the current period of the budget.",
     )
-    cost.add_argument(
-        "--lambda-memory",
-        type=price,
-        metavar="MiB",
-        help="memory of an instance (default: that of a pod)",
+    pool_flags(report, formats=("json", "yaml", "html", "focus"))
+    report.add_argument("--from", dest="begin", metavar="TIME", help="begin (default: the period)")
+    report.add_argument("--to", dest="end", metavar="TIME", help="end (default: now)")
+    report.add_argument(
+        "--prometheus",
+        default="",
+        metavar="URL",
+        help="read the number of requests from a Prometheus: a URL, or NAMESPACE/SERVICE:PORT",
     )
-    cost.add_argument(
-        "--lambda-currency", default="", metavar="CODE", help="currency of --lambda-price"
+    report.add_argument(
+        "--requests-metric",
+        default="kotatsu_http_requests_total",
+        metavar="NAME",
+        help="counter of the requests that a pod has answered",
     )
+    report.add_argument(
+        "--account", default="kotatsu", metavar="ID", help="BillingAccountId of -o focus"
+    )
+    lambda_flags(report)
 
     rehearse = add(
         "rehearse",

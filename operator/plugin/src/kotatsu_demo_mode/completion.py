@@ -77,6 +77,8 @@ def candidates(
             found = []
         elif wanted == "pools":
             found = [name for name in pools(before) if name not in before]
+        elif wanted == "workload":
+            found = [f"warmpool/{name}" for name in pools(before)]
         else:
             found = ["bash", "zsh", "fish"]
     return [word for word in found if word.startswith(last)]

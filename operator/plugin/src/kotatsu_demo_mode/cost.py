@@ -111,7 +111,7 @@ def run(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
     with shell.api(options) as api:
         pools = shell.find(api, options)
-    found = [figures(pool, now, _other(options, pool)) for pool in pools]
+    found = [figures(pool, now, lambda_price(options, pool)) for pool in pools]
     if options.output in ("json", "yaml"):
         shell.terminal.dump([record(f) for f in found], options.output)
         return 0
@@ -123,7 +123,8 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
-def _other(options: Namespace, pool: Pool) -> LambdaPrice | None:
+def lambda_price(options: Namespace, pool: Pool) -> LambdaPrice | None:
+    """The price of --lambda-price; None without. Raises DemoModeError."""
     if options.lambda_price is None:
         return None
     memory = options.lambda_memory

@@ -9,6 +9,14 @@ class NotFoundError(DemoModeError):
     """The object does not exist."""
 
 
+class ForbiddenError(DemoModeError):
+    """The account lacks a permission."""
+
+
+class NotServedError(DemoModeError):
+    """The cluster has no such API."""
+
+
 class ConflictError(DemoModeError):
     """Another field manager owns the field, or the object has changed."""
 

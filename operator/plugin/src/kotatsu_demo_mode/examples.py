@@ -75,6 +75,22 @@ EXAMPLES = {
   # See first what would be removed
   kubectl demo-mode window remove final-pitch --all --dry-run
 """,
+    "check": """\
+  # Will a WarmPool work for this Deployment?
+  kubectl demo-mode check deployment/voice
+  # With five pods; a warning fails too
+  kubectl demo-mode check deployment/voice --replicas 5 --strict
+  # The findings as JSON
+  kubectl demo-mode check warmpool/voice -o json
+""",
+    "create": """\
+  # Print a WarmPool with a window
+  kubectl demo-mode create web --window pitch --at 2030-12-18T10:00 --for 2h --replicas 2
+  # Two windows; --at, --schedule, --for and --replicas are of the window before them
+  kubectl demo-mode create web --window a --at 18:30 --window b --schedule "0 18 * * 1-5"
+  # Create it
+  kubectl demo-mode create web --apply --yes
+""",
     "status": """\
   # The pools of this namespace
   kubectl demo-mode status
@@ -104,6 +120,18 @@ EXAMPLES = {
   kubectl demo-mode cost voice --lambda-price 0.0000041667 --lambda-memory 3008
   # As JSON
   kubectl demo-mode cost --all -o json
+""",
+    "report": """\
+  # This period: what pools were warm for, and what it cost
+  kubectl demo-mode report
+  # This evening, in the pool's time zone
+  kubectl demo-mode report voice --from 17:00 --to 23:00
+  # All pools of a team, as one page to send around
+  kubectl demo-mode report -l team=pet -o html > report.html
+  # For finance tools: CSV in the shape of FOCUS
+  kubectl demo-mode report --all -o focus > focus.csv
+  # Compared with Lambda provisioned concurrency, at your price
+  kubectl demo-mode report voice --lambda-price 0.0000041667 --lambda-currency USD
 """,
     "rehearse": """\
   # Run the next window now, with requests from a pod in the cluster

@@ -1,6 +1,7 @@
 """The flags that several commands share, and the types of their values."""
 
 import argparse
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 
@@ -16,7 +17,11 @@ def common_flags(made: argparse.ArgumentParser, *, top: bool = False) -> None:
 
 
 def pool_flags(
-    made: argparse.ArgumentParser, *, everything: bool = True, many: bool = True
+    made: argparse.ArgumentParser,
+    *,
+    everything: bool = True,
+    many: bool = True,
+    formats: Sequence[str] = ("json", "yaml", "wide"),
 ) -> None:
     """The pools of a command, and the form of its output."""
     number, default = ("*", list[str]()) if many else ("?", None)
@@ -34,8 +39,27 @@ def pool_flags(
         )
     else:
         made.set_defaults(all_namespaces=False)
-    made.add_argument("-o", "--output", choices=["json", "yaml", "wide"], help="output format")
+    made.add_argument("-o", "--output", choices=[*formats], help="output format")
     common_flags(made)
+
+
+def lambda_flags(made: argparse.ArgumentParser) -> None:
+    """The price of provisioned concurrency, to compare with."""
+    made.add_argument(
+        "--lambda-price",
+        type=price,
+        metavar="PRICE",
+        help="price of a GB-second of provisioned concurrency",
+    )
+    made.add_argument(
+        "--lambda-memory",
+        type=price,
+        metavar="MiB",
+        help="memory of an instance (default: that of a pod)",
+    )
+    made.add_argument(
+        "--lambda-currency", default="", metavar="CODE", help="currency of --lambda-price"
+    )
 
 
 def write_flags(made: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ Once = Callable[[Sequence[tuple[Any, Any]]], dict[Any, Any]]
 def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
     """The WarmPools of a YAML or JSON file (`-` is stdin), of any number of documents.
 
-    The requests of a pod are read from a Deployment in the same file. Raises DemoModeError.
+    The requests of a pod are read from its target in the same file. Raises DemoModeError.
     """
     try:
         text = stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
     workloads = {
         (o["kind"], _meta(o, "namespace"), _meta(o, "name")): requests_of(o)
         for o in objects
-        if o["kind"] in ("Deployment", "Service") and table(o.get("spec")).get("template")
+        if table(o.get("spec")).get("template")
     }
     pools = []
     for o in objects:

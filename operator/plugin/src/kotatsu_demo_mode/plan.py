@@ -3,11 +3,13 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.never_opens import dropped
-from kotatsu_operator.core.plan.lead import Basis, basis_of
+from kotatsu_operator.core.formats import format_duration
+from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 
 from .chart import chart
 from .errors import DemoModeError
@@ -17,6 +19,7 @@ from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
+from .warm_ups import spent_on
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -152,6 +155,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
         lines.append(f"{name}: an override ({override.mode}) is in effect until {until}")
     if t.first.floor:
         lines.append(f"{name}: {t.first.window} already needs {t.first.floor} pods")
+    lines += [f"{name}: {_capacity(t.pool)}"] if t.pool.spec.capacity_ahead else []
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
         lines.append(f"{name}: {sentence(t.pool.ledger, t.pool.spec.budget)}")
@@ -180,7 +184,24 @@ def _calendar(pool: Pool, window: str) -> str:
 def _lead(t: Timeline) -> str:
     memory = t.pool.memory
     basis = basis_of(t.pool.spec.lead, memory.warm_ups, memory.template)
-    return f"{t.first.lead.total_seconds():.0f} s early ({_BASIS[basis]})"
+    early = f"{t.first.lead.total_seconds():.0f} s early"
+    longest = decisive(memory.warm_ups, memory.template)
+    if t.pool.spec.lead is not None or longest is None or longest.parts is None:
+        return f"{early} ({_BASIS[basis]})"
+    return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"
+
+
+def _capacity(pool: Pool) -> str:
+    """The capacity that is asked for ahead of windows, and what it costs."""
+    pods = max((w.replicas for w in pool.spec.windows), default=0)
+    ahead = pool.spec.capacity_ahead or timedelta()
+    hours = Decimal(ahead.total_seconds()) / 3600
+    cost = None if pool.pod_price is None else pool.pod_price * hours * pods
+    told = amount(cost, pool.currency if cost is not None else "")
+    return (
+        f"nodes for up to {pods} pods are asked for {format_duration(ahead)} before they start "
+        f"(placeholders: up to {told} each time)"
+    )
 
 
 def _note(t: Timeline, change: Change) -> str:

@@ -82,7 +82,7 @@ def unknown_fields(value: Any, schema: Schema, where: str) -> Iterator[str]:
 
 
 def _hint(name: str, siblings: Mapping[str, Any], where: str) -> str:
-    homes = [path for path in _paths(spec_schema(), "spec") if path.endswith(f".{name}")]
+    homes = [path for path in paths(spec_schema(), "spec") if path.endswith(f".{name}")]
     if 1 <= len(homes) <= _SHOWN:
         return f"; {name} belongs to {' or '.join(_named(home) for home in homes)}"
     close = get_close_matches(name, siblings, 1)
@@ -96,12 +96,13 @@ def _named(path: str) -> str:
     return f"a window: {path}" if inside_window else path
 
 
-def _paths(schema: Schema, where: str) -> Iterator[str]:
+def paths(schema: Schema, where: str) -> Iterator[str]:
+    """The fields of a schema; those of a list's items with [0]."""
     for name, inner in schema.get("properties", {}).items():
         yield f"{where}.{name}"
-        yield from _paths(inner, f"{where}.{name}")
+        yield from paths(inner, f"{where}.{name}")
     if "items" in schema:
-        yield from _paths(schema["items"], f"{where}[0]")
+        yield from paths(schema["items"], f"{where}[0]")
 
 
 # --- values ---
@@ -211,6 +212,14 @@ def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
 # --- rules ---
 
 
+def _has_its_version(kind: str, version: str) -> bool:
+    if kind in ("Deployment", "StatefulSet"):
+        return version == "apps/v1"
+    if kind == "Service":
+        return version == "serving.knative.dev/v1"
+    return "/" in version and not version.startswith("apps/")
+
+
 def _pairs(window: Any) -> bool:
     given = {name for name in ("start", "end", "schedule", "duration") if name in window}
     return given in ({"start", "end"}, {"schedule", "duration"})
@@ -234,13 +243,13 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
         s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]
     ),
-    "self.route == 'Auto' || self.targetRef.kind == 'Deployment'": lambda s: (
-        s["route"] == "Auto" or s["targetRef"]["kind"] == "Deployment"
+    "self.route == 'Auto' || self.targetRef.kind != 'Service'": lambda s: (
+        s["route"] == "Auto" or s["targetRef"]["kind"] != "Service"
     ),
-    "(self.apiVersion == 'apps/v1' && self.kind == 'Deployment') || "
-    "(self.apiVersion == 'serving.knative.dev/v1' && self.kind == 'Service')": lambda s: (
-        (s["apiVersion"], s["kind"])
-        in (("apps/v1", "Deployment"), ("serving.knative.dev/v1", "Service"))
+    "self.kind in ['Deployment', 'StatefulSet'] ? self.apiVersion == 'apps/v1' : "
+    "self.kind == 'Service' ? self.apiVersion == 'serving.knative.dev/v1' : "
+    "self.apiVersion.contains('/') && !self.apiVersion.startsWith('apps/')": lambda s: (
+        _has_its_version(s["kind"], s["apiVersion"])
     ),
     "(has(self.start) && has(self.end) && !has(self.schedule) && !has(self.duration)) || "
     "(has(self.schedule) && has(self.duration) && !has(self.start) && !has(self.end))": _pairs,

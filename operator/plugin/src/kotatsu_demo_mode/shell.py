@@ -41,6 +41,16 @@ class Shell:
             self.refused.add(str(error))
             self.terminal.complain(f"error: {error}")
 
+    def confirm(self, *, yes: bool) -> None:
+        """Ask on a terminal; without one, or with `yes`, go on. Raises DemoModeError after a no."""
+        if yes or not (self.terminal.is_live and self.stdin.isatty()):
+            return
+        self.terminal.ask("Continue? [y/N] ")
+        if self.stdin.readline().strip().lower() not in ("y", "yes"):
+            from .errors import DemoModeError
+
+            raise DemoModeError("nothing was changed; answer y, or use --yes")
+
     def api(self, options: Namespace) -> Api:
         """A session with the cluster of the flags."""
         from .api import Api

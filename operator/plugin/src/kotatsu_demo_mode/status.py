@@ -14,12 +14,13 @@ from .shell import Shell
 from .terminal import table_lines
 from .timeline import timeline
 from .times import about, clock
+from .warm_ups import last_warm_up
 
 _EVERY = 2.0
 """Seconds between two updates of --watch."""
 
 HEAD = ["POOL", "PHASE", "READY", "WHY", "UNTIL", "NEXT", "SPENT", "BUDGET"]
-_WIDE = ["ZONE", "LEAD", "ROUTE", "MESSAGE"]
+_WIDE = ["ZONE", "LEAD", "WARM-UP", "ROUTE", "MESSAGE"]
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -82,6 +83,7 @@ def _wide(pool: Pool) -> list[str]:
     return [
         pool.zone,
         text(status.get("lead"), UNKNOWN),
+        last_warm_up(pool),
         text(table(status.get("route")).get("target"), UNKNOWN),
         text(accepted.get("message"), UNKNOWN),
     ]
@@ -97,11 +99,19 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
         said = f": {override.reason}" if override.reason else ""
         return f"{override.mode}{by}{said}", clock(override_end(override, pool.memory), zone, now)
     window = text(pool.status.get("activeWindow"))
+    if _finds_no_node(pool):
+        return f"{f'window {window}' if window else reason}, no node", UNKNOWN
     if window:
         plan = timeline(pool, now, now + timedelta(seconds=1)).first
         ends = [o.end for o in plan.current if o.window == window]
         return f"window {window}", clock(max(ends), zone, now) if ends else UNKNOWN
     return reason, UNKNOWN
+
+
+def _finds_no_node(pool: Pool) -> bool:
+    """Whether pods that start wait for a node."""
+    conditions = tables(pool.status.get("conditions"))
+    return any(c.get("type") == "Ready" and c.get("reason") == "NoNode" for c in conditions)
 
 
 def _next(pool: Pool, now: datetime) -> str:

@@ -107,7 +107,7 @@ def _edit(options: Namespace, shell: Shell, plan: Callable[[Pool], Change]) -> i
             for note in dict.fromkeys(notes):
                 say(f"{pool.name}: {note}")
         if any(change.is_change for change in changes) and not options.dry_run:
-            _confirm(options, shell)
+            shell.confirm(yes=options.yes)
         for change in changes:
             try:
                 done.append(_write(api, change, options.dry_run))
@@ -145,15 +145,6 @@ def _lines(change: Change, dry_run: str | None) -> list[str]:
 def _told(edit: Edit) -> str:
     missing = " (the pool does not have it)" if not edit.is_change and edit.value is None else ""
     return f"{edit.name} {edit.verb}{missing}"
-
-
-def _confirm(options: Namespace, shell: Shell) -> None:
-    """Ask on a terminal; without one, or with --yes, go on. Raises DemoModeError after a no."""
-    if options.yes or not (shell.terminal.is_live and shell.stdin.isatty()):
-        return
-    shell.terminal.ask("Continue? [y/N] ")
-    if shell.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise DemoModeError("nothing was changed; answer y, or use --yes")
 
 
 def _list(options: Namespace, shell: Shell) -> int:

@@ -20,7 +20,7 @@ from kotatsu_operator.runtime.settings import ActivatorSettings, start
 
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
-    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error)
+    kube = Kube.connect(ACTIVATOR, ApiMetrics(registry).error, settings.targets)
     me = PodIdentity(
         namespace=settings.namespace,
         pod=settings.pod_name,
@@ -29,7 +29,7 @@ async def _run(settings: ActivatorSettings) -> None:
         node=settings.node_name,
     )
     limit = ConnectionLimit(raise_file_limit(), memory=settings.memory)
-    activator = Activator(kube, me, ActivatorMetrics(registry), limit)
+    activator = Activator(kube, me, ActivatorMetrics(registry), limit, settings.looks)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,7 +16,7 @@ from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
 from kotatsu_operator.activator.proxy.sockets import PATIENCE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
-from kotatsu_operator.kube.objects import KINDS
+from kotatsu_operator.kube.objects import KINDS, resource_of
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,13 @@ class Activator:
         me: PodIdentity,
         metrics: ActivatorMetrics,
         limit: ConnectionLimit | None = None,
+        looks: str = "",
     ) -> None:
-        self._kube, self._me, self._metrics = kube, me, metrics
+        self._kube, self._me, self._metrics, self._looks = kube, me, metrics, looks
         self._limit = ConnectionLimit() if limit is None else limit
         self._changed = asyncio.Event()
         self._telling = False
-        self.view = View(self._on_change)
+        self.view = View(self._on_change, scaled=kube.scaled)
         self._news = self.view.mailbox()
         self.publisher = Publisher(kube, self.view, me, self._new_client)
         self.connections: dict[str, Connections] = {}
@@ -68,11 +69,12 @@ class Activator:
 
     async def run(self, stop: asyncio.Event, drain_timeout: float) -> None:
         """Run until `stop` is set, then drain for at most `drain_timeout` seconds and end."""
+        further = {name: resource_of(kind) for name, kind in self._kube.scaled.items()}
         watches = [
             asyncio.create_task(
                 follow_forever(self._kube, kind, self._me.namespace, self.view.on_change(name))
             )
-            for name, kind in KINDS.items()
+            for name, kind in {**KINDS, **further}.items()
         ]
         work = asyncio.create_task(self._work())
         ended, endless = asyncio.create_task(stop.wait()), [work, *watches]
@@ -129,7 +131,7 @@ class Activator:
     def _connections(self, pool: str) -> Connections:
         known = self.connections.get(pool)
         if known is None:
-            context = Context(pool, self._kube, self.view, self._me, self._metrics)
+            context = Context(pool, self._kube, self.view, self._me, self._metrics, self._looks)
             known = Connections(context, self._wake_other, self._limit)
             known.leaving = self.publisher.leaving
             known.changed()

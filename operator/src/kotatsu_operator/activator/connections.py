@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.http import answers
+from kotatsu_operator.activator.http.navigation import Ask, asked
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.proxy.client import Client
 from kotatsu_operator.activator.proxy.connection_limit import ConnectionLimit
@@ -16,6 +17,7 @@ from kotatsu_operator.activator.proxy.registry import HoldTimer, Registry, State
 from kotatsu_operator.activator.proxy.upstream import Upstream
 from kotatsu_operator.activator.wake.announcements import Announcements
 from kotatsu_operator.activator.wake.backends import Backends
+from kotatsu_operator.activator.wake.visitors import Visitors
 from kotatsu_operator.activator.wake.waker import Waker
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.pod import PodView
@@ -44,19 +46,20 @@ class Connections:
         self._limit = ConnectionLimit() if limit is None else limit
         self._backends = Backends(context)
         self._clients = Registry()
+        self._visitors = Visitors(context)
         self._hold_timer = HoldTimer(self._clients.held, self._hold_timeout, self._timed_out)
         self._connecting: set[asyncio.Task[None]] = set()
         self._load: Counter[str] = Counter()
         """Connections of each pod by uid, including those in progress."""
         self._announcements = Announcements(
             context,
-            is_wanted=lambda: bool(self._clients.held or self._clients.count(State.RESUMING)),
+            is_wanted=lambda: bool(self.waiting or self._clients.count(State.RESUMING)),
             is_asked=self._is_asked,
             on_written=self._join_waiting,
             wake_other=wake_other,
         )
         self._waker = Waker(
-            context, self._backends, waiting=lambda: self.held, on_ready=self._join_waiting
+            context, self._backends, waiting=lambda: self.waiting, on_ready=self._join_waiting
         )
         self._last_activity = 0.0
         self.leaving = False
@@ -65,7 +68,7 @@ class Connections:
         """Whether the pool is going down, or its phase is unknown: until `changed` is called."""
         context.metrics.follow(
             *context.key,
-            held=lambda: self.held,
+            held=lambda: self.waiting,
             spliced=lambda: len(self._clients.joined),
             active=self.count_active,
             last_activity=self.last_activity,
@@ -117,13 +120,26 @@ class Connections:
 
     def completed(self, client: Client) -> None:
         """The request head is complete: join the client once it is announced and there is a pod."""
-        if client.state is State.HELD:
+        if client.state is State.HELD and not self._shows_page(client):
             self._wait(client)
 
     def _wait(self, client: Client) -> None:
         self._clients.move(client, State.ANNOUNCING)
         self._waker.ensure()
         self._join_waiting()
+
+    def _shows_page(self, client: Client) -> bool:
+        """Answer a browser with the waiting page, if the pool has one and no pod answers."""
+        pool = self._context.pool
+        if pool is None or not pool.page or self._backends.any_ready or client.is_probe:
+            return False
+        asks = asked(client.head)
+        if asks.what is Ask.APP:
+            return False
+        # First: it counts as waiting, so that the wake which it has begun goes on.
+        answer = self._visitors.answer(pool, asks)
+        self._answer(client, answer)
+        return True
 
     def keeps(self, client: Client, number: int) -> None:
         self._limit.kept.keep(client, number)
@@ -266,13 +282,17 @@ class Connections:
             del self._load[uid]
 
     def _serves(self, pool: Pool) -> bool:
-        """Whether to forward even probes: the pool is Warm, and the activator is the only path."""
-        return pool.always and pool.phase is Phase.WARM and self._backends.any_ready
+        """Whether to forward even probes: a Warm pool with the activator in its route."""
+        return pool.counted and pool.phase is Phase.WARM and self._backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
-        """Whether the client's next connection should be a new one, to a pod that stays."""
+        """Whether the client's next connection should be a new one, to a pod that stays.
+
+        A connection that counts as demand stays here until its pod or this activator ends: a
+        client that goes straight to a pod is not seen any more.
+        """
         pool = self._context.pool
-        return pool is None or not pool.always or self.is_ending(client)
+        return pool is None or not pool.counted or self.is_ending(client)
 
     # --- joined ---
 
@@ -282,10 +302,11 @@ class Connections:
     def may_resume(self, client: Client) -> bool:
         """Whether a quiet joined connection may forward its next bytes now.
 
-        With route Always they are announced like a new request: the operator counts it as idle.
+        Where connections count as demand, they are announced like a new request: the operator
+        counts a quiet connection as idle.
         """
         pool = self._context.pool
-        if pool is None or not (pool.always and pool.is_going_down):
+        if pool is None or not (pool.counted and pool.is_going_down):
             return True
         client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
         client.announcement = self._announcements.want(pool)
@@ -305,6 +326,11 @@ class Connections:
     @property
     def held(self) -> int:
         return len(self._clients.held)
+
+    @property
+    def waiting(self) -> int:
+        """Held connections, and one for the visitors who look at the waiting page."""
+        return self.held + (self._visitors.are_waiting and not self._backends.any_ready)
 
     @property
     def busy(self) -> int:

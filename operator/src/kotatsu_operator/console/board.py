@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import choice, count, table
+from kotatsu_operator.core.formats import choice, count, table, tables, text
 from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.objects import Key, Object, key_of
@@ -19,6 +19,8 @@ SAMPLES = 2000
 """Samples per pool at most: a pool that changes all day must not fill the memory."""
 
 WAKES = 10
+
+NOTICES = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class History:
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     wakes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
     openings: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=WAKES))
+    notices: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=NOTICES))
+    """Notifications that the status had: it has them until each receiver is done."""
 
     def see(self, status: Mapping[str, Any], now: datetime) -> None:
         """Add what has changed; of the samples older than `KEPT`, only the newest stays."""
@@ -54,6 +58,10 @@ class History:
             self.samples.popleft()
         _note(self.wakes, table(status.get("lastWake")))
         _note(self.openings, table(status.get("lastOpening")))
+        known = {text(n.get("id")) for n in self.notices}
+        for notice in list(tables(status.get("notices")))[-NOTICES:]:
+            if text(notice.get("id")) not in known:
+                self.notices.append(notice)
 
 
 def _note(seen: deque[Mapping[str, Any]], what: Mapping[str, Any]) -> None:
@@ -145,4 +153,9 @@ def _counts(demand: Demand) -> tuple[int, int, bool]:
 
 
 def _copied(history: History) -> History:
-    return History(history.samples.copy(), history.wakes.copy(), history.openings.copy())
+    return History(
+        history.samples.copy(),
+        history.wakes.copy(),
+        history.openings.copy(),
+        history.notices.copy(),
+    )

@@ -5,12 +5,14 @@ Unreadable fields are left out. A pool that cannot be shown at all gets a view t
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.console.board import Entry
+from kotatsu_operator.console.report import notices_view, report_view
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
@@ -59,6 +61,7 @@ def pool_view(entry: Entry, now: datetime) -> View:
 
 def _view(entry: Entry, now: datetime) -> View:
     spec, view = table(entry.pool.get("spec")), _observed(entry)
+    view["report"] = report_view(table(entry.pool.get("status")), now)
     try:
         parsed = parse(spec)
     except SpecError as error:
@@ -68,7 +71,11 @@ def _view(entry: Entry, now: datetime) -> View:
         return view | {"refused": view["refused"] or why}
     memory = read_memory(table(entry.pool.get("status")), Memory())
     view["calendars"] = [_calendar(f) for f in memory.calendars]
-    return view | _planned(with_calendars(parsed, memory), memory, now)
+    return (
+        view
+        | _planned(with_calendars(parsed, memory), memory, now)
+        | {"warmUps": _warm_ups(memory)}
+    )
 
 
 def _calendar(followed: Followed) -> View:
@@ -98,6 +105,7 @@ def _observed(entry: Entry) -> View:
         "override": None,
         "windows": [],
         "calendars": [],
+        "warmUps": [],
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),
@@ -118,8 +126,22 @@ def _observed(entry: Entry) -> View:
         ],
         "wakes": _newest_first(_wake(w) for w in history.wakes),
         "openings": _newest_first(_opening(o) for o in history.openings),
+        "notices": notices_view(history.notices, status),
+        "report": None,
         "samples": [[stamp(s.at), s.ready, s.desired, s.phase] for s in history.samples],
     }
+
+
+def _warm_ups(memory: Memory) -> list[View]:
+    """The warm-ups and their parts in seconds, newest first."""
+    return [
+        {
+            "seconds": w.seconds,
+            "replicas": w.replicas,
+            "parts": None if w.parts is None else asdict(w.parts),
+        }
+        for w in reversed(memory.warm_ups)
+    ]
 
 
 def _newest_first(found: Iterable[View | None]) -> list[View]:

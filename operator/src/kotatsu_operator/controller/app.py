@@ -6,17 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache, feeds_of
+from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
 from kotatsu_operator.controller.calendars.reader import Calendars
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
@@ -36,10 +38,12 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.objects import EndpointSlice, Object, key_of
+from kotatsu_operator.kube.objects import EndpointSlice, Key, Object, key_of
 from kotatsu_operator.kube.slices import SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat
 
@@ -66,7 +70,10 @@ class Options:
     lease_namespace: str = ""
     """Empty: the first namespace."""
     starts_per_second: float = 5.0
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
@@ -93,7 +100,7 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         self.board = Board(clock)
-        self.cache = Cache(watchers=[self.board], clock=clock)
+        self.cache = Cache(watchers=[self.board], clock=clock, scaled=kube.scaled)
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.
@@ -130,6 +137,9 @@ class Operator:
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic),
             readings=self.calendars.readings,
+            histories=Histories(time.monotonic),
+            first_start=options.first_start,
+            capacity=options.capacity,
             shows=self._shows,
         )
         self.work_queue = WorkQueue(
@@ -143,6 +153,13 @@ class Operator:
             feeds_of(self.cache),
             Signals(touch, self._uncompared.add, self._complete),
         )
+        # Apart: a kind that the cluster does not have must not stop the pools of other kinds.
+        self._further: Informer[Key] | None = None
+        if further := [kind for kind in kube.scaled if kind not in BUILT_IN]:
+            kubes = {namespace: kube.apart() for namespace in namespaces}
+            feeds = workload_feeds(self.cache, further)
+            self._further = Informer(kubes, feeds, Signals(touch))
+            self.cache.is_awaited = self._further.awaits
         signals = PoolSignals(touch, self._pool_gone, self._complete)
         self._pools = PoolWatch(self._kube, namespaces, self.cache, signals)
         self.stop_on_signals = self._pools.stop_on_signals
@@ -191,6 +208,8 @@ class Operator:
             "knative": self._knative.run(),
             "heartbeat": self.heartbeat.run(),
         }
+        if self._further is not None:
+            parts["further kinds"] = self._further.run()
         tasks = {asyncio.create_task(part, name=name) for name, part in parts.items()}
         tasks |= {electing, watching}
         try:

@@ -13,7 +13,13 @@ from kotatsu_operator.controller.accept.acceptance import (
     refused_conditions,
 )
 from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.act.capacity import (
+    NO_CAPACITY_AHEAD,
+    Capacity,
+    CapacityOptions,
+)
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -24,9 +30,10 @@ from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
+from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
@@ -45,7 +52,7 @@ from kotatsu_operator.core.report.status import (
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
-from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +135,10 @@ class Reconciler:
     accounts: Accounts = field(default_factory=Accounts)
     readings: Callable[[], Readings] = dict
     """The last readings of the calendars that the operator follows."""
+    histories: Histories = field(default_factory=Histories)
+    capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed for a pool that has never started."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
@@ -142,6 +153,7 @@ class Reconciler:
         for known in (self._memory, self._written, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
+        self.histories.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -157,6 +169,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
         """Reconcile one pool; return when to reconcile it again, None if it is deleted."""
@@ -195,6 +208,7 @@ class Reconciler:
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}
         memory = read_memory(status, self._memory.get(key, Memory()))
+        memory = changed(memory, first_start=self.first_start)
         pods, departed = self.cache.target_pods(key[0], target.selector), []
         bills = self.cache.take_departed(key)
         if refused is None:
@@ -207,7 +221,9 @@ class Reconciler:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        account = self.accounts.settle(key, pool, target.spec, pods, departed, now)
+        # Placeholders cost as much as the pods that they stand for.
+        billed = [*pods, *self._capacity.placeholders(key)]
+        account = self.accounts.settle(key, pool, target.spec, billed, departed, now)
         turn = Turn(
             pool, target, refused, account, memory, pods, conditions_of(status), now, failing
         )
@@ -229,7 +245,10 @@ class Reconciler:
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        if memory.phase is Phase.WARMING:
+            seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
+        seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
         return await self._act(turn, seen, decision)
 
@@ -252,6 +271,7 @@ class Reconciler:
             ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
+        status |= self._history(turn, decision)
         for writes in (first, *others):
             status |= writes.status
         conditions = pool_conditions(spec, seen, decision)
@@ -264,6 +284,7 @@ class Reconciler:
         pool = await self._put_status(turn, first.pool, status, conditions)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
+        await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.tools.remember(pool, None)
@@ -279,6 +300,16 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
+
+    @property
+    def _capacity(self) -> Capacity:
+        return Capacity(self.tools.kube, self.cache, self.capacity)
+
+    async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
+        """Ask for nodes ahead of a window; after the status, which says what to give up again."""
+        before = turn.memory.capacity
+        trouble = await self._capacity.follow(pool, turn.spec, before, decision)
+        await self._post(pool, () if trouble is None else (trouble,))
 
     @property
     def _beat(self) -> timedelta:
@@ -302,9 +333,16 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status |= self._history(turn, decision)
         pool = await self._put_status(turn, turn.pool, status, conditions)
         await self._post(pool, notes)
+        given_up = replace(decision, memory=replace(decision.memory, capacity=0))
+        await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
+
+    def _history(self, turn: Turn, decision: Decision) -> Status:
+        ledger, override = turn.account.ledger, turn.spec.override
+        return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
     async def _put_status(
         self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
@@ -322,6 +360,7 @@ class Reconciler:
         pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
         self._written[key] = now
         self.cache.keep_pool(pool)
+        self.histories.check(pool)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -25,6 +25,10 @@ NAME_LABEL, PROGRAM = "app.kubernetes.io/name", "kotatsu"
 
 ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activator"}
 
+CAPACITY_LABEL = "kotatsu.dev/capacity-for"
+"""Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
+Service and no target selects it."""
+
 OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"
 """The field managers of the operator's and the activator's writes."""

@@ -31,7 +31,15 @@ from kotatsu_operator.kube.errors import (
     is_refusal,
     retry_on_conflict,
 )
-from kotatsu_operator.kube.objects import Deployment, EndpointSlice, Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import (
+    EndpointSlice,
+    Key,
+    Object,
+    WarmPool,
+    key_of,
+    ref,
+    resource_of,
+)
 from kotatsu_operator.kube.objects import Lease as LeaseKind
 from kotatsu_operator.kube.slices import is_ours, slice_view
 from kotatsu_operator.runtime.settings import UninstallSettings, start
@@ -44,8 +52,8 @@ REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
 
-_SCALED = ("Deployment",)
-"""The kinds of targets that have a scale of their own."""
+_KNATIVE = "Service"
+"""The kind of target that has no scale."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
@@ -164,28 +172,28 @@ class Uninstall:
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
-        kind, name = spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]
-        try:
-            before = (await self.kube.get_scale(key[0], name)).replicas if kind in _SCALED else None
-        except NotFoundError:
-            before = None
+        kind, name = _target_of(pool)
+        before = None
+        with contextlib.suppress(NotFoundError):
+            if kind != _KNATIVE:
+                before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
         if entry is not None:
             for restore in restores(entry).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
-        if kind not in _SCALED:
+        if kind == _KNATIVE:
             await self._note(key, "Knative alone scales the target")
         elif before is None:
-            self._tell(key, f"there is no Deployment {name}")
+            self._tell(key, f"there is no {kind} {name}")
         elif before == 0 and (why := _why_at_0(entry)):
-            text = f"Deployment {name} stays at 0, because {why}: its Service will have no endpoint"
+            text = f"{kind} {name} stays at 0, because {why}: its Service will have no endpoint"
             self._tell(key, text)
             await self._note(key, f"{name} stays at 0")
         elif spec.get("route") == RouteMode.ALWAYS:
             service = spec.get("service") or name
             text = f"Service {service} selects no pod (route Always), so it will have no endpoint"
-            self._tell(key, f"{text}: add the selector of Deployment {name}")
+            self._tell(key, f"{text}: add the selector of {kind} {name}")
             await self._note(key, text)
         else:
             self._awake[key] = pool
@@ -198,19 +206,19 @@ class Uninstall:
     async def _unready(self) -> str:
         """The first target whose pods are not Ready: all restored ones, or one if it ran before."""
         for key, pool in self._awake.items():
-            name = pool["spec"]["targetRef"]["name"]
+            kind, name = _target_of(pool)
             try:
-                deployment = await self.kube.get(Deployment, key[0], name)
+                known = resource_of(self.kube.scaled[kind])
+                workload = await self.kube.get(known, key[0], name)
             except NotFoundError:
                 continue
-            ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
-            wanted = min(self._restored.get(key, 1), int(deployment["spec"].get("replicas", 1)))
+            ready = int((workload.get("status") or {}).get("readyReplicas") or 0)
+            wanted = min(self._restored.get(key, 1), int(workload["spec"].get("replicas", 1)))
             if ready < wanted:
-                return f"{ready} of {wanted} pods of Deployment {key[0]}/{name} are Ready"
+                return f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
         return ""
 
     async def _note(self, key: Key, text: str) -> None:
-        """Write into the conditions that Kotatsu was uninstalled, and what that means."""
         message = f"Kotatsu was uninstalled; {text}"
         owed = dict.fromkeys(("hpa", "knative"))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
@@ -272,6 +280,12 @@ class Uninstall:
                 await asyncio.sleep(self.poll * 2)
 
 
+def _target_of(pool: Object) -> tuple[str, str]:
+    """The kind and name of a pool's target."""
+    target = pool["spec"]["targetRef"]
+    return target.get("kind", "Deployment"), target["name"]
+
+
 def _why_at_0(entry: Entry | None) -> str:
     """Why a target that is at 0 replicas stays there; empty if it is restored."""
     if entry is None or not entry.owed.get("restoreReplicas"):
@@ -297,7 +311,6 @@ def _native_status(old: Object) -> Object:
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
-    """The conditions with status Unknown, except Accepted."""
     now = stamp(datetime.now(UTC))
     told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
     return [
@@ -314,7 +327,7 @@ async def _end(task: asyncio.Task[Any] | None) -> None:
 
 async def _run(settings: UninstallSettings) -> int:
     # The operator's field manager: a later install would treat another one as a foreign writer.
-    kube = Kube.connect(OPERATOR)
+    kube = Kube.connect(OPERATOR, scaled=settings.targets)
 
     def say(line: str) -> None:
         print(line, flush=True)  # noqa: T201

@@ -15,6 +15,7 @@ import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.types import PatchType
 
+from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.kube.errors import (
     ConflictError,
     NotFoundError,
@@ -24,7 +25,13 @@ from kotatsu_operator.kube.errors import (
     _code_of,
     is_missing,
 )
-from kotatsu_operator.kube.objects import Deployment, HorizontalPodAutoscaler, Object, WarmPool
+from kotatsu_operator.kube.objects import (
+    HorizontalPodAutoscaler,
+    Object,
+    WarmPool,
+    parts,
+    resource_of,
+)
 
 WATCH_SECONDS = 30
 """After this many silent seconds a watch is replaced by another one from the same version."""
@@ -54,6 +61,16 @@ def _segment(name: str) -> str:
     return name
 
 
+_NO_REPLICAS = 500
+"""How the API server answers for the scale of a custom resource without spec.replicas."""
+
+
+def _unset(workload: Object) -> Scale:
+    """The scale of a custom resource without spec.replicas: its controller makes one pod."""
+    replicas = workload["spec"].get("replicas", 1)
+    return Scale(int(replicas), workload["metadata"]["resourceVersion"])
+
+
 class Kube:
     """The client, over one connection pool. `connect` sets the field manager of every write."""
 
@@ -63,33 +80,41 @@ class Kube:
         may_write: Callable[[], bool] = lambda: True,
         on_error: Callable[[str], None] = lambda _: None,
         more: Callable[[], AsyncClient] | None = None,
+        scaled: Scaled = BUILT_IN,
     ) -> None:
         # The library's overloads expect typed models, but Kotatsu uses dicts.
         self._client: Any = client
         self._may_write = may_write
         self._on_error = on_error
         self._more = more
+        self.scaled = scaled
         self._apart: list[Kube] = []
 
     @classmethod
-    def connect(cls, actor: str, on_error: Callable[[str], None] = lambda _: None) -> "Kube":
+    def connect(
+        cls,
+        actor: str,
+        on_error: Callable[[str], None] = lambda _: None,
+        scaled: Scaled = BUILT_IN,
+    ) -> "Kube":
         """Connect with the pod's service account, or with KUBECONFIG outside of a cluster.
 
-        `actor` is the field manager of every write. `on_error` gets the status code or
-        `unreachable` of each call that fails, except conflicts and missing objects.
+        `actor` is the field manager of every write. `scaled` are the kinds whose scale may be set.
+        `on_error` gets the status code or `unreachable` of each call that fails, except conflicts
+        and missing objects.
         """
 
         def client() -> AsyncClient:
             return AsyncClient(field_manager=actor, timeout=httpx2.Timeout(10.0))
 
-        return cls(client(), on_error=on_error, more=client)
+        return cls(client(), on_error=on_error, more=client, scaled=scaled)
 
     def guarded(self, may_write: Callable[[], bool]) -> "Kube":
         """The same connections, but a write raises NotLeadingError unless `may_write()`.
 
         A Lease is not a fence: a paused process can resume in the middle of a reconcile.
         """
-        return Kube(self._client, may_write, self._on_error)
+        return Kube(self._client, may_write, self._on_error, scaled=self.scaled)
 
     def apart(self) -> "Kube":
         """A client with its own connections to the same API server, closed together with this one.
@@ -98,7 +123,7 @@ class Kube:
         """
         if self._more is None:
             return self
-        made = Kube(self._more(), self._may_write, self._on_error, self._more)
+        made = Kube(self._more(), self._may_write, self._on_error, self._more, self.scaled)
         self._apart.append(made)
         return made
 
@@ -114,12 +139,31 @@ class Kube:
         got = self._client.get(kind, _segment(name), namespace=namespace)
         return cast(Object, await self._call(got))
 
-    async def get_scale(self, namespace: str, name: str) -> Scale:
-        """Read a Deployment's scale; at 0 the API leaves `replicas` out. Raises NotFoundError."""
-        scale = self._client.get(Deployment.Scale, _segment(name), namespace=namespace)
-        found = await self._call(scale)
+    async def get_scale(self, namespace: str, workload: str) -> Scale:
+        """Read the scale of a workload, named by its `ref`. Raises NotFoundError.
+
+        At 0 the API leaves `replicas` out.
+        """
+        kind, name = self._scale_of(workload)
+        try:
+            found = await self._call(self._client.get(kind, name, namespace=namespace))
+        except ApiError as error:
+            known = self.scaled[parts(workload)[0]]
+            if error.status.code != _NO_REPLICAS or known.kind in BUILT_IN:
+                raise
+            return _unset(await self.get(resource_of(known), namespace, name))
         replicas = found.spec.replicas if found.spec is not None else None
         return Scale(replicas or 0, found.metadata.resourceVersion)
+
+    def _scale_of(self, workload: str) -> tuple[Any, str]:
+        """The scale subresource of a workload, and its name as a path segment."""
+        kind, name = parts(workload)
+        if not kind[:1].isupper():
+            raise NotFoundError(f"{workload!r} is not the name of an object")
+        known = self.scaled.get(kind)
+        if known is None:
+            raise UnreadableError(f"{kind} is not among the kinds of the chart value `targets`")
+        return resource_of(known).Scale, _segment(name)
 
     async def serves(self, kind: Any, namespace: str) -> bool:
         try:
@@ -190,13 +234,13 @@ class Kube:
 
     # --- writing ---
 
-    async def put_scale(self, namespace: str, name: str, replicas: int, version: str) -> None:
-        """Set a Deployment's replicas if it is still at `version`.
+    async def put_scale(self, namespace: str, workload: str, replicas: int, version: str) -> None:
+        """Set the replicas of a workload, named by its `ref`, if it is still at `version`.
 
         Raises ConflictError, NotFoundError.
         """
-        _segment(name)
-        body = Deployment.Scale.from_dict(
+        kind, name = self._scale_of(workload)
+        body = kind.from_dict(
             {
                 "apiVersion": "autoscaling/v1",
                 "kind": "Scale",
@@ -206,14 +250,15 @@ class Kube:
         )
         await self._write(lambda: self._client.replace(body, name=name, namespace=namespace))
 
-    async def raise_scale(self, namespace: str, name: str, version: str) -> None:
-        """Set replicas to 1 if the Deployment is still at `version`, by a merge patch.
+    async def raise_scale(self, namespace: str, workload: str, version: str) -> None:
+        """Set the replicas of a workload, named by its `ref`, to 1 if it is still at `version`.
 
         A JSON patch cannot test `replicas`, which is absent at 0. Raises ConflictError,
         NotFoundError.
         """
+        kind, name = self._scale_of(workload)
         patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
-        await self._patch(Deployment.Scale, namespace, name, patch)
+        await self._patch(kind, namespace, name, patch)
 
     async def put_minimum(self, namespace: str, name: str, replicas: int, version: str) -> None:
         """Set a HorizontalPodAutoscaler's minReplicas if it is still at `version`.

@@ -4,7 +4,7 @@ from collections import UserDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.kube.objects import selects
+from kotatsu_operator.core.objects import selects
 from kotatsu_operator.kube.pod import PodView
 
 K = TypeVar("K", bound=Hashable)

@@ -109,6 +109,10 @@ class Informer(Generic[K]):
         waiting = sorted(self._missing - self._refused)
         return [f"{kind} in {namespace}" for namespace, kind in waiting]
 
+    def awaits(self, namespace: str, kind: str) -> bool:
+        """Whether a kind has neither been listed in a namespace nor been rejected there."""
+        return (namespace, kind) in self._missing - self._refused
+
     def shows(self, namespace: str) -> bool:
         return all(n != namespace for n, _ in list(self._missing))
 

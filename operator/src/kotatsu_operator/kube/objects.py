@@ -1,20 +1,19 @@
-"""The Kubernetes kinds, and names, selectors, ports and field owners of their objects."""
+"""The Kubernetes kinds, their names and selectors; `core.objects` has what the plugin reads too."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from functools import cache
 from typing import Any
 
 from lightkube.generic_resource import create_namespaced_resource
 
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.pool.kinds import ScaledKind
 
 Object = dict[str, Any]
 
 
 WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool", "warmpools")
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
+StatefulSet: Any = create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
 Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
@@ -28,16 +27,28 @@ KnativeService: Any = create_namespaced_resource("serving.knative.dev", "v1", "S
 KnativeRevision: Any = create_namespaced_resource(
     "serving.knative.dev", "v1", "Revision", "revisions"
 )
+PodTemplate: Any = create_namespaced_resource("", "v1", "PodTemplate", "podtemplates")
+CapacityBuffer: Any = create_namespaced_resource(
+    "autoscaling.x-k8s.io", "v1beta1", "CapacityBuffer", "capacitybuffers"
+)
 ConfigMap: Any = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
 Lease: Any = create_namespaced_resource("coordination.k8s.io", "v1", "Lease", "leases")
 
 KINDS: Mapping[str, Any] = {
     "WarmPool": WarmPool,
     "Deployment": Deployment,
+    "StatefulSet": StatefulSet,
     "Pod": Pod,
     "Service": Service,
     "EndpointSlice": EndpointSlice,
 }
+
+
+@cache
+def resource_of(kind: ScaledKind) -> Any:
+    """The client's class for a kind of workload."""
+    group, version = kind.api_version.split("/")
+    return create_namespaced_resource(group, version, kind.kind, kind.plural)
 
 
 Key = tuple[str, str]
@@ -46,6 +57,17 @@ Key = tuple[str, str]
 
 def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def ref(kind: str, name: str) -> str:
+    """A workload's name among all kinds: `name` of a Deployment, `Kind/name` of any other kind."""
+    return name if kind == "Deployment" else f"{kind}/{name}"
+
+
+def parts(workload: str) -> tuple[str, str]:
+    """The kind and name of a `ref`."""
+    kind, slash, name = workload.partition("/")
+    return (kind, name) if slash else ("Deployment", workload)
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
@@ -62,69 +84,14 @@ def without_owners(obj: Object) -> Object:
     return {**obj, "metadata": meta}
 
 
-def scales(autoscaler: Object) -> Key | None:
-    """The Deployment that a HorizontalPodAutoscaler scales; None for another kind of target."""
+def scales(autoscaler: Object) -> Key:
+    """The namespace and `ref` of the workload that a HorizontalPodAutoscaler scales."""
     target = autoscaler["spec"]["scaleTargetRef"]
-    if target.get("kind") != "Deployment":
-        return None
-    return autoscaler["metadata"].get("namespace", ""), target["name"]
+    workload = ref(target.get("kind", ""), target["name"])
+    return autoscaler["metadata"].get("namespace", ""), workload
 
 
-def selector_view(selector: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A label selector whose values are sets: an expression can have thousands of values."""
-    terms = [
-        term | {"values": frozenset(term.get("values") or ())}
-        for term in selector.get("matchExpressions") or ()
-    ]
-    return {**selector, "matchExpressions": terms} if terms else selector
-
-
-def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector (matchLabels and matchExpressions) matches."""
-    if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
-        return False
-    for term in selector.get("matchExpressions") or ():
-        value, wanted = labels.get(term["key"]), term.get("values") or ()
-        matches = {
-            "In": value in wanted,
-            "NotIn": value not in wanted,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }[term["operator"]]
-        if not matches:
-            return False
-    return True
-
-
-_NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-def port_number(ports: Mapping[str, int], wanted: str | int) -> int | None:
-    """The number of a port given by name or number; None for an unknown name.
-
-    A spec may contain any text: some digits are not decimal (²), and numbers can be too long.
-    """
-    if isinstance(wanted, int) or _NUMBER.fullmatch(wanted):
-        return int(wanted)
-    return ports.get(wanted)
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A manager that owns a field, and when the fields of its entry last changed."""
-
-    manager: str
-    applies: bool
-    """Whether it owns the field by server-side apply: its manifest will be applied again."""
-    at: datetime | None
-
-
-def owners(obj: Object, field: str) -> list[Owner]:
-    """The managers that own one field of an object's spec."""
-    return [
-        Owner(
-            entry.get("manager", ""), entry.get("operation") == "Apply", instant(entry.get("time"))
-        )
-        for entry in obj["metadata"].get("managedFields") or ()
-        if f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    ]
+def target_ports(service: Object | None) -> list[str | int]:
+    """The target ports of a Service, by name or number; none without a Service."""
+    ports = ((service or {}).get("spec") or {}).get("ports") or ()
+    return [port.get("targetPort") or port["port"] for port in ports]

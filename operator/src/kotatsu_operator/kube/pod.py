@@ -1,14 +1,16 @@
 """Pods read into values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
-from kotatsu_operator.core.formats import conditions_of, instant
-from kotatsu_operator.kube.objects import Key, Object, key_of, port_number
+from kotatsu_operator.core.formats import conditions_of, instant, table, text
+from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
+from kotatsu_operator.kube.objects import Key, Object, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class PodView:
     """Whether the conditions of all its readiness gates are True."""
     lost: bool = False
     """Whether its endpoints lead nowhere, or will soon: it is terminating, or see `_is_lost`."""
+    start: PodStart = NOT_STARTED
+    """The times of its start."""
     billed: BilledPod | None = None
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
 
@@ -96,6 +100,7 @@ def pod_view(obj: Object) -> PodView:
         containers=containers,
         gates_open=all(conditions.get(gate, {}).get("status") == "True" for gate in gates),
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
+        start=_start_of(spec, status, conditions, began),
         billed=billed,
     )
 
@@ -115,6 +120,38 @@ def _container_view(container: Object, told: Object | None) -> ContainerView:
             for port in container.get("ports") or ()
         },
     )
+
+
+def _start_of(
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+    conditions: Mapping[str, Mapping[str, Any]],
+    scheduled_at: datetime | None,
+) -> PodStart:
+    def since(kind: str) -> datetime | None:
+        told = conditions.get(kind, {})
+        return instant(told.get("lastTransitionTime")) if told.get("status") == "True" else None
+
+    began = [_first_ran(c) for c in status.get("containerStatuses") or ()]
+    known = [at for at in began if at is not None]
+    is_complete = bool(known) and len(known) == len(spec.get("containers") or ())
+    scheduled = conditions.get("PodScheduled", {})
+    is_unschedulable = scheduled.get("reason") == "Unschedulable" and scheduled_at is None
+    return PodStart(
+        scheduled_at,
+        since("PodReadyToStartContainers"),
+        max(known) if is_complete else None,
+        since("Ready"),
+        text(scheduled.get("message"), "no reason given") if is_unschedulable else "",
+    )
+
+
+def _first_ran(container: Mapping[str, Any]) -> datetime | None:
+    """When a container ran first; of one that was restarted, the earliest time that is known."""
+    states = (container.get("state") or {}, container.get("lastState") or {})
+    runs = [table(state.get(kind)) for state in states for kind in ("running", "terminated")]
+    times = [instant(run.get("startedAt")) for run in runs]
+    return min((at for at in times if at is not None), default=None)
 
 
 _SAME_MOMENT = timedelta(seconds=1)
@@ -150,7 +187,14 @@ def _has_crashed(container: Mapping[str, Any]) -> bool:
 
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
-    """When the last container of a finished pod ended."""
     states = [c.get("state") or {} for c in status.get("containerStatuses") or ()]
     ends = [instant((state.get("terminated") or {}).get("finishedAt")) for state in states]
     return max((end for end in ends if end is not None), default=None)
+
+
+def starting_pods(pods: Iterable[PodView]) -> Starting:
+    """Sum up the pods of a pool that is Warming."""
+    staying = [pod for pod in pods if not pod.terminating]
+    return starting(
+        (pod.start for pod in staying if pod.ready), (pod.start for pod in staying if not pod.ready)
+    )

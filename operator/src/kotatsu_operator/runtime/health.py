@@ -64,7 +64,6 @@ class _Server(ThreadingWSGIServer):
         self._opening = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start to answer a client; close the oldest connection if there are too many."""
         with self._opening:
             self._open[request] = None
             oldest = next(iter(self._open)) if len(self._open) > MOST else None
@@ -85,7 +84,6 @@ class _Server(ThreadingWSGIServer):
         log.debug("the admin page of %s", client_address, exc_info=True)
 
     def get_request(self) -> Any:
-        """Accept a connection; pause after a failure, because the client stays in the queue."""
         try:
             return super().get_request()
         except OSError:

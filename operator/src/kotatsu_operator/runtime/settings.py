@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,6 +12,8 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
+from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
 
 
 def _read_prices(value: object) -> object:
@@ -26,13 +29,50 @@ def _read_prices(value: object) -> object:
     return parse_table(raw)
 
 
+_RESERVED = ("Deployment", "StatefulSet", "Service")
+_TARGET = re.compile(
+    r"(?P<api_version>[a-z0-9.-]{1,253}/[a-z0-9]{1,63})/(?P<kind>[A-Z][A-Za-z0-9]{0,62})"
+    r"/(?P<plural>[a-z][a-z0-9]{0,62})"
+)
+
+
+def _read_targets(value: object) -> object:
+    """The further kinds of targets, from `argoproj.io/v1alpha1/Rollout/rollouts,…`."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, ScaledKind] = dict(BUILT_IN)
+    for text in filter(None, map(str.strip, value.split(","))):
+        match = _TARGET.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{text!r}: write each kind like argoproj.io/v1alpha1/Rollout/rollouts"
+            )
+        kind = ScaledKind(**match.groupdict())
+        if kind.kind in _RESERVED or kind.kind in found:
+            raise ValueError(f"{text!r}: there is already a kind {kind.kind}")
+        found[kind.kind] = kind
+    return found
+
+
 S = TypeVar("S", bound=ServiceSettings)
+
+Targets = Annotated[dict[str, ScaledKind], BeforeValidator(_read_targets)]
+"""Kinds of targets with a scale subresource, by kind."""
+
+
+class _WithTargets(ServiceSettings):
+    targets: Targets = Field(
+        dict(BUILT_IN),
+        description="kinds of targets besides Deployments and StatefulSets, comma separated, each "
+        "as apiVersion/kind/resource",
+    )
+
 
 Prices = Annotated[PriceTable, BeforeValidator(_read_prices)]
 """A price table, given as JSON."""
 
 
-class OperatorSettings(ServiceSettings):
+class OperatorSettings(_WithTargets):
     """Settings of the operator."""
 
     namespaces: CommaSeparated = Field(
@@ -48,6 +88,12 @@ class OperatorSettings(ServiceSettings):
         5.0,
         gt=0,
         description="pods per second that the cluster can start when many windows open together",
+    )
+    first_start: int = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="seconds until Ready that are assumed for a pool that has never started",
     )
     console_port: int = Field(
         0, ge=0, le=65535, description="port of the console, a read-only web page; 0: no console"
@@ -66,6 +112,12 @@ class OperatorSettings(ServiceSettings):
         "",
         description="namespace of Knative's ConfigMap config-autoscaler; empty: it is not read",
     )
+    capacity: CapacityKind = Field(
+        CapacityKind.NONE,
+        description="what asks for nodes ahead of windows: None, CapacityBuffer or Placeholder",
+    )
+    capacity_image: str = Field("", description="image of the placeholders")
+    capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "
@@ -81,7 +133,7 @@ class OperatorSettings(ServiceSettings):
     )
 
 
-class UninstallSettings(ServiceSettings):
+class UninstallSettings(_WithTargets):
     """Settings of the Job that runs before `helm uninstall`."""
 
     namespaces: CommaSeparated = Field(
@@ -101,7 +153,7 @@ class SmokeSettings(ServiceSettings):
     timeout: float = Field(60.0, gt=0, description="seconds until it gives up")
 
 
-class ActivatorSettings(ServiceSettings):
+class ActivatorSettings(_WithTargets):
     """Settings of the activator.
 
     `namespace`, `pod_name`, `pod_uid` and `pod_ips` come from the downward API.
@@ -114,6 +166,9 @@ class ActivatorSettings(ServiceSettings):
         min_length=1, description="addresses of this pod for its slices, one per family"
     )
     node_name: str = Field(description="node of this pod, for its slices")
+    looks: str = Field(
+        "", description="folder with the looks of the waiting page; empty: only its own"
+    )
     memory: int = Field(
         256 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
     )

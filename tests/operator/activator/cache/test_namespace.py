@@ -8,6 +8,7 @@ from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import Port
 from kotatsu_operator.core.pool.memory import Phase, Route
+from kotatsu_operator.kube.objects import KINDS
 from tests.operator.cluster import activator_pod, deployment, native_slice, pod, service, warm_pool
 
 
@@ -101,7 +102,7 @@ def test_a_pool_that_is_made_again_is_a_pool_as_any_other(view):
 
 
 def test_it_is_synced_when_every_kind_has_been_listed(view):
-    for kind in ("WarmPool", "Service", "Pod", "EndpointSlice", "Deployment"):
+    for kind in KINDS:
         assert not view.is_synced
         listing(view, kind)
     assert view.is_synced

@@ -46,7 +46,7 @@ def test_a_pool_with_a_target_of_its_own_is_accepted(cache):
     target, refused = judge(cache, warm_pool(scaling={"maxReplicas": 4}))
     assert refused is None
     assert target.spec.scaling.max_replicas == 4
-    assert target.deployment is cache.deployments[VOICE]
+    assert target.workload is cache.workloads[VOICE]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_the_schema_cannot_see_is_refused_with_a_sentence(cache, spec, said
 
 
 def test_a_missing_target_is_named_with_its_namespace(cache):
-    cache.deployments.clear()
+    cache.workloads.clear()
     judged = refusal(cache, warm_pool())
     assert judged is not None
     assert judged.reason == "TargetNotFound"
@@ -290,8 +290,8 @@ def test_a_persons_autoscaler_comes_with_the_target(cache):
     ("meta", "owner"),
     [
         (
-            {"ownerReferences": [{"kind": "ScaledObject", "name": "v", "controller": True}]},
-            "ScaledObject v",
+            {"ownerReferences": [{"kind": "Scaler", "name": "v", "controller": True}]},
+            "Scaler v",
         ),
         ({"labels": {"app.kubernetes.io/managed-by": "keda-operator"}}, "KEDA"),
     ],

@@ -6,8 +6,8 @@ from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.core.objects import selects
 from kotatsu_operator.kube import index as pods
-from kotatsu_operator.kube.objects import selects
 from tests.operator.cluster import (
     VOICE,
     activator_pod,
@@ -383,7 +383,7 @@ def test_what_is_gone_is_forgotten_and_is_news(pools):
         (pools.forget_deployment, VOICE),
     ):
         assert list(forget(key)) == [VOICE]
-    assert (pools.services, pools.slices, list(pools.deployments)) == ({}, {}, [FEED])
+    assert (pools.services, pools.slices, list(pools.workloads)) == ({}, {}, [FEED])
 
 
 # --- pods that are gone ---

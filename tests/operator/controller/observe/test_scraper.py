@@ -17,15 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.observe import pages
 from kotatsu_operator.controller.observe import scraper as scrape
-from kotatsu_operator.controller.observe.pages import (
-    Silence,
-    clock_skew,
-    collect,
-    count_of,
-    samples_of,
-    unix_time,
-)
+from kotatsu_operator.controller.observe.pages import clock_skew, collect
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer, Scraper
+from kotatsu_operator.core import exposition
+from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.pod import pod_view
 from kotatsu_operator.runtime.health import Checks, start_admin
@@ -245,6 +240,47 @@ async def test_a_pod_that_does_not_say_clearly_says_nothing_and_why(scraper, ser
     assert why in answer.why
 
 
+LACKING = [
+    Page(b"<html></html>"),
+    Page(b"", status=404),
+    Page(b"", status=302),
+    Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
+]
+
+
+@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "not text"])
+async def test_an_answer_without_the_gauge_shows_that_there_is_none(scraper, serve, page):
+    assert (await scraper.pod(await serve(page), Metrics())).lacks
+
+
+@pytest.mark.parametrize("page", [Page(b"", status=503), Page(f"{IN_FLIGHT} NaN\n".encode())])
+async def test_a_pod_in_trouble_shows_nothing(scraper, serve, page):
+    assert not (await scraper.pod(await serve(page), Metrics())).lacks
+
+
+async def test_no_such_port_and_a_refused_connection_show_that_there_is_none(scraper, serve):
+    view = await serve(Page())
+    assert (await scraper.pod(view, Metrics(port="metrics"))).lacks
+    assert (await scraper.pod(view, Metrics(port="1"))).lacks
+
+
+async def test_a_known_gauge_is_found_without_a_field(scraper, serve):
+    view = await serve(Page(b"vllm:num_requests_running 2\nvllm:num_requests_waiting 1\n"))
+    assert await scraper.pod(view, Metrics()) == PodAnswer(3, None)
+
+
+async def test_a_name_in_the_spec_is_the_only_one_that_is_looked_for(scraper, serve):
+    view = await serve(Page(b"vllm:num_requests_running 2\n"))
+    answer = await scraper.pod(view, Metrics(in_flight="busy"))
+    assert "has no metric busy" in answer.why
+
+
+async def test_the_ports_of_the_service_are_where_a_gauge_may_count_its_own_page(scraper, serve):
+    view = await serve(Page(b"http_server_active_requests 1\n"))
+    assert await scraper.pod(view, Metrics(), ["other"]) == PodAnswer(1, None)
+    assert (await scraper.pod(view, Metrics(), ["http"])).lacks
+
+
 # --- hostile pages ---
 
 ESCAPED = f'{IN_FLIGHT}{{a="' + '\\"' * 1998 + '"} 0\n'
@@ -259,8 +295,8 @@ async def test_of_a_page_that_would_keep_the_loop_busy_little_is_read(
     scraper, serve, monkeypatch, page
 ):
     read = []
-    sample = pages._sample
-    monkeypatch.setattr(pages, "_sample", lambda *line: read.append(line) or sample(*line))
+    sample = exposition._sample
+    monkeypatch.setattr(exposition, "_sample", lambda *line: read.append(line) or sample(*line))
     view = await serve(Page(page.encode()[: 2 * 2**20]))
     assert isinstance(await scraper.pod(view, Metrics()), Silence)
     assert 0 < sum(len(name) + len(rest) for name, rest in read) <= pages.MOST_WANTED

@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Route
-from tests.operator.core.values import HOUR, MINUTE, SECOND, override, pool_spec, t
+from tests.operator.core.values import HOUR, SECOND, override, pool_spec, t
 
 DRAINING = Memory(
     phase=Phase.DRAINING,
@@ -41,8 +41,8 @@ def test_unknown_demand_holds_from_now() -> None:
     unknown = replace(RUNNING, demand=Demand(known=False))
     memory = replace(DRAINING, phase=Phase.WARM, route=Route.NATIVE, unknown_since=t("11:00"))
     first = decide(pool_spec(), unknown, memory, t("10:00")).memory
-    held = decide(pool_spec(), unknown, first, t("10:00") + 30 * MINUTE - 7 * SECOND)
-    over = decide(pool_spec(), unknown, first, t("10:00") + 30 * MINUTE)
+    held = decide(pool_spec(), unknown, first, t("10:30"))
+    over = decide(pool_spec(), unknown, held.memory, t("10:32"))
     assert (held.memory.phase, over.memory.phase) == (Phase.WARM, Phase.DRAINING)
 
 

@@ -65,10 +65,16 @@ def test_the_minimum_follows_the_floor(awake, floor, replicas, released, wanted)
     assert found == wanted
 
 
-def test_an_autoscaler_that_may_go_to_zero_may_not_while_the_pool_is_awake() -> None:
+def test_an_autoscaler_that_may_go_to_zero_may_not_end_or_start_the_pods_of_a_pool() -> None:
     none = Original("voice", 0)
     assert wanted_minimum(HPA, none, awake=True, floor=0, replicas=1, released=False) == 1
-    assert wanted_minimum(HPA, none, awake=False, floor=0, replicas=0, released=False) == 0
+    assert wanted_minimum(HPA, none, awake=False, floor=0, replicas=0, released=False) == 1
+
+
+def test_its_minimum_of_zero_is_what_is_given_back() -> None:
+    none = Original("voice", 0)
+    assert remember_original(replace(HPA, min_replicas=0), None) == none
+    assert wanted_minimum(HPA, none, awake=False, floor=0, replicas=0, released=True) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.plan.lead import MARGIN, START, auto_lead
+from kotatsu_operator.core.plan.lead import MARGIN, auto_lead
 from kotatsu_operator.core.pool.decision import Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase, Route, WarmUp
+from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, Route, WarmUp
 from tests.operator.core.values import MINUTE, SECOND, once, pool_spec, t
 
 SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
@@ -68,7 +68,7 @@ def test_what_was_learned_before_templates_were_known_is_of_the_one_in_force() -
 def test_a_quick_lead_is_not_believed_of_a_new_template() -> None:
     quick = [WarmUp(10.0, 2, "old")]
     assert auto_lead(quick, 2, SETTLE, "old") == 11 * SECOND + MARGIN + SETTLE
-    assert auto_lead(quick, 2, SETTLE, "new") == START + MARGIN + SETTLE
+    assert auto_lead(quick, 2, SETTLE, "new") == FIRST_START + MARGIN + SETTLE
 
 
 def test_a_slow_one_is_until_something_better_is_known() -> None:

@@ -1,7 +1,7 @@
 """What is written into a WarmPool's status, and read back after a restart."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -25,7 +25,9 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
+from kotatsu_operator.core.pool.start import Parts
 from kotatsu_operator.core.report.status import (
+    Record,
     decided_status,
     memory_status,
     read_ledger,
@@ -65,6 +67,7 @@ _WARM_UPS = st.builds(
     seconds=st.integers(0, 10**7).map(lambda ms: ms / 1000),
     replicas=st.integers(1, 100),
     template=st.sampled_from(["", "a1b2"]),
+    parts=st.none() | st.builds(Parts, *[st.integers(0, 900).map(float)] * 4),
 )
 _CONTESTS = st.builds(
     Contest, by=st.just("helm"), written_at=_MAYBE, seen_at=_TIMES, count=st.integers(1, 9)
@@ -87,6 +90,7 @@ _MEMORIES = st.builds(
     warm_ups=st.lists(_WARM_UPS, max_size=4).map(tuple),
     trend=st.just(Trend(((t("10:00"), 2),), ((t("10:00"), 3),))),
     opening=st.none() | _OPENINGS,
+    first_start=st.sampled_from([60, 240]).map(lambda seconds: timedelta(seconds=seconds)),
     lead=st.integers(0, 90_000).map(lambda seconds: timedelta(seconds=seconds)),
     ticket=_TIMES,
     ticket_seen=_MAYBE,
@@ -349,3 +353,40 @@ def test_of_a_thousand_warm_ups_that_somebody_wrote_the_newest_are_read():
     written = [{"seconds": n, "replicas": 1} for n in range(1000)]
     read = read_memory({"phase": "Warm", "warmUps": written}, Memory()).warm_ups
     assert [w.seconds for w in read] == list(range(980, 1000))
+
+
+# --- a dataclass as an object of the status ---
+
+
+@dataclass(frozen=True)
+class Visit:
+    by: str
+    left_at: datetime | None
+    guests: int = 1
+    lasting: timedelta = timedelta()
+    phase: Phase = Phase.ASLEEP
+
+
+VISIT = Record(Visit, but=("phase",), lasting="how.long")
+
+
+def test_an_attribute_is_stored_in_camel_case_or_under_its_own_name():
+    written = VISIT.write(Visit("ada", t("10:00"), 2, timedelta(minutes=5)))
+    assert written == {
+        "by": "ada",
+        "leftAt": "2026-11-25T10:00:00Z",
+        "guests": 2,
+        "how": {"long": "5m"},
+    }
+    assert VISIT.read(written) == Visit("ada", t("10:00"), 2, timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("edit", [{"guests": "many"}, {"how": 5}, {"leftAt": "soon"}, {"more": 1}])
+def test_one_field_that_cannot_be_read_leaves_the_others(edit):
+    read = VISIT.read({"by": "ada", **edit})
+    assert read == Visit("ada", None)
+
+
+@pytest.mark.parametrize("edit", [None, [], {}, {"by": 7}, {"by": None}])
+def test_without_a_field_that_it_needs_nothing_is_read(edit):
+    assert VISIT.read(edit) is None

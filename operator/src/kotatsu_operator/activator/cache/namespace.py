@@ -2,16 +2,26 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
+from kotatsu_operator.core.objects import workload_selector
+from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
-from kotatsu_operator.kube.objects import KINDS, Object, selector_view, without_owners
+from kotatsu_operator.kube.objects import (
+    KINDS,
+    Object,
+    parts,
+    ref,
+    resource_of,
+    without_owners,
+)
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
@@ -37,9 +47,11 @@ class View:
     pods: Pods = field(default_factory=Pods)
     slices: Indexed[str, Object] = field(default_factory=lambda: Indexed(_terms_of_slice))
     selectors: Selectors[str] = field(default_factory=Selectors)
-    """Label selectors of the Deployments."""
+    """Label selectors of the workloads, by their `ref`."""
     scales: dict[str, Scale] = field(default_factory=dict)
-    """Replicas and resourceVersion of the Deployments, as the watch last showed them."""
+    """Replicas and resourceVersion of the workloads, as the watch last showed them."""
+    scaled: Scaled = field(default_factory=lambda: BUILT_IN)
+    """The kinds of workloads that pools can scale."""
     synced: set[str] = field(default_factory=set)
     _service_selectors: Selectors[str] = field(default_factory=Selectors)
     _mailboxes: list[Mailbox] = field(default_factory=list)
@@ -56,10 +68,8 @@ class View:
             "Service": (self._keep_service, self._forget_service, self.services),
             "Pod": (self._keep_pod, self._forget_pod, self.pods),
             "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
-            "Deployment": (self._keep_deployment, self._forget_deployment, self.selectors),
         }
-        keep, forget, store = kinds[kind]
-        feed = Feed(KINDS[kind], keep, forget, lambda _: store, key=lambda o: o["metadata"]["name"])
+        feed = _feed(KINDS[kind], *kinds[kind]) if kind in kinds else self._workload_feed(kind)
 
         def apply(change: str, obj: Object) -> None:
             # All at once: the publisher must never see half of a list.
@@ -71,6 +81,16 @@ class View:
                 self.changed()  # may complete the initial lists
 
         return apply
+
+    def _workload_feed(self, kind: str) -> Feed[str]:
+        """How the workloads of a kind get into this view, by their `ref`."""
+        return Feed(
+            resource_of(self.scaled[kind]),
+            partial(self._keep_workload, kind),
+            self._forget_workload,
+            lambda _: [name for name in self.scales if parts(name)[0] == kind],
+            key=lambda obj: ref(kind, obj["metadata"]["name"]),
+        )
 
     def _tell(self, concerned: Iterable[str]) -> None:
         names = set(concerned)
@@ -130,16 +150,18 @@ class View:
         obj = self.slices.pop(name, None)
         return () if obj is None else self._pools_of_slice(obj)
 
-    def _keep_deployment(self, obj: Object) -> Iterable[str]:
-        name, selector = obj["metadata"]["name"], selector_view(obj["spec"]["selector"])
+    def _keep_workload(self, kind: str, obj: Object) -> Iterable[str]:
+        name, selector = ref(kind, obj["metadata"]["name"]), workload_selector(obj)
         version = obj["metadata"].get("resourceVersion", "")
         self.scales[name] = Scale(obj["spec"].get("replicas", 1), version)
-        if self.selectors.get(name) == selector:
+        if self.selectors.get(name, {}) == selector:
             return ()
-        self.selectors[name] = selector
+        self.selectors.pop(name, None)
+        if selector:
+            self.selectors[name] = selector
         return self.pools.having(("target", name))
 
-    def _forget_deployment(self, name: str) -> Iterable[str]:
+    def _forget_workload(self, name: str) -> Iterable[str]:
         self.selectors.pop(name, None)
         self.scales.pop(name, None)
         return self.pools.having(("target", name))
@@ -159,15 +181,16 @@ class View:
         found = dict.fromkeys(map(pool_of_slice, published))
         for service in self._service_selectors.picking(pod.labels):
             found |= dict.fromkeys(self._pools_of_service(service))
-        for deployment in self.selectors.picking(pod.labels):
-            found |= dict.fromkeys(self.pools.having(("target", deployment)))
+        for workload in self.selectors.picking(pod.labels):
+            found |= dict.fromkeys(self.pools.having(("target", workload)))
         return found
 
     # --- queries ---
 
     @property
     def is_synced(self) -> bool:
-        return len(self.synced) == 5
+        """Whether every kind that each cluster has was listed once."""
+        return self.synced >= KINDS.keys()
 
     def native_ready(self, service: str, family: str) -> int:
         """Ready, non-terminating endpoints of a Service in an address family, without activators.
@@ -218,14 +241,12 @@ class View:
 
     def backends(self, pool: Pool) -> list[PodView]:
         """The running, non-terminating pods of a pool with an address, Ready or not."""
+        return [pod for pod in self.pods_of(pool) if pod.ip and pod.running and not pod.terminating]
+
+    def pods_of(self, pool: Pool) -> list[PodView]:
+        """All pods of a pool, also those that have no node yet."""
         wanted = self._selector(pool)
-        if not wanted:
-            return []
-        return [
-            pod
-            for pod in self.pods.selected_by(wanted)
-            if pod.ip and pod.running and not pod.terminating
-        ]
+        return self.pods.selected_by(wanted) if wanted else []
 
     def _selector(self, pool: Pool) -> Mapping[str, Any]:
         if pool.always:
@@ -236,6 +257,15 @@ class View:
 
     def ports(self, service: str) -> list[Port]:
         return ports_of(self.services.get(service))
+
+
+def _feed(
+    kind: Any,
+    keep: Callable[[Object], Iterable[str]],
+    forget: Callable[[str], Iterable[str]],
+    store: Iterable[str],
+) -> Feed[str]:
+    return Feed(kind, keep, forget, lambda _: store, key=lambda obj: obj["metadata"]["name"])
 
 
 def _terms_of_pool(pool: Pool) -> Iterable[Hashable]:

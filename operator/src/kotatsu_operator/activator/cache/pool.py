@@ -5,10 +5,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.core.formats import amount, choice, instant, seconds_of
+from kotatsu_operator.core.formats import (
+    amount,
+    choice,
+    instant,
+    lasting,
+    seconds,
+    seconds_of,
+    table,
+    tables,
+    text,
+)
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
@@ -72,6 +82,7 @@ class Pool:
     name: str
     service: str
     target: str
+    """The `ref` of the workload."""
     route: Route
     epoch: int
     phase: Phase
@@ -82,10 +93,17 @@ class Pool:
     max_held: int
     ignore_paths: frozenset[str]
     settle: float
+    page: str = ""
+    """The look of the waiting page for browsers; empty: no page."""
+    usual_wake: float | None = None
+    """Seconds that the last wake took, or else the last warm-up; None before the first."""
     wake_with: tuple[str, ...] = ()
     """Pools that are woken together with this one."""
     always: bool = False
     """Route Always: every connection passes the activator, and the Service selects no pod."""
+    counted: bool = False
+    """Whether the operator judges the pool by its connections here: route Always, or pods that do
+    not report their requests. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -114,7 +132,7 @@ def pool_view(obj: Object) -> Pool:
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
         service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
-        target=spec["targetRef"]["name"],
+        target=ref(spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]),
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),
@@ -126,10 +144,19 @@ def pool_view(obj: Object) -> Pool:
             wake.get("ignorePaths", ("/healthz", "/livez", "/readyz", "/metrics"))
         ),
         settle=seconds_of(drain.get("routeSettle", "5s"), 5.0),
+        page=text(wake.get("page")),
+        usual_wake=_usual_wake(status) if wake.get("page") else None,
         wake_with=tuple(wake.get("wakeWith") or ()),
         spent=spent_budget(spec, status),
         always=spec.get("route") == RouteMode.ALWAYS,
+        counted=spec.get("route") == RouteMode.ALWAYS or route.get("counted") is True,
     )
+
+
+def _usual_wake(status: Mapping[str, Any]) -> float | None:
+    wake = lasting(table(status.get("lastWake")).get("duration")).total_seconds()
+    ups = [seconds(warm_up.get("seconds")) for warm_up in tables(status.get("warmUps"))]
+    return wake or (ups[-1] if ups else None)
 
 
 def deleted(pool: Pool) -> Pool:

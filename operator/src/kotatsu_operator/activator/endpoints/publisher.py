@@ -246,7 +246,6 @@ class Publisher:
         return []
 
     async def _take_back(self, key: PoolFamily) -> list[float]:
-        """Withdraw endpoints of lost activators for the same pool and family."""
         pool, record = self._view.pools.get(key[0]), self.published.get(key)
         if pool is None or self.leaving:
             return []

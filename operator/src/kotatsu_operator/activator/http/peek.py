@@ -230,7 +230,6 @@ class Requests:
                 self._enter(seen)
 
     def _enter(self, seen: Peek) -> None:
-        """The end of a request head, or of tracking: compute the length of the body."""
         length = _body_length(bytes(self._head[: seen.head_end])) if seen.head_end else None
         self._is_lost = length is None
         self._body_left = length or 0

@@ -259,6 +259,11 @@ class Client(Side):
         """Whether all bytes that are needed before the splice have been read."""
         return self.seen.is_final
 
+    @property
+    def head(self) -> bytes:
+        """The complete request head of a client without a pod; empty if there is none."""
+        return bytes(self._buffer[: self.seen.head_end])
+
     def answer(self, data: bytes) -> None:
         """Answer without a pod and close; further bytes of the client are read and dropped."""
         if self.transport is None or self.transport.is_closing():

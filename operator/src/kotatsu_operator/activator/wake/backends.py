@@ -12,7 +12,7 @@ from typing import Any
 from kotatsu_operator.activator.cache.ports import Port, successor
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.proxy.upstream import Upstream
-from kotatsu_operator.kube.objects import port_number
+from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.kube.pod import ContainerView, PodView
 
 TIMEOUT = 1.0

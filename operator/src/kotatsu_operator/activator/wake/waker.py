@@ -22,7 +22,7 @@ PROBE_EVERY = 0.005
 
 PROBED_AT_ONCE = 32
 """Starting pods of a pool to probe at a time: each probe uses an open file, and time in which no
-other pool is served. A wake starts one pod; a Deployment whose pods all lost readiness may have
+other pool is served. A wake starts one pod; a workload whose pods all lost readiness may have
 thousands and should not get more load. They are probed in turns, and by the kubelet too."""
 
 LOOK_EVERY = 0.5
@@ -164,7 +164,6 @@ class Waker:
         return True
 
     def _may_raise(self) -> bool:
-        """Whether the budget permits a wake, by the currently watched pool."""
         pool = self._context.pool
         if pool is None:
             return False
@@ -199,7 +198,6 @@ class Waker:
             await self._sleep_until_change(PROBE_EVERY)
 
     def _note_answer(self) -> None:
-        """If a pod answers, the wake has ended: record its duration."""
         if self._unanswered is None or not self._backends.any_ready:
             return
         began, self._unanswered = self._unanswered, None

@@ -152,8 +152,46 @@ function details(pool) {
   return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [named(o), clock(o.start), clock(o.end), o.replicas]))
     + table(w.calendars, [w.name, w.asOf, w.windows, w.closedDays], pool.calendars.map((c) => [c.name, clock(c.readAt), c.windows, c.closed]))
     + table(w.openings, [w.name, w.at, w.verdict], pool.openings.map((o) => [o.window, clock(o.at), verdict(o)]))
+    + table(w.warmUps, [w.took, w.replicas, ...Object.values(w.parts)], pool.warmUps.map(warmUp))
     + table(w.wakes, [w.at, w.took], pool.wakes.map((o) => [clock(o.at), lasting(seconds(o.duration))]))
+    + report(pool)
+    + notices(pool)
     + conditions(pool);
+}
+
+/** What the pool was warm for in the period of its budget, with the ledger's own digits. */
+function report(pool) {
+  const w = words();
+  if (!pool.report?.episodes.length) return "";
+  const clock = (at) => moment(at, pool.timeZone);
+  const { report } = pool;
+  const rows = report.episodes.map((e) => [
+    clock(e.from), e.to ? clock(e.to) : w.runs, `${w.reasons[e.reason] ?? e.reason} ${e.name}`.trim(), e.replicas,
+    e.cost ? `${e.cost} ${e.currency}` : "–",
+  ]);
+  const sums = Object.entries(report.costs).map(([code, cost]) => `${cost} ${code}`).join(", ");
+  const lines = [
+    w.reportSum(report.podHours, report.wakes, report.opened, report.cold),
+    sums && w.reportCost(sums, report.isLedger),
+    report.since > report.from && w.reportSince(clock(report.since)),
+    report.more && w.reportMore(report.more),
+  ].filter(Boolean);
+  const text = lines.map((line) => `<p>${escape(line)}</p>`).join("");
+  return `<div class="report">${table(w.report, [w.from, w.to, w.reason, w.replicas, w.cost], rows)}${text}</div>`;
+}
+
+/** Who was told what, since the operator started. */
+function notices(pool) {
+  const w = words();
+  const clock = (at) => (at ? moment(at, pool.timeZone) : "–");
+  const rows = pool.notices.map((n) => [clock(n.at), n.reason, n.message, n.waits ? w.waits : w.sent]);
+  return table(w.notices, [w.at, w.reason, w.message, w.state], rows);
+}
+
+/** One warm-up: all seconds, the pods, and the seconds of each part where the status has them. */
+function warmUp({ seconds: all, replicas, parts }) {
+  const shown = (number) => lasting(Math.round(number));
+  return [shown(all), replicas, ...Object.keys(words().parts).map((part) => (parts ? shown(parts[part]) : "–"))];
 }
 
 function verdict(opening) {

@@ -3,7 +3,7 @@
 import { words } from "./words.js";
 
 const AWAKE = new Set(["Warming", "Warm", "Draining"]);
-const BAD_READINESS = new Set(["NoActivator", "TargetNotReady"]);
+const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
 
@@ -15,7 +15,7 @@ export function problems(pool) {
   return [
     is("Ready", "False") && BAD_READINESS.has(conditions.Ready.reason) && conditions.Ready.reason,
     opening?.cold && opening.window === pool.window && "cold",
-    is("DemandKnown", "False") && "DemandKnown",
+    is("DemandKnown", "False") && conditions.DemandKnown.reason !== "Unmetered" && "DemandKnown",
     is("ReplicasContested", "True") && "ReplicasContested",
     is("FloorLimited", "True") && "FloorLimited",
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.kinds import target_of
-from kotatsu_operator.controller.targets.target import Refusal, Target
+from kotatsu_operator.controller.targets.target import Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.status import Status

@@ -11,8 +11,8 @@ from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Original
 from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.deployment import read_autoscaler
 from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Object, key_of
+from kotatsu_operator.kube.workload import read_autoscaler
 
 log = logging.getLogger(__name__)
 

@@ -101,7 +101,6 @@ class KnativeWatch:
         return await self._kube.serves(kind, last)
 
     async def _read_defaults(self) -> None:
-        """Read the defaults for Revisions without an annotation of their own."""
         knative, why = self._cache.knative, ""
         before = (knative.defaults, knative.why_no_defaults)
         place = f"{self._knative_namespace or '…'}/{AUTOSCALER_CONFIG}"
@@ -157,7 +156,6 @@ class KnativeWatch:
         self._touch_pools()
 
     async def _watch(self) -> None:
-        """Watch until the API server no longer serves Knative's kinds."""
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
         signals = Signals(self._touch)
         informer = Informer(kubes, feeds_of(self._cache), signals, may_go=True)

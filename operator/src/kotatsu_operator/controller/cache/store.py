@@ -8,18 +8,19 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.ledger import BilledPod
+from kotatsu_operator.core.objects import owners, selects
+from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
-from kotatsu_operator.kube.deployment import DeploymentView, deployment_view
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
 from kotatsu_operator.kube.objects import (
-    Deployment,
     EndpointSlice,
     HorizontalPodAutoscaler,
     Key,
@@ -27,14 +28,16 @@ from kotatsu_operator.kube.objects import (
     Pod,
     Service,
     key_of,
-    owners,
+    parts,
+    ref,
+    resource_of,
     scales,
-    selects,
     version_of,
     without_owners,
 )
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.slices import ForeignSlice, SliceView, foreign_slice, is_ours, slice_view
+from kotatsu_operator.kube.workload import WorkloadView, workload_view
 
 _DEPARTED = 1000
 """Deleted pods per pool at most that wait for the pool's ledger."""
@@ -65,7 +68,12 @@ class Cache:
     watchers: Sequence[Watcher] = ()
 
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
-    deployments: dict[Key, DeploymentView] = field(default_factory=dict)
+    scaled: Scaled = field(default_factory=lambda: BUILT_IN)
+    """The kinds of workloads that pools can scale."""
+    is_awaited: Callable[[str, str], bool] = lambda _namespace, _kind: False
+    """Whether a kind (the second argument) has not been listed yet in a namespace."""
+    workloads: dict[Key, WorkloadView] = field(default_factory=dict)
+    """By namespace and `ref`."""
     pods: dict[str, Pods] = field(default_factory=lambda: defaultdict(Pods))
     slices: Indexed[Key, SliceView] = field(
         default_factory=lambda: Indexed(lambda view: [(view.key[0], view.pool)])
@@ -81,9 +89,9 @@ class Cache:
     knative: KnativeCache = field(default_factory=KnativeCache)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
-    """The selectors of the Deployments, by namespace."""
+    """The selectors of the workloads, by namespace."""
     _ended: set[Key] = field(default_factory=set)
-    """Deleted Deployments that may still have pods."""
+    """Deleted workloads that may still have pods."""
     _departed: dict[Key, deque[BilledPod]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_DEPARTED))
     )
@@ -110,27 +118,45 @@ class Cache:
         for watcher in self.watchers:
             watcher.forget(key)
 
-    def keep_deployment(self, obj: Object) -> Concerned:
-        view = deployment_view(obj)
-        if self.deployments.get(view.key) == view:
+    def keep_workload(self, kind: str, obj: Object) -> Concerned:
+        """Store a workload of a kind."""
+        view = workload_view(obj, kind)
+        namespace, name = view.key
+        key = (namespace, ref(kind, name))
+        if self.workloads.get(key) == view:
             return ()
-        self.deployments[view.key] = view
-        self._ended.discard(view.key)
-        self._selectors[view.key[0]][view.key] = view.selector
-        return self.pools_of_target("Deployment", view.key)
+        self.workloads[key] = view
+        self._ended.discard(key)
+        self._selectors[namespace].pop(key, None)
+        if view.selector:
+            self._selectors[namespace][key] = view.selector
+        return self.pools_of_target(kind, view.key)
+
+    def forget_workload(self, kind: str, key: Key) -> Concerned:
+        """Remove a deleted workload of a kind."""
+        place = (key[0], ref(kind, key[1]))
+        self.workloads.pop(place, None)
+        self._ended.add(place)
+        self._forget_selectors([place])
+        return self.pools_of_target(kind, key)
+
+    def workloads_in(self, kind: str, namespace: str) -> list[Key]:
+        """The stored workloads of a kind in a namespace, by namespace and name."""
+        found = [(n, *parts(workload)) for n, workload in self.workloads if n == namespace]
+        return [(n, name) for n, of, name in found if of == kind]
+
+    def keep_deployment(self, obj: Object) -> Concerned:
+        return self.keep_workload("Deployment", obj)
 
     def forget_deployment(self, key: Key) -> Concerned:
-        self.deployments.pop(key, None)
-        self._ended.add(key)
-        self._forget_selectors([key])
-        return self.pools_of_target("Deployment", key)
+        return self.forget_workload("Deployment", key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
-        """A Deployment's selector; after its deletion, as long as it has pods."""
+        """The selector of a workload; after its deletion, as long as it has pods."""
         return self._selectors[key[0]].get(key)
 
     def _forget_selectors(self, keys: Iterable[Key]) -> None:
-        """Remove the selectors of those deleted Deployments that have no pods left."""
+        """Remove the selectors of those deleted workloads that have no pods left."""
         for key in self._ended.intersection(keys):
             selector = self._selectors[key[0]].get(key)
             if selector is None or not self.pods[key[0]].any_selected_by(selector):
@@ -220,14 +246,16 @@ class Cache:
 
     def _pools_beside(self, key: Key, *autoscalers: Object | None) -> Concerned:
         """The pools whose status names an autoscaler, and those of its current and last target."""
-        targets = {scales(obj) for obj in autoscalers if obj is not None} - {None}
+        targets = {scales(obj) for obj in autoscalers if obj is not None}
         found = set(self.pools_of_autoscaler(key))
-        return found.union(
-            *(self.pools_of_target("Deployment", target) for target in targets if target)
-        )
+        return found.union(*(self._pools_of_workload(target) for target in targets))
+
+    def _pools_of_workload(self, place: Key) -> list[Key]:
+        kind, name = parts(place[1])
+        return self.pools_of_target(kind, (place[0], name))
 
     def autoscalers_of(self, target: Key) -> list[Object]:
-        """The HorizontalPodAutoscalers that scale a Deployment, by name."""
+        """The HorizontalPodAutoscalers that scale a workload, by name."""
         return [self.autoscalers[key] for key in sorted(self.autoscalers.having(target))]
 
     def pools_of_autoscaler(self, key: Key) -> list[Key]:
@@ -260,12 +288,15 @@ class Cache:
         return self._pools_served_by(pod)
 
     def _pools_served_by(self, pod: PodView) -> list[Key]:
-        """The pools whose target selects a pod."""
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
         found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
-        for deployment in self._selectors[namespace].picking(labels):
-            found |= dict.fromkeys(self.pools_of_target("Deployment", deployment))
+        if CAPACITY_LABEL in labels:
+            found |= dict.fromkeys(
+                self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
+            )
+        for place in self._selectors[namespace].picking(labels):
+            found |= dict.fromkeys(self._pools_of_workload(place))
         return list(found)
 
     def take_departed(self, pool: Key) -> list[BilledPod]:
@@ -333,8 +364,11 @@ class Cache:
         pool = self.pools.get(key)
         if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
             return False
-        deployment = self.deployments.get((key[0], pool["spec"]["targetRef"]["name"]))
-        pods = [] if deployment is None else self.target_pods(key[0], deployment.selector)
+        target = pool["spec"]["targetRef"]
+        place = (key[0], ref(target.get("kind", "Deployment"), target["name"]))
+        workload = self.workloads.get(place)
+        selector = None if workload is None else workload.selector
+        pods = self.target_pods(key[0], selector) if selector else []
         return any(pod.ready and not pod.lost for pod in pods)
 
 
@@ -347,9 +381,9 @@ def feeds_of(cache: Cache) -> list[Feed[Key]]:
     def pods_in(namespace: str) -> Iterable[Key]:
         return [(namespace, name) for name in cache.pods[namespace]]
 
-    deployments, scalers = among(cache.deployments), among(cache.autoscalers)
+    scalers = among(cache.autoscalers)
     return [
-        Feed(Deployment, cache.keep_deployment, cache.forget_deployment, deployments),
+        *workload_feeds(cache, BUILT_IN),
         Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
         Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
         Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
@@ -357,10 +391,24 @@ def feeds_of(cache: Cache) -> list[Feed[Key]]:
     ]
 
 
+def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
+    """The feeds of some kinds of workloads."""
+    return [
+        Feed(
+            resource_of(cache.scaled[kind]),
+            partial(cache.keep_workload, kind),
+            partial(cache.forget_workload, kind),
+            partial(cache.workloads_in, kind),
+        )
+        for kind in kinds
+    ]
+
+
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
+    yield "capacity", key[0], pool_label(key[1])
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

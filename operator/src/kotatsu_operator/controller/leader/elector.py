@@ -157,7 +157,6 @@ class Elector:
         waiting.cancel()
 
     async def _keep(self, end: Future[None], turned: Callable[[], object]) -> None:
-        """The thread's work: hold the Lease until `end`, then release it."""
         ending = asyncio.wrap_future(end)
         try:
             while not ending.done():

@@ -1,18 +1,17 @@
 """Reads metrics pages, bounded in time, size and number, without following redirects."""
 
 import asyncio
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
-from math import isfinite
 
 import aiohttp
 
+from kotatsu_operator.core.exposition import LONGEST_PAGE, Sample, Samples, Silence, samples_of
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Connector, Turns
@@ -24,25 +23,9 @@ TIMEOUT = 2.0
 """Seconds for a page, including the connection."""
 CONNECT = 1.0
 """Seconds for the connection."""
-LONGEST_PAGE = 2 * 2**20
-"""Bytes of a metrics page at most: a larger page is broken or hostile."""
-_LONGEST_LINE = 4096
-_MOST_LINES = 20_000
 MOST_WANTED = 64 * 2**10
 """Characters at most in the lines of a pod's page that begin with a wanted name. Each line and the
 number of lines are limited too, for any page. Reading that much takes some milliseconds."""
-
-Samples = list[tuple[Mapping[str, str], float]]
-"""The labels and value of each sample of one metric."""
-
-
-@dataclass(frozen=True)
-class Silence:
-    """Why a pod's demand is unknown, in words that follow the pod's name."""
-
-    why: str
-    waited: bool = field(default=False, compare=False)
-    """Whether the pod used up the whole timeout."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,10 @@ class Page:
 
 class _UnreadableError(Exception):
     """The response is not a metrics page; the message follows the pod's name."""
+
+    def __init__(self, message: str, *, lacks: bool = True) -> None:
+        super().__init__(message)
+        self.lacks = lacks
 
 
 class Pages:
@@ -105,7 +92,8 @@ class Pages:
         """
         port = pod.port(wanted)
         if port is None or not 0 < port < 2**16:
-            return Silence(f"has no port {'numbered' if port else 'named'} {wanted}")
+            named = "numbered" if port else "named"
+            return Silence(f"has no port {named} {wanted}", lacks=True)
         if not pod.ip:
             return Silence("has no address yet")
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
@@ -116,22 +104,26 @@ class Pages:
             async with self._next[pod.key[0]]:
                 return Page(await collect(samples_of(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
-            return Silence(f"{error} for {path} on {where}")
+            return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
-        except aiohttp.ClientConnectorError:
-            return Silence(f"refuses connections on {where}")
+        except aiohttp.ClientConnectorError as error:
+            # Without a route to the pod, its node may be lost: that shows nothing of its page.
+            is_refused = isinstance(error.os_error, ConnectionRefusedError)
+            return Silence(f"refuses connections on {where}", lacks=is_refused)
         except (aiohttp.ClientError, OSError) as error:
-            return Silence(f"closes the connection on {where} ({type(error).__name__})")
+            why = f"closes the connection on {where} ({type(error).__name__})"
+            return Silence(why, lacks=True)
         except ValueError:
-            return Silence(f"has no readable metrics page {path} on {where}")
+            return Silence(f"has no readable metrics page {path} on {where}", lacks=True)
 
     async def _page(self, namespace: str, url: str) -> tuple[str, timedelta]:
         limit = aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT)
         http = self._http(namespace)
         async with http.get(url, timeout=limit, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
-                raise _UnreadableError(f"answers {response.status}")
+                is_failing = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _UnreadableError(f"answers {response.status}", lacks=not is_failing)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise _UnreadableError("sends a compressed page")
             ahead = clock_skew(response.headers.get("date"), self._clock())
@@ -163,11 +155,7 @@ def clock_skew(date: str | None, now: datetime) -> timedelta:
     return ahead if _SKEW < abs(ahead) < _NO_CLOCK else timedelta()
 
 
-_Sample = tuple[str, Mapping[str, str], float]
-"""Name, labels and value."""
-
-
-async def collect(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
+async def collect(samples: Iterator[Sample | None], turn: asyncio.Lock) -> dict[str, Samples]:
     """Collect samples; let the event loop run every few milliseconds.
 
     Only one page is parsed at a time, by the holder of `turn`.
@@ -186,85 +174,3 @@ async def collect(samples: Iterator[_Sample | None], turn: asyncio.Lock) -> dict
                 return found
             # With the lock held: else the next page would be parsed in the same turn of the loop.
             await asyncio.sleep(0)
-
-
-def samples_of(
-    text: str, names: tuple[str, ...], most: int = LONGEST_PAGE
-) -> Iterator[_Sample | None]:
-    """The samples of some metrics; None for a line whose metric name is only a prefix match.
-
-    Raises ValueError for an unreadable line of these metrics, and for more than `most` characters.
-    The time is linear in the length of the page; the Prometheus client's parser is quadratic in a
-    line's.
-    """
-    text = "\n" + text
-    lines = 0
-    for name in dict.fromkeys(names):
-        at = text.find("\n" + name)
-        while at >= 0:
-            begin = at + 1 + len(name)
-            end = text.find("\n", begin)
-            end = len(text) if end < 0 else end
-            lines, most = lines + 1, most - (end - at)
-            if lines > _MOST_LINES or most < 0 or end - at > _LONGEST_LINE:
-                raise ValueError("too long")
-            yield _sample(name, text[begin:end])
-            at = text.find("\n" + name, end)
-
-
-_LABEL = re.compile(
-    r"""(?<=[{,])[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"""
-    r""""([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t]*+"""
-)
-
-
-def _sample(name: str, rest: str) -> _Sample | None:
-    """Parse a line after the metric's name; None if the name is longer."""
-    if rest[:1] not in ("", " ", "\t", "{", "\r"):
-        return None
-    labels: dict[str, str] = {}
-    rest = rest.strip(" \t\r")
-    if rest.startswith("{"):
-        at = 1
-        while (label := _LABEL.match(rest, at)) is not None:
-            if label[1] in labels:
-                raise ValueError(f"two labels {label[1]}")
-            labels[label[1]] = _unescaped(label[2])
-            at = label.end()
-            if not rest.startswith(",", at):
-                break
-            at += 1
-        rest = rest[at:].lstrip(" \t")
-        if not rest.startswith("}"):
-            raise ValueError("labels that do not end")
-        rest = rest[1:]
-    value = rest.split(maxsplit=1)  # a timestamp may follow
-    if not value or "_" in value[0]:
-        raise ValueError("no value")
-    return name, labels, float(value[0])
-
-
-def _unescaped(value: str) -> str:
-    parts = value.split("\\\\")
-    return "\\".join(part.replace('\\"', '"').replace("\\n", "\n") for part in parts)
-
-
-def numbers(samples: Iterable[tuple[Mapping[str, str], float]]) -> list[float]:
-    """The values that are not NaN."""
-    return [value for _, value in samples if value == value]  # NaN is not equal to itself
-
-
-def count_of(samples: Iterable[tuple[Mapping[str, str], float]]) -> int | None:
-    """The sum of the samples, without NaN; None if it is infinite or all are NaN."""
-    given = list(samples)
-    counted = numbers(given)
-    total = sum(counted)
-    return max(0, round(total)) if isfinite(total) and (counted or not given) else None
-
-
-def unix_time(seconds: float) -> datetime | None:
-    """A Unix time in seconds; None if it cannot be one (0, or milliseconds)."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
-    except (OverflowError, OSError, ValueError):
-        return None

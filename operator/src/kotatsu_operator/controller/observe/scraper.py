@@ -7,17 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, TypeVar
 
-from kotatsu_operator.controller.observe.pages import (
+from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages
+from kotatsu_operator.core.exposition import (
     LONGEST_PAGE,
-    PARALLEL,
-    Page,
-    Pages,
     Samples,
     Silence,
     count_of,
     numbers,
     unix_time,
 )
+from kotatsu_operator.core.gauges import NAMES, find
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
@@ -107,6 +106,9 @@ class _Quiet:
     until: float
 
 
+Targets = Sequence[str | int]
+"""Target ports of a Service, by name or number."""
+
 ByPool = Mapping[Key, Mapping[str, Samples]]
 """Samples by pool and metric name."""
 
@@ -139,16 +141,19 @@ class Scraper:
     async def aclose(self) -> None:
         await self._pages.aclose()
 
-    async def pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
+    async def pod(
+        self, pod: PodView, metrics: Metrics, targets: Targets = ()
+    ) -> PodAnswer | Silence:
         """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
-        A pod that used up the timeout is not asked for a while, which doubles each time.
+        `targets` are the target ports of the Service. A pod that used up the timeout is not asked
+        for a while, which doubles each time.
         """
         clock = asyncio.get_running_loop().time
         quiet = self._quiet.get(pod.uid)
         if quiet is not None and clock() < quiet.until:
             return quiet.silence
-        answer = await self._pod(pod, metrics)
+        answer = await self._pod(pod, metrics, targets)
         self._quiet.pop(pod.uid, None)
         if isinstance(answer, Silence) and answer.waited:
             lasting = QUIET if quiet is None else min(2 * quiet.lasting, LONGEST_QUIET)
@@ -157,20 +162,29 @@ class Scraper:
             self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting)
         return answer
 
-    async def _pod(self, pod: PodView, metrics: Metrics) -> PodAnswer | Silence:
-        names = (metrics.in_flight, metrics.last_request)
+    async def _pod(self, pod: PodView, metrics: Metrics, targets: Targets) -> PodAnswer | Silence:
+        names: tuple[str, ...] = (metrics.in_flight, metrics.last_request)
+        is_default = metrics.in_flight == Metrics.in_flight
+        if is_default:
+            names += NAMES
         page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
             return page
         where = f"its page {metrics.path} on port {metrics.port}"
         if metrics.in_flight not in page.samples:
-            return Silence(f"has no metric {metrics.in_flight} on {where}")
+            served = [port for port in map(pod.port, targets) if port is not None]
+            found = find(page.samples, pod.port(metrics.port), served) if is_default else None
+            if isinstance(found, int):
+                return PodAnswer(found, _newest(page.samples.get(metrics.last_request, ()), page))
+            return found or Silence(f"has no metric {metrics.in_flight} on {where}", lacks=True)
         in_flight = count_of(page.samples[metrics.in_flight])
         if in_flight is None:
             return Silence(f"reports no finite number for {metrics.in_flight} on {where}")
         return PodAnswer(in_flight, _newest(page.samples.get(metrics.last_request, ()), page))
 
-    async def pods(self, pods: Sequence[PodView], metrics: Metrics) -> list[PodAnswer | Silence]:
+    async def pods(
+        self, pods: Sequence[PodView], metrics: Metrics, targets: Targets = ()
+    ) -> list[PodAnswer | Silence]:
         """The answers of a pool's pods, in the same order.
 
         At most `AT_ONCE` pods are asked at once. After as many timeouts the others are not asked:
@@ -183,7 +197,7 @@ class Scraper:
             async with slots:
                 if silent >= AT_ONCE:
                     return Silence(f"was not asked, because {AT_ONCE} other pods did not respond")
-                answer = await self.pod(pod, metrics)
+                answer = await self.pod(pod, metrics, targets)
             silent += isinstance(answer, Silence) and answer.waited
             return answer
 

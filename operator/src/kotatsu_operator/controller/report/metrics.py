@@ -32,6 +32,11 @@ class _Shown:
     ledger: Ledger
     accepted: bool = True
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the activators' connections stand in for pods that had a gauge."""
+        return self.seen.demand.stands_in and self.decision.memory.unknown_since is not None
+
 
 @dataclass(frozen=True)
 class _Gauge:
@@ -46,13 +51,10 @@ Read = Callable[[_Shown], float | None]
 
 
 def _time(read: Callable[[_Shown], datetime | None]) -> Read:
-    """A reader of a Unix time."""
     return lambda shown: None if (at := read(shown)) is None else at.timestamp()
 
 
 def _one(name: str, text: str, read: Read) -> _Gauge:
-    """A gauge with one value, or none."""
-
     def values(shown: _Shown) -> Values:
         value = read(shown)
         return () if value is None else (((), value),)
@@ -151,8 +153,8 @@ _GAUGES = (
     ),
     _one(
         "kotatsu_pool_demand_known",
-        "0 while a pod or an activator does not report its requests.",
-        lambda s: s.seen.demand.known,
+        "0 while a pod or an activator does not report its requests. 1 for a pool without a gauge.",
+        lambda s: s.seen.demand.known and not s.is_silent,
     ),
     _one(
         "kotatsu_pool_last_request_timestamp_seconds",

@@ -1,4 +1,4 @@
-"""A Deployment as a target: the pool sets its scale, and minReplicas of its autoscaler."""
+"""A workload with a scale as a target: the pool sets it, and minReplicas of its autoscaler."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,6 @@ from kotatsu_operator.controller.targets.target import (
     RETRY,
     Finished,
     Objection,
-    Refusal,
     Restore,
     Target,
     Tools,
@@ -29,32 +28,34 @@ from kotatsu_operator.controller.targets.target import (
     nothing_left,
 )
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import check_is_not_kotatsu
 from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.deployment import DeploymentView, read_autoscaler
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import Key, Object, ref
 from kotatsu_operator.kube.pod import PodView
+from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 
 log = logging.getLogger(__name__)
 
 
 async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
-    """Restore a Deployment's replicas if it is at 0; a running Deployment stays as it is."""
-    if entry.kind != "Deployment":
+    """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
+    if entry.kind == "Service":
         return ""
-    scale = await kube.get_scale(namespace, entry.target)
+    of, workload = f"{entry.kind} {entry.target}", ref(entry.kind, entry.target)
+    scale = await kube.get_scale(namespace, workload)
     if scale.replicas > 0:
-        return f"Deployment {entry.target} runs ({scale.replicas} replicas) and stays as it is"
+        return f"{of} runs ({scale.replicas} replicas) and stays as it is"
     replicas = int(entry.owed["restoreReplicas"])
     if replicas == 0:
-        return f"Deployment {entry.target} stays at 0 replicas, as the pool found it"
-    await kube.put_scale(namespace, entry.target, replicas, scale.version)
-    return f"Deployment {entry.target} has {replicas} replicas again"
+        return f"{of} stays at 0 replicas, as the pool found it"
+    await kube.put_scale(namespace, workload, replicas, scale.version)
+    return f"{of} has {replicas} replicas again"
 
 
 async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -64,7 +65,7 @@ async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 
 @dataclass(frozen=True)
 class DeploymentTarget(Target):
-    """The Deployment of one pool."""
+    """The Deployment of one pool, or another workload with a scale."""
 
     restores: ClassVar[Mapping[str, Restore]] = {
         # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
@@ -79,9 +80,14 @@ class DeploymentTarget(Target):
     # --- read ---
 
     @property
-    def deployment(self) -> DeploymentView | None:
-        """The Deployment; None if it does not exist."""
-        return self.cache.deployments.get(self.place)
+    def place(self) -> Key:
+        """The namespace and the `ref` of the workload."""
+        return self.key[0], ref(self.spec.target.kind, self.spec.target.name)
+
+    @property
+    def workload(self) -> WorkloadView | None:
+        """The workload; None if it does not exist."""
+        return self.cache.workloads.get(self.place)
 
     @property
     def autoscalers(self) -> list[Object]:
@@ -96,66 +102,57 @@ class DeploymentTarget(Target):
     @property
     def requests(self) -> Mapping[str, Decimal]:
         """The resource requests of one pod (base units)."""
-        return {} if self.deployment is None else self.deployment.requests
+        return {} if self.workload is None else self.workload.requests
 
     @property
     def replicas(self) -> int:
         """spec.replicas; 0 if it does not exist."""
-        return 0 if self.deployment is None else self.deployment.replicas
+        return 0 if self.workload is None else self.workload.replicas
 
     @property
     def other_writer(self) -> str:
         """The other manager that has set its replicas; empty if there is none."""
-        write = None if self.deployment is None else self.deployment.write
+        write = None if self.workload is None else self.workload.write
         return "" if write is None else write.by
 
     # --- accept ---
 
     def objections(self) -> Iterator[Objection]:
         """Check the names, the Service and the autoscaler."""
-        labels = {} if self.deployment is None else self.deployment.labels
-        yield self._is_kotatsu(labels), Ends.NOTHING
+        labels = {} if self.workload is None else self.workload.labels
+        exists = self.workload is not None
+        yield check_is_not_kotatsu(self.spec, labels), Ends.NOTHING
         yield check_claim(self), Ends.NOTHING
-        yield check_exists(self, "Deployment", exists=self.deployment is not None), Ends.NOTHING
+        yield check_exists(self, self.spec.target.kind, exists=exists), Ends.NOTHING
         yield check_service(self, labels), Ends.LOWER
         yield check_autoscalers(self, self.autoscalers), Ends.NOTHING
-
-    def _is_kotatsu(self, labels: Mapping[str, str]) -> Refusal | None:
-        """Reject Kotatsu itself: at 0 it could not wake any pool, nor itself."""
-        name = self.spec.target.name
-        if name not in (OPERATOR, ACTIVATOR) and labels.get(NAME_LABEL) != PROGRAM:
-            return None
-        return Refusal(
-            "TargetIsKotatsu",
-            f"Deployment {name} is Kotatsu itself, which must run while other workloads sleep: "
-            "name another Deployment in spec.targetRef.name",
-        )
 
     # --- observe ---
 
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
     ) -> Observation:
-        """What a decision depends on. Raises NotFoundError if the Deployment was just deleted."""
-        deployment, autoscaler = self.deployment, next(iter(self.autoscalers), None)
-        assert deployment is not None  # noqa: S101  (a pool without it is rejected)
-        replicas = deployment.replicas
+        """What a decision depends on. Raises NotFoundError if it was just deleted."""
+        workload, autoscaler = self.workload, next(iter(self.autoscalers), None)
+        assert workload is not None  # noqa: S101  (a pool without it is rejected)
+        replicas = workload.replicas
         if replicas > 0 and memory.phase.is_asleep:
             # The watch may lag behind the operator's own write of 0.
             replicas = (await tools.kube.get_scale(*self.place)).replicas
         ask = ask and not memory.phase.is_asleep
         demand = await tools.observer.demand(self.key, self.spec, pods) if ask else Demand()
         announced = (pool.get("status") or {}).get("demand") or {}
+        ready = sum(p.ready and not p.terminating for p in pods)
         return Observation(
             replicas=replicas,
-            ready=sum(p.ready and not p.terminating for p in pods),
+            ready=ready,
             pods=sum(p.scheduled_at is not None for p in pods),
             acknowledged=self.cache.acknowledged(self.key),
             demand=replace(demand, ticket=instant(announced.get("at"))),
-            template=deployment.template,
-            updated=deployment.updated,
+            template=workload.template,
+            updated=ready if workload.updated is None else workload.updated,
             autoscaler=None if autoscaler is None else read_autoscaler(autoscaler),
-            write=deployment.write,
+            write=workload.write,
             catching_up=timedelta(seconds=tools.observer.catching_up()),
         )
 
@@ -194,7 +191,8 @@ class DeploymentTarget(Target):
             if decision.force and seen.demand.known:
                 return Demand()  # overdue (see is_overdue): ask only if demand is unknown
             pods = self.cache.target_pods(self.key[0], self.selector)
-            return await tools.observer.demand(self.key, self.spec, pods, looks=True)
+            demand = await tools.observer.demand(self.key, self.spec, pods, looks=True)
+            return counted(demand, decision.memory)
 
         steps = ScaleDown(tools.kube, self.key, self.spec, tools.clock, tools.hook, tools.remember)
         attempt = await steps.attempt(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import DeploymentTarget
 from kotatsu_operator.controller.targets.knative import KnativeTarget
+from kotatsu_operator.controller.targets.scaled import ScaledTarget
 from kotatsu_operator.controller.targets.target import Restore, Target
 from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
 from kotatsu_operator.core.report.record import Entry
@@ -14,13 +15,13 @@ KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, "Service": 
 
 
 def target_of(key: Key, spec: PoolSpec, cache: Cache) -> Target:
-    """A pool's target, read from the cache."""
-    return KINDS[spec.target.kind](key, spec, cache)
+    """A pool's target, read from the cache. Any other kind has a scale subresource."""
+    return KINDS.get(spec.target.kind, ScaledTarget)(key, spec, cache)
 
 
 def other_kinds(target: Target) -> list[type[Target]]:
     """The kinds that a pool may have had as its target before."""
-    return [kind for name, kind in KINDS.items() if name != target.spec.target.kind]
+    return [kind for kind in KINDS.values() if not isinstance(target, kind)]
 
 
 def restores(entry: Entry) -> dict[str, Restore]:

@@ -12,7 +12,6 @@ from kotatsu_operator.controller.targets.target import (
     RETRY,
     Finished,
     Objection,
-    Refusal,
     Restore,
     Target,
     Tools,
@@ -21,6 +20,7 @@ from kotatsu_operator.controller.targets.target import (
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.knative import MinScalePlan, lacks_floor, observe, trouble
+from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.report.conditions import condition

@@ -15,6 +15,7 @@ from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -30,14 +31,6 @@ after a patch of a Knative Revision (also a rejected one)."""
 
 NO_POD: Mapping[str, Any] = {"matchLabels": {"": ""}}
 """A label selector that selects no pod."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a pool is rejected: a reason (one word) and a message."""
-
-    reason: str
-    message: str
 
 
 Objection = tuple[Refusal | None, Ends]

@@ -138,7 +138,6 @@ _Span = tuple[datetime, datetime, int]
 
 
 def _staircase(warm: list[_Span], begin: datetime, end: datetime) -> list[tuple[datetime, float]]:
-    """The highest number of replicas at each moment from `begin` to `end`."""
     warm = sorted((max(a, begin), min(b, end), n) for a, b, n in warm if a < end and b > begin)
     steps: list[tuple[datetime, float]] = [(begin, 0)]
     coming = deque(warm)

@@ -36,6 +36,8 @@ from kotatsu_operator.core.plan.activity import (
     remember_sleep,
     remember_ticket,
 )
+from kotatsu_operator.core.plan.capacity import still_needed
+from kotatsu_operator.core.plan.metering import counted, remember_metering
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
@@ -58,10 +60,12 @@ def decide(
 ) -> Decision:
     """Decide on one pool. Pure; `now` is in UTC, `allowed` is what the budget permits."""
     is_new, is_refused = memory.since is None, allowed.refused_since is not None
-    memory = keep_route(spec, first_sight(_not_ahead(memory, now), seen, now))
+    memory = remember_template(first_sight(_not_ahead(memory, now), seen, now), seen)
+    memory = remember_metering(spec, memory, seen, now)
+    seen = replace(seen, demand=counted(seen.demand, memory))
+    memory = keep_route(spec, memory)
     memory = remember_override(spec.override, memory, now)
     memory = remember_ticket(memory, seen, now)
-    memory = remember_template(memory, seen)
     memory = changed(
         memory,
         original=remember_original(seen.autoscaler, memory.original),
@@ -71,7 +75,7 @@ def decide(
     plan = plan_at(spec, memory, now, seen.ahead)
     memory = changed(memory, lead=plan.lead, ahead=plan.kept_ahead)
     if spec.suspend:
-        held = replace(memory, reason=Reason.SUSPENDED)
+        held = replace(memory, reason=Reason.SUSPENDED, capacity=0)
         return Decision(
             memory=held,
             replicas=None,
@@ -109,11 +113,16 @@ def decide(
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
+    asked = 0 if asleep_asked or is_refused else kept.capacity.replicas
+    asked = min(asked, spec.scaling.max_replicas)
+    is_warming = memory.phase is Phase.WARMING
+    capacity = still_needed(asked, memory.capacity, seen.replicas, is_warming=is_warming)
+    memory = changed(memory, capacity=0 if is_refused else capacity)
     # A floor that an override or a budget lowers is not checked for punctuality.
     excused = is_new or resumed or is_refused or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
-    others = (allowed.recheck, now + seen.catching_up)
+    others = (allowed.recheck, now + seen.catching_up, kept.capacity.next)
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -128,6 +137,7 @@ def decide(
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
         notes=(*move.notes, *opening_notes),
         outcomes=outcomes,
+        grows=asked > 0,
         claim=None if is_refused else plan.claim,
         override=None
         if override is None

@@ -21,6 +21,7 @@ from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
+from kotatsu_operator.core.pool.start import parts_of
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -41,8 +42,9 @@ def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
 
 
 def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
-    """With route Always, the activator is in the path in every phase."""
-    if spec.route is not RouteMode.ALWAYS or memory.route is Route.ACTIVATOR:
+    """The activators stay in the route in every phase: route Always, or their connections count."""
+    is_kept = spec.route is RouteMode.ALWAYS or memory.counted
+    if not is_kept or memory.route is Route.ACTIVATOR:
         return memory
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
@@ -74,6 +76,15 @@ class Move:
     force: bool = False
 
 
+_SAID = 400
+"""Characters of the scheduler's message that an event quotes; an event holds 1024 in all."""
+
+_REMEDY = (
+    "a node autoscaler may add one, and the next lead allows for that; without one add a node, "
+    "lower the requests of the pods, or check their nodeSelector, affinity and tolerations"
+)
+
+
 class Step:
     """One step of the phase machine; one method per phase."""
 
@@ -86,7 +97,6 @@ class Step:
         self.notes: list[Note] = []
 
     def take(self) -> Move:
-        """Take the step that the current phase allows."""
         replicas: int | None
         sleep = force = False
         if self.memory.phase.is_asleep:
@@ -168,7 +178,10 @@ class Step:
             if self.floor > seen.replicas and memory.raised_at is None:
                 self.memory = replace(self.memory, raised_at=self.now)
             self._enter(Phase.WARMING, reason)
-        if seen.ready >= 1 and self.spec.route is RouteMode.AUTO:
+            self._report_no_node(goal)
+        is_kept = self.spec.route is RouteMode.ALWAYS or memory.counted
+        # Pods without a gauge may be those of an earlier template, which shows nothing yet.
+        if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
             self.memory = changed(self.memory, route=Route.NATIVE)
         return goal
 
@@ -220,12 +233,27 @@ class Step:
         if raised is None:
             return
         template = self.memory.template
-        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template)
+        last = self.seen.starting.last
+        parts = None if last is None else parts_of(last, raised, self.now)
+        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template, parts)
         # The first warm-up of a new template replaces the estimates from the previous one.
         known = [w for w in self.memory.warm_ups if w.template == template]
         self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
 
+    def _report_no_node(self, goal: int) -> None:
+        """Post once for each warm-up that pods find no node."""
+        starting = self.seen.starting
+        if not starting.waiting or self.memory.no_node:
+            return
+        self.memory = replace(self.memory, no_node=True)
+        text = (
+            f"{starting.waiting} of {goal} pods find no node: {starting.no_node[:_SAID]}; {_REMEDY}"
+        )
+        self.notes.append(Note("WarmUpUnschedulable", text, warning=True))
+
     def _enter(self, phase: Phase, reason: Reason) -> None:
+        if phase is not Phase.WARMING:
+            self.memory = changed(self.memory, no_node=False)
         since = self.memory.since if phase is self.memory.phase else self.now
         self.memory = changed(self.memory, phase=phase, reason=reason, since=since)
 

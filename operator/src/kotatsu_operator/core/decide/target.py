@@ -15,8 +15,10 @@ A single manual change of the replicas is respected. A manifest with `replicas` 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.objects import Object, owners
 from kotatsu_operator.core.pool.decision import Autoscaler, Observation, Write
 from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
 def remember_template(memory: Memory, seen: Observation) -> Memory:
@@ -28,7 +30,13 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
         return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
     # A warm-up in progress began with another template: its time measures neither of them.
-    return replace(memory, template=seen.template, proven=False, raised_at=None)
+    return replace(
+        memory,
+        template=seen.template,
+        proven=False,
+        raised_at=None,
+        metered=None if memory.metered else memory.metered,
+    )
 
 
 def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
@@ -55,9 +63,14 @@ def wanted_minimum(
     `awake` (Warming or Warm): the floor, and at least 1, since only the sleep protocol may remove
     the last pod. On the way down it does not change until the scale is 0. `released` restores it at
     once.
+
+    An HPA with minReplicas 0 would end the last pod outside of the sleep protocol, and start one
+    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas.
     """
-    if released or (not awake and replicas == 0):
+    if released:
         return original.min_replicas
+    if not awake and replicas == 0:
+        return max(original.min_replicas, 1)
     if not awake:
         return seen.min_replicas
     return min(max(original.min_replicas, floor, 1), seen.max_replicas)
@@ -90,3 +103,21 @@ def remember_write(known: Contest | None, write: Write | None, now: datetime) ->
     if known.written_at == write.at:
         return replace(known, applied=known.applied or write.applied)
     return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(deployment: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(deployment, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)

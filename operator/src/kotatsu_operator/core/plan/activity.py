@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from kotatsu_operator.core.plan.metering import UNKNOWN_LIMIT
 from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Series, Trend, changed
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec, Scaling
 
 OVERRIDE_LIMIT = timedelta(hours=24)
 """An override ends at most this long after its first observation, so that none is forgotten."""
-
-UNKNOWN_LIMIT = timedelta(minutes=30)
-"""Unknown demand holds a pool warm for this long; then it counts as idle."""
 
 PRE_DRAIN = timedelta(seconds=1)
 """The route moves this much plus the settle time before idleAfter ends, so that the scale can be
@@ -87,10 +85,12 @@ def _latest(*times: datetime | None) -> datetime | None:
 def remember_activity(memory: Memory, seen: Observation, now: datetime) -> Memory:
     """Store when the pool last had a request, or may have had one."""
     demand = seen.demand
-    unknown_since = None if demand.known else (memory.unknown_since or now)
+    is_silent = demand.stands_in and memory.metered is not False
+    is_unknown = is_silent or not demand.known
+    unknown_since = (memory.unknown_since or now) if is_unknown else None
     # Pods that do not report the time of their last request may have had one while they could not
     # be scraped.
-    missed = demand.known and memory.unknown_since is not None and demand.last_request is None
+    missed = not is_unknown and memory.unknown_since is not None and demand.last_request is None
     busy = demand.concurrency > 0 or missed
     # A pod's clock may be ahead: activity is never in the future.
     last = _latest(
@@ -116,11 +116,12 @@ class Idle:
 def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     """When the pool has had no request for idleAfter (now, if it never had one).
 
-    Unknown demand delays this by at most UNKNOWN_LIMIT.
+    Unknown demand delays this: UNKNOWN_LIMIT, and then idleAfter, in which the connections that
+    pass the activators show whether the pool is in use.
     """
     end = now if memory.last_active is None else memory.last_active + spec.scaling.idle_after
     if memory.unknown_since is not None:
-        end = max(end, memory.unknown_since + UNKNOWN_LIMIT)
+        end = max(end, memory.unknown_since + UNKNOWN_LIMIT + spec.scaling.idle_after)
     return end
 
 

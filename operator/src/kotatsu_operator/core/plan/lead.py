@@ -6,10 +6,7 @@ from enum import StrEnum
 from math import ceil
 
 from kotatsu_operator.core.pool.decision import Claim
-from kotatsu_operator.core.pool.memory import WarmUp
-
-START = timedelta(seconds=60)
-"""The time to Ready without any observation: an image pull and a cold start."""
+from kotatsu_operator.core.pool.memory import FIRST_START, WarmUp
 
 MARGIN = timedelta(seconds=3)
 """Added to the observed time: kube-proxy follows a Ready pod within about a second, the kubelet
@@ -51,19 +48,36 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
+def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
+    """The warm-up that decides the lead, if all had as many replicas; None without a warm-up.
+
+    As for the lead, those of earlier templates count only without one of the current template.
+    """
+    known = [w for w in warm_ups if w.template == template] or warm_ups
+    if not known:
+        return None
+    slow = percentile([w.seconds for w in known], 0.95)
+    return next(w for w in reversed(known) if w.seconds == slow)
+
+
 def auto_lead(
-    warm_ups: Sequence[WarmUp], replicas: int, settle: timedelta, template: str = ""
+    warm_ups: Sequence[WarmUp],
+    replicas: int,
+    settle: timedelta,
+    template: str = "",
+    first: timedelta = FIRST_START,
 ) -> timedelta:
     """110 % of the p95 of the observed times to Ready, plus a margin and the route's settle time.
 
     For more replicas than an observation had, it is multiplied by the square root of the ratio. The
-    warm-ups of earlier templates only make the lead longer than the default. At most LONGEST.
+    warm-ups of earlier templates only make the lead longer than the default, `first` with the
+    margin. At most LONGEST.
     """
     margin = MARGIN + settle
     known = [w for w in warm_ups if w.template == template]
     if not known:
         guess = _observed(warm_ups, replicas, margin) if warm_ups else timedelta()
-        return max(START + margin, guess)
+        return max(first + margin, guess)
     return _observed(known, replicas, margin)
 
 

@@ -9,6 +9,7 @@ from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
+from kotatsu_operator.core.plan.capacity import NO_CAPACITY, capacity_at
 from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
 from kotatsu_operator.core.pool.decision import Claim, Transition
 from kotatsu_operator.core.pool.memory import Memory, Reason
@@ -46,6 +47,8 @@ class Plan:
         """The same while the pool pre-warms for a window; else 0."""
         self.claim = claim
         """The next warm-up that has not begun."""
+        self.capacity = NO_CAPACITY
+        """The capacity that is asked for ahead of openings."""
         best = max(current, key=lambda o: (o.replicas, o.end), default=None)
         self.floor = best.replicas if best else 0
         self.window = best.window if best else ""
@@ -111,7 +114,7 @@ def plan_among(
     early = lead + ahead
     current = [o for o in known if o.start - early <= now]
     is_warming = bool(coming) and coming[0].start - early <= now
-    return Plan(
+    plan = Plan(
         current,
         lead,
         _upcoming(known, early, now),
@@ -119,6 +122,8 @@ def plan_among(
         ahead if is_warming else timedelta(),
         _claim(known, current, lead),
     )
+    plan.capacity = capacity_at(spec.capacity_ahead, coming, early, now)
+    return plan
 
 
 def _learned_lead(
@@ -127,7 +132,8 @@ def _learned_lead(
     # The next opening, and all openings whose pods may have to start with it.
     until = max(coming[0].start, now + LONGEST) if coming else now
     replicas = max((o.replicas for o in coming if o.start <= until), default=1)
-    return auto_lead(memory.warm_ups, replicas, spec.drain.route_settle, memory.template)
+    settle = spec.drain.route_settle
+    return auto_lead(memory.warm_ups, replicas, settle, memory.template, memory.first_start)
 
 
 def _claim(
@@ -149,7 +155,6 @@ def _claim(
 
 
 def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> list[Transition]:
-    """The next transitions of each kind, ordered by time; `known` is ordered by start."""
     opening = [o for o in known if o.start > now]
     warming = (o for o in opening if o.start - early > now)
     closing = nsmallest(_SHOWN, known, key=lambda o: o.end)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.pool.memory import Memory, Outcome
+from kotatsu_operator.core.pool.start import NOTHING_STARTS, Starting
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,18 @@ class Demand:
     clock. It identifies the announcement; do not compare it with other clocks."""
     known: bool = True
     silent: str = ""
-    """The pods that did not report, and why; empty if all reported."""
+    """The pod or activator that did not report, and why; empty if all reported."""
+    metered: bool | None = None
+    """Whether the pods report requests in flight. False: their answers show that they have no such
+    gauge. None: their answers do not show it."""
+    passing: int = 0
+    """Connections in use that the activators forward."""
+    last_passed: datetime | None = None
+    """When an activator last forwarded a byte."""
+    silent_activator: str = ""
+    """The activator that did not report, and why; empty if all reported."""
+    stands_in: bool = False
+    """Whether the connections of the activators stand in for pods that do not report."""
 
     @property
     def concurrency(self) -> int:
@@ -78,6 +90,8 @@ class Observation:
     """How much longer kube-proxy and controllers may lag behind an API-server outage."""
     running: int | None = None
     """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
+    starting: Starting = NOTHING_STARTS
+    """The pods that start; only while the pool is Warming."""
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
 
@@ -148,6 +162,8 @@ class Decision:
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
     """The outcomes of openings since the last decision."""
+    grows: bool = False
+    """Whether capacity may be added; else it is only kept or given up."""
     claim: Claim | None = None
     """The next warm-up, for which other pools must leave capacity."""
     override: tuple[str, datetime] | None = None

@@ -6,10 +6,15 @@ from enum import StrEnum
 from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.pool.start import Parts
 
 MANY = 3
 """This many writes of one manager, each within `target.MEMORY` of the previous one, are a
 contest."""
+
+
+FIRST_START = timedelta(seconds=60)
+"""The time to Ready without any observation: an image pull and a cold start."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class WarmUp:
     replicas: int
     template: str = ""
     """The hash of the pod template that was started."""
+    parts: Parts | None = None
+    """Where the seconds went; None if the pods did not show it."""
 
 
 Series = tuple[tuple[datetime, int], ...]
@@ -171,6 +178,8 @@ class Memory:
     unknown_since: datetime | None = None
     raised_at: datetime | None = None
     """When the current warm-up began; None if there is none."""
+    no_node: bool = False
+    """Whether an event has reported that the pods which start now find no node."""
     warm_ups: tuple[WarmUp, ...] = ()
     trend: Trend = Trend()
     override_key: str = ""
@@ -181,10 +190,15 @@ class Memory:
     """In phase Sleeping: true after this process has lowered the scale, so that replicas above 0
     were set by another client. Not stored in the status: a new process starts with False."""
     opening: Opening | None = None
+    first_start: timedelta = FIRST_START
+    """The time to Ready that is assumed before the first warm-up: a setting of the operator. In
+    the status, so that others calculate the same lead."""
     lead: timedelta = timedelta()
     """The current pre-warm lead. It does not shrink while the pool pre-warms for a window."""
     ahead: timedelta = timedelta()
     """How much earlier than the lead the current pre-warm began. It does not shrink."""
+    capacity: int = 0
+    """Pods for which capacity is held ahead of a window."""
     windows: Tally = Tally()
     ticket: datetime | None = None
     """The newest announcement that a decision has processed."""
@@ -193,6 +207,11 @@ class Memory:
     template: str = ""
     proven: bool = False
     """Whether all requested pods of that template have been Ready at least once."""
+    metered: bool | None = None
+    """Whether pods of that template report requests in flight; None: not known yet."""
+    counted: bool = False
+    """Whether the activators' connections count as the demand, because the pods do not report it:
+    the activators are endpoints beside the pods while the pool is awake."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None

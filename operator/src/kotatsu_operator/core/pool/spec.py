@@ -10,7 +10,7 @@ from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Match
@@ -18,8 +18,15 @@ from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
 
-_LONGEST = {"lead": timedelta(hours=24), "duration": timedelta(hours=744)}
+_LONGEST = {
+    "lead": timedelta(hours=24),
+    "capacityAhead": timedelta(hours=1),
+    "duration": timedelta(hours=744),
+}
 """The longest lead and the longest duration of a window; other durations may last 366 days."""
+
+
+D = TypeVar("D", timedelta, None)
 
 
 class SpecError(ValueError):
@@ -161,6 +168,9 @@ class PoolSpec:
     """Calendars on whose days neither schedules nor events of other calendars open."""
     lead: timedelta | None = None
     """Fixed pre-warm lead, or None for `auto`."""
+    capacity_ahead: timedelta | None = None
+    """How long before the pods of a window start the nodes for them are asked for; None: not at
+    all."""
     route: RouteMode = RouteMode.AUTO
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
@@ -176,6 +186,7 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
     target = spec["targetRef"]
     scaling = spec.get("scaling") or {}
     drain = spec.get("drain") or {}
+    prewarm = spec.get("prewarm") or {}
     return PoolSpec(
         target=Target(target["apiVersion"], target["kind"], target["name"]),
         service=spec.get("service") or target["name"],
@@ -184,7 +195,8 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
         windows=_windows(spec.get("windows") or ()),
         calendars=tuple(map(_calendar, spec.get("calendars") or ())),
         closed_on=tuple(spec.get("closedOn") or ()),
-        lead=_lead((spec.get("prewarm") or {}).get("lead", "auto")),
+        lead=_lead(prewarm.get("lead", "auto")),
+        capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
         scaling=Scaling(
             max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
             target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
@@ -249,7 +261,7 @@ def _lead(text: str) -> timedelta | None:
     return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
 
 
-def _duration(parent: Mapping[str, Any], key: str, default: timedelta, where: str) -> timedelta:
+def _duration(parent: Mapping[str, Any], key: str, default: D, where: str) -> timedelta | D:
     text = parent.get(key)
     if text is None:
         return default

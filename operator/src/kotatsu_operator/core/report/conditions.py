@@ -10,10 +10,10 @@ from typing import Any
 from kotatsu_operator.core.budget.limit import Standing
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
+from kotatsu_operator.core.plan.metering import UNKNOWN_LIMIT
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.report.status import Status
 
 SAY_AFTER = timedelta(seconds=10)
@@ -44,7 +44,7 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
     elif asleep:
         ready = condition("Ready", True, "Asleep", "asleep; the next request wakes the pool")
     elif phase is Phase.WARMING:
-        ready = condition("Ready", False, "Warming", f"{seen.ready} replicas are Ready so far")
+        ready = _warming(seen)
     elif no_activator and phase is Phase.DRAINING:
         ready = condition("Ready", True, "NoActivator", _NO_ACTIVATOR)
     elif seen.catching_up and phase is Phase.DRAINING:
@@ -67,6 +67,16 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         text = "the spec is in effect, but " + "; ".join(d.message for d in never)
         accepted = condition("Accepted", True, "WindowNeverOpens", text)
     return [accepted, ready, warm]
+
+
+def _warming(seen: Observation) -> Status:
+    text, waiting = f"{seen.ready} replicas are Ready so far", seen.starting.waiting
+    if not waiting:
+        return condition("Ready", False, "Warming", text)
+    pods = "1 pod finds" if waiting == 1 else f"{waiting} pods find"
+    return condition(
+        "Ready", False, "NoNode", f"{text}; {pods} no node: see the event WarmUpUnschedulable"
+    )
 
 
 _NO_ACTIVATOR = (
@@ -95,7 +105,7 @@ def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
     """DemandKnown and Unproven; ReplicasContested and FloorLimited while they apply."""
-    found = [_demand_known(seen, decision, now), _unproven(decision)]
+    found = [_demand_known(spec, seen, decision, now), _unproven(decision)]
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
         found.append(
@@ -115,9 +125,12 @@ def target_conditions(
     return found
 
 
-def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Status:
-    memory = decision.memory
+def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:
+    memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
+    if memory.metered is False and spec.route is RouteMode.AUTO:
+        why = demand.silent or "its pods report no requests in flight"
+        return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
         return condition("DemandKnown", True, "Asleep", "pods are not asked while the pool sleeps")
     if since is None or now - since < SAY_AFTER:
@@ -125,10 +138,18 @@ def _demand_known(seen: Observation, decision: Decision, now: datetime) -> Statu
     limit = since + UNKNOWN_LIMIT
     # Cut to the second, so that the message changes only with its meaning.
     until = stamp(limit.replace(microsecond=0))
-    held = f"the pool counts as busy until {until}, then as idle"
+    then = "as idle" if demand.silent_activator else "by the connections that pass the activators"
+    held = f"the pool counts as busy until {until}, then {then}"
     if now >= limit:
-        held = f"since {until} the pool counts as idle"
-    return condition("DemandKnown", False, "Silent", f"{seen.demand.silent}; {held}")
+        held = f"since {until} the pool counts {then}"
+    return condition("DemandKnown", False, "Silent", f"{demand.silent}; {held}")
+
+
+_UNMETERED = (
+    "the pool sleeps when no connection has passed the activators, which get a share of the new "
+    "ones, for idleAfter, and its pods end by their own preStop and grace period; to count every "
+    "request, name a gauge in spec.metrics or set route: Always"
+)
 
 
 def _unproven(decision: Decision) -> Status:
@@ -192,7 +213,9 @@ def transitions(old: Mapping[str, Mapping[str, Any]], new: Sequence[Status]) -> 
     for kind, (trouble, begins, ends) in _EVENTS.items():
         was, now = old.get(kind, {}).get("status"), after.get(kind)
         if now is not None and now["status"] == trouble:
-            if was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
+            if was != trouble and now.get("reason") == "Unmetered":
+                notes.append(Note("Unmetered", now["message"]))  # as most workloads: no fault
+            elif was != trouble and (was is not None or kind not in _QUIET_AT_FIRST):
                 warning = kind not in _QUIET_AT_FIRST
                 notes.append(Note(begins, now["message"], warning=warning))
         elif was == trouble:

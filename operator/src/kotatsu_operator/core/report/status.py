@@ -27,7 +27,7 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Followed, Memory, Original, Phase
+from kotatsu_operator.core.pool.memory import FIRST_START, Followed, Memory, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.followed import read_followed, write_followed
 
@@ -71,7 +71,12 @@ def _several(form: Any) -> Form:
         listed = given[-KEEP:] if isinstance(given, list) else ()
         return tuple(one for item in listed if (one := form.read(item)) is not None)
 
-    return Form(read, lambda values: [form.write(value) for value in values])
+    def write(values: Sequence[Any]) -> list[Any]:
+        # A patch replaces a list as a whole, so that a None would stay in it.
+        written = [form.write(value) for value in values]
+        return [{k: v for k, v in one.items() if v is not None} for one in written]
+
+    return Form(read, write)
 
 
 class Record(Generic[T]):
@@ -131,7 +136,7 @@ Status = dict[str, Any]
 
 _MEMORY = Record(
     Memory,
-    but=("acknowledged_at", "raised_at", "trend", "lowered"),
+    but=("acknowledged_at", "raised_at", "no_node", "trend", "lowered"),
     since="phaseSince",
     route="route.target",
     epoch="route.epoch",
@@ -144,6 +149,8 @@ _MEMORY = Record(
     ticket_seen="demand.seenAt",
     template="template.hash",
     proven="template.proven",
+    metered="template.metered",
+    counted="route.counted",
     original="hpa",
 )
 _ORIGINAL = Record(Original)
@@ -155,10 +162,15 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
+    status["route"]["counted"] = memory.counted or None
     if not memory.ahead:
         status["ahead"] = None
     if not memory.calendars:
         status["calendars"] = None
+    if memory.first_start == FIRST_START:
+        status["firstStart"] = None
+    if not memory.capacity:
+        status["capacity"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
@@ -247,25 +259,36 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
-_QUIET = (
+_LATER = frozenset(
+    {
+        "cost.at",
+        "history.running.cost",
+        "history.running.podSeconds",
+        "history.running.replicas",
+        "history.running.wakes",
+        "history.running.opened",
+        "history.running.cold",
+    }
+)
+"""Fields that are written only together with others: a pool that sleeps writes nothing."""
+
+_QUIET = _LATER | {
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
     "cost.ratePerHour",
     "cost.forecast",
-    "cost.at",
-)
+}
 """Fields that change all the time: changes of these alone are written once a minute."""
 
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    # A later `cost.at` alone is not written, so a sleeping pool writes nothing.
-    quiet = ("cost.at",) if quiet_too else _QUIET
+    quiet = _LATER if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
-def _same(new: Any, old: Any, name: str, quiet: Sequence[str]) -> bool:
+def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
     if name in quiet:
         return True
     if isinstance(new, dict):

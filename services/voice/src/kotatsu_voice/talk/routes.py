@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from kotatsu_common.problems import problem_responses
 from kotatsu_voice.connection import Stream, while_connected
-from kotatsu_voice.engine import Style
+from kotatsu_voice.engine import Style, UnspeakableError
 from kotatsu_voice.rendering import Rendering, begun
 from kotatsu_voice.routes import credit_headers
 from kotatsu_voice.speaker import MP3, Speaker
@@ -80,9 +80,20 @@ def talk_router(speaker: Speaker, talker: Talker, dependencies: list[Any]) -> AP
 async def _told(
     speaker: Speaker, lines: AsyncGenerator[Line, None], style: Style
 ) -> AsyncGenerator[bytes, None]:
+    """Each sentence as a line. One without any sound is left out, unless all are."""
+    silent: UnspeakableError | None = None
+    said = False
     async with aclosing(lines):
         async for line in lines:
-            yield (await _talk(speaker, line, style)).model_dump_json().encode() + b"\n"
+            try:
+                told = await _talk(speaker, line, style)
+            except UnspeakableError as error:
+                silent = error
+            else:
+                said = True
+                yield told.model_dump_json().encode() + b"\n"
+    if silent is not None and not said:
+        raise silent
 
 
 async def _talk(speaker: Speaker, line: Line, style: Style) -> Talk:

@@ -1,0 +1,180 @@
+"""What was read of a cluster, as values that the checks judge."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kotatsu_demo_mode.pools import Object, Pool
+from kotatsu_operator.core.budget.prices import is_sidecar
+from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import pod_labels
+from kotatsu_operator.core.pool.spec import Metrics, Target
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one kind, or why they are unknown."""
+
+    items: Sequence[Object] = ()
+    unread: str = ""
+    """Why they could not be read; empty if they were."""
+    has_more: bool = False
+    """Whether there are more than were read."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A metrics page that was tried."""
+
+    port: str
+    """As in the pool's spec: the name of the container port, or its number."""
+    path: str
+    text: str = ""
+    why: str = ""
+    """Why there is no page, in words that follow the pod's name."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects around one workload. Lists that nothing was read of are empty."""
+
+    namespace: str
+    target: Target
+    workload: Object | None
+    """None if it does not exist."""
+    unread: str = ""
+    """Why the workload could not be read."""
+    selector: str = ""
+    """The label selector of its pods, as text."""
+    services: Objects = Objects()
+    slices: Objects = Objects()
+    autoscalers: Objects = Objects()
+    scaled_objects: Objects = Objects()
+    disruption_budgets: Objects = Objects()
+    quotas: Objects = Objects()
+    limit_ranges: Objects = Objects()
+    pools: Objects = Objects()
+    pods: Objects = Objects()
+    """A sample of the workload's pods."""
+    nodes: Objects = Objects()
+    """The nodes of the first of those pods."""
+    activators: Objects = Objects()
+    """The activators' pods in the namespace."""
+    operators: Objects = Objects()
+    """The operators' Deployments, of all namespaces that may be read."""
+    crd: Objects = Objects()
+    """The CRD of WarmPools."""
+    has_api: bool = True
+    """Whether the cluster has the CRD of WarmPools."""
+    pages: Sequence[Page] = ()
+    pages_unread: str = ""
+    """Why no metrics page was read."""
+
+    @property
+    def label(self) -> str:
+        """The workload in words."""
+        return f"{self.target.kind} {self.target.name}"
+
+    @property
+    def template(self) -> Mapping[str, Any]:
+        """The pod template; empty without one."""
+        return table(table((self.workload or {}).get("spec")).get("template"))
+
+    @property
+    def pod_spec(self) -> Mapping[str, Any]:
+        """The PodSpec of the template."""
+        return table(self.template.get("spec"))
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the pods."""
+        return {} if self.workload is None else pod_labels(self.workload)
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of the pods."""
+        return {
+            str(k): str(v)
+            for k, v in table(table(self.template.get("metadata")).get("annotations")).items()
+        }
+
+    @property
+    def containers(self) -> list[Mapping[str, Any]]:
+        """The containers that run as long as the pod, sidecars last."""
+        sidecars = [c for c in tables(self.pod_spec.get("initContainers")) if is_sidecar(c)]
+        return [*tables(self.pod_spec.get("containers")), *sidecars]
+
+    @property
+    def ready_pods(self) -> list[Object]:
+        """The pods of the sample that are Ready and not terminating."""
+        return [pod for pod in self.pods.items if is_ready(pod)]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod is Ready and not terminating."""
+    told = tables(table(pod.get("status")).get("conditions"))
+    is_so = any(c.get("type") == "Ready" and c.get("status") == "True" for c in told)
+    return is_so and "deletionTimestamp" not in table(pod.get("metadata"))
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    """The name of an object or a container."""
+    return text(table(obj.get("metadata")).get("name")) or text(obj.get("name"))
+
+
+def spec_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of an object."""
+    return table(obj.get("spec"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is judged: the objects, and the pool that they are judged for."""
+
+    found: Found
+    pool: Pool
+    """The pool that exists, or the one that would be made."""
+    is_new: bool
+    """Whether the pool does not exist yet."""
+    replicas: int
+    """The most pods that are wanted at once."""
+    service: Object | None = None
+    """The pool's Service; None if it does not exist or could not be read."""
+    others: Sequence[str] = field(default_factory=tuple)
+    """Other Services that select the pods."""
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Where the pool's manifest says that the gauge is; None if it leaves that open.
+
+        The API server fills in the defaults, so they say nothing.
+        """
+        given = self.pool.spec.metrics
+        return None if self.is_new or given == Metrics() else given
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """The container that the Service's first TCP port leads to; the first one by default."""
+        containers = self.found.containers
+        for port in self.tcp_ports:
+            for container in containers:
+                if target_port(port) in ports_of(container):
+                    return container
+        return containers[0] if containers else {}
+
+    @property
+    def tcp_ports(self) -> list[Mapping[str, Any]]:
+        """The TCP ports of the Service."""
+        ports = tables(spec_of(self.service or {}).get("ports"))
+        return [p for p in ports if p.get("protocol", "TCP") == "TCP"]
+
+
+def target_port(port: Mapping[str, Any]) -> str:
+    """The container port that a Service's port leads to: its name or number."""
+    return str(port.get("targetPort") or port.get("port") or "")
+
+
+def ports_of(container: Mapping[str, Any]) -> Iterator[str]:
+    """The names and numbers of a container's ports."""
+    for port in tables(container.get("ports")):
+        yield from {str(port.get("containerPort")), text(port.get("name"))} - {""}

@@ -1,0 +1,136 @@
+"""Finds the gauge of requests in flight on the metrics pages of a pod, as the operator does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_demo_mode.pools import Object
+from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence, count_of, samples_of
+from kotatsu_operator.core.formats import tables
+from kotatsu_operator.core.gauges import NAMES, find
+from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.pool.spec import Metrics
+
+from .found import Case, Found, Page, name_of, target_port
+from .reader import pod_page
+
+_PATHS = (Metrics.path, "/actuator/prometheus", "/stats/prometheus")
+_PORTS = ("http", "metrics", "http-metrics", "prometheus", "management")
+_MOST_PAGES = 8
+_PORT, _PATH = "prometheus.io/port", "prometheus.io/path"
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge of requests in flight, as it was read."""
+
+    port: str
+    path: str
+    name: str
+    value: int
+    """The least of what was read: a gauge that counts the scrape itself is never 0."""
+
+
+def candidates(found: Found) -> list[tuple[str, str]]:
+    """The ports and paths that may have a metrics page, the most likely first."""
+    annotations = found.annotations
+    ports = [annotations[_PORT]] if _PORT in annotations else []
+    names = list(_ports(found))
+    ports += [name for name in _PORTS if name in names] + names
+    paths = ([annotations[_PATH]] if _PATH in annotations else []) + list(_PATHS)
+    pairs = [(port, path) for path in paths if path.startswith("/") for port in ports]
+    return list(dict.fromkeys(pairs))[:_MOST_PAGES]
+
+
+def _ports(found: Found) -> dict[str, int]:
+    """The container ports by name; by number without one."""
+    return {
+        str(port.get("name") or port.get("containerPort")): int(port["containerPort"])
+        for container in found.containers
+        for port in tables(container.get("ports"))
+    }
+
+
+def read_pages(api: Api, case: Case) -> Found:
+    """Read the metrics pages of one Ready pod; only that of the pool's spec, if it names one."""
+    found, wanted = case.found, case.metrics
+    pods = found.ready_pods
+    if found.pods.unread:
+        return replace(found, pages_unread=found.pods.unread)
+    if not pods:
+        return replace(found, pages_unread="no pod is Ready")
+    tried = candidates(found) if wanted is None else [(wanted.port, wanted.path)]
+    pages: list[Page] = []
+    for port, path in tried:
+        page, forbidden = _page(api, found, pods[0], Page(port, path))
+        if forbidden:
+            return replace(found, pages_unread=forbidden)
+        pages.append(page)
+        if isinstance(gauge_of(case, page), Gauge):
+            # Once more: a gauge that counts the request for the page is above 0 both times.
+            again, _ = _page(api, found, pods[0], Page(port, path))
+            return replace(found, pages=[again, page] if again.text else [page])
+    return replace(found, pages=pages)
+
+
+def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
+    """A page, and why no page of the cluster may be read."""
+    number = port_number(_ports(found), page.port)
+    if number is None or not 0 < number < 2**16:
+        return replace(page, why=f"has no port {page.port}"), ""
+    path = pod_page(found.namespace, pod, number, page.path)
+    try:
+        status, text = api.page(path, LONGEST_PAGE)
+    except DemoModeError as error:
+        return replace(page, why=f"could not be asked: {error}"), ""
+    is_refusal = '"kind":"Status"' in text[:500].replace(" ", "") and "pods/proxy" in text
+    if status == 403 and is_refusal:
+        return page, "you may not get pods/proxy"
+    if status != 200:
+        return replace(page, why=f"answers {status} for {page.path} on port {number}"), ""
+    return replace(page, text=text), ""
+
+
+def gauge_of(case: Case, page: Page) -> Gauge | Silence | None:
+    """The gauge on a page; why a known one is of no use there; None without one."""
+    wanted = Metrics.in_flight if case.metrics is None else case.metrics.in_flight
+    is_default = wanted == Metrics.in_flight
+    samples: dict[str, Samples] = {}
+    try:
+        for sample in samples_of(page.text, (wanted, *NAMES) if is_default else (wanted,)):
+            if sample is not None:
+                samples.setdefault(sample[0], []).append(sample[1:])
+    except ValueError:
+        return None
+    name, value = wanted, count_of(samples.get(wanted, ()))
+    if wanted not in samples:
+        ports = _ports(case.found)
+        served = [port_number(ports, target_port(port)) for port in case.tcp_ports]
+        numbers = [number for number in served if number is not None]
+        known = find(samples, port_number(ports, page.port), numbers) if is_default else None
+        if not isinstance(known, int):
+            return known
+        name, value = next(name for name in NAMES if name in samples), known
+    return None if value is None else Gauge(page.port, page.path, name, value)
+
+
+def gauge_in(case: Case) -> Gauge | None:
+    """The gauge of the pages, with the least value that was read."""
+    read = [gauge_of(case, page) for page in case.found.pages]
+    found = [gauge for gauge in read if isinstance(gauge, Gauge)]
+    return min(found, key=lambda gauge: gauge.value, default=None)
+
+
+def pod_of(found: Found) -> str:
+    """The pod that was asked, in words."""
+    return f"pod {name_of(found.ready_pods[0])}"
+
+
+def silences(case: Case) -> Iterator[str]:
+    """Why pages give no gauge, in words that follow the pod's name; known gauges come first."""
+    for page in case.found.pages:
+        known = gauge_of(case, page)
+        if isinstance(known, Silence):
+            yield known.why
+    yield from (page.why for page in case.found.pages if page.why)

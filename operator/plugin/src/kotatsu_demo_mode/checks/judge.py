@@ -1,0 +1,128 @@
+"""All checks of a workload, in the order in which they are shown. Nothing here reads or writes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kotatsu_demo_mode.pools import Object, read_pool, requests_of
+from kotatsu_operator.core.pool.spec import RouteMode
+
+from . import capacity, installation, lifecycle, traffic, workload
+from .finding import Finding, Level
+from .found import Case, Found, name_of, spec_of
+from .traffic import selecting, service_named
+
+_CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    installation.crd,
+    installation.operator,
+    installation.activator,
+    workload.workload,
+    workload.replicas,
+    traffic.service,
+    traffic.ports,
+    traffic.metrics,
+    lifecycle.probes,
+    lifecycle.shutdown,
+    lifecycle.image,
+    workload.pods,
+    capacity.autoscaler,
+    capacity.disruption,
+    capacity.quota,
+    capacity.limits,
+    capacity.cost,
+)
+_NEEDED = workload.workload
+"""The checks after this one are about a workload that a pool can have."""
+
+CHECKS = tuple(check.__name__ for check in _CHAIN)
+"""The stable names of the checks."""
+
+
+def judge(case: Case) -> list[Finding]:
+    """All findings about a case; about a workload that no pool can have, the rest is left out."""
+    found: list[Finding] = []
+    for check in _CHAIN:
+        new = list(check(case))
+        found += new
+        is_hopeless = case.found.workload is None or any(f.level is Level.REFUSED for f in new)
+        if check is _NEEDED and is_hopeless:
+            break
+    return found
+
+
+def existing(found: Found, name: str = "") -> Object | None:
+    """The oldest WarmPool with this workload; the one of that name, if one is given."""
+    mine = [
+        pool
+        for pool in found.pools.items
+        if (name and name_of(pool) == name)
+        or (
+            not name
+            and pool["spec"]["targetRef"].get("kind", "Deployment") == found.target.kind
+            and pool["spec"]["targetRef"].get("name") == found.target.name
+        )
+    ]
+    return min(
+        mine,
+        key=lambda p: (str(p["metadata"].get("creationTimestamp", "")), name_of(p)),
+        default=None,
+    )
+
+
+def case_of(
+    found: Found, pool: Object | None, service: str = "", replicas: int | None = None
+) -> Case:
+    """What is judged: the pool that exists, or the one that the plugin would make.
+
+    Raises DemoModeError if the API server would reject that one, or its spec is invalid.
+    """
+    made = proposed(found, service) if pool is None else _with_service(pool, service)
+    priced = read_pool(made, None if found.workload is None else requests_of(found.workload))
+    most = max((w.replicas for w in priced.spec.windows), default=1)
+    wanted = replicas or most
+    one = service_named(found, priced.spec.service)
+    others = [name_of(s) for s in selecting(found) if name_of(s) != priced.spec.service]
+    headed = [
+        n for n in others if spec_of(service_named(found, n) or {}).get("clusterIP") != "None"
+    ]
+    return Case(found, priced, pool is None, wanted, None if one is None else dict(one), headed)
+
+
+def _with_service(pool: Object, service: str) -> Object:
+    return pool | {"spec": pool["spec"] | {"service": service}} if service else pool
+
+
+def proposed(found: Found, service: str = "") -> Object:
+    """The WarmPool that fits the workload, without windows."""
+    target = found.target
+    ref: dict[str, Any] = {"name": target.name}
+    if (target.api_version, target.kind) != ("apps/v1", "Deployment"):
+        ref = {"apiVersion": target.api_version, "kind": target.kind} | ref
+    spec: dict[str, Any] = {"targetRef": ref}
+    if not target.scales_itself:
+        chosen = service or choose(found)
+        if chosen != target.name:
+            spec["service"] = chosen
+        of = service_named(found, chosen)
+        if of is not None and not spec_of(of).get("selector"):
+            spec["route"] = RouteMode.ALWAYS.value
+    return {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {"name": target.name, "namespace": found.namespace},
+        "spec": spec,
+    }
+
+
+def choose(found: Found) -> str:
+    """The Service of a workload: one that selects its pods and can wake them, first by its name.
+
+    Without one: a Service of the workload's name, whatever is to be said of it.
+    """
+    own = found.target.name
+    chosen = [name_of(s) for s in selecting(found) if spec_of(s).get("clusterIP") != "None"]
+    if own in chosen or not chosen:
+        return own
+    named = service_named(found, own)
+    if named is not None and not spec_of(named).get("selector"):
+        return own  # for route Always
+    return chosen[0]

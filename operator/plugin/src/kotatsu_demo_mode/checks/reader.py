@@ -1,0 +1,173 @@
+"""Reads the objects around a workload, with the user's permissions and a bounded number of them.
+
+A list that may not be read is remembered with the reason: the other checks are still made.
+"""
+
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.errors import DemoModeError, ForbiddenError, NotFoundError, NotServedError
+from kotatsu_demo_mode.pools import Object, pool_path
+from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.objects import workload_selector
+from kotatsu_operator.core.pool.spec import Target
+from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, NAME_LABEL, PROGRAM, SERVICE_LABEL
+
+from .found import Found, Objects, name_of, spec_of
+from .names import Named, path_of
+
+_MOST = 500
+"""Objects of a kind that are read: enough for a namespace of people, and one answer's size."""
+_PODS = 20
+"""Pods of the workload that are read."""
+_NODES = 3
+_CRD = "warmpools.kotatsu.dev"
+_OPERATOR = f"{NAME_LABEL}={PROGRAM},app.kubernetes.io/component=operator"
+_ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads from one namespace."""
+
+    api: Api
+    namespace: str
+
+    def resolve(self, named: Named) -> Named:
+        """Ask for the kind and version of a resource. Raises DemoModeError."""
+        if named.is_known:
+            return named
+        group = named.api_version
+        try:
+            served = self.api.get(f"/apis/{quote(group)}")
+            version = text(table(served.get("preferredVersion")).get("groupVersion"))
+            resources = list(tables(self.api.get(f"/apis/{version}").get("resources")))
+        except (NotFoundError, NotServedError):
+            raise DemoModeError(
+                f"the cluster has no API group {group}; see `kubectl api-resources`"
+            ) from None
+        for resource in resources:
+            names = {text(resource.get("name")), text(resource.get("singularName"))}
+            names |= {text(resource.get("kind")).lower(), *(resource.get("shortNames") or ())}
+            if named.kind in names and "/" not in text(resource.get("name")):
+                return Named(text(resource.get("kind")), named.name, version)
+        raise DemoModeError(
+            f"the API group {group} has no resource {named.kind}; see `kubectl api-resources "
+            f"--api-group={group}`"
+        )
+
+    def pools(self) -> tuple[Objects, bool]:
+        """The WarmPools, and whether the cluster has their CRD."""
+        try:
+            found = self.api.get(pool_path(self.namespace), limit=str(_MOST))
+        except NotServedError:
+            return Objects(), False
+        except ForbiddenError as error:
+            return Objects(unread=str(error)), True
+        return _objects(found), True
+
+    def all(self, target: Target) -> Found:
+        """Everything around a workload. Raises DemoModeError if the API server does not answer."""
+        pools, has_api = self.pools()
+        plural = f"{target.kind.lower()}s"
+        workload, unread = None, ""
+        try:
+            workload = self.api.get(
+                path_of(target.api_version, plural, self.namespace, target.name)
+            )
+        except (NotFoundError, NotServedError):
+            pass
+        except ForbiddenError as error:
+            unread = str(error)
+        found = Found(
+            self.namespace,
+            target,
+            workload,
+            unread,
+            selector=_selector(workload),
+            services=self._list("v1", "services"),
+            autoscalers=self._list("autoscaling/v2", "horizontalpodautoscalers"),
+            scaled_objects=self._list("keda.sh/v1alpha1", "scaledobjects"),
+            disruption_budgets=self._list("policy/v1", "poddisruptionbudgets"),
+            quotas=self._list("v1", "resourcequotas"),
+            limit_ranges=self._list("v1", "limitranges"),
+            pools=pools,
+            activators=self._list("v1", "pods", labelSelector=_ACTIVATORS),
+            operators=self._operators(),
+            crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
+            has_api=has_api,
+        )
+        if not found.selector:
+            return found
+        pods = self._list("v1", "pods", labelSelector=found.selector, limit=str(_PODS))
+        return replace(found, pods=pods, nodes=self._nodes(pods))
+
+    def slices(self, service: str) -> Objects:
+        """The EndpointSlices of a Service."""
+        return self._list(
+            "discovery.k8s.io/v1", "endpointslices", labelSelector=f"{SERVICE_LABEL}={service}"
+        )
+
+    def _list(self, version: str, plural: str, **query: str) -> Objects:
+        return self._read(path_of(version, plural, self.namespace), **query)
+
+    def _read(self, path: str, **query: str) -> Objects:
+        """A list; a kind that the cluster does not have is empty."""
+        try:
+            return _objects(self.api.get(path, **{"limit": str(_MOST), **query}))
+        except (NotFoundError, NotServedError):
+            return Objects()
+        except ForbiddenError as error:
+            return Objects(unread=str(error))
+
+    def _one(self, path: str) -> Objects:
+        """An object that need not exist."""
+        try:
+            return Objects([self.api.get(path)])
+        except (NotFoundError, NotServedError):
+            return Objects()
+        except ForbiddenError as error:
+            return Objects(unread=str(error))
+
+    def _operators(self) -> Objects:
+        """The operators of the cluster; without that permission, those of the namespace."""
+        everywhere = self._read("/apis/apps/v1/deployments", labelSelector=_OPERATOR)
+        if not everywhere.unread:
+            return everywhere
+        here = self._list("apps/v1", "deployments", labelSelector=_OPERATOR)
+        return replace(everywhere, items=here.items)
+
+    def _nodes(self, pods: Objects) -> Objects:
+        given = [text(spec_of(pod).get("nodeName")) for pod in pods.items]
+        names = [name for name in dict.fromkeys(given) if name][:_NODES]
+        read = [self._one(f"/api/v1/nodes/{quote(name)}") for name in names]
+        unread = next((one.unread for one in read if one.unread), "")
+        return Objects([item for one in read for item in one.items], unread)
+
+
+def _objects(answer: Object) -> Objects:
+    more = bool(table(answer.get("metadata")).get("continue"))
+    return Objects(list(answer.get("items") or ()), has_more=more)
+
+
+def _selector(workload: Object | None) -> str:
+    """The label selector of a workload as the query of a list has it; empty for none."""
+    selector = {} if workload is None else workload_selector(workload)
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for term in selector.get("matchExpressions") or ():
+        key, values = term["key"], ",".join(sorted(term.get("values") or ()))
+        forms = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(forms[term["operator"]])
+    return ",".join(parts)
+
+
+def pod_page(namespace: str, pod: Object, port: int, path: str) -> str:
+    """The path of a pod's page through the API server's proxy."""
+    name = quote(f"{name_of(pod)}:{port}")
+    return f"/api/v1/namespaces/{quote(namespace)}/pods/{name}/proxy{path}"

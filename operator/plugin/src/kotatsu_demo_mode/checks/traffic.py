@@ -1,0 +1,189 @@
+"""Checks of the way of a request: the Service, its ports, and the gauge of requests in flight."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
+from kotatsu_operator.core.formats import tables
+from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
+from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
+
+from .finding import Finding, Maker
+from .found import Case, Found, name_of, ports_of, spec_of, target_port
+from .gauges import gauge_in, pod_of, silences
+
+
+def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
+    """A Service of the namespace."""
+    return next((s for s in found.services.items if name_of(s) == name), None)
+
+
+def facts(case: Case) -> ServiceFacts:
+    """What decides whether the Service can wake the pool."""
+    foreign = [
+        (name_of(s), str((s["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL, "")))
+        for s in case.found.slices.items
+        if s.get("endpoints")
+    ]
+    others = sorted(of for of in foreign if of[1] != MANAGED_BY)
+    return ServiceFacts(
+        namespace=case.found.namespace,
+        labels=case.found.labels,
+        service=case.service,
+        older=older(case, lambda spec: service_of(spec) == case.pool.spec.service),
+        foreign=others[0] if others else None,
+    )
+
+
+def service_of(spec: Mapping[str, Any]) -> str:
+    """The Service of a WarmPool's spec; empty for a Knative Service."""
+    target = spec.get("targetRef")
+    if not isinstance(target, Mapping) or target.get("kind") == "Service":
+        return ""
+    return str(spec.get("service") or target.get("name"))
+
+
+def older(case: Case, shares: Callable[[Mapping[str, Any]], bool]) -> str:
+    """The oldest other pool that shares something, if it is older than this one; else empty."""
+    made = [
+        (str(p["metadata"].get("creationTimestamp", "")), name_of(p))
+        for p in case.found.pools.items
+        if name_of(p) != case.pool.name and shares(p["spec"])
+    ]
+    mine = (str((case.pool.raw.get("metadata") or {}).get("creationTimestamp", "")), case.pool.name)
+    first = min(made, default=None)
+    if first is None or (not case.is_new and mine < first):
+        return ""
+    return first[1]
+
+
+def service(case: Case) -> Iterator[Finding]:
+    """Whether requests to the Service wake the pool."""
+    make, spec, found = Maker("service"), case.pool.spec, case.found
+    if spec.target.scales_itself:
+        yield make.ok("Knative routes requests itself")
+        return
+    if found.services.unread:
+        yield make.unknown(f"Service {spec.service}: {found.services.unread}")
+        return
+    why = check_service(spec, facts(case))
+    if why is not None:
+        hint = f"; Service {case.others[0]} selects these pods" if case.others else ""
+        yield make.refused(type(why)(why.reason, f"{why.message}{hint}"))
+        return
+    if case.others:
+        yield make.note(
+            "ServiceAmbiguous",
+            f"Services {', '.join([spec.service, *case.others])} select these pods, and requests "
+            f"to {spec.service} alone wake the pool: give the others' clients its name, or choose "
+            "with --service",
+        )
+    shown = ", ".join(f"{p.get('port')} → {target_port(p)}" for p in case.tcp_ports)
+    yield make.ok(f"requests to Service {spec.service} ({shown}) wake it")
+    yield from _service_notes(make, spec, spec_of(case.service or {}))
+
+
+def _service_notes(make: Maker, pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]:
+    name = pool.service
+    for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
+        if spec.get(field) == "Local":
+            yield make.warning(
+                "TrafficPolicyLocal",
+                f"Service {name} has {field} Local, so clients of a node without an activator "
+                "reach nothing while the pool sleeps: set Cluster, or run an activator on each "
+                "node that clients come through",
+            )
+    if spec.get("sessionAffinity") == "ClientIP":
+        yield make.note(
+            "SessionAffinity",
+            f"Service {name} has sessionAffinity ClientIP: a client that woke the pool stays with "
+            "the activator until the affinity times out, one hop more",
+        )
+    other = [p for p in tables(spec.get("ports")) if p.get("protocol", "TCP") != "TCP"]
+    if other:
+        ports = ", ".join(f"{p.get('port')}/{p.get('protocol')}" for p in other)
+        yield make.note(
+            "PortsThatDoNotWake", f"{ports} of Service {name} wakes nothing: only TCP does"
+        )
+
+
+def ports(case: Case) -> Iterator[Finding]:
+    """Whether the Service's ports lead to ports of the containers."""
+    make, found = Maker("ports"), case.found
+    if case.service is None or not found.containers:
+        return
+    there = {port for container in found.containers for port in ports_of(container)}
+    lost = [
+        p for p in case.tcp_ports if not target_port(p).isdigit() and target_port(p) not in there
+    ]
+    for port in lost:
+        names = ", ".join(sorted(t for t in there if not t.isdigit())) or "no named port"
+        yield make.warning(
+            "PortNotFound",
+            f"port {port.get('port')} of Service {case.pool.spec.service} leads to the container "
+            f"port {target_port(port)}, and the containers have {names}: correct targetPort, or "
+            "name the container port so",
+        )
+    if not lost and case.tcp_ports:
+        yield make.ok("each port of the Service leads to a port of the pods")
+
+
+def metrics(case: Case) -> Iterator[Finding]:
+    """Whether the pods report their requests in flight."""
+    make, found, spec = Maker("metrics"), case.found, case.pool.spec
+    if spec.target.scales_itself or not found.containers:
+        return
+    if spec.route is RouteMode.ALWAYS:
+        yield make.ok(
+            "all connections pass through the activator, which counts them (route Always)"
+        )
+        return
+    if found.pages_unread:
+        yield make.unknown(
+            f"requests in flight: {found.pages_unread}"
+            + (
+                f"; start one, for example `kubectl scale {spec.target.kind.lower()} "
+                f"{spec.target.name} --replicas=1 -n {found.namespace}`, and repeat"
+                if "no pod" in found.pages_unread
+                else "; ask for that permission, or set spec.metrics yourself"
+            )
+        )
+        return
+    gauge, where = gauge_in(case), pod_of(found)
+    why = next(silences(case), "")
+    if gauge is not None and gauge.value > 0:
+        yield make.note(
+            "GaugeIsNeverZero",
+            f"{where} reports {gauge.name} {gauge.value} in two readings: if it counts the metrics "
+            "request itself, the pool never sleeps; use another gauge then",
+        )
+    elif gauge is not None:
+        yield make.ok(f"{where} reports {gauge.name} {gauge.value} ({gauge.path} on {gauge.port})")
+    elif case.metrics is not None:
+        lacks = f"has no metric {case.metrics.in_flight} on {case.metrics.path}"
+        yield make.warning(
+            "GaugeMissing",
+            f"{where} {why or lacks}, so its requests in flight are unknown: correct spec.metrics, "
+            "or export that gauge",
+        )
+    else:
+        known = f" ({why})" if "gauge" in why else ""
+        yield make.note(
+            "Unmetered",
+            f"{where} reports no requests in flight{known}, so the pool sleeps by the connections "
+            "that the activators see: nothing to do, or name a gauge in spec.metrics",
+        )
+
+
+def selecting(found: Found) -> list[Mapping[str, Any]]:
+    """The Services whose selector selects the workload's pods, by name."""
+    return sorted(
+        (
+            s
+            for s in found.services.items
+            if (selector := spec_of(s).get("selector"))
+            and selects({"matchLabels": selector}, found.labels)
+        ),
+        key=name_of,
+    )

@@ -1,0 +1,195 @@
+"""Checks of the workload itself: that it can be a target, and who else sets its replicas."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kotatsu_operator.core.decide.refusal import (
+    Refusal,
+    check_claim,
+    check_claims,
+    check_exists,
+    check_is_not_kotatsu,
+    check_kind,
+    check_selector,
+)
+from kotatsu_operator.core.decide.target import foreign_write
+from kotatsu_operator.core.formats import count, table, tables, text
+from kotatsu_operator.core.objects import deletes_claims, workload_selector
+from kotatsu_operator.core.pool.kinds import BUILT_IN
+
+from .finding import Finding, Maker
+from .found import Case, name_of, spec_of
+from .installation import scaled
+from .traffic import older
+
+
+def workload(case: Case) -> Iterator[Finding]:
+    """Whether the workload exists and a pool can have it."""
+    make, found, spec = Maker("workload"), case.found, case.pool.spec
+    if found.unread:
+        yield make.unknown(f"{found.label}: {found.unread}")
+        return
+    kind = "Knative Service" if spec.target.scales_itself else spec.target.kind
+    of = {"kind": spec.target.kind, "name": spec.target.name}
+
+    def shares(other: Mapping[str, Any]) -> bool:
+        return {"kind": "Deployment"} | {
+            k: other["targetRef"].get(k) for k in of if k in other["targetRef"]
+        } == of
+
+    for why in (
+        *_kind_and_claims(case),
+        check_is_not_kotatsu(spec, found.labels),
+        check_claim(spec, older(case, shares)),
+        check_exists(spec, found.namespace, kind, exists=found.workload is not None),
+    ):
+        if why is not None:
+            yield make.refused(why)
+            return
+    if spec.target.kind not in (*BUILT_IN, "Service") and scaled(found) is None:
+        yield make.unknown(
+            f"whether the operator may scale {spec.target.kind} of {spec.target.api_version} (the "
+            "chart value `targets`): its Deployment could not be read"
+        )
+    pool = "" if case.is_new else f", WarmPool {case.pool.name}"
+    yield make.ok(f"{kind} {spec.target.name} can sleep and be woken{pool}")
+    if found.target.kind == "StatefulSet" and (
+        spec_of(found.workload or {}).get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+    ):
+        yield make.note(
+            "OrderedStart",
+            f"{found.label} starts its pods one after the other, so a window of {case.replicas} "
+            "needs as many starts: set podManagementPolicy: Parallel if they need no order",
+        )
+
+
+def _kind_and_claims(case: Case) -> Iterator[Refusal | None]:
+    """What kinds with a scale of their own are checked for, besides Deployments."""
+    spec, workload = case.pool.spec, case.found.workload
+    if spec.target.scales_itself or spec.target.kind == "Deployment":
+        return
+    known = scaled(case.found)
+    if known is not None:
+        yield check_kind(spec, known)
+    if workload is not None:
+        yield check_selector(spec, workload_selector(workload))
+        yield check_claims(spec, deletes=deletes_claims(workload))
+
+
+_BY_HAND = ("kubectl-scale", "kubectl-edit", "kubectl-patch", "kubectl-create", "kubectl-set")
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_REMEDIES = {
+    "Argo CD": "add `ignoreDifferences` for /spec/replicas and the sync option "
+    "RespectIgnoreDifferences=true to the Application",
+    "": "remove `replicas` from the manifest that it applies",
+}
+
+
+def replicas(case: Case) -> Iterator[Finding]:
+    """Whether another program sets the replicas again."""
+    make, found = Maker("replicas"), case.found
+    if found.workload is None or case.pool.spec.target.scales_itself:
+        return
+    meta = table(found.workload.get("metadata"))
+    for owner in tables(meta.get("ownerReferences")):
+        if owner.get("controller"):
+            yield make.warning(
+                "OwnedByController",
+                f"{found.label} belongs to {owner.get('kind')} {owner.get('name')}, whose "
+                "controller may set the replicas again: let it leave them to the pool, if it can",
+            )
+            return
+    write = foreign_write(found.workload)
+    tool = managed_by(meta)
+    if write is not None and (write.applied or _says_replicas(found.workload, write.by)):
+        yield make.warning(
+            "ReplicasContested",
+            f"{write.by} sets `replicas` of {found.label} and will do so again, which wakes it or "
+            f"ends its pods: {_REMEDIES.get(tool, _REMEDIES[''])}",
+        )
+    elif tool:
+        yield make.ok(f"{tool} manages {found.label} and does not set its replicas")
+    else:
+        yield make.ok("no manifest sets its replicas")
+
+
+def managed_by(meta: Mapping[str, Any]) -> str:
+    """The tool that applies an object, from the marks that it leaves; empty without one."""
+    labels, annotations = table(meta.get("labels")), table(meta.get("annotations"))
+    managers = {text(m.get("manager")) for m in tables(meta.get("managedFields"))}
+    if "argocd.argoproj.io/tracking-id" in annotations or "argocd-controller" in managers:
+        return "Argo CD"
+    if any(
+        key.startswith(("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"))
+        for key in labels
+    ):
+        return "Flux"
+    if "meta.helm.sh/release-name" in annotations:
+        return "Helm"
+    return ""
+
+
+def _says_replicas(workload: Mapping[str, Any], manager: str) -> bool:
+    """Whether the manifest behind an update has `replicas`.
+
+    An API server fills in `replicas: 1` and counts it as the manager's, so ownership alone does not
+    tell. `kubectl apply` and Argo CD leave the manifest in an annotation.
+    """
+    if manager.startswith(_BY_HAND):
+        return False
+    applied = table(table(workload.get("metadata")).get("annotations")).get(_APPLIED)
+    if isinstance(applied, str):
+        try:
+            return "replicas" in table(table(json.loads(applied)).get("spec"))
+        except ValueError:
+            return False
+    return count(spec_of(workload).get("replicas"), 1) > 1
+
+
+def pods(case: Case) -> Iterator[Finding]:
+    """Whether pods of this template start."""
+    make, found = Maker("pods"), case.found
+    if case.pool.spec.target.scales_itself:
+        return
+    if found.workload is None or found.pods.unread:
+        if found.pods.unread:
+            yield make.unknown(f"pods: {found.pods.unread}")
+        return
+    for pod in found.pods.items:
+        why = trouble(pod)
+        if why:
+            yield make.warning(
+                "PodsFail",
+                f"pod {name_of(pod)} does not start: {why}; see `kubectl describe pod "
+                f"{name_of(pod)} -n {found.namespace}`",
+            )
+            return
+    if not found.pods.items:
+        yield make.note("NoPod", "no pod runs now, so whether its pods start is not known")
+    elif found.ready_pods:
+        first = "the first " if found.pods.has_more else ""
+        yield make.ok(f"Ready pods: {len(found.ready_pods)} of {first}{len(found.pods.items)}")
+
+
+_FAILING = ("CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName",
+            "ErrImageNeverPull", "CreateContainerConfigError", "RunContainerError")  # fmt: skip
+
+
+def trouble(pod: Mapping[str, Any]) -> str:
+    """Why a pod does not start; empty if it does, or may yet."""
+    status = table(pod.get("status"))
+    for condition in tables(status.get("conditions")):
+        if condition.get("reason") == "Unschedulable":
+            return f"no node has room for it ({text(condition.get('message'))[:200]})"
+    for told in (
+        *tables(status.get("initContainerStatuses")),
+        *tables(status.get("containerStatuses")),
+    ):
+        waits = table(table(told.get("state")).get("waiting"))
+        if waits.get("reason") in _FAILING:
+            said = text(waits.get("message"))[:200]
+            return (
+                f"container {text(told.get('name'))}: {waits['reason']}{f' ({said})' * bool(said)}"
+            )
+    return ""

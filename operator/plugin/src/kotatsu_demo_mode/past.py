@@ -1,0 +1,336 @@
+"""kubectl demo-mode report: what pools were warm for, and what it cost."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from kotatsu_operator.core.budget.ledger import period_at
+from kotatsu_operator.core.report.episodes import Counts
+from kotatsu_operator.core.report.past import Past, Row, past
+
+from .chart import chart
+from .cost import LambdaPrice, gb_seconds, lambda_price
+from .errors import DemoModeError
+from .money import amount, number
+from .pools import Pool
+from .shell import Shell
+from .terminal import Terminal, table_lines
+from .timeline import Stretch
+from .times import about, clock, instant_of, stamp
+
+if TYPE_CHECKING:
+    from .api import Api
+
+_HOUR = Decimal(3600)
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What the same range would have cost otherwise; None if prices or times are unknown."""
+
+    pods: int
+    """The most pods of the range: those that would have been on all the time."""
+    always_on: Decimal | None
+    min_scale: Decimal | None
+    """One pod always, as with Knative's min-scale 1, and the pods of the episodes above it."""
+    provisioned: Decimal | None = None
+    """The episodes as Lambda provisioned concurrency, each rounded up to five minutes."""
+    provisioned_always: Decimal | None = None
+    """The most pods as provisioned concurrency for the whole range."""
+    currency: str = ""
+    """Of provisioned concurrency."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of one pool."""
+
+    pool: Pool
+    now: datetime
+    past: Past
+    others: Alternatives
+    requests: Decimal | None = None
+    """None if they were not read from a Prometheus."""
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """The pods over time, for a chart."""
+        return [Stretch(r.begin, r.end, r.episode.replicas) for r in self.past.rows]
+
+
+def run(options: Namespace, shell: Shell) -> int:
+    """Print the report of the chosen pools in the format of -o."""
+    now = shell.clock()
+    with shell.api(options) as api:
+        made = [_report(options, api, pool, now) for pool in shell.find(api, options)]
+    if options.output in ("json", "yaml"):
+        shell.terminal.dump([record(r) for r in made], options.output)
+    elif options.output == "html":
+        from .page import page
+
+        shell.terminal.say_as_is(page(made, now).rstrip("\n"))
+    elif options.output == "focus":
+        from .focus import lines
+
+        for line in lines(made, options.account):
+            shell.terminal.say(line)
+    elif not made:
+        shell.terminal.say("No WarmPool found; use -A for all namespaces.")
+    else:
+        for at, report in enumerate(made):
+            if at:
+                shell.terminal.say("")
+            _print(shell.terminal, report)
+    return 0
+
+
+def _report(options: Namespace, api: Api, pool: Pool, now: datetime) -> Report:
+    begin, end = _range(options, pool, now)
+    told = past(pool.status, begin, end, now)
+    requests = None
+    if options.prometheus:
+        from .prometheus import requests_of
+
+        requests = requests_of(options, api, pool, begin, end)
+    return Report(pool, now, told, alternatives(pool, told, lambda_price(options, pool)), requests)
+
+
+def _range(options: Namespace, pool: Pool, now: datetime) -> tuple[datetime, datetime]:
+    """From the beginning of the budget's period until now, by default."""
+    zone = pool.spec.zone
+    begin = pool.ledger.period_start or period_at(pool.spec.budget.period, zone, now)[0]
+    if options.begin is not None:
+        begin = _past_instant(options.begin, pool, now, "--from")
+    end = now if options.end is None else _past_instant(options.end, pool, now, "--to")
+    if begin >= end:
+        raise DemoModeError("--from must be before --to; without --to, the report ends now")
+    return begin, end
+
+
+def _past_instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
+    """An instant; a time of day is that of today in the pool's time zone."""
+    if len(text) <= 8 and ":" in text:
+        text = f"{now.astimezone(pool.spec.zone):%Y-%m-%d}T{text}"
+    return instant_of(text, pool.spec.zone, now, flag)
+
+
+def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Alternatives:
+    """What a range would have cost otherwise, at the current price of a pod.
+
+    Sums of older episodes have no times, so with them only the pods left on are known.
+    """
+    price, seconds = pool.pod_price, Decimal((told.end - told.begin).total_seconds())
+    peak = told.peak or max((w.replicas for w in pool.spec.windows), default=1)
+    is_whole = not any(s.episodes for s in told.sums)
+    awake = sum((row.seconds for row in told.rows), Decimal(0))
+    pod_seconds = told.counts.pod_seconds + max(seconds - awake, Decimal(0))
+    provisioned = always = None
+    if other is not None:
+        always = gb_seconds(peak, other.mib, seconds) * other.gb_second
+        if is_whole:
+            used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in told.rows)
+            provisioned = sum(used, Decimal(0)) * other.gb_second
+    return Alternatives(
+        peak,
+        None if price is None else price * peak * seconds / _HOUR,
+        price * pod_seconds / _HOUR if price is not None and is_whole else None,
+        provisioned,
+        always,
+        "" if other is None else other.currency,
+    )
+
+
+# --- text ---
+
+
+def title(report: Report) -> str:
+    """The pool and the range."""
+    zone, told = report.pool.spec.zone, report.past
+    begin, end = (clock(at, zone, report.now) for at in (told.begin, told.end))
+    return f"{report.pool.name}: {begin} to {end} {zone.key}"
+
+
+def why(row: Row) -> str:
+    """The reason of an episode, with the window or the override's own words."""
+    cause = row.episode.cause
+    return f"{cause.why.value.lower()} {cause.name}".rstrip()
+
+
+def pod_hours(seconds: Decimal) -> str:
+    """Pod time in hours."""
+    hours = seconds / _HOUR
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.3f}"
+
+
+def exact(cost: Decimal | None) -> str:
+    """An amount with all the digits that the ledger has."""
+    return "-" if cost is None else f"{cost:.6f}"
+
+
+def summary(report: Report) -> list[tuple[str, str]]:
+    """The totals and the alternatives, as names and values."""
+    told, others, currency = report.past, report.others, report.pool.currency
+    counts = told.counts
+    rows = [
+        *((f"cost in {code}", exact(cost)) for code, cost in told.costs.items()),
+        ("pod-hours", pod_hours(counts.pod_seconds)),
+        ("wakes by a request", str(counts.wakes)),
+        ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
+        (
+            "requests",
+            "not recorded (--prometheus reads them)"
+            if report.requests is None
+            else f"{report.requests:,.0f}",
+        ),
+        (f"{_pods(others.pods)} always on", amount(others.always_on, currency)),
+        ("Knative with min-scale 1", amount(others.min_scale, currency)),
+    ]
+    if others.provisioned_always is not None:
+        rows += [
+            ("Lambda provisioned concurrency", amount(others.provisioned, others.currency)),
+            ("the same, always on", amount(others.provisioned_always, others.currency)),
+        ]
+    return rows
+
+
+def notes(report: Report) -> list[str]:
+    """What to know about the figures."""
+    zone = report.pool.spec.zone
+    found = []
+    for b in report.past.balances:
+        since = "" if b.purse.period is None else clock(b.purse.period, zone, report.now)
+        is_equal = "equal" if b.ledger == b.report else "NOT equal"
+        found.append(
+            f"the ledger of the period since {since} has {exact(b.ledger)} {b.purse.currency}, "
+            f"this report {exact(b.report)}: {is_equal}"
+        )
+    return [*found, *report.past.notes]
+
+
+def _pods(n: int) -> str:
+    return "1 pod" if n == 1 else f"{n} pods"
+
+
+HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")
+
+
+def cells(report: Report, row: Row) -> tuple[str, ...]:
+    """One episode, as texts under HEADS."""
+    zone, e = report.pool.spec.zone, row.episode
+    return (
+        clock(row.begin.replace(microsecond=0), zone, report.now),
+        "runs" if row.runs else clock(row.end.replace(microsecond=0), zone, report.now),
+        about(row.end - row.begin),
+        why(row),
+        str(e.replicas),
+        pod_hours(row.pod_seconds),
+        str(e.counts.wakes),
+        f"{e.counts.cold} cold" if e.counts.cold else str(e.counts.opened or "-"),
+        exact(row.cost),
+    )
+
+
+def _print(terminal: Terminal, report: Report) -> None:
+    terminal.say(title(report))
+    told = report.past
+    if told.rows:
+        shown = chart([_Drawn(report)], terminal.width, blocks=terminal.has_blocks)
+        rows = [HEADS, *(cells(report, row) for row in told.rows)]
+        for line in (*shown, "", *table_lines(terminal, rows), ""):
+            terminal.say(line)
+    else:
+        terminal.say("  no pods in this time")
+    named = summary(report)
+    width = max(len(name) for name, _ in named)
+    for name, value in named:
+        terminal.say(f"  {name.ljust(width)}  {value}")
+    for note in notes(report):
+        terminal.say(f"  ({note})")
+
+
+class _Drawn:
+    """A report as the chart draws it."""
+
+    def __init__(self, report: Report) -> None:
+        self.pool, self.stretches = report.pool, report.stretches
+        self.begin, self.end = report.past.begin, report.past.end
+
+
+# --- JSON ---
+
+
+def record(report: Report) -> dict[str, Any]:
+    """The report for JSON. Costs of the ledger are strings, so that no digit is lost."""
+    told, others = report.past, report.others
+    found: dict[str, Any] = {
+        "namespace": report.pool.namespace,
+        "pool": report.pool.name,
+        "from": stamp(told.begin),
+        "to": stamp(told.end),
+        "costs": {code: exact(cost) for code, cost in told.costs.items()},
+        **_counts(told.counts),
+        "requests": number(report.requests),
+        "episodes": [
+            {
+                "from": stamp(row.begin),
+                "to": stamp(row.end),
+                "reason": row.episode.cause.why.value,
+                "name": row.episode.cause.name or None,
+                "replicas": row.episode.replicas,
+                **_counts(row.episode.counts, row.pod_seconds),
+                "currency": row.episode.purse.currency or None,
+                "cost": None if row.cost is None else exact(row.cost),
+                "part": row.is_part,
+            }
+            for row in told.rows
+        ],
+        "earlier": [
+            {
+                "from": stamp(s.begin),
+                "to": stamp(s.end),
+                "episodes": s.episodes,
+                **_counts(s.counts),
+                "currency": s.purse.currency or None,
+                "cost": None if s.cost is None else exact(s.cost),
+            }
+            for s in told.sums
+        ],
+        "ledger": [
+            {
+                "periodStart": None if b.purse.period is None else stamp(b.purse.period),
+                "currency": b.purse.currency,
+                "accrued": exact(b.ledger),
+                "report": exact(b.report),
+                "equal": b.ledger == b.report,
+            }
+            for b in told.balances
+        ],
+        "alternatives": {
+            "currency": report.pool.currency or None,
+            "replicas": others.pods,
+            "alwaysOn": number(others.always_on),
+            "minScaleOne": number(others.min_scale),
+        },
+        "notes": list(told.notes),
+    }
+    if others.provisioned_always is not None:
+        found["alternatives"]["lambda"] = {
+            "currency": others.currency or None,
+            "episodes": number(others.provisioned),
+            "alwaysOn": number(others.provisioned_always),
+        }
+    return found
+
+
+def _counts(counts: Counts, pod_seconds: Decimal | None = None) -> dict[str, Any]:
+    seconds = counts.pod_seconds if pod_seconds is None else pod_seconds
+    return {
+        "podSeconds": float(round(seconds, 3)),
+        "wakes": counts.wakes,
+        "opened": counts.opened,
+        "cold": counts.cold,
+    }

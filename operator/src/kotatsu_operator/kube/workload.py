@@ -1,0 +1,104 @@
+"""A workload and its autoscaler, read into values with only what decisions depend on.
+
+A Deployment, a StatefulSet, or any other object with `spec.replicas` and a label selector.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.decide.target import foreign_write
+from kotatsu_operator.core.formats import count
+from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
+from kotatsu_operator.core.pool.decision import Autoscaler, Write
+from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.protocol import OPERATOR
+from kotatsu_operator.kube.objects import Key, Object, key_of
+
+
+def template_hash(workload: Object) -> str:
+    """A hash of the pod template, also of annotations: a restart counts as a change."""
+    template = workload["spec"].get("template")
+    if template is None:
+        return ""
+    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def ready_of_template(workload: Object, kind: str = "Deployment") -> int | None:
+    """Ready pods of the current template; 0 while the rollout still has pods of another one.
+
+    None if the status of a further kind does not count the pods.
+    """
+    status, seen = workload.get("status") or {}, 0
+    if kind not in BUILT_IN and not status.keys() & {"updatedReplicas", "readyReplicas"}:
+        return None
+    written = status.get("observedGeneration")
+    if isinstance(written, int) or (isinstance(written, str) and _NUMBER.fullmatch(written)):
+        seen = int(written)  # Argo Rollouts write it as text
+    if seen < workload["metadata"].get("generation", 0):
+        return 0
+    if count(status.get("updatedReplicas")) < count(status.get("replicas")):
+        return 0
+    return count(status.get("readyReplicas"))
+
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class WorkloadView:
+    """The relevant fields of a workload. Equal views lead to the same decision."""
+
+    key: Key
+    replicas: int
+    """spec.replicas."""
+    selector: Mapping[str, Any]
+    """The label selector of its pods (matchLabels and matchExpressions); empty if it names none."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the pod template."""
+    template: str = ""
+    """The hash of the pod template."""
+    updated: int | None = 0
+    """Ready pods of that template; 0 while the rollout still has pods of another one. None if its
+    status does not count pods."""
+    requests: Mapping[str, Decimal] = field(default_factory=dict)
+    """The resource requests of one pod of the template (base units)."""
+    write: Write | None = None
+    """The write of another manager that owns the replicas; None if there is none."""
+    deletes_claims: bool = False
+    """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
+
+
+def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
+    """Read a workload of a kind."""
+    spec = obj["spec"]
+    template = spec.get("template") or {}
+    return WorkloadView(
+        key=key_of(obj),
+        replicas=count(spec.get("replicas", 1)),
+        selector=workload_selector(obj),
+        labels=pod_labels(obj),
+        template=template_hash(obj),
+        updated=ready_of_template(obj, kind),
+        requests=pod_requests(template.get("spec") or {}),
+        write=foreign_write(obj),
+        deletes_claims=deletes_claims(obj),
+    )
+
+
+def read_autoscaler(autoscaler: Object) -> Autoscaler:
+    """Read a HorizontalPodAutoscaler (`minReplicas` defaults to 1)."""
+    spec = autoscaler["spec"]
+    return Autoscaler(
+        name=autoscaler["metadata"]["name"],
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        ours=any(o.manager == OPERATOR for o in owners(autoscaler, "minReplicas")),
+        version=autoscaler["metadata"]["resourceVersion"],
+    )

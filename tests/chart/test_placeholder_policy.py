@@ -1,0 +1,129 @@
+"""What the admission policy of placeholders refuses to the operator: every other pod.
+
+On a real API server without nodes, in the operator's name and with the permissions of the chart.
+"""
+
+import base64
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import needs
+import pytest
+from chart.test_policies import Api
+from e2e import rights
+from e2e.rights import HERE, OPERATOR
+
+from kotatsu_node.cluster.control_plane import control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.controller.act.capacity import CapacityOptions, placeholder
+from kotatsu_operator.core.plan.capacity import CapacityKind
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+PODS = f"api/v1/namespaces/{HERE}/pods"
+CHART = ("--set=capacityAhead.enabled=true", "--set=capacityAhead.image=mirror/pause")
+OPTIONS = CapacityOptions(
+    CapacityKind.PLACEHOLDER, "mirror/pause", f"kotatsu-capacity-{rights.HERE}"
+)
+POOL: dict[str, Any] = {"metadata": {"name": "web", "namespace": HERE, "uid": "none"}}
+TEMPLATE = {"spec": {"containers": [{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]}}
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def made(name: str) -> dict[str, Any]:
+    """The placeholder that the operator makes; of a pool that is not there, so without an owner."""
+    found = placeholder(POOL, name, TEMPLATE, OPTIONS, timedelta(minutes=5))
+    del found["metadata"]["ownerReferences"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    needs.kubernetes()
+    with control_plane(Layout.from_environment(), rights.USERS) as plane:
+        kubectl = rights.install(plane, *CHART)
+        kubectl("create", "serviceaccount", "default")
+        config = json.loads(plane.users[rights.KUBELET].read_text())
+        cluster = config["clusters"][0]["cluster"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        with httpx.Client(
+            base_url=cluster["server"],
+            headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
+            verify=ssl.create_default_context(cadata=authority),
+            trust_env=False,
+            timeout=60,
+        ) as client:
+            other = made("early")
+            other["metadata"]["labels"] = {"app": "web"}
+            for _ in range(300):  # the API server reads policies from a watch of its own
+                answer = Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", other)
+                if answer.status_code == 422:
+                    break
+                time.sleep(0.2)
+            assert answer.status_code == 422, answer.text
+            yield client
+
+
+def test_the_operator_creates_and_deletes_a_placeholder(client: httpx.Client) -> None:
+    operator = Api(client, OPERATOR)
+    operator.accepts("POST", PODS, made("one"))
+    operator.accepts("DELETE", f"{PODS}/one")
+
+
+def test_the_operator_deletes_no_other_pod(client: httpx.Client) -> None:
+    other = made("app")
+    other["metadata"]["labels"] = {"app": "web"}
+    Api(client).accepts("POST", PODS, other)
+    Api(client, OPERATOR).refuses(
+        "The operator may only create and delete pods", "DELETE", f"{PODS}/app"
+    )
+
+
+def _container(**fields: Any) -> Change:
+    return lambda pod: pod["spec"]["containers"][0].update(fields)
+
+
+def _spec(**fields: Any) -> Change:
+    return lambda pod: pod["spec"].update(fields)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _container(image="mirror/other"),
+        _container(command=["sh"]),
+        _container(args=["-c"]),
+        _container(env=[{"name": "A", "value": "1"}]),
+        _container(lifecycle={"preStop": {"exec": {"command": ["sh"]}}}),
+        _spec(hostNetwork=True),
+        _spec(hostPID=True),
+        _spec(nodeName="node"),
+        _spec(serviceAccountName="kotatsu-operator"),
+        _spec(automountServiceAccountToken=True),
+        _spec(volumes=[{"name": "host", "hostPath": {"path": "/"}}]),
+        _spec(initContainers=[{"name": "first", "image": "mirror/pause"}]),
+        lambda pod: pod["spec"]["containers"].append({"name": "second", "image": "mirror/pause"}),
+    ],
+)
+def test_a_pod_that_is_more_than_a_placeholder_is_refused(
+    client: httpx.Client, change: Change
+) -> None:
+    pod = deepcopy(made("two"))
+    change(pod)
+    Api(client, OPERATOR).refuses(
+        "A placeholder of the operator is one container", "POST", f"{PODS}?dryRun=All", pod
+    )
+
+
+def test_another_priority_is_refused(client: httpx.Client) -> None:
+    pod = made("three")
+    pod["spec"]["priorityClassName"] = "system-cluster-critical"
+    answer = Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", pod)
+    assert answer.status_code in (403, 422), answer.text

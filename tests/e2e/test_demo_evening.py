@@ -1,0 +1,216 @@
+"""A whole demo evening, from the invitation to the last pod, on a real cluster in fast time.
+
+An invitation is imported, the afternoon's rehearsal passes, the pitch is brought forward, both
+pools are warm before it begins, the judges come back, and everything sleeps. Then the report has
+what the ledger has, to the last digit. The console is photographed at each step.
+"""
+
+import asyncio
+import csv
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from e2e.conftest import add_recorder, cluster_ip, install_platform, start_app
+from e2e.kit import App, Kubectl, eventually
+from e2e.test_demo_mode import demo_mode
+from pages.kit import DESKTOP, IN_BROWSER, PHONE, visiting
+from playwright.async_api import Browser
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), IN_BROWSER]
+
+POOLS = ("face", "voice")
+EVENT = ("-l", "event=evening")
+PRICES = {"currency": "JPY", "prices": {"cpuHour": "650.003", "memoryGiBHour": "70.0007"}}
+PATIENCE = 150.0
+"""Seconds that any step may take on a busy machine."""
+
+RECEIVERS = """
+receivers:
+  - name: chat
+    url: http://recorder/hit?request_id=chat
+"""
+EGRESS = "networkPolicy.notificationsTo[0].to[0].podSelector.matchLabels.app=recorder"
+
+
+def invitation(opens: datetime, lasting: timedelta) -> str:
+    """An invitation as a calendar program writes it; the same event whenever it is moved."""
+    lines = [
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        "PRODID:-//e2e//evening//EN",
+        "BEGIN:VEVENT",
+        "UID:final-pitch@evening",
+        f"DTSTAMP:{opens:%Y%m%dT%H%M%SZ}",
+        f"DTSTART:{opens:%Y%m%dT%H%M%SZ}",
+        f"DTEND:{opens + lasting:%Y%m%dT%H%M%SZ}",
+        "SUMMARY:Final pitch",
+        "END:VEVENT",
+        "END:VCALENDAR",
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
+@pytest.fixture(scope="module")
+def stage(make_namespace: Any) -> Kubectl:
+    """A platform that tells a chat what happens."""
+    kubectl = make_namespace("evening")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kotatsu-receivers"}}
+    kubectl.apply(secret | {"stringData": {"receivers.yaml": RECEIVERS}})
+    install_platform(kubectl, "notifications.secretName=kotatsu-receivers", EGRESS)
+    add_recorder(kubectl)
+    return kubectl
+
+
+@pytest.fixture
+def origin(stage: Kubectl) -> Iterator[str]:
+    """Where the console is while kubectl forwards a port to it."""
+    command = ["kubectl", "port-forward", "-n", stage.namespace, "service/kotatsu-console", ":80"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        assert forward.stdout is not None
+        port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+        assert port is not None
+        yield f"http://127.0.0.1:{port[1]}"
+        forward.terminate()
+
+
+@pytest.fixture
+async def evening(stage: Kubectl, origin: str) -> "Evening":
+    """Two pools of one event."""
+    apps = []
+    for name in POOLS:
+        more = {"scaling": {"idleAfter": "4s"}, "prewarm": {"lead": "40s"}, "budget": PRICES}
+        apps.append(await start_app(stage, name, **more))
+        stage("label", "warmpool", name, "event=evening")
+    return Evening(stage, apps, origin)
+
+
+class Evening:
+    """The stage of the story."""
+
+    def __init__(self, kubectl: Kubectl, apps: list[App], origin: str) -> None:
+        self.kubectl, self.apps, self.origin = kubectl, apps, origin
+
+    async def all_asleep(self) -> None:
+        for app in self.apps:
+            await app.asleep(within=PATIENCE)
+
+    async def photographed(self, browser: Browser, step: str) -> None:
+        """Keep pictures of the console as it is now, on a desk and on a phone, with all details."""
+        for name, device in (("desktop", DESKTOP), ("phone", PHONE)):
+            async with visiting(browser, self.origin, **device) as visit:
+                await visit.page.evaluate("localStorage.setItem('span', '1')")
+                await visit.page.reload()
+                await visit.until(f"document.querySelectorAll('.card').length === {len(POOLS)}", 30)
+                await visit.page.evaluate(
+                    "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+                )
+                await visit.screenshot(f"evening-{step}-{name}")
+
+    async def told(self) -> int:
+        """How often the chat was called."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            base = f"http://{cluster_ip(self.kubectl, 'recorder')}"
+            return int((await http.get(f"{base}/hits")).json().get("chat", 0))
+
+
+async def test_a_demo_evening_from_the_invitation_to_the_report(
+    evening: Evening, browser: Browser, tmp_path: Path
+) -> None:
+    kubectl, apps = evening.kubectl, evening.apps
+    await evening.all_asleep()
+
+    # In the morning an invitation arrives.
+    file = tmp_path / "pitch.ics"
+    tonight = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    file.write_text(invitation(tonight, timedelta(minutes=30)))
+    words = ("window", "import", str(file), *EVENT, "--replicas", "2", "--yes")
+    await demo_mode(kubectl, *words)
+    for app in apps:
+        (window,) = app.pool()["spec"]["windows"]
+        assert window["replicas"] == 2
+    await evening.photographed(browser, "1-invited")
+
+    # In the afternoon both pools are rehearsed together.
+    load = ("--path", "/echo?request_id=rehearsal", "--data", "", "--requests", "5")
+    await demo_mode(kubectl, "rehearse", *EVENT, *load)
+    await evening.all_asleep()
+    await evening.photographed(browser, "2-rehearsed")
+
+    # The pitch is brought forward: the same invitation again, with another time.
+    opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=75)
+    file.write_text(invitation(opens, timedelta(seconds=45)))
+    await demo_mode(kubectl, *words)
+    for app in apps:
+        opening = await eventually(
+            f"{app.name} is Ready for the pitch",
+            lambda app=app: _punctual(app),
+            within=75 + PATIENCE,
+        )
+        assert not opening.get("cold"), opening
+        assert not opening["early"].startswith("-")
+    await evening.photographed(browser, "3-opened-warm")
+    for app in apps:
+        await eventually(
+            f"the pitch of {app.name} is over",
+            lambda app=app: "activeWindow" not in app.status(),
+            within=45 + PATIENCE,
+        )
+
+    # The judges come back.
+    again = ("--for", "10m", "--replicas", "1", "--reason", "judges come back", "--wait")
+    await demo_mode(kubectl, "on", *EVENT, *again, "--timeout", "3m")
+    await evening.photographed(browser, "4-judges-back")
+
+    # The evening ends.
+    await demo_mode(kubectl, "off", *EVENT)
+    await evening.all_asleep()
+    await evening.photographed(browser, "5-over")
+
+    # The report has what happened, and what the ledger has.
+    reports = json.loads(await demo_mode(kubectl, "report", *EVENT, "-o", "json"))
+    assert [report["pool"] for report in reports] == list(POOLS)
+    for app, report in zip(apps, reports, strict=True):
+        accrued = app.status()["cost"]["accrued"]
+        assert Decimal(accrued) > 0
+        assert report["costs"] == {"JPY": accrued}
+        assert sum(Decimal(e["cost"]) for e in report["episodes"]) == Decimal(accrued)
+        assert [balance["equal"] for balance in report["ledger"]] == [True]
+        assert report["wakes"] >= 1  # the rehearsal's first request
+        assert (report["opened"], report["cold"]) == (1, 0)
+        why = [(e["reason"], e["name"]) for e in report["episodes"]]
+        assert why[-1] == ("Override", "judges come back")
+        assert "Window" in [reason for reason, _ in why]
+
+    rows = (await demo_mode(kubectl, "report", *EVENT, "-o", "focus")).splitlines()
+    total = sum((Decimal(row["EffectiveCost"]) for row in csv.DictReader(rows)), Decimal(0))
+    assert total == sum(Decimal(report["costs"]["JPY"]) for report in reports)
+    page = await demo_mode(kubectl, "report", *EVENT, "-o", "html")
+    assert "judges come back" in page
+    (Path(__file__).parents[2] / "build" / "evening-report.html").write_text(page)
+
+    # And the chat was told.
+    await _eventually_told(evening)
+
+
+def _punctual(app: App) -> Any:
+    """The opening of the pitch, once it has opened and its pods were Ready."""
+    status = app.status()
+    opening, opened = status.get("lastOpening") or {}, status.get("windows") or {}
+    is_over = opened.get("ready", 0) + opened.get("cold", 0)
+    return opening if is_over and opening.get("readyAt") else None
+
+
+async def _eventually_told(evening: Evening) -> None:
+    for _ in range(60):
+        if await evening.told() > 0:
+            return
+        await asyncio.sleep(0.5)
+    raise AssertionError("nobody was told of the evening")

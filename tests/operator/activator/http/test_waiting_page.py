@@ -1,0 +1,77 @@
+"""The waiting page: one document, bound to its own style and script, that nobody caches."""
+
+import base64
+import hashlib
+import re
+
+import pytest
+
+from kotatsu_operator.activator.http.waiting_page import Progress, Stage, page, progress_answer
+
+STARTS = Progress(Stage.IMAGE, 3.2, 11.7)
+
+
+def parts(response):
+    """Status line, headers and body of a response."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert int(headers["Content-Length"]) == len(body)
+    return status, headers, body.decode()
+
+
+def test_it_is_a_503_that_no_cache_and_no_crawler_keeps():
+    status, headers, _ = parts(page(STARTS, "en"))
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Retry-After"] == "5"
+    assert headers["X-Robots-Tag"] == "noindex"
+
+
+def test_its_policy_admits_its_own_style_and_script_and_nothing_else():
+    _, headers, body = parts(page(STARTS, "en"))
+    policy = headers["Content-Security-Policy"]
+    for kind in ("style", "script"):
+        [text] = re.findall(f"<{kind}>(.*?)</{kind}>", body, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in body.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "about 12 seconds"), ("ja", "いつもは12秒ほど")]
+)
+def test_it_says_what_is_known_in_each_language(language, said):
+    _, headers, body = parts(page(STARTS, language))
+    assert f'<html lang="{language}">' in body
+    assert headers["Content-Language"] == language
+    assert said in body
+
+
+def test_before_the_first_wake_it_promises_no_seconds():
+    assert "It usually" not in parts(page(Progress(Stage.NODE, 0.0), "en"))[2]
+
+
+def test_without_scripts_it_loads_again_until_it_has_taken_too_long():
+    again = 'http-equiv="refresh" content="5"'
+    assert again in parts(page(STARTS, "en"))[2]
+    over = parts(page(Progress(Stage.START, 900, is_over=True), "en"))[2]
+    assert again not in over
+    assert "The app has not started yet." in over
+
+
+def test_another_look_replaces_the_style_and_no_word():
+    usual, other = parts(page(STARTS, "en")), parts(page(STARTS, "en", "main { color: red }"))
+    assert "<style>main { color: red }</style>" in other[2]
+    without = [
+        re.sub("<style>.*?</style>", "", body, flags=re.DOTALL) for _, _, body in (usual, other)
+    ]
+    assert without[0] == without[1]
+
+
+def test_the_answer_to_a_question_is_a_header():
+    status, headers, body = parts(progress_answer(STARTS))
+    assert (status, headers["Kotatsu-Waking"], body) == ("HTTP/1.1 200 OK", "image", "")
+    over = Progress(Stage.START, 900, is_over=True)
+    assert parts(progress_answer(over))[1]["Kotatsu-Waking"] == "over"

@@ -1,0 +1,114 @@
+"""The history as the reconciler writes it: of whole evenings, and without a call of its own."""
+
+from decimal import Decimal
+
+from kotatsu_operator.core.budget.prices import parse_table
+from kotatsu_operator.core.report.episodes import Why, read_recorded
+from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.day import Day
+
+PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
+CORE = {"resources": {"requests": {"cpu": "1"}}}
+
+
+async def evening(day: Day) -> Day:
+    """A rehearsal's override, a window, judges that come back, a wake, and operators that end."""
+    await day.until(t("17:00"))
+    day.wake()
+    await day.until(t("17:10"))
+    day.restart()
+    await day.until(t("18:15:07"))
+    day.edit(override=override("Warm", t("18:45"), reason="judges come back", replicas=3))
+    await day.until(t("18:20"))
+    day.restart()
+    await day.until(t("19:30"))
+    return day
+
+
+def begun(**spec) -> Day:
+    windows = [once("pitch", "18:00", "18:30", 2)]
+    scaling = {"idleAfter": "1m", "maxReplicas": 5}
+    day = Day.begin(t("16:00"), windows=windows, scaling=scaling, **spec)
+    day.prices, day.container = PRICES, CORE
+    day.restart()
+    return day
+
+
+async def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has():
+    day = await evening(begun())
+    record = read_recorded(day.status)
+    assert [(e.cause.why, e.cause.name) for e in record.finished] == [
+        (Why.REQUEST, ""),
+        (Why.WINDOW, "pitch"),
+        (Why.OVERRIDE, "judges come back"),
+    ]
+    total = sum((e.cost for e in record.finished), Decimal(0))
+    assert total == Decimal(day.status["cost"]["accrued"]) > 0
+    assert record.running is None
+
+
+async def test_an_episode_s_pod_time_is_what_its_pods_cost():
+    day = await evening(begun())
+    for episode in read_recorded(day.status).finished:
+        hours = episode.counts.pod_seconds / 3600
+        assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
+
+
+async def test_the_history_costs_no_write_of_its_own():
+    class Silent:
+        def enter(self, *_):
+            return {}
+
+        def check(self, _):
+            pass
+
+    with_it, without = begun(), begun()
+    restart = without.restart
+
+    def restarted():
+        restart()
+        without.reconciler.histories = Silent()
+
+    without.restart = restarted
+    without.restart()
+    await evening(with_it)
+    await evening(without)
+    assert with_it.kube.writes == without.kube.writes
+
+
+async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
+    day = begun()
+    await day.until(t("18:10"))
+    day.edit(timeZone="Nowhere/Never")
+    await day.until(t("19:00"))
+    record, cost = read_recorded(day.status), day.status["cost"]
+    episodes = [*record.finished, *([record.running] if record.running else [])]
+    assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
+
+
+async def test_the_running_episode_is_the_ledger_at_each_write():
+    day = begun()
+    await day.until(t("17:50"))
+    while day.now < t("18:20"):
+        day.now += 7 * SECOND
+        await day.settle()
+        record = read_recorded(day.status)
+        known = [*record.finished, *([record.running] if record.running else [])]
+        assert sum((e.cost for e in known), Decimal(0)) == Decimal(day.status["cost"]["accrued"])
+    assert day.now - t("18:20") < MINUTE
+
+
+async def test_with_an_older_crd_nothing_is_written_again_and_again():
+    day = begun()
+    patch = day.kube.patch_status
+
+    async def pruned(namespace, name, status, version=None):
+        known = {field: value for field, value in status.items() if field != "history"}
+        return await patch(namespace, name, known, version)
+
+    day.kube.patch_status = pruned
+    await day.until(t("18:10"))
+    day.kube.calls.clear()
+    await day.until(t("18:14"))
+    assert "history" not in day.status
+    assert len(day.kube.writes) <= 5  # the cost, once a minute

@@ -1,0 +1,191 @@
+"""Pods that wait for nodes which join 90 s late: what is learned, and what is reported."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.plan.lead import decisive
+from kotatsu_operator.core.pool.decision import Decision, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase, Tally, WarmUp
+from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.start import Parts, PodStart, Starting
+from kotatsu_operator.core.report.conditions import pool_conditions
+from tests.operator.core.values import SECOND, cron, once, pool_spec, t
+from tests.operator.core.walk import Walk, walk
+
+NODE, START = 90 * SECOND, 8 * SECOND
+"""A machine of a cloud joins a minute and a half after a pod waits for it."""
+
+EVERY_DAY = pool_spec(windows=[cron("0 10 * * *", "1h", 1)])
+
+
+def openings(days: int, first_start: timedelta) -> Tally:
+    """The results of one window a day; each night the pod's node is removed."""
+    begun = Memory(first_start=first_start)
+    late = (NODE + START).total_seconds()
+    pool = walk(EVERY_DAY, t("09:00"), memory=begun, ready_after=late)
+    return pool.until(t("09:00") + timedelta(days=days)).memory.windows
+
+
+def test_from_the_second_window_on_a_hundred_of_a_hundred_are_ready_though_no_node_is_there():
+    assert openings(101, first_start=60 * SECOND) == Tally(ready=100, cold=1, late=1)
+
+
+def test_with_the_first_start_of_a_cluster_that_adds_nodes_the_first_is_ready_too():
+    assert openings(100, first_start=240 * SECOND) == Tally(ready=100)
+
+
+@dataclass
+class LateNodes(Walk):
+    """A walk in a cluster that adds a node 90 s after a pod or a placeholder waits for it.
+
+    The node is removed when nothing is on it.
+    """
+
+    joins_at: datetime | None = None
+    placeholders: list[int] = field(default_factory=list)
+    """Each number of pods for which capacity was held, when it changed."""
+
+    def scale(self, replicas: int) -> None:
+        if replicas > len(self.pods):
+            joins_at = self.joins_at = self.joins_at or self.now + NODE
+            self.ready_after = (max(joins_at - self.now, timedelta()) + START).total_seconds()
+        super().scale(replicas)
+
+    def _act(self, decision: Decision, seen: Observation) -> bool:
+        settled = super()._act(decision, seen)
+        held = self.memory.capacity
+        if held != (self.placeholders or [0])[-1]:
+            self.placeholders.append(held)
+        if held and self.joins_at is None:
+            self.joins_at = self.now + NODE
+        if not held and not self.pods and not self.replicas:
+            self.joins_at = None
+        return settled
+
+
+def with_capacity(days: int, ahead: str = "2m") -> LateNodes:
+    spec = pool_spec(
+        windows=[cron("0 10 * * *", "1h", 1)], prewarm={"lead": "auto", "capacityAhead": ahead}
+    )
+    return from_nine(spec, t("09:00") + timedelta(days=days))
+
+
+def from_nine(spec: PoolSpec, end: datetime) -> LateNodes:
+    """A walk from 9 o'clock of the first day on."""
+    pool = LateNodes(spec, t("09:00"))
+    pool.until(t("09:00"))
+    pool.until(end)
+    return pool
+
+
+def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on() -> None:
+    assert with_capacity(100).memory.windows == Tally(ready=100)
+
+
+def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer() -> None:
+    pool = with_capacity(1)
+    assert pool.placeholders == [1, 0]
+    held = [m.at for m in pool.log if m.at < t("10:00")]
+    assert t("10:00") - 68 * SECOND - 120 * SECOND in held, "it did not look when it was due"
+
+
+def test_without_being_asked_for_no_capacity_is_held() -> None:
+    assert from_nine(EVERY_DAY, t("12:00")).placeholders == []
+
+
+def test_pods_that_are_there_need_no_capacity() -> None:
+    at = t("09:57")
+    spec = pool_spec(
+        windows=[once("pitch", "10:00", "12:00", 5)],
+        prewarm={"lead": "1m", "capacityAhead": "10m"},
+    )
+    warm = Memory(phase=Phase.WARM, since=t("09:00"), last_active=at)
+    two = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
+    assert decide(spec, two, warm, at).memory.capacity == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "held"),
+    [
+        ({}, 5),
+        ({"scaling": {"maxReplicas": 4}}, 4),
+        ({"suspend": True}, 0),
+        ({"prewarm": {"lead": "1m"}}, 0),
+    ],
+)
+def test_capacity_ends_with_what_asks_for_it(fields: dict[str, object], held: int) -> None:
+    spec = pool_spec(
+        **{
+            "windows": [once("pitch", "10:00", "12:00", 5)],
+            "prewarm": {"lead": "1m", "capacityAhead": "10m"},
+        }
+        | fields
+    )
+    asleep = Memory(since=t("09:00"), capacity=5)
+    seen = Observation(replicas=0, ready=0, pods=0, acknowledged=1)
+    assert decide(spec, seen, asleep, t("09:55")).memory.capacity == held
+
+
+def test_an_evicted_placeholder_stays_away_while_the_pods_start() -> None:
+    spec = pool_spec(
+        windows=[once("pitch", "10:00", "12:00", 2)],
+        prewarm={"lead": "1m", "capacityAhead": "10m"},
+    )
+    held = replace(WARMING, capacity=2)
+    decision = decide(spec, WAITING, held, t("09:59:30"))
+    assert (decision.memory.capacity, decision.grows) == (2, False)
+
+
+SPEC = pool_spec(windows=[once("pitch", "10:00", "12:00", 2)])
+SAID = "0/3 nodes are available: 3 Insufficient cpu."
+WAITING = Observation(replicas=2, ready=0, pods=0, acknowledged=1, starting=Starting(None, 2, SAID))
+WARMING = Memory(phase=Phase.WARMING, since=t("09:59"), raised_at=t("09:59"))
+
+
+def test_a_warm_up_that_finds_no_node_says_so_once_with_the_schedulers_words():
+    first = decide(SPEC, WAITING, WARMING, t("09:59:01"))
+    [note] = [n for n in first.notes if n.reason == "WarmUpUnschedulable"]
+    assert note.warning
+    assert note.message.startswith(f"2 of 2 pods find no node: {SAID}; ")
+    again = decide(SPEC, WAITING, first.memory, t("09:59:02"))
+    assert again.notes == ()
+
+
+def test_the_next_warm_up_says_so_again():
+    told = replace(WARMING, no_node=True)
+    ready = Observation(replicas=2, ready=2, pods=2, acknowledged=1)
+    warm = decide(SPEC, ready, told, t("10:01")).memory
+    assert (warm.phase, warm.no_node) == (Phase.WARM, False)
+
+
+def test_a_long_message_of_the_scheduler_is_cut_so_that_the_event_is_accepted():
+    seen = replace(WAITING, starting=Starting(None, 2, "x" * 5000))
+    [note] = decide(SPEC, seen, WARMING, t("09:59:01")).notes
+    assert len(note.message) < 1024
+
+
+@pytest.mark.parametrize(("waiting", "said"), [(1, "1 pod finds"), (2, "2 pods find")])
+def test_the_condition_says_how_many_wait_and_not_the_words_that_change(waiting: int, said: str):
+    seen = replace(WAITING, starting=Starting(None, waiting, SAID))
+    decision = decide(SPEC, seen, WARMING, t("09:59:01"))
+    ready = pool_conditions(SPEC, seen, decision)[1]
+    assert (ready["reason"], ready["status"]) == ("NoNode", "False")
+    assert said in ready["message"]
+    assert SAID not in ready["message"]
+
+
+def test_a_warm_up_is_remembered_with_its_parts():
+    last = PodStart(t("10:00:30"), t("10:00:31"), t("10:00:43"), t("10:00:47"))
+    seen = Observation(replicas=2, ready=2, pods=2, acknowledged=1, starting=Starting(last))
+    [took] = decide(SPEC, seen, WARMING, t("10:00:48")).memory.warm_ups
+    assert took == WarmUp(108, 2, "", Parts(node=90, sandbox=1, pull=12, start=5))
+
+
+def test_the_decisive_warm_up_is_the_slow_one_of_the_template():
+    ups = [WarmUp(10, 1, "a"), WarmUp(99, 1, "old"), WarmUp(30, 1, "a"), WarmUp(20, 1, "a")]
+    assert decisive(ups, "a") == ups[2]
+    assert decisive(ups, "new") == ups[1]
+    assert decisive([], "a") is None

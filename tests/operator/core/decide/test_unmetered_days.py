@@ -1,0 +1,159 @@
+"""Days of pools whose pods do not report their requests in flight."""
+
+from dataclasses import replace
+
+from kotatsu_operator.core.decide.decide import decide
+from kotatsu_operator.core.pool.decision import Demand, Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase, Route
+from tests.operator.core.values import kept_in_status, once, override, pool_spec, t
+from tests.operator.core.walk import walk
+
+SECOND = t("09:00:01") - t("09:00")
+MINUTE = 60 * SECOND
+SPEC = pool_spec(scaling={"idleAfter": "2m"})
+LACKS = Demand(known=False, silent="pod web-1 has no port named http", metered=False)
+ANSWERS = Demand(metered=True)
+TIMES_OUT = Demand(known=False, silent="pod web-1 does not respond")
+AWAKE = Observation(replicas=1, ready=1, pods=1, acknowledged=9, template="a", updated=1)
+
+
+def unmetered(*requests: str, spec=SPEC, **how):
+    return walk(spec, t("08:00"), [t(at) for at in requests], unmetered=True, tick=2, **how)
+
+
+def awake(demand: Demand, memory: Memory | None = None, at: str = "09:00", **seen) -> Memory:
+    """The memory after one more look at an awake pool."""
+    memory = Memory() if memory is None else memory
+    return decide(SPEC, replace(AWAKE, demand=demand, **seen), memory, t(at)).memory
+
+
+def test_a_pool_without_a_gauge_is_asleep_idle_after_its_last_request_and_not_half_an_hour_later():
+    w = unmetered("08:30").until(t("09:00"))
+    assert t("08:32") <= w.reached(0, after=t("08:31")) <= t("08:32:20")
+
+
+def test_its_activators_stay_in_the_route_while_it_is_warm():
+    w = unmetered("08:30", spec=pool_spec(windows=[once("pitch", "08:20", "08:50")]))
+    w.until(t("08:40"))
+    assert (w.phase, w.memory.route) == (Phase.WARM, Route.ACTIVATOR)
+
+
+def test_a_window_and_an_override_hold_it():
+    spec = pool_spec(
+        windows=[once("pitch", "08:20", "08:50")], override=override("Warm", t("09:30"))
+    )
+    w = unmetered(spec=spec).until(t("10:00"))
+    assert w.lowest(t("08:50"), t("09:30"), "ready") >= 1
+    assert w.phase is Phase.ASLEEP
+
+
+def test_connections_that_pass_the_activators_hold_it():
+    w = unmetered(*(f"08:{minute:02}" for minute in range(30, 50))).until(t("08:50"))
+    assert w.lowest(t("08:30:10"), t("08:50"), "ready") == 1
+
+
+def test_a_connection_in_use_holds_it_however_long_it_lasts():
+    w = unmetered()
+    w.ask(t("08:30"), seconds=2 * 3600)
+    w.until(t("10:30"))
+    assert w.lowest(t("08:31"), t("10:29"), "ready") == 1
+
+
+def test_it_goes_down_by_the_acknowledged_route_without_waiting_for_the_drain_timeout():
+    w = unmetered("08:30").until(t("08:33"))
+    (draining,) = w.times(Phase.DRAINING)
+    settled = 5.5 * SECOND  # the acknowledgement and routeSettle
+    assert draining + settled <= w.reached(0, after=draining) <= draining + settled + 2 * SECOND
+
+
+def test_a_request_through_an_activator_turns_the_way_down_around():
+    w = unmetered("08:30", "08:32:04").until(t("08:33"))
+    assert w.told("SleepAborted") == ["SleepAborted"]
+    assert w.lowest(t("08:31"), t("08:33")) == 1
+
+
+def test_what_goes_straight_to_a_pod_is_not_seen_and_the_next_request_wakes_it_again():
+    first = t("08:30")
+    w = unmetered("08:30", "08:31:30", "08:40", passes=lambda r: r.at == first).until(t("08:41"))
+    assert w.reached(0, after=t("08:31")) <= t("08:32:20")
+    assert w.requests[-1].begun == t("08:40:08")
+
+
+def test_an_answer_with_a_gauge_makes_the_pods_the_only_endpoints_again():
+    memory = awake(LACKS)
+    assert (memory.route, memory.counted, memory.metered) == (Route.ACTIVATOR, True, False)
+    memory = awake(ANSWERS, memory)
+    assert (memory.route, memory.counted, memory.metered) == (Route.NATIVE, False, True)
+
+
+def test_a_page_that_fails_later_is_no_missing_gauge():
+    memory = awake(LACKS, awake(ANSWERS))
+    assert (memory.metered, memory.counted) == (True, False)
+    assert memory.unknown_since == t("09:00")
+
+
+def test_a_pod_that_does_not_respond_shows_nothing():
+    memory = awake(TIMES_OUT)
+    assert (memory.metered, memory.counted, memory.route) == (None, False, Route.NATIVE)
+
+
+def test_after_half_an_hour_of_silence_the_activators_connections_count():
+    memory = awake(TIMES_OUT, awake(ANSWERS))
+    memory = awake(TIMES_OUT, memory, "09:29")
+    assert not memory.counted
+    memory = awake(TIMES_OUT, memory, "09:31")
+    assert (memory.counted, memory.route, memory.phase) == (True, Route.ACTIVATOR, Phase.WARM)
+    in_use = awake(replace(TIMES_OUT, passing=1), memory, "09:32:59")
+    assert awake(replace(TIMES_OUT, passing=1), in_use, "11:00").phase is Phase.WARM
+    later = awake(TIMES_OUT, memory, "09:33")
+    assert later.phase is Phase.DRAINING, "no connection in idleAfter since the activators joined"
+    assert later.unknown_since == t("09:00"), "the pods are as silent as before"
+
+
+def test_an_activator_that_is_silent_stands_in_for_nobody():
+    silent = replace(TIMES_OUT, metered=True, silent_activator="activator a does not respond")
+    memory = awake(silent, awake(silent), "10:00")
+    assert not memory.counted
+
+
+def test_a_new_template_is_asked_anew_once_all_pods_have_it():
+    memory = awake(ANSWERS)
+    rolling = awake(ANSWERS, memory, template="b", updated=0)
+    assert rolling.metered is None
+    assert awake(LACKS, rolling, template="b", updated=1).metered is False
+
+
+def test_a_template_of_an_unmetered_pool_changes_nothing_until_it_answers():
+    memory = awake(LACKS, awake(LACKS), template="b", updated=0)
+    assert (memory.metered, memory.counted) == (False, True)
+
+
+def test_pods_follow_the_connections_that_pass_the_activators():
+    spec = pool_spec(scaling={"maxReplicas": 10, "targetConcurrency": 1})
+    seen = replace(AWAKE, replicas=2, ready=2, demand=replace(LACKS, passing=4))
+    memory = awake(LACKS)
+    for second in range(8):
+        decision = decide(spec, seen, memory, t("09:00") + second * SECOND)
+        memory = decision.memory
+    assert decision.replicas == 4
+
+
+def test_it_is_known_after_a_restart_of_the_operator():
+    memory = awake(LACKS)
+    kept = kept_in_status(memory)
+    assert (kept.metered, kept.counted) == (False, True)
+
+
+def test_route_always_counts_all_connections_and_asks_no_pod():
+    spec = pool_spec(route="Always")
+    seen = replace(AWAKE, demand=Demand(in_flight=3))
+    decision = decide(spec, seen, Memory(metered=False, counted=True), t("09:00"))
+    assert not decision.memory.counted
+    assert decision.memory.route is Route.ACTIVATOR
+
+
+def test_an_override_puts_it_to_sleep():
+    w = unmetered("08:30").until(t("08:30:30"))
+    w.edit(pool_spec(override=override("Asleep", t("10:00"))))
+    w.until(t("08:31"))
+    assert w.replicas == 0

@@ -1,0 +1,63 @@
+"""Reading a pool's past from statuses that somebody may have edited."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotatsu_operator.core.report.episodes import KEPT, Recorded, read_recorded
+from kotatsu_operator.core.report.past import past
+from tests.operator.core.values import HOUR, MINUTE, examples, t
+
+_TIMES = st.sampled_from(
+    ["2026-11-25T09:00:00Z", "2026-11-25T10:30:00Z", "9999-12-31T00:00:00Z", "0002-01-01T00:00:00Z"]
+)
+_WORDS = st.sampled_from(["Window", "JPY", "1e31", "-3", "NaN", "0.5", "", "x" * 99])
+_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | _TIMES | _WORDS
+_NAMES = (
+    "from", "to", "reason", "name", "replicas", "podSeconds", "wakes", "cold", "cost", "currency",
+    "periodStart", "episodes",
+)  # fmt: skip
+_ITEMS = _VALUES | st.dictionaries(st.sampled_from(_NAMES), _VALUES)
+_LISTS = _VALUES | st.lists(_ITEMS, max_size=4)
+_HISTORIES = st.fixed_dictionaries(
+    {}, optional={"since": _VALUES, "running": _ITEMS, "episodes": _LISTS, "earlier": _LISTS}
+)
+
+
+@examples(300)
+@given(_HISTORIES | _VALUES, st.dictionaries(st.sampled_from(["at", "accrued", *_NAMES]), _VALUES))
+def test_any_status_has_a_past(history, cost) -> None:
+    told = past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
+    assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in told.rows)
+    assert all(cost >= 0 for cost in told.costs.values())
+
+
+def test_more_episodes_than_the_operator_writes_are_not_read() -> None:
+    one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z"}
+    assert len(read_recorded({"history": {"episodes": [one] * (KEPT + 40)}}).finished) == KEPT
+    assert read_recorded({"history": "none"}) == Recorded()
+
+
+def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:
+    paid = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z"}
+    one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z", "cost": "1.000001", **paid}
+    status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
+    middle = t("09:20")
+    first = past(status, t("08:00"), middle, t("11:00"))
+    second = past(status, middle, t("11:00"), t("11:00"))
+    assert [row.end - row.begin for row in (*first.rows, *second.rows)] == [
+        20 * MINUTE,
+        40 * MINUTE,
+    ]
+    assert first.costs["JPY"] + second.costs["JPY"] == Decimal("1.000001")
+
+
+def test_an_episode_of_no_length_is_in_one_of_two_ranges_that_touch() -> None:
+    one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T09:00:00Z"}
+    status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
+    begin = t("09:00") - HOUR
+    before = past(status, begin, t("09:00"), t("11:00"))
+    after = past(status, t("09:00"), begin + timedelta(hours=2), t("11:00"))
+    assert (len(before.rows), len(after.rows)) == (0, 1)

@@ -1,0 +1,74 @@
+"""The times of a pod's start, as the scheduler and the kubelet write them."""
+
+from kotatsu_operator.core.pool.start import PodStart
+from kotatsu_operator.kube.pod import pod_view, starting_pods
+from tests.operator.cluster import pod
+from tests.operator.core.values import t
+
+
+def stamped(clock):
+    return f"2026-11-25T{clock}Z"
+
+
+def started(*conditions, containers=(), **how):
+    """A pod with these conditions, given as (type, clock), and container statuses."""
+    made = pod(**how)
+    made["status"]["conditions"] = [
+        {"type": kind, "status": "True", "lastTransitionTime": stamped(clock)}
+        for kind, clock in conditions
+    ]
+    made["status"]["containerStatuses"] = list(containers)
+    return made
+
+
+def running(clock, **last):
+    return {"state": {"running": {"startedAt": stamped(clock)}}, "lastState": last}
+
+
+REPORTED = (
+    ("PodScheduled", "10:01:30"),
+    ("PodReadyToStartContainers", "10:01:32"),
+    ("Ready", "10:01:50"),
+)
+
+
+def test_a_start_is_read_from_conditions_and_container_states():
+    view = pod_view(started(*REPORTED, containers=[running("10:01:45")]))
+    assert view.start == PodStart(t("10:01:30"), t("10:01:32"), t("10:01:45"), t("10:01:50"), "")
+
+
+def test_of_a_container_that_was_restarted_the_first_start_that_is_known_counts():
+    crashed = {"terminated": {"startedAt": stamped("10:01:40"), "exitCode": 1}}
+    view = pod_view(started(*REPORTED, containers=[running("10:01:48", **crashed)]))
+    assert view.start.started_at == t("10:01:40")
+
+
+def test_a_pod_has_started_when_all_its_containers_have():
+    made = started(*REPORTED, containers=[running("10:01:45")])
+    made["spec"]["containers"].append({"name": "second"})
+    assert pod_view(made).start.started_at is None
+
+
+def unschedulable(message, reason="Unschedulable"):
+    made = pod(phase="Pending")
+    made["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    ]
+    return made
+
+
+def test_the_schedulers_message_is_kept_of_a_pod_without_a_node():
+    views = [pod_view(unschedulable("0/3 nodes are available")), pod_view(pod(ready=True))]
+    found = starting_pods(views)
+    assert (found.waiting, found.no_node) == (1, "0/3 nodes are available")
+
+
+def test_a_pod_behind_a_scheduling_gate_has_not_been_looked_at():
+    assert starting_pods([pod_view(unschedulable("gated", "SchedulingGated"))]).waiting == 0
+
+
+def test_what_was_edited_by_hand_gives_no_times():
+    made = started(*REPORTED, containers=[{"state": {"running": "yes"}, "lastState": None}])
+    made["status"]["conditions"][1]["lastTransitionTime"] = "soon"
+    start = pod_view(made).start
+    assert (start.sandbox_at, start.started_at) == (None, None)

@@ -1,0 +1,99 @@
+"""Scales on a real API server: of a Deployment, a StatefulSet, and a kind of a CRD."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import needs
+import pytest
+from e2e import rights, rollouts
+from e2e.kit import Kubectl, Object
+from lightkube import AsyncClient, KubeConfig
+
+from kotatsu_node.cluster.control_plane import ControlPlane, control_plane
+from kotatsu_node.layout import Layout
+from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.objects import parts, resource_of
+from kotatsu_operator.kube.workload import workload_view
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+KINDS = {**BUILT_IN, "Rollout": ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")}
+WORKLOADS = ("web", "StatefulSet/web", "Rollout/web")
+HERE = "default"
+
+
+def workload(kind: str, **spec: object) -> Object:
+    labels = {"app": "web"}
+    container = {"name": "app", "image": "localhost/none:1"}
+    return {
+        "apiVersion": KINDS[kind].api_version,
+        "kind": kind,
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            **spec,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    needs.kubernetes()
+    with control_plane(Layout.from_environment(), rights.USERS) as plane:
+        kubectl = Kubectl(HERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
+        kubectl.apply(rollouts.CRD)
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/rollouts.argoproj.io")
+        kubectl.apply(
+            workload("Deployment"), workload("StatefulSet", serviceName="web"), workload("Rollout")
+        )
+        yield plane
+
+
+@pytest.fixture
+async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
+    client = AsyncClient(KubeConfig.from_file(plane.users[rights.KUBELET]))
+    kube = Kube(client, scaled=KINDS)
+    yield kube
+    await kube.close()
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+async def test_a_scale_is_raised_and_set_at_the_version_that_was_read(
+    kube: Kube, name: str
+) -> None:
+    asleep = await kube.get_scale(HERE, name)
+    assert asleep.replicas == 0
+    await kube.raise_scale(HERE, name, asleep.version)
+    with pytest.raises(ConflictError):
+        await kube.raise_scale(HERE, name, asleep.version)
+    with pytest.raises(ConflictError):
+        await kube.put_scale(HERE, name, 5, asleep.version)
+    awake = await kube.get_scale(HERE, name)
+    assert awake.replicas == 1
+    seen = await kube.get(resource_of(KINDS[parts(name)[0]]), HERE, "web")
+    view = workload_view(seen)
+    assert (view.replicas, view.selector["matchLabels"]) == (1, {"app": "web"})
+    await kube.put_scale(HERE, name, 0, awake.version)
+    assert (await kube.get_scale(HERE, name)).replicas == 0
+
+
+async def test_a_custom_resource_without_replicas_has_one(kube: Kube, plane: ControlPlane) -> None:
+    """The API server shows no scale for it, until one is written."""
+    kubectl = Kubectl(HERE, str(plane.kubectl), f"--kubeconfig={plane.admin}")
+    unset = workload("Rollout")
+    unset["metadata"]["name"] = "unset"
+    del unset["spec"]["replicas"]
+    kubectl.apply(unset)
+    scale = await kube.get_scale(HERE, "Rollout/unset")
+    assert scale.replicas == 1
+    await kube.put_scale(HERE, "Rollout/unset", 0, scale.version)
+    assert (await kube.get_scale(HERE, "Rollout/unset")).replicas == 0
+
+
+async def test_a_workload_that_does_not_exist_has_no_scale(kube: Kube) -> None:
+    for name in ("none", "StatefulSet/none", "Rollout/none"):
+        with pytest.raises(NotFoundError):
+            await kube.get_scale(HERE, name)

@@ -1,0 +1,408 @@
+"""Set-ups that are broken in one way each, with the reason that names it and what mends it."""
+
+from typing import Any
+
+from plugin.setups import (
+    LABELS,
+    ROLLOUTS,
+    Objects,
+    Setup,
+    activator,
+    autoscaler,
+    changed,
+    container,
+    deployment,
+    operator,
+    plus,
+    pod,
+    service,
+    warm_pool,
+    with_service,
+    without,
+)
+
+
+def _applied(manager: str, objects: Objects, field: str = "replicas") -> Objects:
+    """With a server-side apply of a field of the first object."""
+    entry = {
+        "manager": manager,
+        "operation": "Apply",
+        "fieldsV1": {"f:spec": {f"f:{field}": {}}},
+    }
+    if field == "replicas":
+        objects[0]["spec"]["replicas"] = 3
+    objects[0]["metadata"]["managedFields"] = [entry]
+    return objects
+
+
+def _stateful_set() -> dict[str, Any]:
+    policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    more = {"serviceName": "web", "persistentVolumeClaimRetentionPolicy": policy}
+    return deployment(**more) | {"kind": "StatefulSet"}
+
+
+def _rollout(**spec: Any) -> dict[str, Any]:
+    return deployment(**spec) | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+
+
+def _quota(hard: dict[str, str], used: dict[str, str] | None = None) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "team"},
+        "spec": {"hard": hard},
+        "status": {"hard": hard, "used": used or {}},
+    }
+
+
+def _limit_range(**limit: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "team"},
+        "spec": {"limits": [{"type": "Container", **limit}]},
+    }
+
+
+def _disruption_budget(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}},
+    }
+
+
+def _ends_early(objects: Objects) -> None:
+    """The API server rejects this itself for a `sleep` action, and knows nothing of commands."""
+    container(objects)["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", "6"]}}}
+    objects[0]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+
+
+_CRASHING = {
+    "name": "web",
+    "image": "registry.example/web:1.2",
+    "imageID": "",
+    "ready": False,
+    "restartCount": 7,
+    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+}
+
+_UDP = [{"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}]
+_KEDA = {
+    "labels": {"app.kubernetes.io/managed-by": "keda-operator"},
+    "ownerReferences": [
+        {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "name": "web",
+            "uid": "5f3a6b1e-7a54-4b52-9a8c-0f0c9d2f1a11",
+            "controller": True,
+        }
+    ],
+}
+_SLICE = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+    "addressType": "IPv4",
+    "endpoints": [{"addresses": ["10.0.0.9"]}],
+}
+
+REFUSED = [
+    Setup("no workload", plus()[1:], "workload", "TargetNotFound", "create it"),
+    Setup(
+        "Kotatsu itself",
+        plus(),
+        "workload",
+        "TargetIsKotatsu",
+        "name another Deployment",
+        words=("deployment/kotatsu-operator",),
+    ),
+    Setup(
+        "a workload with an older pool",
+        plus(warm_pool("a-first"), warm_pool("b-second")),
+        "workload",
+        "TargetClaimed",
+        "delete one of the two",
+        words=("warmpool/b-second",),
+    ),
+    Setup(
+        "a Service with an older pool",
+        plus(warm_pool("other", targetRef={"name": "other"}, service="web")),
+        "service",
+        "ServiceClaimed",
+        "name another Service",
+    ),
+    Setup("no Service", without("Service"), "service", "ServiceNotFound", "create it"),
+    Setup(
+        "a headless Service",
+        with_service(clusterIP="None"),
+        "service",
+        "ServiceHeadless",
+        "name a Service with a cluster IP",
+    ),
+    Setup(
+        "a DNS alias",
+        [
+            service() | {"spec": {"type": "ExternalName", "externalName": "web.example"}}
+            if o["kind"] == "Service"
+            else o
+            for o in plus()
+        ],
+        "service",
+        "ServiceExternalName",
+        "name a ClusterIP Service",
+    ),
+    Setup(
+        "a Service of other pods",
+        with_service(selector={"app": "shop"}),
+        "service",
+        "ServiceSelectsOthers",
+        "correct the selector",
+    ),
+    Setup("no TCP port", with_service(ports=_UDP), "service", "ServiceWithoutTCP", "add one"),
+    Setup(
+        "route Auto without a selector",
+        [*with_service(selector=None), warm_pool()],
+        "service",
+        "ServiceHasNoSelector",
+        "set route: Always",
+    ),
+    Setup(
+        "route Always with a selector",
+        plus(warm_pool(route="Always")),
+        "service",
+        "ServiceHasSelector",
+        "set route: Auto",
+    ),
+    Setup(
+        "route Always beside other endpoints",
+        [*with_service(selector=None), warm_pool(route="Always"), _SLICE],
+        "service",
+        "ServiceHasEndpoints",
+        "delete that EndpointSlice",
+    ),
+    Setup(
+        "publishNotReadyAddresses",
+        with_service(publishNotReadyAddresses=True),
+        "service",
+        "ServicePublishesNotReady",
+        "remove the field",
+    ),
+    Setup(
+        "a StatefulSet that deletes its volume claims",
+        [_stateful_set(), *plus()[1:]],
+        "workload",
+        "ClaimsDeleted",
+        "whenScaled to Retain",
+        words=("statefulset/web",),
+    ),
+    Setup(
+        "a kind that the operator may not scale",
+        [_rollout(), *plus()[1:]],
+        "workload",
+        "KindNotPermitted",
+        "to the chart value `targets`",
+        words=("rollout.argoproj.io/web",),
+        recorded_only=True,
+    ),
+    Setup(
+        "a workload that shows no selector",
+        [_rollout(selector=None), *plus()[1:-1], operator(targets=ROLLOUTS)],
+        "workload",
+        "TargetHasNoSelector",
+        "name a workload that has one",
+        words=("rollout.argoproj.io/web",),
+        recorded_only=True,
+    ),
+    Setup(
+        "two autoscalers",
+        plus(autoscaler("a"), autoscaler("b")),
+        "autoscaler",
+        "TwoAutoscalers",
+        "delete all but one",
+    ),
+    Setup(
+        "the autoscaler of KEDA",
+        plus(autoscaler("keda-hpa-web", metadata=_KEDA)),
+        "autoscaler",
+        "ForeignAutoscaler",
+        "pause it (kubectl annotate scaledobject web",
+    ),
+    Setup(
+        "a namespace without an activator",
+        [o for o in plus() if "activator" not in o["metadata"]["name"]],
+        "activator",
+        "NamespaceNotServed",
+        "add it to the chart value `namespaces`",
+    ),
+    Setup(
+        "an operator of other namespaces",
+        [*[o for o in plus() if "operator" not in o["metadata"]["name"]], operator("shop")],
+        "operator",
+        "NamespaceNotServed",
+        "add it to the chart value `namespaces`",
+    ),
+]
+
+WARNED = [
+    Setup(
+        "no readiness probe",
+        changed(lambda o: container(o).pop("readinessProbe")),
+        "probes",
+        "ReadinessMissing",
+        "add one",
+    ),
+    Setup(
+        "no preStop",
+        changed(lambda o: container(o).pop("lifecycle")),
+        "shutdown",
+        "PreStopMissing",
+        "add `preStop: {sleep: {seconds: 6}}`",
+    ),
+    Setup(
+        "a preStop shorter than the settle time",
+        changed(
+            lambda o: container(o).update(
+                lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "sleep 2"]}}}
+            )
+        ),
+        "shutdown",
+        "PreStopTooShort",
+        "use `preStop: {sleep: {seconds: 6}}`",
+    ),
+    Setup(
+        "a grace period within preStop",
+        changed(_ends_early),
+        "shutdown",
+        "GraceTooShort",
+        "preStop plus the longest request",
+    ),
+    Setup(
+        "replicas applied by a GitOps tool",
+        _applied("kustomize-controller", plus()),
+        "replicas",
+        "ReplicasContested",
+        "remove `replicas` from the manifest",
+    ),
+    Setup(
+        "a targetPort that no container has",
+        with_service(ports=[{"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP"}]),
+        "ports",
+        "PortNotFound",
+        "correct targetPort",
+    ),
+    Setup(
+        "a local traffic policy",
+        with_service(internalTrafficPolicy="Local"),
+        "service",
+        "TrafficPolicyLocal",
+        "set Cluster",
+    ),
+    Setup(
+        "an autoscaler with fewer pods than wanted",
+        plus(autoscaler(maxReplicas=2)),
+        "autoscaler",
+        "FloorLimited",
+        "raise its maxReplicas",
+        words=("deployment/web", "--replicas", "5"),
+    ),
+    Setup(
+        "minReplicas applied by a GitOps tool",
+        plus(_applied("argocd-controller", [autoscaler()], "minReplicas")[0]),
+        "autoscaler",
+        "MinReplicasContested",
+        "ignore /spec/minReplicas there",
+    ),
+    Setup(
+        "a quota without room",
+        plus(_quota({"requests.cpu": "300m"}, {"requests.cpu": "100m"})),
+        "quota",
+        "QuotaTooSmall",
+        "raise the quota",
+        words=("deployment/web", "--replicas", "5"),
+    ),
+    Setup(
+        "a quota that asks for limits",
+        plus(_quota({"limits.memory": "8Gi"})),
+        "quota",
+        "QuotaNeedsResources",
+        "add them to the resources",
+    ),
+    Setup(
+        "a limit range below the requests",
+        plus(_limit_range(max={"memory": "32Mi"})),
+        "limits",
+        "LimitRangeRejects",
+        "change its resources",
+    ),
+    Setup(
+        "two disruption budgets",
+        plus(_disruption_budget("a"), _disruption_budget("b")),
+        "disruption",
+        "TwoDisruptionBudgets",
+        "delete all but one",
+    ),
+    Setup(
+        "pods that crash",
+        [
+            *[o for o in plus() if o["metadata"]["name"] != "web-1"],
+            pod("web-1", LABELS, ready=False, containerStatuses=[_CRASHING]),
+        ],
+        "pods",
+        "PodsFail",
+        "see `kubectl describe pod web-1",
+    ),
+    Setup(
+        "activators that are not Ready",
+        [
+            *[o for o in plus() if "activator" not in o["metadata"]["name"]],
+            activator(1, ready=False),
+        ],
+        "activator",
+        "ActivatorNotReady",
+        "see `kubectl get pods",
+    ),
+    Setup(
+        "an operator that is not Ready",
+        [*[o for o in plus() if "operator" not in o["metadata"]["name"]], operator(ready=0)],
+        "operator",
+        "OperatorNotReady",
+        "see `kubectl describe deployment kotatsu-operator",
+        recorded_only=True,
+    ),
+    Setup(
+        "a gauge that the page lacks",
+        plus(warm_pool(metrics={"name": "in_flight"})),
+        "metrics",
+        "GaugeMissing",
+        "correct spec.metrics",
+        recorded_only=True,
+    ),
+    Setup(
+        "a workload of another controller",
+        changed(
+            lambda o: o[0]["metadata"].update(
+                ownerReferences=[
+                    {
+                        "apiVersion": "shop.example/v1",
+                        "kind": "Shop",
+                        "name": "spring",
+                        "uid": "5f3a6b1e-7a54-4b52-9a8c-0f0c9d2f1a12",
+                        "controller": True,
+                    }
+                ]
+            )
+        ),
+        "replicas",
+        "OwnedByController",
+        "let it leave them to the pool",
+        recorded_only=True,  # the garbage collector deletes it
+    ),
+]
+
+BROKEN = [
+    *(Setup(**(vars(setup) | {"refused": True})) for setup in REFUSED),
+    *WARNED,
+]

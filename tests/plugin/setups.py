@@ -1,0 +1,277 @@
+"""Set-ups of a workload: a good one, and what can be wrong with it. Each is a list of objects.
+
+A set-up is applied to a real API server, or served from memory by `Recorded`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import unquote
+
+from kotatsu_demo_mode.api import Api
+from kotatsu_demo_mode.errors import ConflictError, ForbiddenError, NotFoundError, NotServedError
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+LABELS = {"app": "web"}
+GAUGE = "# TYPE kotatsu_requests_in_flight gauge\nkotatsu_requests_in_flight 0\n"
+_PLURALS = {
+    "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
+    "Rollout": "rollouts",
+    "Service": "services",
+    "Pod": "pods",
+    "WarmPool": "warmpools",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "ScaledObject": "scaledobjects",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "ResourceQuota": "resourcequotas",
+    "LimitRange": "limitranges",
+    "EndpointSlice": "endpointslices",
+    "Node": "nodes",
+    "CustomResourceDefinition": "customresourcedefinitions",
+}
+
+
+def deployment(name: str = "web", **spec: Any) -> Object:
+    """A Deployment that does everything right."""
+    container = {
+        "name": name,
+        "image": "registry.example/web:1.2",
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 6}}},
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+    }
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 40},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": template, **spec},
+    }
+
+
+def service(name: str = "web", **spec: Any) -> Object:
+    """A Service that selects the Deployment's pods."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": LABELS, "ports": ports, **spec},
+    }
+
+
+def pod(name: str, labels: Mapping[str, str], *, ready: bool = True, **status: Any) -> Object:
+    """A pod; Ready twelve seconds after it was scheduled."""
+    conditions = [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2030-01-01T00:00:00Z"},
+        {
+            "type": "Ready",
+            "status": str(ready),
+            "lastTransitionTime": "2030-01-01T00:00:12Z",
+        },
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": {"containers": [{"name": "web", "image": "registry.example/web:1.2"}]},
+        "status": {"phase": "Running", "conditions": conditions, **status},
+    }
+
+
+def activator(number: int, *, ready: bool = True) -> Object:
+    """A pod of the namespace's activators."""
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "activator"}
+    return pod(f"kotatsu-activator-{number}", labels, ready=ready)
+
+
+ROLLOUTS = "argoproj.io/v1alpha1/Rollout/rollouts"
+
+
+def operator(namespaces: str = "*", prices: str = "", ready: int = 1, targets: str = "") -> Object:
+    """The operator's Deployment; `*` is the namespace of the set-up."""
+    made = deployment("kotatsu-operator")
+    labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
+    made["metadata"]["labels"] = labels | {"app.kubernetes.io/version": "0.1.0"}
+    made["spec"]["selector"]["matchLabels"] = labels
+    made["spec"]["template"]["metadata"]["labels"] = labels
+    made["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "KOTATSU_NAMESPACES", "value": namespaces},
+        {"name": "KOTATSU_PRICES", "value": prices},
+        {"name": "KOTATSU_TARGETS", "value": targets},
+    ]
+    return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
+
+
+def warm_pool(name: str = "web", **spec: Any) -> Object:
+    """A WarmPool."""
+    return {
+        "apiVersion": "kotatsu.dev/v1alpha1",
+        "kind": "WarmPool",
+        "metadata": {"name": name},
+        "spec": {"targetRef": {"name": "web"}, **spec},
+    }
+
+
+def autoscaler(name: str = "web", **more: Any) -> Object:
+    """A HorizontalPodAutoscaler of the Deployment."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, **more.pop("metadata", {})},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 1,
+            "maxReplicas": 10,
+            **more,
+        },
+    }
+
+
+def good() -> Objects:
+    """A Deployment with its Service, and Kotatsu around it."""
+    return [
+        deployment(),
+        service(),
+        pod("web-1", LABELS),
+        activator(1),
+        activator(2),
+        operator(),
+    ]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A set-up that is wrong, or good, in one way."""
+
+    name: str
+    objects: Objects
+    check: str = ""
+    reason: str = ""
+    remedy: str = ""
+    """Words of the message that say what to do."""
+    refused: bool = False
+    """Whether it is refused; otherwise it is a warning."""
+    words: tuple[str, ...] = ("deployment/web",)
+    pages: Mapping[str, str] = field(default_factory=lambda: {"web-1:8080/metrics": GAUGE})
+    recorded_only: bool = False
+    """Whether an API server without nodes and other operators cannot have it."""
+
+
+def container(objects: Objects) -> Object:
+    """The container of the Deployment."""
+    return cast(Object, objects[0]["spec"]["template"]["spec"]["containers"][0])
+
+
+def changed(change: Callable[[Objects], object]) -> Objects:
+    """The good set-up with a change."""
+    objects = good()
+    change(objects)
+    return objects
+
+
+def with_service(**spec: Any) -> Objects:
+    """The good set-up with another Service."""
+    return [service(**spec) if o["kind"] == "Service" else o for o in good()]
+
+
+def plus(*more: Object) -> Objects:
+    """The good set-up and more objects."""
+    return [*good(), *more]
+
+
+def without(*kinds: str) -> Objects:
+    """The good set-up without some kinds."""
+    return [o for o in good() if o["kind"] not in kinds]
+
+
+class Recorded:
+    """An API server that has these objects in the namespace demo."""
+
+    def __init__(
+        self, objects: Objects, pages: Mapping[str, str] | None = None, denied: tuple[str, ...] = ()
+    ) -> None:
+        self._objects = deepcopy(objects)
+        self._pages, self._denied = pages or {}, denied
+        self.reads: list[str] = []
+        self.made: Objects = []
+        for index, o in enumerate(self._objects):
+            o["metadata"].setdefault("namespace", "demo")
+            o["metadata"].setdefault("creationTimestamp", f"2030-01-01T00:00:{index:02}Z")
+            for env in _environment(o):
+                if "value" in env:
+                    env["value"] = env["value"].replace("*", "demo")
+
+    def __enter__(self) -> "Recorded":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def namespace(self) -> str:
+        return "demo"
+
+    def get(self, path: str, labelSelector: str = "", **_: str) -> Object:  # noqa: N803
+        self.reads.append(path)
+        parts = path.split("/")
+        if parts[1:] == ["apis", "argoproj.io"]:
+            return {"preferredVersion": {"groupVersion": "argoproj.io/v1alpha1"}}
+        if parts[1:] == ["apis", "argoproj.io", "v1alpha1"]:
+            return {
+                "resources": [{"name": "rollouts", "singularName": "rollout", "kind": "Rollout"}]
+            }
+        plural = next((p for p in reversed(parts) if p in _PLURALS.values()), "")
+        if not plural:
+            raise NotServedError(f"no API {path}")
+        if plural in self._denied:
+            raise ForbiddenError(f'you have no permission: {plural} is forbidden: User "ann"')
+        kinds = [kind for kind, name in _PLURALS.items() if name == plural]
+        version = "v1" if parts[1] == "api" else f"{parts[2]}/{parts[3]}"
+        items = [o for o in self._objects if (o["apiVersion"], o["kind"]) == (version, kinds[0])]
+        if parts[-1] == plural:
+            wanted = [pair.split("=") for pair in labelSelector.split(",") if pair]
+            items = [o for o in items if all(_labels(o).get(k) == v for k, v in wanted)]
+            return {"items": deepcopy(items), "metadata": {}}
+        for o in items:
+            if o["metadata"]["name"] == unquote(parts[-1]):
+                return deepcopy(o)
+        raise NotFoundError(f"there is no {path}")
+
+    def page(self, path: str, most: int) -> tuple[int, str]:
+        self.reads.append(path)
+        if "pods/proxy" in self._denied:
+            said = 'pods "web-1:8080" is forbidden: User "ann" cannot get resource "pods/proxy"'
+            return 403, f'{{"kind": "Status", "message": "{said}"}}'
+        name, _, page = unquote(path.partition("/pods/")[2]).partition("/proxy")
+        found = self._pages.get(f"{name}{page}")
+        return (404, "not found") if found is None else (200, found[:most])
+
+    def create(self, path: str, body: Object, **query: str) -> Object:
+        if any(o["metadata"]["name"] == body["metadata"]["name"] for o in self.made):
+            raise ConflictError("it exists")
+        if "dryRun" not in query:
+            self.made.append(body)
+        return body
+
+    def as_api(self) -> Api:
+        """For code that asks for a session."""
+        return cast(Api, self)
+
+
+def _labels(o: Object) -> Mapping[str, str]:
+    return o["metadata"].get("labels") or {}
+
+
+def _environment(o: Object) -> Iterator[Object]:
+    template = (o.get("spec") or {}).get("template") or {}
+    for one in (template.get("spec") or {}).get("containers") or ():
+        yield from one.get("env") or ()

@@ -1,0 +1,415 @@
+"""`check` names what is broken and what mends it, and is quiet about what is good."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from plugin.apiserver import CRD, ROOT
+from plugin.broken import BROKEN
+from plugin.kit import NOW, Ran
+from plugin.setups import (
+    GAUGE,
+    LABELS,
+    ROLLOUTS,
+    Object,
+    Objects,
+    Recorded,
+    Setup,
+    autoscaler,
+    changed,
+    container,
+    deployment,
+    good,
+    operator,
+    plus,
+    pod,
+    service,
+    warm_pool,
+    with_service,
+    without,
+)
+
+from kotatsu_demo_mode.checks.finding import Level
+from kotatsu_demo_mode.checks.judge import CHECKS
+from kotatsu_demo_mode.cli import run
+from kotatsu_demo_mode.shell import Shell
+from kotatsu_demo_mode.terminal import Terminal
+
+MODULES = sorted((ROOT / "operator/plugin/src/kotatsu_demo_mode/checks").glob("*.py"))
+PAGES = {"web-1:8080/metrics": GAUGE}
+
+
+def demo_mode(cluster: Recorded, *words: str) -> Ran:
+    out, err = io.StringIO(), io.StringIO()
+    shell = Shell(Terminal(out, err, width=100), io.StringIO(), clock=lambda: NOW)
+    shell.api = lambda _: cluster.as_api()  # type: ignore[method-assign]
+    return Ran(run(words, shell), out.getvalue(), err.getvalue())
+
+
+def check(
+    objects: Objects,
+    *words: str,
+    pages: Any = PAGES,
+    denied: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The answer as JSON."""
+    cluster = Recorded(objects, pages, denied)
+    given = words or ("deployment/web",)
+    answer: dict[str, Any] = demo_mode(cluster, "check", *given, "-o", "json").json
+    return answer
+
+
+def bad(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is to be mended."""
+    return [
+        (f["check"], f["reason"])
+        for f in answer["findings"]
+        if f["level"] in (Level.WARNING, Level.REFUSED)
+    ]
+
+
+def finding(answer: dict[str, Any], reason: str) -> dict[str, Any]:
+    return next(f for f in answer["findings"] if f["reason"] == reason)
+
+
+def test_a_good_set_up_has_nothing_to_mend():
+    answer = check(good())
+    assert bad(answer) == []
+    assert answer["verdict"] == "ok"
+    assert {f["level"] for f in answer["findings"]} == {"ok"}
+
+
+def test_there_are_more_than_twenty_broken_set_ups_and_each_is_broken_in_its_own_way():
+    assert len(BROKEN) > 20
+    assert len({(setup.check, setup.reason) for setup in BROKEN}) == len(BROKEN)
+
+
+@pytest.mark.parametrize("setup", BROKEN, ids=lambda setup: setup.name)
+def test_what_is_broken_is_named_with_what_mends_it_and_nothing_else_is(setup: Setup):
+    answer = check(setup.objects, *setup.words, pages=setup.pages)
+    assert bad(answer) == [(setup.check, setup.reason)]
+    said = finding(answer, setup.reason)
+    assert setup.remedy in said["message"]
+    assert said["level"] == ("refused" if setup.refused else "warning")
+    assert answer["verdict"] == said["level"]
+
+
+@pytest.mark.parametrize(
+    ("words", "objects", "code"),
+    [
+        ((), good(), 0),
+        (("--strict",), good(), 0),
+        ((), changed(lambda o: container(o).pop("readinessProbe")), 0),
+        (("--strict",), changed(lambda o: container(o).pop("readinessProbe")), 1),
+        ((), without("Service"), 1),
+    ],
+)
+def test_the_exit_code_is_1_if_something_is_refused_or_with_strict_a_warning(
+    words: tuple[str, ...], objects: Objects, code: int
+):
+    assert demo_mode(Recorded(objects, PAGES), "check", "deployment/web", *words).code == code
+
+
+def test_the_lines_have_level_check_reason_and_message():
+    objects = changed(lambda o: container(o).pop("readinessProbe"))
+    ran = demo_mode(Recorded(objects, PAGES), "check", "web")
+    lines = ran.out.splitlines()
+    assert "ok       service     requests to Service web (80 → http) wake it" in lines
+    assert any(
+        line.startswith("warning  probes      ReadinessMissing: container") for line in lines
+    )
+    assert lines[-1] == (
+        "Deployment web: 1 warning; a WarmPool works; correct the warnings first: `kubectl "
+        "demo-mode create deployment/web -n demo` writes it"
+    )
+
+
+# --- what is good ---
+
+
+def kubectl_applied(objects: Objects, **spec: Any) -> Objects:
+    """As kubectl leaves it: the API server fills in replicas and counts them as kubectl's."""
+    manager = {"manager": "kubectl-client-side-apply", "operation": "Update"}
+    manager |= {"fieldsV1": {"f:spec": {"f:replicas": {}}}}  # type: ignore[dict-item]
+    objects[0]["metadata"]["managedFields"] = [manager]
+    applied = json.dumps({"spec": spec})
+    objects[0]["metadata"]["annotations"] = {
+        "kubectl.kubernetes.io/last-applied-configuration": applied
+    }
+    objects[0]["spec"]["replicas"] = 1
+    return objects
+
+
+def test_a_manifest_without_replicas_is_no_contest_and_one_with_replicas_is():
+    assert bad(check(kubectl_applied(good()))) == []
+    assert bad(check(kubectl_applied(good(), replicas=1))) == [("replicas", "ReplicasContested")]
+
+
+def test_a_scale_by_hand_is_no_contest():
+    objects = good()
+    objects[0]["spec"]["replicas"] = 4
+    objects[0]["metadata"]["managedFields"] = [
+        {
+            "manager": "kubectl-scale",
+            "operation": "Update",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }
+    ]
+    assert bad(check(objects)) == []
+
+
+def test_argo_cd_is_told_to_ignore_the_replicas():
+    objects = kubectl_applied(good(), replicas=2)
+    objects[0]["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "shop"
+    said = finding(check(objects), "ReplicasContested")["message"]
+    assert "`ignoreDifferences` for /spec/replicas" in said
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        plus(autoscaler()),
+        plus(warm_pool()),
+        plus(warm_pool(metrics={"port": "http", "path": "/metrics"})),
+        [*with_service(selector=None), warm_pool(route="Always")],
+        with_service(type="LoadBalancer", ports=[{"port": 80, "targetPort": 8080}]),
+    ],
+    ids=["autoscaler", "pool", "pool with defaults", "route Always", "numbered port"],
+)
+def test_other_good_set_ups_have_nothing_to_mend_either(objects: Objects):
+    assert bad(check(objects)) == []
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+KOTATSU = [o for o in good() if "kotatsu" in o["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_are_good(path: Path):
+    objects = [o for o in yaml.safe_load_all(path.read_text()) if o]
+    pools = [o["metadata"]["name"] for o in objects if o["kind"] == "WarmPool"]
+    assert pools
+    for pool in pools:
+        kotatsu = [*KOTATSU[:-1], operator(targets=ROLLOUTS)]
+        assert bad(check([*objects, *kotatsu], f"warmpool/{pool}")) == []
+
+
+def with_container(**fields: Any) -> Objects:
+    return changed(lambda o: container(o).update(fields))
+
+
+def with_probe(**fields: Any) -> Objects:
+    return changed(lambda o: container(o)["readinessProbe"].update(fields))
+
+
+def on_a_node(size: int) -> Objects:
+    """The pod runs on a node that has its image."""
+    objects = good()
+    objects[2]["spec"]["nodeName"] = "n1"
+    image = {"names": ["registry.example/web@sha256:0", "registry.example/web:1.2"]}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}}
+    return [*objects, node | {"status": {"images": [image | {"sizeBytes": size}]}}]
+
+
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "web"},
+    "spec": {"minAvailable": "50%", "selector": {"matchLabels": LABELS}},
+}
+DNS = {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "objects"),
+    [
+        ("NoPod", without("Pod")[:2] + KOTATSU),
+        ("OneActivator", [o for o in good() if o["metadata"]["name"] != "kotatsu-activator-2"]),
+        ("SessionAffinity", with_service(sessionAffinity="ClientIP")),
+        ("PortsThatDoNotWake", with_service(ports=[*service()["spec"]["ports"], DNS])),
+        ("ServiceAmbiguous", plus(service("front"))),
+        ("SlowReadiness", with_probe(initialDelaySeconds=30)),
+        ("SlowReadiness", with_probe(periodSeconds=10)),
+        (
+            "ProbeByKubelet",
+            with_container(readinessProbe={"grpc": {"port": 1}, "periodSeconds": 1}),
+        ),
+        ("PulledEachStart", with_container(imagePullPolicy="Always")),
+        ("PulledEachStart", with_container(imagePullPolicy=None, image="registry:5000/web")),
+        ("NeverPulled", with_container(imagePullPolicy="Never")),
+        ("LargeImage", on_a_node(2 * 10**9)),
+        ("DrainBlocked", plus(BUDGET)),
+        ("NoRequests", with_container(resources=None)),
+    ],
+)
+def test_what_works_and_is_good_to_know_is_a_note(reason: str, objects: Objects):
+    answer = check(objects)
+    assert bad(answer) == []
+    assert finding(answer, reason)["level"] == "note"
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        on_a_node(10**8),
+        with_container(imagePullPolicy=None, image="registry:5000/web:1"),
+        with_container(imagePullPolicy=None, image="registry/web@sha256:0"),
+        plus(BUDGET | {"spec": BUDGET["spec"] | {"minAvailable": 0}}),
+        with_container(lifecycle={"preStop": {"httpGet": {"path": "/drain", "port": "http"}}}),
+    ],
+)
+def test_what_is_usual_is_not_worth_a_note(objects: Objects):
+    assert {f["level"] for f in check(objects)["findings"]} == {"ok"}
+
+
+def test_a_workload_without_a_gauge_is_no_fault():
+    answer = check(good(), pages={})
+    assert bad(answer) == []
+    said = finding(answer, "Unmetered")
+    assert said["level"] == "note"
+    assert "sleeps by the connections" in said["message"]
+
+
+def test_a_gauge_that_is_never_zero_is_worth_a_note():
+    answer = check(good(), pages={"web-1:8080/metrics": "kotatsu_requests_in_flight 1\n"})
+    assert finding(answer, "GaugeIsNeverZero")["level"] == "note"
+
+
+def test_a_known_gauge_that_counts_its_own_page_is_no_gauge():
+    answer = check(good(), pages={"web-1:8080/metrics": "http_server_active_requests 1\n"})
+    assert "which the Service uses too" in finding(answer, "Unmetered")["message"]
+
+
+def test_a_service_of_another_name_is_found_by_its_selector():
+    objects = [*without("Service"), service("front"), service("peers", clusterIP="None")]
+    answer = check(objects)
+    assert (bad(answer), answer["service"]) == ([], "front")
+
+
+def test_a_rollout_that_the_operator_may_scale_is_good():
+    rollout = deployment() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    objects = [rollout, *good()[1:-1], operator(targets=ROLLOUTS)]
+    answer = check(objects, "rollout.argoproj.io/web")
+    assert (bad(answer), answer["workload"]["kind"]) == ([], "Rollout")
+    (said,) = [
+        f
+        for f in check(objects, "rollout.argoproj.io/web", denied=("deployments",))["findings"]
+        if f["level"] == "unknown" and f["check"] == "workload"
+    ]
+    assert "the chart value `targets`" in said["message"]
+
+
+def test_the_rest_of_a_stateful_set_is_good():
+    answer = check([deployment() | {"kind": "StatefulSet"}, *good()[1:]], "sts/web")
+    assert bad(answer) == []
+    assert finding(answer, "OrderedStart")["level"] == "note"
+
+
+@pytest.mark.parametrize(("paused", "refused"), [("true", []), ("false", ["ForeignAutoscaler"])])
+def test_keda_beside_a_pool_has_to_be_paused(paused: str, refused: list[str]):
+    scaled = autoscaler() | {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
+    scaled["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": paused}
+    assert [reason for _, reason in bad(check(plus(scaled)))] == refused
+
+
+def test_a_crd_that_lacks_a_field_is_older_than_the_plugin():
+    crd = yaml.safe_load(CRD.read_text())
+    assert {f["level"] for f in check(plus(crd))["findings"]} == {"ok"}
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["drain"]["properties"]["timeout"]
+    said = finding(check(plus(crd)), "CRDIsOlder")
+    assert (said["level"], "lacks spec.drain.timeout" in said["message"]) == ("note", True)
+
+
+# --- permissions and bounds ---
+
+LISTS = (
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+    "resourcequotas",
+    "limitranges",
+    "pods",
+    "services",
+    "warmpools",
+)
+
+
+@pytest.mark.parametrize("denied", LISTS)
+def test_what_may_not_be_read_is_said_and_the_rest_is_checked(denied: str):
+    answer = check(good(), denied=(denied,))
+    assert bad(answer) == []
+    unknown = [f for f in answer["findings"] if f["level"] == "unknown"]
+    assert any(denied in f["message"] for f in unknown)
+    assert any(f["check"] == "probes" and f["level"] == "ok" for f in answer["findings"])
+
+
+def test_without_the_right_to_the_proxy_the_gauge_is_unknown():
+    answer = check(good(), denied=("pods/proxy",))
+    assert bad(answer) == []
+    (said,) = [f for f in answer["findings"] if f["check"] == "metrics"]
+    assert said["level"] == "unknown"
+    assert "you may not get pods/proxy" in said["message"]
+
+
+def test_a_workload_that_may_not_be_read_is_unknown_and_not_missing():
+    answer = check(good(), denied=("deployments",))
+    assert bad(answer) == []
+    (said,) = [f for f in answer["findings"] if f["check"] == "workload"]
+    assert said["level"] == "unknown"
+
+
+def test_of_many_pods_only_one_is_asked_for_its_page():
+    cluster = Recorded([*good(), *(pod(f"web-{n}", LABELS) for n in range(2, 50))], PAGES)
+    demo_mode(cluster, "check", "web")
+    assert sum("/proxy" in path for path in cluster.reads) == 2
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["\n" * 10**6, "x" * 10**6, f"{GAUGE[:-2]} NaN\n", "kotatsu_requests_in_flight {", "\x1b[2J"],
+)
+def test_a_hostile_page_is_no_gauge(page: str):
+    answer = check(good(), pages={"web-1:8080/metrics": page})
+    assert bad(answer) == []
+    assert finding(answer, "Unmetered")
+
+
+def test_a_workload_is_written_as_kubectl_writes_it():
+    cluster = Recorded(good(), PAGES)
+    for words in ("web", "deploy/web", "Deployment/web", "deployments/web", "deployment.apps/web"):
+        assert demo_mode(cluster, "check", words).code == 0
+    for words, said in (
+        ("cronjob/web", "is no kind that the plugin knows"),
+        ("deployment/", "is not a workload"),
+        ("a/b/c", "is not a workload"),
+        ("thing.shop.example/web", "the cluster has no API group shop.example"),
+        ("task.argoproj.io/web", "the API group argoproj.io has no resource task"),
+        ("warmpool/web", "has no WarmPool web"),
+    ):
+        ran = demo_mode(cluster, "check", words)
+        assert (ran.code, ran.out) == (1, "")
+        assert said in ran.err
+
+
+def test_every_check_says_something_of_some_set_up():
+    told: set[str] = set()
+    objects: list[Objects] = [good(), *(setup.objects for setup in BROKEN)]
+    no_requests: Object = deployment()
+    del no_requests["spec"]["template"]["spec"]["containers"][0]["resources"]
+    for each in (*objects, [no_requests, *good()[1:]]):
+        told |= {f["check"] for f in check(each)["findings"]}
+    assert told == set(CHECKS)
+
+
+def test_the_page_has_each_check_with_each_of_its_reasons_and_no_other():
+    page = (ROOT / "docs/demo-mode.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .*? \| (.*) \|$", page, re.MULTILINE)
+    assert [check for check, _ in rows] == list(CHECKS)
+    told = {reason for _, cell in rows for reason in re.findall(r"`(\w+)`", cell)}
+    source = "".join(path.read_text() for path in MODULES)
+    made = re.findall(r"(?:\.(?:warning|note)|\bRefusal)\(\s*\"(\w+)\"", source)
+    assert told == set(made) - {"ForeignAutoscaler"}

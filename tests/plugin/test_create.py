@@ -1,0 +1,233 @@
+"""`create` writes a WarmPool that the API server and the operator accept, filled in by `check`."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from plugin.kit import EVENINGS, PITCH
+from plugin.setups import (
+    Objects,
+    Recorded,
+    autoscaler,
+    changed,
+    container,
+    good,
+    operator,
+    plus,
+    pod,
+    service,
+    warm_pool,
+    with_service,
+    without,
+)
+from plugin.test_check import PAGES, demo_mode
+
+from kotatsu_demo_mode.manifest_text import manifest_text
+from kotatsu_demo_mode.pools import read_pool
+
+WINDOWS = (
+    *("--window", "final-pitch", "--at", "2026-11-25T10:00", "--for", "2h", "--replicas", "5"),
+    *("--window", "rehearsal", "--schedule", "0 18 * * 1-5", "--for", "90m", "--replicas", "2"),
+)
+TOKYO = ("--time-zone", "Asia/Tokyo")
+
+
+def created(objects: Objects, *words: str, pages: Any = PAGES) -> tuple[dict[str, Any], str]:
+    """The manifest, and the text that it stands in."""
+    ran = demo_mode(Recorded(objects, pages), "create", "deployment/web", *words)
+    assert (ran.code, ran.err) == (0, "")
+    made = yaml.safe_load(ran.out)
+    read_pool(made, strict=True)
+    return made, ran.out
+
+
+def test_the_windows_are_those_of_window_add():
+    made, text = created(good(), *TOKYO, *WINDOWS)
+    assert made["spec"]["windows"] == [PITCH, EVENINGS]
+    assert made["metadata"] == {"name": "web", "namespace": "demo"}
+    assert "# final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, price unknown\n" in text
+
+
+def test_nothing_is_written_without_apply():
+    cluster = Recorded(good(), PAGES)
+    demo_mode(cluster, "create", "web")
+    assert cluster.made == []
+    ran = demo_mode(cluster, "create", "web", "--apply", "--dry-run=server")
+    assert (ran.out, cluster.made) == ("warmpool.kotatsu.dev/web created (server dry run)\n", [])
+    ran = demo_mode(cluster, "create", "web", "--apply", "--name", "tea")
+    assert ran.out == "warmpool.kotatsu.dev/tea created\n"
+    assert [pool["metadata"]["name"] for pool in cluster.made] == ["tea"]
+
+
+def test_json_has_what_the_yaml_has():
+    ran = demo_mode(Recorded(good(), PAGES), "create", "web", *TOKYO, *WINDOWS, "-o", "json")
+    assert ran.json == created(good(), *TOKYO, *WINDOWS)[0]
+    assert ran.err.startswith("web: final-pitch, ")
+
+
+# --- what is filled in ---
+
+
+def test_a_gauge_at_the_default_place_needs_no_field():
+    made, text = created(good())
+    assert (made["spec"]["route"], "metrics" in made["spec"]) == ("Auto", False)
+    assert (
+        "# Pod web-1 reports its requests in flight (kotatsu_requests_in_flight).\n  route" in text
+    )
+
+
+def test_a_gauge_elsewhere_is_named():
+    objects = changed(
+        lambda o: container(o)["ports"].append({"name": "management", "containerPort": 9000})
+    )
+    pages = {
+        "web-1:9000/actuator/prometheus": "http_server_requests_active_seconds_active_count 0\n"
+    }
+    made, _ = created(objects, pages=pages)
+    assert made["spec"]["metrics"] == {
+        "port": "management",
+        "path": "/actuator/prometheus",
+    }
+
+
+@pytest.mark.parametrize("page", ["", "http_server_active_requests 1\n"])
+def test_no_gauge_and_one_that_is_never_zero_are_not_named(page: str):
+    made, text = created(good(), pages={"web-1:8080/metrics": page})
+    assert "metrics" not in made["spec"]
+    assert "# Its pods report no usable gauge" in text
+
+
+def test_a_service_without_a_selector_means_route_always():
+    made, _ = created(with_service(selector=None))
+    assert made["spec"]["route"] == "Always"
+
+
+def test_a_service_of_another_name_is_named():
+    made, text = created([*without("Service"), service("front")])
+    assert made["spec"]["service"] == "front"
+    assert "  # Requests to this Service wake Deployment web.\n  service: front\n" in text
+
+
+def test_slow_pods_are_waited_for_twice_as_long():
+    slow = pod("web-1", {"app": "web"})
+    slow["status"]["conditions"][1]["lastTransitionTime"] = "2030-01-01T00:01:01Z"
+    made, text = created([slow if o["metadata"]["name"] == "web-1" else o for o in good()])
+    assert made["spec"]["wake"] == {"holdTimeout": "2m10s"}
+    assert "# Twice the 1m1s that a pod took" in text
+    assert "wake" not in created(good())[0]["spec"]
+
+
+def test_the_prices_of_the_chart_are_copied_and_price_the_windows():
+    table = json.dumps({"currency": "JPY", "cpuHour": "6.5", "memoryGiBHour": "0.7"})
+    others = [o for o in good() if "operator" not in o["metadata"]["name"]]
+    made, text = created([*others, operator(prices=table)], *TOKYO, *WINDOWS)
+    assert made["spec"]["budget"] == {
+        "currency": "JPY",
+        "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"},
+    }
+    assert "5 pods, 7.00 JPY more" in text
+
+
+@pytest.mark.parametrize("table", ["{", "[]", '{"cpuHour": "cheap"}', "[" * 9000, '"x"'])
+def test_prices_that_cannot_be_read_are_left_out(table: str):
+    others = [o for o in good() if "operator" not in o["metadata"]["name"]]
+    assert "budget" not in created([*others, operator(prices=table)])[0]["spec"]
+
+
+def test_the_time_zone_is_that_of_the_other_pools():
+    other = warm_pool("tea", targetRef={"name": "tea"}, timeZone="Asia/Tokyo")
+    assert created(plus(other))[0]["spec"]["timeZone"] == "Asia/Tokyo"
+    assert created(good())[0]["spec"]["timeZone"] == "UTC"
+
+
+def test_a_window_of_more_pods_raises_the_maximum():
+    made, _ = created(good(), "--window", "big", "--at", "18:30", "--replicas", "30")
+    assert made["spec"]["scaling"] == {"maxReplicas": 30}
+
+
+def test_warnings_stand_above_the_manifest():
+    _, text = created(changed(lambda o: container(o).pop("readinessProbe")))
+    assert text.startswith("# ReadinessMissing: container web has no readinessProbe")
+
+
+# --- what is not written ---
+
+
+@pytest.mark.parametrize(
+    ("objects", "words", "said"),
+    [
+        (without("Service"), (), "error: ServiceNotFound: there is no Service web"),
+        (plus(warm_pool()), (), "error: Deployment web has the WarmPool web; add windows to it"),
+        (good(), ("--window", "a"), "error: --window a: give its start by either --at or --sched"),
+        (good(), ("--window", "a", "--at", "25:00"), "error: --at: '25:00' is not a time of day"),
+        (
+            good(),
+            ("--window", "a", "--at", "18:30", "--for", "x"),
+            "error: --for: 'x' is not a dur",
+        ),
+        (good(), ("--time-zone", "Mars/Base"), "error: WarmPool web: spec.timeZone: 'Mars/Base'"),
+        (good(), ("--name", "A b"), "error: --name: 'A b' is not a name"),
+        (plus(autoscaler("a"), autoscaler("b")), (), "error: TwoAutoscalers: "),
+    ],
+)
+def test_what_would_not_work_is_not_written(objects: Objects, words: tuple[str, ...], said: str):
+    ran = demo_mode(Recorded(objects, PAGES), "create", "web", *words)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(said)
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--at", "18:30"),
+        ("--window", "a", "--at", "18:30", "--at", "19:30"),
+        ("--window", "a", "--replicas", "0"),
+    ],
+)
+def test_flags_of_no_window_are_wrong_usage(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        demo_mode(Recorded(good()), "create", "web", *words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_pool_that_exists_by_then_is_not_replaced():
+    cluster = Recorded(good(), PAGES)
+    assert demo_mode(cluster, "create", "web", "--apply").code == 0
+    ran = demo_mode(cluster, "create", "web", "--apply")
+    assert (ran.code, ran.out) == (1, "")
+
+
+# --- the text ---
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "web",
+        "no",
+        "Y",
+        "1e3",
+        "2030-12-18T10:00",
+        "0 18 * * 1-5",
+        "a: b",
+        "",
+        "# x",
+        "あ",
+        "a\nb",
+        7,
+    ],
+)
+def test_values_are_read_back_as_they_are(value: Any):
+    whole = {"a": {"b": value, "c": [{"d": value}], "e": [value]}, "f": {}, "g": []}
+    assert yaml.safe_load(manifest_text(whole, {("a", "b"): "why"})) == whole
+
+
+def test_a_comment_stays_a_comment_whatever_it_says():
+    text = manifest_text({"a": 1}, {("a",): "one\nkind: Secret " + "long " * 60})
+    assert yaml.safe_load(text) == {"a": 1}
+    assert max(map(len, text.splitlines())) <= 100
