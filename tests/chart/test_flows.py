@@ -266,6 +266,23 @@ def test_the_console_is_for_those_who_are_named() -> None:
     assert "8081" not in str(off.objects)
 
 
+def test_notifications_go_where_the_values_say_and_nowhere_else() -> None:
+    rule = (
+        "--set=networkPolicy.notificationsTo[0].to[0].ipBlock.cidr=198.51.100.0/24,"
+        "networkPolicy.notificationsTo[0].ports[0].port=8443"
+    )
+    receiver = Peer("a receiver", ip="198.51.100.7")
+    for secret, is_open in (("receivers", True), ("", False)):
+        platform = render("kotatsu", None, rule, f"--set=notifications.secretName={secret}")
+        policies = Policies(platform.of("NetworkPolicy"))
+        pods = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in platform.pods()}
+        operator = Peer("operator", NAMESPACE, pods["kotatsu-operator"])
+        activator = Peer("activator", NAMESPACE, pods["kotatsu-activator"])
+        assert policies.passes(operator, receiver, 8443) is is_open
+        assert not policies.passes(operator, STRANGER, 8443)
+        assert not policies.passes(activator, receiver, 8443)
+
+
 def test_narrower_addresses_of_the_api_server_are_kept_to() -> None:
     it = Installed(None, PLATFORM / "production.yaml")
     operator = it.pods["kotatsu-operator"]

@@ -67,6 +67,23 @@ def test_the_console_answers_to_the_hosts_of_the_values() -> None:
     assert "KOTATSU_CONSOLE_HOSTS" not in environment(default)
 
 
+def test_the_operator_gets_the_receivers_of_notifications_as_a_file() -> None:
+    with_secret = "--set=notifications.secretName=receivers,notifications.overrideWarning=300"
+    template = render("kotatsu", None, with_secret).one("Deployment", "kotatsu-operator")
+    pod = template["spec"]["template"]["spec"]
+    settings = load(OperatorSettings, environment(template["spec"]["template"]))
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "notifications"]
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "notifications"]
+
+    assert settings.notifications.startswith(f"{mount['mountPath']}/")
+    assert settings.override_warning == 300
+    assert "subPath" not in mount  # or changes of the Secret would not get there
+    assert volume["secret"]["secretName"] == "receivers"
+    assert volume["secret"]["optional"] is True
+    default = render("kotatsu").one("Deployment", "kotatsu-operator")["spec"]["template"]
+    assert "notifications" not in str(default)
+
+
 def test_the_operator_gets_the_price_table() -> None:
     operator = render("kotatsu", CI / "production.yaml").one("Deployment", "kotatsu-operator")
     settings = load(OperatorSettings, environment(operator["spec"]["template"]))

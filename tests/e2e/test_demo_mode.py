@@ -101,3 +101,16 @@ async def test_a_rehearsal_that_gets_errors_would_have_failed(make_app, platform
     assert "The demo would have failed." in out
     assert "5 of 5 requests failed, the first with status 404" in out
     assert "override" not in app.pool()["spec"]
+
+
+async def test_the_pools_of_one_event_are_rehearsed_together(make_app, platform):
+    apps = [await make_app(f"event-{n}", scaling={"idleAfter": "4s"}) for n in (1, 2)]
+    for app in apps:
+        platform("label", "warmpool", app.name, "event=rehearsed")
+        await app.asleep()
+    load = ("--path", "/echo?request_id=event", "--data", "", "--requests", "5")
+    out = await demo_mode(platform, "rehearse", "-l", "event=rehearsed", *load, "-o", "json")
+    report = json.loads(out)
+    assert report["passed"], report
+    assert [pool["pool"] for pool in report["pools"]] == [app.name for app in apps]
+    assert all("override" not in app.pool()["spec"] for app in apps)

@@ -39,7 +39,7 @@ spec:
 def test_times_without_quotes_are_text_as_they_are_for_kubectl(tmp_path: Path):
     (tmp_path / "p.yaml").write_text(YAML)
     words = ("--from", "2026-11-25T00:00", "--days", "1", "-o", "json")
-    found = demo_mode("plan", "-f", str(tmp_path / "p.yaml"), *words).json
+    found = demo_mode("plan", "-f", str(tmp_path / "p.yaml"), *words).json["transitions"]
     assert [(r["kind"], r["at"][11:]) for r in found] == [
         ("prewarm", "09:58:52+00:00"),
         ("open", "10:00:00+00:00"),
@@ -51,7 +51,7 @@ def test_times_without_quotes_are_text_as_they_are_for_kubectl(tmp_path: Path):
 
 def test_without_its_deployment_the_cost_is_open(tmp_path: Path):
     file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]))
-    found = demo_mode("plan", "-f", file, "-o", "json").json
+    found = demo_mode("plan", "-f", file, "-o", "json").json["transitions"]
     assert {r["cost"] for r in found} == {None}
 
 

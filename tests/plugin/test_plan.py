@@ -45,7 +45,7 @@ def test_the_plan_of_a_day(file: str):
 
 
 def test_the_records_have_times_in_rfc_3339_with_the_pools_offset(file: str):
-    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json
+    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
     assert found[:3] == [
         {
             "at": "2026-11-25T09:59:00+09:00",
@@ -83,7 +83,7 @@ def test_yaml_says_the_same(file: str):
 
 def test_from_and_to_are_wall_clock_times_of_the_pool(file: str):
     words = ("--from", "2026-11-25T11:00", "--to", "2026-11-25T18:00:01")
-    found = demo_mode("plan", "-f", file, *words, "-o", "json").json
+    found = demo_mode("plan", "-f", file, *words, "-o", "json").json["transitions"]
     assert [(r["kind"], r["at"]) for r in found] == [
         ("close", "2026-11-25T12:00:00+09:00"),
         ("prewarm", "2026-11-25T17:59:00+09:00"),
@@ -123,9 +123,9 @@ def test_a_window_that_lies_wholly_in_a_gap_of_the_clock_is_named(tmp_path: Path
 def test_several_pools_are_in_one_order_of_time(tmp_path: Path):
     other = manifest("auth", windows=[once("check", "2026-11-25T09:00", "2026-11-25T11:00", 1)])
     file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH]), other)
-    found = demo_mode("plan", "-f", file, "-o", "json").json
+    found = demo_mode("plan", "-f", file, "-o", "json").json["transitions"]
     assert [r["pool"] for r in found] == ["auth", "auth", "voice", "voice", "auth", "voice"]
-    only = demo_mode("plan", "auth", "-f", file, "-o", "json").json
+    only = demo_mode("plan", "auth", "-f", file, "-o", "json").json["transitions"]
     assert {r["pool"] for r in only} == {"auth"}
 
 
@@ -158,6 +158,17 @@ def test_what_cannot_be_planned_has_a_sentence(file: str, words: list[str], sent
     assert ran.err.count("\n") == 1
 
 
+def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
+    prewarm = {"lead": "1m", "capacityAhead": "10m"}
+    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
+    assert lines[1] == (
+        "voice: nodes for up to 5 pods are asked for 10m before they start "
+        "(placeholders: up to 1.54 JPY each time)"
+    )
+
+
 def test_windows_of_a_calendar_are_planned_and_named_with_it():
     event = {"name": "pitch", "replicas": 3, "start": "2026-11-25T10:00", "end": "2026-11-25T12:00"}
     read = {"name": "team", "readAt": "2026-11-24T00:00:00Z", "windows": [event]}
@@ -174,14 +185,3 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
     assert {change["calendar"] for change in planned} == {"team"}
     listed = demo_mode("window", "list", cluster=Cluster(followed)).out
     assert "calendar team" in listed
-
-
-def test_the_cost_of_capacity_ahead_is_said(tmp_path: Path):
-    prewarm = {"lead": "1m", "capacityAhead": "10m"}
-    pool = manifest(windows=[PITCH, EVENINGS], prewarm=prewarm)
-    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
-    lines = demo_mode("plan", "-f", file, "--days", "1").out.splitlines()
-    assert lines[1] == (
-        "voice: nodes for up to 5 pods are asked for 10m before they start "
-        "(placeholders: up to 1.54 JPY each time)"
-    )

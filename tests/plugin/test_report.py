@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from plugin.kit import NOW, PITCH, pool
 
-from kotatsu_demo_mode.rehearse import refusal, rehearsed
+from kotatsu_demo_mode.rehearsal import rehearsed
+from kotatsu_demo_mode.rehearse import refusal
 from kotatsu_demo_mode.report import Answer, Report
 
 GOOD = Report(

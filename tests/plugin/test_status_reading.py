@@ -111,13 +111,13 @@ def test_a_spent_budget_opens_no_window_before_its_period_ends():
     cluster = Cluster(spent("NoNewWarmth"))
     ran = demo_mode("plan", "--days", "8", cluster=cluster)
     assert "the limit of 500 JPY is reached" in ran.out
-    found = demo_mode("plan", "--days", "8", "-o", "json", cluster=cluster).json
+    found = demo_mode("plan", "--days", "8", "-o", "json", cluster=cluster).json["transitions"]
     assert found[0]["kind"] == "prewarm"
     assert found[0]["at"].startswith("2026-12-01T17:58:52")
 
 
 def test_a_budget_that_only_warns_opens_its_windows():
-    found = demo_mode("plan", "-o", "json", cluster=Cluster(spent("Warn"))).json
+    found = demo_mode("plan", "-o", "json", cluster=Cluster(spent("Warn"))).json["transitions"]
     assert found[0]["at"].startswith("2026-11-25")
 
 
@@ -125,7 +125,7 @@ def test_a_window_that_is_open_as_the_period_ends_opens_then():
     raw = spent("Sleep")
     raw["spec"]["windows"] = [cron("night", "0 23 * * *", "3h", 2)]
     words = ("--from", "2026-11-30T22:00", "--days", "1", "-o", "json")
-    found = demo_mode("plan", *words, cluster=Cluster(raw)).json
+    found = demo_mode("plan", *words, cluster=Cluster(raw)).json["transitions"]
     assert [(r["at"], r["kind"], r["replicas"]) for r in found][:2] == [
         ("2026-12-01T00:00:00+09:00", "open", 2),
         ("2026-12-01T02:00:00+09:00", "close", 0),
@@ -143,7 +143,7 @@ def priced_by_the_chart() -> dict[str, Any]:
 
 def test_prices_of_the_chart_count_as_they_do_for_the_operator():
     cluster = Cluster(priced_by_the_chart())
-    plan = demo_mode("plan", "-o", "json", cluster=cluster).json
+    plan = demo_mode("plan", "-o", "json", cluster=cluster).json["transitions"]
     assert plan[1]["cost"] == 5 * 2 * 2.0
     (cost,) = demo_mode("cost", "-o", "json", cluster=cluster).json
     assert (cost["currency"], cost["spent"]) == ("JPY", 12.5)

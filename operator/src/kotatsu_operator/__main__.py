@@ -34,6 +34,8 @@ async def _run(settings: OperatorSettings) -> None:
         knative_namespace=settings.knative_namespace,
         calendars=settings.calendars,
         calendar_folder=settings.calendar_folder,
+        notifications=settings.notifications,
+        override_warning=timedelta(seconds=settings.override_warning),
     )
     operator = Operator(kube, settings.namespaces, registry, options)
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from .pools import Pool
+from .event import TOGETHER, Drawn, together
 from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
@@ -18,39 +17,22 @@ _TICK = 9
 """Columns of a label of the axis."""
 
 
-class Drawn(Protocol):
-    """The pods of one pool over time: planned ones, or those of a report."""
-
-    @property
-    def pool(self) -> Pool:
-        """The pool."""
-
-    @property
-    def begin(self) -> datetime:
-        """The left edge."""
-
-    @property
-    def end(self) -> datetime:
-        """The right edge."""
-
-    @property
-    def stretches(self) -> Sequence[Stretch]:
-        """The times with pods."""
-
-
 def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
-    A column shows the most pods in its time, relative to the most pods of the pool.
+    A column shows the most pods in its time, relative to the most pods of its row. Several pools
+    have one more row: their pods together.
     """
     first = timelines[0]
-    names = [t.pool.name for t in timelines]
-    margin = max(len(name) for name in names) + 2
-    most = [max((s.replicas for s in t.stretches), default=0) for t in timelines]
+    rows = [(t.pool.name, t.stretches) for t in timelines]
+    if len(rows) > 1:
+        rows.append((TOGETHER, together(timelines)))
+    margin = max(len(name) for name, _ in rows) + 2
+    most = [max((s.replicas for s in stretches), default=0) for _, stretches in rows]
     room = max(width - margin - max(len(f" {n}") for n in most), 10)
     lines = []
-    for name, height, t in zip(names, most, timelines, strict=True):
-        bars = _bars(t.stretches, t.begin, t.end, room, height, blocks=blocks)
+    for (name, stretches), height in zip(rows, most, strict=True):
+        bars = _bars(stretches, first.begin, first.end, room, height, blocks=blocks)
         lines.append(f"{name.ljust(margin)}{bars} {height}")
     axis = _axis(first.begin, first.end, room, first.pool.spec.zone)
     return [*lines, f"{' ' * margin}{axis}".rstrip()]

@@ -141,8 +141,8 @@ def parser() -> argparse.ArgumentParser:
         "rehearse",
         "run the next window now, as a rehearsal",
         "Puts the pool to sleep, wakes it\nthrough its Service, starts the pods of the next window "
-        "and sends requests.\nAfterwards the pool returns to its schedule. Exit code 1: the demo "
-        "would have\nfailed.",
+        "and sends requests.\nWith -l it does so for several pools at the same time. Afterwards "
+        "the pools return\nto their schedules. Exit code 1: the demo would have failed.",
     )
     pool_flags(rehearse, everything=False, many=False)
     rehearse.add_argument("--requests", type=count, default=20, metavar="N", help="(default: 20)")

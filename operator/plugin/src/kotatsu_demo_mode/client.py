@@ -1,8 +1,9 @@
 """Sends the requests of a rehearsal, from a pod of the cluster or from this machine."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -19,7 +20,19 @@ Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
 
 _ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
-_EVERY = 0.3
+
+
+class Step(Enum):
+    """What a rehearsal waits for."""
+
+    WAIT = auto()
+    """Something in the cluster: look again in a moment."""
+    BARRIER = auto()
+    """The other rehearsals: continue when all of them are as far."""
+
+
+Sending = Generator[Step, None, tuple[float, Results]]
+"""The seconds that it took, and each answer; it yields while the requests run."""
 
 
 class Client(Protocol):
@@ -28,7 +41,7 @@ class Client(Protocol):
     route: str
     """The route in words."""
 
-    def send(self, job: Job) -> tuple[float, Results]:
+    def send(self, job: Job) -> Sending:
         """Send requests; returns the seconds that it took, and each answer."""
 
 
@@ -41,8 +54,9 @@ class Here:
         self.route = url
         self._url = url
 
-    def send(self, job: Job) -> tuple[float, Results]:
-        """Send the requests from this machine."""
+    def send(self, job: Job) -> Sending:
+        """Send the requests from this machine, without a step in between."""
+        yield from ()
         return _read(load.run(job | {"url": self._url}))
 
 
@@ -55,20 +69,14 @@ class Inside:
     """
 
     def __init__(
-        self,
-        api: Api,
-        pool: Pool,
-        path: str,
-        image: str,
-        clock: Callable[[], datetime],
-        sleep: Callable[[float], None],
+        self, api: Api, pool: Pool, path: str, image: str, clock: Callable[[], datetime]
     ) -> None:
-        self._api, self._pool, self._clock, self._sleep = api, pool, clock, sleep
+        self._api, self._pool, self._clock = api, pool, clock
         self._image, self._template = image, self._activators(image)
         self._url = f"http://{pool.spec.service}.{pool.namespace}.svc:{self._port()}{path}"
         self.route = f"Service {pool.spec.service}, from a pod in {pool.namespace}"
 
-    def send(self, job: Job) -> tuple[float, Results]:
+    def send(self, job: Job) -> Sending:
         """Create the pod, wait for its results, and delete it."""
         pods = f"/api/v1/namespaces/{quote(self._pool.namespace)}/pods"
         name = f"demo-mode-rehearsal-{uuid4().hex[:6]}"
@@ -76,7 +84,7 @@ class Inside:
         job = job | {"url": self._url}
         self._api.create(pods, client_pod(name, job, patience, self._template, self._image))
         try:
-            self._wait(f"{pods}/{name}", name, patience)
+            yield from self._wait(f"{pods}/{name}", name, patience)
             log = self._api.text(f"{pods}/{name}/log")
         finally:
             self._api.delete(f"{pods}/{name}")
@@ -114,7 +122,7 @@ class Inside:
             ) from None
         return int(next((p for p in ports if p.get("name") == "http"), ports[0])["port"])
 
-    def _wait(self, path: str, name: str, patience: timedelta) -> None:
+    def _wait(self, path: str, name: str, patience: timedelta) -> Iterator[Step]:
         end = self._clock() + patience
         while True:
             status = self._api.get(path).get("status") or {}
@@ -132,7 +140,7 @@ class Inside:
                     f"the pod {name}, which sends the requests, does not run ({why}); "
                     "give another --image, or --url to send them from this machine"
                 )
-            self._sleep(_EVERY)
+            yield Step.WAIT
 
 
 def _read(answer: dict[str, Any]) -> tuple[float, Results]:

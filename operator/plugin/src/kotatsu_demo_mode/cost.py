@@ -153,6 +153,8 @@ def text(f: Figures) -> list[str]:
     ]
     if f.provisioned is not None:
         rows += _lambda_rows(f.provisioned)
+    if pool.group:
+        rows.insert(1, (f"spent by budget group {pool.group}", amount(pool.counted, currency)))
     width = max(len(name) for name, _ in rows)
     lines = [pool.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
     if f.month_left_on is None:
@@ -185,6 +187,8 @@ def record(f: Figures) -> dict[str, Any]:
         "spent": number(f.spent),
         "since": None if f.since is None else stamp(f.since),
         "limit": number(f.pool.spec.budget.limit),
+        "group": f.pool.group or None,
+        "counted": number(f.pool.counted) if f.pool.ledger.currency else None,
         "periodEnd": stamp(f.period_end),
         "forecast": number(f.forecast),
         "replicas": f.peak,

@@ -104,6 +104,8 @@ EXAMPLES = {
   kubectl demo-mode plan
   # One pool, for a month
   kubectl demo-mode plan voice --days 31
+  # All pools of one event: one picture, one total and one verdict
+  kubectl demo-mode plan -l team=pet
   # A certain time, in the pool's time zone
   kubectl demo-mode plan voice --from 2030-12-15T00:00 --to 2030-12-22T00:00
   # A manifest, without a cluster
@@ -140,6 +142,8 @@ EXAMPLES = {
   kubectl demo-mode rehearse voice --path /voice --data text=hello --requests 50 --concurrency 5
   # From this machine through the gateway, like the audience
   kubectl demo-mode rehearse voice --url https://pet.example/voice
+  # All pools of one event together, with one verdict
+  kubectl demo-mode rehearse -l team=pet --requests 10
   # Skip the sleep and the cold wake; fail if the p95 is above a second
   kubectl demo-mode rehearse voice --warm-only --max-p95 1s
 """,

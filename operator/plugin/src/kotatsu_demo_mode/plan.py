@@ -11,6 +11,7 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 
+from . import event
 from .chart import chart
 from .errors import DemoModeError
 from .money import amount, number
@@ -50,7 +51,8 @@ def run(options: Namespace, shell: Shell) -> int:
     timelines = [timeline(pool, begin, end) for pool in pools]
     label = _labels(options)
     if options.output in ("json", "yaml"):
-        shell.terminal.dump(records(timelines, label), options.output)
+        found = {"transitions": records(timelines, label), **event.record(timelines, now)}
+        shell.terminal.dump(found, options.output)
         return 0
     if not timelines:
         shell.terminal.say("No WarmPool found.")
@@ -140,6 +142,8 @@ def text(
                 f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours, "
                 f"{amount(t.cost, t.pool.currency)}"
             )
+    if len(timelines) > 1:
+        lines += event.lines(timelines, now)
     return lines
 
 

@@ -10,11 +10,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from kotatsu_operator.core.budget.groups import stored_group
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import table, tables
+from kotatsu_operator.core.formats import amount, table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -45,11 +46,23 @@ class Pool:
     """None if the workload could not be read."""
     ledger: Ledger = field(default_factory=Ledger)
     """The pool's cost as the operator has written it."""
+    group_spent: Decimal | None = None
+    """Spent by all pools of its budget group; None without one."""
 
     @property
     def status(self) -> Mapping[str, Any]:
         """The status; manual edits may have changed it."""
         return table(self.raw.get("status"))
+
+    @property
+    def group(self) -> str:
+        """The budget group that the operator counts the pool in; empty without one."""
+        return stored_group(self.raw)
+
+    @property
+    def counted(self) -> Decimal:
+        """What counts against the limit: spent by the pool, or by its budget group."""
+        return self.ledger.accrued if self.group_spent is None else self.group_spent
 
     @property
     def currency(self) -> str:
@@ -151,7 +164,28 @@ def find(
             refuse(error)
         else:
             pools.append(replace(pool, requests=_requests_of(api, pool)) if priced else pool)
-    return pools
+    return _with_groups(api, pools) if any(pool.group for pool in pools) else pools
+
+
+def _with_groups(api: Api, pools: list[Pool]) -> list[Pool]:
+    """The pools with what their budget groups have spent, also by pools that were not chosen."""
+    spent: dict[tuple[str, str, str], Decimal] = {}
+    deleted: dict[tuple[str, str, str], Decimal] = {}
+    for namespace in sorted({pool.namespace for pool in pools if pool.group}):
+        for item in api.get(pool_path(namespace)).get("items") or []:
+            cost = table(table(item.get("status")).get("cost"))
+            group, currency = table(cost.get("group")), str(cost.get("currency"))
+            key = (namespace, stored_group(item), currency)
+            spent[key] = spent.get(key, Decimal(0)) + (amount(cost.get("accrued")) or Decimal(0))
+            deleted[key] = max(
+                deleted.get(key, Decimal(0)), amount(group.get("deleted")) or Decimal(0)
+            )
+    found = []
+    for pool in pools:
+        key = (pool.namespace, pool.group, pool.ledger.currency)
+        is_shared = pool.group and key in spent
+        found.append(replace(pool, group_spent=spent[key] + deleted[key]) if is_shared else pool)
+    return found
 
 
 def is_named(options: Namespace) -> bool:

@@ -88,8 +88,8 @@ class Report:
         """Whether the demo would have succeeded."""
         return not self.failures
 
-    def text(self) -> list[str]:
-        """The report as text."""
+    def figures(self) -> list[str]:
+        """The measurements as text."""
         rows = [("route", self.route)]
         if self.cold is not None:
             what = f"{self.cold.seconds:.2f} s"
@@ -107,7 +107,11 @@ class Report:
         ]
         width = max(len(name) for name, _ in rows)
         title = f"{self.pool}: rehearsal of {self.window or 'no window (none is planned)'}"
-        lines = [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+        return [title, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+
+    def text(self) -> list[str]:
+        """The measurements and the verdict as text."""
+        lines = self.figures()
         if self.passed:
             return [*lines, "The demo would have succeeded. The pool follows its schedule again."]
         lines.append("The demo would have failed. The pool follows its schedule again.")

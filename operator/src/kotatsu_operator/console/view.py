@@ -71,11 +71,8 @@ def _view(entry: Entry, now: datetime) -> View:
         return view | {"refused": view["refused"] or why}
     memory = read_memory(table(entry.pool.get("status")), Memory())
     view["calendars"] = [_calendar(f) for f in memory.calendars]
-    return (
-        view
-        | _planned(with_calendars(parsed, memory), memory, now)
-        | {"warmUps": _warm_ups(memory)}
-    )
+    planned = _planned(with_calendars(parsed, memory), memory, now)
+    return view | planned | {"warmUps": _warm_ups(memory)}
 
 
 def _calendar(followed: Followed) -> View:
@@ -104,8 +101,8 @@ def _observed(entry: Entry) -> View:
         "floor": 0,
         "override": None,
         "windows": [],
-        "calendars": [],
         "warmUps": [],
+        "calendars": [],
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),
@@ -189,6 +186,9 @@ def _cost(written: Mapping[str, Any]) -> View | None:
     names = ("accrued", "ratePerHour", "limit", "forecast")
     read = {name: amount(written.get(name)) for name in names}
     known = {name: str(value) for name, value in read.items() if value is not None}
+    group = table(written.get("group"))
+    if name := text(group.get("name")):
+        known |= {"group": name, "deleted": str(amount(group.get("deleted")) or 0)}
     return {"currency": currency, "accrued": "0"} | known
 
 

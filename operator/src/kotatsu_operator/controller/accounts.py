@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.forecast import forecast
-from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
+from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
 from kotatsu_operator.core.budget.limit import Allowed, allowed, sentence, standing, told
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
 from kotatsu_operator.core.formats import conditions_of
@@ -53,15 +54,19 @@ class Accounts:
 
     table: PriceTable = NO_PRICES
     monotonic: Callable[[], float] | None = None
+    groups: Groups = field(default_factory=Groups)
     _kept: dict[Key, tuple[str, Ledger, float]] = field(default_factory=dict)
     """The pool's uid, its ledger, and the monotonic time of its last entry."""
 
     def forget(self, key: Key) -> None:
+        """Drop the account of a deleted pool."""
         self._kept.pop(key, None)
+        self.groups.delete(key)
 
     def reset(self) -> None:
         """Drop all accounts: another operator has led and has written newer ones to the status."""
         self._kept.clear()
+        self.groups.reset()
 
     def settle(
         self,
@@ -95,12 +100,14 @@ class Accounts:
         now: datetime,
     ) -> Ledger:
         if not spec.budget.currency:
-            self.forget(key)
+            self._kept.pop(key, None)
+            self.groups.leave(key)
             return Ledger()
         uid, ticks = pool["metadata"]["uid"], self.monotonic() if self.monotonic else 0.0
         elapsed: timedelta | None = None
         known = self._kept.get(key)
         if known is not None and known[0] != uid:
+            self.groups.delete(key)
             known = None
         ledger = read_ledger(pool.get("status") or {}) if known is None else known[1]
         if known is not None and self.monotonic is not None:
@@ -113,8 +120,19 @@ class Accounts:
             if p.billed and not (known and p.billed.gone_at and p.uid not in ledger.pods)
         ]
         ledger = accrue(ledger, [*billed, *departed], spec.budget, spec.zone, now, elapsed)
+        ledger = self._share(key, spec, ledger, now)
         self._kept[key] = (uid, ledger, ticks)
         return ledger
+
+    def _share(self, key: Key, spec: PoolSpec, ledger: Ledger, now: datetime) -> Ledger:
+        """Enter the ledger into the pool's budget group and compare their sum with the limit."""
+        group = spec.budget.group
+        if not group:
+            self.groups.leave(key)
+            return replace(ledger, shared=None)
+        terms = Terms(ledger.currency, ledger.period, spec.zone.key)
+        entry = Entry(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
+        return compared(replace(ledger, shared=self.groups.enter(key, group, entry)), now)
 
 
 def _told_before(status: Mapping[str, Any], ledger: Ledger) -> str:

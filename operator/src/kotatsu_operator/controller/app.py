@@ -22,6 +22,8 @@ from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
+from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
@@ -34,12 +36,14 @@ from kotatsu_operator.controller.report.metrics import (
 from kotatsu_operator.controller.restore.records import Records
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
+from kotatsu_operator.core.budget.groups import Groups
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.pool.kinds import BUILT_IN
 from kotatsu_operator.core.pool.memory import FIRST_START
+from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.informer import Informer, Signals
@@ -82,6 +86,9 @@ class Options:
     """The calendars to follow, by name."""
     calendar_folder: Path = Path("/etc/kotatsu/calendars")
     """Where they are mounted."""
+    notifications: str = ""
+    """The file of receivers; empty: nobody is notified."""
+    override_warning: timedelta = OVERRIDE_WARNING
 
 
 class Operator:
@@ -129,18 +136,26 @@ class Operator:
             catching_up=lambda: self.elector.catching_up,
             aside=lambda key: self.work_queue.aside(key),
         )
+        groups = Groups(self.cache.pools_of_group, lambda key: self.work_queue.touch(key))
+        self._notifier = Notifier(
+            options.notifications,
+            NotifyMetrics(registry),
+            lambda key: self.work_queue.touch(key),
+        )
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
             events=Events(self._kube, options.name),
             displays=[metrics, self.board],
             pacer=self._pacer,
-            accounts=Accounts(options.prices, time.monotonic),
-            readings=self.calendars.readings,
+            accounts=Accounts(options.prices, time.monotonic, groups),
             histories=Histories(time.monotonic),
             first_start=options.first_start,
             capacity=options.capacity,
+            readings=self.calendars.readings,
             shows=self._shows,
+            courier=self._notifier,
+            override_warning=options.override_warning,
         )
         self.work_queue = WorkQueue(
             self._reconciler.look, clock, took=metrics.decision_seconds.observe
@@ -257,6 +272,7 @@ class Operator:
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
                 term.create_task(self.calendars.run(), name="calendars")
+                term.create_task(self._notifier.run(), name="notifications")
         finally:
             self._term = None
             self._reconciler.reset()  # the next leader publishes these metrics

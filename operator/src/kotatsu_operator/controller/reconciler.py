@@ -20,6 +20,7 @@ from kotatsu_operator.controller.act.capacity import (
 )
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.histories import Histories
+from kotatsu_operator.controller.report.courier import Courier, NoCourier
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
@@ -32,7 +33,7 @@ from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.plan.lead import Pacer
 from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
-from kotatsu_operator.core.pool.decision import Decision, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.calendar_condition import calendar_failures
@@ -41,6 +42,14 @@ from kotatsu_operator.core.report.conditions import (
     pool_conditions,
     target_conditions,
     transitions,
+)
+from kotatsu_operator.core.report.notices import (
+    OVERRIDE_WARNING,
+    Notice,
+    news,
+    notices_status,
+    outbox,
+    ready_notes,
 )
 from kotatsu_operator.core.report.status import (
     Status,
@@ -133,14 +142,17 @@ class Reconciler:
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
-    readings: Callable[[], Readings] = dict
-    """The last readings of the calendars that the operator follows."""
     histories: Histories = field(default_factory=Histories)
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
+    readings: Callable[[], Readings] = dict
+    """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
+    courier: Courier = field(default_factory=NoCourier)
+    override_warning: timedelta = OVERRIDE_WARNING
+    """How long before its end an override is announced."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
@@ -154,6 +166,7 @@ class Reconciler:
             known.pop(key, None)
         self.accounts.forget(key)
         self.histories.forget(key)
+        self.courier.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -281,7 +294,9 @@ class Reconciler:
             status = without_unread_cost(status)
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
-        pool = await self._put_status(turn, first.pool, status, conditions)
+        notes += self._remember(turn, status, seen, decision.memory)
+        told = (*notes, *ready_notes(decision))
+        pool = await self._put_status(turn, first.pool, status, conditions, told)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
         await self._hold_capacity(turn, pool, decision)
@@ -334,7 +349,9 @@ class Reconciler:
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
         status |= self._history(turn, decision)
-        pool = await self._put_status(turn, turn.pool, status, conditions)
+        unasked = replace(seen, demand=Demand(known=False))
+        notes += self._remember(turn, status, unasked, decision.memory)
+        pool = await self._put_status(turn, turn.pool, status, conditions, notes)
         await self._post(pool, notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         await self._hold_capacity(turn, pool, given_up)
@@ -344,23 +361,48 @@ class Reconciler:
         ledger, override = turn.account.ledger, turn.spec.override
         return self.histories.enter(turn.pool, turn.pods, ledger, decision, override, turn.now)
 
+    def _remember(
+        self, turn: Turn, status: Status, seen: Observation, memory: Memory
+    ) -> tuple[Note, ...]:
+        """Add to the status what is told now, so that it is told once; return the events."""
+        found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
+        status["told"] = found.told
+        if status.get("override") is not None:
+            status["override"]["told"] = found.override_told
+        return found.notes
+
     async def _put_status(
-        self, turn: Turn, pool: Object, status: Status, conditions: list[Status]
+        self,
+        turn: Turn,
+        pool: Object,
+        status: Status,
+        conditions: list[Status],
+        notes: Sequence[Note],
     ) -> Object:
-        """Write the status if it has changed, at the version of `pool`, its newest."""
+        """Write the status if it has changed, at the version that the decision used.
+
+        `pool` is the pool at its newest version: it may have been written since. Notices of `notes`
+        are sent once the status has them.
+        """
         key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
         conditions = [*conditions, *turn.account.conditions, *turn.calendars]
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
+        waiting: list[Notice] = []
+        if self.courier.is_on:
+            done, uid = self.courier.delivered(key), pool["metadata"]["uid"]
+            waiting = outbox(turn.status, notes, done, uid, now)
+        status["notices"] = notices_status(waiting)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if not worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
-            return pool
-        pool = await self.tools.kube.patch_status(*key, status, pool["metadata"]["resourceVersion"])
-        self._written[key] = now
-        self.cache.keep_pool(pool)
-        self.histories.check(pool)
+        if worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
+            version = pool["metadata"]["resourceVersion"]
+            pool = await self.tools.kube.patch_status(*key, status, version)
+            self._written[key] = now
+            self.cache.keep_pool(pool)
+            self.histories.check(pool)
+        self.courier.tell(key, waiting)
         return pool
 
     async def _post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -17,6 +17,13 @@ FAMILIES_ANNOTATION = "kotatsu.dev/families"
 """Annotation of an activator's EndpointSlice: the address families that this activator publishes
 for the Service."""
 
+REHEARSAL_ANNOTATION = "kotatsu.dev/rehearsal"
+"""Annotation of a WarmPool with the verdict of its last rehearsal; `kubectl demo-mode rehearse`
+writes it, and the operator reports it."""
+
+REHEARSAL_REASON = "rehearsal"
+"""The reason of a rehearsal's overrides."""
+
 MANAGED_BY = "activator.kotatsu.dev"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"

@@ -118,6 +118,15 @@ class OperatorSettings(_WithTargets):
     )
     capacity_image: str = Field("", description="image of the placeholders")
     capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
+    notifications: str = Field(
+        "", description="file with the receivers of notifications; empty: nobody is notified"
+    )
+    override_warning: float = Field(
+        600.0,
+        ge=0,
+        le=86400,
+        description="seconds before its end at which an override is announced",
+    )
     prices: Prices = Field(
         NO_PRICES,
         description="prices of pools without their own, as JSON: currency, cpuHour, memoryGiBHour, "

@@ -13,6 +13,7 @@ from kotatsu_common.traffic import Traffic
 from kotatsu_feed.metrics import FeedMetrics
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from kotatsu_operator.controller.leader.elector import leader_metric
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics
 from kotatsu_operator.controller.report.metrics import (
     PoolMetrics,
     calendar_metrics,
@@ -37,6 +38,7 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     namespace_metric(operator, (), lambda _: True)
     calendar_metrics(operator, (), lambda _: False, lambda _: 0.0)
     leader_metric(operator)
+    NotifyMetrics(operator)
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)

@@ -128,11 +128,12 @@ function spent(pool) {
   if (!cost) return none(w.noPrices);
   const lines = [`<strong>${escape(money(cost.currency, cost.accrued))}</strong>`];
   if (cost.limit) {
-    const share = Math.min(Number(cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
+    const share = Math.min(Number(cost.counted ?? cost.accrued) / Math.max(Number(cost.limit), 1e-9), 1);
     lines[0] += ` ${escape(w.limit(money(cost.currency, cost.limit)))}
       <meter value="${share}" low="0.8" high="0.999" optimum="0" aria-label="${escape(w.share)}"></meter>`;
   }
   const more = [
+    cost.group && `<small>${escape(w.group(cost.group, money(cost.currency, cost.counted)))}</small>`,
     cost.forecast && forecast(cost),
     Number(cost.ratePerHour) > 0 && `<small>${escape(w.perHour(money(cost.currency, cost.ratePerHour)))}</small>`,
   ];

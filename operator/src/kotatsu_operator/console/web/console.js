@@ -100,10 +100,28 @@ function receive(message) {
   state = message;
   for (const key of pools.keys()) if (!state.keys.includes(key)) pools.delete(key);
   for (const pool of state.pools) pools.set(`${pool.namespace}/${pool.name}`, pool);
+  addUpGroups([...pools.values()]);
   drawAll();
   const news = state.pools.map((pool) => [pool, before.get(`${pool.namespace}/${pool.name}`)])
     .filter(([pool, was]) => was !== undefined && was !== badge(pool).text);
   if (news.length) $("news").textContent = news.map(([pool]) => words().say(pool.name, badge(pool).text)).join(", ");
+}
+
+/** What each budget group has spent: by all its pools, and by those that were deleted. */
+function addUpGroups(all) {
+  const sums = new Map();
+  const grouped = all.filter(({ cost }) => cost?.group);
+  const key = ({ namespace, cost }) => [namespace, cost.group, cost.currency].join("/");
+  for (const pool of grouped) {
+    const sum = sums.get(key(pool)) ?? { spent: 0, deleted: 0 };
+    sum.spent += Number(pool.cost.accrued);
+    sum.deleted = Math.max(sum.deleted, Number(pool.cost.deleted));
+    sums.set(key(pool), sum);
+  }
+  for (const pool of grouped) {
+    const { spent, deleted } = sums.get(key(pool));
+    pool.cost.counted = spent + deleted;
+  }
 }
 
 function sayLive() {

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
@@ -111,6 +112,10 @@ class Cache:
         for watcher in self.watchers:
             watcher.see(pool)
         return True
+
+    def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
+        """The pools with a budget group in their spec or status."""
+        return ((key, self.pools[key]) for key in self.pools.having(("group", (namespace, group))))
 
     def forget_pool(self, key: Key) -> None:
         self.pools.pop(key, None)
@@ -409,6 +414,8 @@ def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
     yield "namespace", key[0]
     yield "capacity", key[0], pool_label(key[1])
+    for group in {group_of(pool), stored_group(pool)} - {""}:
+        yield "group", (key[0], group)
     yield "kind", target["kind"]
     yield "target", target["kind"], (key[0], target["name"])
     if target["kind"] != "Service":

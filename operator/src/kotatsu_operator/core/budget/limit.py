@@ -11,14 +11,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
+from kotatsu_operator.core.budget.groups import NEAR
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import Occurrence
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.pool.spec import Budget, OnExhausted
-
-NEAR = Decimal("0.8")
-"""The part of the limit at which an event warns."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -31,6 +29,8 @@ class Standing(StrEnum):
     EXHAUSTED = "Exhausted"
     UNPRICED = "NoPrices"
     """There is a limit and there are no prices."""
+    DISAGREES = "GroupDisagrees"
+    """Not all pools of the budget group can be added up."""
 
 
 class Ends(IntEnum):
@@ -120,12 +120,12 @@ def allowed(ledger: Ledger, budget: Budget, now: datetime) -> Allowed:
     if budget.limit is None or not ledger.currency:
         return EVERYTHING
     recheck = ledger.period_end
-    left = budget.limit - ledger.accrued
+    left = budget.limit - ledger.counted
     if ledger.exhausted_at is None and ledger.rate > 0 and ledger.period_end is not None:
         hours = (ledger.period_end - now) / timedelta(hours=1)
-        if left < ledger.rate * Decimal(hours):
+        if left < ledger.spending * Decimal(hours):
             # Not before the limit is reached: an earlier recheck would repeat without end.
-            seconds = int(left / ledger.rate * 3600)
+            seconds = int(left / ledger.spending * 3600)
             recheck = now + timedelta(seconds=seconds) + _SECOND
     return Allowed(budget.on_exhausted, ledger.exhausted_at, ledger.period_end, recheck)
 
@@ -138,7 +138,9 @@ def standing(ledger: Ledger, budget: Budget) -> Standing | None:
         return Standing.UNPRICED
     if ledger.exhausted_at is not None:
         return Standing.EXHAUSTED
-    return Standing.NEAR if ledger.accrued >= NEAR * budget.limit else Standing.WITHIN
+    if ledger.shared is not None and ledger.shared.disagreement:
+        return Standing.DISAGREES
+    return Standing.NEAR if ledger.counted >= NEAR * budget.limit else Standing.WITHIN
 
 
 _CONSEQUENCE = {
@@ -156,11 +158,15 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
             "spec.budget, or the chart's price table in the same currency"
         )
     limit = f"{budget.limit} {ledger.currency}"
+    if ledger.shared is not None:
+        limit += f" of budget group {ledger.shared.name}"
     until = f"{ledger.period_end:%Y-%m-%dT%H:%M:%SZ}" if ledger.period_end else "its end"
     stands = standing(ledger, budget)
     if stands is Standing.EXHAUSTED:
         what = _CONSEQUENCE[budget.on_exhausted]
         return f"the limit of {limit} is reached: {what} until {until} or until the limit is raised"
+    if stands is Standing.DISAGREES and ledger.shared is not None:
+        return ledger.shared.disagreement
     part = "80 % or more" if stands is Standing.NEAR else "less than 80 %"
     return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
 

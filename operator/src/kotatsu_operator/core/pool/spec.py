@@ -143,6 +143,8 @@ class Budget:
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.NO_NEW_WARMTH
+    group: str = ""
+    """Pools of the namespace with the same group share the limit; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -394,6 +396,7 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
         limit=None if limit is None else _amount(limit, "spec.budget.limit"),
         period=Period(raw.get("period", Period.MONTH)),
         on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+        group=raw.get("group", ""),
     )
 
 

@@ -98,7 +98,8 @@ _BUDGET_EXHAUSTED = (
 def budget_condition(standing: Standing, message: str) -> Status:
     """BudgetAvailable: whether the pool may still start to spend."""
     made = condition("BudgetAvailable", standing is not Standing.EXHAUSTED, standing, message)
-    return made | {"status": "Unknown"} if standing is Standing.UNPRICED else made
+    is_unknown = standing in (Standing.UNPRICED, Standing.DISAGREES)
+    return made | {"status": "Unknown"} if is_unknown else made
 
 
 def target_conditions(

@@ -11,6 +11,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
+from kotatsu_operator.core.budget.groups import Shared
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.formats import (
     amount,
@@ -154,7 +155,7 @@ _MEMORY = Record(
     original="hpa",
 )
 _ORIGINAL = Record(Original)
-_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "pods"), pod_hour="podPerHour")
+_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "shared", "pods"), pod_hour="podPerHour")
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
@@ -165,12 +166,12 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status["route"]["counted"] = memory.counted or None
     if not memory.ahead:
         status["ahead"] = None
-    if not memory.calendars:
-        status["calendars"] = None
     if memory.first_start == FIRST_START:
         status["firstStart"] = None
     if not memory.capacity:
         status["capacity"] = None
+    if not memory.calendars:
+        status["calendars"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
@@ -220,6 +221,15 @@ def cost_status(ledger: Ledger) -> Status | None:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
         "exhausted": None if limit is None else ledger.exhausted_at is not None,
+        "group": None if ledger.shared is None else _group_status(ledger.shared),
+    }
+
+
+def _group_status(shared: Shared) -> Status:
+    return {
+        "name": shared.name,
+        "spent": f"{shared.total:.6f}",
+        "deleted": None if shared.deleted is None else f"{shared.deleted:.6f}",
     }
 
 
@@ -259,9 +269,10 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
     }
 
 
-_LATER = frozenset(
+_NEVER_ALONE = frozenset(
     {
         "cost.at",
+        "cost.group.spent",
         "history.running.cost",
         "history.running.podSeconds",
         "history.running.replicas",
@@ -272,7 +283,7 @@ _LATER = frozenset(
 )
 """Fields that are written only together with others: a pool that sleeps writes nothing."""
 
-_QUIET = _LATER | {
+_QUIET = _NEVER_ALONE | {
     "lastActive",
     "demandUnknownSince",
     "cost.accrued",
@@ -284,7 +295,9 @@ _QUIET = _LATER | {
 
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
-    quiet = _LATER if quiet_too else _QUIET
+    # A later `cost.at`, or what other pools of the group spend, is not written for itself: so a
+    # sleeping pool writes nothing.
+    quiet = _NEVER_ALONE if quiet_too else _QUIET
     return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 

@@ -1,0 +1,1 @@
+"""Notifications: tells receivers outside the cluster what happens to pools."""

@@ -1,0 +1,265 @@
+"""Delivers notices to each receiver: queued, retried, and never awaited by a decision.
+
+Each receiver has its own queue and task, so one that hangs delays no other. A notice is complete
+when each receiver that wants it has it, or has rejected it, or did not accept it for an hour. Then
+`touch` reconciles its pool, which removes it from the status.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from kotatsu_operator.controller.notify.messages import message
+from kotatsu_operator.controller.notify.metrics import NotifyMetrics, Outcome
+from kotatsu_operator.controller.notify.post import post
+from kotatsu_operator.controller.notify.receivers import (
+    LARGEST,
+    Receiver,
+    ReceiversError,
+    parse_receivers,
+)
+from kotatsu_operator.core.report.notices import Notice
+from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.runtime.paced import Connector, Turns
+
+log = logging.getLogger(__name__)
+
+READ_AGAIN = 10.0
+"""Seconds between two looks at the file."""
+
+WAITING = 256
+"""Notices that wait for one receiver at most."""
+
+GIVE_UP = 3600.0
+"""Seconds from the first attempt after which a notice is not tried again."""
+
+_FIRST, _LONGEST = 1.0, 60.0
+"""Seconds: the first and the longest pause between attempts. The actual one is between a half and
+the whole of it, so that many operators do not try at the same moment."""
+
+_LARGEST_ANSWER = 2**20
+"""Bytes of a response at most. Its body is not read, but its beginning comes with the head."""
+
+
+@dataclass
+class _Line:
+    """The queue of one receiver."""
+
+    receiver: Receiver
+    waiting: deque[tuple[Key, Notice]] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass
+class _Open:
+    """A notice that is not complete: its pool, and the receivers that it waits for."""
+
+    key: Key
+    receivers: set[str]
+
+
+class Notifier:
+    """Sends notices while this operator leads. Without a file, it does nothing."""
+
+    def __init__(
+        self,
+        file: str,
+        metrics: NotifyMetrics,
+        touch: Callable[[Key], None],
+        *,
+        pause: Callable[[float], float] = lambda most: random.uniform(most / 2, most),  # noqa: S311
+        read_again: float = READ_AGAIN,
+    ) -> None:
+        self._file = Path(file) if file else None
+        self._metrics, self._touch = metrics, touch
+        self._pause, self._read_again = pause, read_again
+        self._raw: bytes | None = None
+        self._lines: dict[str, _Line] | None = None
+        """None until a valid file was read."""
+        self._open: dict[str, _Open] = {}
+        self._complete: dict[Key, set[str]] = {}
+        self._deferred: set[Key] = set()
+        """Pools with notices that came before a valid file."""
+        self._http: aiohttp.ClientSession | None = None
+
+    # --- what the reconciler asks ---
+
+    @property
+    def is_on(self) -> bool:
+        """Whether notices are sent at all; if not, none is stored in a status."""
+        return self._file is not None
+
+    def delivered(self, key: Key) -> Collection[str]:
+        """The ids of a pool's notices that are complete."""
+        return self._complete.get(key, ())
+
+    def tell(self, key: Key, notices: Sequence[Notice]) -> None:
+        """Queue the waiting notices of a pool; those that are queued already are skipped."""
+        complete = self._complete.get(key)
+        if complete is not None:
+            complete &= {notice.id for notice in notices}
+            if not complete:
+                del self._complete[key]
+        if self._lines is None:
+            if notices:
+                self._deferred.add(key)
+            return
+        for notice in notices:
+            if notice.id not in self._open and notice.id not in self._complete.get(key, ()):
+                self._queue(key, notice, self._lines)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a deleted pool; queued notices are still sent."""
+        self._complete.pop(key, None)
+        self._deferred.discard(key)
+
+    # --- the leader's task ---
+
+    async def run(self) -> None:
+        """Follow the file and send, until cancelled."""
+        if self._file is None:
+            return
+        try:
+            while True:
+                await self._read(self._file)
+                await asyncio.sleep(self._read_again)
+        finally:
+            lines, self._lines = self._lines or {}, None
+            await _end([line.task for line in lines.values() if line.task is not None])
+            self._raw = None
+            self._open.clear()
+            self._complete.clear()
+            self._deferred.clear()
+            if self._http is not None:
+                await self._http.close()
+                self._http = None
+
+    async def _read(self, file: Path) -> None:
+        try:
+            raw = await asyncio.to_thread(_bytes_of, file)
+            if raw == self._raw:
+                return
+            self._raw = raw
+            receivers = await asyncio.to_thread(parse_receivers, raw)
+        except OSError as error:
+            self._reject(f"cannot be read ({type(error).__name__})")
+        except ReceiversError as error:
+            self._reject(f"is invalid: {error}")
+        else:
+            self._metrics.valid(is_valid=True)
+            log.info("notifications go to %s", ", ".join(r.name for r in receivers) or "nobody")
+            await self._use(receivers)
+
+    def _reject(self, why: str) -> None:
+        stays = "notices wait" if self._lines is None else "the previous receivers stay"
+        log.warning("the file of notification receivers %s; %s", why, stays)
+        self._metrics.valid(is_valid=False)
+
+    async def _use(self, receivers: Sequence[Receiver]) -> None:
+        before, self._lines = self._lines or {}, {}
+        for receiver in receivers:
+            line = before.pop(receiver.name, None) or _Line(receiver)
+            line.receiver = receiver  # also for what waits already
+            self._lines[receiver.name] = line
+            if line.task is None:
+                self._metrics.begin(receiver.name)
+                line.task = asyncio.create_task(self._serve(line), name=f"notify {receiver.name}")
+        await _end([line.task for line in before.values() if line.task is not None])
+        for name, line in before.items():
+            for _, notice in line.waiting:
+                self._finish(name, notice)
+            self._metrics.end(name)
+        deferred, self._deferred = self._deferred, set()
+        for key in deferred:
+            self._touch(key)
+
+    # --- delivery ---
+
+    def _queue(self, key: Key, notice: Notice, lines: dict[str, _Line]) -> None:
+        wanting = [ln for ln in lines.values() if ln.receiver.wants(key[0], notice.reason)]
+        self._open[notice.id] = _Open(key, {line.receiver.name for line in wanting})
+        for line in wanting:
+            if len(line.waiting) >= WAITING:
+                self._metrics.count(line.receiver.name, Outcome.DROPPED)
+                self._finish(line.receiver.name, notice)
+                continue
+            line.waiting.append((key, notice))
+            line.filled.set()
+        if not wanting:
+            self._finish("", notice)
+
+    def _finish(self, name: str, notice: Notice) -> None:
+        """One receiver needs no further attempt for this notice."""
+        still = self._open.get(notice.id)
+        if still is None:
+            return
+        still.receivers.discard(name)
+        if not still.receivers:
+            del self._open[notice.id]
+            self._complete.setdefault(still.key, set()).add(notice.id)
+            self._touch(still.key)
+
+    async def _serve(self, line: _Line) -> None:
+        while True:
+            await line.filled.wait()
+            while line.waiting:
+                key, notice = line.waiting[0]
+                outcome = await self._deliver(line, key, notice)
+                line.waiting.popleft()
+                self._metrics.count(line.receiver.name, outcome)
+                self._finish(line.receiver.name, notice)
+            line.filled.clear()
+
+    async def _deliver(self, line: _Line, key: Key, notice: Notice) -> Outcome:
+        clock = asyncio.get_running_loop().time
+        end, longest, failed = clock() + GIVE_UP, _FIRST, False
+        while True:
+            name, problem, is_final, asked = line.receiver.name, "", True, 0.0
+            try:
+                headers, body = message(line.receiver.format, key, notice)
+                attempt = await post(self._session(), line.receiver, headers, body)
+                problem, is_final, asked = attempt.problem, attempt.is_final, attempt.pause
+            except Exception as error:  # one bad notice must not end the receiver's task
+                problem = f"the notification cannot be made ({type(error).__name__})"
+            if not problem:
+                if failed:
+                    log.info("notification receiver %s accepts again", name)
+                return Outcome.SENT
+            pause = max(self._pause(longest), asked)
+            if is_final or clock() + pause > end:
+                log.warning("notification receiver %s: %s; giving up %s", name, problem, notice.id)
+                return Outcome.FAILED
+            if not failed:
+                log.warning("notification receiver %s: %s; trying again", name, problem)
+            failed = True
+            self._metrics.count(name, Outcome.RETRIED)
+            await asyncio.sleep(pause)
+            longest = min(longest * 2, _LONGEST)
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=Connector(Turns(), "notifications", _LARGEST_ANSWER),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._http
+
+
+def _bytes_of(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(LARGEST + 1)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,117 @@
+"""Several pools as one event: the total and the verdict of a plan."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from plugin.kit import (
+    NOW,
+    PITCH,
+    Cluster,
+    demo_mode,
+    deployment,
+    manifest,
+    once,
+    pool,
+    write_manifest,
+)
+
+from kotatsu_demo_mode.event import together
+from kotatsu_demo_mode.timeline import timeline
+
+CHECK = once("check", "2026-11-25T11:00", "2026-11-25T13:00", 2)
+LEAD = {"prewarm": {"lead": "0s"}}
+
+
+def plan(tmp_path: Path, *pools: dict[str, Any]) -> str:
+    """The text of a plan of these pools."""
+    deployments = [deployment(p["metadata"]["name"]) for p in pools]
+    file = write_manifest(tmp_path / "event.json", *pools, *deployments)
+    return demo_mode("plan", "-f", file, "--days", "1").out
+
+
+def test_the_pods_of_all_pools_are_added_at_each_moment():
+    day = [
+        timeline(p, NOW, NOW + timedelta(days=1))
+        for p in (pool(windows=[PITCH], **LEAD), pool("auth", windows=[CHECK], **LEAD))
+    ]
+    assert [(f"{s.begin:%H}", s.replicas) for s in together(day) if s.replicas] == [
+        ("01", 5),
+        ("02", 7),
+        ("03", 2),
+    ]
+
+
+def test_several_pools_have_one_picture_one_total_and_one_verdict(tmp_path: Path):
+    pools = manifest(windows=[PITCH], **LEAD), manifest("auth", windows=[CHECK], **LEAD)
+    lines = plan(tmp_path, *pools).splitlines()
+    assert any(line.startswith("together ") and line.endswith(" 7") for line in lines)
+    assert lines[-2] == "together: 14.0 pod hours, at most 7 pods, 25.81 JPY"
+    assert lines[-1] == "Nothing is known that keeps a window of these pools from opening warm."
+
+
+def test_amounts_in_two_currencies_are_never_added(tmp_path: Path):
+    dollars = {"currency": "USD", "prices": {"cpuHour": "0.04"}}
+    pools = manifest(windows=[PITCH], **LEAD), manifest("auth", windows=[CHECK], budget=dollars)
+    assert ", 18.44 JPY, 0.0" in plan(tmp_path, *pools)
+
+
+def test_the_verdict_names_each_thing_that_is_known_to_go_wrong():
+    limit = {"limit": "20", "currency": "JPY", "prices": {"cpuHour": "6.5", "memoryGiBHour": "0.7"}}
+    until = "2026-11-25T04:00:00Z"
+    cluster = Cluster(
+        manifest("voice", windows=[PITCH], budget=limit)
+        | {"status": {"cost": {"currency": "JPY", "accrued": "3", "podPerHour": "1.84"}}},
+        manifest("auth", windows=[CHECK], suspend=True),
+        manifest("feed", windows=[CHECK], override={"mode": "Asleep", "until": until}),
+        manifest("web", windows=[CHECK])
+        | {"status": {"conditions": [{"type": "Unproven", "status": "True"}]}},
+        manifest("old")
+        | {"status": {"conditions": [{"type": "Accepted", "status": "False", "message": "why"}]}},
+    )
+    found = demo_mode("plan", "-l", "team=pet", "-o", "json", cluster=cluster).json["verdict"]
+    assert found["warm"] is False
+    assert [problem.split(";")[0] for problem in found["problems"]] == [
+        "auth: suspended",
+        "feed: an Asleep override is in effect when check opens at 11:00",
+        "old: rejected: why",
+        "voice: with this plan the budget of 20.00 JPY is spent before Wed 2026-12-02 06:00",
+        "web: its current pods have never been Ready",
+    ]
+
+
+def in_group(name: str, accrued: str, **budget: Any) -> dict[str, Any]:
+    """A pool of the budget group pet that has spent something."""
+    prices = {"currency": "JPY", "prices": {"cpuHour": "6.5"}, "group": "pet"}
+    cost = {
+        "currency": "JPY",
+        "accrued": accrued,
+        "podPerHour": "2",
+        "periodEnd": "2026-12-01T00:00:00Z",
+        "group": {"name": "pet", "deleted": "1" if name == "auth" else None},
+    }
+    made = manifest(name, windows=[PITCH], budget=prices | budget, **LEAD)
+    return made | {"status": {"cost": cost}}
+
+
+def test_a_group_is_shown_with_what_all_its_pools_have_spent():
+    cluster = Cluster(in_group("auth", "4"), in_group("voice", "5", limit="100"))
+    status = demo_mode("status", "voice", cluster=cluster).out
+    assert "10% of 100.00 a month of group pet" in status
+    assert "spent by budget group pet" in demo_mode("cost", "voice", cluster=cluster).out
+    (found,) = demo_mode("cost", "voice", "-o", "json", cluster=cluster).json
+    assert (found["group"], found["counted"]) == ("pet", 10.0)
+
+
+def test_the_verdict_adds_up_the_plans_of_a_group():
+    pools = in_group("auth", "4"), in_group("voice", "5", limit="49")  # 10 + 20 + 20
+    (problem,) = demo_mode("plan", "-l", "team=pet", "-o", "json", cluster=Cluster(*pools)).json[
+        "verdict"
+    ]["problems"]
+    assert problem == (
+        "voice: with this plan the budget of 49.00 JPY of budget group pet is spent before "
+        "Tue 2026-12-01 09:00"
+    )
+    enough = in_group("auth", "4"), in_group("voice", "5", limit="51")
+    found = demo_mode("plan", "-l", "team=pet", "-o", "json", cluster=Cluster(*enough)).json
+    assert found["verdict"] == {"warm": True, "problems": []}
