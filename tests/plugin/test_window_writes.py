@@ -140,5 +140,5 @@ def test_a_spec_that_changes_between_the_question_and_the_write_is_refused(api: 
     flags = [f"--kubeconfig={api.kubeconfig()}"]
     changed = pytest.raises(ConflictError, match="the pool voice has changed meanwhile")
     with Session(flags, str(api.plane.kubectl)) as session, changed:
-        write(session, edit, dry_run=False)
+        write(session, edit.pool, [edit], dry_run=False)
     assert windows(api) == []
