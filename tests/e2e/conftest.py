@@ -7,6 +7,7 @@ is left alone, whatever it is called.
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,18 @@ async def base(pet: Kubectl) -> str:
     for name in PET_SERVICES:
         await App(name, pet).asleep(within=120)
     return f"http://{cluster_ip(pet, 'gateway')}"
+
+
+@contextmanager
+def forwarded_console(kubectl: Kubectl) -> Iterator[str]:
+    """Where the console of a namespace is while kubectl forwards a port to it."""
+    command = ["kubectl", "port-forward", "-n", kubectl.namespace, "service/kotatsu-console", ":80"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        assert forward.stdout is not None
+        port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+        assert port is not None
+        yield f"http://127.0.0.1:{port[1]}"
+        forward.terminate()
 
 
 def add_recorder(kubectl: Kubectl) -> None:

@@ -2,13 +2,12 @@
 
 import asyncio
 import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from e2e.conftest import PET_SERVICES, cluster_ip, start_app
+from e2e.conftest import PET_SERVICES, cluster_ip, forwarded_console, start_app
 from e2e.kit import NO_IMAGE, Kubectl, eventually, stamp, wall
 from e2e.story import pet_asleep
 from pages.kit import DESKTOP, IN_BROWSER, LOOKS, Visit, visiting
@@ -22,13 +21,8 @@ BUDGET = {"currency": "JPY", "prices": {"cpuHour": "650"}, "limit": "1"}
 @pytest.fixture(scope="module")
 def origin(pet: Kubectl) -> Iterator[str]:
     """Where the console is while kubectl forwards a port to it."""
-    command = ["kubectl", "port-forward", "-n", pet.namespace, "service/kotatsu-console", ":80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
-        assert forward.stdout is not None
-        port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
-        assert port is not None
-        yield f"http://127.0.0.1:{port[1]}"
-        forward.terminate()
+    with forwarded_console(pet) as address:
+        yield address
 
 
 def card(name: str) -> str:

@@ -8,8 +8,6 @@ what the ledger has, to the last digit. The console is photographed at each step
 import asyncio
 import csv
 import json
-import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from e2e.conftest import add_recorder, cluster_ip, install_platform, start_app
+from e2e.conftest import add_recorder, cluster_ip, forwarded_console, install_platform, start_app
 from e2e.kit import App, Kubectl, eventually
 from e2e.test_demo_mode import demo_mode
 from pages.kit import DESKTOP, IN_BROWSER, PHONE, visiting
@@ -72,13 +70,8 @@ def stage(make_namespace: Any) -> Kubectl:
 @pytest.fixture
 def origin(stage: Kubectl) -> Iterator[str]:
     """Where the console is while kubectl forwards a port to it."""
-    command = ["kubectl", "port-forward", "-n", stage.namespace, "service/kotatsu-console", ":80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
-        assert forward.stdout is not None
-        port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
-        assert port is not None
-        yield f"http://127.0.0.1:{port[1]}"
-        forward.terminate()
+    with forwarded_console(stage) as address:
+        yield address
 
 
 @pytest.fixture
