@@ -298,3 +298,12 @@ async def test_an_announcement_that_was_made_but_not_confirmed_lowers_nothing(at
     with pytest.raises(TimeoutError):
         await attempt()
     assert (attempt.phase, attempt.replicas) == ("Sleeping", 2)
+
+
+async def test_a_workload_of_another_kind_is_lowered_by_its_own_scale():
+    attempt = Attempted()
+    obj = deployment(replicas=2) | {"kind": "StatefulSet"}
+    attempt.kube = FakeKube(warm_pool(status=memory_status(DRAINING, SPEC)), obj)
+    spec = pool_spec(targetRef={"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "voice"})
+    assert (await attempt(spec=spec)).asleep
+    assert attempt.kube.stored("StatefulSet", "voice")["spec"]["replicas"] == 0

@@ -18,7 +18,7 @@ from kotatsu_operator.core.report.record import replicas_to_restore
 from kotatsu_operator.core.report.status import memory_status
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref
 
 
 class SleepStep(enum.StrEnum):
@@ -74,7 +74,8 @@ class ScaleDown:
         force: bool,
     ) -> Attempt:
         """Take the steps. `look` asks for the demand; `force` ignores requests in flight."""
-        kube, spec, target = self.kube, self.spec, (self.key[0], self.spec.target.name)
+        kube, spec = self.kube, self.spec
+        target = self.key[0], ref(spec.target.kind, spec.target.name)
         await self.hook(self.key, SleepStep.BEFORE_LOOKING)
         try:
             pool = await kube.get(WarmPool, *self.key)
