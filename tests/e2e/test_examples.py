@@ -87,11 +87,17 @@ async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool
     app.address = cluster_ip(platform, "beside")
     await app.send(http)
     await eventually("unmetered", lambda: app.status()["route"].get("counted"), within=30)
-    found = app.endpoints()
-    assert (app.status()["route"]["target"], len(found["activator"])) == ("Activator", 2)
-    assert len(found["pods"]) == 1
+    # The activators are sure of a pod before the kubelet is.
+    await eventually("pod and activators", lambda: _ends(app) == (1, 2), within=30)
+    assert app.status()["route"]["target"] == "Activator"
     await acted_once(app, recorder)
     platform("delete", "warmpool,service,deployment", "beside", "--wait=false")
+
+
+def _ends(app):
+    """How many pods and activators are endpoints."""
+    found = app.endpoints()
+    return len(found["pods"]), len(found["activator"])
 
 
 @pytest.mark.alone

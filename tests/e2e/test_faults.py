@@ -251,7 +251,7 @@ def api_is_ready(node):
     return not node.status().checks["api"]
 
 
-async def test_metrics_that_hang_or_never_end_or_tell_nonsense_keep_their_own_pool_awake_only(
+async def test_metrics_that_hang_or_never_end_or_tell_nonsense_concern_their_own_pool_only(
     make_app, http, platform, recorder
 ):
     bad = [
@@ -271,9 +271,12 @@ async def test_metrics_that_hang_or_never_end_or_tell_nonsense_keep_their_own_po
     await eventually("scale at 0", lambda: good.replicas() == 0, within=60)
     assert time.monotonic() - began >= 8
     # By now each of the others has been idle for longer than its idleAfter, and nobody knows.
+    # A page that never ends is none: its pool is unmetered, and sleeps.
     await asyncio.sleep(2)
-    assert [(app.name, app.phase(), app.replicas()) for app in bad] == [
-        (app.name, "Warm", 1) for app in bad
+    hanging, endless, lying = bad
+    assert [(app.name, app.phase(), app.replicas()) for app in (hanging, lying)] == [
+        (app.name, "Warm", 1) for app in (hanging, lying)
     ]
+    await endless.asleep()
     for app in bad:
         await acted_once(app, recorder)

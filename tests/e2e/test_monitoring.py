@@ -200,12 +200,20 @@ def test_prometheus_has_all_alerts_and_can_evaluate_them(day: Day) -> None:
     assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}
 
 
+OFF = {
+    "kotatsu_notifications_total",
+    "kotatsu_calendar_failed",
+    "kotatsu_calendar_read_timestamp_seconds",
+}
+"""Series of features that are off by default."""
+
+
 @pytest.mark.parametrize("alert", list(ALERTS))
 def test_every_series_that_an_alert_asks_for_is_there(day: Day, alert: str) -> None:
     selectors = re.findall(r"kotatsu_\w+(?:{[^}]*})?", ALERTS[alert]["expr"])
     assert selectors
     for selector in selectors:
-        assert day.since(selector), selector
+        assert day.since(selector) or selector.partition("{")[0] in OFF, selector
 
 
 def test_no_alert_fires_while_nothing_is_wrong(day: Day) -> None:
@@ -235,7 +243,7 @@ async def test_what_went_wrong_is_told_and_nothing_else(day: Day) -> None:
 
 def test_the_reference_names_what_there_is_and_nothing_else(day: Day) -> None:
     there = day.prometheus.ask("/label/__name__/values", start=day.began - 60)
-    assert {name for name in there if name.startswith("kotatsu_")} == names()
+    assert {name for name in there if name.startswith("kotatsu_")} == names() - OFF
 
 
 def test_every_series_of_a_pool_says_which_pool_it_is(day: Day) -> None:

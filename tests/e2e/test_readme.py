@@ -121,7 +121,7 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
     del spec["targetRef"]
     app = await start_app(platform, "voice", **spec)
     try:
-        on, off, window, status, plan, cost, rehearse = [
+        on, off, window, check, bring, status, plan, cost, report, rehearse = [
             command for command in commands("The switch") if command[0] == "kubectl"
         ]
         assert "JPY" in run(on, KUBECONFIG=in_its_namespace)
@@ -133,7 +133,14 @@ async def test_the_switch_does_what_the_page_says(platform: Kubectl, in_its_name
         assert "override" not in app.pool()["spec"]
         run(window, KUBECONFIG=in_its_namespace)
         assert "pitch" in [made["name"] for made in app.pool()["spec"]["windows"]]
-        for command in (status, plan, cost):
+        assert check[2:] == ["check", "deployment/web"]  # run by test_check.py
+        assert bring[2:] == [
+            "window",
+            "import",
+            "pitch.ics",
+            "voice",
+        ]  # and by test_demo_evening.py
+        for command in (status, plan, cost, report):
             assert "voice" in run(command, KUBECONFIG=in_its_namespace)
         assert rehearse[2:] == ["rehearse", "voice"]  # run by test_demo_mode.py
         day = ("--from", "2030-12-18T00:00", "--to", "2030-12-19T00:00")
