@@ -26,7 +26,7 @@ _TIMEOUT = 15.0
 _MOST = 1_000_000
 """Bytes of an answer."""
 
-_SERVICE = re.compile(r"([a-z0-9-]{1,63})/([a-z0-9-]{1,63})(?::([a-z0-9-]{1,15}))?")
+_SERVICE = re.compile(r"^([a-z0-9-]{1,63})/([a-z0-9-]{1,63})(?::([a-z0-9-]{1,15}))?")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,200}")
 
 

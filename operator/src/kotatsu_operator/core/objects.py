@@ -39,7 +39,7 @@ def workload_selector(obj: Object) -> Mapping[str, Any]:
     return {"matchLabels": labels} if labels and len(labels) == len(terms) else {}
 
 
-_EQUAL = re.compile(r"\s*([A-Za-z0-9._/-]{1,317})\s*==?\s*([A-Za-z0-9._-]{0,63})\s*")
+_EQUAL = re.compile(r"^\s*([A-Za-z0-9._/-]{1,317})\s*==?\s*([A-Za-z0-9._-]{0,63})\s*")
 """One term of a selector in text form that asks for a value."""
 
 

@@ -31,7 +31,7 @@ def _read_prices(value: object) -> object:
 
 _RESERVED = ("Deployment", "StatefulSet", "Service")
 _TARGET = re.compile(
-    r"(?P<api_version>[a-z0-9.-]{1,253}/[a-z0-9]{1,63})/(?P<kind>[A-Z][A-Za-z0-9]{0,62})"
+    r"^(?P<api_version>[a-z0-9.-]{1,253}/[a-z0-9]{1,63})/(?P<kind>[A-Z][A-Za-z0-9]{0,62})"
     r"/(?P<plural>[a-z][a-z0-9]{0,62})"
 )
 

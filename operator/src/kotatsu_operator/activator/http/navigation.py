@@ -93,7 +93,7 @@ def language_of(accept: str) -> str:
 
 
 def _quality(parameters: str) -> float:
-    found = re.fullmatch(r"\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*", parameters)
+    found = re.fullmatch(r"^\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*", parameters)
     if found is None:
         return 0.0 if parameters.strip() else 1.0
     return float(found[1])
