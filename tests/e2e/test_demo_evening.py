@@ -101,7 +101,9 @@ class Evening:
             async with visiting(browser, self.origin, **device) as visit:
                 await visit.page.evaluate("localStorage.setItem('span', '1')")
                 await visit.page.reload()
-                await visit.until(f"document.querySelectorAll('.card').length === {len(POOLS)}", 30)
+                await visit.until(
+                    f"document.querySelectorAll('#pools > .card').length === {len(POOLS)}", 30
+                )
                 await visit.page.evaluate(
                     "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
                 )
