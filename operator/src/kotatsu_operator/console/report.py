@@ -6,7 +6,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import instant, stamp, tables, text
 from kotatsu_operator.core.report.episodes import read_recorded
-from kotatsu_operator.core.report.past import Past, past
+from kotatsu_operator.core.report.past import Past, past_of
 from kotatsu_operator.core.report.status import read_ledger
 
 ROWS = 20
@@ -22,7 +22,8 @@ def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
         return None
     begin = ledger.period_start if ledger.currency and ledger.period_start else record.since
     begin = min(begin, now)
-    told = past(status, begin, max(now, ledger.at or now), now)
+    told = past_of(record, ledger, begin, max(now, ledger.at or now), now)
+    counts = told.counts
     return {
         "from": stamp(begin),
         "since": stamp(record.known_since),
@@ -30,10 +31,10 @@ def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
         "more": max(len(told.rows) - ROWS, 0) + sum(s.episodes for s in told.sums),
         "costs": {code: f"{cost:.6f}" for code, cost in told.costs.items()},
         "isLedger": all(b.ledger == b.report for b in told.balances),
-        "podHours": round(float(told.counts.pod_seconds) / 3600, 3),
-        "wakes": told.counts.wakes,
-        "opened": told.counts.opened,
-        "cold": told.counts.cold,
+        "podHours": round(float(counts.pod_seconds) / 3600, 3),
+        "wakes": counts.wakes,
+        "opened": counts.opened,
+        "cold": counts.cold,
     }
 
 

@@ -104,8 +104,14 @@ class Past:
 
 
 def past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
-    """What a status tells about [begin, end). The running episode goes up to the ledger's entry."""
-    record, ledger = read_recorded(status), read_ledger(status)
+    """What a status tells about [begin, end); see `past_of`."""
+    return past_of(read_recorded(status), read_ledger(status), begin, end, now)
+
+
+def past_of(
+    record: Recorded, ledger: Ledger, begin: datetime, end: datetime, now: datetime
+) -> Past:
+    """What was recorded for [begin, end). The running episode goes up to the ledger's entry."""
     running = record.running
     if running is not None:
         at = ledger.at if ledger.at is not None and running.purse != NO_PURSE else now
