@@ -34,8 +34,6 @@ from kotatsu_operator.core.report.episodes import (
     read_recorded,
 )
 
-_SECOND = timedelta(seconds=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Move:
