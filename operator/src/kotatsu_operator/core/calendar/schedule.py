@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from kotatsu_operator.core.calendar.wallclock import (
+    last_instant,
     on_clock,
     second_instant,
     steady_offset,
@@ -236,7 +237,7 @@ def _end(
     window: Window, wall: datetime, start: datetime, zone: ZoneInfo, *, goes_on: bool
 ) -> datetime:
     if window.end is not None:
-        return second_instant(window.end, zone) or to_instant(window.end, zone)[0]
+        return last_instant(window.end, zone)
     assert window.duration is not None  # noqa: S101  (spec.parse has checked)
     assert window.schedule is not None  # noqa: S101
     end, named = start + window.duration, wall + window.duration

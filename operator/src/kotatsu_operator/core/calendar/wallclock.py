@@ -51,6 +51,11 @@ def second_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
     return late if is_repeated else None
 
 
+def last_instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The last instant at which a clock shows a time; the end of its gap if there is none."""
+    return second_instant(wall, zone) or to_instant(wall, zone)[0]
+
+
 def on_clock(instant: datetime, zone: ZoneInfo) -> datetime:
     """The naive time that a clock in the zone shows at an instant."""
     return instant.astimezone(zone).replace(tzinfo=None)

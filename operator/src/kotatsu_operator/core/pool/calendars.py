@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Occasion, window_name
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
+from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
 from kotatsu_operator.core.pool.memory import Followed, Memory, changed
 from kotatsu_operator.core.pool.spec import CalendarUse, PoolSpec
 
@@ -133,13 +133,11 @@ def _days(occasion: Occasion, zone: ZoneInfo) -> set[date]:
 
 
 def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
-    windows = tuple(w for w in before.windows if w.end is not None and _end(w.end, zone) > now)
+    windows = tuple(
+        w for w in before.windows if w.end is not None and last_instant(w.end, zone) > now
+    )
     today = on_clock(now, zone).date()
     closed = frozenset(day for day in before.closed if day >= today)
     if len(windows) == len(before.windows) and len(closed) == len(before.closed):
         return before
     return replace(before, windows=windows, closed=closed)
-
-
-def _end(wall: datetime, zone: ZoneInfo) -> datetime:
-    return second_instant(wall, zone) or to_instant(wall, zone)[0]
