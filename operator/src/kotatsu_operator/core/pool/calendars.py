@@ -46,9 +46,8 @@ def follow(spec: PoolSpec, memory: Memory, readings: Readings, now: datetime) ->
     A calendar without a reading keeps what was read before, without windows that are over.
     """
     known = {f.name: f for f in memory.calendars}
-    names = dict.fromkeys([*(c.name for c in spec.calendars), *spec.closed_on])
     found = []
-    for name in names:
+    for name in spec.calendar_names:
         before, reading = known.get(name), readings.get(name)
         if reading is not None and reading.read_at is not None:
             uses = tuple(c for c in spec.calendars if c.name == name)

@@ -4,7 +4,7 @@ The CRD's rules cannot detect an unknown time zone, an invalid cron expression o
 those this module raises `SpecError`, whose message becomes that of the condition Accepted=False.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR, date, datetime, timedelta
 from decimal import Decimal
@@ -181,6 +181,11 @@ class PoolSpec:
     override: Override | None = None
     on_delete: OnDelete = OnDelete.RESTORE
     suspend: bool = False
+
+    @property
+    def calendar_names(self) -> Collection[str]:
+        """All calendars that the pool uses, each once."""
+        return dict.fromkeys([*(c.name for c in self.calendars), *self.closed_on])
 
 
 def parse(spec: Mapping[str, Any]) -> PoolSpec:

@@ -15,7 +15,7 @@ def calendar_failures(spec: PoolSpec, memory: Memory, readings: Readings) -> lis
     begun to lead.
     """
     known = {f.name: f for f in memory.calendars}
-    names = dict.fromkeys([*(c.name for c in spec.calendars), *spec.closed_on])
+    names = spec.calendar_names
     unknown = [name for name in names if name not in readings]
     if unknown:
         text = "; ".join(_missing(name, known.get(name)) for name in unknown)
