@@ -146,9 +146,6 @@ class Groups:
         group = (pool[0], name)
         if group not in self._terms:
             self._load(group)
-        before = self._entries.get(pool)
-        if before is not None and before[0] != group:
-            self.leave(pool)
         self._put(pool, group, entry)
         here, known = self._sums[_key(group, entry)], self._terms[group]
         return Shared(
@@ -177,7 +174,7 @@ class Groups:
             entry = read_entry(obj)
             if entry is None:
                 continue
-            written = table(table(table(obj.get("status")).get("cost")).get("group"))
+            written = _stored(obj)
             if text(written.get("name")) == group[1]:
                 key = _key(group, entry)
                 deleted[key] = max(deleted[key], amount(written.get("deleted")) or Decimal(0))
@@ -187,17 +184,16 @@ class Groups:
             self._sums[key].deleted = deleted[key]
 
     def _put(self, pool: Pool, group: _Group, entry: Entry) -> None:
-        _, before = self._entries.get(pool, (group, None))
-        key = _key(group, entry)
+        key, known = _key(group, entry), self._entries.get(pool)
+        if known is not None and _key(*known) != key:
+            self._take(pool, stays=False)
+            known = None
         here = self._sums[key]
         total = here.total
-        if before is not None and _key(group, before) == key:
-            here.replace(pool, before, entry)
-        else:
-            if before is not None:
-                self._take(pool, stays=False)
-            here = self._sums[key]
+        if known is None:
             here.add(pool, entry)
+        else:
+            here.replace(pool, known[1], entry)
         self._entries[pool] = (group, entry)
         self._agree(group, pool, entry.terms)
         self._tell(here, total, pool)
@@ -264,7 +260,11 @@ def group_of(pool: Mapping[str, Any]) -> str:
 
 def stored_group(pool: Mapping[str, Any]) -> str:
     """The budget group in a pool's status; empty without one."""
-    return text(table(table(table(pool.get("status")).get("cost")).get("group")).get("name"))
+    return text(_stored(pool).get("name"))
+
+
+def _stored(pool: Mapping[str, Any]) -> Mapping[str, Any]:
+    return table(table(table(pool.get("status")).get("cost")).get("group"))
 
 
 def read_entry(pool: Mapping[str, Any]) -> Entry | None:
