@@ -30,11 +30,6 @@ class Finding:
     reason: str
     message: str
 
-    @property
-    def is_bad(self) -> bool:
-        """Whether there is something to mend."""
-        return self.level in (Level.WARNING, Level.REFUSED)
-
 
 @dataclass(frozen=True)
 class Maker:

@@ -28,7 +28,8 @@ def crd(case: Case) -> Iterator[Finding]:
     elif found.pools.unread:
         yield make.unknown(f"other WarmPools: {found.pools.unread}")
     else:
-        lacks = [path for path in paths(spec_schema(), "spec") if path not in _served(found)]
+        served = _served(found)
+        lacks = [path for path in paths(spec_schema(), "spec") if path not in served]
         if found.crd.items and lacks:
             yield make.note(
                 "CRDIsOlder",
