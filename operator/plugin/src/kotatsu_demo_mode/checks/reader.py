@@ -71,15 +71,9 @@ class Reader:
         """Everything around a workload. Raises DemoModeError if the API server does not answer."""
         pools, has_api = self.pools()
         plural = f"{target.kind.lower()}s"
-        workload, unread = None, ""
-        try:
-            workload = self.api.get(
-                path_of(target.api_version, plural, self.namespace, target.name)
-            )
-        except (NotFoundError, NotServedError):
-            pass
-        except ForbiddenError as error:
-            unread = str(error)
+        workload, unread = self._get(
+            path_of(target.api_version, plural, self.namespace, target.name)
+        )
         found = Found(
             self.namespace,
             target,
@@ -114,21 +108,22 @@ class Reader:
 
     def _read(self, path: str, **query: str) -> Objects:
         """A list; a kind that the cluster does not have is empty."""
-        try:
-            return _objects(self.api.get(path, **{"limit": str(_MOST), **query}))
-        except (NotFoundError, NotServedError):
-            return Objects()
-        except ForbiddenError as error:
-            return Objects(unread=str(error))
+        answer, unread = self._get(path, **{"limit": str(_MOST), **query})
+        return Objects(unread=unread) if answer is None else _objects(answer)
 
     def _one(self, path: str) -> Objects:
         """An object that need not exist."""
+        answer, unread = self._get(path)
+        return Objects(unread=unread) if answer is None else Objects([answer])
+
+    def _get(self, path: str, **query: str) -> tuple[Object | None, str]:
+        """What is there, and why it may not be read; None and nothing if it does not exist."""
         try:
-            return Objects([self.api.get(path)])
+            return self.api.get(path, **query), ""
         except (NotFoundError, NotServedError):
-            return Objects()
+            return None, ""
         except ForbiddenError as error:
-            return Objects(unread=str(error))
+            return None, str(error)
 
     def _operators(self) -> Objects:
         """The operators of the cluster; without that permission, those of the namespace."""
