@@ -6,17 +6,16 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import parse_quantity, pod_requests
 from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
-from kotatsu_operator.core.formats import count, table, tables, text
+from kotatsu_operator.core.formats import count, table, tables
 from kotatsu_operator.core.objects import owners, selects
 
 from .finding import Finding, Maker
-from .found import Case, Found, name_of, spec_of
+from .found import Case, Found, name_of, points_to, spec_of
 
 
 def _scales(case: Case, obj: Mapping[str, Any]) -> bool:
     """Whether an autoscaler scales the workload."""
-    of, target = table(spec_of(obj).get("scaleTargetRef")), case.found.target
-    return (of.get("kind", "Deployment"), of.get("name")) == (target.kind, target.name)
+    return points_to(table(spec_of(obj).get("scaleTargetRef")), case.found.target)
 
 
 def _is_paused(scaled_object: Mapping[str, Any]) -> bool:
@@ -227,7 +226,7 @@ def limits(case: Case) -> Iterator[Finding]:
                         yield make.warning(
                             "LimitRangeRejects",
                             f"container {name_of(container)} has {word} {name} than the {bound} "
-                            f"{text(text_of, str(text_of))} of the namespace's LimitRange, so its "
+                            f"{text_of} of the namespace's LimitRange, so its "
                             "pods are rejected: change its resources, or the LimitRange",
                         )
                         return

@@ -127,6 +127,16 @@ def spec_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     return table(obj.get("spec"))
 
 
+def age_of(pool: Object) -> tuple[str, str]:
+    """What orders pools by age: when one was made, and its name."""
+    return str(table(pool.get("metadata")).get("creationTimestamp", "")), name_of(pool)
+
+
+def points_to(ref: Mapping[str, Any], target: Target) -> bool:
+    """Whether a reference is to a workload; one without a kind is to a Deployment."""
+    return (ref.get("kind", "Deployment"), ref.get("name")) == (target.kind, target.name)
+
+
 @dataclass(frozen=True)
 class Case:
     """What is judged: the objects, and the pool that they are judged for."""

@@ -8,8 +8,8 @@ from kotatsu_operator.core.pool.spec import RouteMode
 
 from . import capacity, installation, lifecycle, traffic, workload
 from .finding import Finding, Level
-from .found import Case, Found, name_of, spec_of
-from .traffic import selecting, service_named
+from .found import Case, Found, age_of, name_of, points_to, spec_of
+from .traffic import service_named, waking
 
 _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     installation.crd,
@@ -54,18 +54,9 @@ def existing(found: Found, name: str = "") -> Object | None:
     mine = [
         pool
         for pool in found.pools.items
-        if (name and name_of(pool) == name)
-        or (
-            not name
-            and pool["spec"]["targetRef"].get("kind", "Deployment") == found.target.kind
-            and pool["spec"]["targetRef"].get("name") == found.target.name
-        )
+        if (name_of(pool) == name if name else points_to(pool["spec"]["targetRef"], found.target))
     ]
-    return min(
-        mine,
-        key=lambda p: (str(p["metadata"].get("creationTimestamp", "")), name_of(p)),
-        default=None,
-    )
+    return min(mine, key=age_of, default=None)
 
 
 def case_of(
@@ -80,11 +71,8 @@ def case_of(
     most = max((w.replicas for w in priced.spec.windows), default=1)
     wanted = replicas or most
     one = service_named(found, priced.spec.service)
-    others = [name_of(s) for s in selecting(found) if name_of(s) != priced.spec.service]
-    headed = [
-        n for n in others if spec_of(service_named(found, n) or {}).get("clusterIP") != "None"
-    ]
-    return Case(found, priced, pool is None, wanted, None if one is None else dict(one), headed)
+    others = [name for name in waking(found) if name != priced.spec.service]
+    return Case(found, priced, pool is None, wanted, None if one is None else dict(one), others)
 
 
 def _with_service(pool: Object, service: str) -> Object:
@@ -118,8 +106,7 @@ def choose(found: Found) -> str:
 
     Without one: a Service of the workload's name, whatever is to be said of it.
     """
-    own = found.target.name
-    chosen = [name_of(s) for s in selecting(found) if spec_of(s).get("clusterIP") != "None"]
+    own, chosen = found.target.name, waking(found)
     if own in chosen or not chosen:
         return own
     named = service_named(found, own)

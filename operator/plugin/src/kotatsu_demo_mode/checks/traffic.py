@@ -1,6 +1,7 @@
 """Checks of the way of a request: the Service, its ports, and the gauge of requests in flight."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
@@ -10,7 +11,7 @@ from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
 from .finding import Finding, Maker
-from .found import Case, Found, name_of, ports_of, spec_of, target_port
+from .found import Case, Found, age_of, name_of, ports_of, spec_of, target_port
 from .gauges import gauge_in, pod_of, silences
 
 
@@ -46,14 +47,9 @@ def service_of(spec: Mapping[str, Any]) -> str:
 
 def older(case: Case, shares: Callable[[Mapping[str, Any]], bool]) -> str:
     """The oldest other pool that shares something, if it is older than this one; else empty."""
-    made = [
-        (str(p["metadata"].get("creationTimestamp", "")), name_of(p))
-        for p in case.found.pools.items
-        if name_of(p) != case.pool.name and shares(p["spec"])
-    ]
-    mine = (str((case.pool.raw.get("metadata") or {}).get("creationTimestamp", "")), case.pool.name)
-    first = min(made, default=None)
-    if first is None or (not case.is_new and mine < first):
+    others = (p for p in case.found.pools.items if name_of(p) != case.pool.name)
+    first = min((age_of(p) for p in others if shares(p["spec"])), default=None)
+    if first is None or (not case.is_new and age_of(case.pool.raw) < first):
         return ""
     return first[1]
 
@@ -70,7 +66,7 @@ def service(case: Case) -> Iterator[Finding]:
     why = check_service(spec, facts(case))
     if why is not None:
         hint = f"; Service {case.others[0]} selects these pods" if case.others else ""
-        yield make.refused(type(why)(why.reason, f"{why.message}{hint}"))
+        yield make.refused(replace(why, message=f"{why.message}{hint}"))
         return
     if case.others:
         yield make.note(
@@ -176,14 +172,12 @@ def metrics(case: Case) -> Iterator[Finding]:
         )
 
 
-def selecting(found: Found) -> list[Mapping[str, Any]]:
-    """The Services whose selector selects the workload's pods, by name."""
+def waking(found: Found) -> list[str]:
+    """The Services that select the workload's pods and can wake them: all but headless ones."""
     return sorted(
-        (
-            s
-            for s in found.services.items
-            if (selector := spec_of(s).get("selector"))
-            and selects({"matchLabels": selector}, found.labels)
-        ),
-        key=name_of,
+        name_of(s)
+        for s in found.services.items
+        if (selector := spec_of(s).get("selector"))
+        and selects({"matchLabels": selector}, found.labels)
+        and spec_of(s).get("clusterIP") != "None"
     )

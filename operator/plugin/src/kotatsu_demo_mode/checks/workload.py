@@ -19,7 +19,7 @@ from kotatsu_operator.core.objects import deletes_claims, workload_selector
 from kotatsu_operator.core.pool.kinds import BUILT_IN
 
 from .finding import Finding, Maker
-from .found import Case, name_of, spec_of
+from .found import Case, name_of, points_to, spec_of
 from .installation import scaled
 from .traffic import older
 
@@ -31,12 +31,9 @@ def workload(case: Case) -> Iterator[Finding]:
         yield make.unknown(f"{found.label}: {found.unread}")
         return
     kind = "Knative Service" if spec.target.scales_itself else spec.target.kind
-    of = {"kind": spec.target.kind, "name": spec.target.name}
 
     def shares(other: Mapping[str, Any]) -> bool:
-        return {"kind": "Deployment"} | {
-            k: other["targetRef"].get(k) for k in of if k in other["targetRef"]
-        } == of
+        return points_to(other["targetRef"], spec.target)
 
     for why in (
         *_kind_and_claims(case),
