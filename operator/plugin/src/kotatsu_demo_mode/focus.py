@@ -10,13 +10,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.formats import table
-from kotatsu_operator.core.report.episodes import Counts, Purse
+from kotatsu_operator.core.report.episodes import Purse
+
+from .times import stamp
 
 if TYPE_CHECKING:
     from .past import Report
@@ -54,8 +56,7 @@ def _rows(report: "Report", account: str) -> Iterator[dict[str, str]]:
         if row.cost is None:
             continue
         cause = row.episode.cause
-        counts = Counts(row.pod_seconds)
-        charged = _charged(report, row.episode.purse, row.begin, row.end, row.cost, counts)
+        charged = _charged(report, row.episode.purse, row.begin, row.end, row.cost, row.pod_seconds)
         yield (
             _fixed(report, account)
             | charged
@@ -67,7 +68,7 @@ def _rows(report: "Report", account: str) -> Iterator[dict[str, str]]:
         )
     for s in told.sums:
         if s.cost is not None:
-            charged = _charged(report, s.purse, s.begin, s.end, s.cost, s.counts)
+            charged = _charged(report, s.purse, s.begin, s.end, s.cost, s.counts.pod_seconds)
             what = f"Pods of WarmPool {report.pool.name}: {s.episodes} older episodes"
             yield _fixed(report, account) | charged | {"ChargeDescription": what}
 
@@ -105,22 +106,23 @@ def _fixed(report: "Report", account: str) -> dict[str, str]:
 
 
 def _charged(
-    report: "Report", purse: Purse, begin: datetime, end: datetime, cost: Decimal, counts: Counts
+    report: "Report",
+    purse: Purse,
+    begin: datetime,
+    end: datetime,
+    cost: Decimal,
+    pod_seconds: Decimal,
 ) -> dict[str, str]:
     spec = report.pool.spec
     start = purse.period or begin
-    hours = f"{counts.pod_seconds / 3600:.6f}"
+    hours = f"{pod_seconds / 3600:.6f}"
     return {
         "BillingCurrency": purse.currency,
-        "BillingPeriodStart": _instant(start),
-        "BillingPeriodEnd": _instant(period_at(spec.budget.period, spec.zone, start)[1]),
-        "ChargePeriodStart": _instant(begin),
-        "ChargePeriodEnd": _instant(end),
+        "BillingPeriodStart": stamp(start),
+        "BillingPeriodEnd": stamp(period_at(spec.budget.period, spec.zone, start)[1]),
+        "ChargePeriodStart": stamp(begin),
+        "ChargePeriodEnd": stamp(end),
         "ConsumedQuantity": hours,
         "PricingQuantity": hours,
         **dict.fromkeys(_MONEY, f"{cost:.6f}"),
     }
-
-
-def _instant(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -57,6 +57,16 @@ class Report:
     """None if they were not read from a Prometheus."""
 
     @property
+    def begin(self) -> datetime:
+        """The left edge of its chart."""
+        return self.past.begin
+
+    @property
+    def end(self) -> datetime:
+        """The right edge of its chart."""
+        return self.past.end
+
+    @property
     def stretches(self) -> list[Stretch]:
         """The pods over time, for a chart."""
         return [Stretch(r.begin, r.end, r.episode.replicas) for r in self.past.rows]
@@ -238,7 +248,7 @@ def _print(terminal: Terminal, report: Report) -> None:
     terminal.say(title(report))
     told = report.past
     if told.rows:
-        shown = chart([_Drawn(report)], terminal.width, blocks=terminal.has_blocks)
+        shown = chart([report], terminal.width, blocks=terminal.has_blocks)
         rows = [HEADS, *(cells(report, row) for row in told.rows)]
         for line in (*shown, "", *table_lines(terminal, rows), ""):
             terminal.say(line)
@@ -250,14 +260,6 @@ def _print(terminal: Terminal, report: Report) -> None:
         terminal.say(f"  {name.ljust(width)}  {value}")
     for note in notes(report):
         terminal.say(f"  ({note})")
-
-
-class _Drawn:
-    """A report as the chart draws it."""
-
-    def __init__(self, report: Report) -> None:
-        self.pool, self.stretches = report.pool, report.stretches
-        self.begin, self.end = report.past.begin, report.past.end
 
 
 # --- JSON ---
