@@ -105,15 +105,19 @@ def at_once(
     return [results[i] for i in range(len(runs))]
 
 
+def _failures(result: Result) -> list[str]:
+    """Why the demo of a pool would have failed; empty if it would not."""
+    return result.failures if isinstance(result, Report) else [str(result)]
+
+
 def _record_verdict(api: Api, pool: Pool, result: Result, shell: Shell) -> None:
     """Annotate the pool with the verdict, which the operator reports as an event.
 
     Without it the rehearsal is complete all the same: a failure is only a remark.
     """
-    is_report = isinstance(result, Report)
-    failures = tuple(result.failures) if isinstance(result, Report) else (str(result),)
+    failures = _failures(result)
     window = result.window if isinstance(result, Report) else ""
-    verdict = Verdict(shell.clock(), is_report and not failures, window, failures)
+    verdict = Verdict(shell.clock(), not failures, window, tuple(failures))
     body = {"metadata": {"annotations": {REHEARSAL_ANNOTATION: verdict.written()}}}
     try:
         api.patch(pool.path, body, MERGE, {})
@@ -122,7 +126,7 @@ def _record_verdict(api: Api, pool: Pool, result: Result, shell: Shell) -> None:
 
 
 def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:
-    passed = all(isinstance(r, Report) and r.passed for r in results.values())
+    passed = not any(_failures(result) for result in results.values())
     records = [_record(name, result) for name, result in results.items()]
     if options.output in ("json", "yaml"):
         many = {"passed": passed, "pools": records}
@@ -140,7 +144,7 @@ def _print(results: dict[str, Result], options: Namespace, shell: Shell) -> int:
 def _record(name: str, result: Result) -> dict[str, Any]:
     if isinstance(result, Report):
         return result.record()
-    return {"pool": name, "passed": False, "failures": [str(result)]}
+    return {"pool": name, "passed": False, "failures": _failures(result)}
 
 
 def _text(results: dict[str, Result], passed: bool) -> Iterator[str]:
@@ -154,8 +158,7 @@ def _text(results: dict[str, Result], passed: bool) -> Iterator[str]:
         return
     yield f"The demo would have failed. {after}"
     for name, result in results.items():
-        failures = result.failures if isinstance(result, Report) else [str(result)]
-        yield from (f"  - {name}: {failure}" for failure in failures)
+        yield from (f"  - {name}: {failure}" for failure in _failures(result))
 
 
 def refusal(pool: Pool, now: datetime) -> str:
