@@ -23,17 +23,6 @@ from .shell import Shell
 from .windows import Request, adding
 
 
-@dataclass
-class Wanted:
-    """A window of the command line."""
-
-    name: str
-    at: str | None = None
-    schedule: str | None = None
-    lasting: str = "1h"
-    replicas: int | None = None
-
-
 @dataclass(frozen=True)
 class Made:
     """The WarmPool to write, and what to know of it."""
@@ -52,7 +41,7 @@ class Made:
 def run(options: Namespace, shell: Shell) -> int:
     """Print the manifest, or create the pool."""
     terminal, now = shell.terminal, shell.clock()
-    windows = [Wanted(**given) for given in options.windows or ()]
+    windows = [Request(**given) for given in options.windows or ()]
     most = max((w.replicas or 1 for w in windows), default=None)
     with shell.api(options) as api:
         namespace = shell.namespace(api, options)
@@ -85,7 +74,7 @@ _LONGEST, _NAME = (
 """Names that the API server accepts."""
 
 
-def make(seen: Examined, name: str, zone: str, windows: Sequence[Wanted], now: datetime) -> Made:
+def make(seen: Examined, name: str, zone: str, windows: Sequence[Request], now: datetime) -> Made:
     """The WarmPool for a workload. Raises DemoModeError if it would not work."""
     for finding in seen.findings:
         if finding.level is Level.REFUSED:
@@ -114,8 +103,7 @@ def make(seen: Examined, name: str, zone: str, windows: Sequence[Wanted], now: d
             raise DemoModeError(
                 f"--window {window.name}: give its start by either --at or --schedule, after it"
             )
-        request = Request(window.name, window.lasting, window.at, window.schedule, window.replicas)
-        edit = adding(pool, request, now)
+        edit = adding(pool, window, now)
         notes += edit.notes
         pool = edit.after
     manifest = manifest | {"spec": _ordered(pool.raw["spec"])}

@@ -19,10 +19,10 @@ MOST_WINDOWS = 64
 
 @dataclass(frozen=True)
 class Request:
-    """The flags of `window add`: a single window has `at`, a repeating one `schedule`."""
+    """The flags of a new window: a single one has `at`, a repeating one `schedule`."""
 
     name: str
-    lasting: str
+    lasting: str = "1h"
     at: str | None = None
     schedule: str | None = None
     replicas: int | None = None
