@@ -19,6 +19,7 @@ from .pools import Pool
 from .shell import Shell
 from .timeline import Stretch, timeline
 from .times import clock, stamp
+from .words import pods
 
 HOURS_A_MONTH = 730
 """A twelfth of a year of 8,760 hours, as in the price lists of clouds."""
@@ -145,11 +146,10 @@ def text(f: Figures) -> list[str]:
     limit = pool.spec.budget.limit
     of = f" of {amount(limit)}" if limit is not None else ""
     period = f"until {clock(f.period_end, zone, f.now)} {zone.key}"
-    pods = "1 pod" if f.peak == 1 else f"{f.peak} pods"
     rows = [
         (f"spent{since}", amount(f.spent, currency) + of),
         (f"forecast {period}", amount(f.forecast, currency)),
-        (f"{pods} left on for a month", amount(f.month_left_on, currency)),
+        (f"{pods(f.peak)} left on for a month", amount(f.month_left_on, currency)),
     ]
     if f.provisioned is not None:
         rows += _lambda_rows(f.provisioned)

@@ -14,11 +14,10 @@ from kotatsu_operator.core.calendar.schedule import Occurrence, Window, openings
 from .calendar_source import is_url, load, shown
 from .errors import DemoModeError
 from .imports import Import, Read
-from .money import amount
 from .pools import Pool
-from .timeline import timeline
-from .window_notes import OFTEN, budget_notes, described, first_opening, overlaps
+from .window_notes import OFTEN, budget_notes, described, difference, first_opening, overlaps
 from .windows import Edit, after_all
+from .words import days
 
 _MOST = 10
 """Lines of a kind: events left out, overlaps."""
@@ -108,13 +107,10 @@ def _length(after: Pool, asked: Import) -> timedelta:
 
 
 def _price(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str:
-    old, new = timeline(pool, begin, end).cost, timeline(after, begin, end).cost
-    days = (end - begin).days
-    length = f"in {days} {'day' if days == 1 else 'days'}"
-    if old is None or new is None:
+    told = difference(pool, after, begin, end)
+    if told is None:
         return "price unknown"
-    word = "less" if new < old else "more"
-    return f"all together {amount(abs(new - old), after.currency)} {word} {length}"
+    return f"all together {told} in {days((end - begin).days)}"
 
 
 def _budgets(after: Pool, opened: Sequence[tuple[Window, Occurrence]], now: datetime) -> list[str]:

@@ -21,6 +21,7 @@ from .shell import Shell
 from .terminal import Terminal, table_lines
 from .timeline import Stretch
 from .times import about, clock, instant_of, stamp
+from .words import pods
 
 if TYPE_CHECKING:
     from .api import Api
@@ -196,7 +197,7 @@ def summary(report: Report) -> list[tuple[str, str]]:
             if report.requests is None
             else f"{report.requests:,.0f}",
         ),
-        (f"{_pods(others.pods)} always on", amount(others.always_on, currency)),
+        (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
         ("Knative with min-scale 1", amount(others.min_scale, currency)),
     ]
     if others.provisioned_always is not None:
@@ -219,10 +220,6 @@ def notes(report: Report) -> list[str]:
             f"this report {exact(b.report)}: {is_equal}"
         )
     return [*found, *report.past.notes]
-
-
-def _pods(n: int) -> str:
-    return "1 pod" if n == 1 else f"{n} pods"
 
 
 HEADS = ("FROM", "TO", "LASTED", "WHY", "PODS", "POD-HOURS", "WAKES", "OPENED", "COST")

@@ -19,6 +19,7 @@ from .pools import Object, Pool, chosen, is_named, read_pool
 from .shell import Shell
 from .timeline import timeline
 from .times import about, clock, duration_of, end_of_override
+from .words import pods
 
 T = TypeVar("T")
 
@@ -166,15 +167,11 @@ def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     most = max(s.replicas for s in ahead.stretches)
     zone = after.spec.zone
     detail = f" until {clock(given.until, zone, now)} {zone.key} (in {about(given.until - now)})"
-    detail += f", {_pods(most)}"
+    detail += f", {pods(most)}"
     if ahead.cost is not None:
         detail += f", {amount(ahead.cost, after.currency)} until then"
     verb = "warmed" if _changed(pool.raw, raw) else "unchanged: warm"
     return Done(after, verb, detail, raw)
-
-
-def _pods(count: int) -> str:
-    return "1 pod" if count == 1 else f"{count} pods"
 
 
 def _plan(pool: Pool, now: datetime) -> Plan:
@@ -195,7 +192,7 @@ def _keeps(pool: Pool, now: datetime) -> str:
     if plan.floor:
         end = max(o.end for o in plan.current if o.window == plan.window)
         return (
-            f": window {plan.window} keeps {_pods(plan.floor)} until {clock(end, zone, now)} "
+            f": window {plan.window} keeps {pods(plan.floor)} until {clock(end, zone, now)} "
             f"{zone.key}; --now puts it to sleep until then"
         )
     return f": no window is open, so {when_idle(pool.spec)}"
@@ -273,7 +270,7 @@ def _wait(api: Api, done: Done, shell: Shell, limit: timedelta, *, quiet: bool) 
 
 def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
     """The line about a Warm pool, with the condition FloorLimited if it has fewer pods."""
-    ready = _pods(count(status.get("readyReplicas")))
+    ready = pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
     limited = (c for c in tables(status.get("conditions")) if c.get("type") == "FloorLimited")
     return next((f"{line}; {c.get('message')}" for c in limited if c.get("status") == "True"), line)

@@ -22,6 +22,7 @@ from .money import amount
 from .pools import Pool
 from .timeline import timeline
 from .times import about, clock
+from .words import days, pods
 
 _FAR = timedelta(days=9 * 366)
 """How far ahead to search for an opening: 29 February may be eight years away."""
@@ -114,11 +115,6 @@ def when(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime
     return f"{clock(first.start, zone, now)} to {until} {zone.key} ({there})"
 
 
-def pods(count: int) -> str:
-    """A number of pods."""
-    return "1 pod" if count == 1 else f"{count} pods"
-
-
 def _range(window: Window, first: Occurrence, now: datetime) -> tuple[datetime, datetime]:
     begin = max(now, first.start - _BEFORE)
     return begin, max(first.end, begin + _priced(window))
@@ -133,13 +129,19 @@ def _priced(window: Window) -> timedelta:
 
 def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Window) -> str:
     """The difference between the cost with and without the window."""
+    told = difference(pool, after, begin, end)
+    if told is None:
+        return ", price unknown"
+    length = _priced(window).days
+    return f", {told} in {days(length)}" if length else f", {told}"
+
+
+def difference(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str | None:
+    """How much more or less a changed pool costs; None if that is unknown."""
     old, new = timeline(pool, begin, end).cost, timeline(after, begin, end).cost
     if old is None or new is None:
-        return ", price unknown"
-    word = "less" if new < old else "more"
-    days = _priced(window).days
-    length = f" in {days} {'day' if days == 1 else 'days'}" if days else ""
-    return f", {amount(abs(new - old), after.currency)} {word}{length}"
+        return None
+    return f"{amount(abs(new - old), after.currency)} {'less' if new < old else 'more'}"
 
 
 def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:

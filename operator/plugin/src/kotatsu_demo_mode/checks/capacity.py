@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import parse_quantity, pod_requests
 from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
 from kotatsu_operator.core.formats import count, table, tables
@@ -91,7 +92,7 @@ def disruption(case: Case) -> Iterator[Finding]:
     elif mine and _blocks(spec_of(mine[0]), case.replicas):
         yield make.note(
             "DrainBlocked",
-            f"PodDisruptionBudget {names} allows no eviction with {_pods(case.replicas)}, so a "
+            f"PodDisruptionBudget {names} allows no eviction with {pods(case.replicas)}, so a "
             "drain of their node waits until the pool sleeps: allow one (maxUnavailable: 1)",
         )
     elif mine:
@@ -109,10 +110,6 @@ def _share(value: Any, replicas: int) -> int:
     if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit():
         return -(-int(value[:-1]) * replicas // 100)
     return count(value)
-
-
-def _pods(number: int) -> str:
-    return "1 pod" if number == 1 else f"{number} pods"
 
 
 # --- quotas and limits ---
@@ -190,13 +187,13 @@ def quota(case: Case) -> Iterator[Finding]:
             if amount * more > left:
                 yield make.warning(
                     "QuotaTooSmall",
-                    f"{_pods(case.replicas)} do not fit into ResourceQuota {name_of(of)}: {more} "
+                    f"{pods(case.replicas)} do not fit into ResourceQuota {name_of(of)}: {more} "
                     f"more need {_shown(amount * more)} of {name}, and "
                     f"{_shown(max(left, Decimal(0)))} is left: raise the quota, or use fewer or "
                     "smaller pods",
                 )
                 return
-    yield make.ok(f"the ResourceQuotas have room for {_pods(case.replicas)}")
+    yield make.ok(f"the ResourceQuotas have room for {pods(case.replicas)}")
 
 
 def _shown(amount: Decimal) -> str:
