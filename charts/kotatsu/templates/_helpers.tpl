@@ -188,7 +188,6 @@ volumes:
   {{- end }}
 {{- end }}
 
-{{/* Probes of a part's container. Their times are values, what they ask is not. */}}
 {{- define "kotatsu.calendarMount" -}}
 - {name: calendars, mountPath: /etc/kotatsu/calendars, readOnly: true}
 {{- end }}
@@ -223,6 +222,7 @@ missing keeps no operator from starting: it says so in the pools that name it. *
 {{- join "," $names }}
 {{- end }}
 
+{{/* Probes of a part's container. Their times are values, what they ask is not. */}}
 {{- define "kotatsu.probes" -}}
 startupProbe:
   httpGet: {path: /livez, port: metrics}
