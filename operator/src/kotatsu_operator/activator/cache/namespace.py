@@ -16,7 +16,11 @@ from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import (
     KINDS,
+    EndpointSlice,
     Object,
+    Pod,
+    Service,
+    WarmPool,
     parts,
     ref,
     resource_of,
@@ -27,10 +31,6 @@ from kotatsu_operator.kube.slices import is_ours, pool_of_slice, slice_view
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""
-
-
-_Kind = tuple[Callable[[Object], Iterable[str]], Callable[[str], Iterable[str]], Iterable[str]]
-"""The functions that store and remove an object of a kind, and the names of the stored ones."""
 
 
 @dataclass
@@ -63,13 +63,15 @@ class View:
         return made
 
     def on_change(self, kind: str) -> Callable[[str, Object], None]:
-        kinds: dict[str, _Kind] = {
-            "WarmPool": (self._keep_pool, self._forget_pool, self.pools),
-            "Service": (self._keep_service, self._forget_service, self.services),
-            "Pod": (self._keep_pod, self._forget_pod, self.pods),
-            "EndpointSlice": (self._keep_slice, self._forget_slice, self.slices),
+        feeds = {
+            "WarmPool": _feed(WarmPool, self._keep_pool, self._forget_pool, self.pools),
+            "Service": _feed(Service, self._keep_service, self._forget_service, self.services),
+            "Pod": _feed(Pod, self._keep_pod, self._forget_pod, self.pods),
+            "EndpointSlice": _feed(
+                EndpointSlice, self._keep_slice, self._forget_slice, self.slices
+            ),
         }
-        feed = _feed(KINDS[kind], *kinds[kind]) if kind in kinds else self._workload_feed(kind)
+        feed = feeds.get(kind) or self._workload_feed(kind)
 
         def apply(change: str, obj: Object) -> None:
             # All at once: the publisher must never see half of a list.
@@ -92,11 +94,10 @@ class View:
             key=lambda obj: ref(kind, obj["metadata"]["name"]),
         )
 
-    def _tell(self, concerned: Iterable[str]) -> None:
-        names = set(concerned)
+    def _tell(self, concerned: set[str]) -> None:
         for mailbox in self._mailboxes:
-            mailbox |= names
-        if names:
+            mailbox |= concerned
+        if concerned:
             self.changed()
 
     # --- changes by kind; each returns the affected pools ---
