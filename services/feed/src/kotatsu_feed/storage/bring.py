@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kotatsu_feed.domain.merge import merged
@@ -41,10 +39,11 @@ async def bring(
     One transaction: an error or a dry run leaves nothing behind. StorageUnavailableError.
     """
     tally = Tally()
+    add = database.insert(pets).on_conflict_do_nothing()
     try:
         async with database.write() as db:
             for start in range(0, len(brought), _AT_ONCE):
-                await _bring(db, brought[start : start + _AT_ONCE], tally)
+                await _bring(db, add, brought[start : start + _AT_ONCE], tally)
             if dry_run:
                 raise _Undo
     except _Undo:
@@ -53,14 +52,12 @@ async def bring(
 
 
 async def _bring(
-    db: AsyncConnection, brought: Sequence[tuple[Pet, datetime]], tally: Tally
+    db: AsyncConnection, add: sa.Insert, brought: Sequence[tuple[Pet, datetime]], tally: Tally
 ) -> None:
     before = await _here(db, [pet.user_id for pet, _ in brought])
-    # The same API in two modules that share no base class.
-    insert: Any = (sqlite if db.dialect.name == "sqlite" else postgresql).insert
     rows = [_row(pet, made) for pet, made in brought if pet.user_id not in before]
     if rows:
-        await db.execute(insert(pets).on_conflict_do_nothing(), rows)
+        await db.execute(add, rows)
     # Read again: a first visit may have come in between.
     here = await _here(db, [pet.user_id for pet, _ in brought])
     for pet, _ in brought:
@@ -80,7 +77,7 @@ async def _bring(
 
 
 async def _here(db: AsyncConnection, user_ids: Sequence[int]) -> dict[int, Pet]:
-    """Those of these pets that are here, which nobody else changes until the transaction ends."""
+    """Those of these pets that are here, locked until the transaction ends."""
     found = sa.select(pets).where(pets.c.user_id.in_(user_ids)).with_for_update()
     return {row.user_id: pet_of(row) for row in await db.execute(found)}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiosqlite
 from sqlalchemy import Connection, event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,7 +33,7 @@ class StorageUnavailableError(Exception):
 
 
 class Database:
-    """An engine with a read and a write transaction.
+    """An engine with a read and a write transaction, and an INSERT that knows ON CONFLICT.
 
     `timeout` in seconds bounds each wait: for a connection, for SQLite's write lock, and for
     every statement on PostgreSQL unless `statement_timeout` says otherwise.
@@ -48,6 +49,8 @@ class Database:
     ) -> None:
         self.engine = _engine(url, pool_size, timeout, statement_timeout or timeout)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # The same API in two modules that share no base class.
+        self.insert: Any = sqlite.insert if self.is_sqlite else postgresql.insert
         self._writers: AbstractAsyncContextManager[object] = (
             asyncio.Lock() if self.is_sqlite else nullcontext()
         )

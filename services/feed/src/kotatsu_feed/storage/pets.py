@@ -5,7 +5,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kotatsu_feed.domain.levels import EXPERIENCE_PER_FEEDING
@@ -33,8 +32,6 @@ class PetStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # The same API in two modules that share no base class.
-        self._insert: Any = sqlite.insert if database.is_sqlite else postgresql.insert
 
     async def see(self, user_id: int, login: str, avatar_url: str, now: datetime) -> Pet:
         """This user's pet, created when it is new; nothing but login and avatar ever changes."""
@@ -52,7 +49,7 @@ class PetStore:
             "fed_count": 0,
             "created_at": now,
         }
-        upsert = self._insert(pets).values(**born, **who)
+        upsert = self._database.insert(pets).values(**born, **who)
         upsert = upsert.on_conflict_do_update(index_elements=[pets.c.user_id], set_=who)
         async with self._database.write() as db:
             return pet_of((await db.execute(upsert.returning(*pets.c))).one())
@@ -106,7 +103,7 @@ class PetStore:
         key: str,
     ) -> Fed | None:
         mine = feedings.c.user_id == user_id
-        claim = self._insert(feedings).values(
+        claim = self._database.insert(feedings).values(
             user_id=user_id, key=key, fed_at=now, experience=0, food_left=0
         )
         # A second request with the same key waits here until the first one has ended.
