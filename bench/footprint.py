@@ -16,14 +16,13 @@ from kotatsu_node import Node
 from kotatsu_node.errors import NodeError
 from report import ROOT, Row
 from samples import Samples, digits
-from simulation.measure import resident_mib
+from simulation.measure import MIB, resident_mib
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("footprint")
 MEMORY = "memory of an idle operator and one activator"
 MEMORY_GOAL = "≤ 150 MB"
 HOW = "resident, after a minute with three sleeping pools; by default there is another activator"
-MIB = 2**20 / 1e6
 
 
 async def rows(quick: bool) -> list[Row]:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
 from http1 import Client, connect
 from report import Row
 from samples import Samples
 from services import Running, running
+from simulation.measure import MIB, resident_mib
 from speech import speak
 from topic import again, main, progress
 
@@ -39,7 +39,7 @@ async def _flat(voice: Running, texts: Sequence[str]) -> Row:
     for start in range(0, len(texts), fifth):
         part = texts[start : start + fifth]
         await asyncio.gather(*(_speak(c, part[n::AT_ONCE]) for n, c in enumerate(clients)))
-        found.append(_resident(voice.pid))
+        found.append(resident_mib(voice.pid) * MIB)
     for client in clients:
         client.close()
     measured = Samples.of(found, "MB")
@@ -63,14 +63,6 @@ async def _speak(client: Client, texts: Sequence[str]) -> None:
         answer = await client.ask(speak(text))
         if answer.status != 200:
             raise RuntimeError(f"the voice answered {answer.status}: {answer.body[:200]!r}")
-
-
-def _resident(pid: int) -> float:
-    """MB of a process's memory that is resident."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError(f"there is no process {pid}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 2**20 / 1e6
+"""MB of a MiB."""
 
 
 @dataclass(frozen=True)
