@@ -3,10 +3,6 @@
 On a real API server without nodes, in the operator's name and with the permissions of the chart.
 """
 
-import base64
-import json
-import ssl
-import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import timedelta
@@ -15,7 +11,7 @@ from typing import Any
 import httpx
 import needs
 import pytest
-from chart.test_policies import Api
+from chart.test_policies import Api, connected, until_refused
 from e2e import rights
 from e2e.rights import HERE, OPERATOR
 
@@ -50,24 +46,10 @@ def client() -> Iterator[httpx.Client]:
     with control_plane(Layout.from_environment(), rights.USERS) as plane:
         kubectl = rights.install(plane, *CHART)
         kubectl("create", "serviceaccount", "default")
-        config = json.loads(plane.users[rights.KUBELET].read_text())
-        cluster = config["clusters"][0]["cluster"]
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        with httpx.Client(
-            base_url=cluster["server"],
-            headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
-            verify=ssl.create_default_context(cadata=authority),
-            trust_env=False,
-            timeout=60,
-        ) as client:
+        with connected(plane) as client:
             other = made("early")
             other["metadata"]["labels"] = {"app": "web"}
-            for _ in range(300):  # the API server reads policies from a watch of its own
-                answer = Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", other)
-                if answer.status_code == 422:
-                    break
-                time.sleep(0.2)
-            assert answer.status_code == 422, answer.text
+            until_refused(lambda: Api(client, OPERATOR)("POST", f"{PODS}?dryRun=All", other))
             yield client
 
 

@@ -20,7 +20,7 @@ from chart.kit import CHARTS, ROOT, Object, crd, render
 from e2e import rights
 from e2e.rights import ACTIVATOR, HERE, OPERATOR
 
-from kotatsu_node.cluster.control_plane import control_plane
+from kotatsu_node.cluster.control_plane import ControlPlane, control_plane
 from kotatsu_node.layout import Layout
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
@@ -77,20 +77,34 @@ def client() -> Iterator[httpx.Client]:
     needs.kubernetes()
     with control_plane(Layout.from_environment(), rights.USERS) as plane:
         rights.install(plane)
-        config = json.loads(plane.users[rights.KUBELET].read_text())
-        cluster = config["clusters"][0]["cluster"]
-        with httpx.Client(
-            base_url=cluster["server"],
-            headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
-            verify=ssl.create_default_context(
-                cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
-            ),
-            trust_env=False,
-            timeout=60,
-        ) as client:
+        with connected(plane) as client:
             _prepare(Api(client))
             _wait_for_the_policies(Api(client), Api(client, OPERATOR), Api(client, ACTIVATOR))
             yield client
+
+
+def connected(plane: ControlPlane) -> httpx.Client:
+    """A client with the kubelet's token, which may impersonate all accounts."""
+    config = json.loads(plane.users[rights.KUBELET].read_text())
+    cluster = config["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    return httpx.Client(
+        base_url=cluster["server"],
+        headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
+        verify=ssl.create_default_context(cadata=authority),
+        trust_env=False,
+        timeout=60,
+    )
+
+
+def until_refused(attempt: Callable[[], httpx.Response]) -> None:
+    """Wait until a policy refuses: the API server reads policies from a watch of its own."""
+    for _ in range(300):
+        answer = attempt()
+        if answer.status_code == 422:
+            break
+        time.sleep(0.2)
+    assert answer.status_code == 422, answer.text
 
 
 def _prepare(admin: Api) -> None:
@@ -110,7 +124,7 @@ def _prepare(admin: Api) -> None:
 
 
 def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
-    """The API server reads policies from a watch of its own: wait until each one refuses."""
+    """Wait until each policy refuses."""
     made = admin.accepts("POST", SLICES, _slice_of_a_controller("early"))
     tries: list[Callable[[], httpx.Response]] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
@@ -124,12 +138,7 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
             break
         time.sleep(0.2)
     for attempt in tries:
-        for _ in range(300):
-            answer = attempt()
-            if answer.status_code == 422:
-                break
-            time.sleep(0.2)
-        assert answer.status_code == 422, answer.text
+        until_refused(attempt)
 
 
 @pytest.fixture
