@@ -4,16 +4,10 @@ import json
 import uuid
 
 import pytest
-from e2e.kit import config_map, eventually, pool, workload
+from e2e.kit import App, config_map, eventually, pool, workload
 from e2e.test_demo_mode import demo_mode
 
 pytestmark = pytest.mark.e2e
-
-
-def conditions(platform, name):
-    """The conditions of a pool by type; empty before the operator has seen it."""
-    found = json.loads(platform("get", "warmpool", name, "-o", "json"))
-    return {c["type"]: c for c in found.get("status", {}).get("conditions", ())}
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ async def test_a_good_workload_gets_a_pool_that_the_operator_accepts(platform, p
     assert f"warmpool.kotatsu.dev/{plain} created" in out
     await eventually(
         "accepted",
-        lambda: conditions(platform, plain).get("Accepted", {}).get("status") == "True",
+        lambda: App(plain, platform).conditions().get("Accepted", {}).get("status") == "True",
     )
     assert (await checked(platform, f"warmpool/{plain}"))["warmPool"] == plain
 
@@ -57,10 +51,10 @@ async def test_what_check_refuses_the_operator_refuses_in_the_same_words(platfor
     (refused,) = (f for f in answer["findings"] if f["level"] == "refused")
     assert refused["reason"] == "ServiceHeadless"
     platform.apply(pool(peers, targetRef={"name": plain}, service=peers))
-    await eventually("refused", lambda: "Accepted" in conditions(platform, peers))
-    told = conditions(platform, peers)["Accepted"]
-    assert (told["status"], told["reason"]) == ("False", "ServiceHeadless")
-    assert told["message"].partition(";")[0] in refused["message"]
+    app = App(peers, platform)
+    accepted = await eventually("refused", lambda: app.conditions().get("Accepted"))
+    assert (accepted["status"], accepted["reason"]) == ("False", "ServiceHeadless")
+    assert accepted["message"].partition(";")[0] in refused["message"]
 
 
 async def test_a_workload_without_a_probe_is_warned_of(platform, plain):

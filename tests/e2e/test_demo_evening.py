@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from e2e.conftest import add_recorder, cluster_ip, forwarded_console, install_platform, start_app
-from e2e.kit import App, Kubectl, eventually
+from e2e.kit import App, Kubectl, eventually, hits
 from e2e.test_demo_mode import demo_mode
 from pages.kit import DESKTOP, IN_BROWSER, PHONE, visiting
 from playwright.async_api import Browser
@@ -58,7 +58,7 @@ def invitation(opens: datetime, lasting: timedelta) -> str:
 
 @pytest.fixture(scope="module")
 def stage(make_namespace: Any) -> Kubectl:
-    """A platform that tells a chat what happens."""
+    """A platform that notifies a chat."""
     kubectl = make_namespace("evening")
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kotatsu-receivers"}}
     kubectl.apply(secret | {"stringData": {"receivers.yaml": RECEIVERS}})
@@ -109,15 +109,13 @@ class Evening:
                 )
                 await visit.screenshot(f"evening-{step}-{name}")
 
-    async def told(self) -> int:
+    async def notified(self, http: httpx.AsyncClient) -> int:
         """How often the chat was called."""
-        async with httpx.AsyncClient(trust_env=False) as http:
-            base = f"http://{cluster_ip(self.kubectl, 'recorder')}"
-            return int((await http.get(f"{base}/hits")).json().get("chat", 0))
+        return (await hits(http, cluster_ip(self.kubectl, "recorder"))).get("chat", 0)
 
 
 async def test_a_demo_evening_from_the_invitation_to_the_report(
-    evening: Evening, browser: Browser, tmp_path: Path
+    evening: Evening, browser: Browser, tmp_path: Path, http: httpx.AsyncClient
 ) -> None:
     kubectl, apps = evening.kubectl, evening.apps
     await evening.all_asleep()
@@ -191,8 +189,8 @@ async def test_a_demo_evening_from_the_invitation_to_the_report(
     assert "judges come back" in page
     (Path(__file__).parents[2] / "build" / "evening-report.html").write_text(page)
 
-    # And the chat was told.
-    await _eventually_told(evening)
+    # And the chat was notified.
+    await _eventually_notified(evening, http)
 
 
 def _punctual(app: App) -> Any:
@@ -203,9 +201,9 @@ def _punctual(app: App) -> Any:
     return opening if is_over and opening.get("readyAt") else None
 
 
-async def _eventually_told(evening: Evening) -> None:
+async def _eventually_notified(evening: Evening, http: httpx.AsyncClient) -> None:
     for _ in range(60):
-        if await evening.told() > 0:
+        if await evening.notified(http) > 0:
             return
         await asyncio.sleep(0.5)
-    raise AssertionError("nobody was told of the evening")
+    raise AssertionError("the chat got no notification of the evening")
