@@ -41,9 +41,9 @@ def test_a_kind_is_read_and_scaled_and_nothing_else_of_it_is_changed(
     assert verbs(rendered(), role) == {}
 
 
-def test_each_program_is_told_of_the_kinds() -> None:
+def test_each_program_gets_the_kinds() -> None:
     chart = rendered(ROLLOUT)
-    told = [
+    given = [
         {e["name"]: e.get("value") for e in container.get("env", ())}.get("KOTATSU_TARGETS")
         for kind, name in (
             ("Deployment", "kotatsu-operator"),
@@ -52,7 +52,7 @@ def test_each_program_is_told_of_the_kinds() -> None:
         )
         for container in chart.one(kind, name, "here")["spec"]["template"]["spec"]["containers"]
     ]
-    assert told == ["argoproj.io/v1alpha1/Rollout/rollouts"] * 3
+    assert given == ["argoproj.io/v1alpha1/Rollout/rollouts"] * 3
 
 
 def test_the_policy_of_scales_is_about_the_kinds_too() -> None:

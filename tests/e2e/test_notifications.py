@@ -1,4 +1,4 @@
-"""The story of one window, as a receiver in the cluster is told it."""
+"""The story of one window, as a receiver in the cluster gets it."""
 
 import asyncio
 import json
@@ -58,13 +58,13 @@ def receivers(*given: dict) -> dict:
     }
 
 
-def told(kubectl: Kubectl) -> list[dict]:
+def received(kubectl: Kubectl) -> list[dict]:
     """The bodies that the receiver has printed."""
     return [json.loads(line) for line in kubectl("logs", "receiver").splitlines()]
 
 
-async def test_a_receiver_is_told_the_story_of_one_window(make_namespace):
-    kubectl = make_namespace("told")
+async def test_a_receiver_gets_the_story_of_one_window(make_namespace):
+    kubectl = make_namespace("notified")
     url = f"http://receiver.{kubectl.namespace}.svc:8080/T000B000XXXX"
     kubectl.apply(
         *receiver(),
@@ -91,8 +91,8 @@ async def test_a_receiver_is_told_the_story_of_one_window(make_namespace):
         prewarm={"lead": "30s"},
         scaling={"idleAfter": "4s"},
     )
-    await eventually("a window that is ready", lambda: len(told(kubectl)) == 2, within=180)
-    event, chat = sorted(told(kubectl), key=len, reverse=True)
+    await eventually("a window that is ready", lambda: len(received(kubectl)) == 2, within=180)
+    event, chat = sorted(received(kubectl), key=len, reverse=True)
     assert event["type"] == "dev.kotatsu.warmpool.WindowReady"
     assert event["subject"] == f"{kubectl.namespace}/voice"
     assert "window pitch: 1 replica is Ready" in event["data"]["message"]
@@ -104,12 +104,12 @@ async def test_a_receiver_is_told_the_story_of_one_window(make_namespace):
     kubectl.patch(
         "warmpool", "voice", {"spec": {"override": {"mode": "Warm", "until": until, "by": "ann"}}}
     )
-    await eventually("an override that has ended", lambda: len(told(kubectl)) == 4)
-    ending, ended = told(kubectl)[2:]
+    await eventually("an override that has ended", lambda: len(received(kubectl)) == 4)
+    ending, ended = received(kubectl)[2:]
     assert ending["data"]["reason"] == "OverrideEnding"
     assert ended["data"]["message"].startswith("the Warm override by ann has ended")
 
-    # The next operator has nothing to tell again, and no log has an address.
+    # The next operator has nothing to send again, and no log has an address.
     kubectl("rollout", "restart", "deployment/kotatsu-operator")
     kubectl("rollout", "status", "deployment/kotatsu-operator", "--timeout=120s")
     await eventually(
@@ -120,7 +120,7 @@ async def test_a_receiver_is_told_the_story_of_one_window(make_namespace):
         ),
     )
     await asyncio.sleep(5)  # for what must not come
-    assert len(told(kubectl)) == 4
+    assert len(received(kubectl)) == 4
     log = kubectl("logs", "deployment/kotatsu-operator", "--tail=-1")
     assert "T000B000XXXX" not in log
     assert "T000B000XXXX" not in json.dumps(app.pool())

@@ -91,7 +91,7 @@ def test_an_item_with_nothing_but_a_user_is_a_new_pet() -> None:
         ("avatarUrl", "javascript:alert(1)", "avatar_url", AVATAR.partition("?")[0]),
     ],
 )
-def test_what_can_not_be_kept_is_replaced_and_told(
+def test_what_can_not_be_kept_is_replaced_and_reported(
     attribute: str, value: str, field: str, kept: str
 ) -> None:
     found = brought(item(**{attribute: {"S": value}}), NOON, TODAY)

@@ -50,7 +50,7 @@ http {
   {{- end }}
   {{- if .Values.voice.anonymous }}
 
-  # Callers of the voice, whose tokens nobody checks: all of an address together, which may be a whole
+  # Callers of the voice, whose tokens are not checked: all of an address together, which may be a whole
   # venue, and each token. A preflight costs nothing.
   map $request_method $voice_client {
     OPTIONS "";

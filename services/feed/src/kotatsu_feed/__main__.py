@@ -10,7 +10,7 @@ logger = logging.getLogger("kotatsu.feed")
 SUMMARY = """\
 The pet: home, food, feeding, ranking, clothes, background
 
-`kotatsu-feed import FILE` takes the pets of the app's first version; -h after it tells more."""
+`kotatsu-feed import FILE` takes the pets of the app's first version; its options: -h."""
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,8 +10,8 @@ from kotatsu_feed.domain.wardrobe import BACKGROUNDS, CLOTHES
 def merged(here: Pet, other: Pet) -> Pet:
     """The pet of this place with what the other one adds; doing it again changes nothing.
 
-    It has the greater experience: meals are not added up, since nobody knows which of them both
-    have counted. What was chosen here stays; what was not is as it is there.
+    It has the greater experience: meals are not added up, since it is not known which of them
+    both have counted. What was chosen here stays; what was not is as it is there.
     """
     eaten = max((here, other), key=_meals)
     return replace(

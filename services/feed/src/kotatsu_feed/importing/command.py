@@ -148,8 +148,8 @@ def _report(found: Found) -> None:
 
 def _print(tally: Tally, found: Found, options: argparse.Namespace) -> None:
     if options.output == "json":
-        told = {"dryRun": options.dry_run, **asdict(tally), "skipped": len(found.problems)}
-        print(json.dumps(told))  # noqa: T201
+        result = {"dryRun": options.dry_run, **asdict(tally), "skipped": len(found.problems)}
+        print(json.dumps(result))  # noqa: T201
         return
     did = "would be imported" if options.dry_run else "imported"
     skipped = f", {len(found.problems)} skipped" if found.problems else ""

@@ -63,8 +63,8 @@ def talk_router(speaker: Speaker, talker: Talker, dependencies: list[Any]) -> AP
         message = body.message if body else None
         style = speaker.default_style()
         if stream:
-            told = Rendering(_told(speaker, talker.lines(message), style)).listen()
-            chunks = await while_connected(request, begun(told))
+            spoken_lines = Rendering(_streamed(speaker, talker.lines(message), style)).listen()
+            chunks = await while_connected(request, begun(spoken_lines))
             return Stream(chunks, media_type=LINES, headers=credit_headers(style))
 
         async def spoken() -> Talk:
@@ -77,7 +77,7 @@ def talk_router(speaker: Speaker, talker: Talker, dependencies: list[Any]) -> AP
     return router
 
 
-async def _told(
+async def _streamed(
     speaker: Speaker, lines: AsyncGenerator[Line, None], style: Style
 ) -> AsyncGenerator[bytes, None]:
     """Each sentence as a line. One without any sound is left out, unless all are."""
@@ -86,12 +86,12 @@ async def _told(
     async with aclosing(lines):
         async for line in lines:
             try:
-                told = await _talk(speaker, line, style)
+                talk = await _talk(speaker, line, style)
             except UnspeakableError as error:
                 silent = error
             else:
                 said = True
-                yield told.model_dump_json().encode() + b"\n"
+                yield talk.model_dump_json().encode() + b"\n"
     if silent is not None and not said:
         raise silent
 
