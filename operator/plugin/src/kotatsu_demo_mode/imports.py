@@ -17,7 +17,7 @@ from kotatsu_operator.core.calendar.cron_of import as_cron
 from kotatsu_operator.core.calendar.ics import Calendar, Event
 from kotatsu_operator.core.calendar.occasions import Match, Occasion, Skipped, window_name
 from kotatsu_operator.core.calendar.repeats import expand
-from kotatsu_operator.core.calendar.wallclock import second_instant, to_instant
+from kotatsu_operator.core.calendar.wallclock import last_instant, to_instant
 from kotatsu_operator.core.formats import format_duration, table, text
 
 from .errors import DemoModeError
@@ -105,7 +105,7 @@ def _matches(match: Match, event: Event) -> bool:
 
 def _single(occasion: Occasion, zone: ZoneInfo, now: datetime) -> Wanted | Skipped | None:
     start, end = occasion.walls(zone)
-    if (second_instant(end, zone) or to_instant(end, zone)[0]) <= now:
+    if last_instant(end, zone) <= now:
         return None
     if end <= start:
         return Skipped(occasion.title, f"clocks go back in {zone.key} while it lasts")

@@ -172,10 +172,9 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
 def _unread(pool: Pool) -> list[str]:
     """That windows of calendars are missing which the operator has not read yet."""
     known = {followed.name for followed in pool.memory.calendars}
-    named = dict.fromkeys([*(use.name for use in pool.spec.calendars), *pool.spec.closed_on])
     return [
         f"the operator has not read the calendar {name} for this pool: its events are missing here"
-        for name in named
+        for name in pool.spec.calendar_names
         if name not in known
     ]
 

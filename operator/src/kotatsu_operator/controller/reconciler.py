@@ -295,8 +295,8 @@ class Reconciler:
             conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         notes += self._remember(turn, status, seen, decision.memory)
-        told = (*notes, *ready_notes(decision))
-        pool = await self._put_status(turn, first.pool, status, conditions, told)
+        notices = (*notes, *ready_notes(decision))
+        pool = await self._put_status(turn, first.pool, status, conditions, notices)
         self._memory[key] = decision.memory
         await self._post(pool, notes)
         await self._hold_capacity(turn, pool, decision)
