@@ -7,7 +7,8 @@ from fuzz.kit import NOW, WORDS, Target, attempt, mixed
 from hypothesis import strategies as st
 
 from kotatsu_operator.controller.observe.pages import clock_skew
-from kotatsu_operator.core.budget.prices import hourly, parse_quantity, parse_table
+from kotatsu_operator.core.budget.prices import hourly, parse_table
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.exposition import count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import SpecError
 

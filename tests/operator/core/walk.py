@@ -17,16 +17,20 @@ from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, sta
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
 from kotatsu_operator.core.plan.metering import counted
-from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 from .values import kept_in_status
 
+PARKED = Decimal("0.005")
+"""Cores that a parked pod requests; a warm one requests one."""
+
 ARROWS = {
     Phase.ASLEEP: {Phase.WARMING, Phase.DRAINING},
     Phase.WARMING: {Phase.WARM, Phase.DRAINING},
-    Phase.WARM: {Phase.WARMING, Phase.DRAINING},
+    Phase.WARM: {Phase.WARMING, Phase.PARKED, Phase.DRAINING},
+    Phase.PARKED: {Phase.WARMING, Phase.WARM, Phase.DRAINING},
     Phase.DRAINING: {Phase.WARM, Phase.WARMING},
     Phase.SLEEPING: {Phase.ASLEEP, Phase.WARMING, Phase.DRAINING},
 }
@@ -36,10 +40,11 @@ ARROWS = {
 def may_follow(before: Phase, after: Phase) -> bool:
     """Whether a decision may lead from one phase to the other.
 
-    Pods that are Ready already are Warming for no time at all: Warm may follow at once.
+    Pods that are Ready already are Warming for no time at all: Warm may follow at once, and Parked.
     """
     onward = ARROWS[before]
-    return after in {before} | onward or (after is Phase.WARM and Phase.WARMING in onward)
+    at_once = {Phase.WARM, Phase.PARKED} if Phase.WARMING in {before} | onward else set()
+    return after in {before} | onward | at_once
 
 
 def check_rules(
@@ -72,6 +77,8 @@ class Pod:
     """Set while it is terminating."""
     born: datetime | None = None
     uid: str = ""
+    is_reduced: bool = False
+    """Whether its requests are those of a parked pod."""
 
 
 @dataclass
@@ -120,6 +127,10 @@ class Walk:
     has_last_request: bool = True
     sees_held: bool = True
     """False for an operator that does not ask activators while the pool is asleep."""
+    parking: str = ""
+    """Why pods cannot be parked; empty if they can."""
+    restores: bool = True
+    """False for nodes that are too full to give a pod its requests back."""
     raises: bool = True
     """False for an activator that cannot raise the scale."""
     tick: float | None = None
@@ -304,6 +315,8 @@ class Walk:
         begun = [r for r in self.requests if r.begun is not None and r.begun <= self.now]
         last = max((min(r.finished, self.now) for r in begun), default=None)
         asleep = self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
+        reduced = sum(p.is_reduced and p.gone_at is None for p in self.pods)
+        wanting = reduced if self.memory.phase is not Phase.PARKED else 0
         acknowledged = None
         if self.acknowledges_after is not None:
             acknowledged = max((e for at, e in self._published if at <= self.now), default=0)
@@ -315,6 +328,7 @@ class Walk:
             edited=self._edited,
             ahead=self.ahead(self.now),
             catching_up=self.catching_up(self.now),
+            parking=Parking(self.parking, reduced=reduced, refused=0 if self.restores else wanting),
             demand=self._unmetered_demand(asleep)
             if self.unmetered
             else Demand(
@@ -349,7 +363,11 @@ class Walk:
             return EVERYTHING, ()
         elapsed = None if self.entered_at is None else self.now - self.entered_at
         there = [(p, None) for p in self.pods] + [(p, p.gone_at) for p in self.gone]
-        bills = [BilledPod(p.born, {"cpu": Decimal(1)}, p.uid, gone) for p, gone in there if p.born]
+        bills = [
+            BilledPod(p.born, {"cpu": PARKED if p.is_reduced else Decimal(1)}, p.uid, gone)
+            for p, gone in there
+            if p.born
+        ]
         self.ledger = accrue(self.ledger, bills, budget, self.spec.zone, self.now, elapsed)
         self.entered_at = self.now
         self.gone.clear()
@@ -363,6 +381,7 @@ class Walk:
         self.memory, self.recheck, self.last = decision.memory, decision.recheck, decision
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)
+        self._resize(decision)
         demand = counted(seen.demand, decision.memory)
         quiet = demand.known and demand.concurrency == 0
         if decision.sleep and (quiet or decision.force):
@@ -376,6 +395,15 @@ class Walk:
             at = self.now + timedelta(seconds=self.acknowledges_after)
             self._published.append((at, self.memory.epoch))
         return (self.memory.phase, self.replicas, self.memory.epoch) == before
+
+
+    def _resize(self, decision: Decision) -> None:
+        """Reduce the requests of parked pods; restore those of others where the node can."""
+        for pod in self.pods:
+            if decision.park:
+                pod.is_reduced |= pod.ready_at <= self.now
+            elif self.restores and self.memory.phase in (Phase.WARM, Phase.WARMING):
+                pod.is_reduced = False
 
 
 def walk(spec: PoolSpec, start: datetime, requests: Iterable[datetime] = (), **how: object) -> Walk:

@@ -39,6 +39,24 @@ def parse_duration(text: str) -> timedelta:
     )
 
 
+_SUFFIX = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "P": Decimal(10**15), "E": Decimal(10**18),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
+}  # fmt: skip
+
+
+def parse_quantity(text: str) -> Decimal:
+    """Parse a Kubernetes quantity (`500m`, `3008Mi`, `2`) into base units."""
+    for length in (2, 1):
+        scale = _SUFFIX.get(text[-length:])
+        if scale is not None and len(text) > length:
+            return Decimal(text[:-length]) * scale
+    return Decimal(text)
+
+
 def lasting(given: Any, default: timedelta = timedelta()) -> timedelta:
     """A duration; the default for any other value."""
     try:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, Spent, accrue
-from kotatsu_operator.core.budget.prices import parse_quantity
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.spec import Budget, Period, Prices
 from tests.operator.core.values import HOUR, MINUTE, SECOND, examples, t, utc
 

@@ -8,11 +8,11 @@ from kotatsu_operator.core.budget.prices import (
     NO_PRICES,
     PriceTable,
     hourly,
-    parse_quantity,
     parse_table,
     pod_requests,
     priced,
 )
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.spec import Budget, Prices, SpecError
 
 GIB = Decimal(2**30)

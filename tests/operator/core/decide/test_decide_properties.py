@@ -68,6 +68,10 @@ def any_spec(die: Random, leads: tuple[str, ...] = LEADS) -> PoolSpec:
         raw["override"] = override(mode, NOW + die.randint(-2 * 3600, 30 * 3600) * SECOND)
         if mode == "Warm":
             raw["override"]["replicas"] = die.randint(1, 5)
+    if die.random() < 0.4:
+        raw["parked"] = {"replicas": die.randint(1, 3), "for": die.choice(["0s", "10m", "1h"])}
+        for window in raw["windows"]:
+            window["mode"] = die.choice(["Warm", "Parked"])
     return pool_spec(**raw)
 
 
@@ -342,7 +346,7 @@ def test_hours_of_windows_requests_and_restarts_keep_their_promises(
 def test_a_pool_that_nobody_needs_any_more_is_gone(seed: int) -> None:
     w, _ = any_day(seed)
     w.until(t("13:00"))
-    w.edit(replace(w.spec, windows=(), override=None))
+    w.edit(replace(w.spec, windows=(), override=None, parked=None))
     w.until(t("13:01") + w.ready_after * SECOND + w.spec.scaling.idle_after + MINUTE)
     assert (w.phase, w.pods, w.replicas) == (Phase.ASLEEP, [], 0)
 

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_demo_mode.words import pods
-from kotatsu_operator.core.budget.prices import parse_quantity, pod_requests
+from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
 from kotatsu_operator.core.formats import count, table, tables
 from kotatsu_operator.core.objects import owners, selects

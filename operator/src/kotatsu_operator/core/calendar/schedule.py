@@ -55,6 +55,8 @@ class Window:
     exclude: frozenset[date] = frozenset()
     calendar: str = ""
     """The calendar that the window comes from; empty for one of spec.windows."""
+    parked: bool = False
+    """Whether its pods may be parked: the mode Parked."""
 
 
 @dataclass(frozen=True, order=True)
@@ -67,6 +69,8 @@ class Occurrence:
     replicas: int
     shifted: bool = False
     """True if the wall-clock start does not exist and was moved to the next moment that exists."""
+    parked: bool = False
+    """Whether its pods may be parked."""
 
 
 def check_cron(expression: str) -> None:
@@ -203,7 +207,7 @@ def occurrences(
                     known = opened.get(start)
                     if known is None or (known.shifted and not shifted):
                         opened[start] = Occurrence(
-                            start, end, window.name, window.replicas, shifted
+                            start, end, window.name, window.replicas, shifted, window.parked
                         )
         found += opened.values()
     return sorted(found, key=attrgetter("start", "end", "window", "replicas", "shifted"))

@@ -39,6 +39,7 @@ from kotatsu_operator.core.plan.activity import (
 from kotatsu_operator.core.plan.capacity import still_needed
 from kotatsu_operator.core.plan.metering import counted, remember_metering
 from kotatsu_operator.core.plan.openings import remember_opening
+from kotatsu_operator.core.plan.parking import parked_pods, parked_until, remember_reduced
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
@@ -101,14 +102,21 @@ def decide(
         wanted = 0  # the HPA follows demand above the floor
     memory = changed(memory, trend=trend)
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
-    idle = idleness(spec, memory, floor, asleep_asked, now)
+    may_park = allowed.begins and not asleep_asked
+    is_for_parked = may_park and reason is Reason.WINDOW and kept.may_park
+    kept_parked = parked_pods(spec, seen, memory, seen.within(floor) if is_for_parked else 0, now)
+    # Without parked pods, a window for them has warm ones.
+    warm = 0 if is_for_parked and kept_parked else floor
+    idle = idleness(spec, memory, warm, asleep_asked, now)
 
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
-    needs = Needs(least, reason, wanted, idle, asleep_asked, allowed)
+    parks = kept_parked if may_park and not warm else 0
+    needs = Needs(least, reason, wanted, idle, asleep_asked, allowed, parks)
     make_step = KnativeStep if spec.target.scales_itself else Step
     move = make_step(spec, seen, memory, now, needs).take()
     memory, replicas = remember_proof(move.memory, seen, least), move.replicas
+    memory = remember_reduced(memory, seen, now)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
     if is_refused and replicas is not None:
@@ -122,7 +130,12 @@ def decide(
     excused = is_new or resumed or is_refused or floor < plan.floor
     memory, opening_notes, outcomes = remember_opening(plan, seen, memory, now, excused=excused)
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, memory)]
-    others = (allowed.recheck, now + seen.catching_up, kept.capacity.next)
+    others = (
+        allowed.recheck,
+        now + seen.catching_up,
+        kept.capacity.next,
+        parked_until(spec, memory),
+    )
     return Decision(
         memory=memory,
         replicas=replicas,
@@ -133,6 +146,7 @@ def decide(
         next=kept.next,
         sleep=move.sleep,
         force=move.force,
+        park=memory.phase is Phase.PARKED,
         only_down=is_refused,
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
         notes=(*move.notes, *opening_notes),
@@ -165,7 +179,7 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     return wanted_minimum(
         seen.autoscaler,
         memory.original,
-        awake=memory.phase in (Phase.WARMING, Phase.WARM),
+        awake=memory.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED),
         floor=floor,
         replicas=seen.replicas,
         released=released,

@@ -6,7 +6,8 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
                          ▲                                                        │
                          └──────── acknowledged, settled, nothing in flight ──────┘
 
-Also: Warm returns to Warming while the floor is not Ready. Warming goes to Draining when its reason
+Also: With spec.parked, Warm goes to Parked when it is idle, and Parked to Warm for a request or a
+warm window, and to Draining when parked.for is over. Warm returns to Warming while the floor is not Ready. Warming goes to Draining when its reason
 ends. Sleeping goes to Warming for a request or a window, and to Draining if the operator ended
 before it lowered the scale. If the pods are already Ready, a pool goes through Warming to Warm in
 one decision. Pods that another client started are drained at once for an Asleep override.
@@ -63,6 +64,8 @@ class Needs:
     asleep_asked: bool
     """Whether the budget or an override puts the pool to sleep, regardless of demand."""
     allowed: Allowed
+    parks: int = 0
+    """The pods that stay parked while the pool is idle; 0: it goes to sleep."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Step:
         self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
         self.floor, self.reason, self.wanted = needs.floor, needs.reason, needs.wanted
         self.idle, self.asleep_asked, self.allowed = needs.idle, needs.asleep_asked, needs.allowed
+        self.parks = needs.parks
         self.notes: list[Note] = []
 
     def take(self) -> Move:
@@ -132,7 +136,8 @@ class Step:
         return None
 
     def _awake(self) -> int | None:
-        if (self.idle.drain and self.seen.demand.concurrency == 0) or self.asleep_asked:
+        is_idle = self.idle.drain and self.seen.demand.concurrency == 0
+        if (is_idle and not self.parks) or self.asleep_asked:
             self._drain(
                 self._who_asks() if self.asleep_asked else "no request and no window needs it"
             )
@@ -163,9 +168,13 @@ class Step:
         return None, settled and follows and self.idle.sleep, force
 
     def _stay(self) -> int:
-        """Awake: scale to the floor and the demand; Warm once the floor is Ready."""
+        """Awake: scale to the floor and the demand; Warm once the floor is Ready, Parked if idle."""
+        if self._may_park():
+            return self._park()
         seen, memory = self.seen, self.memory
         goal = max(self.floor, self.wanted, 1)
+        # A pod that cannot get its requests back serves with less, and another one helps it.
+        goal = max(goal, min(goal + seen.parking.refused, self.spec.scaling.max_replicas))
         if seen.catching_up:
             goal = max(goal, seen.replicas)  # as in Draining: connections still go to all of them
         reason = self._why()
@@ -183,6 +192,30 @@ class Step:
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
         if seen.ready >= 1 and not is_kept and seen.demand.metered is not False:
             self.memory = changed(self.memory, route=Route.NATIVE)
+        return self._park() if self._may_park() else goal
+
+    def _may_park(self) -> bool:
+        """Whether the pool is idle, and all pods that stay are Ready and have been warm."""
+        is_idle = self.idle.sleep and self.seen.demand.concurrency == 0
+        is_warm = self.memory.phase in (Phase.WARM, Phase.PARKED)
+        return is_idle and is_warm and 0 < self.parks <= self.seen.ready
+
+    def _park(self) -> int:
+        """Idle: the pods that stay give back their requests, and the activators join the route."""
+        memory, goal = self.memory, self.parks
+        if self.seen.catching_up:
+            goal = max(goal, self.seen.replicas)
+        if memory.phase is not Phase.PARKED:
+            joins = memory.route is Route.NATIVE
+            self.memory = replace(
+                memory,
+                route=Route.ACTIVATOR,
+                epoch=memory.epoch + joins,
+                acknowledged_at=None,
+                reduced=True,
+            )
+            self.notes.append(Note("Parked", f"{goal} pods stay Ready with smaller requests"))
+        self._enter(Phase.PARKED, self.reason if self.floor else Reason.IDLE)
         return goal
 
     def _why(self) -> Reason:

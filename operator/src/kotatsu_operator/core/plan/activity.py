@@ -126,7 +126,7 @@ def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
 
 
 def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now: datetime) -> Idle:
-    """Whether the pool is idle: never with a floor, always for a requested sleep."""
+    """Whether the pool is idle: never with a floor of warm pods, always for a requested sleep."""
     if floor > 0:
         return Idle(drain=False, sleep=False)
     if asleep_asked:

@@ -51,6 +51,8 @@ class Plan:
         """The capacity that is asked for ahead of openings."""
         best = max(current, key=lambda o: (o.replicas, o.end), default=None)
         self.floor = best.replicas if best else 0
+        self.may_park = all(o.parked for o in current)
+        """Whether the pods of all these occurrences may be parked."""
         self.window = best.window if best else ""
 
     def starts_at(self, occurrence: Occurrence) -> datetime:

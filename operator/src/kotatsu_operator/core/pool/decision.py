@@ -63,6 +63,24 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Parking:
+    """The requests of the pods of a pool, compared with those of the target's template."""
+
+    reason: str = ""
+    """Why the pods cannot be parked, in one word; empty if they can."""
+    message: str = ""
+    reduced: int = 0
+    """Pods with smaller requests than the template's."""
+    refused: int = 0
+    """Those of them whose requests were to be restored, and the node or the API server cannot."""
+    trouble: str = ""
+    """Why not, for one of them."""
+
+
+NOT_PARKED = Parking()
+
+
+@dataclass(frozen=True)
 class Observation:
     """The observed state of one pool in the cluster."""
 
@@ -92,6 +110,7 @@ class Observation:
     """Ready pods of a Knative Service, regardless of its traffic split; None: equal to `ready`."""
     starting: Starting = NOTHING_STARTS
     """The pods that start; only while the pool is Warming."""
+    parking: Parking = NOT_PARKED
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
 
@@ -155,6 +174,8 @@ class Decision:
     """True if the pool may take steps 4 to 6 of the way down now."""
     force: bool = False
     """True if requests in flight must not delay the sleep any longer (drain timeout)."""
+    park: bool = False
+    """Whether to reduce the requests of the pods."""
     only_down: bool = False
     """True for a rejected pool: its scale must not be raised."""
     minimum: int | None = None

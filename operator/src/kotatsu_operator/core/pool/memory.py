@@ -46,12 +46,14 @@ class Original:
 class Phase(StrEnum):
     """The phases between asleep and warm.
 
+    Parked: the pods are Ready and request almost nothing.
     Sleeping is the short phase after the scale is set to 0, while the pods finish and terminate.
     """
 
     ASLEEP = "Asleep"
     WARMING = "Warming"
     WARM = "Warm"
+    PARKED = "Parked"
     DRAINING = "Draining"
     SLEEPING = "Sleeping"
 
@@ -212,6 +214,8 @@ class Memory:
     counted: bool = False
     """Whether the activators' connections count as the demand, because the pods do not report it:
     the activators are endpoints beside the pods while the pool is awake."""
+    reduced: bool = False
+    """Whether the pool has parked pods, and not all of them have their full requests back."""
     original: Original | None = None
     """The minReplicas of the target's HorizontalPodAutoscaler without this pool."""
     contest: Contest | None = None

@@ -16,7 +16,13 @@ from zoneinfo import ZoneInfo
 from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
 from kotatsu_operator.core.calendar.wallclock import zones
-from kotatsu_operator.core.formats import amount, format_duration, instant, parse_duration
+from kotatsu_operator.core.formats import (
+    amount,
+    format_duration,
+    instant,
+    parse_duration,
+    parse_quantity,
+)
 
 _LONGEST = {
     "lead": timedelta(hours=24),
@@ -38,6 +44,13 @@ class OverrideMode(StrEnum):
 
     WARM = "Warm"
     ASLEEP = "Asleep"
+
+
+class WindowMode(StrEnum):
+    """The state of the pods that a window asks for."""
+
+    WARM = "Warm"
+    PARKED = "Parked"
 
 
 class OnDelete(StrEnum):
@@ -128,6 +141,17 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """What stays of an idle pool: pods that are Ready, with smaller requests."""
+
+    replicas: int = 1
+    requests: Mapping[str, Decimal] = field(default_factory=lambda: {"cpu": Decimal("0.005")})
+    """The most that a container requests of a resource while its pod is parked (base units)."""
+    lasting: timedelta = timedelta(hours=1)
+    """How long an idle pool stays parked; then it sleeps. 0: only in windows that ask for it."""
+
+
+@dataclass(frozen=True)
 class Prices:
     """Prices per hour of requested resources: `cpu` per core, `memory` per GiB, others per unit."""
 
@@ -154,6 +178,7 @@ class CalendarUse:
     name: str
     replicas: int
     match: Match = field(default_factory=Match)
+    parked: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +202,8 @@ class PoolSpec:
     scaling: Scaling = Scaling()
     metrics: Metrics | None = Metrics()
     drain: Drain = Drain()
+    parked: Parked | None = None
+    """None: the pool sleeps as soon as it is idle."""
     budget: Budget = Budget()
     override: Override | None = None
     on_delete: OnDelete = OnDelete.RESTORE
@@ -214,6 +241,7 @@ def parse(spec: Mapping[str, Any]) -> PoolSpec:
             route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
             timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
         ),
+        parked=_parked(spec.get("parked")),
         budget=_budget(spec.get("budget") or {}),
         override=_override(spec.get("override")),
         on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
@@ -228,6 +256,7 @@ _PARTS = {
     "scaling": "scaling",
     "metrics": "metrics",
     "drain": "drain",
+    "parked": "parked",
     "budget": "budget",
     "override": "override",
 }
@@ -302,12 +331,15 @@ def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
 
 def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
     match = raw.get("match") or {}
-    return CalendarUse(
-        raw["name"], raw["replicas"], Match(match.get("text", ""), match.get("category", ""))
-    )
+    asked = Match(match.get("text", ""), match.get("category", ""))
+    return CalendarUse(raw["name"], raw["replicas"], asked, parked=_is_parked(raw))
 
 
-_WINDOW = ("name", "replicas", "start", "end", "schedule", "duration")
+def _is_parked(raw: Mapping[str, Any]) -> bool:
+    return WindowMode(raw.get("mode", WindowMode.WARM)) is WindowMode.PARKED
+
+
+_WINDOW = ("name", "replicas", "start", "end", "schedule", "duration", "mode")
 
 
 def _hashable(raw: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -320,7 +352,7 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
     """Parse one window. Cached: each reconcile parses the spec, which rarely changes."""
     raw = dict(fields)
     name, replicas, schedule = raw["name"], raw["replicas"], raw.get("schedule")
-    where = f"windows[{name}]"
+    where, parked = f"windows[{name}]", _is_parked(raw)
     exclude = frozenset(_date(text, where) for text in raw["excludeDates"])
     if schedule is not None:
         try:
@@ -330,12 +362,14 @@ def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
         lasting = _duration(raw, "duration", timedelta(), where)
         if lasting <= timedelta():
             raise SpecError(f"spec.{where}.duration: must be longer than 0")
-        return Window(name, replicas, schedule=schedule, duration=lasting, exclude=exclude)
+        return Window(
+            name, replicas, schedule=schedule, duration=lasting, exclude=exclude, parked=parked
+        )
     start, end = raw.get("start", ""), raw.get("end", "")
     opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
     if closes <= opens:
         raise SpecError(f"spec.{where}: end {end} is not after start {start}")
-    return Window(name, replicas, start=opens, end=closes, exclude=exclude)
+    return Window(name, replicas, start=opens, end=closes, exclude=exclude, parked=parked)
 
 
 def _wall(text: str, where: str) -> datetime:
@@ -387,6 +421,29 @@ def _override(raw: Mapping[str, Any] | None) -> Override | None:
         by=raw.get("by", ""),
         reason=raw.get("reason", ""),
     )
+
+
+def _parked(raw: Mapping[str, Any] | None) -> Parked | None:
+    if raw is None:
+        return None
+    asked = Parked(
+        replicas=raw.get("replicas", Parked.replicas),
+        lasting=_duration(raw, "for", Parked.lasting, "parked"),
+    )
+    given = raw.get("requests")
+    return replace(asked, requests=_quantities(given, "spec.parked.requests")) if given else asked
+
+
+def _quantities(raw: Mapping[str, Any], where: str) -> Mapping[str, Decimal]:
+    read = {}
+    for name, text in raw.items():
+        try:
+            read[name] = parse_quantity(str(text))
+        except ArithmeticError:
+            read[name] = Decimal("NaN")
+        if not (read[name].is_finite() and read[name] > 0):
+            raise SpecError(f"{where}.{name}: {text!r} is not a quantity above 0 like 5m or 64Mi")
+    return read
 
 
 # The names in spec.budget.prices, and the resource of each price.

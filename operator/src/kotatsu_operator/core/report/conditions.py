@@ -105,8 +105,9 @@ def budget_condition(standing: Standing, message: str) -> Status:
 def target_conditions(
     spec: PoolSpec, seen: Observation, decision: Decision, now: datetime
 ) -> list[Status]:
-    """DemandKnown and Unproven; ReplicasContested and FloorLimited while they apply."""
+    """DemandKnown and Unproven; Parked with spec.parked; what warns, while it applies."""
     found = [_demand_known(spec, seen, decision, now), _unproven(decision)]
+    found += _parked(spec, seen, decision)
     contest = decision.memory.contest
     if contest is not None and contest.holds and not spec.suspend:
         found.append(
@@ -151,6 +152,30 @@ _UNMETERED = (
     "ones, for idleAfter, and its pods end by their own preStop and grace period; to count every "
     "request, name a gauge in spec.metrics or set route: Always"
 )
+
+
+def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
+    """Parked, and ParkingFailed while pods cannot be parked or restored."""
+    if spec.parked is None and not decision.memory.reduced:
+        return []
+    parking, is_parked = seen.parking, decision.memory.phase is Phase.PARKED
+    text = f"{seen.ready} pods are Ready with smaller requests"
+    if not is_parked:
+        text = f"{parking.reduced} pods wait for their full requests"
+    if not is_parked and not parking.reduced:
+        text = "no pod has smaller requests than its template"
+    reason = "Parked" if is_parked else "Restoring" if parking.reduced else "NotParked"
+    found = [condition("Parked", is_parked, reason, text)]
+    if parking.reason:
+        text = f"{parking.message}; until then the pool sleeps when it is idle, and all its windows are warm"
+        found.append(condition("ParkingFailed", True, parking.reason, text))
+    elif parking.refused:
+        text = (
+            f"{parking.refused} pods do not get their full requests back: {parking.trouble}; they "
+            "serve with what they have, and the pool asks for one more pod for each"
+        )
+        found.append(condition("ParkingFailed", True, "NotRestored", text))
+    return found
 
 
 def _unproven(decision: Decision) -> Status:
@@ -200,6 +225,7 @@ _EVENTS = {
     "FloorLimited": ("True", "FloorLimited", "FloorReachable"),
     "Unproven": ("True", "Unproven", "Proven"),
     "CalendarFailed": ("True", "CalendarFailed", "CalendarRead"),
+    "ParkingFailed": ("True", "ParkingFailed", "ParkingPossible"),
 }
 """By condition: the status that means trouble, and the events at its start and end."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import (
+    choice,
     count,
     instant,
     stamp,
@@ -17,6 +18,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.pool.calendars import MOST_DAYS, MOST_WINDOWS
 from kotatsu_operator.core.pool.memory import Followed
+from kotatsu_operator.core.pool.spec import WindowMode
 
 
 def write_followed(followed: Followed) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def write_followed(followed: Followed) -> dict[str, Any]:
                 "start": window.start.isoformat(),
                 "end": window.end.isoformat(),
             }
+            | ({"mode": WindowMode.PARKED.value} if window.parked else {})
             for window in followed.windows
             if window.start is not None and window.end is not None
         ],
@@ -63,4 +66,5 @@ def _read_window(written: Mapping[str, Any], calendar: str) -> Window | None:
     if start is None or end is None or end <= start or not replicas:
         return None
     name = text(written.get("name"), "event")
-    return Window(name, replicas, start=start, end=end, calendar=calendar)
+    parked = choice(WindowMode, written.get("mode"), None) is WindowMode.PARKED
+    return Window(name, replicas, start=start, end=end, calendar=calendar, parked=parked)

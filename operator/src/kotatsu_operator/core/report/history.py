@@ -86,7 +86,7 @@ def cause_of(decision: Decision, override: Override | None, before: Cause | None
     memory = decision.memory
     if memory.reason is Reason.SUSPENDED:
         return Cause(Why.SUSPENDED)
-    if memory.phase in (Phase.WARMING, Phase.WARM):
+    if memory.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED):
         match memory.reason:
             case Reason.WINDOW:
                 return Cause(Why.WINDOW, decision.window[:LONGEST_NAME])

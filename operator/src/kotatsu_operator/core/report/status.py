@@ -168,6 +168,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
         status["ahead"] = None
     if memory.first_start == FIRST_START:
         status["firstStart"] = None
+    if not memory.reduced:
+        status["reduced"] = None
     if not memory.capacity:
         status["capacity"] = None
     if not memory.calendars:

@@ -1,0 +1,43 @@
+"""How many pods of a pool stay parked once it is idle."""
+
+from datetime import datetime, timedelta
+
+from kotatsu_operator.core.pool.decision import Observation
+from kotatsu_operator.core.pool.memory import Memory, Phase, changed
+from kotatsu_operator.core.pool.spec import PoolSpec
+
+SHOWN_AFTER = timedelta(seconds=30)
+"""Full requests count as restored this long after the pool was parked: by then the watch of pods
+has shown every resize."""
+
+
+def parked_pods(spec: PoolSpec, seen: Observation, memory: Memory, floor: int, now: datetime) -> int:
+    """The pods that stay while the pool is idle; 0: it goes to sleep.
+
+    `floor` are those that a window with mode Parked asks for. Without one, the pods that are there
+    stay, up to parked.replicas, until parked.for is over.
+    """
+    if spec.parked is None or seen.parking.reason:
+        return 0
+    if floor > 0:
+        return floor
+    end = parked_until(spec, memory)
+    lasts = now < end if end is not None else spec.parked.lasting > timedelta()
+    return min(max(seen.replicas, 1), spec.parked.replicas) if lasts else 0
+
+
+def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:
+    """When an idle pool that is parked goes to sleep; None if it is not parked."""
+    if spec.parked is None or memory.phase is not Phase.PARKED or memory.since is None:
+        return None
+    return memory.since + spec.parked.lasting
+
+
+def remember_reduced(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Store whether pods may still have smaller requests than their template's."""
+    if not memory.reduced or memory.phase is Phase.PARKED or memory.since is None:
+        return memory
+    gone = memory.phase is Phase.ASLEEP and seen.pods == 0
+    shown = now - memory.since >= SHOWN_AFTER
+    restored = not memory.phase.is_asleep and shown and not seen.parking.reduced
+    return changed(memory, reduced=not (gone or restored))

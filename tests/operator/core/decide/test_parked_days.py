@@ -1,0 +1,190 @@
+"""Days with parked pods: an idle pool keeps them with small requests, and a request restores them."""
+
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_operator.core.pool.memory import Phase, Reason, Route
+from tests.operator.core.values import HOUR, MINUTE, SECOND, once, override, pool_spec, t
+from tests.operator.core.walk import PARKED, Walk, walk
+
+PRICES = {"currency": "JPY", "prices": {"cpuHour": "1"}, "period": "Day"}
+IDLE_AFTER = 2 * MINUTE
+
+
+def pool(*requests: str, parked: dict[str, object] | None = None, **fields: object) -> Walk:
+    """A pool that sleeps since 08:00 and may park one pod for half an hour."""
+    spec = pool_spec(parked={"for": "30m", **(parked or {})}, **fields)
+    return walk(spec, t("08:00"), [t(clock) for clock in requests])
+
+
+def reduced(w: Walk) -> list[bool]:
+    return [pod.is_reduced for pod in w.pods if pod.gone_at is None]
+
+
+# --- parking ---
+
+
+def test_an_idle_pool_is_parked_and_not_asleep() -> None:
+    w = pool("08:30").until(t("08:40"))
+    assert (w.phase, w.memory.reason, w.replicas) == (Phase.PARKED, Reason.IDLE, 1)
+    assert reduced(w) == [True]
+    assert w.times(Phase.PARKED) == [t("08:30:08.2") + IDLE_AFTER]
+    assert w.told() == ["Warming", "Warm", "Parked"]
+
+
+def test_it_sleeps_when_it_has_been_parked_long_enough() -> None:
+    w = pool("08:30").until(t("10:00"))
+    assert w.phase is Phase.ASLEEP
+    assert w.times(Phase.DRAINING) == [w.times(Phase.PARKED)[0] + 30 * MINUTE]
+    assert not w.memory.reduced
+
+
+def test_a_parked_pool_has_the_activators_in_its_route() -> None:
+    w = pool("08:30").until(t("08:40"))
+    assert w.memory.route is Route.ACTIVATOR
+
+
+def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests() -> None:
+    w = pool("08:30", "08:45").until(t("08:45:30"))
+    assert w.requests[1].begun == t("08:45")
+    assert (w.phase, w.memory.route, reduced(w)) == (Phase.WARM, Route.NATIVE, [False])
+    assert len(w.pods) == w.made == 1, "another pod was started"
+
+
+def test_a_pool_that_was_restored_is_parked_again_for_the_whole_time() -> None:
+    w = pool("08:30", "08:45").until(t("11:00"))
+    first, second = w.times(Phase.PARKED)
+    assert second == t("08:45:00.2") + IDLE_AFTER
+    assert w.times(Phase.DRAINING) == [second + 30 * MINUTE]
+
+
+def test_more_pods_than_stay_are_removed() -> None:
+    w = pool(windows=[once("pitch", "09:00", "09:30", 3)]).until(t("09:40"))
+    assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 1, [True])
+
+
+def test_pods_that_were_never_started_are_not_started_to_be_parked() -> None:
+    w = pool("08:30", parked={"replicas": 3}).until(t("08:40"))
+    assert (w.phase, w.replicas) == (Phase.PARKED, 1)
+
+
+def test_with_no_time_to_stay_an_idle_pool_sleeps() -> None:
+    w = pool("08:30", parked={"for": "0s"}).until(t("08:40"))
+    assert w.phase is Phase.ASLEEP
+
+
+def test_a_pool_whose_pods_cannot_be_parked_sleeps_when_it_is_idle() -> None:
+    spec = pool_spec(parked={"for": "30m"})
+    w = walk(spec, t("08:00"), [t("08:30")], parking="Guaranteed").until(t("08:40"))
+    assert w.phase is Phase.ASLEEP
+
+
+# --- windows ---
+
+
+def test_a_window_may_ask_for_parked_pods() -> None:
+    window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
+    w = pool(windows=[window], parked={"for": "0s"}).until(t("09:00"))
+    assert (w.phase, w.memory.reason, w.replicas) == (Phase.PARKED, Reason.WINDOW, 2)
+    assert reduced(w) == [True, True]
+    assert w.told("WindowCold", "WindowLate") == []
+    w.until(t("09:59:59"))
+    assert w.phase is Phase.PARKED
+    w.until(t("10:05"))
+    assert w.phase is Phase.ASLEEP
+
+
+def test_a_warm_window_restores_parked_pods_before_it_opens() -> None:
+    windows = [once("all-day", "08:30", "12:00", 1) | {"mode": "Parked"}]
+    windows.append(once("pitch", "10:00", "10:30", 2))
+    w = pool(windows=windows).until(t("09:00"))
+    assert w.phase is Phase.PARKED
+    w.until(t("10:00"))
+    assert (w.phase, w.ready, reduced(w)) == (Phase.WARM, 2, [False, False])
+    w.until(t("10:40"))
+    assert (w.phase, w.replicas) == (Phase.PARKED, 1)
+
+
+def test_a_window_for_parked_pods_is_warm_where_none_can_be_parked() -> None:
+    window = once("pitch", "09:00", "10:00", 2) | {"mode": "Parked"}
+    spec = pool_spec(parked={}, windows=[window])
+    w = walk(spec, t("08:00"), parking="Guaranteed").until(t("09:30"))
+    assert (w.phase, w.ready) == (Phase.WARM, 2)
+
+
+# --- overrides and budgets ---
+
+
+def test_an_asleep_override_ends_parking() -> None:
+    w = pool("08:30").until(t("08:40"))
+    w.edit(pool_spec(parked={"for": "30m"}, override=override("Asleep", t("09:30"))))
+    w.until(t("08:41"))
+    assert w.phase is Phase.ASLEEP
+
+
+def test_a_warm_override_restores_the_requests() -> None:
+    w = pool("08:30").until(t("08:40"))
+    w.edit(pool_spec(parked={"for": "30m"}, override=override("Warm", t("09:30"), replicas=1)))
+    w.until(t("08:41"))
+    assert (w.phase, reduced(w)) == (Phase.WARM, [False])
+
+
+def test_a_spent_budget_ends_parking() -> None:
+    w = pool("08:30", budget=PRICES | {"limit": "0.0357"}).until(t("09:00"))
+    assert w.phase is Phase.ASLEEP
+
+
+def test_a_parked_pod_costs_what_it_requests() -> None:
+    w = pool("08:30", budget=PRICES).until(t("08:40"))
+    parked, spent = w.times(Phase.PARKED)[0], w.ledger.accrued
+    w.until(t("08:50"))
+    assert t("08:40") > parked
+    assert w.ledger.accrued - spent <= PARKED * Decimal(10) / 60 + Decimal("0.0001")
+
+
+# --- what goes wrong ---
+
+
+def test_a_restarted_operator_goes_on_parking() -> None:
+    w = pool("08:30").until(t("08:40"))
+    w.restart()
+    w.until(t("08:45"))
+    assert (w.phase, reduced(w)) == (Phase.PARKED, [True])
+    w.until(t("09:10"))
+    assert w.phase is Phase.ASLEEP
+
+
+def test_another_pod_helps_one_that_cannot_get_its_requests_back() -> None:
+    spec = pool_spec(parked={"for": "30m"})
+    w = walk(spec, t("08:00"), [t("08:30"), t("08:45")], restores=False).until(t("08:46"))
+    assert (w.phase, w.replicas) == (Phase.WARM, 2)
+    assert sorted(reduced(w)) == [False, True]
+    assert w.memory.reduced
+
+
+def test_requests_count_as_restored_only_when_every_watch_has_shown_it() -> None:
+    w = pool("08:30", "08:45").until(t("08:45:10"))
+    assert w.memory.reduced
+    w.until(t("08:46"))
+    assert not w.memory.reduced
+
+
+def test_a_parked_pod_that_is_lost_is_replaced_and_the_new_one_parked() -> None:
+    w = pool("08:30").until(t("08:40"))
+    w.pods[0].gone_at = t("08:40")
+    w.scale(0)
+    w.scale(1)
+    w.until(t("08:40:05"))
+    assert (w.phase, reduced(w)) == (Phase.WARMING, [False])
+    w.until(t("08:50"))
+    assert (w.phase, reduced(w)) == (Phase.PARKED, [True])
+
+
+@pytest.mark.parametrize("hours", [1, 5])
+def test_a_pool_whose_parking_was_removed_sleeps(hours: int) -> None:
+    w = pool("08:30", parked={"for": "24h"}).until(t("08:30") + hours * HOUR)
+    assert w.phase is Phase.PARKED
+    w.edit(pool_spec())
+    w.until(w.now + MINUTE + 10 * SECOND)
+    assert w.phase is Phase.ASLEEP
