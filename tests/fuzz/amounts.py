@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kotatsu_operator.controller.observe.pages import clock_skew
 from kotatsu_operator.core.budget.prices import hourly, parse_table
-from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.exposition import count_of, samples_of, unix_time
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.spec import SpecError
 
 _DIGITS = st.from_regex(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", fullmatch=True)

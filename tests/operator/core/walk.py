@@ -396,7 +396,6 @@ class Walk:
             self._published.append((at, self.memory.epoch))
         return (self.memory.phase, self.replicas, self.memory.epoch) == before
 
-
     def _resize(self, decision: Decision) -> None:
         """Reduce the requests of parked pods; restore those of others where the node can."""
         for pod in self.pods:

@@ -8,8 +8,7 @@ import pytest
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.core.formats import parse_quantity
-from kotatsu_operator.core.formats import instant
+from kotatsu_operator.core.formats import instant, parse_quantity
 from kotatsu_operator.core.objects import selector_view, selects
 from kotatsu_operator.kube.objects import key_of
 from kotatsu_operator.kube.pod import pod_view

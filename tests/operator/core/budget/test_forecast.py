@@ -15,8 +15,8 @@ from kotatsu_operator.core.budget import forecast as forecast_module
 from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.prices import hourly
-from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.calendar.schedule import occurrences, spans
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec, Prices
 from tests.operator.core.values import (

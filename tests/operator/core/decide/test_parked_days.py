@@ -1,4 +1,4 @@
-"""Days with parked pods: an idle pool keeps them with small requests, and a request restores them."""
+"""Days with parked pods: an idle pool keeps them with small requests until a request comes."""
 
 from decimal import Decimal
 
@@ -54,7 +54,7 @@ def test_a_request_to_a_parked_pool_is_served_at_once_and_restores_its_requests(
 
 def test_a_pool_that_was_restored_is_parked_again_for_the_whole_time() -> None:
     w = pool("08:30", "08:45").until(t("11:00"))
-    first, second = w.times(Phase.PARKED)
+    _first, second = w.times(Phase.PARKED)
     assert second == t("08:45:00.2") + IDLE_AFTER
     assert w.times(Phase.DRAINING) == [second + 30 * MINUTE]
 

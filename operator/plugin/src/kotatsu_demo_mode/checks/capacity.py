@@ -6,9 +6,8 @@ from typing import Any
 
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
-from kotatsu_operator.core.formats import count, table, tables
+from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import owners, selects
 
 from .finding import Finding, Maker

@@ -6,11 +6,12 @@ Asleep ──floor, request──▶ Warming ──floor Ready──▶ Warm ─
                          ▲                                                        │
                          └──────── acknowledged, settled, nothing in flight ──────┘
 
-Also: With spec.parked, Warm goes to Parked when it is idle, and Parked to Warm for a request or a
-warm window, and to Draining when parked.for is over. Warm returns to Warming while the floor is not Ready. Warming goes to Draining when its reason
-ends. Sleeping goes to Warming for a request or a window, and to Draining if the operator ended
-before it lowered the scale. If the pods are already Ready, a pool goes through Warming to Warm in
-one decision. Pods that another client started are drained at once for an Asleep override.
+Also: With spec.parked, Warm goes to Parked when it is idle; Parked goes to Warm for a request or a
+warm window, and to Draining when parked.for is over. Warm and Parked return to Warming while their
+pods are not Ready. Warming goes to Draining when its reason ends. Sleeping goes to Warming for a
+request or a window, and to Draining if the operator ended before it lowered the scale. If the pods
+are already Ready, a pool goes through Warming to Warm in one decision. Pods that another client
+started are drained at once for an Asleep override.
 """
 
 from dataclasses import dataclass, replace
@@ -168,7 +169,7 @@ class Step:
         return None, settled and follows and self.idle.sleep, force
 
     def _stay(self) -> int:
-        """Awake: scale to the floor and the demand; Warm once the floor is Ready, Parked if idle."""
+        """Awake: scale to floor and demand. Warm once the floor is Ready, Parked once it is idle."""
         if self._may_park():
             return self._park()
         seen, memory = self.seen, self.memory

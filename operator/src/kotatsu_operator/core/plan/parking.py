@@ -11,7 +11,9 @@ SHOWN_AFTER = timedelta(seconds=30)
 has shown every resize."""
 
 
-def parked_pods(spec: PoolSpec, seen: Observation, memory: Memory, floor: int, now: datetime) -> int:
+def parked_pods(
+    spec: PoolSpec, seen: Observation, memory: Memory, floor: int, now: datetime
+) -> int:
     """The pods that stay while the pool is idle; 0: it goes to sleep.
 
     `floor` are those that a window with mode Parked asks for. Without one, the pods that are there

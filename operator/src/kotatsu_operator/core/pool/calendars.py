@@ -118,9 +118,7 @@ def _window(occasion: Occasion, use: CalendarUse, zone: ZoneInfo) -> Window | No
     if end <= start or to_instant(start, zone)[0] >= to_instant(end, zone)[0]:
         return None
     name = window_name(occasion.title)
-    return Window(
-        name, use.replicas, start=start, end=end, calendar=use.name, parked=use.parked
-    )
+    return Window(name, use.replicas, start=start, end=end, calendar=use.name, parked=use.parked)
 
 
 def _days(occasion: Occasion, zone: ZoneInfo) -> set[date]:

@@ -167,7 +167,7 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
     reason = "Parked" if is_parked else "Restoring" if parking.reduced else "NotParked"
     found = [condition("Parked", is_parked, reason, text)]
     if parking.reason:
-        text = f"{parking.message}; until then the pool sleeps when it is idle, and all its windows are warm"
+        text = f"{parking.message}; until then the pool sleeps when it is idle"
         found.append(condition("ParkingFailed", True, parking.reason, text))
     elif parking.refused:
         text = (
