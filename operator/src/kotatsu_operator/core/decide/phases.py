@@ -169,7 +169,7 @@ class Step:
         return None, settled and follows and self.idle.sleep, force
 
     def _stay(self) -> int:
-        """Awake: scale to floor and demand. Warm once the floor is Ready, Parked once it is idle."""
+        """Awake: scale to floor and demand. Warm with a Ready floor, Parked when idle."""
         if self._may_park():
             return self._park()
         seen, memory = self.seen, self.memory
