@@ -40,7 +40,12 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
     assert (app.phase(), app.replicas()) == ("Asleep", 0)
 
     app.kubectl.patch("warmpool", app.name, {"spec": {"budget": {"limit": "1000000000"}}})
-    await app.send(http)  # the next request wakes it, whether the operator has looked yet or not
+    # The next request wakes it, whether the operator has looked yet or not: the activator refuses
+    # until its watch has shown the new limit.
+    async with asyncio.timeout(90):
+        while (response := await http.post(app.url)).status_code == 503:
+            await asyncio.sleep(0.1)
+    assert response.status_code == 200, response.text
     await eventually("awake", lambda: app.phase() in ("Warming", "Warm"))
     await eventually("money again", lambda: app.conditions()["BudgetAvailable"]["status"] == "True")
 
