@@ -39,7 +39,7 @@ def forecast(
     asleep = override is not None and override.mode is OverrideMode.ASLEEP
     asked = 0
     if override is not None and not asleep:
-        asked = override.replicas or max((w.replicas for w in spec.windows), default=1)
+        asked = override.replicas or spec.most_replicas
         asked = min(asked, spec.scaling.max_replicas)
     stay = min(max(_idle(spec, memory, now), now), end)
     time = _NOTHING

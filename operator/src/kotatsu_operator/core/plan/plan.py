@@ -182,7 +182,7 @@ def floor_of(
         return 0, Reason.OVERRIDE
     floor, reason = min(plan.floor, limit), Reason.WINDOW
     if override is not None:
-        asked = override.replicas or max((w.replicas for w in spec.windows), default=1)
+        asked = override.replicas or spec.most_replicas
         if min(asked, limit) >= floor:
             floor, reason = min(asked, limit), Reason.OVERRIDE
     return floor, reason

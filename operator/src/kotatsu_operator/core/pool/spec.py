@@ -210,6 +210,11 @@ class PoolSpec:
     suspend: bool = False
 
     @property
+    def most_replicas(self) -> int:
+        """The most that a window asks for; 1 without windows."""
+        return max((w.replicas for w in self.windows), default=1)
+
+    @property
     def calendar_names(self) -> Collection[str]:
         """All calendars that the pool uses, each once."""
         return dict.fromkeys([*(c.name for c in self.calendars), *self.closed_on])
