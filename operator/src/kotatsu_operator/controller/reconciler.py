@@ -364,11 +364,11 @@ class Reconciler:
     def _remember(
         self, turn: Turn, status: Status, seen: Observation, memory: Memory
     ) -> tuple[Note, ...]:
-        """Add to the status what is told now, so that it is told once; return the events."""
+        """Add to the status what is reported now, only once; return the events."""
         found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
-        status["told"] = found.told
+        status["reported"] = found.reported
         if status.get("override") is not None:
-            status["override"]["told"] = found.override_told
+            status["override"]["reported"] = found.override
         return found.notes
 
     async def _put_status(
