@@ -12,14 +12,13 @@ from kotatsu_operator.controller.accept.acceptance import (
     accept,
     refused_conditions,
 )
-from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.accounts import Account, Accounts, Histories
 from kotatsu_operator.controller.act.capacity import (
     NO_CAPACITY_AHEAD,
     Capacity,
     CapacityOptions,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.courier import Courier, NoCourier
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
