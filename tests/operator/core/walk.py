@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
-from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, standing
+from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, news, standing
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
 from kotatsu_operator.core.plan.metering import counted

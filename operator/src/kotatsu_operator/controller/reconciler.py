@@ -35,8 +35,8 @@ from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendar
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
+    calendar_failures,
     date_conditions,
     pool_conditions,
     target_conditions,

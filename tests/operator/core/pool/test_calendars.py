@@ -17,7 +17,7 @@ from kotatsu_operator.core.pool.calendars import (
 )
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.calendar_condition import calendar_failures
+from kotatsu_operator.core.report.conditions import calendar_failures
 from kotatsu_operator.core.report.status import memory_status, read_memory
 from tests.operator.core.values import cron, pool_spec
 

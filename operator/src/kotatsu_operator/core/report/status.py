@@ -27,10 +27,10 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.pool.calendars import read_followed, write_followed
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.followed import read_followed, write_followed
 
 T = TypeVar("T")
 
