@@ -20,7 +20,6 @@ from kotatsu_operator.core.formats import (
     choice,
     count,
     instant,
-    stamp,
     table,
     tables,
     text,
@@ -158,29 +157,8 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
 # --- the status, which may have been edited by hand ---
 
 
-def write_followed(followed: Followed) -> dict[str, Any]:
-    """The entry of status.calendars that `read_followed` reads."""
-    return {
-        "name": followed.name,
-        "readAt": stamp(followed.read_at),
-        "windows": [
-            {
-                "name": window.name,
-                "replicas": window.replicas,
-                "start": window.start.isoformat(),
-                "end": window.end.isoformat(),
-            }
-            | ({"mode": WindowMode.PARKED.value} if window.parked else {})
-            for window in followed.windows
-            if window.start is not None and window.end is not None
-        ],
-        "closed": [day.isoformat() for day in sorted(followed.closed)],
-        "leftOut": followed.left_out,
-    }
-
-
 def read_followed(written: Any) -> Followed | None:
-    """One calendar, without what cannot be read; None without a name or a time."""
+    """An entry of status.calendars, without what cannot be read; None without a name or a time."""
     given = table(written)
     name, read_at = text(given.get("name")), instant(given.get("readAt"))
     if not name or read_at is None:

@@ -27,7 +27,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.calendars import read_followed, write_followed
+from kotatsu_operator.core.pool.calendars import read_followed
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -51,7 +51,7 @@ _FORMS: Mapping[type, Form] = {
     Decimal: Form(amount, "{:.6f}".format),
     datetime: Form(instant, stamp),
     timedelta: Form(lasting, format_duration),
-    Followed: Form(read_followed, write_followed),
+    Followed: Form(read_followed, lambda followed: followed.written),
 }
 
 
@@ -203,7 +203,11 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
         return transient
-    stored = _MEMORY.values(status)
+    calendars = transient.calendars
+    if calendars and status.get("calendars") == [one.written for one in calendars]:
+        stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}
+    else:
+        stored = _MEMORY.values(status)
     same = (phase, stored["epoch"]) == (transient.phase, transient.epoch)
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
