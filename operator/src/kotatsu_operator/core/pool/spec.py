@@ -186,6 +186,10 @@ class PoolSpec:
         """The most that a window asks for; 1 without windows."""
         return max((w.replicas for w in self.windows), default=1)
 
+    def asked_by(self, override: Override) -> int:
+        """The replicas of a Warm override: by default as many as the largest window."""
+        return min(override.replicas or self.most_replicas, self.scaling.max_replicas)
+
     @property
     def calendar_names(self) -> Collection[str]:
         """All calendars that the pool uses, each once."""

@@ -10,7 +10,7 @@ from typing import Any
 from kotatsu_operator.core.budget.limit import Standing
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.plan.metering import UNKNOWN_LIMIT
+from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
 from kotatsu_operator.core.pool.calendars import MOST_WINDOWS, Reading, Readings
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason

@@ -28,7 +28,7 @@ from kotatsu_operator.core.formats import (
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.calendars import read_followed
-from kotatsu_operator.core.pool.decision import Decision, Observation
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
 
@@ -174,6 +174,8 @@ _MEMORY = Record(
     original="hpa",
 )
 _ORIGINAL = Record(Original)
+_GROUP = Record(Shared, but=("rate", "disagreement"), total="spent")
+_TRANSITION = Record(Transition)
 _LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "shared", "pods"), pod_hour="podPerHour")
 
 
@@ -235,15 +237,7 @@ def cost_status(ledger: Ledger) -> Status | None:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
         "exhausted": None if limit is None else ledger.exhausted_at is not None,
-        "group": None if ledger.shared is None else _group_status(ledger.shared),
-    }
-
-
-def _group_status(shared: Shared) -> Status:
-    return {
-        "name": shared.name,
-        "spent": f"{shared.total:.6f}",
-        "deleted": None if shared.deleted is None else f"{shared.deleted:.6f}",
+        "group": None if ledger.shared is None else _GROUP.write(ledger.shared),
     }
 
 
@@ -276,9 +270,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
         "desiredReplicas": desired,
         "readyReplicas": seen.ready,
         "activeWindow": decision.window or None,
-        "nextTransition": None
-        if coming is None
-        else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
+        "nextTransition": None if coming is None else _TRANSITION.write(coming),
         "cost": cost_status(ledger),
     }
 
