@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
@@ -180,7 +180,7 @@ class Accounts:
         return compared(replace(ledger, shared=self._groups.enter(key, group, entry)), now)
 
 
-def _reported(status: Status, ledger: Ledger) -> str:
+def _reported(status: Mapping[str, Any], ledger: Ledger) -> str:
     """The reason of BudgetAvailable that the status has for the ledger's period; else empty."""
     if instant(table(status.get("cost")).get("periodStart")) != ledger.period_start:
         return ""
@@ -227,13 +227,15 @@ class Histories:
             return {}
         status = pool.get("status") or {}
         there = sum(p.billed is not None and p.billed.gone_at is None for p in pods)
-        if (known := self._book.last(pool, now)) is not None:
-            history, elapsed = known
-        else:
-            last = read_ledger(status)
-            # As in the ledger: pods that still exist have been there since the last entry.
-            elapsed = None if last.at is None else max(now - last.at, timedelta())
-            history = replace(recalled(status, last, now), pods=there)
+        history, elapsed = self._book.last(pool, now) or _resumed(status, there, now)
         history = entered(history, Seen(now, there, ledger, status, elapsed), decision, override)
         self._book.enter(pool, history, now)
         return {"history": history_status(history, status)}
+
+
+def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
+    """The history as another process has left it, and the time since."""
+    last = read_ledger(status)
+    # As in the ledger: pods that still exist have been there since the last entry.
+    elapsed = None if last.at is None else max(now - last.at, timedelta())
+    return replace(recalled(status, last, now), pods=pods), elapsed
