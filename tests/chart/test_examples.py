@@ -6,7 +6,8 @@ import jsonschema
 import pytest
 from chart.kit import ROOT, crd, load_yaml
 
-from kotatsu_operator.core.pool.spec import RouteMode, parse
+from kotatsu_operator.core.pool.parse import parse
+from kotatsu_operator.core.pool.spec import RouteMode
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 BY_NAME = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

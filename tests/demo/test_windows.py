@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from kotatsu_demo.windows import IDLE_AFTER, OPEN, ZONE_NAME, window_from
-from kotatsu_operator.core.pool.spec import parse
+from kotatsu_operator.core.pool.parse import parse
 
 NOW = datetime(2026, 11, 24, 17, 40, 12, 345678, UTC)
 

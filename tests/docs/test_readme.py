@@ -7,7 +7,7 @@ import jsonschema
 import yaml
 
 from kotatsu_demo.images import ROOT
-from kotatsu_operator.core.pool.spec import parse
+from kotatsu_operator.core.pool.parse import parse
 
 README = (ROOT / "README.md").read_text()
 

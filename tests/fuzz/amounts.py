@@ -10,7 +10,7 @@ from kotatsu_operator.controller.observe.pages import clock_skew
 from kotatsu_operator.core.budget.prices import hourly, parse_table
 from kotatsu_operator.core.exposition import count_of, samples_of, unix_time
 from kotatsu_operator.core.formats import parse_quantity
-from kotatsu_operator.core.pool.spec import SpecError
+from kotatsu_operator.core.pool.parse import SpecError
 
 _DIGITS = st.from_regex(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})", fullmatch=True)
 _SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]

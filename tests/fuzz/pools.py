@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kotatsu_operator.activator.cache.namespace import View
 from kotatsu_operator.core.calendar.schedule import next_start, occurrences
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import SpecError, parse
+from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.report.status import memory_status, read_ledger, read_memory
 
 

@@ -8,11 +8,10 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.endpoints.slices import make_slice
-from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Reconciler

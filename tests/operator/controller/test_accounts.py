@@ -8,7 +8,7 @@ from kotatsu_operator.controller.accounts import Account, Accounts
 from kotatsu_operator.core.budget.groups import Groups, group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.limit import OnExhausted
-from kotatsu_operator.core.pool.spec import parse
+from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.report.status import cost_status, worth_writing
 from tests.operator.cluster import warm_pool
 from tests.operator.core.values import t

@@ -10,7 +10,7 @@ from kotatsu_operator.controller.observe.scraper import Passing
 from kotatsu_operator.controller.reconciler import BEAT, RETRY, WAKE_GOES_FIRST
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.pool.decision import Claim
-from kotatsu_operator.core.pool.spec import parse
+from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import VOICE, deployment, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, override, t

@@ -8,7 +8,7 @@ import pytest
 from kotatsu_operator.controller.accept.acceptance import Refused, accept
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.spec import parse, salvage
+from kotatsu_operator.core.pool.parse import parse, salvage
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import settings
 
 from kotatsu_operator.core.pool.memory import Memory, Trend
-from kotatsu_operator.core.pool.spec import PoolSpec, parse
+from kotatsu_operator.core.pool.parse import parse
+from kotatsu_operator.core.pool.spec import PoolSpec
 
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "voice"}
 DAY = "2026-11-25"  # a Wednesday

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
-from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, standing, told
+from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, news, standing
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
-from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -371,7 +371,7 @@ class Walk:
         self.ledger = accrue(self.ledger, bills, budget, self.spec.zone, self.now, elapsed)
         self.entered_at = self.now
         self.gone.clear()
-        notes = told(self.standing, self.ledger, budget)
+        notes = news(self.standing, self.ledger, budget)
         self.standing = str(standing(self.ledger, budget) or "")
         return allowed(self.ledger, budget, self.now), notes
 

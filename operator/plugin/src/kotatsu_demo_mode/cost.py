@@ -83,7 +83,7 @@ def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figu
     forecast = read_amount(table(pool.status.get("cost")).get("forecast"))
     if forecast is None and coming.cost is not None:
         forecast = (spent or Decimal(0)) + coming.cost
-    peak = max((w.replicas for w in pool.spec.windows), default=1)
+    peak = pool.spec.most_replicas
     price = pool.pod_price
     return Figures(
         pool=pool,

@@ -135,7 +135,7 @@ def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Al
     Sums of older episodes have no times, so with them only the pods left on are known.
     """
     price, seconds = pool.pod_price, Decimal((told.end - told.begin).total_seconds())
-    peak = told.peak or max((w.replicas for w in pool.spec.windows), default=1)
+    peak = told.peak or pool.spec.most_replicas
     is_whole = not any(s.episodes for s in told.sums)
     awake = sum((row.seconds for row in told.rows), Decimal(0))
     pod_seconds = told.counts.pod_seconds + max(seconds - awake, Decimal(0))

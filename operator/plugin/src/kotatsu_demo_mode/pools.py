@@ -19,7 +19,8 @@ from kotatsu_operator.core.formats import amount, table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import Override, PoolSpec, SpecError, parse
+from kotatsu_operator.core.pool.parse import SpecError, parse
+from kotatsu_operator.core.pool.spec import Override, PoolSpec
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError

@@ -167,7 +167,7 @@ def most_replicas(pool: Pool, asked: int | None) -> int:
     """The pods of a new window: as asked, or the most of any window. Raises DemoModeError."""
     most = pool.spec.scaling.max_replicas
     if asked is None:
-        return max((w.replicas for w in pool.spec.windows), default=1)
+        return pool.spec.most_replicas
     if asked > most:
         patch = f'{{"spec":{{"scaling":{{"maxReplicas":{asked}}}}}}}'
         raise DemoModeError(

@@ -30,7 +30,8 @@ from kotatsu_operator.core.plan.activity import in_force, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
-from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse
+from kotatsu_operator.core.pool.parse import SpecError, parse
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.status import read_memory
 
 log = logging.getLogger(__name__)

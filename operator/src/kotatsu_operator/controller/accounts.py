@@ -1,24 +1,71 @@
-"""The cost accounts of all pools: prices in effect, cost so far, and what the budget allows."""
+"""The books of all pools between reconciles.
 
+`Accounts` have their prices, what they cost and what their budgets allow; `Histories` have what
+they were warm for.
+"""
+
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kotatsu_operator.core.budget.forecast import forecast
 from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
-from kotatsu_operator.core.budget.limit import Allowed, allowed, sentence, standing, told
+from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
-from kotatsu_operator.core.formats import conditions_of
-from kotatsu_operator.core.pool.decision import Note
+from kotatsu_operator.core.formats import conditions_of, instant, table
+from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import Budget, PoolSpec
+from kotatsu_operator.core.pool.spec import Budget, Override, PoolSpec
 from kotatsu_operator.core.report.conditions import budget_condition
+from kotatsu_operator.core.report.history import History, Seen, entered, history_status, recalled
 from kotatsu_operator.core.report.status import Status, read_ledger
-from kotatsu_operator.kube.objects import Key, Object
+from kotatsu_operator.kube.objects import Key, Object, key_of
 from kotatsu_operator.kube.pod import PodView
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass
+class Book(Generic[T]):
+    """A page for each pool: what this process has entered last, and when.
+
+    `monotonic` measures time in seconds; by default, `now`.
+    """
+
+    monotonic: Callable[[], float] | None = None
+    _pages: dict[Key, tuple[str, T, timedelta]] = field(default_factory=dict)
+    """The pool's uid, what was entered, and when."""
+
+    def last(self, pool: Object, now: datetime) -> tuple[T, timedelta] | None:
+        """The last entry and the time since; None if another process made it."""
+        if self.is_of_another(pool) or (page := self._pages.get(key_of(pool))) is None:
+            return None
+        return page[1], max(self._measured(now) - page[2], timedelta())
+
+    def is_of_another(self, pool: Object) -> bool:
+        """Whether the page is that of a deleted pool with the same name."""
+        page = self._pages.get(key_of(pool))
+        return page is not None and page[0] != pool["metadata"]["uid"]
+
+    def enter(self, pool: Object, entry: T, now: datetime) -> None:
+        self._pages[key_of(pool)] = (pool["metadata"]["uid"], entry, self._measured(now))
+
+    def forget(self, key: Key) -> None:
+        self._pages.pop(key, None)
+
+    def reset(self) -> None:
+        self._pages.clear()
+
+    def _measured(self, now: datetime) -> timedelta:
+        return now - _EPOCH if self.monotonic is None else timedelta(seconds=self.monotonic())
 
 
 @dataclass(frozen=True)
@@ -48,25 +95,28 @@ class Account:
         return replace(self.ledger, forecast=expected, pod_hour=one)
 
 
-@dataclass
 class Accounts:
     """The ledgers between reconciles. `monotonic` measures time in seconds; by default, `now`."""
 
-    table: PriceTable = NO_PRICES
-    monotonic: Callable[[], float] | None = None
-    groups: Groups = field(default_factory=Groups)
-    _kept: dict[Key, tuple[str, Ledger, float]] = field(default_factory=dict)
-    """The pool's uid, its ledger, and the monotonic time of its last entry."""
+    def __init__(
+        self,
+        prices: PriceTable = NO_PRICES,
+        monotonic: Callable[[], float] | None = None,
+        groups: Groups | None = None,
+    ) -> None:
+        self._prices = prices
+        self._groups = groups or Groups()
+        self._book = Book[Ledger](monotonic)
 
     def forget(self, key: Key) -> None:
         """Drop the account of a deleted pool."""
-        self._kept.pop(key, None)
-        self.groups.delete(key)
+        self._book.forget(key)
+        self._groups.delete(key)
 
     def reset(self) -> None:
         """Drop all accounts: another operator has led and has written newer ones to the status."""
-        self._kept.clear()
-        self.groups.reset()
+        self._book.reset()
+        self._groups.reset()
 
     def settle(
         self,
@@ -78,7 +128,7 @@ class Accounts:
         now: datetime,
     ) -> Account:
         """Bring a pool's ledger up to `now` and check it against the budget."""
-        budget = priced(spec.budget, self.table)
+        budget = priced(spec.budget, self._prices)
         if budget != spec.budget:
             spec = replace(spec, budget=budget)
         ledger = self._enter(key, pool, spec, pods, departed, now)
@@ -87,7 +137,7 @@ class Accounts:
         notes: tuple[Note, ...] = ()
         if stands is not None:
             conditions = (budget_condition(stands, sentence(ledger, budget)),)
-            notes = told(_told_before(pool.get("status") or {}, ledger), ledger, budget)
+            notes = news(_reported(table(pool.get("status")), ledger), ledger, budget)
         return Account(budget, ledger, allowed(ledger, budget, now), conditions, notes)
 
     def _enter(
@@ -100,18 +150,13 @@ class Accounts:
         now: datetime,
     ) -> Ledger:
         if not spec.budget.currency:
-            self._kept.pop(key, None)
-            self.groups.leave(key)
+            self._book.forget(key)
+            self._groups.leave(key)
             return Ledger()
-        uid, ticks = pool["metadata"]["uid"], self.monotonic() if self.monotonic else 0.0
-        elapsed: timedelta | None = None
-        known = self._kept.get(key)
-        if known is not None and known[0] != uid:
-            self.groups.delete(key)
-            known = None
-        ledger = read_ledger(pool.get("status") or {}) if known is None else known[1]
-        if known is not None and self.monotonic is not None:
-            elapsed = timedelta(seconds=max(0.0, ticks - known[2]))
+        if self._book.is_of_another(pool):
+            self._groups.delete(key)
+        known = self._book.last(pool, now)
+        ledger, elapsed = known or (read_ledger(pool.get("status") or {}), None)
         billed = [
             p.billed
             for p in pods
@@ -121,22 +166,76 @@ class Accounts:
         ]
         ledger = accrue(ledger, [*billed, *departed], spec.budget, spec.zone, now, elapsed)
         ledger = self._share(key, spec, ledger, now)
-        self._kept[key] = (uid, ledger, ticks)
+        self._book.enter(pool, ledger, now)
         return ledger
 
     def _share(self, key: Key, spec: PoolSpec, ledger: Ledger, now: datetime) -> Ledger:
         """Enter the ledger into the pool's budget group and compare their sum with the limit."""
         group = spec.budget.group
         if not group:
-            self.groups.leave(key)
+            self._groups.leave(key)
             return replace(ledger, shared=None)
         terms = Terms(ledger.currency, ledger.period, spec.zone.key)
         entry = Entry(terms, ledger.period_end, ledger.accrued, ledger.rate, ledger.limit)
-        return compared(replace(ledger, shared=self.groups.enter(key, group, entry)), now)
+        return compared(replace(ledger, shared=self._groups.enter(key, group, entry)), now)
 
 
-def _told_before(status: Mapping[str, Any], ledger: Ledger) -> str:
+def _reported(status: Mapping[str, Any], ledger: Ledger) -> str:
     """The reason of BudgetAvailable that the status has for the ledger's period; else empty."""
-    if read_ledger(status).period_start != ledger.period_start:
+    if instant(table(status.get("cost")).get("periodStart")) != ledger.period_start:
         return ""
     return str(conditions_of(status).get("BudgetAvailable", {}).get("reason", ""))
+
+
+class Histories:
+    """The histories between reconciles. `monotonic` measures time in seconds; by default, `now`."""
+
+    def __init__(self, monotonic: Callable[[], float] | None = None) -> None:
+        self.is_stored = True
+        """False if the CRD is older than this operator: the API server drops the field."""
+        self._book = Book[History](monotonic)
+
+    def forget(self, key: Key) -> None:
+        """Drop the history of a deleted pool."""
+        self._book.forget(key)
+
+    def reset(self) -> None:
+        """Drop all histories: another operator has led and has written to the status."""
+        self._book.reset()
+        self.is_stored = True
+
+    def check(self, pool: Object) -> None:
+        """Stop if a written pool has no history: each reconcile would write it again."""
+        if self.is_stored and "history" not in (pool.get("status") or {}):
+            self.is_stored = False
+            log.warning(
+                "the CRD of WarmPools is older than this operator, so reports have no data: "
+                "upgrade the CRD, and restart the operator"
+            )
+
+    def enter(
+        self,
+        pool: Object,
+        pods: list[PodView],
+        ledger: Ledger,
+        decision: Decision,
+        override: Override | None,
+        now: datetime,
+    ) -> Status:
+        """Enter one reconcile; return the field `history`. `pool` is as it was read."""
+        if not self.is_stored:
+            return {}
+        status = pool.get("status") or {}
+        there = sum(p.billed is not None and p.billed.gone_at is None for p in pods)
+        history, elapsed = self._book.last(pool, now) or _resumed(status, there, now)
+        history = entered(history, Seen(now, there, ledger, status, elapsed), decision, override)
+        self._book.enter(pool, history, now)
+        return {"history": history_status(history, status)}
+
+
+def _resumed(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
+    """The history as another process has left it, and the time since."""
+    last = read_ledger(status)
+    # As in the ledger: pods that still exist have been there since the last entry.
+    elapsed = None if last.at is None else max(now - last.at, timedelta())
+    return replace(recalled(status, last, now), pods=pods), elapsed

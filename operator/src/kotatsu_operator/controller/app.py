@@ -12,13 +12,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
 from kotatsu_operator.controller.calendars.reader import Calendars
-from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector

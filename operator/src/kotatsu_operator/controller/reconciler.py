@@ -12,14 +12,13 @@ from kotatsu_operator.controller.accept.acceptance import (
     accept,
     refused_conditions,
 )
-from kotatsu_operator.controller.accounts import Account, Accounts
+from kotatsu_operator.controller.accounts import Account, Accounts, Histories
 from kotatsu_operator.controller.act.capacity import (
     NO_CAPACITY_AHEAD,
     Capacity,
     CapacityOptions,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.histories import Histories
 from kotatsu_operator.controller.report.courier import Courier, NoCourier
 from kotatsu_operator.controller.report.events import Events
 from kotatsu_operator.controller.targets.kinds import other_kinds
@@ -30,14 +29,14 @@ from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
+from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.plan.lead import Pacer
-from kotatsu_operator.core.plan.metering import counted
 from kotatsu_operator.core.pool.calendars import Readings, follow, with_calendars
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.calendar_condition import calendar_failures
 from kotatsu_operator.core.report.conditions import (
+    calendar_failures,
     date_conditions,
     pool_conditions,
     target_conditions,
@@ -364,11 +363,11 @@ class Reconciler:
     def _remember(
         self, turn: Turn, status: Status, seen: Observation, memory: Memory
     ) -> tuple[Note, ...]:
-        """Add to the status what is told now, so that it is told once; return the events."""
+        """Add to the status what is reported now, only once; return the events."""
         found = news(turn.pool, turn.spec, seen, memory, turn.now, self.override_warning)
-        status["told"] = found.told
+        status["reported"] = found.reported
         if status.get("override") is not None:
-            status["override"]["told"] = found.override_told
+            status["override"]["reported"] = found.override
         return found.notes
 
     async def _put_status(

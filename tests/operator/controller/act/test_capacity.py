@@ -15,7 +15,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.plan.capacity import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import parse
+from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.protocol import CAPACITY_LABEL
 from tests.operator.cluster import FakeKube, denied, deployment, pod, warm_pool
 from tests.operator.core.values import pool_spec, t

@@ -13,7 +13,8 @@ from kotatsu_operator.core.budget.prices import (
     priced,
 )
 from kotatsu_operator.core.formats import parse_quantity
-from kotatsu_operator.core.pool.spec import Budget, Prices, SpecError
+from kotatsu_operator.core.pool.parse import SpecError
+from kotatsu_operator.core.pool.spec import Budget, Prices
 
 GIB = Decimal(2**30)
 PRICES = Prices({"cpu": Decimal("6.5"), "memory": Decimal("0.7")})

@@ -17,7 +17,7 @@ from kotatsu_operator.core.pool.calendars import (
 )
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.calendar_condition import calendar_failures
+from kotatsu_operator.core.report.conditions import calendar_failures
 from kotatsu_operator.core.report.status import memory_status, read_memory
 from tests.operator.core.values import cron, pool_spec
 
@@ -108,6 +108,15 @@ def test_a_new_operator_takes_windows_from_the_status_until_it_has_read():
     unread = {"team": Reading(), "holidays": Reading()}
     assert opened(pool, unread, restored) == opened(pool, readings)
     assert calendar_failures(pool, restored, unread) == []
+
+
+def test_calendars_are_read_from_the_status_only_if_another_has_written_them():
+    pool = spec(calendars=[TEAM])
+    memory = follow(pool, Memory(phase=Phase.WARM, since=NOW), {"team": read(pitch())}, NOW)
+    status = memory_status(memory, pool)
+    assert read_memory(status, memory).calendars is memory.calendars
+    edited = status | {"calendars": [status["calendars"][0] | {"windows": []}]}
+    assert read_memory(edited, memory).calendars[0].windows == ()
 
 
 def test_windows_that_are_over_do_not_stay():

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import (
     Drain,
     Metrics,
@@ -14,8 +15,6 @@ from kotatsu_operator.core.pool.spec import (
     Override,
     OverrideMode,
     Scaling,
-    SpecError,
-    parse,
 )
 from tests.operator.core.values import HOUR, TARGET, cron, pool_spec, utc
 

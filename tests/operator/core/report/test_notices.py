@@ -46,12 +46,12 @@ def walked(*looks: tuple[str, dict[str, Any]], **given: Any) -> list[str]:
         found = news(pool, spec, state["seen"], memory, t(clock), **given)
         said += [f"{clock} {note.reason}: {note.message}" for note in found.notes]
         end = spec.override and spec.override.until.isoformat()
-        status = {"told": found.told}
+        status = {"reported": found.reported}
         if spec.override is not None:
             status["override"] = {
                 "key": spec.override.key,
                 "endsAt": end,
-                "told": found.override_told,
+                "reported": found.override,
             }
     return said
 

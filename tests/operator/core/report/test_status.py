@@ -27,11 +27,13 @@ from kotatsu_operator.core.pool.memory import (
 from kotatsu_operator.core.pool.spec import Period
 from kotatsu_operator.core.pool.start import Parts
 from kotatsu_operator.core.report.status import (
+    Form,
     Record,
     decided_status,
     memory_status,
     read_ledger,
     read_memory,
+    several,
     worth_writing,
 )
 from tests.operator.core.values import (
@@ -390,3 +392,36 @@ def test_one_field_that_cannot_be_read_leaves_the_others(edit):
 @pytest.mark.parametrize("edit", [None, [], {}, {"by": 7}, {"by": None}])
 def test_without_a_field_that_it_needs_nothing_is_read(edit):
     assert VISIT.read(edit) is None
+
+
+@dataclass(frozen=True)
+class Stay:
+    visit: Visit
+    paid: int = 0
+    rooms: tuple[int, ...] = ()
+
+
+STAY = Record(
+    Stay,
+    brief=("paid",),
+    forms={"visit": VISIT, "rooms": Form(lambda given: tuple(given), sorted)},
+    visit="",
+)
+
+
+def test_a_dataclass_within_another_may_share_its_object():
+    stay = Stay(Visit("ada", None), 3, (7, 5))
+    written = STAY.write(stay)
+    assert written == {**VISIT.write(stay.visit), "paid": 3, "rooms": [5, 7]}
+    assert STAY.read(written) == replace(stay, rooms=(5, 7))
+
+
+def test_a_brief_attribute_is_left_out_while_it_has_its_default():
+    assert STAY.write(Stay(Visit("ada", None)))["paid"] is None
+
+
+def test_of_a_list_the_newest_are_read():
+    assert several(VISIT, 2).read([{"by": name} for name in "abc"]) == (
+        Visit("b", None),
+        Visit("c", None),
+    )

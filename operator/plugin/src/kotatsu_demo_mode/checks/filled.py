@@ -9,7 +9,8 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.formats import conditions_of, format_duration, instant, table
-from kotatsu_operator.core.pool.spec import Metrics, RouteMode, Scaling, SpecError
+from kotatsu_operator.core.pool.parse import SpecError
+from kotatsu_operator.core.pool.spec import Metrics, RouteMode, Scaling
 
 from .found import Case, Found
 from .gauges import gauge_in, pod_of

@@ -68,7 +68,7 @@ def case_of(
     """
     made = proposed(found, service) if pool is None else _with_service(pool, service)
     priced = read_pool(made, None if found.workload is None else requests_of(found.workload))
-    most = max((w.replicas for w in priced.spec.windows), default=1)
+    most = priced.spec.most_replicas
     wanted = replicas or most
     one = service_named(found, priced.spec.service)
     others = [name for name in waking(found) if name != priced.spec.service]

@@ -13,7 +13,8 @@ from kotatsu_operator.controller.targets.target import Target
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.pool.spec import PoolSpec, SpecError, parse, salvage
+from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
+from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.objects import Key, Object

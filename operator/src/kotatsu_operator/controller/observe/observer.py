@@ -32,7 +32,7 @@ class Observer:
         Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
         (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
         while it starts. If all pods that may have requests show that they have no gauge, the pool
-        is not metered (see `core.plan.metering`).
+        is not metered (see `core.plan.activity`).
         """
         with self.aside(key):
             return await self._demand(key, spec, pods, looks=looks)

@@ -30,7 +30,7 @@ from kotatsu_operator.controller.targets.target import (
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import check_is_not_kotatsu
 from kotatsu_operator.core.formats import instant
-from kotatsu_operator.core.plan.metering import counted
+from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.report.record import Entry, found_replicas

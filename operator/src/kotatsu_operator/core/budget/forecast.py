@@ -37,10 +37,7 @@ def forecast(
     override = in_force(spec.override, memory, now)
     until = now if override is None else min(override_end(override, memory), end)
     asleep = override is not None and override.mode is OverrideMode.ASLEEP
-    asked = 0
-    if override is not None and not asleep:
-        asked = override.replicas or max((w.replicas for w in spec.windows), default=1)
-        asked = min(asked, spec.scaling.max_replicas)
+    asked = 0 if override is None or asleep else spec.asked_by(override)
     stay = min(max(_idle(spec, memory, now), now), end)
     time = _NOTHING
     marks = sorted({now, until, stay, end})

@@ -171,7 +171,7 @@ def sentence(ledger: Ledger, budget: Budget) -> str:
     return f"{part} of {limit} is spent; the {budget.period.lower()} ends at {until}"
 
 
-def told(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
+def news(before: str, ledger: Ledger, budget: Budget) -> tuple[Note, ...]:
     """The event if the standing is worse than `before` (a Standing, or "")."""
     now = standing(ledger, budget)
     if now is Standing.EXHAUSTED and before != now:

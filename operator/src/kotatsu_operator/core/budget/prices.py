@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.formats import parse_quantity
-from kotatsu_operator.core.pool.spec import Budget, Prices, SpecError, parse_prices
+from kotatsu_operator.core.pool.parse import SpecError, parse_prices
+from kotatsu_operator.core.pool.spec import Budget, Prices
 
 _GIB = Decimal(2**30)
 Requests = dict[str, Decimal]

@@ -10,7 +10,7 @@ zone. Clock changes must not shorten a promised window:
 - A repeating window lasts its `duration` in elapsed time from its start. If it reaches the
   schedule's next start on the wall clock, it is extended over a repeated hour to reach it.
 - A single window ends at its wall-clock `end`; if `end` occurs twice, at the second occurrence.
-- A single window that lies entirely in a gap never opens: see `clock_changes.dropped`.
+- A single window that lies entirely in a gap never opens: see `never_opens.dropped`.
 """
 
 import re

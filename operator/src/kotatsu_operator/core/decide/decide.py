@@ -26,18 +26,19 @@ from kotatsu_operator.core.decide.target import (
 )
 from kotatsu_operator.core.plan.activity import (
     PRE_DRAIN,
+    counted,
     idle_at,
     idleness,
     in_force,
     override_end,
     recommend,
     remember_activity,
+    remember_metering,
     remember_override,
     remember_sleep,
     remember_ticket,
 )
 from kotatsu_operator.core.plan.capacity import still_needed
-from kotatsu_operator.core.plan.metering import counted, remember_metering
 from kotatsu_operator.core.plan.openings import remember_opening
 from kotatsu_operator.core.plan.parking import parked_pods, parked_until, remember_reduced
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
@@ -186,21 +187,14 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     )
 
 
+_CLOCK = ["since", "acknowledged_at", "unknown_since", "raised_at", "override_seen", "ticket_seen"]
+"""The attributes of a memory with times of the operator's own clock."""
+
+
 def _not_ahead(memory: Memory, now: datetime) -> Memory:
     """The memory with no time later than now: the clock may have been set back."""
-
-    def clamped(moment: datetime | None) -> datetime | None:
-        return moment if moment is None else min(moment, now)
-
-    return changed(
-        memory,
-        since=clamped(memory.since),
-        acknowledged_at=clamped(memory.acknowledged_at),
-        unknown_since=clamped(memory.unknown_since),
-        raised_at=clamped(memory.raised_at),
-        override_seen=clamped(memory.override_seen),
-        ticket_seen=clamped(memory.ticket_seen),
-    )
+    times = {name: getattr(memory, name) for name in _CLOCK}
+    return changed(memory, **{n: min(at, now) for n, at in times.items() if at is not None})
 
 
 def _is_ready_for(coming: Transition, memory: Memory) -> bool:

@@ -175,14 +175,13 @@ def floor_of(
 
     `spent` means that the budget puts the pool to sleep, regardless of windows and overrides.
     """
-    limit = spec.scaling.max_replicas
     if spent:
         return 0, Reason.BUDGET
     if override is not None and override.mode is OverrideMode.ASLEEP:
         return 0, Reason.OVERRIDE
-    floor, reason = min(plan.floor, limit), Reason.WINDOW
+    floor, reason = min(plan.floor, spec.scaling.max_replicas), Reason.WINDOW
     if override is not None:
-        asked = override.replicas or max((w.replicas for w in spec.windows), default=1)
-        if min(asked, limit) >= floor:
-            floor, reason = min(asked, limit), Reason.OVERRIDE
+        asked = spec.asked_by(override)
+        if asked >= floor:
+            floor, reason = asked, Reason.OVERRIDE
     return floor, reason

@@ -9,13 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Occasion, window_name
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import last_instant, on_clock, to_instant
+from kotatsu_operator.core.formats import (
+    choice,
+    count,
+    instant,
+    table,
+    tables,
+    text,
+    wall,
+    wall_date,
+)
 from kotatsu_operator.core.pool.memory import Followed, Memory, changed
-from kotatsu_operator.core.pool.spec import CalendarUse, PoolSpec
+from kotatsu_operator.core.pool.spec import CalendarUse, PoolSpec, WindowMode
 
 AHEAD = timedelta(days=62)
 """How far ahead calendars are read."""
@@ -140,3 +152,34 @@ def _pruned(before: Followed, zone: ZoneInfo, now: datetime) -> Followed:
     if len(windows) == len(before.windows) and len(closed) == len(before.closed):
         return before
     return replace(before, windows=windows, closed=closed)
+
+
+# --- the status, which may have been edited by hand ---
+
+
+def read_followed(written: Any) -> Followed | None:
+    """An entry of status.calendars, without what cannot be read; None without a name or a time."""
+    given = table(written)
+    name, read_at = text(given.get("name")), instant(given.get("readAt"))
+    if not name or read_at is None:
+        return None
+    listed, closed = islice(tables(given.get("windows")), MOST_WINDOWS), given.get("closed")
+    windows = (_read_window(window, name) for window in listed)
+    days = map(wall_date, closed[:MOST_DAYS] if isinstance(closed, list) else ())
+    return Followed(
+        name,
+        read_at,
+        tuple(window for window in windows if window is not None),
+        frozenset(day for day in days if day is not None),
+        count(given.get("leftOut")),
+    )
+
+
+def _read_window(written: Mapping[str, Any], calendar: str) -> Window | None:
+    start, end = wall(written.get("start")), wall(written.get("end"))
+    replicas = count(written.get("replicas"))
+    if start is None or end is None or end <= start or not replicas:
+        return None
+    name = text(written.get("name"), "event")
+    parked = choice(WindowMode, written.get("mode"), None) is WindowMode.PARKED
+    return Window(name, replicas, start=start, end=end, calendar=calendar, parked=parked)

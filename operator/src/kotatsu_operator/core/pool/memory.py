@@ -1,11 +1,15 @@
 """The state of a pool between two decisions; most of it is stored in the status."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.formats import stamp
+from kotatsu_operator.core.pool.spec import WindowMode
 from kotatsu_operator.core.pool.start import Parts
 
 MANY = 3
@@ -161,6 +165,27 @@ class Followed:
     closed: frozenset[date] = frozenset()
     left_out: int = 0
     """Events that match and are no windows: too many, or clocks skip them."""
+
+    @cached_property
+    def written(self) -> Mapping[str, Any]:
+        """The entry of status.calendars."""
+        return {
+            "name": self.name,
+            "readAt": stamp(self.read_at),
+            "windows": [
+                {
+                    "name": window.name,
+                    "replicas": window.replicas,
+                    "start": window.start.isoformat(),
+                    "end": window.end.isoformat(),
+                }
+                | ({"mode": WindowMode.PARKED.value} if window.parked else {})
+                for window in self.windows
+                if window.start is not None and window.end is not None
+            ],
+            "closed": [day.isoformat() for day in sorted(self.closed)],
+            "leftOut": self.left_out,
+        }
 
 
 @dataclass(frozen=True)

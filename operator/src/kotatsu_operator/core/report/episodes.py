@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from kotatsu_operator.core.formats import amount, choice, count, instant, stamp, table, text
+from kotatsu_operator.core.formats import amount, text
+from kotatsu_operator.core.report.status import Form, Record, several
 
 KEPT = 60
 """Finished episodes in the status; older ones are added up."""
@@ -38,7 +39,7 @@ class Why(StrEnum):
 class Cause:
     """Why the pool has pods: an episode ends when this changes."""
 
-    why: Why
+    why: Why = Why.OTHER
     name: str = ""
     """The window, or the reason that an override gives."""
 
@@ -107,6 +108,8 @@ class Earlier:
 Paid = Episode | Earlier
 """What has a cost."""
 
+OnePaid = TypeVar("OnePaid", Episode, Earlier)
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -161,112 +164,55 @@ def folded(finished: Iterable[Episode], earlier: Iterable[Earlier]) -> Recorded:
 # --- the status ---
 
 
-def _told(
-    begin: datetime, end: datetime | None, purse: Purse, cost: Decimal | None
-) -> dict[str, Any]:
-    return {
-        "from": stamp(begin),
-        "to": stamp(end),
-        "currency": purse.currency or None,
-        "periodStart": stamp(purse.period),
-        "cost": None if cost is None else f"{cost:.6f}",
-    }
+def _pod_seconds(given: Any) -> Decimal | None:
+    # str(): the shortest digits of a float, not its binary expansion.
+    return amount(str(given) if isinstance(given, float) else given)
 
 
-def _counted(counts: Counts) -> dict[str, Any]:
-    return {
-        "podSeconds": float(round(counts.pod_seconds, 3)),
-        "wakes": counts.wakes or None,
-        "opened": counts.opened or None,
-        "cold": counts.cold or None,
-    }
+_NESTED = {
+    "cause": Record(
+        Cause,
+        brief=("name",),
+        forms={"name": Form(lambda given: text(given)[:LONGEST_NAME], str)},
+        why="reason",
+    ),
+    "purse": Record(Purse, brief=("currency",), period="periodStart"),
+    "counts": Record(
+        Counts,
+        brief=("wakes", "opened", "cold"),
+        forms={"pod_seconds": Form(_pod_seconds, lambda value: float(round(value, 3)))},
+    ),
+}
+_NAMES = {"begin": "from", "end": "to", "cause": "", "purse": "", "counts": ""}
+_EPISODE = Record(Episode, forms=_NESTED, **_NAMES)
+_RECORDED = Record(
+    Recorded,
+    forms={
+        "running": _EPISODE,
+        "finished": several(_EPISODE, KEPT),
+        "earlier": several(Record(Earlier, forms=_NESTED, **_NAMES), PERIODS),
+    },
+    finished="episodes",
+)
 
 
-def episode_status(e: Episode) -> dict[str, Any]:
-    """An episode as the status has it."""
-    return {
-        **_told(e.begin, e.end, e.purse, e.cost),
-        "reason": e.cause.why.value,
-        "name": e.cause.name or None,
-        "replicas": e.replicas,
-        **_counted(e.counts),
-    }
-
-
-def earlier_status(e: Earlier) -> dict[str, Any]:
-    """A sum of episodes as the status has it."""
-    told = _told(e.begin, e.end, e.purse, e.cost) | _counted(e.counts)
-    return told | {"episodes": e.episodes}
-
-
-def compact(written: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of a list without its empty fields: a merge patch replaces lists as they are."""
-    return {name: value for name, value in written.items() if value is not None}
+def recorded_status(recorded: Recorded) -> dict[str, Any]:
+    """The history as the status has it."""
+    return _RECORDED.write(recorded)
 
 
 def read_recorded(status: Mapping[str, Any]) -> Recorded:
     """The history from a WarmPool's status; unreadable items are left out."""
-    history = table(status.get("history"))
-    episodes = (read_episode(e) for e in _newest(history.get("episodes"), KEPT))
-    sums = (_read_earlier(e) for e in _newest(history.get("earlier"), PERIODS))
-    running = read_episode(table(history.get("running")))
-    return Recorded(
-        since=instant(history.get("since")),
-        running=None if running is None else replace(running, end=None),
-        finished=tuple(e for e in episodes if e is not None and e.end is not None),
-        earlier=tuple(e for e in sums if e is not None),
+    read = Recorded(**_RECORDED.values(status.get("history")))
+    running = read.running
+    return replace(
+        read,
+        running=None if running is None else replace(_priced(running), end=None),
+        finished=tuple(_priced(e) for e in read.finished if e.end is not None),
+        earlier=tuple(map(_priced, read.earlier)),
     )
 
 
-def _newest(given: Any, most: int) -> list[Mapping[str, Any]]:
-    return [table(item) for item in given[-most:]] if isinstance(given, list) else []
-
-
-def read_episode(written: Mapping[str, Any]) -> Episode | None:
-    """An episode from the status; None if it has no beginning."""
-    begin = instant(written.get("from"))
-    if begin is None:
-        return None
-    return Episode(
-        begin,
-        Cause(
-            choice(Why, written.get("reason"), Why.OTHER), text(written.get("name"))[:LONGEST_NAME]
-        ),
-        _read_purse(written),
-        instant(written.get("to")),
-        count(written.get("replicas")),
-        _read_counts(written),
-        _read_cost(written),
-    )
-
-
-def _read_earlier(written: Mapping[str, Any]) -> Earlier | None:
-    begin, end = instant(written.get("from")), instant(written.get("to"))
-    if begin is None or end is None:
-        return None
-    return Earlier(
-        begin,
-        end,
-        _read_purse(written),
-        count(written.get("episodes")),
-        _read_counts(written),
-        _read_cost(written),
-    )
-
-
-def _read_purse(written: Mapping[str, Any]) -> Purse:
-    currency, period = text(written.get("currency")), instant(written.get("periodStart"))
-    return Purse(currency, period) if currency else NO_PURSE
-
-
-def _read_counts(written: Mapping[str, Any]) -> Counts:
-    numbers = {name: count(written.get(name)) for name in ("wakes", "opened", "cold")}
-    seconds = written.get("podSeconds")
-    # str(): the shortest digits of a float, not its binary expansion.
-    return Counts(
-        amount(str(seconds) if isinstance(seconds, float) else seconds) or Decimal(0), **numbers
-    )
-
-
-def _read_cost(written: Mapping[str, Any]) -> Decimal | None:
-    return amount(written.get("cost")) if text(written.get("currency")) else None
+def _priced(paid: OnePaid) -> OnePaid:
+    """Without a currency, an amount or a period says nothing."""
+    return paid if paid.purse.currency else replace(paid, purse=NO_PURSE, cost=None)

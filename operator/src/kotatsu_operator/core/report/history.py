@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.formats import instant, stamp, table
+from kotatsu_operator.core.formats import instant, table
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
@@ -23,15 +23,14 @@ from kotatsu_operator.core.report.episodes import (
     Counts,
     Earlier,
     Episode,
+    OnePaid,
     Purse,
     Recorded,
     Why,
-    compact,
-    earlier_status,
-    episode_status,
     folded,
     money_of,
     read_recorded,
+    recorded_status,
 )
 
 
@@ -139,19 +138,15 @@ def history_status(history: History, status: Mapping[str, Any]) -> dict[str, Any
 
     The lists are named only if they change: they may have many entries.
     """
-    running = history.running
-    told: dict[str, Any] = {
-        "since": stamp(history.since),
-        "running": None if running is None else episode_status(running),
-    }
-    if not (history.unwritten or history.before or history.moves):
-        return told
-    record = read_recorded(status)
-    new = _complete(history, record)
-    if new.finished != record.finished:
-        told["episodes"] = [compact(episode_status(e)) for e in new.finished]
-    if new.earlier != record.earlier:
-        told["earlier"] = [compact(earlier_status(e)) for e in new.earlier]
+    known = new = Recorded()
+    if history.unwritten or history.before or history.moves:
+        known = read_recorded(status)
+        new = _complete(history, known)
+    told = recorded_status(replace(new, since=history.since, running=history.running))
+    if new.finished == known.finished:
+        del told["episodes"]
+    if new.earlier == known.earlier:
+        del told["earlier"]
     return told
 
 
@@ -180,12 +175,9 @@ def _complete(history: History, record: Recorded) -> Recorded:
     return folded(finished, earlier)
 
 
-_Paid = TypeVar("_Paid", Episode, Earlier)
-
-
-def _moved(items: tuple[_Paid, ...], move: Move) -> tuple[_Paid, ...]:
+def _moved(items: tuple[OnePaid, ...], move: Move) -> tuple[OnePaid, ...]:
     """Episodes or sums with another period. The newest moved one pays what is too much."""
-    excess, done = move.excess, list[_Paid]()
+    excess, done = move.excess, list[OnePaid]()
     for item in reversed(items):
         if item.purse != move.old:
             done.append(item)

@@ -1,4 +1,4 @@
-"""Notices: the events that people outside the cluster are told, and the outbox in the status.
+"""Notices: the events that receivers outside the cluster get, and the outbox in the status.
 
 A notice is written to `status.notices` together with the change that it reports, and removed when
 each receiver has it. So an operator that takes over sends what its predecessor could not send, with
@@ -7,17 +7,18 @@ the same id.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from kotatsu_operator.core.formats import format_duration, instant, stamp, table, tables, text
+from kotatsu_operator.core.formats import choice, format_duration, instant, stamp, table, text
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Outcome
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
-from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.core.report.status import Record, Status, several
 
 WINDOW_READY = "WindowReady"
 
@@ -48,7 +49,7 @@ OVERRIDE_WARNING = timedelta(minutes=10)
 """How long before its end an override is announced, unless a setting says otherwise."""
 
 _NEWS = timedelta(days=1)
-"""An older verdict of a rehearsal is not told any more."""
+"""An older verdict of a rehearsal is not reported any more."""
 
 _LONGEST_VERDICT = 8 * 1024
 
@@ -65,16 +66,16 @@ class Notice:
     warning: bool = False
 
 
+_WAITING = several(Record(Notice), MOST)
+
+
 def read_notices(status: Mapping[str, Any]) -> list[Notice]:
     """The notices in a status that wait for delivery; invalid ones are left out."""
-    found = []
-    for written in list(tables(status.get("notices")))[-MOST:]:
-        at, id_ = instant(written.get("at")), text(written.get("id"))
-        reason = text(written.get("reason"))
-        if at is not None and id_ and reason in TOLD:
-            message = text(written.get("message"))[:LONGEST]
-            found.append(Notice(id_[:LONGEST], reason, message, at, bool(written.get("warning"))))
-    return found
+    return [
+        replace(notice, id=notice.id[:LONGEST], message=notice.message[:LONGEST])
+        for notice in _WAITING.read(status.get("notices"))
+        if notice.id and notice.reason in TOLD
+    ]
 
 
 def outbox(
@@ -95,16 +96,7 @@ def outbox(
 
 def notices_status(waiting: Sequence[Notice]) -> list[Status] | None:
     """The notices as the status has them; None for none."""
-    return [
-        {
-            "id": n.id,
-            "reason": n.reason,
-            "message": n.message,
-            "warning": n.warning,
-            "at": stamp(n.at),
-        }
-        for n in waiting
-    ] or None
+    return _WAITING.write(waiting) or None
 
 
 def ready_notes(decision: Decision) -> list[Note]:
@@ -124,14 +116,34 @@ def ready_notes(decision: Decision) -> list[Note]:
 # --- events that no decision makes ---
 
 
+class EndOf(StrEnum):
+    """The latest event about the end of an override."""
+
+    ENDING = "Ending"
+    ENDED = "Ended"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What events were already posted about; stored in the status."""
+
+    unused: datetime | None = None
+    """Since when pods are Ready without a request, if an event reported it."""
+    rehearsal: datetime | None = None
+    """Time of the latest rehearsal whose verdict was reported."""
+
+
+_REPORTED = Record(Reported)
+
+
 @dataclass(frozen=True)
 class News:
     """Events, and the parts of the status that remember them."""
 
     notes: tuple[Note, ...]
-    override_told: str | None
-    """What was told about the override in the spec: Ending, Ended or nothing."""
-    told: Status | None
+    override: EndOf | None
+    """What was reported about the override in the spec."""
+    reported: Status | None
 
 
 def news(
@@ -147,85 +159,82 @@ def news(
     `warning` is how long before its end an override is announced.
     """
     status = table(pool.get("status"))
-    said, told = _about_override(status, spec, memory, now, warning)
-    before = table(status.get("told"))
-    unused, forgotten = _about_unused(text(before.get("unused")), spec, seen, memory, now)
-    known = text(before.get("rehearsal"))
-    rehearsal, verdict = _about_rehearsal(known, table(pool["metadata"].get("annotations")), now)
-    after = {"unused": unused or None, "rehearsal": rehearsal or None}
-    return News((*said, *forgotten, *verdict), told or None, after if unused or rehearsal else None)
+    said, end = _about_override(status, spec, memory, now, warning)
+    before = Reported(**_REPORTED.values(status.get("reported")))
+    unused, forgotten = _about_unused(before.unused, spec, seen, memory, now)
+    annotations = table(pool["metadata"].get("annotations"))
+    rehearsal, verdict = _about_rehearsal(before.rehearsal, annotations, now)
+    after = Reported(unused, rehearsal)
+    return News(
+        (*said, *forgotten, *verdict),
+        end,
+        None if after == Reported() else _REPORTED.write(after),
+    )
 
 
 def _about_override(
     status: Mapping[str, Any], spec: PoolSpec, memory: Memory, now: datetime, warning: timedelta
-) -> tuple[list[Note], str]:
+) -> tuple[list[Note], EndOf | None]:
     before, override = table(status.get("override")), spec.override
     known, ended_at = text(before.get("key")), instant(before.get("endsAt"))
-    told = text(before.get("told"))
+    reported = choice(EndOf, before.get("reported"), None)
     if override is None:
-        is_early = bool(known) and ended_at is not None and now < ended_at and told != "Ended"
-        if not is_early or known.endswith(f"/{REHEARSAL_REASON}"):
-            return [], ""
+        is_early = ended_at is not None and now < ended_at and reported is not EndOf.ENDED
+        if not known or not is_early or known.endswith(f"/{REHEARSAL_REASON}"):
+            return [], None
         mode = known.partition("/")[0]
         text_ = f"the {mode} override was removed; the pool follows its schedule"
-        return [Note("OverrideEnded", text_)], ""
+        return [Note("OverrideEnded", text_)], None
     if known != memory.override_key:
-        told = ""
+        reported = None
     if override.reason == REHEARSAL_REASON:
-        return [], told
+        return [], reported
     end = override_end(override, memory)
     by = f" by {override.by}" if override.by else ""
     what = f"the {override.mode.value} override{by}"
     if in_force(override, memory, now) is None:
         # The first sight of an override that had ended before is no news.
-        if told == "Ended" or known != memory.override_key:
-            return [], "Ended"
-        return [Note("OverrideEnded", f"{what} has ended; the pool follows its schedule")], "Ended"
+        if reported is EndOf.ENDED or known != memory.override_key:
+            return [], EndOf.ENDED
+        text_ = f"{what} has ended; the pool follows its schedule"
+        return [Note("OverrideEnded", text_)], EndOf.ENDED
     lasts = end - (memory.override_seen or now)
     is_near = end - now <= warning < lasts
-    if override.mode is OverrideMode.WARM and is_near and not told:
+    if override.mode is OverrideMode.WARM and is_near and reported is None:
         left = format_duration(end - now)
-        return [Note("OverrideEnding", f"{what} ends in {left}")], "Ending"
-    return [], told
+        return [Note("OverrideEnding", f"{what} ends in {left}")], EndOf.ENDING
+    return [], reported
 
 
 def _about_unused(
-    told: str, spec: PoolSpec, seen: Observation, memory: Memory, now: datetime
-) -> tuple[str, list[Note]]:
+    reported: datetime | None, spec: PoolSpec, seen: Observation, memory: Memory, now: datetime
+) -> tuple[datetime | None, list[Note]]:
     active = memory.last_active
     is_known = seen.demand.known and (active is not None or not spec.target.scales_itself)
     if memory.phase.is_asleep or memory.since is None or not seen.ready or not is_known:
-        return "", []
+        return None, []
     since = memory.since if active is None else max(active, memory.since)
     if now - since < UNUSED:
-        return "", []
-    mark = str(stamp(since))
-    if told == mark:
-        return told, []
+        return None, []
+    if reported == since:
+        return since, []
     pods = "1 pod is" if seen.ready == 1 else f"{seen.ready} pods are"
-    hours = UNUSED // timedelta(hours=1)
-    return mark, [
-        Note(
-            "ForgottenWarmth", f"{pods} Ready, and no request came for {hours} hours", warning=True
-        )
-    ]
+    text_ = f"{pods} Ready, and no request came for {UNUSED // timedelta(hours=1)} hours"
+    return since, [Note("ForgottenWarmth", text_, warning=True)]
 
 
 def _about_rehearsal(
-    told: str, annotations: Mapping[str, Any], now: datetime
-) -> tuple[str, list[Note]]:
+    reported: datetime | None, annotations: Mapping[str, Any], now: datetime
+) -> tuple[datetime | None, list[Note]]:
     verdict = read_verdict(text(annotations.get(REHEARSAL_ANNOTATION)))
-    if verdict is None:
-        return told, []
-    mark = str(stamp(verdict.at))
-    if told == mark or not -_NEWS < verdict.at - now < _NEWS:
-        return told, []
+    if verdict is None or verdict.at == reported or not -_NEWS < verdict.at - now < _NEWS:
+        return reported, []
     what = f"rehearsal of {verdict.window}" if verdict.window else "rehearsal"
     if verdict.passed:
-        return mark, [Note("RehearsalPassed", f"{what}: the demo would have succeeded")]
+        return verdict.at, [Note("RehearsalPassed", f"{what}: the demo would have succeeded")]
     why = "; ".join(verdict.failures) or "no reason is recorded"
     text_ = f"{what}: the demo would have failed: {why}"[:LONGEST]
-    return mark, [Note("RehearsalFailed", text_, warning=True)]
+    return verdict.at, [Note("RehearsalFailed", text_, warning=True)]
 
 
 @dataclass(frozen=True)

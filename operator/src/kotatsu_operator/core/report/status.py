@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from kotatsu_operator.core.budget.groups import Shared
@@ -27,10 +27,10 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
-from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import FIRST_START, Followed, Memory, Original, Phase
+from kotatsu_operator.core.pool.calendars import read_followed
+from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
+from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.followed import read_followed, write_followed
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ _FORMS: Mapping[type, Form] = {
     Decimal: Form(amount, "{:.6f}".format),
     datetime: Form(instant, stamp),
     timedelta: Form(lasting, format_duration),
-    Followed: Form(read_followed, write_followed),
+    Followed: Form(read_followed, lambda followed: followed.written),
 }
 
 
@@ -60,16 +60,18 @@ def _form_of(kind: Any) -> Any:
     if isinstance(kind, UnionType):
         return _form_of(first)
     if get_origin(kind) is tuple:
-        return _several(_form_of(first))
+        return several(_form_of(first), KEEP)
     if issubclass(kind, Enum):
         return Form(lambda given: choice(kind, given, None), lambda one: one.value)
     return _FORMS[kind] if kind in _FORMS else Record(kind)
 
 
-def _several(form: Any) -> Form:
+def several(form: Any, most: int) -> Form:
+    """A tuple of values of one form, stored as a list of at most `most`."""
+
     def read(given: Any) -> tuple[Any, ...]:
         # Only the newest: an edited status may have more than the operator writes.
-        listed = given[-KEEP:] if isinstance(given, list) else ()
+        listed = given[-most:] if isinstance(given, list) else ()
         return tuple(one for item in listed if (one := form.read(item)) is not None)
 
     def write(values: Sequence[Any]) -> list[Any]:
@@ -84,12 +86,21 @@ class Record(Generic[T]):
     """A dataclass that is stored as an object, without the attributes in `but`.
 
     A field has the name of its attribute in camel case, unless `names` has another one, or a path
-    (`route.epoch`), and the form that follows from the attribute's type. A status may have been
-    edited by hand, so everything is read tolerantly (`core.formats`).
+    (`route.epoch`); the fields of an attribute with an empty name are those of the object itself.
+    Its form follows from the attribute's type, unless `forms` has another one. The attributes in
+    `brief` are left out while they have their defaults. A status may have been edited by hand, so
+    everything is read tolerantly (`core.formats`).
     """
 
-    def __init__(self, kind: type[T], but: Collection[str] = (), **names: str) -> None:
-        self._kind, types = kind, get_type_hints(kind)
+    def __init__(
+        self,
+        kind: type[T],
+        but: Collection[str] = (),
+        brief: Collection[str] = (),
+        forms: Mapping[str, Any] = MappingProxyType({}),
+        **names: str,
+    ) -> None:
+        self._kind, types, self._brief = kind, get_type_hints(kind), frozenset(brief)
         stored = [f for f in fields(kind) if f.name not in but]  # type: ignore[arg-type]
         self._defaults: dict[str, Any] = {}
         self._rows: list[tuple[str, list[str], str, Any]] = []
@@ -97,7 +108,8 @@ class Record(Generic[T]):
             optional = f.default is MISSING and NoneType in get_args(types[f.name])
             self._defaults[f.name] = None if optional else f.default
             *parents, last = names.get(f.name, _camel(f.name)).split(".")
-            self._rows.append((f.name, parents, last, _form_of(types[f.name])))
+            form = forms.get(f.name) or _form_of(types[f.name])
+            self._rows.append((f.name, parents, last, form))
 
     def values(self, given: Any) -> dict[str, Any]:
         """The attributes. One that cannot be read has its default; MISSING without one."""
@@ -106,7 +118,7 @@ class Record(Generic[T]):
             parent = top
             for name in parents:
                 parent = table(parent.get(name))
-            found = parent.get(last)
+            found = parent.get(last) if last else parent
             if found is not None and (value := form.read(found)) is not None:
                 read[attribute] = value
         return read
@@ -124,7 +136,12 @@ class Record(Generic[T]):
             for name in parents:
                 parent = parent.setdefault(name, {})
             one = getattr(value, attribute)
-            parent[last] = None if one is None else form.write(one)
+            if not last:
+                parent.update(form.write(one))
+            elif one is None or (attribute in self._brief and one == self._defaults[attribute]):
+                parent[last] = None
+            else:
+                parent[last] = form.write(one)
         return written
 
 
@@ -138,6 +155,8 @@ Status = dict[str, Any]
 _MEMORY = Record(
     Memory,
     but=("acknowledged_at", "raised_at", "no_node", "trend", "lowered"),
+    brief=("counted", "ahead", "first_start", "reduced", "capacity", "calendars"),
+    forms={"opening": Record(Opening, brief=("excused",))},
     since="phaseSince",
     route="route.target",
     epoch="route.epoch",
@@ -155,6 +174,8 @@ _MEMORY = Record(
     original="hpa",
 )
 _ORIGINAL = Record(Original)
+_GROUP = Record(Shared, but=("rate", "disagreement"), total="spent")
+_TRANSITION = Record(Transition)
 _LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "shared", "pods"), pod_hour="podPerHour")
 
 
@@ -163,17 +184,6 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     status, override = _MEMORY.write(memory), spec.override
     # A rejected pool keeps its previous Service.
     status["route"]["service"] = None if spec.target.scales_itself else spec.service
-    status["route"]["counted"] = memory.counted or None
-    if not memory.ahead:
-        status["ahead"] = None
-    if memory.first_start == FIRST_START:
-        status["firstStart"] = None
-    if not memory.reduced:
-        status["reduced"] = None
-    if not memory.capacity:
-        status["capacity"] = None
-    if not memory.calendars:
-        status["calendars"] = None
     if memory.ticket is None:
         del status["demand"]  # an activator writes the rest of it
     if override is None:
@@ -181,8 +191,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
     else:
         status["override"]["endsAt"] = stamp(override_end(override, memory))
     if (opening := memory.opening) is not None:
-        early = None if opening.early is None else format_duration(opening.early)
-        status["lastOpening"] |= {"early": early, "excused": opening.excused or None}
+        early = opening.early
+        status["lastOpening"]["early"] = None if early is None else format_duration(early)
     return status
 
 
@@ -195,7 +205,11 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
         return transient
-    stored = _MEMORY.values(status)
+    calendars = transient.calendars
+    if calendars and status.get("calendars") == [one.written for one in calendars]:
+        stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}
+    else:
+        stored = _MEMORY.values(status)
     same = (phase, stored["epoch"]) == (transient.phase, transient.epoch)
     if same and transient.since is not None:
         stored["unknown_since"] = transient.unknown_since
@@ -223,15 +237,7 @@ def cost_status(ledger: Ledger) -> Status | None:
         "forecast": None if expected is None else f"{expected:.2f}",
         "limit": None if limit is None else str(limit),
         "exhausted": None if limit is None else ledger.exhausted_at is not None,
-        "group": None if ledger.shared is None else _group_status(ledger.shared),
-    }
-
-
-def _group_status(shared: Shared) -> Status:
-    return {
-        "name": shared.name,
-        "spent": f"{shared.total:.6f}",
-        "deleted": None if shared.deleted is None else f"{shared.deleted:.6f}",
+        "group": None if ledger.shared is None else _GROUP.write(ledger.shared),
     }
 
 
@@ -264,9 +270,7 @@ def decided_status(spec: PoolSpec, seen: Observation, decision: Decision, ledger
         "desiredReplicas": desired,
         "readyReplicas": seen.ready,
         "activeWindow": decision.window or None,
-        "nextTransition": None
-        if coming is None
-        else {"at": stamp(coming.at), "window": coming.window, "kind": coming.kind},
+        "nextTransition": None if coming is None else _TRANSITION.write(coming),
         "cost": cost_status(ledger),
     }
 

@@ -1,0 +1,328 @@
+"""Reads a WarmPool's spec: parsed, validated, with defaults.
+
+The CRD's rules cannot detect an unknown time zone, an invalid cron expression or quantity: for
+those this module raises `SpecError`, whose message becomes that of the condition Accepted=False.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import MAXYEAR, date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from kotatsu_operator.core.calendar.occasions import Match
+from kotatsu_operator.core.calendar.schedule import Window, check_cron, openings_a_day
+from kotatsu_operator.core.calendar.wallclock import zones
+from kotatsu_operator.core.formats import (
+    amount,
+    format_duration,
+    instant,
+    parse_duration,
+    parse_quantity,
+)
+from kotatsu_operator.core.pool.spec import (
+    Budget,
+    CalendarUse,
+    Drain,
+    Metrics,
+    OnDelete,
+    OnExhausted,
+    Override,
+    OverrideMode,
+    Parked,
+    Period,
+    PoolSpec,
+    Prices,
+    RouteMode,
+    Scaling,
+    Target,
+    WindowMode,
+)
+
+_LONGEST = {
+    "lead": timedelta(hours=24),
+    "capacityAhead": timedelta(hours=1),
+    "duration": timedelta(hours=744),
+}
+"""The longest lead and the longest duration of a window; other durations may last 366 days."""
+
+
+D = TypeVar("D", timedelta, None)
+
+
+class SpecError(ValueError):
+    """The spec is invalid. The message says what to change."""
+
+
+def parse(spec: Mapping[str, Any]) -> PoolSpec:
+    """Parse a WarmPool's `spec` as the API server returns it. Raises SpecError."""
+    target = spec["targetRef"]
+    scaling = spec.get("scaling") or {}
+    drain = spec.get("drain") or {}
+    prewarm = spec.get("prewarm") or {}
+    return PoolSpec(
+        target=Target(target["apiVersion"], target["kind"], target["name"]),
+        service=spec.get("service") or target["name"],
+        zone=_zone(spec.get("timeZone") or "UTC"),
+        route=RouteMode(spec.get("route", RouteMode.AUTO)),
+        windows=_windows(spec.get("windows") or ()),
+        calendars=tuple(map(_calendar, spec.get("calendars") or ())),
+        closed_on=tuple(spec.get("closedOn") or ()),
+        lead=_lead(prewarm.get("lead", "auto")),
+        capacity_ahead=_duration(prewarm, "capacityAhead", None, "prewarm"),
+        scaling=Scaling(
+            max_replicas=scaling.get("maxReplicas", Scaling.max_replicas),
+            target_concurrency=scaling.get("targetConcurrency", Scaling.target_concurrency),
+            idle_after=_duration(scaling, "idleAfter", Scaling.idle_after, "scaling"),
+        ),
+        metrics=_metrics(spec.get("metrics")),
+        drain=Drain(
+            route_settle=_duration(drain, "routeSettle", Drain.route_settle, "drain"),
+            timeout=_duration(drain, "timeout", Drain.timeout, "drain"),
+        ),
+        parked=_parked(spec.get("parked")),
+        budget=_budget(spec.get("budget") or {}),
+        override=_override(spec.get("override")),
+        on_delete=OnDelete(spec.get("onDelete", OnDelete.RESTORE)),
+        suspend=bool(spec.get("suspend", False)),
+    )
+
+
+_PARTS = {
+    "timeZone": "zone",
+    "windows": "windows",
+    "prewarm": "lead",
+    "scaling": "scaling",
+    "metrics": "metrics",
+    "drain": "drain",
+    "parked": "parked",
+    "budget": "budget",
+    "override": "override",
+}
+"""The parts of a spec that `parse` may reject, and the attributes that they become."""
+
+
+def salvage(spec: Mapping[str, Any], last: PoolSpec | None = None) -> PoolSpec:
+    """The valid parts of a spec that `parse` rejects.
+
+    An invalid part is taken from `last`, the last valid spec, or omitted, and without a valid time
+    zone the windows too.
+    """
+    rest = {name: value for name, value in spec.items() if name not in _PARTS}
+    broken = []
+    for name in _PARTS.keys() & spec.keys():
+        try:
+            parse({"targetRef": spec["targetRef"], name: spec[name]})
+            rest[name] = spec[name]
+        except SpecError:
+            broken.append(name)
+    if last is None:
+        if "timeZone" in broken:
+            rest.pop("windows", None)
+        return parse(rest)
+    return replace(parse(rest), **{_PARTS[name]: getattr(last, _PARTS[name]) for name in broken})
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    if name not in zones():
+        raise SpecError(
+            f"spec.timeZone: {name!r} is not an IANA time zone; write it like Asia/Tokyo or UTC"
+        )
+    return ZoneInfo(name)
+
+
+def _lead(text: str) -> timedelta | None:
+    return None if text == "auto" else _duration({"lead": text}, "lead", timedelta(), "prewarm")
+
+
+def _duration(parent: Mapping[str, Any], key: str, default: D, where: str) -> timedelta | D:
+    text = parent.get(key)
+    if text is None:
+        return default
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise SpecError(f"spec.{where}.{key}: {error}") from None
+    longest = _LONGEST.get(key, timedelta(days=366))
+    if duration > longest:
+        raise SpecError(
+            f"spec.{where}.{key}: {text} is too long: at most {format_duration(longest)}"
+        )
+    return duration
+
+
+OPENINGS_A_DAY = 24 * 60
+"""For all windows of a pool together: one opening each minute. Planning a day of them takes 10 ms,
+during which no other pool is reconciled."""
+
+
+def _windows(given: Iterable[Mapping[str, Any]]) -> tuple[Window, ...]:
+    windows = tuple(_window(_hashable(raw)) for raw in given)
+    openings = sum(openings_a_day(w.schedule) for w in windows if w.schedule is not None)
+    if openings > OPENINGS_A_DAY:
+        raise SpecError(
+            f"spec.windows: the windows open up to {openings} times on one day, and the limit is "
+            f"{OPENINGS_A_DAY}: use fewer and longer windows"
+        )
+    return windows
+
+
+def _calendar(raw: Mapping[str, Any]) -> CalendarUse:
+    match = raw.get("match") or {}
+    asked = Match(match.get("text", ""), match.get("category", ""))
+    return CalendarUse(raw["name"], raw["replicas"], asked, parked=_is_parked(raw))
+
+
+def _is_parked(raw: Mapping[str, Any]) -> bool:
+    return WindowMode(raw.get("mode", WindowMode.WARM)) is WindowMode.PARKED
+
+
+_WINDOW = ("name", "replicas", "start", "end", "schedule", "duration", "mode")
+
+
+def _hashable(raw: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    fields = ((name, raw[name]) for name in _WINDOW if name in raw)
+    return *fields, ("excludeDates", tuple(raw.get("excludeDates") or ()))
+
+
+@lru_cache(maxsize=16384)
+def _window(fields: tuple[tuple[str, Any], ...]) -> Window:
+    """Parse one window. Cached: each reconcile parses the spec, which rarely changes."""
+    raw = dict(fields)
+    name, replicas, schedule = raw["name"], raw["replicas"], raw.get("schedule")
+    where, parked = f"windows[{name}]", _is_parked(raw)
+    exclude = frozenset(_date(text, where) for text in raw["excludeDates"])
+    if schedule is not None:
+        try:
+            check_cron(schedule)
+        except ValueError as error:
+            raise SpecError(f"spec.{where}.schedule: {error}") from None
+        lasting = _duration(raw, "duration", timedelta(), where)
+        if lasting <= timedelta():
+            raise SpecError(f"spec.{where}.duration: must be longer than 0")
+        return Window(
+            name, replicas, schedule=schedule, duration=lasting, exclude=exclude, parked=parked
+        )
+    start, end = raw.get("start", ""), raw.get("end", "")
+    opens, closes = _wall(start, f"{where}.start"), _wall(end, f"{where}.end")
+    if closes <= opens:
+        raise SpecError(f"spec.{where}: end {end} is not after start {start}")
+    return Window(name, replicas, start=opens, end=closes, exclude=exclude, parked=parked)
+
+
+def _wall(text: str, where: str) -> datetime:
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError:
+        wall = None
+    if wall is None or wall.tzinfo is not None or not 1 < wall.year < MAXYEAR:
+        raise SpecError(
+            f"spec.{where}: {text!r} is not a wall-clock time; write it like 2030-11-25T10:00 "
+            "(the zone is spec.timeZone)"
+        )
+    return wall
+
+
+def _date(text: str, where: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SpecError(
+            f"spec.{where}.excludeDates: {text!r} is not a date like 2030-12-31"
+        ) from None
+
+
+def _metrics(raw: Mapping[str, Any] | None) -> Metrics | None:
+    if raw is None:
+        return Metrics()
+    return Metrics(
+        port=str(raw.get("port", Metrics.port)),
+        path=raw.get("path", Metrics.path),
+        in_flight=raw.get("name", Metrics.in_flight),
+        last_request=raw.get("lastRequestName", Metrics.last_request),
+    )
+
+
+def _override(raw: Mapping[str, Any] | None) -> Override | None:
+    if not raw:
+        return None
+    until = instant(raw.get("until"))
+    if until is None:
+        raise SpecError(
+            f"spec.override.until: {raw.get('until', '')!r} is not an instant; write it like "
+            "2030-11-25T12:30:00+09:00"
+        )
+    return Override(
+        mode=OverrideMode(raw["mode"]),
+        until=until,
+        replicas=raw.get("replicas"),
+        by=raw.get("by", ""),
+        reason=raw.get("reason", ""),
+    )
+
+
+def _parked(raw: Mapping[str, Any] | None) -> Parked | None:
+    if raw is None:
+        return None
+    asked = Parked(
+        replicas=raw.get("replicas", Parked.replicas),
+        lasting=_duration(raw, "for", Parked.lasting, "parked"),
+    )
+    given = raw.get("requests")
+    return replace(asked, requests=_quantities(given, "spec.parked.requests")) if given else asked
+
+
+def _quantities(raw: Mapping[str, Any], where: str) -> Mapping[str, Decimal]:
+    read = {}
+    for name, text in raw.items():
+        try:
+            read[name] = parse_quantity(str(text))
+        except ArithmeticError:
+            read[name] = Decimal("NaN")
+        if not (read[name].is_finite() and read[name] > 0):
+            raise SpecError(f"{where}.{name}: {text!r} is not a quantity above 0 like 5m or 64Mi")
+    return read
+
+
+# The names in spec.budget.prices, and the resource of each price.
+_PRICED = {"cpuHour": "cpu", "memoryGiBHour": "memory"}
+
+
+def _budget(raw: Mapping[str, Any]) -> Budget:
+    limit = raw.get("limit")
+    return Budget(
+        currency=raw.get("currency", ""),
+        prices=Prices(parse_prices(raw.get("prices") or {}, "spec.budget.prices")),
+        limit=None if limit is None else _amount(limit, "spec.budget.limit"),
+        period=Period(raw.get("period", Period.MONTH)),
+        on_exhausted=OnExhausted(raw.get("onExhausted", OnExhausted.NO_NEW_WARMTH)),
+        group=raw.get("group", ""),
+    )
+
+
+def parse_prices(raw: Mapping[str, Any], where: str) -> dict[str, Decimal]:
+    """Parse a price table into prices per hour by resource name. Raises SpecError."""
+    if not isinstance(raw.get("extended") or {}, Mapping):
+        raise SpecError(f"{where}.extended: is not a table of prices by resource name")
+    prices = {
+        name: _amount(text, f"{where}.extended.{name}")
+        for name, text in (raw.get("extended") or {}).items()
+    }
+    for key, text in raw.items():
+        if key in _PRICED:
+            prices[_PRICED[key]] = _amount(text, f"{where}.{key}")
+        elif key != "extended":
+            known = ", ".join([*_PRICED, "extended"])
+            raise SpecError(f"{where}.{key}: is not one of {known}")
+    return prices
+
+
+def _amount(given: Any, where: str) -> Decimal:
+    # A binary fraction cannot represent every decimal price.
+    read = None if isinstance(given, float) else amount(given)
+    if read is None:
+        raise SpecError(f"{where}: {given!r} is not an amount like 6.5")
+    return read
