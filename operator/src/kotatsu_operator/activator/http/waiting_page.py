@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from string import Template
 
+from kotatsu_operator.activator.http.answers import response
+
 _WEB = Path(__file__).parents[1] / "web"
 
 RELOAD_AFTER = 5
@@ -101,7 +103,7 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
         "img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return _response(
+    return response(
         "503 Service Unavailable",
         body,
         "Content-Type: text/html; charset=utf-8",
@@ -117,7 +119,7 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
 def progress_answer(progress: Progress) -> bytes:
     """The answer to a question of the page: the progress in one header."""
     stage = "over" if progress.is_over else progress.stage.value
-    return _response("200 OK", b"", f"Kotatsu-Waking: {stage}")
+    return response("200 OK", b"", f"Kotatsu-Waking: {stage}")
 
 
 # Only without scripts: with them the page asks, and reloads once the app answers.
@@ -128,17 +130,6 @@ def _usual(progress: Progress, words: dict[str, str]) -> str:
     if progress.usual is None:
         return ""
     return words["usual"].format(seconds=max(1, round(progress.usual)))
-
-
-def _response(status: str, body: bytes, *headers: str) -> bytes:
-    lines = (
-        f"HTTP/1.1 {status}",
-        *headers,
-        f"Content-Length: {len(body)}",
-        "Cache-Control: no-store",
-        "Connection: close",
-    )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 @lru_cache(maxsize=16)
