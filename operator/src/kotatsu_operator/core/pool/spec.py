@@ -23,6 +23,7 @@ from kotatsu_operator.core.formats import (
     parse_duration,
     parse_quantity,
 )
+from kotatsu_operator.core.pool.kinds import KNATIVE
 
 _LONGEST = {
     "lead": timedelta(hours=24),
@@ -94,7 +95,7 @@ class Target:
     @property
     def scales_itself(self) -> bool:
         """Whether its own platform (Knative) scales it: the pool then only sets its floor."""
-        return self.kind == "Service"
+        return self.kind == KNATIVE
 
 
 @dataclass(frozen=True)
