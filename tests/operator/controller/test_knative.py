@@ -12,15 +12,15 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.cache.pool import pool_view
 from kotatsu_operator.activator.endpoints.slices import wants_slice
+from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.cache import knative as watch_module
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
-from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import PoolMetrics
-from kotatsu_operator.controller.restore import records as restore_module
-from kotatsu_operator.controller.restore.records import restore
+from kotatsu_operator.controller.records import restore
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.decide.knative import Defaults, Runtime
 from kotatsu_operator.core.formats import stamp
@@ -79,7 +79,7 @@ class KnativeDay:
         self.reconciler = Reconciler(
             Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
             self.cache,
-            events=Events(self.kube, "operator-1"),
+            Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             displays=[PoolMetrics(self.registry)],
         )
 
@@ -95,7 +95,7 @@ class KnativeDay:
             keep_newer(self.cache.knative.revisions, obj)
         self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
-            self.cache.keep_deployment(obj)
+            self.cache.keep_workload("Deployment", obj)
         for obj in self.pods:
             self.cache.keep_pod(obj)
 
