@@ -6,9 +6,11 @@ import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
 from tests.operator.cluster import VOICE, warm_pool
-from tests.operator.controller.test_reconciler import PRICES, SOON
+from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import SECOND, once, t
 from tests.operator.day import Day
+
+PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 
 # --- what it costs ---
 

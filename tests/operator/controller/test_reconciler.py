@@ -10,7 +10,6 @@ from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 
-PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 SOON = {"idleAfter": "1m"}
 
 
