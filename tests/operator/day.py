@@ -12,11 +12,11 @@ from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import no_hook
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer
 from kotatsu_operator.controller.reconciler import Reconciler
-from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import PoolMetrics
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.exposition import Silence
@@ -143,7 +143,7 @@ class Day:
         self.reconciler = Reconciler(
             Tools(self.kube, self.observer, lambda: self.now, self._hook),
             self.cache,
-            events=Events(self.kube, "operator-1"),
+            Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             displays=[PoolMetrics(self.registry)],
             pacer=self.pacer,
             accounts=Accounts(self.prices, self.monotonic),
@@ -267,7 +267,7 @@ class Day:
         elif kind == "Deployment":
             obj = self.kube.stored(kind, name)
             status = {"observedGeneration": obj["metadata"].get("generation", 0)}
-            self.cache.keep_deployment(obj | {"status": status | self._rollout()})
+            self.cache.keep_workload("Deployment", obj | {"status": status | self._rollout()})
         elif kind == "Service":
             self.cache.keep_service(self.kube.stored(kind, name))
         elif kind == "HorizontalPodAutoscaler":
@@ -289,7 +289,7 @@ class Day:
         if kind == "WarmPool":
             self.cache.forget_pool(key)
         elif kind == "Deployment":
-            self.cache.forget_deployment(key)
+            self.cache.forget_workload("Deployment", key)
         elif kind == "Service":
             self.cache.forget_service(key)
         elif kind == "HorizontalPodAutoscaler":

@@ -13,24 +13,12 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
-from kotatsu_operator.activator.wake import waker
 from tests.e2e.h2server import H2Server
-from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import eventually, service
 
 pytestmark = pytest.mark.timeout(60)
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@pytest.fixture
-async def activator(monkeypatch):
-    """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
-    await activator.start()
-    yield activator
-    await activator.close()
 
 
 class Started:

@@ -12,8 +12,6 @@ import itertools
 import pytest
 
 from kotatsu_operator.activator.http.answers import PROBE_OK
-from kotatsu_operator.activator.wake import waker
-from tests.operator.activator.in_process import ActivatorFixture
 from tests.operator.cluster import deployment, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -170,15 +168,6 @@ class Recorder:
 def pool(phase, route):
     status = {"phase": phase, "route": {"target": "Activator", "epoch": 1}}
     return warm_pool(status=status, route=route)
-
-
-@pytest.fixture
-async def activator(monkeypatch):
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
-    await activator.start()
-    yield activator
-    await activator.close()
 
 
 @pytest.fixture

@@ -3,24 +3,13 @@
 import pytest
 
 from kotatsu_operator.activator.proxy.registry import State
-from kotatsu_operator.activator.wake import waker
-from tests.operator.activator.in_process import GET, ActivatorFixture, pool
+from tests.operator.activator.in_process import GET, pool
 from tests.operator.cluster import eventually, pod
 
 pytestmark = pytest.mark.timeout(60)
 
 BROWSER = b"GET / HTTP/1.1\r\nHost: voice\r\nAccept: text/html\r\nAccept-Language: ja\r\n\r\n"
 QUESTION = b"HEAD / HTTP/1.1\r\nHost: voice\r\nKotatsu-Waking: ask\r\n\r\n"
-
-
-@pytest.fixture
-async def activator(monkeypatch):
-    """A sleeping pool behind a listening activator."""
-    monkeypatch.setattr(waker, "LOOK_EVERY", 0.02)
-    activator = ActivatorFixture()
-    await activator.start()
-    yield activator
-    await activator.close()
 
 
 async def test_a_navigation_gets_the_page_at_once_and_wakes_the_pool(activator):

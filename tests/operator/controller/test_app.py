@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller import app as operator_module
 from kotatsu_operator.controller import kopf_adapter
+from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
-from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import key_of
@@ -28,7 +28,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.controller.cache.test_store import published
-from tests.operator.controller.restore.test_records import config_map, replicas
+from tests.operator.controller.test_records import config_map, replicas
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -158,7 +158,7 @@ async def test_what_was_touched_while_standing_by_is_looked_at_when_leading_begi
 ):
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
     operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.cache.keep_workload("Deployment", deployment(replicas=1))
     operator.work_queue.touch(VOICE)
     await leading(operator)
     await eventually(lambda: kube.stored("WarmPool", "voice").get("status"))
@@ -243,7 +243,7 @@ async def test_an_api_server_that_is_away_is_asked_again_at_the_next_sweep(make_
 async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operator, leading):
     operator, kube = make_operator(config_map(), deployment(replicas=1), warm_pool())
     operator.cache.keep_pool(kube.stored("WarmPool", "voice"))
-    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.cache.keep_workload("Deployment", deployment(replicas=1))
     operator.cache.keep_service(service())
     operator.work_queue.touch(VOICE)
     term = await leading(operator)
@@ -327,7 +327,7 @@ async def lose(swept, kube_says=None):
     lost = crashed(activator_pod("activator-1", ready=False))
     kube.put(lost if kube_says is None else kube_says)
     operator.cache.keep_pod(lost)
-    operator.cache.keep_deployment(deployment(replicas=1))
+    operator.cache.keep_workload("Deployment", deployment(replicas=1))
     operator.cache.keep_pod(pod(ready=True))
     begin(operator)
     return operator, kube

@@ -1,6 +1,5 @@
 """Pools with a Knative target: what is written, remembered and told while Knative does its part."""
 
-import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,37 +9,31 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status as ApiStatus
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.endpoints.slices import wants_slice
-from kotatsu_operator.controller.cache import knative as watch_module
-from kotatsu_operator.controller.cache.knative import KnativeWatch
+from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.metrics import PoolMetrics
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
-from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import PoolMetrics
-from kotatsu_operator.controller.restore import records as restore_module
-from kotatsu_operator.controller.restore.records import restore
+from kotatsu_operator.controller.records import restore
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
-from kotatsu_operator.core.decide.knative import Defaults, Runtime
+from kotatsu_operator.core.decide.knative import Defaults
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.record import entry_of
-from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from kotatsu_operator.kube.errors import ConflictError
 from kotatsu_operator.kube.knative import MIN_SCALE, SERVICE_LABEL, keep_newer
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
     FakeKube,
     deployment,
-    eventually,
-    forbidden,
     knative_service,
     pod,
     revision,
     service,
     warm_pool,
 )
-from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.core.values import SECOND, once, override, t
 from tests.operator.day import FakeScraper
 
 pytestmark = pytest.mark.timeout(60)
@@ -79,7 +72,7 @@ class KnativeDay:
         self.reconciler = Reconciler(
             Tools(self.kube, Observer(self.cache, FakeScraper()), lambda: self.now),
             self.cache,
-            events=Events(self.kube, "operator-1"),
+            Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             displays=[PoolMetrics(self.registry)],
         )
 
@@ -95,7 +88,7 @@ class KnativeDay:
             keep_newer(self.cache.knative.revisions, obj)
         self.cache.keep_service(service())  # Kubernetes' own, for a Deployment of the same name
         for obj in self.kube.all("Deployment"):
-            self.cache.keep_deployment(obj)
+            self.cache.keep_workload("Deployment", obj)
         for obj in self.pods:
             self.cache.keep_pod(obj)
 
@@ -472,128 +465,6 @@ async def test_the_services_pods_are_billed_with_their_queue_proxies():
     assert Decimal(day.status["cost"]["accrued"]) > Decimal(13)
 
 
-# --- what people are told ---
-
-
-async def test_a_service_that_knative_cannot_run_is_said_so():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.kube.put(knative_service(ready="False"))
-    await day.look()
-    ready = day.condition("Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
-    assert ready["message"].endswith("Because: it says so")
-    assert day.kube.called("annotate") == []
-
-
-async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_both_numbers():
-    day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
-    await day.until(t("10:11"))
-    assert (day.min_scale(), day.phase) == ("1", "Warm")
-    warm = day.condition("Warm")
-    assert warm["status"] == "True"
-    assert warm["message"] == "1 of 1 replicas are Ready; 2 are requested, 1 are possible"
-    assert day.condition("FloorLimited")["reason"] == "Limited"
-    assert (
-        "2 pods of Revision voice-00001 are requested" in day.condition("FloorLimited")["message"]
-    )
-    assert day.status["desiredReplicas"] == 1
-    assert "FloorLimited" in day.events
-    assert not day.status["lastOpening"]["cold"]
-
-
-async def test_a_revision_that_cannot_run_is_said_so_though_the_service_says_nothing_yet():
-    failed = revision(ONE, ready=False)
-    failed["status"]["conditions"][0] |= {"reason": "ContainerMissing", "message": "no such image"}
-    for now in ("09:00", "10:10"):
-        day = KnativeDay(t(now), failed, windows=[WINDOW])
-        day.kube.put(knative_service(ready="Unknown", **{ONE: 100}))
-        await day.look()
-        ready = day.condition("Ready")
-        assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
-        assert ready["message"].endswith(
-            f"Revision {ONE} is not Ready: ContainerMissing: no such image"
-        )
-
-
-async def test_a_service_that_never_became_ready_is_not_called_ready_while_asleep():
-    day = KnativeDay(t("09:00"))
-    day.kube.put(knative_service(ready="Unknown"))
-    await day.look()
-    ready = day.condition("Ready")
-    assert (day.phase, ready["status"], ready["reason"]) == ("Asleep", "False", "TargetNotReady")
-    assert ready["message"].endswith(
-        "no Revision of the Service has become Ready yet: Because: it says so"
-    )
-
-
-async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
-    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
-    day.kube.put(knative_service(ready="False", **{ONE: 100}))
-    await day.look()
-    assert day.condition("Ready")["reason"] == "TargetNotReady"
-
-
-async def test_a_knative_that_does_not_follow_is_said_so():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day._knative = lambda: None
-    await day.until(t("10:11"))
-    assert "older than Serving 1.21" in day.condition("Ready")["message"]
-
-
-async def test_an_asleep_pool_is_healthy_without_any_activator_of_ours():
-    day = KnativeDay(t("09:00"))
-    await day.look()
-    assert (day.phase, day.condition("Ready")["status"]) == ("Asleep", "True")
-    assert day.status["route"] == {"target": "Native", "epoch": 0}
-
-
-async def test_a_service_that_is_not_there_is_named():
-    day = KnativeDay(t("09:00"))
-    day.kube.remove("Service", "voice")
-    await day.look()
-    accepted = day.condition("Accepted")
-    assert accepted["reason"] == "TargetNotFound"
-    assert "no Knative Service voice in namespace demo" in accepted["message"]
-
-
-async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_is_not():
-    day = KnativeDay(t("09:00"))
-    day.kube.put(knative_pool("zz"))
-    day.kube.put(warm_pool("aa", targetRef=warm_pool()["spec"]["targetRef"]))
-    day.kube.put(deployment())
-    day.watch()
-    for name in ("voice", "zz", "aa"):
-        await day.reconciler.look(("demo", name))
-    reasons = {
-        p["metadata"]["name"]: p["status"]["conditions"][0]["reason"]
-        for p in day.kube.all("WarmPool")
-    }
-    assert reasons == {"voice": "Accepted", "zz": "TargetClaimed", "aa": "Accepted"}
-
-
-async def test_without_knative_a_pool_is_told_what_is_missing():
-    day = KnativeDay(t("09:00"))
-    day.watch()
-    day.cache.knative.synced, day.cache.knative.why_absent = False, "there is none"
-    await day.reconciler.look(VOICE)
-    accepted = day.condition("Accepted")
-    assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
-
-
-async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
-    day = KnativeDay(t("10:10"), windows=[WINDOW])
-    day.watch()
-    day.cache.knative.synced = False
-    assert await day.reconciler.look(VOICE) == day.now + RETRY
-    assert day.kube.writes == []
-
-
-def test_the_activator_publishes_nothing_for_it():
-    accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
-    assert wants_slice(pool_view(warm_pool(status=accepted)), 0, 0, published=False)
-    assert not wants_slice(pool_view(knative_pool(status=accepted)), 0, 0, published=False)
-
-
 # --- a deleted pool ---
 
 
@@ -674,201 +545,3 @@ async def test_what_cannot_be_put_back_is_said_with_the_names(monkeypatch, caplo
     kube.down = True
     await restore(kube, NAMESPACE, entry_of(knative_pool(status=KEPT)))
     assert ONE in caplog.records[-1].getMessage()
-
-
-# --- is Knative there? ---
-
-
-@pytest.fixture
-async def watching(monkeypatch):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
-    tasks = []
-
-    def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
-        cache, touched = Cache(), []
-        cache.keep_pool(knative_pool())
-        watch = KnativeWatch(kube, cache, namespaces, touched.append, runtime, knative_namespace)
-        tasks.append(asyncio.create_task(watch.run()))
-        return cache, touched
-
-    yield begin
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_what_there_is_of_knative_is_watched(watching):
-    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-    cache, touched = watching(kube)
-    assert cache.knative.is_unknown
-    await eventually(lambda: cache.knative.synced)
-    assert list(cache.knative.services) == [VOICE]
-    assert list(cache.knative.revisions_in("demo")) == [ONE]
-    assert set(touched) == {VOICE}
-    touched.clear()
-
-    kube.edit("Revision", ONE, status={"actualReplicas": 4})
-    await eventually(lambda: cache.knative.revisions_in("demo")[ONE].actual == 4)
-    kube.put(revision("other-00001", of="other"))
-    kube.edit("Service", "voice", metadata={"labels": {"a": "b"}})
-    kube.remove("Revision", ONE)
-    await eventually(lambda: ONE not in cache.knative.revisions_in("demo"))
-    assert touched == [VOICE] * 3
-
-
-async def test_what_watching_knative_fails_with_is_told(monkeypatch):
-    async def fail(_):
-        raise ValueError("nobody foresaw this")
-
-    monkeypatch.setattr(KnativeWatch, "_watch", fail)
-    kube = FakeKube(knative_service(**{ONE: 100}))
-    watch = KnativeWatch(kube, Cache(), ["demo"], lambda _: None, Runtime.AUTO)
-    with pytest.raises(ValueError, match="nobody foresaw this"):
-        await watch.run()
-
-
-async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
-    cache, _ = watching(FakeKube())
-    newer, older = revision(ONE, min_scale="2"), revision(ONE)
-    newer["metadata"]["resourceVersion"] = "9"
-    keep_newer(cache.knative.revisions, newer)
-    keep_newer(cache.knative.revisions, older)
-    assert cache.knative.revisions_in("demo")[ONE].min_scale == "2"
-
-
-async def test_knative_that_is_installed_later_is_found_and_removed_later_missed(watching):
-    kube = FakeKube(knative_service(**{ONE: 100}))
-    kube.has_knative = False
-    cache, touched = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
-    assert touched == [VOICE]
-    kube.has_knative = True
-    await eventually(lambda: cache.knative.synced)
-    assert cache.knative.why_absent == ""
-    kube.has_knative = False
-    await eventually(lambda: not cache.knative.synced)
-    assert cache.knative.services == {}
-
-
-CONFIG = {
-    "kind": "ConfigMap",
-    "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},
-    "data": {"min-scale": "2", "max-scale": "7"},
-}
-
-
-async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
-    watching, caplog, monkeypatch
-):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
-    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
-    cache, _ = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: cache.knative.synced)
-    kube.has_knative = False
-    kube.remove("Revision", ONE)
-    await eventually(lambda: cache.knative.why_absent)
-    assert cache.knative.services == {}
-    asked = len(kube.called("follow", "serves"))
-    await asyncio.sleep(0.3)
-    assert len(kube.called("follow", "serves")) == asked
-    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert said == ["Knative Serving was removed; the operator checks for it from time to time"]
-
-
-async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
-    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-
-    def once_only(*_):
-        kube.on("follow", None)
-        raise NotFoundError("404 page not found")
-
-    kube.on("follow", once_only)
-    cache, _ = watching(kube)
-    await eventually(lambda: cache.knative.synced)
-    assert cache.knative.why_absent == ""
-
-
-async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
-    kube = FakeKube(CONFIG)
-    cache, touched = watching(kube, knative_namespace="knative-serving")
-    await eventually(lambda: cache.knative.synced)
-    assert (cache.knative.defaults, cache.knative.why_no_defaults) == (Defaults(2, 7), "")
-    touched.clear()
-    kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
-    await eventually(lambda: cache.knative.defaults == Defaults(4, 7))
-    assert touched == [VOICE]
-
-
-async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(watching, caplog):
-    def forbidden(*_):
-        raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
-
-    for namespace, why in (
-        ("", "it has no permission"),
-        ("knative-serving", "may not get configmaps"),
-    ):
-        caplog.clear()
-        kube = FakeKube()
-        kube.on("get", forbidden)
-        cache, _ = watching(kube, knative_namespace=namespace)
-        await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
-        assert cache.knative.synced
-        assert cache.knative.defaults == Defaults()
-        assert why in cache.knative.why_no_defaults
-        assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
-        assert bool(kube.called("get")) == bool(namespace)
-
-
-async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watching):
-    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
-
-    def closed(_, namespace):
-        if namespace == "closed":
-            raise forbidden()
-
-    kube.on("serves", closed)
-    cache, _ = watching(kube, namespaces=["closed", NAMESPACE])
-    await eventually(lambda: cache.knative.synced)
-
-
-async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
-    kube = FakeKube()
-    kube.down = True
-    cache, _ = watching(kube)
-    await eventually(lambda: len(kube.calls) > 3)
-    assert cache.knative.is_unknown
-    kube.down = False
-    await eventually(lambda: cache.knative.synced)
-
-
-async def test_a_native_operator_never_looks(watching):
-    kube = FakeKube()
-    cache, _ = watching(kube, Runtime.NATIVE)
-    await eventually(lambda: "chart value runtime" in cache.knative.why_absent)
-    assert kube.calls == []
-
-
-async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, caplog):
-    kube = FakeKube()
-    kube.has_knative = False
-    watching(kube, Runtime.KNATIVE)
-    await eventually(
-        lambda: any("is expected (runtime knative)" in r.getMessage() for r in caplog.records)
-    )
-
-
-def test_looks_are_five_minutes_apart():
-    assert timedelta(seconds=watch_module.LOOK_EVERY) == 5 * MINUTE
-
-
-async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
-    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
-    kube = FakeKube(knative_service(**{ONE: 100}))
-    kube.has_knative = False
-    cache, _ = watching(kube)
-    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
-    kube.has_knative = True
-    await eventually(lambda: cache.knative.synced)

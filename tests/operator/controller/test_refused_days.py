@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.controller.accept.acceptance import Refused, accept
+from kotatsu_operator.controller.acceptance import Refused, accept
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.parse import parse, salvage
@@ -199,7 +199,7 @@ def world_of(change):
     pool = warm_pool(timeZone="Mars/Base") if change == "InvalidSpec" else warm_pool()
     made = service()
     if change != "TargetNotFound":
-        cache.keep_deployment(deployment(replicas=5))
+        cache.keep_workload("Deployment", deployment(replicas=5))
     if change == "ServiceSelectsOthers":
         made["spec"]["selector"] = {"app": "x"}
     if change == "ServiceHeadless":

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
+from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, Candidate, Elector
-from kotatsu_operator.controller.restore import records as restore_module
 from kotatsu_operator.jobs import uninstall as module
 from kotatsu_operator.jobs.uninstall import HOLDER, Uninstall, UninstallError
 from tests.operator.cluster import (
@@ -23,7 +23,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.controller.cache.test_store import published
-from tests.operator.controller.restore.test_records import config_map, replicas
+from tests.operator.controller.test_records import config_map, replicas
 
 pytestmark = pytest.mark.timeout(60)
 

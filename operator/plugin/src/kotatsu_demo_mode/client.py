@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS
+from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR
 
 from . import load
 from .api import Api
@@ -18,8 +18,6 @@ from .pools import Object, Pool
 
 Job = dict[str, Any]
 Results = list[tuple[float, int, str]]
-
-_ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
 
 
 class Step(Enum):
@@ -99,7 +97,7 @@ class Inside:
     def _activators(self, image: str) -> Object:
         """Their pod template; none is needed for an image of one's own."""
         place = f"/apis/apps/v1/namespaces/{quote(self._pool.namespace)}/deployments"
-        found = self._api.get(place, labelSelector=_ACTIVATORS).get("items") or ()
+        found = self._api.get(place, labelSelector=ACTIVATOR_SELECTOR).get("items") or ()
         for deployment in found:
             template: Object = deployment["spec"]["template"]
             return template

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from kotatsu_operator.core.formats import instant, parse_duration
+from kotatsu_operator.core.pool.kinds import KNATIVE
 
 Schema = dict[str, Any]
 
@@ -215,7 +216,7 @@ def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
 def _has_its_version(kind: str, version: str) -> bool:
     if kind in ("Deployment", "StatefulSet"):
         return version == "apps/v1"
-    if kind == "Service":
+    if kind == KNATIVE:
         return version == "serving.knative.dev/v1"
     return "/" in version and not version.startswith("apps/")
 

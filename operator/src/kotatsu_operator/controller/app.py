@@ -15,24 +15,25 @@ from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
+from kotatsu_operator.controller.cache.feeds import feeds_of, workload_feeds
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
 from kotatsu_operator.controller.leader.elector import Candidate, Elector
+from kotatsu_operator.controller.metrics import (
+    PoolMetrics,
+    calendar_metrics,
+    namespace_metric,
+)
 from kotatsu_operator.controller.notify.metrics import NotifyMetrics
 from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.controller.observe.scraper import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
-from kotatsu_operator.controller.report.events import Events
-from kotatsu_operator.controller.report.metrics import (
-    PoolMetrics,
-    calendar_metrics,
-    namespace_metric,
-)
-from kotatsu_operator.controller.restore.records import Records
+from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.target import Tools
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.budget.groups import Groups
@@ -144,7 +145,7 @@ class Operator:
         self._reconciler = Reconciler(
             Tools(self._kube, observer, clock, hook, self.records.remember),
             self.cache,
-            events=Events(self._kube, options.name),
+            Reporter(self._kube, self.cache, clock, options.name, self._notifier),
             displays=[metrics, self.board],
             pacer=self._pacer,
             accounts=Accounts(options.prices, time.monotonic, groups),
@@ -153,7 +154,6 @@ class Operator:
             capacity=options.capacity,
             readings=self.calendars.readings,
             shows=self._shows,
-            courier=self._notifier,
             override_warning=options.override_warning,
         )
         self.work_queue = WorkQueue(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from kotatsu_operator.controller.accept.acceptance import (
+from kotatsu_operator.controller.acceptance import (
     Refused,
     accept,
     refused_conditions,
@@ -19,8 +19,7 @@ from kotatsu_operator.controller.act.capacity import (
     CapacityOptions,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.report.courier import Courier, NoCourier
-from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
@@ -37,17 +36,13 @@ from kotatsu_operator.core.pool.memory import FIRST_START, Memory, Phase, change
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import (
     calendar_failures,
-    date_conditions,
     pool_conditions,
     target_conditions,
     transitions,
 )
 from kotatsu_operator.core.report.notices import (
     OVERRIDE_WARNING,
-    Notice,
     news,
-    notices_status,
-    outbox,
     ready_notes,
 )
 from kotatsu_operator.core.report.status import (
@@ -56,10 +51,9 @@ from kotatsu_operator.core.report.status import (
     decided_status,
     read_memory,
     without_unread_cost,
-    worth_writing,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of
+from kotatsu_operator.kube.objects import Key, Object, WarmPool
 from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
@@ -76,9 +70,6 @@ WAKE_GOES_FIRST = timedelta(milliseconds=500)
 """How long the operator leaves a pool alone that a request has woken. The activator starts the pod;
 until it answers, the CPU of API server and node is spent on that. What an activator announces is
 never later than this, whatever else it announces."""
-
-WRITE_QUIET = timedelta(seconds=60)
-"""How often values that change all the time (cost, last activity) are written to the status."""
 
 
 class Display(Protocol):
@@ -137,7 +128,7 @@ class Reconciler:
 
     tools: Tools
     cache: Cache
-    events: Events
+    reporter: Reporter
     displays: Sequence[Display]
     pacer: Pacer = field(default_factory=Pacer)
     accounts: Accounts = field(default_factory=Accounts)
@@ -149,11 +140,9 @@ class Reconciler:
     """The last readings of the calendars that the operator follows."""
     shows: Callable[[str], bool] = lambda _: True
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
-    courier: Courier = field(default_factory=NoCourier)
     override_warning: timedelta = OVERRIDE_WARNING
     """How long before its end an override is announced."""
     _memory: dict[Key, Memory] = field(default_factory=dict)
-    _written: dict[Key, datetime] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
     """Until when the wake of a pool goes first."""
@@ -161,11 +150,11 @@ class Reconciler:
     """The last accepted spec of each pool."""
 
     def forget(self, key: Key) -> None:
-        for known in (self._memory, self._written, self._specs, self._waking):
+        for known in (self._memory, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
         self.histories.forget(key)
-        self.courier.forget(key)
+        self.reporter.forget(key)
         self._awake.discard(key)
         self.pacer.claim(key, None)
         for display in self.displays:
@@ -173,11 +162,11 @@ class Reconciler:
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
-        for key in self._memory.keys() | self._written.keys():
+        for key in self._memory.keys() | self.reporter.written:
             for display in self.displays:
                 display.rest(key)
         self._memory.clear()
-        self._written.clear()
+        self.reporter.reset()
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
@@ -295,9 +284,9 @@ class Reconciler:
         notes = (*decision.notes, *turn.account.notes, *_news(turn, [*conditions, *turn.calendars]))
         notes += self._remember(turn, status, seen, decision.memory)
         notices = (*notes, *ready_notes(decision))
-        pool = await self._put_status(turn, first.pool, status, conditions, notices)
+        pool = await self._write(turn, first.pool, status, conditions, notices)
         self._memory[key] = decision.memory
-        await self._post(pool, notes)
+        await self.reporter.post(pool, notes)
         await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
@@ -306,7 +295,7 @@ class Reconciler:
             finished = await writes.finish(pool)
             if finished.memory is not None:
                 self._memory[key] = finished.memory
-            await self._post(pool, finished.notes)
+            await self.reporter.post(pool, finished.notes)
             if finished.again is not None:
                 return finished.again
         awake = not decision.memory.phase.is_asleep
@@ -323,7 +312,7 @@ class Reconciler:
         """Ask for nodes ahead of a window; after the status, which says what to give up again."""
         before = turn.memory.capacity
         trouble = await self._capacity.follow(pool, turn.spec, before, decision)
-        await self._post(pool, () if trouble is None else (trouble,))
+        await self.reporter.post(pool, () if trouble is None else (trouble,))
 
     @property
     def _beat(self) -> timedelta:
@@ -350,8 +339,8 @@ class Reconciler:
         status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
         notes += self._remember(turn, status, unasked, decision.memory)
-        pool = await self._put_status(turn, turn.pool, status, conditions, notes)
-        await self._post(pool, notes)
+        pool = await self._write(turn, turn.pool, status, conditions, notes)
+        await self.reporter.post(pool, notes)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
@@ -370,44 +359,20 @@ class Reconciler:
             status["override"]["reported"] = found.override
         return found.notes
 
-    async def _put_status(
+    async def _write(
         self,
         turn: Turn,
         pool: Object,
         status: Status,
-        conditions: list[Status],
+        conditions: Sequence[Status],
         notes: Sequence[Note],
     ) -> Object:
-        """Write the status if it has changed, at the version that the decision used.
-
-        `pool` is the pool at its newest version: it may have been written since. Notices of `notes`
-        are sent once the status has them.
-        """
-        key, now, generation = turn.key, turn.now, pool["metadata"]["generation"]
+        """Write the status of a pool, whose newest version is `pool`; return it as written."""
         conditions = [*conditions, *turn.account.conditions, *turn.calendars]
-        status["observedGeneration"] = generation
-        status["conditions"] = date_conditions(conditions, turn.conditions, generation, now)
-        waiting: list[Notice] = []
-        if self.courier.is_on:
-            done, uid = self.courier.delivered(key), pool["metadata"]["uid"]
-            waiting = outbox(turn.status, notes, done, uid, now)
-        status["notices"] = notices_status(waiting)
-        written = self._written.get(key)
-        # abs(): after the clock is set back, these writes would stop until it catches up.
-        quiet_too = written is None or abs(now - written) >= WRITE_QUIET
-        if worth_writing(status, pool.get("status") or {}, quiet_too=quiet_too):
-            version = pool["metadata"]["resourceVersion"]
-            pool = await self.tools.kube.patch_status(*key, status, version)
-            self._written[key] = now
-            self.cache.keep_pool(pool)
-            self.histories.check(pool)
-        self.courier.tell(key, waiting)
-        return pool
-
-    async def _post(self, pool: Object, notes: Sequence[Note]) -> None:
-        for note in notes:
-            log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
-            await self.events.post(pool, note, self.tools.clock())
+        made = await self.reporter.write(pool, turn.pool, status, conditions, notes, turn.now)
+        if made is not pool:
+            self.histories.check(made)
+        return made
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

@@ -32,6 +32,9 @@ NAME_LABEL, PROGRAM = "app.kubernetes.io/name", "kotatsu"
 
 ACTIVATOR_LABELS = {NAME_LABEL: PROGRAM, "app.kubernetes.io/component": "activator"}
 
+ACTIVATOR_SELECTOR = ",".join(f"{label}={value}" for label, value in ACTIVATOR_LABELS.items())
+"""The same as the query of a list has it."""
+
 CAPACITY_LABEL = "kotatsu.dev/capacity-for"
 """Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
 Service and no target selects it."""

@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 from kotatsu_operator.controller.leader import election
 from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
-from kotatsu_operator.controller.restore.records import Records
-from kotatsu_operator.controller.targets.kinds import restores
+from kotatsu_operator.controller.records import Records
+from kotatsu_operator.controller.targets.deployment import why_at_0
+from kotatsu_operator.controller.targets.kinds import kind_of, restores
 from kotatsu_operator.core.formats import seconds_of, stamp
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import OnDelete, RouteMode
+from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import OPERATOR
-from kotatsu_operator.core.report.record import OWED, Entry, entry_of
+from kotatsu_operator.core.report.record import OWED, entry_of
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -39,6 +40,7 @@ from kotatsu_operator.kube.objects import (
     key_of,
     ref,
     resource_of,
+    target_of,
 )
 from kotatsu_operator.kube.objects import Lease as LeaseKind
 from kotatsu_operator.kube.slices import is_ours, slice_view
@@ -51,9 +53,6 @@ LEASE_SECONDS = 60.0
 REFUSED_FOR = 10.0
 """Seconds for which a namespace is retried that the API server rejects. Its Role may have been
 created only a moment ago."""
-
-_KNATIVE = "Service"
-"""The kind of target that has no scale."""
 
 SKIP = "`helm uninstall … --no-hooks` skips this step, and sleeping targets stay asleep"
 
@@ -172,21 +171,21 @@ class Uninstall:
 
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
-        kind, name = _target_of(pool)
+        kind, name = target_of(pool)
         before = None
         with contextlib.suppress(NotFoundError):
-            if kind != _KNATIVE:
+            if kind_of(kind).has_scale:
                 before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
         if entry is not None:
             for restore in restores(entry).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
-        if kind == _KNATIVE:
+        if not kind_of(kind).has_scale:
             await self._note(key, "Knative alone scales the target")
         elif before is None:
             self._tell(key, f"there is no {kind} {name}")
-        elif before == 0 and (why := _why_at_0(entry)):
+        elif before == 0 and (why := why_at_0(entry)):
             text = f"{kind} {name} stays at 0, because {why}: its Service will have no endpoint"
             self._tell(key, text)
             await self._note(key, f"{name} stays at 0")
@@ -206,7 +205,7 @@ class Uninstall:
     async def _unready(self) -> str:
         """The first target whose pods are not Ready: all restored ones, or one if it ran before."""
         for key, pool in self._awake.items():
-            kind, name = _target_of(pool)
+            kind, name = target_of(pool)
             try:
                 known = resource_of(self.kube.scaled[kind])
                 workload = await self.kube.get(known, key[0], name)
@@ -278,19 +277,6 @@ class Uninstall:
                 self._trouble = f"the API server: {error}"
                 self.say(self._trouble)
                 await asyncio.sleep(self.poll * 2)
-
-
-def _target_of(pool: Object) -> tuple[str, str]:
-    """The kind and name of a pool's target."""
-    target = pool["spec"]["targetRef"]
-    return target.get("kind", "Deployment"), target["name"]
-
-
-def _why_at_0(entry: Entry | None) -> str:
-    """Why a target that is at 0 replicas stays there; empty if it is restored."""
-    if entry is None or not entry.owed.get("restoreReplicas"):
-        return "Kotatsu found it at 0"
-    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
 
 
 def _native_status(old: Object) -> Object:

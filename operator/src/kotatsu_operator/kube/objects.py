@@ -70,6 +70,12 @@ def parts(workload: str) -> tuple[str, str]:
     return (kind, name) if slash else ("Deployment", workload)
 
 
+def target_of(pool: Object) -> tuple[str, str]:
+    """The kind and name of a pool's target."""
+    target = pool["spec"]["targetRef"]
+    return target.get("kind", "Deployment"), target["name"]
+
+
 def version_of(obj: Mapping[str, Any]) -> int:
     """The resourceVersion as a number: it only grows. 0 if there is none."""
     try:

@@ -13,7 +13,7 @@ from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.plan.capacity import CapacityKind
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE, ScaledKind
 
 
 def _read_prices(value: object) -> object:
@@ -47,7 +47,7 @@ def _read_targets(value: object) -> object:
                 f"{text!r}: write each kind like argoproj.io/v1alpha1/Rollout/rollouts"
             )
         kind = ScaledKind(**match.groupdict())
-        if kind.kind == "Service" or kind.kind in found:  # a Knative Service has no scale
+        if kind.kind == KNATIVE or kind.kind in found:
             raise ValueError(f"{text!r}: there is already a kind {kind.kind}")
         found[kind.kind] = kind
     return found

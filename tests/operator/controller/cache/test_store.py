@@ -1,5 +1,7 @@
 """What the operator has seen, and what it asks of that."""
 
+from functools import partial
+
 import pytest
 
 from kotatsu_operator.activator.cache.pool import pool_view
@@ -266,7 +268,7 @@ def test_before_any_pod_has_been_seen_no_slice_is_an_orphan(cache):
 def lost(cache):
     """A warm pool with a Ready pod, whose only activator is lost."""
     cache.keep_pool(warm_pool())
-    cache.keep_deployment(deployment(replicas=1))
+    cache.keep_workload("Deployment", deployment(replicas=1))
     cache.keep_pod(pod(ready=True))
     cache.keep_pod(was_ready(activator_pod("activator-1")))
     cache.keep_slice(published("activator-1", 5))
@@ -304,7 +306,7 @@ def test_of_a_lost_activator_only_a_ready_endpoint_is_removed(lost, state):
 def pools(cache):
     for name in ("voice", "feed"):
         cache.keep_pool(warm_pool(name))
-        cache.keep_deployment(deployment(name))
+        cache.keep_workload("Deployment", deployment(name))
     return cache
 
 
@@ -317,25 +319,29 @@ def changed(obj, **fields):
 @pytest.mark.parametrize(
     ("keep", "obj"),
     [
-        ("keep_deployment", deployment(replicas=1)),
-        ("keep_pod", pod("voice-1")),
-        ("keep_slice", published("activator-1", 5)),
-        ("keep_service", service()),
-        ("keep_autoscaler", horizontal_pod_autoscaler()),
+        (partial(Cache.keep_workload, kind="Deployment"), deployment(replicas=1)),
+        (Cache.keep_pod, pod("voice-1")),
+        (Cache.keep_slice, published("activator-1", 5)),
+        (Cache.keep_service, service()),
+        (Cache.keep_autoscaler, horizontal_pod_autoscaler()),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["workload", "pod", "slice", "service", "autoscaler"],
 )
 def test_what_tells_nothing_new_concerns_no_pool(pools, keep, obj):
-    assert list(getattr(pools, keep)(obj)) == [VOICE]
-    assert list(getattr(pools, keep)(changed(obj))) == []
+    assert list(keep(pools, obj=obj)) == [VOICE]
+    assert list(keep(pools, obj=changed(obj))) == []
 
 
 def test_a_deployment_is_news_when_its_replicas_or_its_rollout_change(pools):
-    assert list(pools.keep_deployment(deployment(replicas=2))) == [VOICE]
+    assert list(pools.keep_workload("Deployment", deployment(replicas=2))) == [VOICE]
     rolled_out = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
-    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": rolled_out})) == [VOICE]
+    assert list(
+        pools.keep_workload("Deployment", deployment(replicas=2) | {"status": rolled_out})
+    ) == [VOICE]
     counted = rolled_out | {"observedGeneration": 7, "conditions": [{"type": "Progressing"}]}
-    assert list(pools.keep_deployment(deployment(replicas=2) | {"status": counted})) == []
+    assert (
+        list(pools.keep_workload("Deployment", deployment(replicas=2) | {"status": counted})) == []
+    )
 
 
 def test_a_pod_is_news_to_the_pool_of_its_target_alone(pools):
@@ -380,7 +386,7 @@ def test_what_is_gone_is_forgotten_and_is_news(pools):
         (pools.forget_pod, ("demo", "voice-1")),
         (pools.forget_service, VOICE),
         (pools.forget_slice, ("demo", published("activator-1", 5)["metadata"]["name"])),
-        (pools.forget_deployment, VOICE),
+        (partial(pools.forget_workload, "Deployment"), VOICE),
     ):
         assert list(forget(key)) == [VOICE]
     assert (pools.services, pools.slices, list(pools.workloads)) == ({}, {}, [FEED])
@@ -443,11 +449,11 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
     for number in range(30):
         made = deployment(f"gone-{number}")
         made["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
-        cache.keep_deployment(made)
+        cache.keep_workload("Deployment", made)
         cache.keep_pod(pod(f"left-{number}", app="any"))
     monkeypatch.setattr(pods, "selects", count)
     for number in range(30):
-        cache.forget_deployment(("demo", f"gone-{number}"))
+        cache.forget_workload("Deployment", ("demo", f"gone-{number}"))
     assert asked <= 30  # each finds one of its pods at once
     other = pod("web-1")
     other["metadata"]["namespace"] = "other"
@@ -458,10 +464,10 @@ def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cac
 
 
 def test_the_selector_of_a_gone_deployment_is_kept_until_its_last_pod_is_gone(cache):
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     for name in ("voice-1", "voice-2"):
         cache.keep_pod(pod(name))
-    cache.forget_deployment(VOICE)
+    cache.forget_workload("Deployment", VOICE)
     cache.forget_pod(("demo", "voice-1"))
     assert cache.selector_of(VOICE) == SELECTOR
     cache.forget_pod(("demo", "voice-2"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
-from kotatsu_operator.controller.notify.messages import message
+from kotatsu_operator.controller.notify.post import message
 from kotatsu_operator.controller.notify.receivers import Format
 from kotatsu_operator.core.report.notices import Notice
 from tests.operator.core.values import t

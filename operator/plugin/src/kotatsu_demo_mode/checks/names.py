@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from kotatsu_demo_mode.errors import DemoModeError
+from kotatsu_operator.core.pool.kinds import KNATIVE
 
 _BUILT_IN = {
     "Deployment": ("apps/v1", ("deployment", "deployments", "deploy", "deployment.apps")),
     "StatefulSet": ("apps/v1", ("statefulset", "statefulsets", "sts", "statefulset.apps")),
-    "Service": ("serving.knative.dev/v1", ("ksvc", "service.serving.knative.dev")),
+    KNATIVE: ("serving.knative.dev/v1", ("ksvc", "service.serving.knative.dev")),
     "WarmPool": ("kotatsu.dev/v1alpha1", ("warmpool", "warmpools", "wp", "warmpool.kotatsu.dev")),
 }
 _BY_NAME = {name: kind for kind, (_, names) in _BUILT_IN.items() for name in names}

@@ -12,7 +12,7 @@ from kotatsu_demo_mode.pools import Object, pool_path
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.objects import workload_selector
 from kotatsu_operator.core.pool.spec import Target
-from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, NAME_LABEL, PROGRAM, SERVICE_LABEL
+from kotatsu_operator.core.protocol import ACTIVATOR_SELECTOR, NAME_LABEL, PROGRAM, SERVICE_LABEL
 
 from .found import Found, Objects, name_of, spec_of
 from .names import Named, path_of
@@ -24,7 +24,6 @@ _PODS = 20
 _NODES = 3
 _CRD = "warmpools.kotatsu.dev"
 _OPERATOR = f"{NAME_LABEL}={PROGRAM},app.kubernetes.io/component=operator"
-_ACTIVATORS = ",".join(f"{key}={value}" for key, value in ACTIVATOR_LABELS.items())
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Reader:
             quotas=self._list("v1", "resourcequotas"),
             limit_ranges=self._list("v1", "limitranges"),
             pools=pools,
-            activators=self._list("v1", "pods", labelSelector=_ACTIVATORS),
+            activators=self._list("v1", "pods", labelSelector=ACTIVATOR_SELECTOR),
             operators=self._operators(),
             crd=self._one("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/" + _CRD),
             has_api=has_api,

@@ -7,6 +7,7 @@ from typing import Any
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import tables
 from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
@@ -40,7 +41,7 @@ def facts(case: Case) -> ServiceFacts:
 def service_of(spec: Mapping[str, Any]) -> str:
     """The Service of a WarmPool's spec; empty for a Knative Service."""
     target = spec.get("targetRef")
-    if not isinstance(target, Mapping) or target.get("kind") == "Service":
+    if not isinstance(target, Mapping) or target.get("kind") == KNATIVE:
         return ""
     return str(spec.get("service") or target.get("name"))
 

@@ -16,7 +16,7 @@ from kotatsu_operator.core.decide.refusal import (
 from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.objects import deletes_claims, workload_selector
-from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE
 
 from .finding import Finding, Maker
 from .found import Case, name_of, points_to, spec_of
@@ -44,7 +44,7 @@ def workload(case: Case) -> Iterator[Finding]:
         if why is not None:
             yield make.refused(why)
             return
-    if spec.target.kind not in (*BUILT_IN, "Service") and scaled(found) is None:
+    if spec.target.kind not in (*BUILT_IN, KNATIVE) and scaled(found) is None:
         yield make.unknown(
             f"whether the operator may scale {spec.target.kind} of {spec.target.api_version} (the "
             "chart value `targets`): its Deployment could not be read"

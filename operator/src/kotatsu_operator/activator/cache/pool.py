@@ -16,9 +16,10 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
+from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
-from kotatsu_operator.kube.objects import Object, ref
+from kotatsu_operator.kube.objects import Object, ref, target_of
 
 _LONGEST_RETRY = 3600
 """The longest Retry-After, in seconds: the limit may be raised at any time."""
@@ -128,14 +129,14 @@ def pool_view(obj: Object) -> Pool:
     spec, status = obj["spec"], obj.get("status") or {}
     wake, drain = spec.get("wake") or {}, spec.get("drain") or {}
     route = status.get("route") or {}
-    # Knative has its own activator.
-    is_ours = spec["targetRef"].get("kind") != "Service"
+    kind, name = target_of(obj)
+    is_ours = kind != KNATIVE  # Knative has its own activator
     conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
     return Pool(
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
-        service=route.get("service") or spec.get("service") or spec["targetRef"]["name"],
-        target=ref(spec["targetRef"].get("kind", "Deployment"), spec["targetRef"]["name"]),
+        service=route.get("service") or spec.get("service") or name,
+        target=ref(kind, name),
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),

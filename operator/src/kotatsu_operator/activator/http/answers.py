@@ -2,10 +2,20 @@
 
 import json
 
-PROBE_OK = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
-    b"Cache-Control: no-store\r\nConnection: close\r\n\r\n# asleep\n"
-)
+
+def response(status: str, body: bytes, *headers: str) -> bytes:
+    """A whole HTTP/1 response, after which the connection ends."""
+    lines = (
+        f"HTTP/1.1 {status}",
+        *headers,
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "Connection: close",
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+PROBE_OK = response("200 OK", b"# asleep\n", "Content-Type: text/plain; charset=utf-8")
 """The answer to a probe or scrape of a sleeping pool, which is healthy. (With a 503, a load
 balancer would remove the backend. To Prometheus this is a page without metrics, not a target that
 is down.)"""
@@ -24,12 +34,9 @@ def refusal(detail: str, retry_after: int) -> bytes:
     body = json.dumps(
         {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}
     ).encode()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\n"
-        "Content-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"Retry-After: {retry_after}\r\n"
-        "Cache-Control: no-store\r\n"
-        "Connection: close\r\n\r\n"
+    return response(
+        "503 Service Unavailable",
+        body,
+        "Content-Type: application/problem+json",
+        f"Retry-After: {retry_after}",
     )
-    return head.encode() + body

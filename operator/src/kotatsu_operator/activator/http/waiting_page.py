@@ -7,16 +7,33 @@ only those two. The look is a style sheet, so another one cannot change what the
 import base64
 import hashlib
 import html
+import logging
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from string import Template
 
+from kotatsu_operator.activator.http.answers import response
+
+log = logging.getLogger(__name__)
+
 _WEB = Path(__file__).parents[1] / "web"
 
 RELOAD_AFTER = 5
 """Seconds after which a browser without scripts loads the page again."""
+
+OWN_LOOK = "default"
+"""The name of the page's own look."""
+
+_LOOK = "page.css"
+"""The key of a ConfigMap that is used."""
+
+LIMIT = 64 * 1024
+"""Bytes of a style sheet."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class Stage(Enum):
@@ -101,7 +118,7 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
         "img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return _response(
+    return response(
         "503 Service Unavailable",
         body,
         "Content-Type: text/html; charset=utf-8",
@@ -117,7 +134,7 @@ def page(progress: Progress, language: str, look: str | None = None) -> bytes:
 def progress_answer(progress: Progress) -> bytes:
     """The answer to a question of the page: the progress in one header."""
     stage = "over" if progress.is_over else progress.stage.value
-    return _response("200 OK", b"", f"Kotatsu-Waking: {stage}")
+    return response("200 OK", b"", f"Kotatsu-Waking: {stage}")
 
 
 # Only without scripts: with them the page asks, and reloads once the app answers.
@@ -130,15 +147,36 @@ def _usual(progress: Progress, words: dict[str, str]) -> str:
     return words["usual"].format(seconds=max(1, round(progress.usual)))
 
 
-def _response(status: str, body: bytes, *headers: str) -> bytes:
-    lines = (
-        f"HTTP/1.1 {status}",
-        *headers,
-        f"Content-Length: {len(body)}",
-        "Cache-Control: no-store",
-        "Connection: close",
-    )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+def look(folder: Path, name: str) -> str | None:
+    """The style sheet of a look; None for the page's own, also if there is no usable one.
+
+    The kubelet replaces a mounted file within about a minute, so each page checks its time.
+    """
+    if name == OWN_LOOK or _NAME.fullmatch(name) is None:
+        return None
+    file = folder / name / _LOOK
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _style(file, changed)
+
+
+@lru_cache(maxsize=64)
+def _style(file: Path, _changed: int) -> str | None:
+    """Read a style sheet; logs once for each version why it cannot be used."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LIMIT + 1)
+        text = data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("%s: the waiting page keeps its own look: %s", file, error)
+        return None
+    if len(data) > LIMIT or "<" in text:
+        why = "it has a <" if "<" in text else f"it is longer than {LIMIT} bytes"
+        log.warning("%s: the waiting page keeps its own look: %s", file, why)
+        return None
+    return text.strip()
 
 
 @lru_cache(maxsize=16)

@@ -7,8 +7,13 @@ from pathlib import Path
 from kotatsu_operator.activator.cache.pool import Pool
 from kotatsu_operator.activator.context import Context
 from kotatsu_operator.activator.http.navigation import Ask, Asked
-from kotatsu_operator.activator.http.waiting_page import Progress, Stage, page, progress_answer
-from kotatsu_operator.activator.wake.looks import look
+from kotatsu_operator.activator.http.waiting_page import (
+    Progress,
+    Stage,
+    look,
+    page,
+    progress_answer,
+)
 
 WAITS_FOR = 10.0
 """Seconds after its last request for which a page counts as waiting. It asks every two seconds, or

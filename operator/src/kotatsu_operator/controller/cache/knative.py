@@ -6,19 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.store import Cache, Concerned
+from kotatsu_operator.controller.cache.feeds import knative_feeds
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
+from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Feed, Informer, Signals
-from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, SERVICE_LABEL, defaults_of, keep_newer
+from kotatsu_operator.kube.informer import Informer, Signals
+from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, defaults_of
 from kotatsu_operator.kube.objects import (
     ConfigMap,
     Key,
     KnativeRevision,
     KnativeService,
-    Object,
-    key_of,
 )
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class KnativeWatch:
         step = min(pause, WAITED_FOR_EVERY)
         for _ in range(math.ceil(pause / step)):
             await asyncio.sleep(step)
-            if self._cache.pools_of_kind("Service"):
+            if self._cache.pools_of_kind(KNATIVE):
                 return
 
     def _absent(self, why: str) -> None:
@@ -158,7 +158,7 @@ class KnativeWatch:
     async def _watch(self) -> None:
         kubes = {namespace: self._kube.apart() for namespace in self._namespaces}
         signals = Signals(self._touch)
-        informer = Informer(kubes, feeds_of(self._cache), signals, may_go=True)
+        informer = Informer(kubes, knative_feeds(self._cache), signals, may_go=True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(informer.run())
@@ -175,34 +175,5 @@ class KnativeWatch:
             self._watching = None
 
     def _touch_pools(self) -> None:
-        for key in self._cache.pools_of_kind("Service"):
+        for key in self._cache.pools_of_kind(KNATIVE):
             self._touch(key)
-
-
-def feeds_of(cache: Cache) -> list[Feed[Key]]:
-    """How Knative's objects get into the cache."""
-    knative = cache.knative
-
-    def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
-        def pools_of(obj: Object) -> Concerned:
-            return cache.pools_of_target("Service", (key_of(obj)[0], service_of(obj)))
-
-        def keep(obj: Object) -> Concerned:
-            return pools_of(obj) if keep_newer(store, obj) else ()
-
-        def forget(key: Key) -> Concerned:
-            if kind is KnativeRevision:
-                knative.refused.pop(key, None)
-            obj = store.pop(key, None)
-            return () if obj is None else pools_of(obj)
-
-        return Feed(kind, keep, forget, lambda namespace: [k for k in store if k[0] == namespace])
-
-    return [
-        feed(KnativeService, knative.services, lambda obj: key_of(obj)[1]),
-        feed(
-            KnativeRevision,
-            knative.revisions,
-            lambda obj: (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, ""),
-        ),
-    ]

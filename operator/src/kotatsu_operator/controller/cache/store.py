@@ -8,31 +8,25 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
-from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
+from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
-from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
 from kotatsu_operator.kube.objects import (
-    EndpointSlice,
-    HorizontalPodAutoscaler,
     Key,
     Object,
-    Pod,
-    Service,
     key_of,
     parts,
     ref,
-    resource_of,
     scales,
+    target_of,
     version_of,
     without_owners,
 )
@@ -149,12 +143,6 @@ class Cache:
         """The stored workloads of a kind in a namespace, by namespace and name."""
         found = [(n, *parts(workload)) for n, workload in self.workloads if n == namespace]
         return [(n, name) for n, of, name in found if of == kind]
-
-    def keep_deployment(self, obj: Object) -> Concerned:
-        return self.keep_workload("Deployment", obj)
-
-    def forget_deployment(self, key: Key) -> Concerned:
-        return self.forget_workload("Deployment", key)
 
     def selector_of(self, key: Key) -> Mapping[str, Any] | None:
         """The selector of a workload; after its deletion, as long as it has pods."""
@@ -295,7 +283,7 @@ class Cache:
     def _pools_served_by(self, pod: PodView) -> list[Key]:
         namespace, labels = pod.key[0], pod.labels
         service = labels.get(KNATIVE_SERVICE_LABEL, "")
-        found = dict.fromkeys(self.pools_of_target("Service", (namespace, service)))
+        found = dict.fromkeys(self.pools_of_target(KNATIVE, (namespace, service)))
         if CAPACITY_LABEL in labels:
             found |= dict.fromkeys(
                 self.pools.having(("capacity", namespace, labels[CAPACITY_LABEL]))
@@ -369,57 +357,23 @@ class Cache:
         pool = self.pools.get(key)
         if pool is None or pool["spec"].get("route") == RouteMode.ALWAYS:
             return False
-        target = pool["spec"]["targetRef"]
-        place = (key[0], ref(target.get("kind", "Deployment"), target["name"]))
-        workload = self.workloads.get(place)
+        workload = self.workloads.get((key[0], ref(*target_of(pool))))
         selector = None if workload is None else workload.selector
         pods = self.target_pods(key[0], selector) if selector else []
         return any(pod.ready and not pod.lost for pod in pods)
 
 
-def feeds_of(cache: Cache) -> list[Feed[Key]]:
-    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
-
-    def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
-        return lambda namespace: [key for key in store if key[0] == namespace]
-
-    def pods_in(namespace: str) -> Iterable[Key]:
-        return [(namespace, name) for name in cache.pods[namespace]]
-
-    scalers = among(cache.autoscalers)
-    return [
-        *workload_feeds(cache, BUILT_IN),
-        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
-        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
-        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
-        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
-    ]
-
-
-def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
-    """The feeds of some kinds of workloads."""
-    return [
-        Feed(
-            resource_of(cache.scaled[kind]),
-            partial(cache.keep_workload, kind),
-            partial(cache.forget_workload, kind),
-            partial(cache.workloads_in, kind),
-        )
-        for kind in kinds
-    ]
-
-
 def _terms_of_pool(pool: Object) -> Iterator[Hashable]:
     """The index terms of a pool: its target, its Service, and the autoscaler in its status."""
-    key, target = key_of(pool), {"kind": "Deployment", **pool["spec"]["targetRef"]}
+    key, (kind, name) = key_of(pool), target_of(pool)
     yield "namespace", key[0]
     yield "capacity", key[0], pool_label(key[1])
     for group in {group_of(pool), stored_group(pool)} - {""}:
         yield "group", (key[0], group)
-    yield "kind", target["kind"]
-    yield "target", target["kind"], (key[0], target["name"])
-    if target["kind"] != "Service":
-        yield "service", (key[0], pool["spec"].get("service") or target["name"])
+    yield "kind", kind
+    yield "target", kind, (key[0], name)
+    if kind != KNATIVE:
+        yield "service", (key[0], pool["spec"].get("service") or name)
     autoscaler = ((pool.get("status") or {}).get("hpa") or {}).get("name")
     if autoscaler:
         yield "hpa", (key[0], autoscaler)

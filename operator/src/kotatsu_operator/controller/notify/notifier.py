@@ -15,9 +15,8 @@ from pathlib import Path
 
 import aiohttp
 
-from kotatsu_operator.controller.notify.messages import message
 from kotatsu_operator.controller.notify.metrics import NotifyMetrics, Outcome
-from kotatsu_operator.controller.notify.post import post
+from kotatsu_operator.controller.notify.post import message, post
 from kotatsu_operator.controller.notify.receivers import (
     LARGEST,
     Receiver,

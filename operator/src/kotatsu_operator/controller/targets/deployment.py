@@ -10,12 +10,6 @@ from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.hpa import give_back, let_go, set_minimum
 from kotatsu_operator.controller.act.scale_down import ScaleDown
-from kotatsu_operator.controller.targets.checks import (
-    check_autoscalers,
-    check_claim,
-    check_exists,
-    check_service,
-)
 from kotatsu_operator.controller.targets.target import (
     NO_POD,
     RETRY,
@@ -28,11 +22,22 @@ from kotatsu_operator.controller.targets.target import (
     nothing_left,
 )
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.refusal import check_is_not_kotatsu
+from kotatsu_operator.core.decide.refusal import (
+    Refusal,
+    ServiceFacts,
+    check_autoscalers,
+    check_claims,
+    check_is_not_kotatsu,
+    check_kind,
+    check_selector,
+    check_service,
+)
 from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
+from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import read_original
 from kotatsu_operator.kube.client import Kube
@@ -43,9 +48,16 @@ from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 log = logging.getLogger(__name__)
 
 
+def why_at_0(entry: Entry | None) -> str:
+    """Why a workload that is at 0 replicas stays there; empty if it is restored."""
+    if entry is None or not entry.owed.get("restoreReplicas"):
+        return "Kotatsu found it at 0"
+    return "onDelete is Keep" if entry.on_delete is OnDelete.KEEP else ""
+
+
 async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
     """Restore a workload's replicas if it is at 0; a running workload stays as it is."""
-    if entry.kind == "Service":
+    if entry.kind == KNATIVE:
         return ""
     of, workload = f"{entry.kind} {entry.target}", ref(entry.kind, entry.target)
     scale = await kube.get_scale(namespace, workload)
@@ -65,7 +77,7 @@ async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
 
 @dataclass(frozen=True)
 class DeploymentTarget(Target):
-    """The Deployment of one pool, or another workload with a scale."""
+    """The Deployment of one pool."""
 
     restores: ClassVar[Mapping[str, Restore]] = {
         # minReplicas first: the autoscaler then lowers the replicas itself as far as it may.
@@ -122,10 +134,24 @@ class DeploymentTarget(Target):
         labels = {} if self.workload is None else self.workload.labels
         exists = self.workload is not None
         yield check_is_not_kotatsu(self.spec, labels), Ends.NOTHING
-        yield check_claim(self), Ends.NOTHING
-        yield check_exists(self, self.spec.target.kind, exists=exists), Ends.NOTHING
-        yield check_service(self, labels), Ends.LOWER
-        yield check_autoscalers(self, self.autoscalers), Ends.NOTHING
+        yield self.check_claim(), Ends.NOTHING
+        yield self.check_exists(self.spec.target.kind, exists=exists), Ends.NOTHING
+        yield self._check_service(labels), Ends.LOWER
+        yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
+
+    def _check_service(self, labels: Mapping[str, str]) -> Refusal | None:
+        """Check the Service of pods with these labels."""
+        cache, key = self.cache, (self.key[0], self.spec.service)
+        slices = cache.foreign_slices
+        other = min(slices.having(key), default=None)
+        facts = ServiceFacts(
+            namespace=key[0],
+            labels=labels,
+            service=cache.services.get(key),
+            older=self.older_pool(cache.pools_of_service(key)),
+            foreign=None if other is None else (other[1], slices[other].manager),
+        )
+        return check_service(self.spec, facts)
 
     # --- observe ---
 
@@ -213,3 +239,22 @@ class DeploymentTarget(Target):
         """Restore the minReplicas of an autoscaler that the pool's former target has."""
         await let_go(tools.kube, target.cache, pool)
         return Writes(pool)
+
+
+@dataclass(frozen=True)
+class ScaledTarget(DeploymentTarget):
+    """A StatefulSet, or another workload with a scale: as a Deployment, with further checks."""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the watches have not shown yet whether it exists."""
+        return self.cache.is_awaited(self.key[0], self.spec.target.kind)
+
+    def objections(self) -> Iterator[Objection]:
+        """Check the kind, and what a Deployment is checked for."""
+        workload = self.workload
+        yield check_kind(self.spec, self.cache.scaled), Ends.NOTHING
+        if workload is not None:
+            yield check_selector(self.spec, workload.selector), Ends.NOTHING
+            yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
+        yield from super().objections()

@@ -3,20 +3,25 @@
 from collections.abc import Mapping
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.targets.deployment import DeploymentTarget
+from kotatsu_operator.controller.targets.deployment import DeploymentTarget, ScaledTarget
 from kotatsu_operator.controller.targets.knative import KnativeTarget
-from kotatsu_operator.controller.targets.scaled import ScaledTarget
 from kotatsu_operator.controller.targets.target import Restore, Target
+from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.objects import Key
 
-KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, "Service": KnativeTarget}
+KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, KNATIVE: KnativeTarget}
+
+
+def kind_of(name: str) -> type[Target]:
+    """A kind by its name. Any other kind has a scale subresource."""
+    return KINDS.get(name, ScaledTarget)
 
 
 def target_of(key: Key, spec: PoolSpec, cache: Cache) -> Target:
-    """A pool's target, read from the cache. Any other kind has a scale subresource."""
-    return KINDS.get(spec.target.kind, ScaledTarget)(key, spec, cache)
+    """A pool's target, read from the cache."""
+    return kind_of(spec.target.kind)(key, spec, cache)
 
 
 def other_kinds(target: Target) -> list[type[Target]]:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.min_scale import MinScales
-from kotatsu_operator.controller.targets.checks import check_claim, check_exists
 from kotatsu_operator.controller.targets.target import (
     RETRY,
     Finished,
@@ -62,6 +61,8 @@ async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
 class KnativeTarget(Target):
     """The Knative Service of one pool."""
 
+    has_scale = False
+
     restores: ClassVar[Mapping[str, Restore]] = {
         "knative": Restore(
             _restore, "correct the annotation autoscaling.knative.dev/min-scale: {revisions}"
@@ -97,8 +98,8 @@ class KnativeTarget(Target):
         """Check that Knative is installed, the name and the existence."""
         why = self.cache.knative.why_absent
         yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
-        yield check_claim(self), Ends.NOTHING
-        yield check_exists(self, "Knative Service", exists=bool(self.service)), Ends.NOTHING
+        yield self.check_claim(), Ends.NOTHING
+        yield self.check_exists("Knative Service", exists=bool(self.service)), Ends.NOTHING
 
     # --- observe ---
 

@@ -5,7 +5,7 @@ To support another kind of workload, write a module with a subclass of `Target` 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -97,6 +97,9 @@ class Restore:
 class Target(ABC):
     """The workload of one pool, as the watches have shown it."""
 
+    has_scale: ClassVar[bool] = True
+    """Whether its replicas say if it runs; if not, its own platform scales it."""
+
     restores: ClassVar[Mapping[str, Restore]]
     """By the field of the status that has what is owed, in order."""
 
@@ -142,6 +145,20 @@ class Target(ABC):
     @abstractmethod
     def objections(self) -> Iterator[Objection]:
         """Check whether a pool can have it. People read the first rejection."""
+
+    def check_claim(self) -> Refusal | None:
+        """Reject all but the oldest of the pools that have the same target."""
+        of = self.spec.target
+        claimants = self.cache.pools_of_target(of.kind, (self.key[0], of.name))
+        return check_claim(self.spec, self.older_pool(claimants))
+
+    def check_exists(self, kind: str, *, exists: bool) -> Refusal | None:
+        """Reject a pool whose target does not exist."""
+        return check_exists(self.spec, self.key[0], kind, exists=exists)
+
+    def older_pool(self, claimants: Sequence[Key]) -> str:
+        """The name of the oldest claimant; empty if that is this pool, or there is none."""
+        return "" if not claimants or claimants[0] == self.key else claimants[0][1]
 
     # --- observe ---
 

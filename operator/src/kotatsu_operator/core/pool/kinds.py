@@ -22,3 +22,6 @@ BUILT_IN: Scaled = {
     "StatefulSet": ScaledKind("apps/v1", "StatefulSet", "statefulsets"),
 }
 """Every cluster has these, and the chart's Roles permit them."""
+
+KNATIVE = "Service"
+"""The kind of a Knative Service, the only target without a scale."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window
+from kotatsu_operator.core.pool.kinds import KNATIVE
 
 
 class OverrideMode(StrEnum):
@@ -66,7 +67,7 @@ class Target:
     @property
     def scales_itself(self) -> bool:
         """Whether its own platform (Knative) scales it: the pool then only sets its floor."""
-        return self.kind == "Service"
+        return self.kind == KNATIVE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.accept.test_acceptance import judge, refusal
+from tests.operator.controller.test_acceptance import judge, refusal
 
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 
@@ -59,7 +59,7 @@ def test_a_deployment_of_the_same_name_is_another_target(cache):
     cache.keep_workload("StatefulSet", stateful_set())
     refused = refusal(cache, warm_pool())
     assert refused.reason == "TargetNotFound"
-    assert list(cache.keep_deployment(deployment(replicas=1))) == [("demo", "voice")]
+    assert list(cache.keep_workload("Deployment", deployment(replicas=1))) == [("demo", "voice")]
     assert refusal(cache, warm_pool()) is None
 
 
@@ -121,7 +121,7 @@ def test_a_kind_that_is_not_listed_yet_is_unknown_and_not_missing(cache):
 
 def test_an_autoscaler_belongs_to_the_kind_that_it_names(cache):
     cache.keep_workload("Rollout", rollout())
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     scaler = horizontal_pod_autoscaler()
     scaler["spec"]["scaleTargetRef"]["kind"] = "Rollout"
     judge(cache, of_rollout())
@@ -134,7 +134,7 @@ def test_an_autoscaler_belongs_to_the_kind_that_it_names(cache):
 
 
 def test_the_autoscaler_of_keda_is_refused_with_the_command_that_pauses_it(cache):
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     scaler = horizontal_pod_autoscaler()
     owner = {"kind": "ScaledObject", "name": "orders", "controller": True}
     scaler["metadata"]["ownerReferences"] = [owner]
@@ -149,7 +149,7 @@ def test_the_autoscaler_of_keda_is_refused_with_the_command_that_pauses_it(cache
 
 
 def test_a_service_that_publishes_pods_before_they_are_ready_is_refused(cache):
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     early = service()
     early["spec"]["publishNotReadyAddresses"] = True
     cache.keep_service(early)
@@ -174,6 +174,6 @@ def test_a_service_that_publishes_pods_before_they_are_ready_is_refused(cache):
     ids=["unnamed", "the same number", "several, and one of UDP"],
 )
 def test_ports_may_be_named_or_not_and_several(cache, ports):
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     cache.keep_service(service("voice", *ports))
     assert refusal(cache, warm_pool()) is None

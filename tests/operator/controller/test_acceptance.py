@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.accept.acceptance import accept
+from kotatsu_operator.controller.acceptance import accept
 from kotatsu_operator.controller.cache.store import Cache
 from tests.operator.cluster import (
     NAMESPACE,
@@ -19,7 +19,7 @@ from tests.operator.controller.cache.test_store import published
 @pytest.fixture
 def cache():
     cache = Cache()
-    cache.keep_deployment(deployment())
+    cache.keep_workload("Deployment", deployment())
     cache.keep_service(service())
     return cache
 
@@ -75,7 +75,7 @@ def test_a_missing_target_is_named_with_its_namespace(cache):
 
 @pytest.mark.parametrize("name", ["kotatsu-operator", "kotatsu-activator"])
 def test_kotatsu_itself_is_no_target(cache, name):
-    cache.keep_deployment(deployment(name))
+    cache.keep_workload("Deployment", deployment(name))
     judged = refusal(cache, warm_pool(name))
     assert judged is not None
     assert judged.reason == "TargetIsKotatsu"
@@ -87,7 +87,7 @@ def test_kotatsu_under_another_name_is_no_target_either(cache, component):
     own = deployment("platform")
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": component}
     own["spec"]["template"]["metadata"]["labels"] |= labels
-    cache.keep_deployment(own)
+    cache.keep_workload("Deployment", own)
     judged = refusal(cache, warm_pool("platform"))
     assert judged is not None
     assert judged.reason == "TargetIsKotatsu"
@@ -240,7 +240,7 @@ def test_the_service_of_the_api_server_is_refused_whatever_has_been_seen(cache, 
     target = deployment()
     target["metadata"]["namespace"] = "default"
     del obj["spec"]["selector"]
-    cache.keep_deployment(target)
+    cache.keep_workload("Deployment", target)
     cache.keep_service(obj)
     cache.keep_pool(made)
     _, judged = accept(("default", "voice"), made, cache)
@@ -260,7 +260,7 @@ def test_a_service_that_is_deleted_and_made_again_is_judged_each_time(cache):
 
 
 def test_of_two_pools_with_one_service_the_older_has_it(cache):
-    cache.keep_deployment(deployment("other"))
+    cache.keep_workload("Deployment", deployment("other"))
     cache.keep_pool(twin("zz", "2026-11-25T08:00:00Z"))
     young = warm_pool("other", service="voice")
     judged = refusal(cache, young)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kotatsu_operator.controller.report.events import Events
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import FakeKube, warm_pool
@@ -13,9 +14,13 @@ from tests.operator.cluster import FakeKube, warm_pool
 AT = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 
 
+async def post(kube, note, at=AT):
+    await Reporter(kube, Cache(), lambda: at, "operator-1").post(warm_pool(), [note])
+
+
 async def posted(note, at=AT):
     kube = FakeKube()
-    await Events(kube, "operator-1").post(warm_pool(), note, at)
+    await post(kube, note, at)
     ((_, kind, event),) = kube.called("create")
     assert kind == "Event"
     return event
@@ -63,5 +68,5 @@ async def test_an_event_that_cannot_be_posted_is_only_logged(error, caplog):
         raise error
 
     kube.on("create", refuse)
-    await Events(kube, "operator-1").post(warm_pool(), Note("Warm", "fine"), AT)
+    await post(kube, Note("Warm", "fine"))
     assert [r.levelno for r in caplog.records] == [logging.WARNING]

@@ -2,7 +2,7 @@
 
 import os
 
-from kotatsu_operator.activator.wake.looks import LIMIT, look
+from kotatsu_operator.activator.http.waiting_page import LIMIT, look
 
 
 def mounted(folder, text, at=1):

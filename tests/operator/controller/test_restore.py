@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from kotatsu_operator.controller.restore import records as restore_module
-from kotatsu_operator.controller.restore.records import restore
+from kotatsu_operator.controller import records as restore_module
+from kotatsu_operator.controller.records import restore
 from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry

@@ -1,1 +1,0 @@
-"""Whether a pool can be used. A rejected pool gets a reason and a remedy."""

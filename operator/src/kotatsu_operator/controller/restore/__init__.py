@@ -1,1 +1,0 @@
-"""The record of what targets had before, and restoring it."""

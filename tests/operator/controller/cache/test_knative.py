@@ -1,0 +1,223 @@
+"""Knative is watched while it is installed, and looked for while it is not."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from lightkube import ApiError
+from lightkube.models.meta_v1 import Status as ApiStatus
+
+from kotatsu_operator.controller.cache import knative as watch_module
+from kotatsu_operator.controller.cache.knative import KnativeWatch
+from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.core.decide.knative import Defaults, Runtime
+from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.kube.knative import keep_newer
+from tests.operator.cluster import (
+    NAMESPACE,
+    VOICE,
+    FakeKube,
+    eventually,
+    forbidden,
+    knative_service,
+    revision,
+)
+from tests.operator.controller.test_knative import ONE, knative_pool
+from tests.operator.core.values import MINUTE
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+async def watching(monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(watch_module, "EXPECTED_EVERY", 0.01)
+    tasks = []
+
+    def begin(kube, runtime=Runtime.AUTO, knative_namespace="", namespaces=(NAMESPACE,)):
+        cache, touched = Cache(), []
+        cache.keep_pool(knative_pool())
+        watch = KnativeWatch(kube, cache, namespaces, touched.append, runtime, knative_namespace)
+        tasks.append(asyncio.create_task(watch.run()))
+        return cache, touched
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_there_is_of_knative_is_watched(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+    cache, touched = watching(kube)
+    assert cache.knative.is_unknown
+    await eventually(lambda: cache.knative.synced)
+    assert list(cache.knative.services) == [VOICE]
+    assert list(cache.knative.revisions_in("demo")) == [ONE]
+    assert set(touched) == {VOICE}
+    touched.clear()
+
+    kube.edit("Revision", ONE, status={"actualReplicas": 4})
+    await eventually(lambda: cache.knative.revisions_in("demo")[ONE].actual == 4)
+    kube.put(revision("other-00001", of="other"))
+    kube.edit("Service", "voice", metadata={"labels": {"a": "b"}})
+    kube.remove("Revision", ONE)
+    await eventually(lambda: ONE not in cache.knative.revisions_in("demo"))
+    assert touched == [VOICE] * 3
+
+
+async def test_what_watching_knative_fails_with_is_told(monkeypatch):
+    async def fail(_):
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(KnativeWatch, "_watch", fail)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    watch = KnativeWatch(kube, Cache(), ["demo"], lambda _: None, Runtime.AUTO)
+    with pytest.raises(ValueError, match="nobody foresaw this"):
+        await watch.run()
+
+
+async def test_a_watch_that_lags_does_not_bring_an_older_version_back(watching):
+    cache, _ = watching(FakeKube())
+    newer, older = revision(ONE, min_scale="2"), revision(ONE)
+    newer["metadata"]["resourceVersion"] = "9"
+    keep_newer(cache.knative.revisions, newer)
+    keep_newer(cache.knative.revisions, older)
+    assert cache.knative.revisions_in("demo")[ONE].min_scale == "2"
+
+
+async def test_knative_that_is_installed_later_is_found_and_removed_later_missed(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    cache, touched = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
+    assert touched == [VOICE]
+    kube.has_knative = True
+    await eventually(lambda: cache.knative.synced)
+    assert cache.knative.why_absent == ""
+    kube.has_knative = False
+    await eventually(lambda: not cache.knative.synced)
+    assert cache.knative.services == {}
+
+
+CONFIG = {
+    "kind": "ConfigMap",
+    "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},
+    "data": {"min-scale": "2", "max-scale": "7"},
+}
+
+
+async def test_as_knative_goes_it_is_said_once_and_looked_for_at_the_slow_beat(
+    watching, caplog, monkeypatch
+):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 3600.0)
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE), CONFIG)
+    cache, _ = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: cache.knative.synced)
+    kube.has_knative = False
+    kube.remove("Revision", ONE)
+    await eventually(lambda: cache.knative.why_absent)
+    assert cache.knative.services == {}
+    asked = len(kube.called("follow", "serves"))
+    await asyncio.sleep(0.3)
+    assert len(kube.called("follow", "serves")) == asked
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ["Knative Serving was removed; the operator checks for it from time to time"]
+
+
+async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def once_only(*_):
+        kube.on("follow", None)
+        raise NotFoundError("404 page not found")
+
+    kube.on("follow", once_only)
+    cache, _ = watching(kube)
+    await eventually(lambda: cache.knative.synced)
+    assert cache.knative.why_absent == ""
+
+
+async def test_knatives_defaults_are_read_from_where_the_chart_says_and_followed(watching):
+    kube = FakeKube(CONFIG)
+    cache, touched = watching(kube, knative_namespace="knative-serving")
+    await eventually(lambda: cache.knative.synced)
+    assert (cache.knative.defaults, cache.knative.why_no_defaults) == (Defaults(2, 7), "")
+    touched.clear()
+    kube.edit("ConfigMap", "config-autoscaler", data={"min-scale": "4"})
+    await eventually(lambda: cache.knative.defaults == Defaults(4, 7))
+    assert touched == [VOICE]
+
+
+async def test_without_the_right_to_read_them_it_is_said_once_what_that_means(watching, caplog):
+    def forbidden(*_):
+        raise ApiError(status=ApiStatus(code=403, message="may not get configmaps"))
+
+    for namespace, why in (
+        ("", "it has no permission"),
+        ("knative-serving", "may not get configmaps"),
+    ):
+        caplog.clear()
+        kube = FakeKube()
+        kube.on("get", forbidden)
+        cache, _ = watching(kube, knative_namespace=namespace)
+        await eventually(lambda kube=kube: len(kube.called("serves")) > 8)
+        assert cache.knative.synced
+        assert cache.knative.defaults == Defaults()
+        assert why in cache.knative.why_no_defaults
+        assert len([r for r in caplog.records if "defaults" in r.getMessage()]) == 1
+        assert bool(kube.called("get")) == bool(namespace)
+
+
+async def test_knative_is_found_though_the_first_namespace_may_not_be_read(watching):
+    kube = FakeKube(knative_service(**{ONE: 100}), revision(ONE))
+
+    def closed(_, namespace):
+        if namespace == "closed":
+            raise forbidden()
+
+    kube.on("serves", closed)
+    cache, _ = watching(kube, namespaces=["closed", NAMESPACE])
+    await eventually(lambda: cache.knative.synced)
+
+
+async def test_an_api_server_that_is_away_says_nothing_about_knative(watching):
+    kube = FakeKube()
+    kube.down = True
+    cache, _ = watching(kube)
+    await eventually(lambda: len(kube.calls) > 3)
+    assert cache.knative.is_unknown
+    kube.down = False
+    await eventually(lambda: cache.knative.synced)
+
+
+async def test_a_native_operator_never_looks(watching):
+    kube = FakeKube()
+    cache, _ = watching(kube, Runtime.NATIVE)
+    await eventually(lambda: "chart value runtime" in cache.knative.why_absent)
+    assert kube.calls == []
+
+
+async def test_where_it_is_expected_its_absence_is_worth_a_warning(watching, caplog):
+    kube = FakeKube()
+    kube.has_knative = False
+    watching(kube, Runtime.KNATIVE)
+    await eventually(
+        lambda: any("is expected (runtime knative)" in r.getMessage() for r in caplog.records)
+    )
+
+
+def test_looks_are_five_minutes_apart():
+    assert timedelta(seconds=watch_module.LOOK_EVERY) == 5 * MINUTE
+
+
+async def test_a_pool_that_waits_for_knative_has_it_looked_for_sooner(watching, monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(watch_module, "WAITED_FOR_EVERY", 0.01)
+    kube = FakeKube(knative_service(**{ONE: 100}))
+    kube.has_knative = False
+    cache, _ = watching(kube)
+    await eventually(lambda: "has no Knative Serving" in cache.knative.why_absent)
+    kube.has_knative = True
+    await eventually(lambda: cache.knative.synced)

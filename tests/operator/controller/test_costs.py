@@ -1,0 +1,205 @@
+"""What a pool costs, and what its budget does."""
+
+from decimal import Decimal
+
+import pytest
+
+from kotatsu_operator.core.budget.prices import parse_table
+from tests.operator.cluster import VOICE, warm_pool
+from tests.operator.controller.test_reconciler import SOON
+from tests.operator.core.values import SECOND, once, t
+from tests.operator.day import Day
+
+PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
+
+# --- what it costs ---
+
+
+async def test_pods_cost_from_scheduled_until_gone():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:10"))
+    accrued = Decimal(day.status["cost"]["accrued"])
+    assert Decimal(9) <= accrued <= Decimal(10)
+    assert day.status["cost"]["currency"] == "JPY"
+    assert day.metric("kotatsu_cost_rate_per_hour", currency="JPY") == 60
+
+
+async def test_what_was_spent_survives_a_restart_of_the_operator():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:03"))
+    day.restart()
+    day.now = t("10:08")  # it was away for five minutes
+    await day.until(t("10:10"))
+    assert Decimal(9) <= Decimal(day.status["cost"]["accrued"]) <= Decimal(10)
+
+
+async def test_pods_without_prices_show_no_cost():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"currency": "JPY"})
+    await day.until(t("10:10"))
+    assert "cost" not in day.status
+    assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
+
+
+async def test_the_operators_price_table_is_for_pools_without_their_own():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)])
+    day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    day.restart()
+    await day.until(t("10:10"))
+    assert (day.status["cost"]["currency"], day.status["cost"]["ratePerHour"]) == (
+        "EUR",
+        "0.600000",
+    )
+
+
+async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
+    day = Day.begin(t("08:00"), windows=[once("w", "10:00", "11:00", 2)], budget=PRICES)
+    container = {"resources": {"requests": {"cpu": "500m"}}}
+    template = {"spec": {"containers": [container]}}
+    day.kube.edit("Deployment", "voice", spec={"template": template})
+    await day.settle()
+    assert 60 <= Decimal(day.status["cost"]["forecast"]) <= 62
+    assert day.metric("kotatsu_cost_forecast", currency="JPY") == pytest.approx(60, abs=2)
+
+
+async def test_the_last_seconds_of_pods_that_go_are_charged():
+    day = Day.begin(t("10:00"), windows=[once("w", "10:00", "10:05", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:20"))
+    born, ended = t("10:00"), day.history[-1][0]
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    minutes = Decimal((ended - born).total_seconds()) / 60
+    assert Decimal(day.status["cost"]["accrued"]) == pytest.approx(minutes, abs=Decimal("0.01"))
+
+
+async def test_a_clock_that_steps_is_measured_past():
+    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    ticks = [0.0]
+    day.monotonic = lambda: ticks[0]
+    day.restart()
+    await day.settle()
+    for step in (60, 3600 + 60, -3600 + 60, -3600 + 60):
+        day.now += step * SECOND
+        ticks[0] += 60
+        await day.settle()
+    assert day.reconciler.accounts._kept[VOICE][1].accrued == 4
+
+
+async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
+    day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:05"))
+    day.now = t("09:55")
+    await day.settle()
+    assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
+
+
+async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:10"))
+    day.kube.put(warm_pool(uid="another", budget=PRICES))
+    await day.settle()
+    assert Decimal(day.status["cost"]["accrued"]) == 0
+
+
+# --- its budget ---
+
+LIMITED = PRICES | {"limit": "5", "period": "Day"}
+
+
+async def limited_day(**budget):
+    """A window from 10:00 to 10:10 at 1 a minute; the limit of 5 is reached halfway."""
+    day = Day.begin(
+        t("10:00"), windows=[once("w", "10:00", "10:10", 1)], scaling=SOON, budget=LIMITED | budget
+    )
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    await day.until(t("10:04:50"))
+    assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
+    assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
+    await day.until(t("10:05:05"))
+    return day
+
+
+async def test_a_reached_limit_is_written_at_once_and_told_once():
+    day = await limited_day()
+    cost = day.status["cost"]
+    assert (cost["exhausted"], cost["limit"], cost["periodEnd"]) == (
+        True,
+        "5",
+        "2026-11-26T00:00:00Z",
+    )
+    assert day.condition("BudgetAvailable")["status"] == "False"
+    assert day.metric("kotatsu_cost_exhausted") == 1
+    assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
+    day.restart()
+    await day.until(t("10:30"))
+    told = [e for e in day.events if e.startswith("Budget")]
+    assert told == ["BudgetNearLimit", "BudgetExhausted"]
+
+
+async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event():
+    """No operator ran when the period ended, so the status has the standing of the last one."""
+    day = Day.begin(
+        t("10:00"), replicas=1, windows=[once("w", "09:00", "12:00", 1)], budget=LIMITED
+    )
+    day.container = {"resources": {"requests": {"cpu": "1"}}}
+    day.pods[0].born = t("09:55:40")
+    yesterday = {"currency": "JPY", "period": "Day", "accrued": "4.5", "at": "2026-11-24T23:59:00Z"}
+    yesterday |= {"periodStart": "2026-11-24T00:00:00Z", "periodEnd": "2026-11-25T00:00:00Z"}
+    near = {"type": "BudgetAvailable", "status": "True", "reason": "NearLimit"}
+    near["lastTransitionTime"] = "2026-11-24T23:00:00Z"
+    day.kube.edit("WarmPool", "voice", status={"cost": yesterday, "conditions": [near]})
+    await day.look()
+    assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
+    assert day.status["cost"]["periodStart"] == "2026-11-25T00:00:00Z"
+    assert "BudgetNearLimit" in day.events
+
+
+async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
+    day = await limited_day()
+    await day.until(t("10:30"))
+    assert (day.phase, day.status["reason"]) == ("Asleep", "Budget")
+    ready = day.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "BudgetExhausted")
+    day.edit(budget={"limit": "500"})
+    await day.settle()
+    assert (day.status["reason"], day.condition("Ready")["status"]) == ("Idle", "True")
+    assert day.status["cost"].get("exhaustedAt") is None
+
+
+async def test_a_budget_that_sleeps_ends_the_window():
+    day = await limited_day(onExhausted="Sleep")
+    await day.until(t("10:06"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+async def test_a_limit_that_is_taken_away_takes_its_condition_and_series_along():
+    day = await limited_day()
+    day.edit(budget={"limit": None})
+    await day.settle()
+    assert "BudgetAvailable" not in {c["type"] for c in day.status["conditions"]}
+    assert "exhausted" not in day.status["cost"]
+    assert day.metric("kotatsu_cost_limit", currency="JPY") is None
+    assert day.metric("kotatsu_cost_exhausted") is None
+
+
+async def test_a_limit_without_prices_says_what_is_missing():
+    day = Day.begin(t("10:00"), budget={"limit": "5"})
+    await day.settle()
+    condition = day.condition("BudgetAvailable")
+    assert (condition["status"], condition["reason"]) == ("Unknown", "NoPrices")
+    assert "no effect without prices" in condition["message"]
+
+
+async def test_another_currency_takes_the_series_of_the_old_one_away():
+    day = Day.begin(t("10:00"), budget=PRICES)
+    await day.settle()
+    day.edit(budget={"currency": "USD"})
+    await day.settle()
+    assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
+    assert day.metric("kotatsu_cost_accrued", currency="USD") == 0
+    assert day.status["cost"]["previous"]["currency"] == "JPY"

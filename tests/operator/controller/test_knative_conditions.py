@@ -1,0 +1,137 @@
+"""What people are told of a pool with a Knative Service."""
+
+import pytest
+
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.endpoints.slices import wants_slice
+from kotatsu_operator.controller.reconciler import RETRY
+from tests.operator.cluster import (
+    VOICE,
+    deployment,
+    knative_service,
+    revision,
+    warm_pool,
+)
+from tests.operator.controller.test_knative import ONE, WINDOW, KnativeDay, knative_pool
+from tests.operator.core.values import t
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_a_service_that_knative_cannot_run_is_said_so():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.kube.put(knative_service(ready="False"))
+    await day.look()
+    ready = day.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
+    assert ready["message"].endswith("Because: it says so")
+    assert day.kube.called("annotate") == []
+
+
+async def test_a_floor_above_max_scale_is_warm_with_what_can_be_had_and_says_both_numbers():
+    day = KnativeDay(t("10:10"), revision(ONE, max_scale="1"), windows=[WINDOW])
+    await day.until(t("10:11"))
+    assert (day.min_scale(), day.phase) == ("1", "Warm")
+    warm = day.condition("Warm")
+    assert warm["status"] == "True"
+    assert warm["message"] == "1 of 1 replicas are Ready; 2 are requested, 1 are possible"
+    assert day.condition("FloorLimited")["reason"] == "Limited"
+    assert (
+        "2 pods of Revision voice-00001 are requested" in day.condition("FloorLimited")["message"]
+    )
+    assert day.status["desiredReplicas"] == 1
+    assert "FloorLimited" in day.events
+    assert not day.status["lastOpening"]["cold"]
+
+
+async def test_a_revision_that_cannot_run_is_said_so_though_the_service_says_nothing_yet():
+    failed = revision(ONE, ready=False)
+    failed["status"]["conditions"][0] |= {"reason": "ContainerMissing", "message": "no such image"}
+    for now in ("09:00", "10:10"):
+        day = KnativeDay(t(now), failed, windows=[WINDOW])
+        day.kube.put(knative_service(ready="Unknown", **{ONE: 100}))
+        await day.look()
+        ready = day.condition("Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "TargetNotReady")
+        assert ready["message"].endswith(
+            f"Revision {ONE} is not Ready: ContainerMissing: no such image"
+        )
+
+
+async def test_a_service_that_never_became_ready_is_not_called_ready_while_asleep():
+    day = KnativeDay(t("09:00"))
+    day.kube.put(knative_service(ready="Unknown"))
+    await day.look()
+    ready = day.condition("Ready")
+    assert (day.phase, ready["status"], ready["reason"]) == ("Asleep", "False", "TargetNotReady")
+    assert ready["message"].endswith(
+        "no Revision of the Service has become Ready yet: Because: it says so"
+    )
+
+
+async def test_a_suspended_pool_says_too_that_its_service_cannot_run():
+    day = KnativeDay(t("10:10"), windows=[WINDOW], suspend=True)
+    day.kube.put(knative_service(ready="False", **{ONE: 100}))
+    await day.look()
+    assert day.condition("Ready")["reason"] == "TargetNotReady"
+
+
+async def test_a_knative_that_does_not_follow_is_said_so():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day._knative = lambda: None
+    await day.until(t("10:11"))
+    assert "older than Serving 1.21" in day.condition("Ready")["message"]
+
+
+async def test_an_asleep_pool_is_healthy_without_any_activator_of_ours():
+    day = KnativeDay(t("09:00"))
+    await day.look()
+    assert (day.phase, day.condition("Ready")["status"]) == ("Asleep", "True")
+    assert day.status["route"] == {"target": "Native", "epoch": 0}
+
+
+async def test_a_service_that_is_not_there_is_named():
+    day = KnativeDay(t("09:00"))
+    day.kube.remove("Service", "voice")
+    await day.look()
+    accepted = day.condition("Accepted")
+    assert accepted["reason"] == "TargetNotFound"
+    assert "no Knative Service voice in namespace demo" in accepted["message"]
+
+
+async def test_a_second_pool_for_the_same_service_is_refused_and_a_deployments_is_not():
+    day = KnativeDay(t("09:00"))
+    day.kube.put(knative_pool("zz"))
+    day.kube.put(warm_pool("aa", targetRef=warm_pool()["spec"]["targetRef"]))
+    day.kube.put(deployment())
+    day.watch()
+    for name in ("voice", "zz", "aa"):
+        await day.reconciler.look(("demo", name))
+    reasons = {
+        p["metadata"]["name"]: p["status"]["conditions"][0]["reason"]
+        for p in day.kube.all("WarmPool")
+    }
+    assert reasons == {"voice": "Accepted", "zz": "TargetClaimed", "aa": "Accepted"}
+
+
+async def test_without_knative_a_pool_is_told_what_is_missing():
+    day = KnativeDay(t("09:00"))
+    day.watch()
+    day.cache.knative.synced, day.cache.knative.why_absent = False, "there is none"
+    await day.reconciler.look(VOICE)
+    accepted = day.condition("Accepted")
+    assert (accepted["reason"], accepted["message"]) == ("KnativeNotFound", "there is none")
+
+
+async def test_no_pool_is_judged_before_it_is_known_whether_knative_is_there():
+    day = KnativeDay(t("10:10"), windows=[WINDOW])
+    day.watch()
+    day.cache.knative.synced = False
+    assert await day.reconciler.look(VOICE) == day.now + RETRY
+    assert day.kube.writes == []
+
+
+def test_the_activator_publishes_nothing_for_it():
+    accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
+    assert wants_slice(pool_view(warm_pool(status=accepted)), 0, 0, published=False)
+    assert not wants_slice(pool_view(knative_pool(status=accepted)), 0, 0, published=False)

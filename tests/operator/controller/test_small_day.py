@@ -1,0 +1,309 @@
+"""A day of one pool: windows, requests, restarts."""
+
+from datetime import timedelta
+
+import pytest
+
+from kotatsu_operator.controller.act.scale_down import SleepStep, no_hook
+from kotatsu_operator.controller.reconciler import RETRY, WAKE_GOES_FIRST
+from kotatsu_operator.core.pool.decision import Claim
+from kotatsu_operator.kube.errors import ConflictError
+from tests.operator.cluster import VOICE, deployment
+from tests.operator.controller.test_reconciler import SOON
+from tests.operator.core.values import MINUTE, SECOND, once, override, t
+from tests.operator.day import Day
+
+
+async def test_a_day_with_a_window_and_a_late_request():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:10", 3)], scaling=SOON)
+    await day.until(t("10:00"))
+    assert (day.phase, day.replicas, day.status["readyReplicas"]) == ("Warm", 3, 3)
+    assert day.status["activeWindow"] == "demo"
+    assert day.condition("Warm")["status"] == "True"
+
+    await day.until(t("10:15"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    assert day.condition("Ready")["status"] == "True"
+
+    day.now = t("15:00")
+    day.wake()
+    await day.until(t("15:00:09"))
+    assert (day.phase, day.status["reason"], day.replicas) == ("Warm", "Request", 1)
+    assert day.status["route"]["target"] == "Native"
+    await day.until(t("15:05"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+    assert day.phases() == [
+        "Asleep",
+        "Warming",
+        "Warm",
+        "Draining",
+        "Sleeping",
+        "Asleep",
+        "Warming",
+        "Warm",
+        "Draining",
+        "Sleeping",
+        "Asleep",
+    ]
+    down = ["Draining", "Sleeping", "Asleep"]
+    assert day.events == ["Warming", "Warm", "Proven", *down, "Warming", "Warm", *down]
+    scales = [call[2] for call in day.kube.called("put_scale")]
+    assert scales == [3, 0, 0]
+
+
+async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling={"idleAfter": "2m"})
+    await day.until(t("10:03"))
+    (asleep_at,) = [at for at, phase, _ in day.history if phase == "Sleeping"]
+    assert t("10:02") <= asleep_at <= t("10:02") + 2 * SECOND
+
+
+async def test_without_an_activator_it_does_not_sleep():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day.activator = False
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas) == ("Draining", 1)
+    assert day.condition("Ready")["reason"] == "NoActivator"
+    day.activator = True
+    await day.until(t("10:06"))
+    assert day.replicas == 0
+
+
+async def test_a_request_between_the_steps_keeps_it_awake():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    requests = []
+
+    async def request(_, step):
+        if step is SleepStep.BEFORE_ANNOUNCING and not requests:
+            requests.append(day.now)
+            day.ticket()
+
+    day.hook = request
+    await day.until(t("10:01:30"))
+    assert requests
+    assert (day.phase, day.replicas) == ("Warm", 1)
+    assert day.kube.called("put_scale") == []
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+
+
+async def test_a_request_in_flight_is_waited_for():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day.scraper.in_flight = 1
+    await day.until(t("10:05"))
+    assert (day.phase, day.replicas) == ("Warm", 1)
+
+
+async def test_requests_that_cannot_be_counted_are_waited_for_half_an_hour():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    day.scraper.in_flight = None
+    await day.until(t("10:29"))
+    assert day.replicas == 1
+    await day.until(t("10:35"))
+    assert day.replicas == 0
+
+
+async def test_an_operator_that_starts_again_while_draining_goes_on():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    await day.until(t("10:00:57"))
+    assert day.phase == "Draining"
+    epoch = day.status["route"]["epoch"]
+    day.restart()
+    await day.until(t("10:02"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    assert day.status["route"]["epoch"] == epoch
+
+
+async def test_an_operator_that_dies_between_announcing_and_lowering_goes_down_again():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+
+    async def die(_, step):
+        if step is SleepStep.BEFORE_LOWERING:
+            raise KeyboardInterrupt
+
+    day.hook = die
+    with pytest.raises(KeyboardInterrupt):
+        await day.until(t("10:02"))
+    assert (day.phase, day.replicas) == ("Sleeping", 1)
+    epoch = day.status["route"]["epoch"]
+    day.restart()
+    day.hook = no_hook
+    await day.until(day.now + MINUTE)
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    assert day.status["route"]["epoch"] == epoch + 1
+
+
+async def test_a_watch_that_lags_behind_the_lowering_is_not_taken_for_an_interrupted_sleep():
+    day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
+    await day.until(t("10:00:59"))
+    day.now = t("10:01:01")
+    while day.phase != "Sleeping":
+        await day.look()
+        day.now += RETRY
+    day.cache.keep_workload("Deployment", deployment(replicas=1))
+    await day.reconciler.look(VOICE)
+    assert day.phase == "Sleeping"
+    assert day.status["route"]["epoch"] == 1
+
+
+async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again():
+    day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "12:00", 2)])
+    await day.settle()
+    day.edit(override=override("Asleep", t("13:00"), by="ada"))
+    await day.until(t("10:01"))
+    assert (day.phase, day.replicas) == ("Asleep", 0)
+    assert day.status["override"]["done"]
+    day.wake()
+    await day.until(t("10:01:20"))
+    assert (day.phase, day.replicas) == ("Warm", 1)
+
+
+async def test_while_an_activator_wakes_the_pool_the_operator_neither_asks_nor_writes():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    day.kube.calls.clear()
+    day.wake()
+    await day.look()
+    assert (day.kube.calls, day.due) == ([], day.now + WAKE_GOES_FIRST)
+    day.now = day.due
+    await day.look()
+    assert day.phase == "Warming"
+
+
+async def test_a_wake_puts_the_operator_off_once_whatever_is_announced():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    for _ in range(5):
+        day.wake()
+        await day.look()
+        day.now += WAKE_GOES_FIRST / 4
+    assert day.phase == "Warming"
+
+
+async def test_a_clock_that_is_set_back_puts_the_operator_off_no_longer():
+    day = Day.begin(t("08:00"))
+    await day.settle()
+    day.wake()
+    await day.look()
+    day.now -= timedelta(hours=1)
+    await day.look()
+    assert day.phase == "Warming"
+
+
+async def test_conditions_keep_their_time_over_the_day():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:05", 1)], scaling=SOON)
+    await day.until(t("10:30"))
+    assert day.condition("Accepted")["lastTransitionTime"] == "2026-11-25T08:00:00Z"
+    assert "T10:05" in day.condition("Warm")["lastTransitionTime"]
+
+
+async def test_what_people_see_in_prometheus_is_the_decision():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.until(t("08:30"))
+    assert day.metric("kotatsu_pool_phase", phase="Asleep") == 1
+    assert day.metric("kotatsu_pool_next_transition_timestamp_seconds") < t("10:00").timestamp()
+    await day.until(t("10:05"))
+    assert day.metric("kotatsu_pool_phase", phase="Warm") == 1
+    assert day.metric("kotatsu_pool_phase", phase="Asleep") == 0
+    assert day.metric("kotatsu_pool_replicas_desired") == 2
+    assert day.metric("kotatsu_pool_replicas_ready") == 2
+    assert day.metric("kotatsu_pool_window_active") == 1
+    assert day.metric("kotatsu_pool_window_ready_early_seconds") > 0
+
+
+async def test_a_schedule_that_is_over_has_no_next_transition_any_more():
+    day = Day.begin(t("09:59"), windows=[once("demo", "10:00", "10:01", 1)])
+    await day.settle()
+    next_one = "kotatsu_pool_next_transition_timestamp_seconds"
+    assert day.metric(next_one) == t("10:00").timestamp()
+    await day.until(t("10:02"))
+    assert day.metric(next_one) is None
+    assert "nextTransition" not in day.status
+
+
+async def test_an_event_that_cannot_be_posted_stops_nothing():
+    day = Day.begin(t("09:59"), windows=[once("demo", "10:00", "11:00", 2)])
+
+    def refuse(kind, _):
+        if kind == "Event":
+            raise ConflictError("no")
+
+    day.kube.on("create", refuse)
+    await day.until(t("10:01"))
+    assert (day.phase, day.replicas) == ("Warm", 2)
+
+
+async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_written():
+    prices = {"currency": "JPY", "prices": {"cpuHour": "6"}}
+    day = Day.begin(t("08:00"), windows=[once("demo", "20:00", "21:00", 2)], budget=prices)
+    await day.settle()
+    assert day.due == day.now + timedelta(minutes=5)
+    calls = len(day.kube.calls)
+    await day.until(t("09:00"))
+    assert len(day.kube.calls) == calls
+
+
+async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
+    day = Day.begin(t("09:00"), windows=[once("demo", "10:00", "10:30", 2)])
+    await day.until(t("10:10"))
+    day.edit(windows=[once("demo", "10:05", "10:30", 5)])
+    await day.until(t("10:20"))
+    assert "WindowCold" not in day.events
+    assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
+    assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
+    assert day.metric("kotatsu_pool_windows_total", outcome="cold") == 0
+
+
+async def test_how_windows_did_is_remembered_over_a_restart():
+    day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
+    day.edit(windows=[once("demo", "10:30", "11:00", 2)])
+    await day.until(t("10:35"))
+    day.restart()
+    day.edit(windows=[once("demo", "12:00", "13:00", 2)])
+    await day.until(t("12:05"))
+    assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
+
+
+async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_opened_cold():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.until(t("09:00"))
+    assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") is None
+    for after in ("10:01", "10:02"):
+        day.now = t(after)
+        day.restart()
+        await day.settle()
+        assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") == t("10:00").timestamp()
+
+
+async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
+    gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
+    day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")
+    await day.until(t("08:30"))
+    assert day.condition("Accepted")["reason"] == "WindowNeverOpens"
+    assert "window w never opens" in day.condition("Accepted")["message"]
+    assert day.events == ["WindowNeverOpens"]
+
+
+async def test_a_pool_claims_its_next_warm_up_and_starts_at_its_turn():
+    day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
+    await day.settle()
+    others = {("demo", f"younger-{n}"): Claim(t("09:58:52"), 2) for n in range(100)}
+    for key, claim in others.items():
+        day.pacer.claim(key, claim)
+    day.pacer.settle()
+    ahead = day.pacer.ahead(VOICE)
+    assert ahead == timedelta(seconds=40)
+    assert (VOICE, t("09:58:52") - ahead) in day.hurried
+    await day.until(t("10:01"))
+    began = next(at for at, phase, _ in day.history if phase == "Warming")
+    assert began == t("09:58:52") - ahead
+
+
+async def test_awake_pools_are_asked_less_often_the_more_there_are():
+    day = Day.begin(t("10:00"), windows=[once("demo", "09:00", "12:00", 1)])
+    await day.until(t("10:01"))
+    assert day.due == day.now + timedelta(seconds=2)
+    day.reconciler._awake |= {("demo", f"other-{n}") for n in range(999)}
+    await day.settle()
+    assert day.due == day.now + timedelta(seconds=20)
