@@ -249,7 +249,7 @@ async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operato
     term = await leading(operator)
     await eventually(lambda: operator._reconciler._memory)
     await end(term)
-    assert operator._reconciler._memory == operator._reconciler.accounts._kept == {}
+    assert operator._reconciler._memory == operator._reconciler.accounts._book._pages == {}
     assert not [s for m in operator.registry.collect() for s in m.samples if s.labels.get("name")]
 
 

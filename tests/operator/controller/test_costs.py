@@ -85,7 +85,7 @@ async def test_a_clock_that_steps_is_measured_past():
         day.now += step * SECOND
         ticks[0] += 60
         await day.settle()
-    assert day.reconciler.accounts._kept[VOICE][1].accrued == 4
+    assert day.reconciler.accounts._book._pages[VOICE][1].accrued == 4
 
 
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():

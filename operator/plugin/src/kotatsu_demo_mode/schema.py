@@ -240,6 +240,18 @@ RULES: dict[str, Callable[[Any], bool]] = {
     "!has(self.calendars) || self.calendars.all(c, c.replicas <= self.scaling.maxReplicas)": (
         lambda s: all(c["replicas"] <= s["scaling"]["maxReplicas"] for c in s.get("calendars", ()))
     ),
+    "has(self.parked) || ((!has(self.windows) || self.windows.all(w, !has(w.mode) || "
+    "w.mode == 'Warm')) && (!has(self.calendars) || self.calendars.all(c, !has(c.mode) || "
+    "c.mode == 'Warm')))": lambda s: (
+        "parked" in s
+        or all(
+            asked.get("mode", "Warm") == "Warm"
+            for asked in (*s.get("windows", ()), *s.get("calendars", ()))
+        )
+    ),
+    "!has(self.parked) || self.parked.replicas <= self.scaling.maxReplicas": lambda s: (
+        s.get("parked", {}).get("replicas", 1) <= s["scaling"]["maxReplicas"]
+    ),
     "!has(self.override) || !has(self.override.replicas) || "
     "self.override.replicas <= self.scaling.maxReplicas": lambda s: (
         s.get("override", {}).get("replicas", 0) <= s["scaling"]["maxReplicas"]
