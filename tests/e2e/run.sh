@@ -43,7 +43,7 @@ pytest=("$bin/pytest" -q -W "ignore::ResourceWarning"
 code=0
 if [ "$#" = 0 ]; then
   # Most of them wait most of the time, each file in namespaces of its own.
-  "${pytest[@]}" -m "e2e and not alone" -n 3 --dist loadfile tests || code=$?
+  "${pytest[@]}" -m "e2e and not alone" -n 3 --dist loadfile --no-loadscope-reorder tests || code=$?
   "${pytest[@]}" -m "e2e and alone" tests || code=$?
 else
   "${pytest[@]}" -m e2e "$@" || code=$?
