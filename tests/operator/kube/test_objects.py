@@ -205,6 +205,16 @@ def test_a_sidecar_serves_like_any_container_and_an_init_container_counts_for_it
     assert view.port("proxy") == 15000
 
 
+def test_a_pod_whose_requests_are_reduced_is_billed_for_what_is_still_reserved():
+    made = pod(ready=True, resources={"requests": {"cpu": "5m"}})
+    made["spec"]["containers"][0]["name"] = "voice"
+    told = {"name": "voice", "state": {"running": {}}, "allocatedResources": {"cpu": "1"}}
+    made["status"]["containerStatuses"] = [told]
+    assert pod_view(made).billed.requests == {"cpu": 1}
+    told["allocatedResources"] = {"cpu": "5m"}
+    assert pod_view(made).billed.requests == {"cpu": Decimal("0.005")}
+
+
 def test_ports_are_found_by_name_or_number():
     view = pod_view(pod(ports=[{"name": "http", "containerPort": 8080}, {"containerPort": 9090}]))
     assert view.port("http") == 8080

@@ -84,7 +84,7 @@ def pod_view(obj: Object) -> PodView:
     ended = _ended(status) if over else None
     billed = None
     if began is not None and (ended is not None or not over):
-        billed = BilledPod(began, pod_requests(spec), meta["uid"], ended)
+        billed = BilledPod(began, pod_requests(spec, status), meta["uid"], ended)
     return PodView(
         key=key_of(obj),
         uid=meta["uid"],
