@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.formats import conditions_of, parse_quantity
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.parse import SpecError, parse_prices
+from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending_reason
 from kotatsu_operator.core.pool.spec import Budget, Prices
 
 _GIB = Decimal(2**30)
@@ -40,16 +41,6 @@ def pod_requests(spec: Mapping[str, Any], status: Mapping[str, Any] | None = Non
     return _sum((total | own, _amounts(spec.get("overhead"))))
 
 
-def is_sidecar(container: Mapping[str, Any]) -> bool:
-    """Whether an init container keeps running beside the containers."""
-    return bool(container.get("restartPolicy") == "Always")
-
-
-def is_infeasible(status: Mapping[str, Any]) -> bool:
-    """Whether the kubelet has rejected a resize of this pod for good."""
-    return conditions_of(status).get("PodResizePending", {}).get("reason") == "Infeasible"
-
-
 def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Requests]:
     """What is reserved for the containers that are being resized, by name.
 
@@ -67,7 +58,7 @@ def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Re
         known = [amounts for amounts in (allocated, actual) if amounts is not None]
         if all(amounts == asked for amounts in known):
             continue  # no resize, as nearly always
-        counted = known if is_infeasible(status) else [asked, *known]
+        counted = known if pending_reason(status) == INFEASIBLE else [asked, *known]
         held[name] = _highest(map(_amounts, counted))
     return held
 
