@@ -19,7 +19,6 @@ from kotatsu_operator.core.pool.resize import (
 from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
-
 NO_SIZE = PodSize({})
 
 

@@ -140,8 +140,8 @@ class Parker:
             return None
         return Refusal(
             "ParkingRejected",
-            f"a pod cannot be parked ({known.why}): correct this; it is tried again within an hour, "
-            "or when the pod template or spec.parked changes",
+            f"a pod cannot be parked ({known.why}): correct this; it is tried again within an "
+            "hour, or when the pod template or spec.parked changes",
         )
 
     def _short(self, of: Workload, pods: Iterable[PodView]) -> dict[str, str]:
