@@ -245,8 +245,8 @@ def knative_refuses(annotations: Mapping[str, str]) -> str:
 
 
 _WRITING = (
-    "put_scale", "raise_scale", "put_minimum", "resize", "patch_status", "annotate", "create", "replace",
-    "delete",
+    "put_scale", "raise_scale", "put_minimum", "resize", "patch_status",
+    "annotate", "create", "replace", "delete",
 )  # fmt: skip
 
 

@@ -84,7 +84,8 @@ class DayPod:
 
     def seen(self, now, **container):
         ready = self.is_ready(now)
-        made = pod(self.name, ready=ready, terminating=self.ended is not None, **container)
+        made = pod(self.name, ready=ready, terminating=self.ended is not None)
+        made["spec"]["containers"][0] |= container
         for c in made["status"]["conditions"]:
             c["lastTransitionTime"] = stamp(self.born)
         return made

@@ -5,14 +5,14 @@ One pod that vanishes, changes or cannot be resized never stops the reconcile or
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, unparkable
-from kotatsu_operator.core.objects import Object, selects
+from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.resize import INFEASIBLE, PodSize, Quantities, to_reduce, to_restore
@@ -20,7 +20,7 @@ from kotatsu_operator.core.pool.spec import Parked, PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.objects import Key, Pod, resource_of
+from kotatsu_operator.kube.objects import Key, Object, Pod, resource_of
 from kotatsu_operator.kube.pod import PodView, pod_view
 from kotatsu_operator.kube.workload import workload_view
 
@@ -50,7 +50,7 @@ class Workload:
     """The namespace and name of the pool."""
     spec: PoolSpec
     template: PodSize | None
-    autoscalers: list[Object]
+    autoscalers: Sequence[Object]
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,9 @@ async def restore_requests(kube: Kube, namespace: str, entry: Entry) -> str:
     ]
     short = sum(bool(change) for _, change in changes)
     errors = await resize_pods(kube, changes, lambda _: None)
-    for error in errors.values():
-        if not is_refusal(error):
-            raise error
+    for trouble in errors.values():
+        if not is_refusal(trouble):
+            raise trouble
     if errors:
         why = next(iter(errors.values()))
         return f"{len(errors)} pods of {of} keep their smaller requests: {why}"
