@@ -1,7 +1,7 @@
 """Days of a pool whose pods are parked: what is written to them, when, and what goes wrong."""
 
 from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
-from kotatsu_operator.controller.restore.records import Records
+from kotatsu_operator.controller.records import Records
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import denied, forbidden, horizontal_pod_autoscaler, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, t
