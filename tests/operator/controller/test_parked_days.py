@@ -1,10 +1,12 @@
 """Days of a pool whose pods are parked: what is written to them, when, and what goes wrong."""
 
+import pytest
+
 from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import denied, forbidden, horizontal_pod_autoscaler, warm_pool
-from tests.operator.core.values import MINUTE, SECOND, t
+from tests.operator.core.values import MINUTE, SECOND, once, t
 from tests.operator.day import Day
 
 APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
@@ -19,10 +21,10 @@ DEFERRED = {
 PARKED = t("10:10")
 
 
-def begin(*, replicas=1, enabled=True, container=APP, **spec):
+def begin(*, running=1, enabled=True, container=APP, **spec):
     """A pool with pods that are Ready and idle from 10:00 on."""
-    spec = {"parked": {"replicas": replicas, "for": "1h"}} | spec
-    day = Day.begin(t("10:00"), replicas=replicas, ready=True, **spec)
+    spec = {"parked": {"replicas": 1, "for": "1h"}} | spec
+    day = Day.begin(t("10:00"), replicas=running, ready=True, **spec)
     labels = {"metadata": {"labels": {"app": "voice"}}}
     template = labels | {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})
@@ -36,6 +38,11 @@ async def parked(**how):
     await day.until(PARKED)
     assert day.phase == "Parked"
     return day
+
+
+async def parked_by_a_window(replicas):
+    window = once("all-day", "09:00", "12:00", replicas) | {"mode": "Parked"}
+    return await parked(windows=[window], running=replicas)
 
 
 def resizes(day):
@@ -78,7 +85,7 @@ async def test_a_request_is_not_delayed_by_asking_the_pods():
 
 
 async def test_every_pod_of_the_pool_is_parked_and_restored():
-    day = await parked(replicas=3)
+    day = await parked_by_a_window(3)
     assert cpus(day) == ["0.005"] * 3
     day.ticket()
     await day.look()
@@ -178,13 +185,23 @@ async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_ho
 
 async def test_an_operator_that_ended_after_the_status_write_is_continued():
     day = begin()
-    day.kube.on("resize", lambda *_: _fail(OSError("the process ends")))
-    await day.until(PARKED)
-    assert (day.phase, day.status["reduced"]) == ("Parked", True)
+    day.kube.on("resize", lambda *_: _fail(EndedError()))
+    with pytest.raises(EndedError):
+        await day.until(PARKED)
+    assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
     day.kube.on("resize", None)
     day.restart()
-    await day.until(PARKED + 3 * SECOND)
+    await day.look()
     assert cpus(day) == ["0.005"]
+
+
+async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile():
+    day = begin()
+    answers = iter([OSError("the API server is away")])
+    day.kube.on("resize", lambda *_: [_fail(error) for error in answers])
+    await day.until(PARKED)
+    assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
+    assert day.condition("Parked")["status"] == "True"
 
 
 async def test_an_operator_that_ended_before_the_restore_is_continued():
@@ -199,7 +216,7 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
     day = await parked()
     day.ticket()
     await day.look()
-    day.told.append(DEFERRED)
+    day.told["voice-1"] = DEFERRED
     await day.until(PARKED + SECOND)
     assert day.replicas == 2
     failed = day.condition("ParkingFailed")
@@ -224,7 +241,7 @@ async def test_a_rejected_restore_is_tried_again_from_time_to_time():
 
 
 async def test_pods_that_vanish_or_change_do_not_stop_the_others():
-    day = await parked(replicas=3)
+    day = await parked_by_a_window(3)
     gone = {"voice-1": NotFoundError("gone"), "voice-2": ConflictError("another one")}
     day.kube.on("resize", lambda name, _: _fail(gone[name]) if name in gone else None)
     day.ticket()
@@ -294,6 +311,10 @@ async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     await Records(day.kube).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)
     assert cpus(day) == ["1"]
+
+
+class EndedError(BaseException):
+    """The operator's process ends."""
 
 
 def _fail(error):

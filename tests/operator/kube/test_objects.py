@@ -332,3 +332,29 @@ def test_an_epoch_that_is_no_number_acknowledges_nothing(epoch):
     obj = made_slice("serving")
     obj["metadata"]["annotations"]["kotatsu.dev/epoch"] = epoch
     assert slice_view(obj).epoch == 0
+
+
+# --- resizes ---
+
+
+def resized(*conditions, told=None):
+    made = pod(ready=True)
+    made["spec"]["containers"][0]["name"] = "voice"
+    made["status"]["conditions"] += conditions
+    running = {"name": "voice", "state": {"running": {}}}
+    made["status"]["containerStatuses"] = [running | ({} if told is None else {"resources": told})]
+    return pod_view(made)
+
+
+def test_a_resize_that_waits_is_told_with_the_words_of_the_kubelet():
+    pending = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
+    assert resized().resize_pending == ""
+    assert resized(pending).resize_pending == "Deferred"
+    told = resized(pending | {"message": "Node didn't have enough resource: cpu"})
+    assert told.resize_pending == "Deferred: Node didn't have enough resource: cpu"
+
+
+def test_a_node_that_can_resize_reports_the_resources_of_containers():
+    assert resized(told={}).is_resizable
+    assert not resized().is_resizable
+    assert pod_view(pod()).is_resizable, "as the API server takes a pod that does not run yet"
