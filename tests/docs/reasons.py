@@ -40,7 +40,7 @@ def _unparkable() -> set[str]:
         for node in ast.walk(module)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "Refusal"
+        and node.func.id == "Obstacle"
         and isinstance(node.args[0], ast.Constant)
     }
 

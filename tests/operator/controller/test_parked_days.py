@@ -307,6 +307,7 @@ async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
     day = await parked()
     old = day.kube.stored("WarmPool", "voice")
     day.kube.remove("WarmPool", "voice")
+    day.reconciler.forget(("demo", "voice"))
     heir = day.kube.put(warm_pool(uid="new"))
     await Records(day.kube).gone(old, {("demo", "voice"): heir})
     await day.until(PARKED + 5 * SECOND)

@@ -6,7 +6,7 @@ import json
 
 import httpx2
 import pytest
-from lightkube import AsyncClient, KubeConfig
+from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
 
 from kotatsu_operator.kube import client as kube_module
@@ -141,6 +141,15 @@ async def test_requests_are_merged_by_the_names_of_containers_into_the_pod_that_
             "initContainers": [{"name": "proxy"} | small],
         },
     }
+
+
+async def test_another_pod_of_that_name_is_a_conflict_and_not_a_rejection(kube, server):
+    code, status = failure(422, "Invalid")
+    cause = {"reason": "FieldValueInvalid", "field": "metadata.uid"}
+    for details, error in (({"causes": [cause]}, ConflictError), ({}, ApiError)):
+        server.answers = [(code, status | {"details": details})]
+        with pytest.raises(error):
+            await kube.resize(("demo", "voice-1"), "uid-1", {"app": {"cpu": "5m"}}, ())
 
 
 # --- names ---

@@ -64,6 +64,13 @@ def _segment(name: str) -> str:
     return name
 
 
+def _is_of_another(error: ApiError) -> bool:
+    """Whether a write was rejected because another object has the name now."""
+    details = error.status.details
+    causes = (details.causes if details is not None else None) or ()
+    return any(cause.field == "metadata.uid" for cause in causes)
+
+
 _NO_REPLICAS = 500
 """How the API server answers for the scale of a custom resource without spec.replicas."""
 
@@ -285,7 +292,12 @@ class Kube:
         spec = {field: listed for field, listed in asked.items() if listed}
         # A strategic merge finds the containers by their names. A JSON merge replaces the list.
         patch = {"metadata": {"uid": uid}, "spec": spec}
-        return await self._patch(PodResize, *key, patch, PatchType.STRATEGIC)
+        try:
+            return await self._patch(PodResize, *key, patch, PatchType.STRATEGIC)
+        except ApiError as error:
+            if _is_of_another(error):
+                raise ConflictError(str(error)) from None
+            raise
 
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, unparkable
+from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.resize import is_resizable, pod_size
 from kotatsu_operator.core.pool.spec import Parked
@@ -29,7 +28,7 @@ def parked(case: Case) -> Iterator[Finding]:
         yield make.warning(why.reason, f"{why.message}; {then}")
 
 
-def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Refusal | None:
+def _why_not(case: Case, asked: Parked, *, is_asked: bool) -> Obstacle | None:
     found, target = case.found, case.pool.spec.target
     mine = [a for a in found.autoscalers.items if scales(case, a)]
     template = pod_size(found.pod_spec) if found.pod_spec else None

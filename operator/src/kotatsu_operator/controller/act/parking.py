@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.decide.refusal import Refusal
-from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, unparkable
+from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase
@@ -120,7 +119,7 @@ class Parker:
         if told:
             self._unparked[of.key] = _Rejected((of.template, of.spec.parked), now, told[0])
 
-    def _why_not(self, of: Workload, now: datetime) -> Refusal | None:
+    def _why_not(self, of: Workload, now: datetime) -> Obstacle | None:
         spec = of.spec
         if spec.parked is None:
             return None
@@ -138,7 +137,7 @@ class Parker:
         if is_over or known.of != (of.template, spec.parked):
             del self._unparked[of.key]
             return None
-        return Refusal(
+        return Obstacle(
             "ParkingRejected",
             f"a pod cannot be parked ({known.why}): correct this; it is tried again within an "
             "hour, or when the pod template or spec.parked changes",
