@@ -17,7 +17,7 @@ COUNTED = {"grpc", "voicevox", "websocket"}
 
 def test_there_are_examples_and_the_page_names_each() -> None:
     page = (ROOT / "examples/README.md").read_text()
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     assert all(f"[{path.name}]({path.name})" in page for path in EXAMPLES)
 
 

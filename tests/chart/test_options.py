@@ -437,6 +437,20 @@ def test_karpenters_api_is_a_node_autoscaler() -> None:
     assert load(OperatorSettings, environment(pod("operator", chart))).first_start == 240
 
 
+def test_pods_are_parked_only_where_the_value_permits_it() -> None:
+    off, on = rendered(), rendered(parked__enabled=True)
+    assert not load(OperatorSettings, environment(pod("operator", off))).parked
+    assert load(OperatorSettings, environment(pod("operator", on))).parked
+    names = {obj["metadata"]["name"] for obj in on.objects} - {
+        obj["metadata"]["name"] for obj in off.objects
+    }
+    assert names == {
+        "kotatsu-operator-parked",
+        "kotatsu-uninstall-parked",
+        "kotatsu-requests-here",
+    }
+
+
 PLACEHOLDERS = {"capacityAhead__enabled": True, "capacityAhead__image": "mirror/pause"}
 
 

@@ -80,6 +80,19 @@ def test_the_page_has_the_rules_for_capacity_and_the_chart_has_them_only_when_it
     assert found == list(dict.fromkeys(wanted))
 
 
+@pytest.mark.parametrize("name", ["kotatsu-operator-parked", "kotatsu-uninstall-parked"])
+def test_the_page_has_the_rules_for_parked_pods_and_the_chart_only_when_it_is_asked(
+    name: str,
+) -> None:
+    why = {row(rule): reason for role, rule, reason in reasons() if role == name}
+    chart = render("kotatsu", None, "--set=parked.enabled=true")
+    [role] = [r for r in chart.of("Role") if r["metadata"]["name"] == name]
+    wanted = [f"{row(rule)} {why[row(rule)]} |" for rule in role["rules"]]
+    section = PAGE.split(f"## {name}\n")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if re.match(r"\| [^-]", line)][1:] == wanted
+    assert not [r for r in render("kotatsu").of("Role") if r["metadata"]["name"] == name]
+
+
 def test_the_chart_has_no_other_roles() -> None:
     found = [
         (r["kind"], r["metadata"]["name"])

@@ -31,6 +31,20 @@ def _modules() -> tuple[tuple[Path, ast.Module], ...]:
     return tuple((path, ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py")))
 
 
+def _unparkable() -> set[str]:
+    """The reasons for which pods cannot be parked."""
+    return {
+        str(node.args[0].value)
+        for path, module in _modules()
+        if path.name in ("unparkable.py", "parking.py")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Obstacle"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
 @cache
 def _all_calls() -> dict[str, list[tuple[ast.FunctionDef, ast.Call]]]:
     """Each call of a function by its name, with the function that it stands in."""
@@ -60,6 +74,8 @@ def _values(expression: ast.expr, outer: ast.AST) -> set[str]:
             tuples = [n.value for n in ast.walk(function) if isinstance(n, ast.Return)]
             return {v for t in tuples if isinstance(t, ast.Tuple) for v in _values(t.elts[0], t)}
     text = ast.unparse(expression)
+    if text == "parking.reason":
+        return _unparkable()
     if text in _COMPUTED:
         return _COMPUTED[text]
     given = [

@@ -22,6 +22,7 @@ HTTP = (over_connections_of_its_own,)
 RUN = {
     "web": HTTP,
     "slow-start": HTTP,
+    "parked": HTTP,
     "statefulset": HTTP,
     "voicevox": HTTP,
     "grpc": (over_http2,),

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import marshal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 import httpx2
@@ -245,8 +245,8 @@ def knative_refuses(annotations: Mapping[str, str]) -> str:
 
 
 _WRITING = (
-    "put_scale", "raise_scale", "put_minimum", "patch_status", "annotate", "create", "replace",
-    "delete",
+    "put_scale", "raise_scale", "put_minimum", "resize", "patch_status",
+    "annotate", "create", "replace", "delete",
 )  # fmt: skip
 
 
@@ -381,6 +381,19 @@ class FakeKube:
         self._check("HorizontalPodAutoscaler", name, version)
         ours = {"managedFields": [owned("minReplicas", "kotatsu-operator")]}
         self.edit("HorizontalPodAutoscaler", name, metadata=ours, spec={"minReplicas": replicas})
+
+    async def resize(
+        self, key: tuple[str, str], uid: str, requests: Any, sidecars: Collection[str]
+    ) -> Object:
+        await self._enter("resize", key[1], _written(requests))
+        found = _copied(self._find("Pod", key[1]))
+        if found["metadata"]["uid"] != uid:
+            raise ConflictError(f"pod {key[1]} is another one")
+        spec = found["spec"]
+        for container in (*spec["containers"], *spec.get("initContainers", ())):
+            if (asked := requests.get(container.get("name"))) is not None:
+                container["resources"]["requests"] |= asked
+        return self.put(found)
 
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None

@@ -84,7 +84,8 @@ class DayPod:
 
     def seen(self, now, **container):
         ready = self.is_ready(now)
-        made = pod(self.name, ready=ready, terminating=self.ended is not None, **container)
+        made = pod(self.name, ready=ready, terminating=self.ended is not None)
+        made["spec"]["containers"][0] |= container
         for c in made["status"]["conditions"]:
             c["lastTransitionTime"] = stamp(self.born)
         return made
@@ -102,6 +103,9 @@ class Day:
     pods: list[DayPod] = field(default_factory=list)
     container: dict = field(default_factory=dict)
     activator: bool = True
+    parking: bool = False
+    told: dict = field(default_factory=dict)
+    """A further condition of some pods, by name."""
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
@@ -149,6 +153,7 @@ class Day:
             accounts=Accounts(self.prices, self.monotonic),
             histories=Histories(self.monotonic),
             capacity=self.capacity,
+            parking=self.parking,
         )
 
     async def look(self):
@@ -246,6 +251,7 @@ class Day:
     def _there(self):
         """What there is, by kind and name: what is new of it when the watches tell of it again."""
         versions = self.kube.versions(*WATCHED)
+        versions_of_pods = self.kube.versions("Pod")
         there = dict(versions)
         for kind, name in versions:
             if kind == "Deployment":
@@ -255,6 +261,7 @@ class Day:
         for made in self.pods:
             has_ended = made.ended is not None
             said = made.born, made.is_ready(self.now), has_ended, dict(self.container)
+            said = (*said, self.told.get(made.name), versions_of_pods.get(("Pod", made.name)))
             there["Pod", made.name] = said
         if self.activator:
             there["Pod", "activator-1"] = True
@@ -281,7 +288,21 @@ class Day:
             self.cache.keep_pod(activator_pod())
         else:
             (made,) = [p for p in self.pods if p.name == name]
-            self.cache.keep_pod(made.seen(self.now, **self.container))
+            self.cache.keep_pod(self._stored(made))
+
+    def _stored(self, made):
+        """A pod as the API server has it; only those with requests can be resized."""
+        obj = made.seen(self.now, **self.container)
+        if made.name in self.told:
+            obj["status"]["conditions"].append(self.told[made.name])
+        if not self.container.get("resources"):
+            return obj
+        known = [p for p in self.kube.all("Pod") if p["metadata"]["name"] == made.name]
+        if known:
+            obj["spec"] = known[0]["spec"]
+            if obj == known[0] | {"metadata": {**obj["metadata"]}}:
+                return known[0]
+        return self.kube.put(obj)
 
     def _forget(self, kind, name):
         """Let a watch tell that an object is gone; slices outlive their activator."""

@@ -345,6 +345,24 @@ WARNED = [
         "delete all but one",
     ),
     Setup(
+        "pods that cannot be parked",
+        [
+            *changed(lambda o: container(o).update(resources={"requests": {"memory": "64Mi"}})),
+            warm_pool(parked={}),
+        ],
+        "parked",
+        "NothingToReduce",
+        "set requests",
+    ),
+    Setup(
+        "an operator that may not park pods",
+        plus(warm_pool(parked={})),
+        "parked",
+        "NotEnabled",
+        "parked.enabled",
+        recorded_only=True,
+    ),
+    Setup(
         "pods that crash",
         [
             *[o for o in plus() if o["metadata"]["name"] != "web-1"],

@@ -97,7 +97,14 @@ def activator(number: int, *, ready: bool = True) -> Object:
 ROLLOUTS = "argoproj.io/v1alpha1/Rollout/rollouts"
 
 
-def operator(namespaces: str = "*", prices: str = "", ready: int = 1, targets: str = "") -> Object:
+def operator(
+    namespaces: str = "*",
+    prices: str = "",
+    ready: int = 1,
+    targets: str = "",
+    *,
+    parked: bool = False,
+) -> Object:
     """The operator's Deployment; `*` is the namespace of the set-up."""
     made = deployment("kotatsu-operator")
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
@@ -108,6 +115,7 @@ def operator(namespaces: str = "*", prices: str = "", ready: int = 1, targets: s
         {"name": "KOTATSU_NAMESPACES", "value": namespaces},
         {"name": "KOTATSU_PRICES", "value": prices},
         {"name": "KOTATSU_TARGETS", "value": targets},
+        *([{"name": "KOTATSU_PARKED", "value": "true"}] if parked else []),
     ]
     return made | {"status": {"replicas": 1, "readyReplicas": ready, "availableReplicas": ready}}
 

@@ -194,7 +194,7 @@ def test_the_examples_are_good(path: Path):
     pools = [o["metadata"]["name"] for o in objects if o["kind"] == "WarmPool"]
     assert pools
     for pool in pools:
-        kotatsu = [*KOTATSU[:-1], operator(targets=ROLLOUTS)]
+        kotatsu = [*KOTATSU[:-1], operator(targets=ROLLOUTS, parked=True)]
         assert bad(check([*objects, *kotatsu], f"warmpool/{pool}")) == []
 
 

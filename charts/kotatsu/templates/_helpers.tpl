@@ -466,6 +466,7 @@ sees needs no permission of the operator. */}}
 {{- $policies := list "autoscalers" "scales" "endpointslices" "statuses" }}
 {{- if ne .Values.runtime "native" }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if eq (include "kotatsu.capacityKind" .) "Placeholder" }}{{ $policies = append $policies "placeholders" }}{{ end }}
+{{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}
 {{- toJson $policies }}
 {{- end }}
 

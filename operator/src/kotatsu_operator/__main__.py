@@ -28,6 +28,7 @@ async def _run(settings: OperatorSettings) -> None:
         capacity=CapacityOptions(
             settings.capacity, settings.capacity_image, settings.capacity_priority_class
         ),
+        parking=settings.parked,
         first_start=timedelta(seconds=settings.first_start),
         prices=settings.prices,
         runtime=settings.runtime,

@@ -6,7 +6,7 @@ import json
 
 import httpx2
 import pytest
-from lightkube import AsyncClient, KubeConfig
+from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
 
 from kotatsu_operator.kube import client as kube_module
@@ -123,6 +123,35 @@ async def test_a_minimum_is_merged_at_the_version_read(kube, server):
     assert server.body == {"metadata": {"resourceVersion": "7"}, "spec": {"minReplicas": 3}}
 
 
+async def test_requests_are_merged_by_the_names_of_containers_into_the_pod_that_was_seen(
+    kube, server
+):
+    wanted = {"app": {"cpu": "5m"}, "proxy": {"cpu": "5m"}}
+    assert await kube.resize(("demo", "voice-1"), "uid-1", wanted, {"proxy"})
+    assert (server.last.method, server.last.url.path) == (
+        "PATCH",
+        "/api/v1/namespaces/demo/pods/voice-1/resize",
+    )
+    assert server.last.headers["content-type"] == "application/strategic-merge-patch+json"
+    small = {"resources": {"requests": {"cpu": "5m"}}}
+    assert server.body == {
+        "metadata": {"uid": "uid-1"},
+        "spec": {
+            "containers": [{"name": "app"} | small],
+            "initContainers": [{"name": "proxy"} | small],
+        },
+    }
+
+
+async def test_another_pod_of_that_name_is_a_conflict_and_not_a_rejection(kube, server):
+    code, status = failure(422, "Invalid")
+    cause = {"reason": "FieldValueInvalid", "field": "metadata.uid"}
+    for details, error in (({"causes": [cause]}, ConflictError), ({}, ApiError)):
+        server.answers = [(code, status | {"details": details})]
+        with pytest.raises(error):
+            await kube.resize(("demo", "voice-1"), "uid-1", {"app": {"cpu": "5m"}}, ())
+
+
 # --- names ---
 
 
@@ -138,6 +167,7 @@ async def test_a_name_that_is_none_is_never_asked_for(kube, server, name):
         lambda: kube.put_scale("demo", name, 1, "7"),
         lambda: kube.raise_scale("demo", name, "7"),
         lambda: kube.put_minimum("demo", name, 1, "7"),
+        lambda: kube.resize(("demo", name), "uid", {"app": {"cpu": "5m"}}, ()),
         lambda: kube.patch_status("demo", name, {}),
         lambda: kube.annotate(KnativeRevision, "demo", name, {}, "7"),
     ):

@@ -205,6 +205,16 @@ def test_a_sidecar_serves_like_any_container_and_an_init_container_counts_for_it
     assert view.port("proxy") == 15000
 
 
+def test_a_pod_whose_requests_are_reduced_is_billed_for_what_is_still_reserved():
+    made = pod(ready=True, resources={"requests": {"cpu": "5m"}})
+    made["spec"]["containers"][0]["name"] = "voice"
+    told = {"name": "voice", "state": {"running": {}}, "allocatedResources": {"cpu": "1"}}
+    made["status"]["containerStatuses"] = [told]
+    assert pod_view(made).billed.requests == {"cpu": 1}
+    told["allocatedResources"] = {"cpu": "5m"}
+    assert pod_view(made).billed.requests == {"cpu": Decimal("0.005")}
+
+
 def test_ports_are_found_by_name_or_number():
     view = pod_view(pod(ports=[{"name": "http", "containerPort": 8080}, {"containerPort": 9090}]))
     assert view.port("http") == 8080
@@ -322,3 +332,29 @@ def test_an_epoch_that_is_no_number_acknowledges_nothing(epoch):
     obj = made_slice("serving")
     obj["metadata"]["annotations"]["kotatsu.dev/epoch"] = epoch
     assert slice_view(obj).epoch == 0
+
+
+# --- resizes ---
+
+
+def resized(*conditions, told=None):
+    made = pod(ready=True)
+    made["spec"]["containers"][0]["name"] = "voice"
+    made["status"]["conditions"] += conditions
+    running = {"name": "voice", "state": {"running": {}}}
+    made["status"]["containerStatuses"] = [running | ({} if told is None else {"resources": told})]
+    return pod_view(made)
+
+
+def test_a_resize_that_waits_is_told_with_the_words_of_the_kubelet():
+    pending = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
+    assert resized().resize_pending == ""
+    assert resized(pending).resize_pending == "Deferred"
+    told = resized(pending | {"message": "Node didn't have enough resource: cpu"})
+    assert told.resize_pending == "Deferred: Node didn't have enough resource: cpu"
+
+
+def test_a_node_that_can_resize_reports_the_resources_of_containers():
+    assert resized(told={}).is_resizable
+    assert not resized().is_resizable
+    assert pod_view(pod()).is_resizable, "as the API server takes a pod that does not run yet"

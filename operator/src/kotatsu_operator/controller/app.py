@@ -78,6 +78,8 @@ class Options:
     """The time to Ready that is assumed for a pool that has never started."""
     prices: PriceTable = NO_PRICES
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    parking: bool = False
+    """Whether pods may be parked: the chart's permission to resize them."""
     times: Times = TIMES
     runtime: Runtime = Runtime.AUTO
     knative_namespace: str = ""
@@ -152,6 +154,7 @@ class Operator:
             histories=Histories(time.monotonic),
             first_start=options.first_start,
             capacity=options.capacity,
+            parking=options.parking,
             readings=self.calendars.readings,
             shows=self._shows,
             override_warning=options.override_warning,

@@ -18,6 +18,7 @@ from kotatsu_operator.controller.act.capacity import (
     Capacity,
     CapacityOptions,
 )
+from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.reporter import Reporter
 from kotatsu_operator.controller.targets.kinds import other_kinds
@@ -134,6 +135,8 @@ class Reconciler:
     accounts: Accounts = field(default_factory=Accounts)
     histories: Histories = field(default_factory=Histories)
     capacity: CapacityOptions = NO_CAPACITY_AHEAD
+    parking: bool = False
+    """Whether pods may be parked."""
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     readings: Callable[[], Readings] = dict
@@ -142,6 +145,7 @@ class Reconciler:
     """Whether a namespace has been listed completely; if not, its pools stay as they are."""
     override_warning: timedelta = OVERRIDE_WARNING
     """How long before its end an override is announced."""
+    _parker: Parker = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -149,10 +153,14 @@ class Reconciler:
     _specs: dict[Key, PoolSpec] = field(default_factory=dict)
     """The last accepted spec of each pool."""
 
+    def __post_init__(self) -> None:
+        self._parker = Parker(self.tools.kube, self.cache, self.parking)
+
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
             known.pop(key, None)
         self.accounts.forget(key)
+        self._parker.forget(key)
         self.histories.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
@@ -170,6 +178,7 @@ class Reconciler:
         self._awake.clear()
         self.pacer.reset()
         self.accounts.reset()
+        self._parker.reset()
         self.histories.reset()
 
     async def look(self, key: Key) -> datetime | None:
@@ -242,10 +251,13 @@ class Reconciler:
         if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
             return await self._keep_books(turn, refused)
         overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
-        seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=not overdue)
+        ask = not overdue and not _is_called(turn)
+        seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=ask)
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
+        parking = self._parker.observe(turn.target.parks, memory, turn.pods, now)
+        seen = replace(seen, parking=parking)
         if memory.phase is Phase.WARMING:
             seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
@@ -264,6 +276,9 @@ class Reconciler:
         """Write the target, then the status, then what has to come after the status."""
         key, spec, now, refused = turn.key, turn.spec, turn.now, turn.refused
         target, tools = turn.target, self.tools
+        if _restores(turn, decision):
+            # First of all: clients may wait for the CPU.
+            await self._parker.restore(target.parks, turn.pods, now)
         first = await target.act(tools, turn.pool, seen, decision, now)
         others = [await k.release(tools, target, first.pool, now) for k in other_kinds(target)]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
@@ -291,6 +306,8 @@ class Reconciler:
         for display in self.displays:
             (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
         await self.tools.remember(pool, None)
+        if decision.park:
+            await self._parker.reduce(target.parks, turn.pods, now)
         for writes in (*others, first):
             finished = await writes.finish(pool)
             if finished.memory is not None:
@@ -336,6 +353,7 @@ class Reconciler:
         conditions = refused_conditions(refused, ledger, seen.pods)
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
+        status["reduced"] = await self._restore_refused(turn, refused) or None
         status |= self._history(turn, decision)
         unasked = replace(seen, demand=Demand(known=False))
         notes += self._remember(turn, status, unasked, decision.memory)
@@ -344,6 +362,15 @@ class Reconciler:
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         await self._hold_capacity(turn, pool, given_up)
         return decision.recheck
+
+    async def _restore_refused(self, turn: Turn, refused: Refused) -> bool:
+        """Restore the requests of a rejected pool's pods; return whether it is not finished."""
+        if not turn.memory.reduced or turn.spec.suspend:
+            return turn.memory.reduced
+        pods = self.cache.target_pods(turn.key[0], turn.target.selector)
+        done = await self._parker.restore(turn.target.parks, pods, turn.now)
+        # Another pool has the target now, and may park the same pods.
+        return refused.counts and not done
 
     def _history(self, turn: Turn, decision: Decision) -> Status:
         ledger, override = turn.account.ledger, turn.spec.override
@@ -373,6 +400,21 @@ class Reconciler:
         if made is not pool:
             self.histories.check(made)
         return made
+
+
+def _is_called(turn: Turn) -> bool:
+    """Whether an activator has announced a request to parked pods: nothing else decides then."""
+    demand = table(turn.status.get("demand"))
+    is_new = demand.get("at") is not None and demand.get("at") != demand.get("seen")
+    return turn.memory.phase is Phase.PARKED and is_new
+
+
+def _restores(turn: Turn, decision: Decision) -> bool:
+    """Whether pods that are parked get their requests back now."""
+    memory = decision.memory
+    if not memory.reduced or turn.spec.suspend or memory.phase.is_asleep:
+        return False
+    return turn.refused is not None or memory.phase in (Phase.WARMING, Phase.WARM)
 
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:

@@ -219,7 +219,7 @@ class Uninstall:
 
     async def _note(self, key: Key, text: str) -> None:
         message = f"Kotatsu was uninstalled; {text}"
-        owed = dict.fromkeys(("hpa", "knative"))
+        owed = dict.fromkeys(("hpa", "knative", "reduced"))
         await self._edit(key, lambda old: owed | {"conditions": _unknown(old, message)})
 
     async def _edit(self, key: Key, change: Callable[[Object], Object]) -> None:

@@ -7,7 +7,7 @@ them: the programs read few fields of each, and a dict accepts unknown fields.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from lightkube import ApiError, AsyncClient
 from lightkube.types import PatchType
 
 from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
+from kotatsu_operator.core.pool.resize import Quantities
 from kotatsu_operator.kube.errors import (
     ConflictError,
     NotFoundError,
@@ -27,7 +28,9 @@ from kotatsu_operator.kube.errors import (
 )
 from kotatsu_operator.kube.objects import (
     HorizontalPodAutoscaler,
+    Key,
     Object,
+    PodResize,
     WarmPool,
     parts,
     resource_of,
@@ -59,6 +62,13 @@ def _segment(name: str) -> str:
     if _SEGMENT.fullmatch(name) is None:
         raise NotFoundError(f"{name!r} is not the name of an object")
     return name
+
+
+def _is_of_another(error: ApiError) -> bool:
+    """Whether a write was rejected because another object has the name now."""
+    details = error.status.details
+    causes = (details.causes if details is not None else None) or ()
+    return any(cause.field == "metadata.uid" for cause in causes)
 
 
 _NO_REPLICAS = 500
@@ -268,6 +278,27 @@ class Kube:
         patch = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": replicas}}
         await self._patch(HorizontalPodAutoscaler, namespace, name, patch)
 
+    async def resize(
+        self, key: Key, uid: str, requests: Quantities, sidecars: Collection[str]
+    ) -> Object:
+        """Set requests of a running pod by the names of its containers; return the pod.
+
+        Nothing is set if another pod has the name now. Raises ConflictError, NotFoundError.
+        """
+        asked: dict[str, list[Object]] = {"containers": [], "initContainers": []}
+        for name, amounts in requests.items():
+            part = asked["initContainers" if name in sidecars else "containers"]
+            part.append({"name": name, "resources": {"requests": dict(amounts)}})
+        spec = {field: listed for field, listed in asked.items() if listed}
+        # A strategic merge finds the containers by their names. A JSON merge replaces the list.
+        patch = {"metadata": {"uid": uid}, "spec": spec}
+        try:
+            return await self._patch(PodResize, *key, patch, PatchType.STRATEGIC)
+        except ApiError as error:
+            if _is_of_another(error):
+                raise ConflictError(str(error)) from None
+            raise
+
     async def patch_status(
         self, namespace: str, name: str, status: Object, version: str | None = None
     ) -> Object:
@@ -304,12 +335,17 @@ class Kube:
             there = _segment(name)
             await self._write(lambda: self._client.delete(kind, there, namespace=namespace))
 
-    async def _patch(self, kind: Any, namespace: str, name: str, patch: Object) -> Object:
+    async def _patch(
+        self,
+        kind: Any,
+        namespace: str,
+        name: str,
+        patch: Object,
+        how: PatchType = PatchType.MERGE,
+    ) -> Object:
         _segment(name)
         return await self._write(
-            lambda: self._client.patch(
-                kind, name, patch, namespace=namespace, patch_type=PatchType.MERGE
-            )
+            lambda: self._client.patch(kind, name, patch, namespace=namespace, patch_type=how)
         )
 
     async def _write(self, call: Callable[[], Awaitable[Any]]) -> Object:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from lightkube.generic_resource import create_namespaced_resource
+from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
+from lightkube.generic_resource import Generic, create_namespaced_resource
 
 from kotatsu_operator.core.pool.kinds import ScaledKind
 
@@ -15,6 +16,14 @@ WarmPool: Any = create_namespaced_resource("kotatsu.dev", "v1alpha1", "WarmPool"
 Deployment: Any = create_namespaced_resource("apps", "v1", "Deployment", "deployments")
 StatefulSet: Any = create_namespaced_resource("apps", "v1", "StatefulSet", "statefulsets")
 Pod: Any = create_namespaced_resource("", "v1", "Pod", "pods")
+
+_POD = ResourceDef("", "v1", "Pod")
+PodResize: Any = type(
+    "PodResize",
+    (NamespacedResourceG, Generic),
+    {"_api_info": ApiInfo(_POD, "pods", ["patch"], parent=_POD, action="resize")},
+)
+"""The subresource that changes the resources of a running pod."""
 Service: Any = create_namespaced_resource("", "v1", "Service", "services")
 EndpointSlice: Any = create_namespaced_resource(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"

@@ -1,16 +1,25 @@
 """Pods read into values."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
-from kotatsu_operator.core.budget.prices import is_sidecar, pod_requests
+from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant, table, text
 from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.pool.resize import (
+    PodSize,
+    is_resizable,
+    is_sidecar,
+    pending,
+    pod_size,
+)
 from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
-from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
+
+NO_SIZE = PodSize({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,14 @@ class PodView:
     """The times of its start."""
     billed: BilledPod | None = None
     """The pod for the ledger; None before it is scheduled, or if its end is unknown."""
+    size: PodSize = NO_SIZE
+    """What its spec requests: more or less than it has while it is resized."""
+    is_resizable: bool = True
+    """Whether its node can resize it."""
+    resize_pending: str = ""
+    """Why the kubelet has not begun with a resize, with its message; empty if none waits."""
+    version: int = field(default=0, compare=False)
+    """Its resourceVersion as a number."""
 
     def port(self, wanted: str | int) -> int | None:
         return port_number(self.ports, wanted)
@@ -84,7 +101,7 @@ def pod_view(obj: Object) -> PodView:
     ended = _ended(status) if over else None
     billed = None
     if began is not None and (ended is not None or not over):
-        billed = BilledPod(began, pod_requests(spec), meta["uid"], ended)
+        billed = BilledPod(began, pod_requests(spec, status), meta["uid"], ended)
     return PodView(
         key=key_of(obj),
         uid=meta["uid"],
@@ -102,6 +119,10 @@ def pod_view(obj: Object) -> PodView:
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         start=_start_of(spec, status, conditions, began),
         billed=billed,
+        size=pod_size(spec),
+        is_resizable=is_resizable(status),
+        resize_pending=pending(status),
+        version=version_of(obj),
     )
 
 

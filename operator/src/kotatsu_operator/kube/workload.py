@@ -13,10 +13,11 @@ from typing import Any
 
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.decide.target import foreign_write
-from kotatsu_operator.core.formats import count
+from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
 from kotatsu_operator.core.pool.decision import Autoscaler, Write
 from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.resize import PodSize, pod_size
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
@@ -69,6 +70,8 @@ class WorkloadView:
     status does not count pods."""
     requests: Mapping[str, Decimal] = field(default_factory=dict)
     """The resource requests of one pod of the template (base units)."""
+    size: PodSize | None = None
+    """What the containers of the pod template request; None if it shows no template."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
     deletes_claims: bool = False
@@ -78,7 +81,7 @@ class WorkloadView:
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
     """Read a workload of a kind."""
     spec = obj["spec"]
-    template = spec.get("template") or {}
+    template = table(table(spec.get("template")).get("spec"))
     return WorkloadView(
         key=key_of(obj),
         replicas=count(spec.get("replicas", 1)),
@@ -86,7 +89,8 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         labels=pod_labels(obj),
         template=template_hash(obj),
         updated=ready_of_template(obj, kind),
-        requests=pod_requests(template.get("spec") or {}),
+        requests=pod_requests(template),
+        size=pod_size(template) if template else None,
         write=foreign_write(obj),
         deletes_claims=deletes_claims(obj),
     )

@@ -117,6 +117,9 @@ class OperatorSettings(_WithTargets):
     )
     capacity_image: str = Field("", description="image of the placeholders")
     capacity_priority_class: str = Field("", description="PriorityClass of the placeholders")
+    parked: bool = Field(
+        False, description="whether the requests of pods may be lowered while a pool is parked"
+    )
     notifications: str = Field(
         "", description="file with the receivers of notifications; empty: nobody is notified"
     )

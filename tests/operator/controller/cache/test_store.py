@@ -1,5 +1,6 @@
 """What the operator has seen, and what it asks of that."""
 
+from decimal import Decimal
 from functools import partial
 
 import pytest
@@ -86,6 +87,19 @@ def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
 
 
 # --- pods ---
+
+
+def test_a_pod_is_never_replaced_by_an_older_version_of_it(cache):
+    """The answer to a resize may come before what the watch still has to tell."""
+    newer = at(9, pod("a", resources={"requests": {"cpu": "5m"}}))
+    cache.keep_pod(newer)
+    assert cache.keep_pod(at(8, pod("a"))) == ()
+    (found,) = cache.target_pods("demo", SELECTOR)
+    assert (found.version, found.billed.requests) == (9, {"cpu": Decimal("0.005")})
+    cache.keep_pod(at(10, pod("a")))
+    cache.keep_pod(at(9, newer))
+    (found,) = cache.target_pods("demo", SELECTOR)
+    assert (found.version, found.billed.requests) == (10, {})
 
 
 def test_the_pods_of_a_target_are_those_its_selector_picks(cache):

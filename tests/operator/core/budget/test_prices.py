@@ -138,6 +138,59 @@ def test_each_resource_is_counted_for_itself() -> None:
     assert pod_requests(spec) == {"cpu": 2, "memory": 5 * GIB, "nvidia.com/gpu": 1}
 
 
+# --- resizes ---
+
+
+def told(allocated: str, actual: str, name: str = "app") -> dict:
+    """The status of a container with what the kubelet has allocated and what is in effect."""
+    return {
+        "name": name,
+        "allocatedResources": {"cpu": allocated},
+        "resources": {"requests": {"cpu": actual}},
+    }
+
+
+def deferred(reason: str) -> dict:
+    return {"type": "PodResizePending", "status": "True", "reason": reason}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "cpu"),
+    [
+        ("1", {}, "1"),
+        ("1", {"containerStatuses": [told("1", "1")]}, "1"),
+        ("5m", {"containerStatuses": [told("1", "1")]}, "1"),
+        ("5m", {"containerStatuses": [told("5m", "1")]}, "1"),
+        ("5m", {"containerStatuses": [told("5m", "5m")]}, "0.005"),
+        ("1", {"containerStatuses": [told("5m", "5m")], "conditions": [deferred("Deferred")]}, "1"),
+        (
+            "1",
+            {"containerStatuses": [told("5m", "5m")], "conditions": [deferred("Infeasible")]},
+            "0.005",
+        ),
+        ("5m", {"containerStatuses": [told("1", "1", name="other")]}, "0.005"),
+    ],
+    ids=[
+        "not started", "as its spec says", "just reduced", "not in effect yet", "reduced",
+        "deferred", "infeasible", "another container",
+    ],
+)  # fmt: skip
+def test_a_pod_that_is_resized_reserves_the_most_of_what_it_asks_for_and_has(
+    asked: str, status: dict, cpu: str
+) -> None:
+    spec = {"containers": [{"name": "app", **wants(cpu=asked)}]}
+    assert pod_requests(spec, status) == {"cpu": Decimal(cpu)}
+
+
+def test_the_sidecars_of_a_pod_are_resized_as_its_containers() -> None:
+    spec = {
+        "containers": [{"name": "app", **wants(cpu="1", memory="1Gi")}],
+        "initContainers": [{"name": "proxy", **sidecar(cpu="5m")}],
+    }
+    status = {"initContainerStatuses": [told("2", "2", name="proxy")]}
+    assert pod_requests(spec, status) == {"cpu": 3, "memory": GIB}
+
+
 def test_other_resources_have_prices_too() -> None:
     prices = Prices({"nvidia.com/gpu": Decimal(110), "cpu": Decimal("6.5")})
     requests = pod_requests({"containers": [wants(**{"nvidia.com/gpu": "2", "cpu": "1"})]})

@@ -14,7 +14,7 @@ from .finding import Finding, Maker
 from .found import Case, Found, name_of, points_to, spec_of
 
 
-def _scales(case: Case, obj: Mapping[str, Any]) -> bool:
+def scales(case: Case, obj: Mapping[str, Any]) -> bool:
     """Whether an autoscaler scales the workload."""
     return points_to(table(spec_of(obj).get("scaleTargetRef")), case.found.target)
 
@@ -34,8 +34,8 @@ def autoscaler(case: Case) -> Iterator[Finding]:
     ):
         if objects.unread:
             yield make.unknown(f"{kind}: {objects.unread}")
-    mine = sorted((a for a in found.autoscalers.items if _scales(case, a)), key=name_of)
-    keda = [s for s in found.scaled_objects.items if _scales(case, s) and not _is_paused(s)]
+    mine = sorted((a for a in found.autoscalers.items if scales(case, a)), key=name_of)
+    keda = [s for s in found.scaled_objects.items if scales(case, s) and not _is_paused(s)]
     why = check_autoscalers(case.pool.spec, found.namespace, mine)
     if why is None and keda and not mine:
         why = Refusal(

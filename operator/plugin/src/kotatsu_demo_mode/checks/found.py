@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
-from kotatsu_operator.core.budget.prices import is_sidecar
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.objects import pod_labels
+from kotatsu_operator.core.pool.resize import is_sidecar
 from kotatsu_operator.core.pool.spec import Metrics, Target
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from kotatsu_demo_mode.pools import Object, read_pool, requests_of
 from kotatsu_operator.core.pool.spec import RouteMode
 
-from . import capacity, installation, lifecycle, traffic, workload
+from . import capacity, installation, lifecycle, parking, traffic, workload
 from .finding import Finding, Level
 from .found import Case, Found, age_of, name_of, points_to, spec_of
 from .traffic import service_named, waking
@@ -29,6 +29,7 @@ _CHAIN: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     capacity.quota,
     capacity.limits,
     capacity.cost,
+    parking.parked,
 )
 _NEEDED = workload.workload
 """The checks after this one are about a workload that a pool can have."""

@@ -157,15 +157,16 @@ class Cache:
                 self._ended.discard(key)
 
     def keep_pod(self, obj: Object) -> Concerned:
+        """Store a Pod, unless the stored version is newer."""
         view = pod_view(obj)
         pods, name = self.pods[view.key[0]], view.key[1]
         before = pods.get(name)
-        if before == view:
-            return ()
         if before is not None and before.uid != view.uid:
             self.forget_pod(view.key)  # its deletion was missed
+        elif before is not None and before.version > view.version:
+            return ()  # the answer to a resize came first
         pods[name] = view
-        return self._pools_of_pod(view)
+        return () if before == view else self._pools_of_pod(view)
 
     def forget_pod(self, key: Key) -> Concerned:
         """Remove a deleted Pod; its bill stays until its pool's ledger has read it."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.hpa import give_back, let_go, set_minimum
+from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
 from kotatsu_operator.controller.targets.target import (
     NO_POD,
@@ -37,6 +38,7 @@ from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.resize import PodSize
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import read_original
@@ -86,6 +88,12 @@ class DeploymentTarget(Target):
             "set minReplicas of its autoscaler to {minReplicas}",
             ends_with_pods=False,
         ),
+        "reduced": Restore(
+            restore_requests,
+            "start its pods again (kubectl rollout restart), which request less than their "
+            "template",
+            ends_with_pods=False,
+        ),
         "restoreReplicas": Restore(restore_replicas, "scale its target to {}"),
     }
 
@@ -115,6 +123,11 @@ class DeploymentTarget(Target):
     def requests(self) -> Mapping[str, Decimal]:
         """The resource requests of one pod (base units)."""
         return {} if self.workload is None else self.workload.requests
+
+    @property
+    def template(self) -> PodSize | None:
+        """What the containers of its pod template request; None if it shows none."""
+        return None if self.workload is None else self.workload.size
 
     @property
     def replicas(self) -> int:

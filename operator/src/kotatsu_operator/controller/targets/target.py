@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from kotatsu_operator.controller.act.parking import Workload
 from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
@@ -18,6 +19,7 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.resize import PodSize
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
@@ -129,6 +131,21 @@ class Target(ABC):
     @abstractmethod
     def requests(self) -> Mapping[str, Decimal]:
         """The resource requests of one of its pods (base units)."""
+
+    @property
+    def template(self) -> PodSize | None:
+        """What the containers of its pod template request; None if it shows none."""
+        return None
+
+    @property
+    def autoscalers(self) -> list[Object]:
+        """The HorizontalPodAutoscalers that scale it, by name."""
+        return []
+
+    @property
+    def parks(self) -> Workload:
+        """What parking needs of it."""
+        return Workload(self.key, self.spec, self.template, self.autoscalers)
 
     @property
     def replicas(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.parse import SpecError, parse_prices
+from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending_reason
 from kotatsu_operator.core.pool.spec import Budget, Prices
 
 _GIB = Decimal(2**30)
@@ -14,36 +15,65 @@ Requests = dict[str, Decimal]
 """Amounts in base units (cores, bytes, pieces) by resource name."""
 
 
-def pod_requests(spec: Mapping[str, Any]) -> Requests:
+def pod_requests(spec: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> Requests:
     """The resources that the scheduler reserves for a pod with this PodSpec.
 
     The higher of two amounts: all containers and sidecars together, or the largest init container
     plus the sidecars started before it. A request of the pod replaces it; RuntimeClass overhead is
-    added.
+    added. With the status of an existing pod, also while its containers are resized.
     """
-    total = _sum(_requested(c) for c in spec.get("containers") or ())
+    held = _held(spec, status or {})
+    total = _sum(_reserved(c, held) for c in spec.get("containers") or ())
     sidecars: Requests = {}
     peak: Requests = {}
     for container in spec.get("initContainers") or ():
-        wants = _requested(container)
+        wants = _reserved(container, held)
         if is_sidecar(container):
             total, sidecars = _sum((total, wants)), _sum((sidecars, wants))
             wants = sidecars
         else:
             wants = _sum((sidecars, wants))
-        for name, amount in wants.items():
-            peak[name] = max(peak.get(name, amount), amount)
-    for name, amount in peak.items():
-        total[name] = max(total.get(name, amount), amount)
+        peak = _highest((peak, wants))
+    total = _highest((total, peak))
     # Of the pod-level resources only requests count: a pod limit does not become its request if the
     # containers have requests.
     own = _amounts((spec.get("resources") or {}).get("requests"))
     return _sum((total | own, _amounts(spec.get("overhead"))))
 
 
-def is_sidecar(container: Mapping[str, Any]) -> bool:
-    """Whether an init container keeps running beside the containers."""
-    return bool(container.get("restartPolicy") == "Always")
+def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Requests]:
+    """What is reserved for the containers that are being resized, by name.
+
+    As PodRequests of k8s.io/component-helpers/resource: the highest of what the spec requests, what
+    the kubelet has allocated, and what is in effect. An infeasible request does not count.
+    """
+    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    by_name = {c.get("name"): c for c in told}
+    held: dict[str, Requests] = {}
+    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
+        name = container.get("name", "")
+        asked = (container.get("resources") or {}).get("requests")
+        allocated = by_name.get(name, {}).get("allocatedResources")
+        actual = (by_name.get(name, {}).get("resources") or {}).get("requests")
+        known = [amounts for amounts in (allocated, actual) if amounts is not None]
+        if all(amounts == asked for amounts in known):
+            continue  # no resize, as nearly always
+        counted = known if pending_reason(status) == INFEASIBLE else [asked, *known]
+        held[name] = _highest(map(_amounts, counted))
+    return held
+
+
+def _highest(many: Iterable[Requests]) -> Requests:
+    highest: Requests = {}
+    for amounts in many:
+        for name, amount in amounts.items():
+            highest[name] = max(highest.get(name, amount), amount)
+    return highest
+
+
+def _reserved(container: Mapping[str, Any], held: Mapping[str, Requests]) -> Requests:
+    found = held.get(container.get("name", ""))
+    return _requested(container) if found is None else found
 
 
 def _requested(part: Mapping[str, Any]) -> Requests:

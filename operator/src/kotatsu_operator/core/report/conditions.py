@@ -167,15 +167,15 @@ def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Statu
         text = "no pod has smaller requests than its template"
     reason = "Parked" if is_parked else "Restoring" if parking.reduced else "NotParked"
     found = [condition("Parked", is_parked, reason, text)]
-    if parking.reason:
-        text = f"{parking.message}; until then the pool sleeps when it is idle"
-        found.append(condition("ParkingFailed", True, parking.reason, text))
-    elif parking.refused:
+    if parking.refused:
         text = (
             f"{parking.refused} pods do not get their full requests back: {parking.trouble}; they "
             "serve with what they have, and the pool asks for one more pod for each"
         )
         found.append(condition("ParkingFailed", True, "NotRestored", text))
+    elif parking.reason:
+        text = f"{parking.message}; until then the pool sleeps when it is idle"
+        found.append(condition("ParkingFailed", True, parking.reason, text))
     return found
 
 

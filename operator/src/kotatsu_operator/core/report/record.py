@@ -14,7 +14,7 @@ from typing import Any
 
 from kotatsu_operator.core.pool.spec import OnDelete
 
-OWED = ("restoreReplicas", "hpa", "knative")
+OWED = ("restoreReplicas", "hpa", "knative", "reduced")
 """The fields of a WarmPool's status with values to restore."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -147,6 +147,7 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
     "restoreReplicas": _is_count,
     "hpa": _is_autoscaler,
     "knative": _is_kept,
+    "reduced": lambda value: value is True,
 }
 
 

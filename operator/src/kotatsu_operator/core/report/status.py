@@ -29,7 +29,7 @@ from kotatsu_operator.core.plan.activity import override_end
 from kotatsu_operator.core.plan.lead import KEEP
 from kotatsu_operator.core.pool.calendars import read_followed
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
-from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase
+from kotatsu_operator.core.pool.memory import Followed, Memory, Opening, Original, Phase, changed
 from kotatsu_operator.core.pool.spec import PoolSpec
 
 T = TypeVar("T")
@@ -204,7 +204,8 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     """
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
-        return transient
+        # A new pool may have inherited parked pods.
+        return changed(transient, reduced=transient.reduced or status.get("reduced") is True)
     calendars = transient.calendars
     if calendars and status.get("calendars") == [one.written for one in calendars]:
         stored = _MEMORY.values({**status, "calendars": None}) | {"calendars": calendars}

@@ -1,0 +1,171 @@
+"""The requests of pods: in full, as the target's template states them, and while parked.
+
+Only CPU and memory of a running pod can be changed. A request that the template does not state (a
+LimitRange's default, an injected sidecar) could not be restored from it, so it is left alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from kotatsu_operator.core.formats import conditions_of, parse_quantity, table, tables, text
+
+RESIZABLE = ("cpu", "memory")
+
+Quantities = Mapping[str, Mapping[str, str]]
+"""Quantities by the name of a container, and by resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSize:
+    """What a container requests, as the API server counts it."""
+
+    requests: Mapping[str, str]
+    """Of CPU and memory. A limit stands in for a request that is missing."""
+    limits: Mapping[str, str]
+    restarts: frozenset[str] = frozenset()
+    """The resources whose change restarts the container (resizePolicy)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSize:
+    """The resources of a pod, or of a pod template."""
+
+    containers: Mapping[str, ContainerSize]
+    """By name; with sidecars, without init containers that end."""
+    sidecars: frozenset[str] = frozenset()
+    is_guaranteed: bool = False
+    """Whether its QoS class is Guaranteed: each request equals its limit."""
+    of_pod: bool = False
+    """Whether the pod itself has requests or limits."""
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether an init container keeps running beside the containers."""
+    return bool(container.get("restartPolicy") == "Always")
+
+
+def pod_size(spec: Mapping[str, Any]) -> PodSize:
+    """Read a PodSpec."""
+    plain, inits = list(tables(spec.get("containers"))), list(tables(spec.get("initContainers")))
+    sidecars = [c for c in inits if is_sidecar(c)]
+    own = table(spec.get("resources"))
+    return PodSize(
+        {text(c.get("name")): _container_size(c) for c in (*plain, *sidecars)},
+        frozenset(text(c.get("name")) for c in sidecars),
+        is_guaranteed=bool(plain) and all(map(_is_guaranteed, (*plain, *inits))),
+        of_pod=any(table(own.get(kind)) for kind in ("requests", "limits")),
+    )
+
+
+def _container_size(container: Mapping[str, Any]) -> ContainerSize:
+    resources = table(container.get("resources"))
+    limits = _known(table(resources.get("limits")))
+    return ContainerSize(
+        limits | _known(table(resources.get("requests"))),
+        limits,
+        frozenset(
+            text(policy.get("resourceName"))
+            for policy in tables(container.get("resizePolicy"))
+            if policy.get("restartPolicy") == "RestartContainer"
+        ),
+    )
+
+
+def _known(amounts: Mapping[str, Any]) -> dict[str, str]:
+    given = {name: str(amounts[name]) for name in RESIZABLE if name in amounts}
+    return {name: quantity for name, quantity in given.items() if _amount(quantity) is not None}
+
+
+def _is_guaranteed(container: Mapping[str, Any]) -> bool:
+    size = _container_size(container)
+    return all(
+        name in size.limits and _amount(size.requests[name]) == _amount(size.limits[name])
+        for name in RESIZABLE
+    )
+
+
+@lru_cache(maxsize=1024)
+def _amount(quantity: str) -> Decimal | None:
+    try:
+        amount = parse_quantity(quantity)
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() else None
+
+
+# --- what to change ---
+
+
+def parked(template: PodSize, most: Mapping[str, Decimal]) -> Quantities:
+    """What the containers request while their pod is parked: only where it is less."""
+    found = {
+        name: {
+            resource: f"{most[resource]:f}"
+            for resource, full in container.requests.items()
+            if resource in most and (_amount(full) or 0) > most[resource]
+        }
+        for name, container in template.containers.items()
+    }
+    return {name: requests for name, requests in found.items() if requests}
+
+
+def to_reduce(template: PodSize, pod: PodSize, most: Mapping[str, Decimal]) -> Quantities:
+    """The requests to lower in a pod so that it is parked; empty if it is."""
+    return _changes(pod, parked(template, most), lowers=True)
+
+
+def to_restore(template: PodSize, pod: PodSize) -> Quantities:
+    """The requests to raise in a pod so that it has those of the template; empty if it has them.
+
+    Never above the limits of the pod, which may be one of an earlier template.
+    """
+    full = {}
+    for name, container in template.containers.items():
+        limits = pod.containers[name].limits if name in pod.containers else {}
+        full[name] = {
+            resource: min(quantity, limits.get(resource, quantity), key=lambda q: _amount(q) or 0)
+            for resource, quantity in container.requests.items()
+        }
+    return _changes(pod, full, lowers=False)
+
+
+def _changes(pod: PodSize, wanted: Quantities, *, lowers: bool) -> Quantities:
+    found: dict[str, dict[str, str]] = {}
+    for name, requests in wanted.items():
+        known = pod.containers[name].requests if name in pod.containers else {}
+        for resource, quantity in requests.items():
+            has, asked = _amount(known.get(resource, "")), _amount(quantity)
+            if has is not None and asked is not None and (asked < has if lowers else asked > has):
+                found.setdefault(name, {})[resource] = quantity
+    return found
+
+
+# --- the kubelet ---
+
+INFEASIBLE = "Infeasible"
+"""The kubelet's reason for a resize that this node can never do."""
+
+
+def pending_reason(status: Mapping[str, Any]) -> str:
+    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty."""
+    return text(conditions_of(status).get("PodResizePending", {}).get("reason"))
+
+
+def is_resizable(status: Mapping[str, Any]) -> bool:
+    """Whether the node of a pod can resize it, as the API server decides it.
+
+    Kubelets before 1.33 do not report the resources of a running container.
+    """
+    told = tables(status.get("containerStatuses"))
+    running = (c for c in told if "running" in table(c.get("state")))
+    return next(("resources" in c for c in running), True)
+
+
+def pending(status: Mapping[str, Any]) -> str:
+    """The same for people, with the kubelet's message; empty if no resize waits."""
+    reason = pending_reason(status)
+    told = text(conditions_of(status).get("PodResizePending", {}).get("message"))
+    return f"{reason}: {told[:200]}" if reason and told else reason

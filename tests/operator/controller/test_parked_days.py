@@ -1,0 +1,322 @@
+"""Days of a pool whose pods are parked: what is written to them, when, and what goes wrong."""
+
+import pytest
+
+from kotatsu_operator.controller.act.parking import RESTORE_AGAIN
+from kotatsu_operator.controller.records import Records
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError
+from tests.operator.cluster import denied, forbidden, horizontal_pod_autoscaler, warm_pool
+from tests.operator.core.values import MINUTE, SECOND, once, t
+from tests.operator.day import Day
+
+APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+LOWERED = {"voice": {"cpu": "0.005"}}
+RESTORED = {"voice": {"cpu": "1"}}
+DEFERRED = {
+    "type": "PodResizePending",
+    "status": "True",
+    "reason": "Deferred",
+    "message": "Node didn't have enough resource: cpu",
+}
+PARKED = t("10:10")
+
+
+def begin(*, running=1, enabled=True, container=APP, **spec):
+    """A pool with pods that are Ready and idle from 10:00 on."""
+    spec = {"parked": {"replicas": 1, "for": "1h"}} | spec
+    day = Day.begin(t("10:00"), replicas=running, ready=True, **spec)
+    labels = {"metadata": {"labels": {"app": "voice"}}}
+    template = labels | {"spec": {"containers": [container]}}
+    day.kube.edit("Deployment", "voice", spec={"template": template})
+    day.container, day.parking = dict(container), enabled
+    day.restart()
+    return day
+
+
+async def parked(**how):
+    day = begin(**how)
+    await day.until(PARKED)
+    assert day.phase == "Parked"
+    return day
+
+
+async def parked_by_a_window(replicas):
+    window = once("all-day", "09:00", "12:00", replicas) | {"mode": "Parked"}
+    return await parked(windows=[window], running=replicas)
+
+
+def resizes(day):
+    return [(name, requests) for _, name, requests in day.kube.called("resize")]
+
+
+def cpus(day):
+    pods = day.kube.all("Pod")
+    return [pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] for pod in pods]
+
+
+# --- the way there and back ---
+
+
+async def test_the_requests_of_an_idle_pool_are_lowered_after_the_status_says_so():
+    day = await parked()
+    assert resizes(day) == [("voice-1", LOWERED)]
+    assert day.status["reduced"] is True
+    calls = [c for c in day.kube.calls if c[0] in ("patch_status", "resize")]
+    at = [c[0] for c in calls].index("resize")
+    assert calls[at - 1][2]["phase"] == "Parked"
+
+
+async def test_a_request_restores_them_before_the_status_is_written():
+    day = await parked()
+    day.kube.calls.clear()
+    day.ticket()
+    await day.look()
+    assert day.kube.writes[0] == "resize"
+    assert resizes(day) == [("voice-1", RESTORED)]
+    assert day.phase == "Warm"
+
+
+async def test_a_request_is_not_delayed_by_asking_the_pods():
+    day = await parked()
+    day.ticket()
+    day.scraper.asked = 0
+    await day.look()
+    assert (day.phase, day.scraper.asked) == ("Warm", 0)
+
+
+async def test_every_pod_of_the_pool_is_parked_and_restored():
+    day = await parked_by_a_window(3)
+    assert cpus(day) == ["0.005"] * 3
+    day.ticket()
+    await day.look()
+    assert cpus(day) == ["1"] * 3
+
+
+async def test_a_parked_pool_writes_nothing_more():
+    day = await parked()
+    day.kube.calls.clear()
+    await day.until(PARKED + 10 * MINUTE)
+    assert day.kube.writes == []
+
+
+async def test_the_pods_as_written_are_seen_before_the_watch_tells_of_them():
+    day = await parked()
+    day.ticket()
+    day.watch()
+    await day.reconciler.look(("demo", "voice"))
+    written = len(resizes(day))
+    await day.reconciler.look(("demo", "voice"))
+    assert len(resizes(day)) == written
+
+
+async def test_a_restored_pool_forgets_that_it_was_parked():
+    day = await parked()
+    day.ticket()
+    await day.until(PARKED + MINUTE)
+    assert "reduced" not in day.status
+    assert day.condition("Parked")["reason"] == "NotParked"
+
+
+async def test_a_pool_that_has_been_parked_long_enough_sleeps_with_small_requests():
+    day = await parked()
+    day.kube.calls.clear()
+    await day.until(t("11:30"))
+    assert (day.phase, resizes(day)) == ("Asleep", [])
+    assert "reduced" not in day.status
+
+
+# --- what cannot be parked ---
+
+
+async def test_without_the_permission_an_idle_pool_sleeps():
+    day = begin(enabled=False)
+    await day.until(PARKED)
+    assert day.phase == "Asleep"
+    assert resizes(day) == []
+    failed = day.condition("ParkingFailed")
+    assert (failed["reason"], "parked.enabled" in failed["message"]) == ("NotEnabled", True)
+
+
+async def test_a_template_without_requests_is_named():
+    day = begin(container={"name": "voice"})
+    await day.until(t("10:01"))
+    assert day.condition("ParkingFailed")["reason"] == "NothingToReduce"
+
+
+async def test_an_autoscaler_of_the_target_is_looked_at():
+    scaler = horizontal_pod_autoscaler()
+    target = {"type": "Utilization", "averageUtilization": 80}
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    scaler["spec"]["metrics"] = [metric]
+    day = begin()
+    day.kube.put(scaler)
+    await day.until(t("10:01"))
+    assert day.condition("ParkingFailed")["reason"] == "AutoscalerUtilization"
+
+
+async def test_a_node_without_resizes_is_named():
+    day = begin()
+    obj = day._stored(day.pods[0])
+    obj["status"]["containerStatuses"] = [{"name": "voice", "state": {"running": {}}}]
+    day.watch()
+    day.cache.keep_pod(obj)
+    await day.reconciler.look(("demo", "voice"))
+    assert day.condition("ParkingFailed")["reason"] == "NotServed"
+
+
+async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_hour_later():
+    day = begin()
+    day.kube.on("resize", lambda *_: _fail(denied()))
+    await day.until(PARKED)
+    assert day.phase == "Asleep"
+    failed = day.condition("ParkingFailed")
+    assert failed["reason"] == "ParkingRejected"
+    assert len(resizes(day)) == 1
+    day.kube.on("resize", None)
+    day.wake()
+    await day.until(PARKED + 70 * MINUTE)
+    day.wake()
+    await day.until(day.now + 10 * MINUTE)
+    assert (day.phase, cpus(day)[-1]) == ("Parked", "0.005")
+
+
+# --- what goes wrong ---
+
+
+async def test_an_operator_that_ended_after_the_status_write_is_continued():
+    day = begin()
+    day.kube.on("resize", lambda *_: _fail(EndedError()))
+    with pytest.raises(EndedError):
+        await day.until(PARKED)
+    assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
+    day.kube.on("resize", None)
+    day.restart()
+    await day.look()
+    assert cpus(day) == ["0.005"]
+
+
+async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile():
+    day = begin()
+    answers = iter([OSError("the API server is away")])
+    day.kube.on("resize", lambda *_: [_fail(error) for error in answers])
+    await day.until(PARKED)
+    assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
+    assert day.condition("Parked")["status"] == "True"
+
+
+async def test_an_operator_that_ended_before_the_restore_is_continued():
+    day = await parked()
+    day.ticket()
+    day.restart()
+    await day.look()
+    assert (day.phase, cpus(day)) == ("Warm", ["1"])
+
+
+async def test_another_pod_helps_one_whose_restore_is_deferred():
+    day = await parked()
+    day.ticket()
+    await day.look()
+    day.told["voice-1"] = DEFERRED
+    await day.until(PARKED + SECOND)
+    assert day.replicas == 2
+    failed = day.condition("ParkingFailed")
+    assert failed["reason"] == "NotRestored"
+    assert "enough resource: cpu" in failed["message"]
+    day.told.clear()
+    await day.until(PARKED + MINUTE)
+    assert "reduced" not in day.status
+
+
+async def test_a_rejected_restore_is_tried_again_from_time_to_time():
+    day = await parked()
+    day.kube.calls.clear()
+    day.kube.on("resize", lambda *_: _fail(forbidden()))
+    day.ticket()
+    await day.until(PARKED + 5 * SECOND)
+    assert (day.phase, day.replicas, len(resizes(day))) == ("Warm", 2, 1)
+    assert day.condition("ParkingFailed")["reason"] == "NotRestored"
+    day.kube.on("resize", None)
+    await day.until(PARKED + RESTORE_AGAIN + 5 * SECOND)
+    assert cpus(day)[0] == "1"
+
+
+async def test_pods_that_vanish_or_change_do_not_stop_the_others():
+    day = await parked_by_a_window(3)
+    gone = {"voice-1": NotFoundError("gone"), "voice-2": ConflictError("another one")}
+    day.kube.on("resize", lambda name, _: _fail(gone[name]) if name in gone else None)
+    day.ticket()
+    await day.look()
+    assert day.phase == "Warm"
+    assert cpus(day) == ["0.005", "0.005", "1"]
+    day.kube.on("resize", None)
+    await day.until(PARKED + 5 * SECOND)
+    assert cpus(day) == ["1"] * 3
+
+
+# --- the end of a pool ---
+
+
+async def test_a_suspended_pool_is_left_as_it_is():
+    day = await parked()
+    day.edit(suspend=True)
+    day.ticket()
+    day.kube.calls.clear()
+    await day.until(PARKED + 2 * MINUTE)
+    assert resizes(day) == []
+    assert day.status["reduced"] is True
+
+
+async def test_the_requests_of_a_refused_pool_are_restored():
+    """A refusal by its autoscalers ends with books alone."""
+    day = await parked()
+    day.kube.put(horizontal_pod_autoscaler("a"))
+    day.kube.put(horizontal_pod_autoscaler("b"))
+    await day.until(PARKED + MINUTE)
+    assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
+    assert cpus(day) == ["1"]
+    assert "reduced" not in day.status
+
+
+async def test_the_requests_of_a_pool_with_an_invalid_spec_are_restored():
+    day = await parked()
+    day.edit(timeZone="Mars/Olympus")
+    await day.look()
+    assert day.condition("Accepted")["reason"] == "InvalidSpec"
+    assert cpus(day) == ["1"]
+
+
+async def test_the_requests_of_a_deleted_pool_are_restored_also_when_its_pods_stay():
+    day = await parked(onDelete="Keep")
+    pool = day.kube.stored("WarmPool", "voice")
+    day.kube.remove("WarmPool", "voice")
+    await Records(day.kube).gone(pool, {})
+    assert cpus(day) == ["1"]
+
+
+async def test_a_deleted_pool_whose_pods_cannot_be_restored_is_done(caplog):
+    day = await parked()
+    pool = day.kube.stored("WarmPool", "voice")
+    day.kube.on("resize", lambda *_: _fail(forbidden()))
+    day.kube.remove("WarmPool", "voice")
+    with caplog.at_level("INFO"):
+        await Records(day.kube).gone(pool, {})
+    assert "keep their smaller requests" in caplog.text
+
+
+async def test_a_new_pool_of_the_target_restores_what_the_old_one_has_reduced():
+    day = await parked()
+    old = day.kube.stored("WarmPool", "voice")
+    day.kube.remove("WarmPool", "voice")
+    day.reconciler.forget(("demo", "voice"))
+    heir = day.kube.put(warm_pool(uid="new"))
+    await Records(day.kube).gone(old, {("demo", "voice"): heir})
+    await day.until(PARKED + 5 * SECOND)
+    assert cpus(day) == ["1"]
+
+
+class EndedError(BaseException):
+    """The operator's process ends."""
+
+
+def _fail(error):
+    raise error
