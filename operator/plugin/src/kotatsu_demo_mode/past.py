@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.report.episodes import Counts
+from kotatsu_operator.core.report.episodes import Counts, Why
 from kotatsu_operator.core.report.past import Past, Row, past
 
 from .chart import chart
@@ -70,7 +70,7 @@ class Report:
     @property
     def stretches(self) -> list[Stretch]:
         """The pods over time, for a chart."""
-        return [Stretch(r.begin, r.end, r.episode.replicas) for r in self.past.rows]
+        return [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in self.past.rows]
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -163,6 +163,11 @@ def title(report: Report) -> str:
     zone, told = report.pool.spec.zone, report.past
     begin, end = (clock(at, zone, report.now) for at in (told.begin, told.end))
     return f"{report.pool.name}: {begin} to {end} {zone.key}"
+
+
+def is_parked(row: Row) -> bool:
+    """Whether the pods of an episode were parked."""
+    return row.episode.cause.why is Why.PARKED
 
 
 def why(row: Row) -> str:

@@ -118,7 +118,7 @@ class Rehearsal:
         }
 
     def _read(self) -> Pool:
-        return read_pool(self._api.get(self._pool.path), self._pool.requests)
+        return read_pool(self._api.get(self._pool.path), self._pool.template)
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(

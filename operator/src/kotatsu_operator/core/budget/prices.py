@@ -41,6 +41,26 @@ def pod_requests(spec: Mapping[str, Any]) -> Requests:
     return _sum((total | own, _amounts(spec.get("overhead"))))
 
 
+def requesting(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parts of a PodSpec that its requests depend on."""
+    kinds = ("containers", "initContainers")
+    parts = {name: spec[name] for name in ("resources", "overhead") if spec.get(name)}
+    return parts | {
+        kind: [{f: c[f] for f in ("name", "restartPolicy", "resources") if f in c} for c in listed]
+        for kind in kinds
+        if (listed := spec.get(kind))
+    }
+
+
+@dataclass(frozen=True)
+class PodRequests:
+    """The resource requests of one pod of a target (base units)."""
+
+    full: Mapping[str, Decimal] = field(default_factory=dict)
+    parked: Mapping[str, Decimal] | None = None
+    """Those of a parked pod; None if its pods are never parked."""
+
+
 def is_sidecar(container: Mapping[str, Any]) -> bool:
     """Whether an init container keeps running beside the containers."""
     return bool(container.get("restartPolicy") == "Always")

@@ -1,10 +1,14 @@
-"""How many pods of a pool stay parked once it is idle."""
+"""How many pods of a pool stay parked once it is idle, and what they request."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
+from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.decision import Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, changed
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import Parked, PoolSpec
 
 SHOWN_AFTER = timedelta(seconds=30)
 """Full requests count as restored this long after the pool was parked: by then the watch of pods
@@ -43,3 +47,32 @@ def remember_reduced(memory: Memory, seen: Observation, now: datetime) -> Memory
     shown = now - memory.since >= SHOWN_AFTER
     restored = not memory.phase.is_asleep and shown and not seen.parking.reduced
     return changed(memory, reduced=not (gone or restored))
+
+
+def parked_requests(stated: Mapping[str, Any], parked: Parked) -> dict[str, Decimal]:
+    """What a container requests while its pod is parked (base units).
+
+    `stated` is what its template requests. A request that the template does not state, as one that
+    follows from a limit, is not reduced.
+    """
+    known = {name: parse_quantity(str(text)) for name, text in stated.items()}
+    return {name: min(amount, parked.requests.get(name, amount)) for name, amount in known.items()}
+
+
+def parked_template(pod: Mapping[str, Any], parked: Parked) -> Mapping[str, Any]:
+    """The PodSpec of a template with the requests of a parked pod."""
+    return {
+        **pod,
+        "containers": [_reduced(c, parked) for c in pod.get("containers") or ()],
+        "initContainers": [
+            # Only a sidecar runs beside the containers, so only it can be reduced.
+            _reduced(c, parked) if c.get("restartPolicy") == "Always" else c
+            for c in pod.get("initContainers") or ()
+        ],
+    }
+
+
+def _reduced(container: Mapping[str, Any], parked: Parked) -> Mapping[str, Any]:
+    resources = container.get("resources") or {}
+    requests = parked_requests(resources.get("requests") or {}, parked)
+    return {**container, "resources": {**resources, "requests": requests}}
