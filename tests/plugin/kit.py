@@ -67,6 +67,7 @@ def cron(name: str, schedule: str, duration: str, replicas: int = 2) -> dict[str
 
 
 PITCH = once("final-pitch", "2026-11-25T10:00", "2026-11-25T12:00", 5)
+PARKED = PITCH | {"mode": "Parked"}
 EVENINGS = cron("rehearsal", "0 18 * * 1-5", "90m", 2)
 
 

@@ -103,8 +103,8 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
             "kind": change.kind,
             "window": change.window,
             "replicas": change.replicas,
-            "mode": WindowMode.PARKED if change.is_parked else WindowMode.WARM,
             "cost": number(change.cost),
+            **({"mode": WindowMode.PARKED.value} if change.is_parked else {}),
             **({"calendar": source} if (source := _calendar(t.pool, change.window)) else {}),
         }
         for t, change in _ordered(timelines)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.budget import levels as levels_module
-from kotatsu_operator.core.budget.forecast import PodPrice, forecast
+from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.calendar.schedule import occurrences, spans
@@ -409,3 +409,28 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
         assert expected is not None
         warm_minutes, parked_minutes = one_after_the_other(spec, lead, now, END, since)
         assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)
+
+
+# --- the price of a pod ---
+
+
+def test_pods_cost_what_the_current_ones_do() -> None:
+    assert pod_price(replace(ledger(2), rate=Decimal(140)), ONE, None, 0) == PodPrice(Decimal(70))
+
+
+def test_without_pods_the_template_has_the_prices() -> None:
+    assert pod_price(ledger(), ONE, ONE / 10, 0) == PRICE
+
+
+def test_while_pods_are_parked_the_template_has_the_price_of_warm_ones() -> None:
+    at_rest = replace(ledger(2), rate=Decimal(12))
+    assert pod_price(at_rest, ONE, ONE / 10, reduced=2) == PRICE
+
+
+def test_while_some_pods_are_parked_both_prices_stay() -> None:
+    assert pod_price(replace(ledger(2), rate=Decimal(66)), ONE, ONE / 10, reduced=1) == PRICE
+
+
+def test_an_injected_sidecar_costs_the_same_while_its_pod_is_parked() -> None:
+    at_rest = replace(ledger(1), rate=Decimal(9))
+    assert pod_price(at_rest, ONE, ONE / 10, reduced=1) == PodPrice(Decimal(63), Decimal(9))

@@ -1,0 +1,70 @@
+"""What a pod requests while it is parked, and that pages say the same."""
+
+from decimal import Decimal
+
+from docs.pages import ROOT
+
+from kotatsu_operator.core.budget.prices import hourly, pod_requests, requesting
+from kotatsu_operator.core.plan.parking import parked_requests, parked_template
+from kotatsu_operator.core.pool.spec import Parked, Prices
+
+MIB = Decimal(2**20)
+PARKED = Parked()
+VOICE = {
+    "containers": [{"name": "voice", "resources": {"requests": {"cpu": "250m", "memory": "320Mi"}}}]
+}
+
+
+def test_a_parked_container_keeps_its_memory_and_gives_back_its_cpu() -> None:
+    stated = {"cpu": "250m", "memory": "320Mi", "nvidia.com/gpu": "1"}
+    assert parked_requests(stated, PARKED) == {
+        "cpu": Decimal("0.005"),
+        "memory": 320 * MIB,
+        "nvidia.com/gpu": 1,
+    }
+
+
+def test_a_request_that_is_smaller_already_stays() -> None:
+    assert parked_requests({"cpu": "1m"}, PARKED) == {"cpu": Decimal("0.001")}
+
+
+def test_a_resource_that_the_template_does_not_request_gets_no_request() -> None:
+    assert parked_requests({"memory": "1Mi"}, PARKED) == {"memory": MIB}
+
+
+def test_each_container_and_sidecar_is_reduced_and_no_init_container() -> None:
+    one = {"resources": {"requests": {"cpu": "1"}}}
+    pod = {
+        "containers": [{"name": "a", **one}, {"name": "b", **one}],
+        "initContainers": [
+            {"name": "proxy", "restartPolicy": "Always", **one},
+            {"name": "setup", "resources": {"requests": {"cpu": "300m"}}},
+        ],
+    }
+    reduced = parked_template(pod, PARKED)
+    assert pod_requests(reduced) == {"cpu": Decimal("0.305")}, "the init container and its sidecar"
+    assert pod_requests(pod) == {"cpu": 3}, "the template itself is as it was"
+
+
+def test_a_container_without_requests_stays_as_it_is() -> None:
+    pod = {"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}
+    assert pod_requests(parked_template(pod, PARKED)) == {"cpu": 1}
+
+
+def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:
+    pod = VOICE | {"nodeName": "a", "overhead": {"cpu": "10m"}}
+    assert "nodeName" not in requesting(pod)
+    assert pod_requests(requesting(pod)) == pod_requests(pod)
+
+
+def test_the_page_about_costs_has_the_three_prices() -> None:
+    prices = Prices({"cpu": Decimal("6.5"), "memory": Decimal("0.7")})
+    lines = (ROOT / "docs/cost.md").read_text().splitlines()
+    rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    pods = {"warm": VOICE, "parked": parked_template(VOICE, PARKED), "asleep": {}}
+    for name, pod in pods.items():
+        hour = hourly(pod_requests(pod), prices)
+        shown = f"{hour.normalize():f}" if hour else "0"
+        month = f"{hour * 730:,.2f}" if hour else "0"
+        assert f"| {shown} JPY | {month} JPY |" in rows[name]
+    assert (2 / Decimal("0.25"), 2 / Decimal("0.005")) == (8, 400), "pods of a node with 2 cores"
