@@ -218,8 +218,8 @@ def test_a_parked_pool_stays_until_its_time_is_over():
 
 def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
     failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
-    made = parking(MORNING | {"mode": "Parked"})
-    made = pool(status={"conditions": [failed]}, **{k: v for k, v in made.raw["spec"].items()})
+    spec = parking(MORNING | {"mode": "Parked"}).raw["spec"]
+    made = pool(status={"conditions": [failed]}, **spec)
     assert parts(made, *DAY) == [("00:00", 0, False), ("07:59", 2, False), ("09:00", 0, False)]
 
 

@@ -251,6 +251,6 @@ def test_a_parked_window_is_added_and_listed_with_its_price():
     assert cluster.windows("voice") == [PITCH | {"mode": "Parked"}]
     listed = demo_mode("window", "list", cluster=cluster).out.splitlines()[1].split()
     assert listed[:5] == ["voice", "final-pitch", "5", "parked", "10:00"]
-    assert ["2.51", "JPY"] == listed[listed.index("2h") + 1 :][:2]
+    assert listed[listed.index("2h") + 1 :][:2] == ["2.51", "JPY"]
     (entry,) = demo_mode("window", "list", "-o", "json", cluster=cluster).json
     assert (entry["mode"], entry["cost"]) == ("Parked", 2.5125)

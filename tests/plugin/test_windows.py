@@ -297,7 +297,7 @@ def test_a_window_may_ask_for_parked_pods_at_their_price():
 
 
 def test_a_pool_without_parked_pods_says_how_to_get_them():
-    with pytest.raises(DemoModeError, match="--parked: voice has no spec.parked; add it: .*parked"):
+    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parked; add it: "):
         added(ask=request(parked=True))
 
 

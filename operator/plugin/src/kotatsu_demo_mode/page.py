@@ -133,9 +133,10 @@ def _figure(report: Report) -> Iterator[str]:
         left, height = x(row.begin), 100 * row.episode.replicas / most
         width = max(x(row.end) - left, 2)
         kind = row.episode.cause.why.value
+        place = f'x="{left:.1f}" y="{_BASE - height:.1f}" width="{width:.1f}" height="{height:.1f}"'
         yield (
-            f'<rect x="{left:.1f}" y="{_BASE - height:.1f}" width="{width:.1f}" '
-            f'height="{height:.1f}" fill="var(--{kind})"{_light(row)}><title>{_text(why(row))}</title></rect>'
+            f'<rect {place} fill="var(--{kind})"{_light(row)}>'
+            f"<title>{_text(why(row))}</title></rect>"
         )
     for at, label in ticks(told.begin, told.end, report.pool.spec.zone, 12):
         if not _LEFT + 16 < x(at) < _WIDTH - 20:

@@ -199,8 +199,7 @@ ALL_DAY = once("all-day", "08:30", "12:00", 2) | {"mode": "Parked"}
 def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
     """Two pods in a window for parked ones, whose budget is spent while they are parked."""
     budget = LIMITED | {"limit": "2", "onExhausted": policy}
-    w = pool(*requests, windows=[ALL_DAY], budget=budget, prewarm={"lead": "10s"}, **fields)
-    return w
+    return pool(*requests, windows=[ALL_DAY], budget=budget, prewarm={"lead": "10s"}, **fields)
 
 
 def test_a_spent_budget_leaves_an_open_window_parked() -> None:
