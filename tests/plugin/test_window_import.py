@@ -243,7 +243,7 @@ def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_
     desk = Desk(tmp_path, manifest(parked={"for": "0s"}))
     ran = desk.imported(pitch(), words=("--replicas", "5", "--parked"))
     assert "5 pods, parked\n" in ran.out
-    assert "voice: all together 2.97 JPY more in 62 days\n" in ran.out
+    assert "voice: all together 2.69 JPY more in 62 days\n" in ran.out
     assert desk.windows()[0]["mode"] == "Parked"
     desk.imported(pitch("20261219T100000", SEQUENCE="1"))
     assert (desk.windows()[0]["start"], desk.windows()[0]["mode"]) == ("2026-12-19T10:00", "Parked")

@@ -288,11 +288,11 @@ def test_a_window_that_is_not_there_is_not_removed():
 
 
 def test_a_window_may_ask_for_parked_pods_at_their_price():
-    # 5 pods at 0.25125 JPY an hour for two hours; 3 minutes before, they start at 1.84375.
+    # 5 pods at 0.25125 JPY an hour for two hours; for the lead before it they cost 1.84375.
     edit = added(ask=request(replicas=5, parked=True), parked={"for": "0s"})
     assert edit.value == PITCH | {"mode": "Parked"}
     assert edit.notes == [
-        "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, parked, 2.97 JPY more"
+        "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, parked, 2.69 JPY more"
     ]
 
 

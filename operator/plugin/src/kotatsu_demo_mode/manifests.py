@@ -39,7 +39,7 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
             continue
         pool = _pool(o, filename)
         key = (pool.spec.target.kind, pool.namespace, pool.spec.target.name)
-        pools.append(replace(pool, requests=workloads.get(key)))
+        pools.append(replace(pool, template=workloads.get(key)))
     if not pools:
         raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
     return pools

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from html import escape
 
+from kotatsu_operator.core.report.past import Row
+
 from .chart import ticks
-from .past import HEADS, Report, Row, cells, is_parked, notes, summary, title, why
+from .past import HEADS, Report, cells, is_parked, notes, summary, title, why
 from .terminal import plain
 from .times import stamp
 

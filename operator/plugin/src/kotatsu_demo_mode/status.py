@@ -108,8 +108,8 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
         plan = timeline(pool, now, now + timedelta(seconds=1)).first
         ends = [o.end for o in plan.current if o.window == window]
         return f"window {window}", clock(max(ends), zone, now) if ends else UNKNOWN
-    ends = parked_until(pool.spec, pool.memory)
-    return reason, UNKNOWN if ends is None else clock(ends, zone, now)
+    parked = parked_until(pool.spec, pool.memory)
+    return reason, UNKNOWN if parked is None else clock(parked, zone, now)
 
 
 def _finds_no_node(pool: Pool) -> bool:

@@ -46,9 +46,10 @@ def test_each_container_and_sidecar_is_reduced_and_no_init_container() -> None:
     assert pod_requests(pod) == {"cpu": 3}, "the template itself is as it was"
 
 
-def test_a_container_without_requests_stays_as_it_is() -> None:
-    pod = {"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}
-    assert pod_requests(parked_template(pod, PARKED)) == {"cpu": 1}
+def test_a_limit_stands_in_for_a_request_and_without_both_there_is_nothing_to_reduce() -> None:
+    limited = {"name": "a", "resources": {"limits": {"cpu": "1"}}}
+    pod = {"containers": [limited, {"name": "b"}]}
+    assert pod_requests(parked_template(pod, PARKED)) == {"cpu": Decimal("0.005")}
 
 
 def test_the_parts_of_a_template_that_are_kept_have_the_same_requests() -> None:

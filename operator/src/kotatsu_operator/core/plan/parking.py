@@ -52,8 +52,8 @@ def remember_reduced(memory: Memory, seen: Observation, now: datetime) -> Memory
 def parked_requests(stated: Mapping[str, Any], parked: Parked) -> dict[str, Decimal]:
     """What a container requests while its pod is parked (base units).
 
-    `stated` is what its template requests. A request that the template does not state, as one that
-    follows from a limit, is not reduced.
+    `stated` is what its template requests; a limit stands in for a request that is missing. A
+    request that the template does not state is not reduced.
     """
     known = {name: parse_quantity(str(text)) for name, text in stated.items()}
     return {name: min(amount, parked.requests.get(name, amount)) for name, amount in known.items()}
@@ -74,5 +74,6 @@ def parked_template(pod: Mapping[str, Any], parked: Parked) -> Mapping[str, Any]
 
 def _reduced(container: Mapping[str, Any], parked: Parked) -> Mapping[str, Any]:
     resources = container.get("resources") or {}
-    requests = parked_requests(resources.get("requests") or {}, parked)
+    stated = (resources.get("limits") or {}) | (resources.get("requests") or {})
+    requests = parked_requests(stated, parked)
     return {**container, "resources": {**resources, "requests": requests}}
