@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,7 @@ from playwright.async_api import Browser, Route
 from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.calendar.wallclock import zones
-from tests.operator.console.pools import NAMES, Clock, day, pool, status
+from tests.operator.console.pools import NAMES, NOW, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
@@ -338,7 +339,9 @@ async def test_thirty_pools_fit_on_a_few_screens(
 
 def parked_board() -> Board:
     """A pool that is parked in a window, with a warm window to come; another one that is idle."""
-    board = Board(Clock())
+    clock = Clock(NOW - timedelta(hours=9))
+    board = Board(clock)
+    clock.now = NOW
     windows = [
         {
             "name": "doors-open",
