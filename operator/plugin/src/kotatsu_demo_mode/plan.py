@@ -210,7 +210,7 @@ def _parking(pool: Pool) -> str:
     if not parked.lasting:
         return f"windows with mode Parked keep parked pods{each}"
     lasting = format_duration(parked.lasting)
-    return f"idle, up to {pods(parked.replicas)} stay parked for {lasting}{each}"
+    return f"an idle pool keeps up to {pods(parked.replicas)} parked for {lasting}{each}"
 
 
 def _capacity(pool: Pool) -> str:

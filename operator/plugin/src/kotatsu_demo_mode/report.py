@@ -99,9 +99,7 @@ class Report:
             rows.append(("cold wake", what if self.cold.is_good else self.cold.problem))
         early = f"pods start {self.lead.total_seconds():.0f} s before a window"
         if self.restored_seconds is not None:
-            rows.append(
-                ("restored", f"{self.restored_seconds:.1f} s (full requests after parking)")
-            )
+            rows.append(("restored", f"{self.restored_seconds:.1f} s to full requests"))
         rows += [
             (f"{self.replicas} Ready", f"{self.ready_seconds:.1f} s ({early})"),
             (
