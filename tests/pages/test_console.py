@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,7 @@ from playwright.async_api import Browser, Route
 from kotatsu_operator.console.app import ConsoleServer, create_console
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.calendar.wallclock import zones
-from tests.operator.console.pools import NAMES, Clock, day, pool, status
+from tests.operator.console.pools import NAMES, NOW, Clock, day, pool, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), IN_BROWSER]
 
@@ -334,3 +335,43 @@ async def test_thirty_pools_fit_on_a_few_screens(
         )
         assert max(heights) < 240
         await visit.screenshot("console-thirty-pools")
+
+
+def parked_board() -> Board:
+    """A pool that is parked in a window, with a warm window to come; another one that is idle."""
+    clock = Clock(NOW - timedelta(hours=9))
+    board = Board(clock)
+    clock.now = NOW
+    windows = [
+        {
+            "name": "doors-open",
+            "start": "2026-11-25T08:00",
+            "end": "2026-11-25T13:00",
+            "replicas": 2,
+        }
+        | {"mode": "Parked"},
+        {"name": "pitch", "start": "2026-11-25T15:00", "end": "2026-11-25T18:00", "replicas": 4},
+        {"name": "aftershow", "start": "2026-11-25T19:00", "end": "2026-11-25T23:00", "replicas": 2}
+        | {"mode": "Parked"},
+    ]
+    spec = {"timeZone": "UTC", "parked": {"for": "30m"}}
+    now = status("Parked", 2, reason="Window", activeWindow="doors-open", reduced=True)
+    board.see(pool("voice", status=now, windows=windows, **spec))
+    board.see(pool("feed", status=status("Parked", 1, reduced=True), **spec))
+    return board
+
+
+@pytest.mark.parametrize("look", list(LOOKS))
+async def test_parked_pods_have_a_colour_a_legend_and_a_sentence(
+    serve: Serve, browser: Browser, origin: str, look: str
+) -> None:
+    serve(parked_board())
+    async with visiting(browser, origin, **LOOKS[look]) as visit:
+        await cards(visit, 2)
+        await visit.screenshot(f"console-parked-{look}")
+        assert await visit.accessibility() == []
+        assert await visit.crowded(".timeline text, h2, .phase, dd, .tile") == []
+        assert await visit.page.locator(".timeline rect.parked").count() == 2
+        assert await visit.page.is_visible(".key.parked")
+        sentence = {"ja": "10:30 まで", "en": "until 10:30"}["ja" if "-ja-" in look else "en"]
+        assert sentence in await visit.text(f"{card('feed')} .why")

@@ -13,7 +13,7 @@ from typing import Any, cast
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.cli import run
 from kotatsu_demo_mode.errors import DemoModeError, NotFoundError
-from kotatsu_demo_mode.pools import Pool, read_pool, requests_of
+from kotatsu_demo_mode.pools import Pool, read_pool, template_of
 from kotatsu_demo_mode.shell import Shell
 from kotatsu_demo_mode.terminal import Terminal
 
@@ -67,13 +67,14 @@ def cron(name: str, schedule: str, duration: str, replicas: int = 2) -> dict[str
 
 
 PITCH = once("final-pitch", "2026-11-25T10:00", "2026-11-25T12:00", 5)
+PARKED = PITCH | {"mode": "Parked"}
 EVENINGS = cron("rehearsal", "0 18 * * 1-5", "90m", 2)
 
 
 def pool(name: str = "voice", status: dict[str, Any] | None = None, **spec: Any) -> Pool:
     """A pool as the commands see it, with a Deployment that can be read."""
     raw = manifest(name, **spec) | {"status": status or {}}
-    return read_pool(raw, requests_of(deployment(name)))
+    return read_pool(raw, template_of(deployment(name)))
 
 
 @dataclass

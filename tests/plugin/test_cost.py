@@ -87,3 +87,20 @@ def test_without_prices_it_says_what_to_set():
 def test_amounts_have_as_many_digits_as_they_deserve(value: str, shown: str):
     assert amount(Decimal(value)) == shown
     assert amount(Decimal(value), "JPY") == f"{shown} JPY"
+
+
+def test_a_pool_with_parked_pods_has_the_three_prices_of_a_month():
+    """Warm and parked; asleep it costs nothing."""
+    f = figures(pool(windows=[PITCH], parked={}), NOW)
+    assert (f.month_left_on, f.month_parked) == (
+        730 * 5 * Decimal("1.84375"),
+        730 * 5 * Decimal("0.25125"),
+    )
+    assert "  5 pods parked for a month                       917.06 JPY" in text(f)
+    assert record(f)["monthParked"] == 917.0625
+
+
+def test_the_operators_price_of_a_parked_pod_is_preferred():
+    written = {"podPerHour": "2", "parkedPodPerHour": "0.5"}
+    f = figures(pool(status={"cost": SPENT["cost"] | written}, windows=[PITCH], parked={}), NOW)
+    assert (f.month_left_on, f.month_parked) == (730 * 5 * 2, 730 * 5 * Decimal("0.5"))

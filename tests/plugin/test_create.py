@@ -231,3 +231,9 @@ def test_a_comment_stays_a_comment_whatever_it_says():
     text = manifest_text({"a": 1}, {("a",): "one\nkind: Secret " + "long " * 60})
     assert yaml.safe_load(text) == {"a": 1}
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_create_parked_keeps_a_pod_when_the_pool_is_idle():
+    made, text = created(good(), "--parked")
+    assert made["spec"]["parked"] == {}
+    assert "An idle pool keeps one pod for an hour" in text

@@ -303,3 +303,36 @@ def test_the_api_server_keeps_every_field_of_a_history(api: Api):
     history = {"since": START, "episodes": [whole], "running": RUNNING, "earlier": [earlier]}
     api.set_status("voice", history=history)
     assert api.get("warmpool", "voice")["status"]["history"] == history
+
+
+def parked_evening() -> dict:
+    """The evening, with parked pods after its window."""
+    parked = {k: v for k, v in OVERRIDE.items() if k != "name"} | {"reason": "Parked"}
+    history = {"since": START, "episodes": [WINDOW, parked], "running": RUNNING}
+    made = evening(history=history)
+    made["spec"]["parked"] = {}
+    return made
+
+
+def test_the_report_tells_parked_time_from_warm_time():
+    ran = said("report", "voice", "-o", "json", pools=[parked_evening()])
+    (found,) = ran.json
+    assert [e["reason"] for e in found["episodes"]] == ["Window", "Parked", "Request"]
+    assert found["parked"]["costs"] == {"JPY": "2.765625"}
+    assert found["ledger"][0]["equal"]
+    text = said("report", "voice", pools=[parked_evening()]).out
+    assert "of it parked, JPY" in text
+    assert "of them parked" in text
+    assert "always parked" in text
+
+
+def test_parked_time_has_a_colour_and_a_key_on_the_page_and_a_reason_in_the_csv():
+    page = said("report", "voice", "-o", "html", pools=[parked_evening()]).out
+    assert 'fill="var(--Parked)" fill-opacity="0.5"' in page
+    assert '<span class="key" style="--key: var(--Parked)">Parked</span>' in page
+    rows = [
+        *csv.DictReader(
+            said("report", "voice", "-o", "focus", pools=[parked_evening()]).out.splitlines()
+        )
+    ]
+    assert [row["x_Reason"] for row in rows] == ["Window", "Parked", "Request"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from plugin.kit import (
     EVENINGS,
+    PARKED,
     PITCH,
     Cluster,
     cron,
@@ -183,3 +184,42 @@ def test_windows_of_a_calendar_are_planned_and_named_with_it():
     assert {change["calendar"] for change in planned} == {"team"}
     listed = demo_mode("window", "list", cluster=Cluster(followed)).out
     assert "calendar team" in listed
+
+
+PARKED_DAY = """\
+voice: 2026-11-25 06:00 to 2026-11-26 06:00 in Asia/Tokyo, pods start 60 s early (spec.prewarm.lead)
+voice: an idle pool keeps up to 1 pod parked for 1h at 0.25 JPY per hour each
+
+AT                        POOL   KIND     WINDOW       PODS      COST      NOTE
+Wed 2026-11-25 09:59 JST  voice  prewarm  final-pitch  5         0.15 JPY
+Wed 2026-11-25 10:00 JST  voice  open     final-pitch  5 parked  2.51 JPY
+Wed 2026-11-25 12:00 JST  voice  close    final-pitch  0         0.00 JPY
+Wed 2026-11-25 17:59 JST  voice  prewarm  rehearsal    2         0.06 JPY
+Wed 2026-11-25 18:00 JST  voice  open     rehearsal    2         5.53 JPY
+Wed 2026-11-25 19:30 JST  voice  close    rehearsal    1 parked  0.25 JPY
+
+voice                █░░░░░░░░                     ▄▄▄▄▄▄▄░░░                                    5
+       |06:00     |09:00     |12:00     |15:00     |18:00     |21:00     |11-26     |03:00
+       ░ parked
+voice: 14.1 pod hours (11.0 of them parked), 8.51 JPY
+"""
+
+
+def test_the_plan_of_a_day_with_parked_pods(tmp_path: Path):
+    windows = [PARKED, EVENINGS]
+    pool = manifest(windows=windows, prewarm={"lead": "1m"}, parked={})
+    file = write_manifest(tmp_path / "pool.yaml", pool, deployment())
+    ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == PARKED_DAY
+    found = demo_mode("plan", "-f", file, "--days", "1", "-o", "json").json["transitions"]
+    assert [r.get("mode") for r in found[:3]] == [None, "Parked", None]
+
+
+def test_two_pools_with_parked_pods_have_one_total(tmp_path: Path):
+    pools = [
+        manifest(n, windows=[PARKED], prewarm={"lead": "0s"}, parked={"for": "0s"}) for n in "ab"
+    ]
+    file = write_manifest(tmp_path / "pools.yaml", *pools, deployment("a"), deployment("b"))
+    ran = demo_mode("plan", "-f", file, "--days", "1", width=98)
+    assert "together: 20.0 pod hours, at most 10 pods, 5.02 JPY" in ran.out

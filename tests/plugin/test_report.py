@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from plugin.kit import NOW, PITCH, pool
 
-from kotatsu_demo_mode.rehearsal import rehearsed
+from kotatsu_demo_mode.rehearsal import has_failed, parking_state, rehearsed
 from kotatsu_demo_mode.rehearse import refusal
 from kotatsu_demo_mode.report import Answer, Report
 
@@ -97,3 +97,35 @@ def test_the_rehearsal_is_for_the_next_window():
     assert coming is not None
     assert (coming.window, coming.replicas) == ("final-pitch", 5)
     assert rehearsed(pool(), NOW) is None
+
+
+# --- parked pods ---
+
+
+def test_a_rehearsal_of_a_parked_pool_says_how_long_its_requests_took():
+    report = replace(GOOD, cold=None, restored_seconds=0.61)
+    assert "  restored   0.6 s to full requests" in report.text()
+    assert report.record()["restored"] == {"seconds": 0.6}
+    assert GOOD.record()["restored"] is None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "state", "failed"),
+    [
+        ([], "NotParked", False),
+        ([{"type": "Parked", "status": "True", "reason": "Parked"}], "Parked", False),
+        (
+            [
+                {"type": "Parked", "status": "False", "reason": "Restoring"},
+                {"type": "ParkingFailed", "status": "True", "reason": "NotRestored"},
+            ],
+            "Restoring",
+            True,
+        ),
+    ],
+)
+def test_the_conditions_say_whether_pods_have_their_requests(
+    conditions: list[dict[str, str]], state: str, failed: bool
+):
+    seen = pool(status={"conditions": conditions})
+    assert (parking_state(seen), has_failed(seen)) == (state, failed)

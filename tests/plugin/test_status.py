@@ -91,3 +91,25 @@ def test_the_wide_table_has_the_last_warm_up_and_its_parts():
     head, only = rows_of([pool(status=status)], NOW, is_wide=True)
     found = dict(zip(head, only, strict=True))
     assert found["WARM-UP"] == "109 s (node 91, volumes and network 1, image 12, start 5)"
+
+
+def test_a_parked_pool_says_until_when_and_what_an_hour_costs():
+    cost = {"currency": "JPY", "accrued": "1", "ratePerHour": "0.25125"}
+    status = {
+        "phase": "Parked",
+        "phaseSince": "2026-11-24T20:30:00Z",
+        "reason": "Idle",
+        "readyReplicas": 1,
+        "desiredReplicas": 1,
+        "cost": cost,
+    }
+    found = row(status, parked={})
+    assert (found["PHASE"], found["WHY"], found["UNTIL"]) == ("Parked", "Idle", "06:30")
+    assert found["PER HOUR"] == "0.25 JPY"
+
+
+def test_parked_has_a_colour_of_its_own():
+    paper = io.StringIO()
+    terminal = Terminal(paper, paper, has_color=True)
+    shown = {terminal.phase(p).partition("m")[0] for p in ("Warm", "Parked", "Warming", "Asleep")}
+    assert len(shown) == 4

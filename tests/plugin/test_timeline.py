@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -172,3 +173,73 @@ def test_a_start_that_the_clocks_skip_is_marked():
     t = timeline(made, utc("2026-03-28T12:00"), utc("2026-03-30T12:00"))
     opened = [(c.at, c.shifted) for c in t.changes if c.kind == "open"]
     assert opened == [(utc("2026-03-29T01:00"), True), (utc("2026-03-30T00:30"), False)]
+
+
+# --- parked pods ---
+
+
+def parts(made: Pool, begin: str, end: str) -> list[tuple[str, int, bool]]:
+    """The beginnings of the stretches, with their pods and whether those are parked."""
+    found = timeline(made, utc(begin), utc(end)).stretches
+    return [(f"{s.begin:%H:%M}", s.replicas, s.is_parked) for s in found]
+
+
+def parking(*windows: dict[str, Any], **parked: Any) -> Pool:
+    return pool(
+        timeZone="UTC",
+        prewarm={"lead": "1m"},
+        windows=list(windows),
+        parked={"for": "20m"} | parked,
+    )
+
+
+DAY = ("2026-11-25T00:00", "2026-11-26T00:00")
+MORNING = once("m", "2026-11-25T08:00", "2026-11-25T09:00", 2)
+
+
+def test_pods_start_for_a_parked_window_and_are_parked_when_it_opens():
+    made = parking(MORNING | {"mode": "Parked"}, **{"for": "0s"})
+    assert parts(made, *DAY) == [
+        ("00:00", 0, False), ("07:59", 2, False), ("08:00", 2, True), ("09:00", 0, False),
+    ]  # fmt: skip
+
+
+def test_after_a_window_pods_stay_parked_for_their_time():
+    assert parts(parking(MORNING), *DAY) == [
+        ("00:00", 0, False), ("07:59", 2, False), ("09:00", 1, True), ("09:20", 0, False),
+    ]  # fmt: skip
+
+
+def test_a_parked_pool_stays_until_its_time_is_over():
+    status = {"phase": "Parked", "phaseSince": "2026-11-24T23:50:00Z", "readyReplicas": 1}
+    made = pool(status=status, timeZone="UTC", parked={"for": "20m"})
+    assert parts(made, *DAY) == [("00:00", 1, True), ("00:10", 0, False)]
+
+
+def test_pods_that_cannot_be_parked_are_warm_in_the_plan():
+    failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
+    spec = parking(MORNING | {"mode": "Parked"}).raw["spec"]
+    made = pool(status={"conditions": [failed]}, **spec)
+    assert parts(made, *DAY) == [("00:00", 0, False), ("07:59", 2, False), ("09:00", 0, False)]
+
+
+def test_an_asleep_override_leaves_no_parked_pods():
+    override = {"mode": "Asleep", "until": "2026-11-25T09:10:00Z"}
+    made = pool(timeZone="UTC", windows=[MORNING], parked={}, override=override)
+    assert parts(made, *DAY) == [("00:00", 0, False)]
+
+
+def test_the_cost_of_the_plan_has_both_prices():
+    made = parking(MORNING | {"mode": "Parked"}, **{"for": "0s"})
+    warm, parked = Decimal("1.84375"), Decimal("0.25125")
+    cost = timeline(made, utc(DAY[0]), utc(DAY[1])).cost
+    assert cost is not None
+    assert round(cost, 9) == round(2 * warm / 60 + 2 * parked, 9)
+
+
+def test_the_costs_of_the_changes_add_up_to_the_plan():
+    found = timeline(parking(MORNING), utc(DAY[0]), utc(DAY[1]))
+    assert sum(c.cost for c in found.changes) == found.cost
+    assert [(c.kind, c.replicas, c.is_parked) for c in found.changes] == [
+        ("prewarm", 2, False), ("open", 2, False), ("close", 1, True),
+    ]  # fmt: skip

@@ -242,3 +242,15 @@ def test_wide_adds_the_schedule_and_all_namespaces_the_namespace():
 def test_a_pool_without_windows_is_answered_with_how_to_add_one():
     ran = demo_mode("window", "list", cluster=Cluster(manifest()))
     assert ran.out == "No windows; add one with `kubectl demo-mode window add`.\n"
+
+
+def test_a_parked_window_is_added_and_listed_with_its_price():
+    cluster = Cluster(manifest(parked={"for": "0s"}))
+    ran = demo_mode(*ADD, "--parked", cluster=cluster)
+    assert (ran.code, ran.err) == (0, "")
+    assert cluster.windows("voice") == [PITCH | {"mode": "Parked"}]
+    listed = demo_mode("window", "list", cluster=cluster).out.splitlines()[1].split()
+    assert listed[:5] == ["voice", "final-pitch", "5", "parked", "10:00"]
+    assert listed[listed.index("2h") + 1 :][:2] == ["2.51", "JPY"]
+    (entry,) = demo_mode("window", "list", "-o", "json", cluster=cluster).json
+    assert (entry["mode"], entry["cost"]) == ("Parked", 2.5125)

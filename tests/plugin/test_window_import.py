@@ -237,3 +237,13 @@ def test_a_file_that_is_no_calendar_is_one_sentence(desk: Desk, data: bytes):
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"error: {desk.file} is ")
     assert ran.err.count("\n") == 1
+
+
+def test_windows_of_a_calendar_may_be_parked_and_stay_so_at_the_next_import(tmp_path: Path):
+    desk = Desk(tmp_path, manifest(parked={"for": "0s"}))
+    ran = desk.imported(pitch(), words=("--replicas", "5", "--parked"))
+    assert "5 pods, parked\n" in ran.out
+    assert "voice: all together 2.69 JPY more in 62 days\n" in ran.out
+    assert desk.windows()[0]["mode"] == "Parked"
+    desk.imported(pitch("20261219T100000", SEQUENCE="1"))
+    assert (desk.windows()[0]["start"], desk.windows()[0]["mode"]) == ("2026-12-19T10:00", "Parked")

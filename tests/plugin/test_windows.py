@@ -282,3 +282,36 @@ def test_a_window_that_is_over_or_open_is_said():
 def test_a_window_that_is_not_there_is_not_removed():
     edit = removing(pool(windows=[EVENINGS]), "final-pitch", NOW)
     assert (edit.verb, edit.spec["windows"]) == ("unchanged", [EVENINGS])
+
+
+# --- parked pods ---
+
+
+def test_a_window_may_ask_for_parked_pods_at_their_price():
+    # 5 pods at 0.25125 JPY an hour for two hours; for the lead before it they cost 1.84375.
+    edit = added(ask=request(replicas=5, parked=True), parked={"for": "0s"})
+    assert edit.value == PITCH | {"mode": "Parked"}
+    assert edit.notes == [
+        "final-pitch, 10:00 to 12:00 Asia/Tokyo (in 4h), 5 pods, parked, 2.69 JPY more"
+    ]
+
+
+def test_a_pool_without_parked_pods_says_how_to_get_them():
+    with pytest.raises(DemoModeError, match=r"--parked: voice has no spec\.parked; add it: "):
+        added(ask=request(parked=True))
+
+
+def test_a_warm_window_beside_a_parked_one_says_that_all_pods_are_warm():
+    windows = [
+        EVENINGS | {"name": "all-day", "schedule": "0 8 * * *", "duration": "9h", "mode": "Parked"}
+    ]
+    notes = added(windows=windows, parked={}).notes
+    assert any(n.endswith("; while both are open, all pods are warm") for n in notes)
+
+
+def test_pods_that_cannot_be_parked_are_said_to_be_warm():
+    failed = {"type": "ParkingFailed", "status": "True", "reason": "Guaranteed"}
+    ask = request(replicas=5, parked=True)
+    notes = added(status={"conditions": [failed]}, ask=ask, parked={}).notes
+    assert "its pods cannot be parked (condition ParkingFailed): they are warm" in notes
+    assert notes[0].endswith("5 pods, parked, 18.61 JPY more")

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from kotatsu_operator.console.board import Board
 from kotatsu_operator.console.view import _view, pool_view
-from tests.operator.console.pools import NOW, Clock, day, pool
+from tests.operator.console.pools import NOW, Clock, day, pool, status
 
 
 def views():
@@ -114,3 +114,25 @@ def test_nothing_of_the_object_but_what_is_named_gets_out():
     entry.pool["metadata"]["annotations"] = {"note": "canary"}
     entry.pool["spec"]["metrics"] = {"path": "/canary"}
     assert "canary" not in json.dumps(pool_view(entry, NOW))
+
+
+# --- parked pods ---
+
+
+def parked_status(**more):
+    return status("Parked", 1, phaseSince="2026-11-25T10:00:00Z", reduced=True, **more)
+
+
+def test_a_parked_pool_says_until_when():
+    shown = view_of(parked_status(), parked={"for": "20m"})
+    assert (shown["phase"], shown["parkedUntil"]) == ("Parked", "2026-11-25T10:20:00Z")
+
+
+def test_a_pool_that_is_not_parked_has_no_end_of_that():
+    assert view_of(status("Warm", 1), parked={})["parkedUntil"] is None
+
+
+def test_windows_say_whether_their_pods_are_parked():
+    window = {"name": "w", "start": "2026-11-25T10:00", "end": "2026-11-25T12:00", "replicas": 2}
+    spec = {"timeZone": "UTC", "parked": {}, "windows": [window | {"mode": "Parked"}]}
+    assert [w["parked"] for w in view_of(parked_status(), **spec)["windows"]] == [True]

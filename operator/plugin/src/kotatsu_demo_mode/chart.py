@@ -8,6 +8,7 @@ from .event import TOGETHER, Drawn, together
 from .timeline import Stretch
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "123456789"
+_PARKED, _PLAIN_PARKED = "░", "p"
 _STEPS = [
     *(timedelta(minutes=n) for n in (5, 15, 30)),
     *(timedelta(hours=n) for n in (1, 3, 6, 12)),
@@ -20,8 +21,8 @@ _TICK = 9
 def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
     """Draw the timelines above one axis, in the first pool's time zone.
 
-    A column shows the most pods in its time, relative to the most pods of its row. Several pools
-    have one more row: their pods together.
+    A column shows the most pods in its time, relative to the most pods of its row; one with parked
+    pods alone is lighter. Several pools have one more row: their pods together.
     """
     first = timelines[0]
     rows = [(t.pool.name, t.stretches) for t in timelines]
@@ -35,7 +36,10 @@ def chart(timelines: Sequence[Drawn], width: int, *, blocks: bool) -> list[str]:
         bars = _bars(stretches, first.begin, first.end, room, height, blocks=blocks)
         lines.append(f"{name.ljust(margin)}{bars} {height}")
     axis = _axis(first.begin, first.end, room, first.pool.spec.zone)
-    return [*lines, f"{' ' * margin}{axis}".rstrip()]
+    lines.append(f"{' ' * margin}{axis}".rstrip())
+    if any(s.is_parked for _, stretches in rows for s in stretches):
+        lines.append(f"{' ' * margin}{_PARKED if blocks else _PLAIN_PARKED} parked")
+    return lines
 
 
 def _bars(
@@ -47,18 +51,26 @@ def _bars(
     *,
     blocks: bool,
 ) -> str:
-    levels = [0] * width
+    levels, parked = [0] * width, [False] * width
     span = (end - begin).total_seconds()
     for s in stretches:
         left = int((s.begin - begin).total_seconds() / span * width)
         # A stretch that is shorter than a column is visible too.
         right = max(left + 1, -int(-(s.end - begin).total_seconds() / span * width // 1))
         for column in range(left, min(right, width)):
-            levels[column] = max(levels[column], s.replicas)
+            if s.is_parked:
+                parked[column] = True
+            else:
+                levels[column] = max(levels[column], s.replicas)
     shapes = _BLOCKS if blocks else _PLAIN
-    if not blocks:
-        return "".join("." if n == 0 else shapes[min(n, 9) - 1] for n in levels)
-    return "".join(" " if n == 0 else shapes[-(-n * len(shapes) // most) - 1] for n in levels)
+    light, nothing = (_PARKED, " ") if blocks else (_PLAIN_PARKED, ".")
+
+    def shape(n: int, is_parked: bool) -> str:
+        if n == 0:
+            return light if is_parked else nothing
+        return shapes[-(-n * len(shapes) // most) - 1] if blocks else shapes[min(n, 9) - 1]
+
+    return "".join(map(shape, levels, parked))
 
 
 def ticks(

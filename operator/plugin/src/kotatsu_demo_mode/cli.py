@@ -290,6 +290,12 @@ def _windows(window: _Parser) -> None:
         of="window",
     )
     remove.add_argument("name", metavar="NAME", help="name of the window")
+    for making in (add, calendar):
+        making.add_argument(
+            "--parked",
+            action="store_true",
+            help="keep its pods parked until a request comes (needs spec.parked)",
+        )
     for changing in (add, calendar, remove):
         pool_flags(changing)
         write_flags(changing)

@@ -63,6 +63,8 @@ class Figures:
     peak: int
     """The most pods of any window."""
     month_left_on: Decimal | None
+    month_parked: Decimal | None = None
+    """The same pods, parked; None also if they cannot be."""
     provisioned: LambdaBill | None = None
 
 
@@ -84,7 +86,8 @@ def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figu
     if forecast is None and coming.cost is not None:
         forecast = (spent or Decimal(0)) + coming.cost
     peak = pool.spec.most_replicas
-    price = pool.pod_price
+    price = pool.price
+    month = peak * HOURS_A_MONTH
     return Figures(
         pool=pool,
         now=now,
@@ -93,7 +96,8 @@ def figures(pool: Pool, now: datetime, other: LambdaPrice | None = None) -> Figu
         period_end=end,
         forecast=forecast,
         peak=peak,
-        month_left_on=None if price is None else price * peak * HOURS_A_MONTH,
+        month_left_on=None if price is None else price.warm * month,
+        month_parked=None if price is None or price.parked is None else price.parked * month,
         provisioned=None if other is None else _provisioned(coming.stretches, peak, other),
     )
 
@@ -151,6 +155,8 @@ def text(f: Figures) -> list[str]:
         (f"forecast {period}", amount(f.forecast, currency)),
         (f"{pods(f.peak)} left on for a month", amount(f.month_left_on, currency)),
     ]
+    if f.month_parked is not None:
+        rows.append((f"{pods(f.peak)} parked for a month", amount(f.month_parked, currency)))
     if f.provisioned is not None:
         rows += _lambda_rows(f.provisioned)
     if pool.shared is not None:
@@ -197,6 +203,7 @@ def record(f: Figures) -> dict[str, Any]:
         "forecast": number(f.forecast),
         "replicas": f.peak,
         "monthLeftOn": number(f.month_left_on),
+        "monthParked": number(f.month_parked),
     }
     if f.provisioned is not None:
         found["lambda"] = {

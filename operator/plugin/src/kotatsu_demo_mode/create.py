@@ -48,7 +48,7 @@ def run(options: Namespace, shell: Shell) -> int:
         terminal.progress(f"reading {options.workload} in {namespace}")
         seen = examine(api, namespace, options.workload, Wish(options.service, most))
         terminal.clear()
-        made = make(seen, options.name, options.time_zone, windows, now)
+        made = make(seen, options.name, options.time_zone, windows, now, parked=options.parked)
         if not options.apply and options.output != "json":
             terminal.say_as_is(made.text.rstrip())
             return 0
@@ -67,6 +67,11 @@ def run(options: Namespace, shell: Shell) -> int:
     return 0
 
 
+_PARKED = (
+    Filled(("parked",), {}, "An idle pool keeps one pod for an hour, with smaller requests."),
+)
+"""The part of --parked."""
+
 _LONGEST, _NAME = (
     253,
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
@@ -74,7 +79,15 @@ _LONGEST, _NAME = (
 """Names that the API server accepts."""
 
 
-def make(seen: Examined, name: str, zone: str, windows: Sequence[Request], now: datetime) -> Made:
+def make(
+    seen: Examined,
+    name: str,
+    zone: str,
+    windows: Sequence[Request],
+    now: datetime,
+    *,
+    parked: bool = False,
+) -> Made:
     """The WarmPool for a workload. Raises DemoModeError if it would not work."""
     for finding in seen.findings:
         if finding.level is Level.REFUSED:
@@ -94,9 +107,9 @@ def make(seen: Examined, name: str, zone: str, windows: Sequence[Request], now: 
             "--at TIME`"
         )
     most = max((w.replicas or 1 for w in windows), default=1)
-    parts = filled(case, zone, most)
+    parts = [*filled(case, zone, most), *(_PARKED if parked else ())]
     manifest = _manifest(case.pool.raw, name, parts)
-    pool = read_pool(manifest, case.pool.requests)
+    pool = read_pool(manifest, case.pool.template)
     notes = [*_warnings(seen.findings)]
     for window in windows:
         if (window.at is None) == (window.schedule is None):

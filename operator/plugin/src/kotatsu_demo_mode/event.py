@@ -4,7 +4,7 @@ Amounts in two currencies are never added, so there is a total for each currency
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -56,16 +56,18 @@ class Drawn(Protocol):
 
 
 def together(timelines: Sequence[Drawn]) -> list[Stretch]:
-    """The pods of all pools at each moment."""
-    steps = dict.fromkeys({t.begin for t in timelines} | {t.end for t in timelines}, 0)
+    """The pods of all pools at each moment; parked if all of them are."""
+    moments = {at for t in timelines for at in (t.begin, t.end)}
+    moments |= {at for t in timelines for s in t.stretches for at in (s.begin, s.end)}
+    steps = {at: [0, 0] for at in moments}
     for t in timelines:
         for s in t.stretches:
-            steps[s.begin] = steps.get(s.begin, 0) + s.replicas
-            steps[s.end] = steps.get(s.end, 0) - s.replicas
-    found, pods, moments = [], 0, sorted(steps)
-    for begin, end in pairwise(moments):
-        pods += steps[begin]
-        found.append(Stretch(begin, end, pods))
+            steps[s.begin][s.is_parked] += s.replicas
+            steps[s.end][s.is_parked] -= s.replicas
+    found, warm, parked = [], 0, 0
+    for begin, end in pairwise(sorted(steps)):
+        warm, parked = warm + steps[begin][False], parked + steps[begin][True]
+        found.append(Stretch(begin, end, warm + parked, is_parked=parked > 0 and not warm))
     return found
 
 
@@ -124,7 +126,7 @@ def _spent_at(t: Timeline, every: Sequence[Timeline]) -> datetime | None:
     In a budget group, the planned pods of all its pools in `every` count.
     """
     pool, limit = t.pool, t.pool.spec.budget.limit
-    if limit is None or pool.pod_price is None:
+    if limit is None or pool.price is None:
         return None
     end = min(pool.ledger.period_end or t.end, t.end)
     mark = (pool.namespace, pool.group, pool.currency)
@@ -136,8 +138,8 @@ def _spent_at(t: Timeline, every: Sequence[Timeline]) -> datetime | None:
 
 
 def _cost_until(end: datetime, t: Timeline) -> Decimal:
-    cut = [Stretch(s.begin, min(s.end, end), s.replicas) for s in t.stretches if s.begin < end]
-    return price(t.pool.pod_price, cut) or Decimal(0)
+    cut = [replace(s, end=min(s.end, end)) for s in t.stretches if s.begin < end]
+    return price(t.pool, cut) or Decimal(0)
 
 
 def lines(timelines: Sequence[Timeline], now: datetime) -> list[str]:

@@ -34,7 +34,8 @@ def asked(options: Namespace, stdin: TextIO) -> Import:
         raise DemoModeError(f"{shown(source)} {error}") from None
     match = Match(options.match, options.category)
     name = options.calendar or _name(source, calendar.name)
-    return Import(calendar, name, match, timedelta(days=options.days), options.replicas)
+    ahead = timedelta(days=options.days)
+    return Import(calendar, name, match, ahead, options.replicas, options.parked)
 
 
 def _name(source: str, own: str) -> str:

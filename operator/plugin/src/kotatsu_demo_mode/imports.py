@@ -23,7 +23,7 @@ from kotatsu_operator.core.formats import format_duration, table, text
 from .errors import DemoModeError
 from .pools import Object, Pool
 from .times import wall
-from .windows import MOST_WINDOWS, Edit, entries_of, most_replicas
+from .windows import MOST_WINDOWS, Edit, entries_of, mode_of, most_replicas
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Import:
     ahead: timedelta
     """How far ahead single windows are made."""
     replicas: int | None = None
+    parked: bool = False
+    """Whether the pods of its windows are parked until a request comes."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,11 @@ def _named(wanted: Iterable[Wanted], taken: set[str]) -> dict[str, Wanted]:
 
 
 def _entry(pool: Pool, asked: Import, name: str, one: Wanted, before: Object | None) -> Object:
-    """The entry of spec.windows. Without --replicas, a window keeps the number that it has."""
+    """The entry of spec.windows. Without --replicas and --parked, a window keeps what it has."""
     kept = None if before is None else before.get("replicas")
     replicas = most_replicas(pool, asked.replicas) if asked.replicas or not kept else kept
+    mode = mode_of(pool, parked=asked.parked)
+    if before is not None and "mode" in before and not asked.parked:
+        mode = {"mode": before["mode"]}
     source: dict[str, Any] = {"calendar": asked.name, "uid": one.uid}
-    return {"name": name, "replicas": replicas, **one.times, "from": source}
+    return {"name": name, "replicas": replicas, **mode, **one.times, "from": source}

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from kotatsu_operator.core.formats import table
 
 from .errors import DemoModeError
-from .pools import Object, Pool, read_pool, requests_of
+from .pools import Object, Pool, read_pool, template_of
 
 API_VERSION = "kotatsu.dev/v1alpha1"
 
@@ -29,7 +29,7 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
         raise DemoModeError(f"{filename} cannot be read: {reason}; check its name") from None
     objects = list(_flat(_documents(text, filename), filename))
     workloads = {
-        (o["kind"], _meta(o, "namespace"), _meta(o, "name")): requests_of(o)
+        (o["kind"], _meta(o, "namespace"), _meta(o, "name")): template_of(o)
         for o in objects
         if table(o.get("spec")).get("template")
     }
@@ -39,7 +39,7 @@ def read_manifests(filename: str, stdin: TextIO) -> list[Pool]:
             continue
         pool = _pool(o, filename)
         key = (pool.spec.target.kind, pool.namespace, pool.spec.target.name)
-        pools.append(replace(pool, requests=workloads.get(key)))
+        pools.append(replace(pool, template=workloads.get(key)))
     if not pools:
         raise DemoModeError(f"{filename} contains no WarmPool; give a manifest with one")
     return pools

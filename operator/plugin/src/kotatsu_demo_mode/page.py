@@ -8,20 +8,22 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from html import escape
 
+from kotatsu_operator.core.report.past import Row
+
 from .chart import ticks
-from .past import HEADS, Report, cells, notes, summary, title, why
+from .past import HEADS, Report, cells, is_parked, notes, summary, title, why
 from .terminal import plain
 from .times import stamp
 
 _WIDTH, _HEIGHT, _LEFT, _BASE = 960, 150, 30, 118
-_COLORS = ("Window", "Override", "Request", "Suspended", "Other")
+_COLORS = ("Window", "Override", "Request", "Parked", "Suspended", "Other")
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fbf7f2; --ink: #2a211a; --soft: #665648;
   --line: #e2d6c9; --Window: #b3432c; --Override: #8a5a00; --Request: #35659a;
-  --Suspended: #665648; --Other: #665648; }
+  --Parked: #7a4a8c; --Suspended: #665648; --Other: #665648; }
 @media (prefers-color-scheme: dark) { :root { --paper: #171310; --ink: #f3e9de; --soft: #c2b1a0;
   --line: #3a302a; --Window: #f29b78; --Override: #f0c36a; --Request: #93bfea;
-  --Suspended: #c2b1a0; --Other: #c2b1a0; } }
+  --Parked: #d0a6e0; --Suspended: #c2b1a0; --Other: #c2b1a0; } }
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.45 system-ui, "Hiragino Sans", "Noto Sans JP", sans-serif; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; overflow-wrap: anywhere; }
@@ -106,6 +108,11 @@ def _table(report: Report) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
+def _light(row: Row) -> str:
+    """Parked pods are drawn lighter."""
+    return ' fill-opacity="0.5"' if is_parked(row) else ""
+
+
 def _number(column: int) -> str:
     return ' class="number"' if column >= HEADS.index("PODS") else ""
 
@@ -128,9 +135,10 @@ def _figure(report: Report) -> Iterator[str]:
         left, height = x(row.begin), 100 * row.episode.replicas / most
         width = max(x(row.end) - left, 2)
         kind = row.episode.cause.why.value
+        place = f'x="{left:.1f}" y="{_BASE - height:.1f}" width="{width:.1f}" height="{height:.1f}"'
         yield (
-            f'<rect x="{left:.1f}" y="{_BASE - height:.1f}" width="{width:.1f}" '
-            f'height="{height:.1f}" fill="var(--{kind})"><title>{_text(why(row))}</title></rect>'
+            f'<rect {place} fill="var(--{kind})"{_light(row)}>'
+            f"<title>{_text(why(row))}</title></rect>"
         )
     for at, label in ticks(told.begin, told.end, report.pool.spec.zone, 12):
         if not _LEFT + 16 < x(at) < _WIDTH - 20:

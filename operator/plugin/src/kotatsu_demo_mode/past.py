@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from kotatsu_operator.core.budget.ledger import period_at
-from kotatsu_operator.core.report.episodes import Counts
+from kotatsu_operator.core.report.episodes import Counts, Why
 from kotatsu_operator.core.report.past import Past, Row, past
 
 from .chart import chart
@@ -36,6 +36,8 @@ class Alternatives:
     pods: int
     """The most pods of the range: those that would have been on all the time."""
     always_on: Decimal | None
+    parked: Decimal | None
+    """The same pods, always parked; None also if they cannot be."""
     min_scale: Decimal | None
     """One pod always, as with Knative's min-scale 1, and the pods of the episodes above it."""
     provisioned: Decimal | None = None
@@ -70,7 +72,7 @@ class Report:
     @property
     def stretches(self) -> list[Stretch]:
         """The pods over time, for a chart."""
-        return [Stretch(r.begin, r.end, r.episode.replicas) for r in self.past.rows]
+        return [Stretch(r.begin, r.end, r.episode.replicas, is_parked(r)) for r in self.past.rows]
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -134,7 +136,7 @@ def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Al
 
     Sums of older episodes have no times, so with them only the pods left on are known.
     """
-    price, seconds = pool.pod_price, Decimal((told.end - told.begin).total_seconds())
+    price, seconds = pool.price, Decimal((told.end - told.begin).total_seconds())
     peak = told.peak or pool.spec.most_replicas
     is_whole = not any(s.episodes for s in told.sums)
     awake = sum((row.seconds for row in told.rows), Decimal(0))
@@ -145,10 +147,12 @@ def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Al
         if is_whole:
             used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in told.rows)
             provisioned = sum(used, Decimal(0)) * other.gb_second
+    warm, parked = (None, None) if price is None else price
     return Alternatives(
         peak,
-        None if price is None else price * peak * seconds / _HOUR,
-        price * pod_seconds / _HOUR if price is not None and is_whole else None,
+        None if warm is None else warm * peak * seconds / _HOUR,
+        None if parked is None else parked * peak * seconds / _HOUR,
+        warm * pod_seconds / _HOUR if warm is not None and is_whole else None,
         provisioned,
         always,
         "" if other is None else other.currency,
@@ -163,6 +167,11 @@ def title(report: Report) -> str:
     zone, told = report.pool.spec.zone, report.past
     begin, end = (clock(at, zone, report.now) for at in (told.begin, told.end))
     return f"{report.pool.name}: {begin} to {end} {zone.key}"
+
+
+def is_parked(row: Row) -> bool:
+    """Whether the pods of an episode were parked."""
+    return row.episode.cause.why is Why.PARKED
 
 
 def why(row: Row) -> str:
@@ -185,10 +194,14 @@ def exact(cost: Decimal | None) -> str:
 def summary(report: Report) -> list[tuple[str, str]]:
     """The totals and the alternatives, as names and values."""
     told, others, currency = report.past, report.others, report.pool.currency
-    counts = told.counts
+    counts, parked = told.counts, told.parked
+    hours = pod_hours(counts.pod_seconds)
+    if parked.pod_seconds:
+        hours += f", {pod_hours(parked.pod_seconds)} of them parked"
     rows = [
         *((f"cost in {code}", exact(cost)) for code, cost in told.costs.items()),
-        ("pod-hours", pod_hours(counts.pod_seconds)),
+        *((f"of it parked, {code}", exact(cost)) for code, cost in parked.costs.items()),
+        ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
         ("windows opened", f"{counts.opened} with all pods Ready, {counts.cold} cold"),
         (
@@ -198,6 +211,7 @@ def summary(report: Report) -> list[tuple[str, str]]:
             else f"{report.requests:,.0f}",
         ),
         (f"{pods(others.pods)} always on", amount(others.always_on, currency)),
+        *_always_parked(others, currency),
         ("Knative with min-scale 1", amount(others.min_scale, currency)),
     ]
     if others.provisioned_always is not None:
@@ -206,6 +220,12 @@ def summary(report: Report) -> list[tuple[str, str]]:
             ("the same, always on", amount(others.provisioned_always, others.currency)),
         ]
     return rows
+
+
+def _always_parked(others: Alternatives, currency: str) -> list[tuple[str, str]]:
+    if others.parked is None:
+        return []
+    return [(f"{pods(others.pods)} always parked", amount(others.parked, currency))]
 
 
 def notes(report: Report) -> list[str]:
@@ -272,6 +292,10 @@ def record(report: Report) -> dict[str, Any]:
         "to": stamp(told.end),
         "costs": {code: exact(cost) for code, cost in told.costs.items()},
         **_counts(told.counts),
+        "parked": {
+            "podSeconds": number(told.parked.pod_seconds),
+            "costs": {code: exact(cost) for code, cost in told.parked.costs.items()},
+        },
         "requests": number(report.requests),
         "episodes": [
             {
@@ -312,6 +336,7 @@ def record(report: Report) -> dict[str, Any]:
             "currency": report.pool.currency or None,
             "replicas": others.pods,
             "alwaysOn": number(others.always_on),
+            "alwaysParked": number(others.parked),
             "minScaleOne": number(others.min_scale),
         },
         "notes": list(told.notes),

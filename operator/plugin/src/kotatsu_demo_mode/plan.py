@@ -10,6 +10,7 @@ from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
+from kotatsu_operator.core.pool.spec import WindowMode
 
 from . import event
 from .chart import chart
@@ -21,6 +22,7 @@ from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
 from .warm_ups import spent_on
+from .words import pods
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -102,6 +104,7 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
             "window": change.window,
             "replicas": change.replicas,
             "cost": number(change.cost),
+            **({"mode": WindowMode.PARKED.value} if change.is_parked else {}),
             **({"calendar": source} if (source := _calendar(t.pool, change.window)) else {}),
         }
         for t, change in _ordered(timelines)
@@ -125,7 +128,7 @@ def text(
                 _name(t.pool, is_wide=is_wide),
                 change.kind,
                 change.window,
-                str(change.replicas),
+                f"{change.replicas} parked" if change.is_parked else str(change.replicas),
                 amount(change.cost, t.pool.currency),
                 _note(t, change),
             ]
@@ -138,8 +141,10 @@ def text(
     for t in timelines:
         if t.cost is not None:
             hours = sum(s.pod_seconds for s in t.stretches) / 3600
+            parked = sum(s.pod_seconds for s in t.stretches if s.is_parked) / 3600
+            of_them = f" ({parked:,.1f} of them parked)" if parked else ""
             lines.append(
-                f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours, "
+                f"{_name(t.pool, is_wide=is_wide)}: {hours:,.1f} pod hours{of_them}, "
                 f"{amount(t.cost, t.pool.currency)}"
             )
     if len(timelines) > 1:
@@ -159,6 +164,7 @@ def _heading(t: Timeline, now: datetime, is_wide: bool) -> list[str]:
         lines.append(f"{name}: an override ({override.mode}) is in effect until {until}")
     if t.first.floor:
         lines.append(f"{name}: {t.first.window} already needs {t.first.floor} pods")
+    lines += [f"{name}: {_parking(t.pool)}"] if t.pool.spec.parked else []
     lines += [f"{name}: {_capacity(t.pool)}"] if t.pool.spec.capacity_ahead else []
     lines += [f"{name}: {lost.message}" for lost in dropped(t.pool.spec.windows, zone)]
     if not t.pool.allowed_at(t.begin).begins:
@@ -194,15 +200,28 @@ def _lead(t: Timeline) -> str:
     return f"{early} ({_BASIS[basis]}; {longest.seconds:.0f} s: {spent_on(longest.parts)})"
 
 
+def _parking(pool: Pool) -> str:
+    """What stays of the idle pool, and what that costs."""
+    parked, price = pool.parking, pool.price
+    if parked is None:
+        return "its pods cannot be parked (condition ParkingFailed): all windows are warm"
+    cost = "" if price is None or price.parked is None else amount(price.parked, pool.currency)
+    each = f" at {cost} per hour each" if cost else ""
+    if not parked.lasting:
+        return f"windows with mode Parked keep parked pods{each}"
+    lasting = format_duration(parked.lasting)
+    return f"an idle pool keeps up to {pods(parked.replicas)} parked for {lasting}{each}"
+
+
 def _capacity(pool: Pool) -> str:
     """The capacity that is asked for ahead of windows, and what it costs."""
-    pods = max((w.replicas for w in pool.spec.windows), default=0)
+    most = max((w.replicas for w in pool.spec.windows), default=0)
     ahead = pool.spec.capacity_ahead or timedelta()
     hours = Decimal(ahead.total_seconds()) / 3600
-    cost = None if pool.pod_price is None else pool.pod_price * hours * pods
+    cost = None if pool.pod_price is None else pool.pod_price * hours * most
     told = amount(cost, pool.currency if cost is not None else "")
     return (
-        f"nodes for up to {pods} pods are asked for {format_duration(ahead)} before they start "
+        f"nodes for up to {most} pods are asked for {format_duration(ahead)} before they start "
         f"(placeholders: up to {told} each time)"
     )
 

@@ -10,17 +10,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from kotatsu_operator.core.budget.forecast import PodPrice
 from kotatsu_operator.core.budget.groups import stored_group
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import amount, table, tables
+from kotatsu_operator.core.formats import amount, conditions_of, table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import SpecError, parse
-from kotatsu_operator.core.pool.spec import Override, PoolSpec
+from kotatsu_operator.core.pool.resize import parked_spec
+from kotatsu_operator.core.pool.spec import Override, Parked, PoolSpec
 from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 from .errors import DemoModeError, NotFoundError
@@ -62,15 +64,15 @@ class GroupSum:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool's spec, the memory in its status, and the requests of one of its pods."""
+    """A pool's spec, the memory in its status, and the template of its pods."""
 
     namespace: str
     name: str
     spec: PoolSpec
     memory: Memory
     raw: Object
-    requests: Mapping[str, Decimal] | None = None
-    """None if the workload could not be read."""
+    template: Mapping[str, Any] | None = None
+    """The PodSpec of its pods; None if the workload could not be read."""
     ledger: Ledger = field(default_factory=Ledger)
     """The pool's cost as the operator has written it."""
     shared: GroupSum | None = None
@@ -123,6 +125,31 @@ class Pool:
             return None
         return hourly(self.requests, self.spec.budget.prices)
 
+    @property
+    def requests(self) -> Mapping[str, Decimal] | None:
+        """The requests of one of its pods; None if the workload could not be read."""
+        return None if self.template is None else pod_requests(self.template)
+
+    @property
+    def parking(self) -> Parked | None:
+        """How its pods are parked; None if they are not, or cannot be."""
+        failed = conditions_of(self.status).get("ParkingFailed", {})
+        cannot = failed.get("status") == "True" and failed.get("reason") != "NotRestored"
+        return None if cannot else self.spec.parked
+
+    @property
+    def price(self) -> PodPrice | None:
+        """The cost of a pod per hour, also of a parked one; None without prices or requests."""
+        warm, parked, ledger = self.pod_price, self.parking, self.ledger
+        if warm is None or parked is None:
+            return None if warm is None else PodPrice(warm)
+        if ledger.currency and ledger.pod_hour is not None and ledger.parked_hour is not None:
+            return PodPrice(warm, ledger.parked_hour)
+        if self.template is None or not self.spec.budget.prices.per_hour:
+            return PodPrice(warm, warm)
+        requests = pod_requests(parked_spec(self.template, parked.requests))
+        return PodPrice(warm, hourly(requests, self.spec.budget.prices))
+
     def override_at(self, now: datetime) -> Override | None:
         """The override in effect."""
         return in_force(self.spec.override, self.memory, now)
@@ -142,7 +169,7 @@ def pool_path(namespace: str, name: str = "") -> str:
 
 
 def read_pool(
-    raw: Object, requests: Mapping[str, Decimal] | None = None, *, strict: bool = False
+    raw: Object, template: Mapping[str, Any] | None = None, *, strict: bool = False
 ) -> Pool:
     """Read a WarmPool. Raises DemoModeError if the spec is invalid.
 
@@ -165,7 +192,7 @@ def read_pool(
         memory = replace(memory, override_seen=None, override_done=False)
     namespace = str(meta.get("namespace") or "")
     parsed = with_calendars(parsed, memory)
-    return Pool(namespace, name, parsed, memory, raw, requests, read_ledger(status))
+    return Pool(namespace, name, parsed, memory, raw, template, read_ledger(status))
 
 
 def find(
@@ -190,7 +217,7 @@ def find(
                 raise
             refuse(error)
         else:
-            pools.append(replace(pool, requests=_requests_of(api, pool)) if priced else pool)
+            pools.append(replace(pool, template=_template_of(api, pool)) if priced else pool)
     return _with_groups(api, pools) if any(pool.group for pool in pools) else pools
 
 
@@ -268,25 +295,26 @@ def _named(text: str, items: Sequence[Object], namespace: str) -> Object:
     raise NotFoundError(f"namespace {namespace} has no WarmPool {name}; {hint}")
 
 
-def _requests_of(api: Api, pool: Pool) -> Mapping[str, Decimal] | None:
-    """The requests of a pod of the pool's target; None if it cannot be read."""
+def _template_of(api: Api, pool: Pool) -> Mapping[str, Any] | None:
+    """The PodSpec of the pool's target; None if it cannot be read."""
     target = pool.spec.target
     version, plural = target.api_version, f"{target.kind.lower()}s"
     place = f"/apis/{version}/namespaces/{quote(pool.namespace)}/{plural}/{quote(target.name)}"
     try:
-        return requests_of(api.get(place))
+        return template_of(api.get(place))
     except DemoModeError:
         return None  # only costs need it
 
 
-def requests_of(workload: Object) -> dict[str, Decimal]:
-    """The requests of a pod of a Deployment or Knative Service. Raises DemoModeError."""
-    template = table(table(workload.get("spec")).get("template"))
+def template_of(workload: Object) -> Mapping[str, Any]:
+    """The PodSpec of a Deployment or Knative Service. Raises DemoModeError for its resources."""
+    template = table(table(table(workload.get("spec")).get("template")).get("spec"))
     try:
-        return pod_requests(table(template.get("spec")))
+        pod_requests(template)
     except (ArithmeticError, AttributeError, TypeError, ValueError):
         name = table(workload.get("metadata")).get("name")
         raise DemoModeError(
             f"{workload.get('kind', 'the workload')} {name}: its resources are invalid; write them "
             "like {requests: {cpu: 250m, memory: 320Mi}}"
         ) from None
+    return template

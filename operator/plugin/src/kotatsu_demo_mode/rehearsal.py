@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
-from kotatsu_operator.core.formats import parse_duration
+from kotatsu_operator.core.formats import conditions_of, parse_duration, text
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
@@ -29,6 +29,16 @@ WAIT, BARRIER = Step.WAIT, Step.BARRIER
 def rehearsed(pool: Pool, now: datetime) -> Occurrence | None:
     """The next opening, which is rehearsed."""
     return next_start(pool.spec.windows, pool.spec.zone, now, _LOOK_AHEAD)
+
+
+def parking_state(pool: Pool) -> str:
+    """Parked, Restoring or NotParked: the reason of the condition Parked."""
+    return text(conditions_of(pool.status).get("Parked", {}).get("reason"), "NotParked")
+
+
+def has_failed(pool: Pool) -> bool:
+    """Whether pods do not get their requests back."""
+    return conditions_of(pool.status).get("ParkingFailed", {}).get("status") == "True"
 
 
 class Rehearsal:
@@ -75,7 +85,10 @@ class Rehearsal:
             _, results = yield from self._client.send(self._job(1, 1))
             cold = Answer(*results[0])
             yield BARRIER
+        was_parked = parking_state(self._read()) != "NotParked"
+        begin = self._shell.clock()
         warm_seconds = yield from self._warm(replicas)
+        restored = (yield from self._restored(begin)) if was_parked else None
         yield BARRIER
         self._say(f"{replicas} Ready; sending {self._options.requests} requests")
         seconds, results = yield from self._client.send(
@@ -95,16 +108,17 @@ class Rehearsal:
             load_seconds=seconds,
             concurrency=self._options.concurrency,
             max_p95=None if limit is None else duration_of(limit, "--max-p95"),
+            restored_seconds=restored,
         )
 
     def _job(self, requests: int, concurrency: int) -> Job:
         wake = (self._pool.raw["spec"].get("wake") or {}).get("holdTimeout") or "45s"
         headers = {}
-        for text in self._options.header:
-            name, separator, value = text.partition(":")
+        for given in self._options.header:
+            name, separator, value = given.partition(":")
             if not separator:
                 raise DemoModeError(
-                    f"--header: {text!r} is not a header; write it like 'Name: value'"
+                    f"--header: {given!r} is not a header; write it like 'Name: value'"
                 )
             headers[name.strip()] = value.strip()
         return {
@@ -118,7 +132,7 @@ class Rehearsal:
         }
 
     def _read(self) -> Pool:
-        return read_pool(self._api.get(self._pool.path), self._pool.requests)
+        return read_pool(self._api.get(self._pool.path), self._pool.template)
 
     def _set(self, mode: str, replicas: int | None) -> int:
         value = override(
@@ -151,6 +165,15 @@ class Rehearsal:
             yield WAIT
         return (self._shell.clock() - begin).total_seconds()
 
+    def _restored(self, begin: datetime) -> Generator[Step, None, float | None]:
+        """Wait until no pod has smaller requests; None if some do not get them back."""
+        while parking_state(pool := self._read()) != "NotParked":
+            self._say("pods get their full requests back")
+            if has_failed(pool) or self._shell.clock() - begin > self._limit:
+                return None
+            yield WAIT
+        return (self._shell.clock() - begin).total_seconds()
+
     def _give_up(self, begin: datetime, what: str, pool: Pool) -> None:
         if self._shell.clock() - begin > self._limit:
             raise DemoModeError(
@@ -158,5 +181,5 @@ class Rehearsal:
                 f"(phase {pool.status.get('phase')}); see `kubectl describe warmpool {pool.name}`"
             )
 
-    def _say(self, text: str) -> None:
-        self._shell.terminal.progress(f"{self._pool.name}: {text}")
+    def _say(self, what: str) -> None:
+        self._shell.terminal.progress(f"{self._pool.name}: {what}")

@@ -51,6 +51,9 @@ class Report:
     load_seconds: float
     concurrency: int
     max_p95: timedelta | None = None
+    restored_seconds: float | None = None
+    """From the same override until no pod had smaller requests; None if the pool was not parked, or
+    some pods do not get their requests back."""
 
     @property
     def errors(self) -> list[Answer]:
@@ -95,6 +98,8 @@ class Report:
             what = f"{self.cold.seconds:.2f} s"
             rows.append(("cold wake", what if self.cold.is_good else self.cold.problem))
         early = f"pods start {self.lead.total_seconds():.0f} s before a window"
+        if self.restored_seconds is not None:
+            rows.append(("restored", f"{self.restored_seconds:.1f} s to full requests"))
         rows += [
             (f"{self.replicas} Ready", f"{self.ready_seconds:.1f} s ({early})"),
             (
@@ -136,6 +141,9 @@ class Report:
                 "seconds": round(self.ready_seconds, 1),
                 "lead": self.lead.total_seconds(),
             },
+            "restored": None
+            if self.restored_seconds is None
+            else {"seconds": round(self.restored_seconds, 1)},
             "load": {
                 "requests": len(self.load),
                 "concurrency": self.concurrency,

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from kotatsu_operator.core.formats import amount as read_amount
 from kotatsu_operator.core.formats import count, instant, table, tables, text
 from kotatsu_operator.core.plan.activity import override_end
+from kotatsu_operator.core.plan.parking import parked_until
 
 from .money import UNKNOWN, amount
 from .pools import Pool
@@ -19,7 +21,7 @@ from .warm_ups import last_warm_up
 _EVERY = 2.0
 """Seconds between two updates of --watch."""
 
-HEAD = ["POOL", "PHASE", "READY", "WHY", "UNTIL", "NEXT", "SPENT", "BUDGET"]
+HEAD = ["POOL", "PHASE", "READY", "WHY", "UNTIL", "NEXT", "PER HOUR", "SPENT", "BUDGET"]
 _WIDE = ["ZONE", "LEAD", "WARM-UP", "ROUTE", "MESSAGE"]
 
 
@@ -70,6 +72,7 @@ def _row(pool: Pool, now: datetime) -> list[str]:
         why,
         until,
         _next(pool, now),
+        _rate(pool),
         _spent(pool),
         _budget(pool),
     ]
@@ -105,7 +108,8 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
         plan = timeline(pool, now, now + timedelta(seconds=1)).first
         ends = [o.end for o in plan.current if o.window == window]
         return f"window {window}", clock(max(ends), zone, now) if ends else UNKNOWN
-    return reason, UNKNOWN
+    parked = parked_until(pool.spec, pool.memory)
+    return reason, UNKNOWN if parked is None else clock(parked, zone, now)
 
 
 def _finds_no_node(pool: Pool) -> bool:
@@ -122,6 +126,12 @@ def _next(pool: Pool, now: datetime) -> str:
     shown = clock(at, pool.spec.zone, now)
     what = f"{text(coming.get('window'))} {text(coming.get('kind'))}"
     return f"{what} {shown} (in {about(at - now)})"
+
+
+def _rate(pool: Pool) -> str:
+    """What the current pods cost per hour."""
+    rate = read_amount(table(pool.status.get("cost")).get("ratePerHour"))
+    return amount(rate, pool.ledger.currency) if pool.ledger.currency else UNKNOWN
 
 
 def _spent(pool: Pool) -> str:

@@ -158,7 +158,7 @@ def _changed(before: Object, after: Object) -> bool:
 
 def _warmed(pool: Pool, raw: Object, now: datetime) -> Done:
     """The end of an override, its number of pods, and the cost."""
-    after = read_pool(raw, pool.requests)
+    after = read_pool(raw, pool.template)
     given = after.spec.override
     if given is None:
         raise DemoModeError(f"the override of {pool.name} was removed at once; try again")
@@ -205,12 +205,15 @@ def when_idle(spec: PoolSpec) -> str:
             "its minimum scale is removed, and Knative ends the pods: after the stable window "
             "without a request (60s by default) and scale-to-zero-grace-period (at most 30s)"
         )
-    return f"it sleeps {format_duration(spec.scaling.idle_after)} after its last request"
+    idle = f"{format_duration(spec.scaling.idle_after)} after its last request"
+    if spec.parked is not None and spec.parked.lasting:
+        return f"it is parked {idle}, and sleeps {format_duration(spec.parked.lasting)} later"
+    return f"it sleeps {idle}"
 
 
 def _asleep(api: Api, pool: Pool, options: Namespace, by: str, now: datetime) -> Done:
     """Sleep until the open windows end, or long enough to fall asleep."""
-    without = replace(pool, spec=replace(pool.spec, override=None))
+    without = replace(pool, spec=replace(pool.spec, override=None, parked=None))
     ahead = timeline(without, now, now + timedelta(hours=24))
     first = ahead.stretches[0]
     # One window may follow another without a gap: the end is that of the last one.

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-_COLORS = {"Warm": "32", "Warming": "33", "Draining": "33", "Sleeping": "36", "Asleep": "36"}
+_COLORS = {
+    "Warm": "32",
+    "Parked": "35",
+    "Warming": "33",
+    "Draining": "33",
+    "Sleeping": "36",
+    "Asleep": "36",
+}
 _GAP = "  "
 
 

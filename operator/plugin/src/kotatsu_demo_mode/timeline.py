@@ -4,17 +4,21 @@ Each step calls `plan_among` and `floor_of` like the operator, and records what 
 this module contains no rule about which window wins or how early pods start.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, follow
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
+from kotatsu_operator.core.formats import count
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.plan.lead import LONGEST
+from kotatsu_operator.core.plan.parking import parked_until
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
+from kotatsu_operator.core.pool.memory import Reason
 from kotatsu_operator.core.pool.spec import Override
 
 from .pools import Pool
@@ -32,6 +36,7 @@ class Stretch:
     begin: datetime
     end: datetime
     replicas: int
+    is_parked: bool = False
 
     @property
     def pod_seconds(self) -> Decimal:
@@ -49,6 +54,8 @@ class Change:
     window: str
     replicas: int
     """Pods from this time on."""
+    is_parked: bool = False
+    """Whether they are parked."""
     winner: str = ""
     """The window that needs these pods, if it is another one."""
     shifted: bool = False
@@ -72,23 +79,34 @@ class Timeline:
     @property
     def cost(self) -> Decimal | None:
         """The total cost; None without prices."""
-        return price(self.pool.pod_price, self.stretches)
+        return price(self.pool, self.stretches)
 
 
-def price(pod_price: Decimal | None, stretches: Sequence[Stretch]) -> Decimal | None:
-    """The cost of the pods of these stretches."""
-    if pod_price is None:
+def price(pool: Pool, stretches: Sequence[Stretch]) -> Decimal | None:
+    """The cost of the pods of these stretches; None without prices."""
+    one = pool.price
+    if one is None:
         return None
-    return pod_price * sum((s.pod_seconds for s in stretches), Decimal(0)) / _HOUR
+    warm, parked = (
+        sum((s.pod_seconds for s in stretches if s.is_parked is is_parked), Decimal(0))
+        for is_parked in (False, True)
+    )
+    return (one.warm * warm + (one.parked or one.warm) * parked) / _HOUR
 
 
 def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
     """The timeline of a pool over [begin, end)."""
     steps = list(_walk(pool, begin, end))
-    stretches, changes = [], []
+    stretches: list[Stretch] = []
+    changes: list[Change] = []
+    parking, mode = pool.parking, _mode(pool)
     for i, step in enumerate(steps):
         until = steps[i + 1].at if i + 1 < len(steps) else end
-        stretches.append(Stretch(step.at, until, step.floor))
+        there, mode = follow(step.ask, step.at, until, mode, parking if step.may_park else None)
+        if there.end > step.at:
+            stretches.append(Stretch(step.at, there.end, there.replicas, there.is_parked))
+        if there.end < until:
+            stretches.append(Stretch(there.end, until, 0))
         for occurrence, kind in step.happened:
             winner = step.plan.window if step.floor and step.floor == step.plan.floor else ""
             changes.append(
@@ -96,12 +114,13 @@ def timeline(pool: Pool, begin: datetime, end: datetime) -> Timeline:
                     step.at,
                     kind,
                     occurrence.window,
-                    step.floor,
+                    there.replicas,
+                    there.is_parked,
                     winner if winner != occurrence.window else "",
                     shifted=occurrence.shifted and kind == "open",
                 )
             )
-    priced = _priced(pool.pod_price, changes, stretches)
+    priced = _priced(pool, changes, stretches)
     return Timeline(pool, begin, end, steps[0].plan, priced, _merged(stretches))
 
 
@@ -110,6 +129,9 @@ class _Step:
     at: datetime
     plan: Plan
     floor: int
+    ask: Ask
+    may_park: bool
+    """Whether pods may be parked; if not, the pool sleeps without a window."""
     happened: Sequence[tuple[Occurrence, str]]
 
 
@@ -146,8 +168,12 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
             happened += [(o, "close") for o in near if o.end == at and o in warmed]
         warmed |= set(plan.current)
         in_effect: Override | None = in_force(override, memory, at)
-        floor, _ = floor_of(spec, in_effect, plan, spent=allowed.sleeps)
-        yield _Step(at, plan, floor, list(dict.fromkeys(happened)))
+        floor, reason = floor_of(spec, in_effect, plan, spent=allowed.sleeps)
+        open_ = max((o.replicas for o in plan.current if o.start <= at), default=0)
+        is_warm = reason is not Reason.WINDOW or not plan.may_park
+        may_park = floor > 0 or (reason is Reason.WINDOW and allowed.begins)
+        ask = Ask(at, floor, is_warm, min(open_, floor))
+        yield _Step(at, plan, floor, ask, may_park, list(dict.fromkeys(happened)))
         coming = [plan.next.at] if plan.next is not None else []
         later = bisect_right(ahead, at)
         coming += ahead[later : later + 1]
@@ -156,33 +182,34 @@ def _walk(pool: Pool, begin: datetime, end: datetime) -> Iterator[_Step]:
         at = min(coming)
 
 
-def _priced(
-    pod_price: Decimal | None, changes: Sequence[Change], stretches: Sequence[Stretch]
-) -> list[Change]:
+def _mode(pool: Pool) -> Mode:
+    """The pods that are parked now."""
+    until = parked_until(pool.spec, pool.memory)
+    ready = count(pool.status.get("readyReplicas"))
+    return ASLEEP if until is None else Mode(ready, is_parked=True, until=until)
+
+
+def _priced(pool: Pool, changes: Sequence[Change], stretches: Sequence[Stretch]) -> list[Change]:
     """Set the cost of each change until the next one; the costs add up to the total."""
-    if pod_price is None:
+    if pool.price is None:
         return list(changes)
     priced = []
     moments = [s.begin for s in stretches]
     for i, change in enumerate(changes):
         until = changes[i + 1].at if i + 1 < len(changes) else stretches[-1].end
-        part = stretches[bisect_right(moments, change.at) - 1 :]
-        seconds = Decimal(0)
-        for s in part:
-            if s.begin >= until:
-                break
-            seconds += s.pod_seconds
-        if until == change.at:
-            seconds = Decimal(0)  # counted for another change at the same moment
-        priced.append(replace(change, cost=pod_price * seconds / _HOUR))
+        # Without time until the next change, that one has the cost.
+        first, last = bisect_right(moments, change.at) - 1, bisect_left(moments, until)
+        mine = stretches[first:last] if until > change.at else ()
+        priced.append(replace(change, cost=price(pool, mine)))
     return priced
 
 
 def _merged(stretches: Sequence[Stretch]) -> list[Stretch]:
     merged: list[Stretch] = []
     for s in stretches:
-        if merged and merged[-1].replicas == s.replicas:
-            merged[-1] = replace(merged[-1], end=s.end)
+        last = merged[-1] if merged else None
+        if last and (last.replicas, last.is_parked) == (s.replicas, s.is_parked):
+            merged[-1] = replace(last, end=s.end)
         else:
             merged.append(s)
     return merged

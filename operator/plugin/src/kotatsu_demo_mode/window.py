@@ -9,6 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
 from kotatsu_operator.core.formats import table, text
+from kotatsu_operator.core.pool.spec import WindowMode
 
 from .api import Api
 from .errors import DemoModeError
@@ -16,6 +17,7 @@ from .money import UNKNOWN, amount, number
 from .pools import Object, Pool, chosen
 from .shell import Shell
 from .terminal import table_lines
+from .timeline import Stretch, price
 from .times import about, clock, stamp, wall
 from .window_notes import first_opening, when
 from .window_patch import check_owners, owners, write
@@ -46,7 +48,14 @@ class Change:
 
 def _add(options: Namespace, shell: Shell) -> int:
     now = shell.clock()
-    request = Request(options.name, options.lasting, options.at, options.schedule, options.replicas)
+    request = Request(
+        options.name,
+        options.lasting,
+        options.at,
+        options.schedule,
+        options.replicas,
+        options.parked,
+    )
     return _edit(options, shell, lambda pool: _one(adding(pool, request, now)))
 
 
@@ -195,6 +204,7 @@ def _entry_of(window: Window) -> Object:
         "start": "" if window.start is None else wall(window.start),
         "end": "" if window.end is None else wall(window.end),
         "calendar": window.calendar,
+        **({"mode": WindowMode.PARKED.value} if window.parked else {}),
     }
 
 
@@ -217,7 +227,7 @@ def rows_of(
                 *([pool.namespace] * spaces),
                 pool.name,
                 window.name,
-                str(window.replicas),
+                f"{window.replicas} parked" if window.parked else str(window.replicas),
                 coming,
                 length,
                 amount(_price(pool, window, first), pool.currency),
@@ -239,7 +249,7 @@ def _source(pool: Pool, window: Window) -> str:
 
 def _price(pool: Pool, window: Window, first: Occurrence | None) -> Decimal | None:
     """The price of a window's next opening by itself."""
-    if pool.pod_price is None or first is None:
+    if first is None:
         return None
-    hours = Decimal((first.end - first.start).total_seconds()) / 3600
-    return pool.pod_price * window.replicas * hours
+    is_parked = window.parked and pool.parking is not None
+    return price(pool, [Stretch(first.start, first.end, window.replicas, is_parked)])

@@ -22,7 +22,7 @@ from .money import amount
 from .pools import Pool
 from .timeline import timeline
 from .times import about, clock
-from .words import days, pods
+from .words import days, pods, windows_pods
 
 _FAR = timedelta(days=9 * 366)
 """How far ahead to search for an opening: 29 February may be eight years away."""
@@ -36,6 +36,8 @@ OFTEN = 24
 
 _BEFORE = timedelta(hours=26)
 """More than the longest lead: a price includes the pods that start early."""
+
+_ALL_WARM = "; while both are open, all pods are warm"
 
 _SHOWN = 3
 """Overlapping windows to name."""
@@ -97,7 +99,8 @@ def skipped_note(opens: datetime, zone: ZoneInfo) -> str:
 
 def described(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
     """A window in one line: when it is open next, and its pods."""
-    return f"{window.name}, {when(window, first, zone, now)}, {pods(window.replicas)}"
+    there = windows_pods(window.replicas, parked=window.parked)
+    return f"{window.name}, {when(window, first, zone, now)}, {there}"
 
 
 def when(window: Window, first: Occurrence | None, zone: ZoneInfo, now: datetime) -> str:
@@ -158,6 +161,8 @@ def _start_notes(after: Pool, first: Occurrence, now: datetime) -> list[str]:
     if override is not None and override.mode is OverrideMode.ASLEEP:
         until = clock(override.until, zone, now)
         notes.append(f"an override (Asleep) keeps the pool asleep until {until}")
+    if first.parked and after.parking is None:
+        notes.append("its pods cannot be parked (condition ParkingFailed): they are warm")
     if after.spec.suspend:
         notes.append(f"{after.name} is suspended: no pods start until spec.suspend is false")
     return notes
@@ -177,6 +182,7 @@ def overlaps(
         if met is not None:
             notes.append(
                 f"overlaps {other.name} from {clock(met, zone, now)}: {_wins(window, other)}"
+                + (_ALL_WARM if window.parked != other.parked else "")
             )
     more = len(notes) - _SHOWN
     return notes[:_SHOWN] + ([f"overlaps {more} more windows"] if more > 0 else [])

@@ -7,6 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
+from kotatsu_operator.core.pool.spec import WindowMode
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool
@@ -26,6 +27,8 @@ class Request:
     at: str | None = None
     schedule: str | None = None
     replicas: int | None = None
+    parked: bool = False
+    """Whether its pods are parked until a request comes."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def spec_after(pool: Pool, edits: Sequence[Edit]) -> Object:
 
 def after_all(pool: Pool, edits: Sequence[Edit]) -> Pool:
     """A pool with some changes. Raises DemoModeError if the API server would refuse it."""
-    return read_pool(pool.raw | {"spec": spec_after(pool, edits)}, pool.requests)
+    return read_pool(pool.raw | {"spec": spec_after(pool, edits)}, pool.template)
 
 
 def entries_of(pool: Pool) -> list[Object]:
@@ -128,6 +131,7 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
     entry: dict[str, Any] = {
         "name": request.name,
         "replicas": most_replicas(pool, request.replicas),
+        **mode_of(pool, parked=request.parked),
     }
     if request.schedule is not None:
         return entry | {"schedule": request.schedule, "duration": request.lasting}, []
@@ -161,6 +165,18 @@ def _entry(pool: Pool, request: Request, now: datetime) -> tuple[Object, list[st
             f"{end:%H:%M} again"
         )
     return entry | {"start": wall(start), "end": wall(end)}, notes
+
+
+def mode_of(pool: Pool, *, parked: bool) -> Object:
+    """The mode of a new window. Raises DemoModeError if the pool's pods are never parked."""
+    if not parked:
+        return {}
+    if pool.spec.parked is None:
+        raise DemoModeError(
+            f"--parked: {pool.name} has no spec.parked; add it: `kubectl patch warmpool "
+            f'{pool.name} -n {pool.namespace} --type=merge -p \'{{"spec":{{"parked":{{}}}}}}\'`'
+        )
+    return {"mode": WindowMode.PARKED.value}
 
 
 def most_replicas(pool: Pool, asked: int | None) -> int:

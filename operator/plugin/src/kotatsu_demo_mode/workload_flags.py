@@ -75,6 +75,9 @@ def workload_commands(add: Add) -> None:
         create.add_argument(
             flag, action=_Window, dest=f"_{flag[2:]}", metavar=shown, help=text, type=kind
         )
+    create.add_argument(
+        "--parked", action="store_true", help="keep a pod parked when the pool is idle"
+    )
     create.add_argument("--apply", action="store_true", help="create the pool")
     create.add_argument(
         "--dry-run",

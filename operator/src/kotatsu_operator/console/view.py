@@ -27,6 +27,7 @@ from kotatsu_operator.core.formats import (
     text,
 )
 from kotatsu_operator.core.plan.activity import in_force, remember_override
+from kotatsu_operator.core.plan.parking import parked_until
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
@@ -104,6 +105,7 @@ def _observed(entry: Entry) -> View:
         "windows": [],
         "warmUps": [],
         "calendars": [],
+        "parkedUntil": None,
         "phase": str(phase),
         "since": stamp(instant(status.get("phaseSince"))),
         "reason": str(reason),
@@ -211,6 +213,7 @@ def _planned(spec: PoolSpec, memory: Memory, now: datetime) -> View:
             "by": override.by,
             "reason": override.reason,
         },
+        "parkedUntil": stamp(parked_until(spec, memory)),
         "windows": _windows(spec.windows, spec.zone, hour),
     }
 
@@ -225,6 +228,7 @@ def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> lis
             "start": stamp(o.start),
             "end": stamp(o.end),
             "replicas": o.replicas,
+            "parked": o.parked,
             "shifted": o.shifted,
             "calendar": source.get((o.window, o.replicas), ""),
         }

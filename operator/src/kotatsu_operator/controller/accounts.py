@@ -8,14 +8,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from kotatsu_operator.core.budget.forecast import forecast
+from kotatsu_operator.core.budget.forecast import forecast, pod_price
 from kotatsu_operator.core.budget.groups import Entry, Groups, Terms
 from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue, compared
 from kotatsu_operator.core.budget.limit import Allowed, allowed, news, sentence, standing
-from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, hourly, priced
+from kotatsu_operator.core.budget.prices import NO_PRICES, PodRequests, PriceTable, hourly, priced
 from kotatsu_operator.core.formats import conditions_of, instant, table
 from kotatsu_operator.core.pool.decision import Decision, Note
 from kotatsu_operator.core.pool.memory import Memory
@@ -81,18 +80,21 @@ class Account:
     notes: tuple[Note, ...]
 
     def foresee(
-        self, spec: PoolSpec, memory: Memory, requests: Mapping[str, Decimal], now: datetime
+        self, spec: PoolSpec, memory: Memory, requests: PodRequests, reduced: int, now: datetime
     ) -> Ledger:
         """The ledger with the forecast of its period, after the decision.
 
-        `requests` are those of one pod of the target.
+        `reduced` is how many of the counted pods have the requests of parked ones.
         """
-        if not self.ledger.currency:
-            return self.ledger
-        pods, one = len(self.ledger.pods), hourly(requests, self.budget.prices)
-        pod_hour = self.ledger.rate / pods if pods else one
-        expected = forecast(spec, memory, self.ledger, pod_hour, now)
-        return replace(self.ledger, forecast=expected, pod_hour=one)
+        ledger, prices = self.ledger, self.budget.prices
+        if not ledger.currency:
+            return ledger
+        one, parked = hourly(requests.full, prices), None
+        if requests.parked is not None:
+            parked = hourly(requests.parked, prices)
+        price = pod_price(ledger, one, parked, reduced)
+        expected = forecast(spec, memory, ledger, price, now)
+        return replace(ledger, forecast=expected, pod_hour=one, parked_hour=parked)
 
 
 class Accounts:

@@ -115,6 +115,11 @@ _GAUGES = (
     ),
     _one("kotatsu_pool_replicas_desired", "Replicas that the pool requests.", _desired),
     _one("kotatsu_pool_replicas_ready", "Ready replicas of the pool.", lambda s: s.seen.ready),
+    _one(
+        "kotatsu_pool_pods_reduced",
+        "Pods with smaller requests than their template's: parked, or not restored yet.",
+        lambda s: s.seen.parking.reduced,
+    ),
     _Gauge(
         "kotatsu_pool_phase",
         "1 for the current phase of the pool.",

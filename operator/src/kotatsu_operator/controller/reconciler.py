@@ -284,7 +284,10 @@ class Reconciler:
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = turn.account.ledger
         if refused is None:
-            ledger = turn.account.foresee(spec, decision.memory, target.requests, now)
+            asks = target.requests
+            if seen.parking.reason:
+                asks = replace(asks, parked=None)
+            ledger = turn.account.foresee(spec, decision.memory, asks, seen.parking.reduced, now)
         seen = seen.as_shown(decision.floor)
         status = decided_status(spec, seen, decision, ledger)
         status |= self._history(turn, decision)

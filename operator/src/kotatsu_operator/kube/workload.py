@@ -8,10 +8,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.budget.prices import requesting
 from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
@@ -68,8 +67,8 @@ class WorkloadView:
     updated: int | None = 0
     """Ready pods of that template; 0 while the rollout still has pods of another one. None if its
     status does not count pods."""
-    requests: Mapping[str, Decimal] = field(default_factory=dict)
-    """The resource requests of one pod of the template (base units)."""
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """The parts of the template's PodSpec that the requests depend on."""
     size: PodSize | None = None
     """What the containers of the pod template request; None if it shows no template."""
     write: Write | None = None
@@ -89,7 +88,7 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         labels=pod_labels(obj),
         template=template_hash(obj),
         updated=ready_of_template(obj, kind),
-        requests=pod_requests(template),
+        pod=requesting(template),
         size=pod_size(template) if template else None,
         write=foreign_write(obj),
         deletes_claims=deletes_claims(obj),

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.budget import forecast as forecast_module
-from kotatsu_operator.core.budget.forecast import forecast
+from kotatsu_operator.core.budget import levels as levels_module
+from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.calendar.schedule import occurrences, spans
@@ -36,6 +37,8 @@ END = utc("2026-12-01T00:00")
 ASLEEP = Memory(phase=Phase.ASLEEP, since=t("00:00"))
 NO_DRAIN = {"drain": {"routeSettle": "0s"}}
 ONE = Decimal(60)  # one pod: 60 an hour, 1 a minute
+WARM = PodPrice(ONE)
+PRICE = PodPrice(ONE, parked=ONE / 10)
 
 
 def ledger(pods: int = 0, accrued: int = 100) -> Ledger:
@@ -45,9 +48,15 @@ def ledger(pods: int = 0, accrued: int = 100) -> Ledger:
     )
 
 
-def to_come(spec: PoolSpec, now: str = "08:00", memory: Memory = ASLEEP, pods: int = 0) -> Decimal:
-    """Minutes of pods that the forecast adds to what is spent."""
-    expected = forecast(spec, memory, ledger(pods), ONE, t(now))
+def to_come(
+    spec: PoolSpec,
+    now: str = "08:00",
+    memory: Memory = ASLEEP,
+    pods: int = 0,
+    price: PodPrice = PRICE,
+) -> Decimal:
+    """Minutes of pods that the forecast adds to what is spent; ten parked pods cost as one."""
+    expected = forecast(spec, memory, ledger(pods), price, t(now))
     assert expected is not None
     return expected - 100
 
@@ -144,7 +153,7 @@ def test_a_suspended_pool_stays_as_it_is() -> None:
 
 
 def test_there_is_no_forecast_without_a_period() -> None:
-    assert forecast(pool_spec(), ASLEEP, Ledger(), ONE, t("08:00")) is None
+    assert forecast(pool_spec(), ASLEEP, Ledger(), WARM, t("08:00")) is None
 
 
 def test_a_clock_that_steps_back_gets_its_hours_again() -> None:
@@ -188,7 +197,7 @@ def test_any_schedule_is_summed_up_as_counting_does(seed: int) -> None:
     lead = die.randint(0, 90) * MINUTE
     for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same staircase
         now = utc(clock)
-        expected = forecast(spec, replace(ASLEEP, lead=lead), ledger(), ONE, now)
+        expected = forecast(spec, replace(ASLEEP, lead=lead), ledger(), WARM, now)
         assert expected is not None
         assert round(expected - 100, 12) == by_minutes(spec, lead, now, END)
 
@@ -200,18 +209,18 @@ def test_a_month_is_walked_once_and_not_at_each_look(monkeypatch: pytest.MonkeyP
         walks.append(args)
         return spans(*args)
 
-    monkeypatch.setattr(forecast_module, "spans", counted)
+    monkeypatch.setattr(levels_module, "spans", counted)
     spec = pool_spec(windows=[cron("7 */2 * * *", "17m", 3, "counted")])
     for second in range(3600):
-        forecast(spec, ASLEEP, ledger(), ONE, t("08:00") + second * SECOND)
+        forecast(spec, ASLEEP, ledger(), WARM, t("08:00") + second * SECOND)
     assert len(walks) == 1
 
 
 def test_a_month_of_dense_openings_is_laid_out_in_part_and_taken_to_be_alike() -> None:
     spec = pool_spec(windows=[cron("* * * * *", "30s", 2)], **NO_DRAIN)
     lead = replace(ASLEEP, lead=timedelta())
-    levels = forecast_module._laid_out(spec, lead.lead, t("08:00"), END)
-    assert len(levels._steps) < 2 * forecast_module._MOST_SPANS + 10
+    levels = levels_module.laid_out(spec, None, lead.lead, t("08:00"), END)
+    assert len(levels._asks) < 2 * levels_module.MOST_SPANS + 10
     minutes = (END - t("08:00")) // MINUTE
     assert abs(to_come(spec, memory=lead) - minutes) < 1
 
@@ -222,8 +231,206 @@ def test_hundreds_of_pools_are_foreseen_within_a_beat() -> None:
         for n in range(300)
     ]
     for spec in specs:
-        forecast(spec, ASLEEP, ledger(), ONE, t("08:00"))
+        forecast(spec, ASLEEP, ledger(), WARM, t("08:00"))
     began = time.process_time()
     for spec in specs:
-        forecast(spec, warm(), ledger(2), ONE, t("08:00:02"))
+        forecast(spec, warm(), ledger(2), WARM, t("08:00:02"))
     assert time.process_time() - began < 1
+
+
+# --- parked pods ---
+
+
+def parking(**fields: Any) -> PoolSpec:
+    """A pool that parks one pod for 20 minutes; it drains in no time."""
+    parked = {"for": "20m"} | fields.pop("parked", {})
+    return pool_spec(**{"parked": parked, **NO_DRAIN, **fields})
+
+
+def for_parked(name: str, start: str, end: str, replicas: int = 2) -> dict[str, Any]:
+    return once(name, start, end, replicas) | {"mode": "Parked"}
+
+
+def parked(since: str = "08:00") -> Memory:
+    return Memory(phase=Phase.PARKED, since=t(since), last_active=t("07:00"), reduced=True)
+
+
+def test_a_window_for_parked_pods_costs_their_price() -> None:
+    spec = parking(parked={"for": "0s"}, windows=[for_parked("w", "10:00", "11:00")])
+    assert to_come(spec) == 120 / Decimal(10)
+
+
+def test_pods_that_start_for_such_a_window_cost_the_full_price() -> None:
+    spec = parking(parked={"for": "0s"}, windows=[for_parked("w", "10:00", "11:00")])
+    assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * 2 + 12
+
+
+def test_pods_that_are_parked_already_need_not_start_for_such_a_window() -> None:
+    windows = [for_parked("a", "10:00", "11:00"), for_parked("b", "11:00", "12:00")]
+    spec = parking(parked={"for": "0s"}, windows=windows)
+    assert to_come(spec, memory=replace(ASLEEP, lead=2 * MINUTE)) == 2 * 2 + 24
+
+
+def test_a_warm_window_costs_the_full_price_for_all_pods_that_are_there() -> None:
+    windows = [once("a", "10:30", "11:00", 1), for_parked("b", "10:00", "11:00")]
+    spec = parking(parked={"for": "0s"}, windows=windows)
+    assert to_come(spec) == 60 / Decimal(10) + 60
+
+
+def test_pods_stay_parked_after_a_window() -> None:
+    spec = parking(windows=[once("w", "10:00", "11:00", 2)])
+    assert to_come(spec) == 120 + 20 / Decimal(10)
+
+
+def test_no_more_pods_stay_parked_than_the_window_had() -> None:
+    spec = parking(parked={"replicas": 3}, windows=[once("w", "10:00", "11:00", 2)])
+    assert to_come(spec) == 120 + 40 / Decimal(10)
+
+
+def test_a_window_ends_the_time_for_which_pods_stay_parked() -> None:
+    windows = [once("a", "10:00", "11:00", 1), once("b", "11:05", "12:00", 1)]
+    assert to_come(parking(windows=windows)) == 60 + 55 + Decimal("0.5") + 2
+
+
+def test_a_pool_stays_parked_for_its_time_from_when_it_was_parked() -> None:
+    """The window for parked pods in between does not begin it again."""
+    windows = [once("a", "10:00", "11:00", 1), for_parked("b", "11:10", "11:15", 1)]
+    assert to_come(parking(windows=windows)) == 60 + 2
+
+
+def test_a_parked_pool_costs_its_price_until_its_time_is_over() -> None:
+    assert to_come(parking(), memory=parked("07:50"), pods=1) == 1
+
+
+def test_an_idle_warm_pool_costs_the_full_price_until_it_is_parked() -> None:
+    spec = parking(scaling={"idleAfter": "10m"})
+    assert to_come(spec, memory=warm(last="07:55"), pods=3) == 3 * 5 + 2
+
+
+def test_the_warm_windows_of_a_parked_pool_cost_the_full_price() -> None:
+    spec = parking(windows=[once("w", "10:00", "11:00", 2)])
+    assert to_come(spec, memory=parked(), pods=1) == 2 + 120 + 2
+
+
+def test_pods_stay_parked_after_a_warm_override() -> None:
+    spec = parking(override=override("Warm", t("10:00"), replicas=3))
+    assert to_come(spec, memory=parked(), pods=1) == 360 + 2
+
+
+def test_an_asleep_override_ends_the_time_of_parked_pods() -> None:
+    spec = parking(override=override("Asleep", t("10:00")))
+    assert to_come(spec, memory=parked(), pods=1) == 0
+
+
+def test_a_suspended_pool_stays_parked_at_the_rate_it_has() -> None:
+    spec = parking(suspend=True)
+    at_rest = replace(ledger(1), rate=ONE / 10)
+    expected = forecast(spec, parked(), at_rest, PRICE, t("08:00"))
+    assert expected == 100 + at_rest.rate * ((END - t("08:00")) // HOUR)
+
+
+def test_where_no_pod_can_be_parked_all_windows_are_warm() -> None:
+    spec = parking(windows=[for_parked("w", "10:00", "11:00")])
+    assert to_come(spec, price=WARM) == 120
+
+
+def one_after_the_other(
+    spec: PoolSpec, lead: timedelta, now: datetime, end: datetime, since: datetime | None
+) -> tuple[int, int]:
+    """Minutes of warm and of parked pods, decided at each minute as for a pool without requests.
+
+    `since` is when the one pod that is there was parked; None for a pool that is asleep.
+    """
+    assert spec.parked is not None
+    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
+    every = occurrences(spec.windows, spec.zone, now - lead - tail, end + lead)
+    # The pods of one opening stay for the next one of its window, if it is near.
+    follows = {
+        o
+        for before, o in permutations(every, 2)
+        if before.window == o.window and before.end + tail >= o.start - lead > before.start - lead
+    }
+    there, is_parked, warm_minutes, parked_minutes, at = int(since is not None), True, 0, 0, now
+    while at < end:
+        current = [o for o in every if o.start - lead <= at < o.end + tail]
+        asked = max((min(o.replicas, most) for o in current), default=0)
+        opened = [o for o in current if o.start <= at or o in follows]
+        has_started = asked <= max((min(o.replicas, most) for o in opened), default=0)
+        if not all(o.parked for o in current):
+            there, is_parked, since = asked, False, None
+        elif asked and asked > there and not has_started:
+            there, is_parked, since = 0, False, None
+            warm_minutes += asked
+        elif asked:
+            since = since if is_parked and asked <= there else at
+            there, is_parked = asked, True
+        elif there:
+            since = since if is_parked and since else at
+            there = min(there, spec.parked.replicas) if at < since + spec.parked.lasting else 0
+            is_parked = True
+        if is_parked:
+            parked_minutes += there
+        else:
+            warm_minutes += there
+        at += MINUTE
+    return warm_minutes, parked_minutes
+
+
+@examples(60)
+@given(st.integers(0, 2**32))
+def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does(
+    seed: int,
+) -> None:
+    die = Random(seed)
+    windows: list[dict[str, Any]] = [
+        cron(
+            f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *",
+            f"{die.randint(1, 300)}m",
+            die.randint(1, 6),
+            f"w{n}",
+        )
+        | {"mode": die.choice(["Warm", "Parked"])}
+        for n in range(die.randint(0, 4))
+    ]
+    spec = pool_spec(
+        windows=windows,
+        drain={"routeSettle": die.choice(["0s", "60s"])},
+        scaling={"maxReplicas": 5},
+        parked={"replicas": die.randint(1, 3), "for": f"{die.choice([0, 7, 90, 600])}m"},
+    )
+    lead = die.randint(0, 90) * MINUTE
+    for clock in ("2026-11-29T00:00", "2026-11-29T13:07"):  # the second one from the same levels
+        now = utc(clock)
+        memory, pods, since = replace(ASLEEP, lead=lead), 0, None
+        if die.random() < 0.5:
+            since = now - die.randint(0, 100) * MINUTE
+            memory, pods = replace(parked(), since=since, lead=lead), 1
+        expected = forecast(spec, memory, ledger(pods), PRICE, now)
+        assert expected is not None
+        warm_minutes, parked_minutes = one_after_the_other(spec, lead, now, END, since)
+        assert round(expected - 100, 12) == warm_minutes + parked_minutes / Decimal(10)
+
+
+# --- the price of a pod ---
+
+
+def test_pods_cost_what_the_current_ones_do() -> None:
+    assert pod_price(replace(ledger(2), rate=Decimal(140)), ONE, None, 0) == PodPrice(Decimal(70))
+
+
+def test_without_pods_the_template_has_the_prices() -> None:
+    assert pod_price(ledger(), ONE, ONE / 10, 0) == PRICE
+
+
+def test_while_pods_are_parked_the_template_has_the_price_of_warm_ones() -> None:
+    at_rest = replace(ledger(2), rate=Decimal(12))
+    assert pod_price(at_rest, ONE, ONE / 10, reduced=2) == PRICE
+
+
+def test_while_some_pods_are_parked_both_prices_stay() -> None:
+    assert pod_price(replace(ledger(2), rate=Decimal(66)), ONE, ONE / 10, reduced=1) == PRICE
+
+
+def test_an_injected_sidecar_costs_the_same_while_its_pod_is_parked() -> None:
+    at_rest = replace(ledger(1), rate=Decimal(9))
+    assert pod_price(at_rest, ONE, ONE / 10, reduced=1) == PodPrice(Decimal(63), Decimal(9))

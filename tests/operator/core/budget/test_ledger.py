@@ -135,6 +135,50 @@ def test_another_period_begins_a_new_ledger_and_keeps_the_total_of_the_old_one()
     assert ledger.previous == Spent("JPY", t("00:00"), Decimal(130))
 
 
+# --- requests that change ---
+
+
+def parked(pod: BilledPod) -> BilledPod:
+    """The pod while it is parked: a tenth of its core."""
+    return replace(pod, requests={"cpu": Decimal("0.1")})
+
+
+def test_requests_that_change_are_charged_at_the_former_rate_until_that_is_seen() -> None:
+    ledger = enter(opened(), "10:00", core())
+    ledger = enter(ledger, "10:10", parked(core()), elapsed=10 * MINUTE)
+    assert (ledger.accrued, ledger.rate) == (10, 6)
+    ledger = enter(ledger, "10:20", core(), elapsed=10 * MINUTE)
+    assert (ledger.accrued, ledger.rate) == (11, 60)
+    assert enter(ledger, "10:30", core(), elapsed=10 * MINUTE).accrued == 21
+
+
+def test_a_parked_pod_that_has_gone_is_charged_at_its_last_rate() -> None:
+    ledger = enter(opened(), "10:00", parked(core()))
+    assert enter(ledger, "11:00", core(gone="10:20"), elapsed=HOUR).accrued == 2
+
+
+def test_requests_that_change_across_midnight_are_split_at_the_former_rate() -> None:
+    midnight = t("00:00") + 24 * HOUR
+    ledger = opened("23:50", period=Period.DAY, period_end=midnight)
+    ledger = accrue(ledger, [parked(core())], DAILY, UTC, t("23:50"))
+    ledger = accrue(ledger, [core()], DAILY, UTC, midnight + 10 * MINUTE, 20 * MINUTE)
+    assert (ledger.previous, ledger.accrued) == (Spent("JPY", t("00:00"), Decimal(1)), 1)
+
+
+def test_a_new_process_charges_a_parked_pod_what_it_requests_since_the_last_entry() -> None:
+    """Not the full rate: whether the pod was parked before is not in the status."""
+    assert enter(opened("10:00"), "10:10", parked(core("08:00"))).accrued == 1
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, -24 * HOUR])
+def test_a_clock_that_steps_does_not_change_what_a_parked_pod_costs(step: timedelta) -> None:
+    ledger = enter(opened(), "10:00", core())
+    ledger = enter(ledger, "10:10", parked(core()), elapsed=10 * MINUTE)
+    now = t("10:20") + step
+    ledger = accrue(ledger, [core()], BUDGET, UTC, now, 10 * MINUTE)
+    assert (ledger.accrued, ledger.at) == (11, now)
+
+
 # --- periods ---
 
 

@@ -188,3 +188,42 @@ def test_a_pool_whose_parking_was_removed_sleeps(hours: int) -> None:
     w.edit(pool_spec())
     w.until(w.now + MINUTE + 10 * SECOND)
     assert w.phase is Phase.ASLEEP
+
+
+# --- spent budgets ---
+
+LIMITED = PRICES | {"prices": {"cpuHour": "60"}}
+ALL_DAY = once("all-day", "08:30", "12:00", 2) | {"mode": "Parked"}
+
+
+def spent_while_parked(policy: str, *requests: str, **fields: object) -> Walk:
+    """Two pods in a window for parked ones, whose budget is spent while they are parked."""
+    budget = LIMITED | {"limit": "2", "onExhausted": policy}
+    return pool(*requests, windows=[ALL_DAY], budget=budget, prewarm={"lead": "10s"}, **fields)
+
+
+def test_a_spent_budget_leaves_an_open_window_parked() -> None:
+    w = spent_while_parked("NoNewWarmth").until(t("11:59"))
+    assert w.standing == "Exhausted"
+    assert (w.phase, w.replicas, reduced(w)) == (Phase.PARKED, 2, [True, True])
+    assert w.until(t("12:01")).phase is Phase.ASLEEP, "idle pods are not kept"
+
+
+def test_a_request_to_a_parked_window_is_served_after_the_budget_is_spent() -> None:
+    w = spent_while_parked("NoNewWarmth", "11:30").until(t("11:30:30"))
+    assert w.requests[0].begun == t("11:30")
+    assert (w.phase, reduced(w)) == (Phase.WARM, [False, False])
+
+
+def test_a_budget_that_puts_pools_to_sleep_ends_a_parked_window() -> None:
+    w = spent_while_parked("Sleep").until(t("11:59"))
+    assert (w.phase, w.memory.reason) == (Phase.ASLEEP, Reason.BUDGET)
+
+
+def test_the_limit_is_seen_at_once_at_the_rate_of_parked_pods() -> None:
+    w = spent_while_parked("Warn").until(t("12:00"))
+    seen = next(m.at for m in w.log if any(n.reason == "BudgetExhausted" for n in m.notes))
+    before = Decimal((seen - t("08:30")).total_seconds()) / 60 * 2 * PARKED
+    assert abs(w.ledger.limit - before) < Decimal("0.6"), "two pods needed some seconds to start"
+    looks = [m.at for m in w.log if t("08:31") < m.at < seen]
+    assert len(looks) < 2 * (seen - t("08:31")) / MINUTE, "and not by looking all the time"

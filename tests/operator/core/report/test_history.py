@@ -310,3 +310,40 @@ def test_the_history_is_the_ledger_to_the_last_digit_whatever_happens(steps) -> 
         pool.look(pods, why, after, jump=jump, writes=what != "lost write")
         if what != "lost write":
             pool.check_current()
+
+
+# --- parked pods ---
+
+PARKED = (Phase.PARKED, Reason.IDLE)
+
+
+def test_parked_time_is_an_episode_of_its_own_and_all_sums_are_the_ledgers() -> None:
+    pool = Pool()
+    pool.look(1, REQUEST)
+    pool.look(1, REQUEST, 7 * SECOND)
+    pool.look(1, PARKED)
+    pool.pods = {
+        uid: replace(p, requests={"cpu": Decimal("0.005")}) for uid, p in pool.pods.items()
+    }
+    pool.look(1, PARKED, SECOND)
+    pool.look(1, PARKED, 11 * MINUTE)
+    pool.look(1, REQUEST, HOUR)
+    pool.look(1, (Phase.PARKED, Reason.WINDOW))
+    pool.look(1, (Phase.DRAINING, Reason.IDLE))
+    pool.look(0, ASLEEP)
+    assert pool.told() == [
+        (Why.REQUEST, ""), (Why.PARKED, "pitch"), (Why.REQUEST, ""), (Why.PARKED, "pitch"),
+    ]  # fmt: skip
+    pool.check()
+    first = pool.record.finished[1]
+    assert first.cost < first.counts.pod_seconds / 3600 * PRICES.per_hour["cpu"] / 50
+
+
+def test_parked_time_goes_on_after_a_restart() -> None:
+    pool = Pool()
+    pool.look(1, PARKED, window="")
+    pool.restart()
+    pool.look(1, PARKED, window="")
+    pool.look(0, ASLEEP)
+    assert pool.told() == [(Why.PARKED, "")]
+    pool.check()

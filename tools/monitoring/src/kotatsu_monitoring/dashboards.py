@@ -14,6 +14,7 @@ _PHASES = {
     Phase.WARM: "red",
     Phase.DRAINING: "yellow",
     Phase.SLEEPING: "light-blue",
+    Phase.PARKED: "purple",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kotatsu_demo_mode.pools import Object, read_pool, requests_of
+from kotatsu_demo_mode.pools import Object, read_pool, template_of
 from kotatsu_operator.core.pool.spec import RouteMode
 
 from . import capacity, installation, lifecycle, parking, traffic, workload
@@ -68,7 +68,7 @@ def case_of(
     Raises DemoModeError if the API server would reject that one, or its spec is invalid.
     """
     made = proposed(found, service) if pool is None else _with_service(pool, service)
-    priced = read_pool(made, None if found.workload is None else requests_of(found.workload))
+    priced = read_pool(made, None if found.workload is None else template_of(found.workload))
     most = priced.spec.most_replicas
     wanted = replicas or most
     one = service_named(found, priced.spec.service)

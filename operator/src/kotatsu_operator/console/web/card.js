@@ -150,7 +150,7 @@ function details(pool) {
   const w = words();
   const clock = (at) => moment(at, pool.timeZone);
   const named = (o) => (o.calendar ? `${o.name} (${o.calendar})` : o.name);
-  return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [named(o), clock(o.start), clock(o.end), o.replicas]))
+  return table(w.windows, [w.name, w.from, w.to, w.replicas], pool.windows.map((o) => [named(o), clock(o.start), clock(o.end), o.parked ? w.parked(o.replicas) : o.replicas]))
     + table(w.calendars, [w.name, w.asOf, w.windows, w.closedDays], pool.calendars.map((c) => [c.name, clock(c.readAt), c.windows, c.closed]))
     + table(w.openings, [w.name, w.at, w.verdict], pool.openings.map((o) => [o.window, clock(o.at), verdict(o)]))
     + table(w.warmUps, [w.took, w.replicas, ...Object.values(w.parts)], pool.warmUps.map(warmUp))

@@ -2,7 +2,7 @@
 
 import { words } from "./words.js";
 
-const AWAKE = new Set(["Warming", "Warm", "Draining"]);
+const AWAKE = new Set(["Warming", "Warm", "Parked", "Draining"]);
 const BAD_READINESS = new Set(["NoActivator", "TargetNotReady", "NoNode"]);
 
 export const isAwake = (pool) => !pool.refused && AWAKE.has(pool.phase);
@@ -22,6 +22,7 @@ export function problems(pool) {
     is("BudgetAvailable", "False") && "Exhausted",
     conditions.Accepted?.reason === "WindowNeverOpens" && "WindowNeverOpens",
     is("CalendarFailed", "True") && "CalendarFailed",
+    is("ParkingFailed", "True") && (conditions.ParkingFailed.reason === "NotRestored" ? "NotRestored" : "ParkingFailed"),
   ].filter(Boolean);
 }
 
@@ -46,6 +47,7 @@ export function why(pool, clock) {
   }
   if (pool.reason === "Override") return say.overrideOver();
   if (pool.phase === "Draining" || pool.phase === "Sleeping") return pool.reason === "Budget" ? say.Budget() : say.leaving();
+  if (pool.phase === "Parked") return say.parked(pool, pool.parkedUntil && clock(pool.parkedUntil));
   if (pool.phase === "Asleep") return pool.reason === "Budget" ? say.Budget() : say.Idle();
   if (pool.reason === "Window" && pool.phase === "Warming") return say.warmingFor(pool);
   return (say[pool.reason] ?? say.Idle)(pool);

@@ -50,8 +50,8 @@ function shown(samples, from, here) {
 
 function bar(w, x, y, here) {
   const [a, b] = [x(w.a), x(w.b)];
-  const name = `${w.name} × ${w.replicas}`;
-  return `<rect class="window${w.a > here ? " coming" : ""}" x="${a}" y="${y(w.replicas)}" width="${Math.max(b - a, 2)}" height="${y(0) - y(w.replicas)}" rx="2"><title>${escape(name)}</title></rect>`;
+  const name = w.parked ? `${w.name} × ${words().parked(w.replicas)}` : `${w.name} × ${w.replicas}`;
+  return `<rect class="window${w.parked ? " parked" : ""}${w.a > here ? " coming" : ""}" x="${a}" y="${y(w.replicas)}" width="${Math.max(b - a, 2)}" height="${y(0) - y(w.replicas)}" rx="2"><title>${escape(name)}</title></rect>`;
 }
 
 /** About how wide a text is, in pixels: Japanese letters take as much as two others. */

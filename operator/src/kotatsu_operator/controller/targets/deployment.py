@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from kotatsu_operator.controller.targets.target import (
     nothing_left,
 )
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
@@ -38,7 +38,7 @@ from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.resize import PodSize
+from kotatsu_operator.core.pool.resize import PodSize, parked_spec
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import read_original
@@ -120,9 +120,14 @@ class DeploymentTarget(Target):
         return self.cache.selector_of(self.place) or NO_POD
 
     @property
-    def requests(self) -> Mapping[str, Decimal]:
-        """The resource requests of one pod (base units)."""
-        return {} if self.workload is None else self.workload.requests
+    def requests(self) -> PodRequests:
+        """The resource requests of one pod."""
+        if self.workload is None:
+            return PodRequests()
+        full, parked = pod_requests(self.workload.pod), self.spec.parked
+        if parked is None:
+            return PodRequests(full)
+        return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.requests)))
 
     @property
     def template(self) -> PodSize | None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.min_scale import MinScales
@@ -17,7 +16,7 @@ from kotatsu_operator.controller.targets.target import (
     Writes,
 )
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.budget.prices import pod_requests
+from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
 from kotatsu_operator.core.decide.knative import MinScalePlan, lacks_floor, observe, trouble
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.pool.decision import Decision, Observation
@@ -87,10 +86,10 @@ class KnativeTarget(Target):
         return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
 
     @property
-    def requests(self) -> Mapping[str, Decimal]:
-        """The resource requests of one pod (base units)."""
+    def requests(self) -> PodRequests:
+        """The resource requests of one pod."""
         template = (self.service.get("spec") or {}).get("template") or {}
-        return pod_requests(template.get("spec") or {})
+        return PodRequests(pod_requests(template.get("spec") or {}))
 
     # --- accept ---
 

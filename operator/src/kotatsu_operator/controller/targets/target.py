@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from kotatsu_operator.controller.act.parking import Workload
@@ -16,6 +15,7 @@ from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.observer import Observer
 from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.budget.prices import PodRequests
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -129,8 +129,8 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def requests(self) -> Mapping[str, Decimal]:
-        """The resource requests of one of its pods (base units)."""
+    def requests(self) -> PodRequests:
+        """The resource requests of one of its pods."""
 
     @property
     def template(self) -> PodSize | None:

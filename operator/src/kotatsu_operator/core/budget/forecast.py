@@ -1,53 +1,92 @@
 """The forecast: the cost of a pool at the end of its period, by the current schedule.
 
 The amount spent, and for the rest of the period: the windows, each with its lead and drain; a Warm
-override until its end; and the current pods until they are idle. Without the limit and future
-requests: the forecast is what the schedule asks for.
+override until its end; the current pods until they are idle; and pods that stay parked after each
+of these. Without the limit and future requests: the forecast is what the schedule asks for.
 """
 
-import heapq
-from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import Ledger, money
-from kotatsu_operator.core.calendar.schedule import Window, spans
+from kotatsu_operator.core.budget.levels import ASLEEP, Levels, Mode, PodTime, laid_out
+from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end
-from kotatsu_operator.core.pool.memory import Memory
-from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
+from kotatsu_operator.core.plan.parking import parked_until
+from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
+from kotatsu_operator.core.pool.spec import OverrideMode, Parked, PoolSpec
 
-_NOTHING = timedelta()
+
+class PodPrice(NamedTuple):
+    """The price of one hour of a pod."""
+
+    warm: Decimal
+    parked: Decimal | None = None
+    """None if the pods are never parked: the pool sleeps when it is idle, and its windows with
+    mode Parked are warm."""
+
+    def of(self, time: PodTime) -> Decimal:
+        """The price of some pod time."""
+        cost = money(self.warm, time.warm)
+        return cost if self.parked is None else cost + money(self.parked, time.parked)
+
+
+def pod_price(ledger: Ledger, full: Decimal, parked: Decimal | None, reduced: int) -> PodPrice:
+    """The prices of a pod, from those of the target's template and the rate of the current pods.
+
+    Pods may request more than their template, by an injected sidecar: that is never reduced.
+    `reduced` is how many of the pods are.
+    """
+    pods, more = len(ledger.pods), Decimal(0)
+    if pods:
+        saved = Decimal(0) if parked is None else min(reduced, pods) * (full - parked)
+        more = (ledger.rate + saved) / pods - full
+    return PodPrice(full + more, None if parked is None else max(parked + more, Decimal(0)))
 
 
 def forecast(
-    spec: PoolSpec, memory: Memory, ledger: Ledger, pod_hour: Decimal, now: datetime
+    spec: PoolSpec, memory: Memory, ledger: Ledger, price: PodPrice, now: datetime
 ) -> Decimal | None:
-    """The cost of the whole period at the price `pod_hour`; None for a ledger without a period."""
+    """The cost of the whole period; None for a ledger without a period."""
     end = ledger.period_end
     if end is None:
         return None
     if spec.suspend:
         return ledger.accrued + money(ledger.rate, end - now)
-    levels = _levels(spec, memory.lead, now, end)
+    parking = None if price.parked is None else spec.parked
+    levels = _levels(spec, parking, memory.lead, now, end)
     override = in_force(spec.override, memory, now)
     until = now if override is None else min(override_end(override, memory), end)
     asleep = override is not None and override.mode is OverrideMode.ASLEEP
     asked = 0 if override is None or asleep else spec.asked_by(override)
+    pods, mode = len(ledger.pods), ASLEEP
     stay = min(max(_idle(spec, memory, now), now), end)
-    time = _NOTHING
+    if parking is not None:
+        mode = _mode(memory, pods, parked_until(spec, memory) or stay)
+        is_for_window = memory.phase is Phase.WARMING and memory.reason is Reason.WINDOW
+        if mode.is_parked or is_for_window:
+            stay = now  # the pods are those of the mode, or of the window
+    total = PodTime()
     marks = sorted({now, until, stay, end})
     for begin, stop in pairwise(marks):
-        least = max(asked if begin < until else 0, len(ledger.pods) if begin < stay else 0)
+        least = max(asked if begin < until else 0, pods if begin < stay else 0)
         if asleep and begin < until:
-            time += least * (stop - begin)
+            spent, mode = PodTime(least * (stop - begin)), ASLEEP
         else:
-            time += levels.pod_time(begin, stop, least)
-    return ledger.accrued + money(pod_hour, time)
+            spent, mode = levels.walk(begin, stop, mode, least)
+        total += spent
+    return ledger.accrued + price.of(total)
+
+
+def _mode(memory: Memory, pods: int, until: datetime) -> Mode:
+    """The parked pods that there are now; without any, a pool begins asleep."""
+    if memory.reduced and memory.phase in (Phase.PARKED, Phase.DRAINING):
+        return Mode(pods, is_parked=True, until=until)
+    return ASLEEP
 
 
 def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
@@ -57,97 +96,26 @@ def _idle(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     return idle_at(spec, memory, now) + spec.drain.route_settle
 
 
-class Levels:
-    """Replicas over time as a step function: `steps` are (from, replicas), the last at the end."""
-
-    def __init__(self, steps: list[tuple[datetime, float]]) -> None:
-        self._steps = steps
-        self._at = [at for at, _ in steps]
-        self._sums = [_NOTHING]
-        for (at, level), (then, _) in pairwise(steps):
-            self._sums.append(self._sums[-1] + level * (then - at))
-
-    @property
-    def begin(self) -> datetime:
-        return self._at[0]
-
-    def pod_time(self, begin: datetime, end: datetime, least: int = 0) -> timedelta:
-        """The pod time between two instants, with at least `least` pods at each moment."""
-        if not least:
-            return self._until(end) - self._until(begin)
-        total, index = _NOTHING, bisect_right(self._at, begin) - 1
-        while begin < end:
-            later = self._at[index + 1] if index + 1 < len(self._at) else end
-            stop = min(later, end)
-            total += max(self._steps[index][1], least) * (stop - begin)
-            begin, index = stop, index + 1
-        return total
-
-    def _until(self, at: datetime) -> timedelta:
-        index = bisect_right(self._at, at) - 1
-        known, level = self._steps[index]
-        return self._sums[index] + level * (at - known)
-
-
 @lru_cache(maxsize=16384)
 def _shelf(
-    _windows: tuple[Window, ...], _zone: ZoneInfo, _around: tuple[timedelta, timedelta], _most: int
+    _windows: tuple[Window, ...],
+    _zone: ZoneInfo,
+    _around: tuple[timedelta, timedelta],
+    _most: int,
+    _parking: tuple[int, timedelta] | None,
 ) -> dict[datetime, Levels]:
     """A one-entry cache for the current period, so that a month of cron is walked once."""
     return {}
 
 
-def _levels(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Levels:
+def _levels(
+    spec: PoolSpec, parking: Parked | None, lead: timedelta, now: datetime, end: datetime
+) -> Levels:
     tail, most = spec.drain.route_settle, spec.scaling.max_replicas
-    shelf = _shelf(spec.windows, spec.zone, (lead, tail), most)
+    staying = None if parking is None else (parking.replicas, parking.lasting)
+    shelf = _shelf(spec.windows, spec.zone, (lead, tail), most, staying)
     known = shelf.get(end)
     if known is None or known.begin > now:
         shelf.clear()
-        shelf[end] = known = _laid_out(spec, lead, now, end)
+        shelf[end] = known = laid_out(spec, parking, lead, now, end)
     return known
-
-
-_MOST_SPANS = 2000
-"""The spans to compute for a period; the rest of the period is assumed to be the same on
-average."""
-
-
-def _laid_out(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) -> Levels:
-    tail, most = spec.drain.route_settle, spec.scaling.max_replicas
-
-    def warm(window: Window) -> Iterator[_Span]:
-        replicas = min(window.replicas, most)
-        for begin, stop in spans(window, spec.zone, now - tail, end + lead, lead + tail):
-            yield begin - lead, stop + tail, replicas
-
-    every = heapq.merge(*map(warm, spec.windows))
-    found = list(islice(every, _MOST_SPANS + 1))
-    until = min(found.pop()[0], end) if len(found) > _MOST_SPANS else end
-    steps = _staircase(found, now, until)
-    if until < end:
-        average = Levels(steps).pod_time(now, until) / (until - now)
-        steps = [*steps[:-1], (until, average), (end, 0)]
-    return Levels(steps)
-
-
-_Span = tuple[datetime, datetime, int]
-"""From, to, and the replicas between them."""
-
-
-def _staircase(warm: list[_Span], begin: datetime, end: datetime) -> list[tuple[datetime, float]]:
-    warm = sorted((max(a, begin), min(b, end), n) for a, b, n in warm if a < end and b > begin)
-    steps: list[tuple[datetime, float]] = [(begin, 0)]
-    coming = deque(warm)
-    running: list[tuple[int, datetime]] = []
-    for at in sorted({a for a, _, _ in warm} | {b for _, b, _ in warm}):
-        while coming and coming[0][0] <= at:
-            _, last, replicas = coming.popleft()
-            heapq.heappush(running, (-replicas, last))
-        while running and running[0][1] <= at:
-            heapq.heappop(running)
-        level = -running[0][0] if running else 0
-        if at == steps[-1][0]:
-            steps[-1] = (at, level)
-        elif level != steps[-1][1]:
-            steps.append((at, level))
-    return steps if steps[-1][0] == end else [*steps, (end, 0)]

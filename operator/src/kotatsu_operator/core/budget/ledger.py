@@ -80,6 +80,8 @@ class Ledger:
     """Cost per hour of the current pods."""
     pod_hour: Decimal | None = None
     """Price of one hour of one pod of the target, at the current prices."""
+    parked_hour: Decimal | None = None
+    """The same of a parked pod; None if the pods cannot be parked."""
     period: Period = Period.MONTH
     period_end: datetime | None = None
     limit: Decimal | None = None

@@ -76,6 +76,26 @@ def _reserved(container: Mapping[str, Any], held: Mapping[str, Requests]) -> Req
     return _requested(container) if found is None else found
 
 
+def requesting(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parts of a PodSpec that its requests depend on."""
+    kinds = ("containers", "initContainers")
+    parts = {name: spec[name] for name in ("resources", "overhead") if spec.get(name)}
+    return parts | {
+        kind: [{f: c[f] for f in ("name", "restartPolicy", "resources") if f in c} for c in listed]
+        for kind in kinds
+        if (listed := spec.get(kind))
+    }
+
+
+@dataclass(frozen=True)
+class PodRequests:
+    """The resource requests of one pod of a target (base units)."""
+
+    full: Mapping[str, Decimal] = field(default_factory=dict)
+    parked: Mapping[str, Decimal] | None = None
+    """Those of a parked pod; None if its pods are never parked."""
+
+
 def _requested(part: Mapping[str, Any]) -> Requests:
     # The API server copies a limit to a missing request. A template without pods has not been
     # through that yet.

@@ -103,9 +103,11 @@ def decide(
         wanted = 0  # the HPA follows demand above the floor
     memory = changed(memory, trend=trend)
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
-    may_park = allowed.begins and not asleep_asked
+    may_park = not is_refused and not asleep_asked
     is_for_parked = may_park and reason is Reason.WINDOW and kept.may_park
-    kept_parked = parked_pods(spec, seen, memory, seen.within(floor) if is_for_parked else 0, now)
+    stays = seen.within(floor) if is_for_parked else 0
+    # A spent budget ends what is idle. An open window stays as it is: warm pods would cost more.
+    kept_parked = parked_pods(spec, seen, memory, stays, now) if stays or allowed.begins else 0
     # Without parked pods, a window for them has warm ones.
     warm = 0 if is_for_parked and kept_parked else floor
     idle = idleness(spec, memory, warm, asleep_asked, now)

@@ -112,6 +112,22 @@ def parked(template: PodSize, most: Mapping[str, Decimal]) -> Quantities:
     return {name: requests for name, requests in found.items() if requests}
 
 
+def parked_spec(spec: Mapping[str, Any], most: Mapping[str, Decimal]) -> Mapping[str, Any]:
+    """A PodSpec with the requests of a parked pod."""
+    changes = parked(pod_size(spec), most)
+
+    def container(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        requests = changes.get(text(given.get("name")))
+        if requests is None:
+            return given
+        resources = table(given.get("resources"))
+        requests = table(resources.get("limits")) | table(resources.get("requests")) | requests
+        return {**given, "resources": {**resources, "requests": requests}}
+
+    kinds = ("containers", "initContainers")
+    return {**spec, **{kind: [container(c) for c in tables(spec.get(kind))] for kind in kinds}}
+
+
 def to_reduce(template: PodSize, pod: PodSize, most: Mapping[str, Decimal]) -> Quantities:
     """The requests to lower in a pod so that it is parked; empty if it is."""
     return _changes(pod, parked(template, most), lowers=True)

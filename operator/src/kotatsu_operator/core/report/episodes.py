@@ -30,6 +30,8 @@ class Why(StrEnum):
     WINDOW = "Window"
     OVERRIDE = "Override"
     REQUEST = "Request"
+    PARKED = "Parked"
+    """No request: the pods were Ready and requested less."""
     SUSPENDED = "Suspended"
     OTHER = "Other"
     """Pods that no window, override or request asked for."""

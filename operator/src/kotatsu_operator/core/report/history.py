@@ -85,7 +85,9 @@ def cause_of(decision: Decision, override: Override | None, before: Cause | None
     memory = decision.memory
     if memory.reason is Reason.SUSPENDED:
         return Cause(Why.SUSPENDED)
-    if memory.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED):
+    if memory.phase is Phase.PARKED:
+        return Cause(Why.PARKED, decision.window[:LONGEST_NAME])
+    if memory.phase in (Phase.WARMING, Phase.WARM):
         match memory.reason:
             case Reason.WINDOW:
                 return Cause(Why.WINDOW, decision.window[:LONGEST_NAME])

@@ -20,6 +20,7 @@ from kotatsu_operator.core.report.episodes import (
     Paid,
     Purse,
     Recorded,
+    Why,
     money_of,
     read_recorded,
 )
@@ -56,6 +57,15 @@ class Balance:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """Pod time and cost of parked pods."""
+
+    pod_seconds: Decimal
+    costs: dict[str, Decimal]
+    """By currency."""
+
+
+@dataclass(frozen=True)
 class Past:
     """What one pool was warm for in [begin, end)."""
 
@@ -74,6 +84,17 @@ class Past:
         for purse, cost in self._paid():
             found[purse.currency] = found.get(purse.currency, Decimal(0)) + cost
         return found
+
+    @property
+    def parked(self) -> "Parked":
+        """The parked part of the rows; sums of older episodes do not tell it."""
+        rows = [row for row in self.rows if row.episode.cause.why is Why.PARKED]
+        costs: dict[str, Decimal] = {}
+        for row in rows:
+            if row.cost is not None:
+                code = row.episode.purse.currency
+                costs[code] = costs.get(code, Decimal(0)) + row.cost
+        return Parked(sum((row.pod_seconds for row in rows), Decimal(0)), costs)
 
     @property
     def counts(self) -> Counts:

@@ -176,7 +176,12 @@ _MEMORY = Record(
 _ORIGINAL = Record(Original)
 _GROUP = Record(Shared, but=("rate", "disagreement"), total="spent")
 _TRANSITION = Record(Transition)
-_LEDGER = Record(Ledger, but=("rate", "limit", "forecast", "shared", "pods"), pod_hour="podPerHour")
+_LEDGER = Record(
+    Ledger,
+    but=("rate", "limit", "forecast", "shared", "pods"),
+    pod_hour="podPerHour",
+    parked_hour="parkedPodPerHour",
+)
 
 
 def memory_status(memory: Memory, spec: PoolSpec) -> Status:
