@@ -309,10 +309,24 @@ def test_the_rest_of_a_stateful_set_is_good():
     assert finding(answer, "OrderedStart")["level"] == "note"
 
 
-@pytest.mark.parametrize(("paused", "refused"), [("true", []), ("false", ["ForeignAutoscaler"])])
-def test_keda_beside_a_pool_has_to_be_paused(paused: str, refused: list[str]):
+KEDA = "autoscaling.keda.sh/"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "refused"),
+    [
+        ({KEDA + "paused": "true"}, []),
+        ({KEDA + "paused": "yes"}, []),
+        ({}, ["ForeignAutoscaler"]),
+        ({KEDA + "paused": "False"}, ["ForeignAutoscaler"]),
+        ({KEDA + "paused": "true", KEDA + "paused-replicas": "1"}, ["ForeignAutoscaler"]),
+    ],
+)
+def test_keda_beside_a_pool_has_to_be_paused_without_a_number_of_replicas(
+    annotations: dict[str, str], refused: list[str]
+):
     scaled = autoscaler() | {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
-    scaled["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": paused}
+    scaled["metadata"]["annotations"] = annotations
     assert [reason for _, reason in bad(check(plus(scaled)))] == refused
 
 
