@@ -284,6 +284,12 @@ def test_a_known_gauge_that_counts_its_own_page_is_no_gauge():
     assert "which the Service uses too" in finding(answer, "Unmetered")["message"]
 
 
+def test_a_page_that_the_operator_finds_too_long_is_no_gauge():
+    page = "kotatsu_requests_in_flight 0\n" + "#" * 2 * 2**20
+    said = finding(check(good(), pages={"web-1:8080/metrics": page}), "Unmetered")
+    assert "sends more than 2 MiB for /metrics on port 8080" in said["message"]
+
+
 def test_a_service_of_another_name_is_found_by_its_selector():
     objects = [*without("Service"), service("front"), service("peers", clusterIP="None")]
     answer = check(objects)

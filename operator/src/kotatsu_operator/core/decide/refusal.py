@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kotatsu_operator.core.objects import Object, selects
+from kotatsu_operator.core.objects import Object, serves
 from kotatsu_operator.core.pool.kinds import Scaled
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
@@ -104,10 +104,6 @@ def check_claims(spec: PoolSpec, *, deletes: bool) -> Refusal | None:
 
 # --- the Service ---
 
-_REVISION = "rollouts-pod-template-hash"
-"""Argo Rollouts sets this label on its pods, and adds it to the selector of the Services that a
-strategy names (activeService, stableService and others). The pod template does not have it."""
-
 
 @dataclass(frozen=True)
 class ServiceFacts:
@@ -196,8 +192,7 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
             f"Service {name} has no selector, so Kubernetes routes no connection to the pods: give "
             f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
         )
-    of_template = {key: value for key, value in selector.items() if key != _REVISION}
-    if selects({"matchLabels": of_template}, facts.labels):
+    if serves(selector, facts.labels):
         return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
