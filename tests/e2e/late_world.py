@@ -1,4 +1,4 @@
-"""A control plane without a node, where nodes join late: operator and activator run as processes."""
+"""Nodes that join late; operator and activator as processes on a control plane of their own."""
 
 import asyncio
 from collections.abc import AsyncIterator

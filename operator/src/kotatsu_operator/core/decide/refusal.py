@@ -4,11 +4,11 @@ The operator makes these checks with what its watches have shown, and `kubectl d
 what it has read, so that both give the same reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kotatsu_operator.core.objects import Object, serves
+from kotatsu_operator.core.objects import serves
 from kotatsu_operator.core.pool.kinds import Scaled
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
