@@ -16,6 +16,7 @@ from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_node.cluster.control_plane import control_plane, free_ports
 from kotatsu_node.layout import Layout
+from kotatsu_operator.kube.objects import Deployment, Service, WarmPool
 from simulation.kubelet import serve_metrics
 from simulation.run import deployment, service
 
@@ -46,20 +47,16 @@ class World:
     port: int
     """Where the metrics page of every pod is served."""
 
-    def add(self, name: str, *, selects: Object | None = None, **spec: Any) -> None:
+    async def add(self, name: str, *, selects: Object | None = None, **spec: Any) -> None:
         """A pool asleep, and its app; the page of its pods is served by the test.
 
         `selects` are the labels of the nodes that its pods may run on.
         """
         made, in_front = deployment(name, self.port), service(name)
         made["spec"]["template"]["spec"] |= {"hostNetwork": True, "nodeSelector": selects or {}}
-        for obj in (made, in_front):
+        for kind, obj in ((Deployment, made), (Service, in_front), (WarmPool, pool(name, **spec))):
             obj["metadata"]["namespace"] = self.kubectl.namespace
-        self.kubectl.apply(
-            {"apiVersion": "apps/v1", "kind": "Deployment", **made},
-            {"apiVersion": "v1", "kind": "Service", **in_front},
-            pool(name, **spec),
-        )
+            await self.client.create(kind(obj))
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with late_world(tmp_path, DELAY) as made:
         # The pretended page knows of no request: idleness counts from the wake, and the pod comes
         # only a node later.
-        made.add("web", scaling={"idleAfter": "12s"})
+        await made.add("web", scaling={"idleAfter": "12s"})
         yield made
 
 
@@ -101,7 +101,7 @@ async def test_with_capacity_ahead_the_first_window_is_ready_though_nodes_join_9
 ) -> None:
     """Pods start 20 s before the window, which no node of this cloud could make."""
     async with late_world(tmp_path, CLOUD, *CAPACITY, **PLACEHOLDERS) as world:
-        world.add("web")
+        await world.add("web")
         await eventually("asleep", lambda: is_asleep(world))
         opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=CLOUD + 40)
         window = {"name": "demo", "start": wall(opens), "replicas": 1}

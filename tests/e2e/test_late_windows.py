@@ -74,7 +74,7 @@ class Windows:
         prewarm = {"capacityAhead": f"{self.ahead.total_seconds():g}s"} if self.ahead else {}
         for name in names:
             spec = {"prewarm": {"lead": "auto", **prewarm}, "scaling": {"idleAfter": "5s"}}
-            await asyncio.to_thread(self.world.add, name, selects={"for": name}, **spec)
+            await self.world.add(name, selects={"for": name}, **spec)
         looking = asyncio.create_task(self._look())
         try:
             await asyncio.gather(*(self._pool(name, each) for name in names))
