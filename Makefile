@@ -96,12 +96,13 @@ e2e: venv ## the end-to-end tests alone, on the cluster that `make demo` uses; T
 	tests/e2e/run.sh $(TESTS)
 
 # The long forms: of the limits and of feed's durability, then of faults, sleeps and upgrades on a real
-# cluster. What is done stays in build/soak.jsonl, and the next run goes on from there.
+# cluster, and of windows whose nodes join late. What is done stays in build/soak.jsonl, and the next run goes on from there.
 REPEATS ?= 50
 CYCLES  ?= 1000
 MINUTES ?= 180
 ARENAS  ?= 4
-SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py
+SOAK    := tests/e2e/test_transitions.py tests/e2e/test_cycles.py tests/e2e/test_upgrade.py \
+           tests/e2e/test_late_windows.py
 .PHONY: soak
 soak: venv ## for MINUTES what `make test` does for seconds; prints faults × repetitions × lost
 	$(BIN)/pytest -q -s -m "soak and not e2e and not node"

@@ -32,10 +32,11 @@ STAYS = 3.0
 """Seconds that a node stays without a pod: one is evicted for another that is bound only then."""
 
 
-def node(name: str) -> Object:
+def node(name: str, labels: Object | None = None) -> Object:
     """A node with room for one pod."""
     room = {"cpu": "4", "memory": "8Gi", "pods": "1"}
-    return {"metadata": {"name": name}, "status": {"allocatable": room, "capacity": room}}
+    meta = {"name": name, "labels": labels or {}}
+    return {"metadata": meta, "status": {"allocatable": room, "capacity": room}}
 
 
 def finds_no_node(pod: Object) -> bool:
@@ -55,7 +56,8 @@ class Autoscaler:
     """Seconds from when a pod waits until its node joins: what a machine of a cloud takes."""
     nodes: list[str] = field(default_factory=list)
     """The names of all that have joined, oldest first."""
-    present: set[str] = field(default_factory=set)
+    present: dict[str, Object] = field(default_factory=dict)
+    """Those that have not been removed, with their labels: what their pods select."""
     _since: dict[str, float] = field(default_factory=dict)
     _served: set[str] = field(default_factory=set)
     _used: set[str] = field(default_factory=set)
@@ -71,24 +73,25 @@ class Autoscaler:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _add(self, pods: list[Object], now: float) -> None:
-        waiting = {pod["metadata"]["uid"] for pod in pods if finds_no_node(pod)} - self._served
-        self._since = {uid: self._since.get(uid, now) for uid in waiting}
+        waiting = {pod["metadata"]["uid"]: pod for pod in pods if finds_no_node(pod)}
+        self._since = {uid: self._since.get(uid, now) for uid in waiting if uid not in self._served}
         for uid, since in self._since.items():
             if now - since >= self.delay:
                 name = f"late-{len(self.nodes)}"
-                await self.client.create(Node(node(name)))
+                wanted = waiting[uid]["spec"].get("nodeSelector")
+                await self.client.create(Node(node(name, wanted)))
                 self._served.add(uid)
                 self.nodes.append(name)
-                self.present.add(name)
+                self.present[name] = dict(wanted or {})
 
     async def _remove(self, used: set[str], now: float) -> None:
         self._used |= used
-        unused = self.present & self._used - used
+        unused = self.present.keys() & self._used - used
         self._unused = {name: self._unused.get(name, now) for name in unused}
         for name, since in self._unused.items():
             if now - since >= STAYS:
                 await self.client.delete(Node, name)
-                self.present.discard(name)
+                del self.present[name]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from kotatsu_node.build import peers
 from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 
-START = 60.0
+START = 180.0
 """Seconds that one may take until it answers."""
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from e2e.kit import Kubectl, Object
@@ -46,33 +47,41 @@ CRD: Object = {
 }
 
 
-def replica_set(rollout: Object) -> Object:
-    """The ReplicaSet that makes the pods of a Rollout."""
-    spec = rollout["spec"]
+REVISION = "rollouts-pod-template-hash"
+"""The label of the pods of one revision."""
+
+
+def replica_set(rollout: Object, replicas: int) -> Object:
+    """The ReplicaSet of the current revision of a Rollout, as Argo names it and its labels."""
+    spec, template = rollout["spec"], rollout["spec"]["template"]
+    of = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+    labels = template["metadata"]["labels"] | {REVISION: of}
     return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "metadata": {"name": rollout["metadata"]["name"]},
+        "metadata": {"name": f"{rollout['metadata']['name']}-{of}", "labels": labels},
         "spec": {
-            "replicas": spec.get("replicas", 1),
-            "selector": spec["selector"],
-            "template": spec["template"],
+            "replicas": replicas,
+            "selector": {"matchLabels": spec["selector"]["matchLabels"] | {REVISION: of}},
+            "template": template | {"metadata": template["metadata"] | {"labels": labels}},
         },
     }
 
 
-def status(rollout: Object, replicas: Object) -> Object:
+def status(rollout: Object, current: Object, former: Sequence[Object]) -> Object:
     """The status as Argo writes it: the generation is text."""
-    counted = replicas.get("status") or {}
-    ready, there = counted.get("readyReplicas", 0), counted.get("replicas", 0)
     labels = rollout["spec"]["selector"]["matchLabels"]
     return {
         "observedGeneration": str(rollout["metadata"]["generation"]),
         "selector": ",".join(f"{name}={value}" for name, value in labels.items()),
-        "replicas": there,
-        "updatedReplicas": there,
-        "readyReplicas": ready,
+        "replicas": sum(_count(made, "replicas") for made in (current, *former)),
+        "updatedReplicas": _count(current, "replicas"),
+        "readyReplicas": sum(_count(made, "readyReplicas") for made in (current, *former)),
     }
+
+
+def _count(made: Object, what: str) -> int:
+    return int((made.get("status") or {}).get(what, 0))
 
 
 @contextlib.asynccontextmanager
@@ -93,9 +102,24 @@ async def played(kubectl: Kubectl, name: str) -> AsyncIterator[None]:
 
 
 def _follow_once(kubectl: Kubectl, name: str) -> None:
+    """One look: a revision replaces the former ones when its pods are Ready, without steps."""
     rollout: Any = kubectl.get("rollout", name)
-    kubectl.apply(replica_set(rollout))
-    found = status(rollout, kubectl.get("replicaset", name))
+    replicas = rollout["spec"].get("replicas")
+    if replicas is None:
+        # Argo's controller writes the default into the object, as the manager of the field.
+        manager = "--field-manager=rollouts-controller"
+        kubectl("patch", "rollout", name, "--type=merge", manager, "-p", '{"spec":{"replicas":1}}')
+        return
+    wanted = replica_set(rollout, replicas)
+    kubectl.apply(wanted)
+    current = kubectl.get("replicaset", wanted["metadata"]["name"])
+    labels = rollout["spec"]["selector"]["matchLabels"]
+    made = kubectl.items("replicasets", **labels)
+    former = [one for one in made if one["metadata"]["name"] != wanted["metadata"]["name"]]
+    if _count(current, "readyReplicas") >= replicas:
+        for one in filter(lambda one: one["spec"]["replicas"], former):
+            kubectl("scale", "replicaset", one["metadata"]["name"], "--replicas=0")
+    found = status(rollout, current, former)
     if found != rollout.get("status"):
         patch = ("--type=merge", "--subresource=status", "-p", json.dumps({"status": found}))
         kubectl("patch", "rollout", name, *patch)

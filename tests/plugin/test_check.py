@@ -284,6 +284,12 @@ def test_a_known_gauge_that_counts_its_own_page_is_no_gauge():
     assert "which the Service uses too" in finding(answer, "Unmetered")["message"]
 
 
+def test_a_page_that_the_operator_finds_too_long_is_no_gauge():
+    page = "kotatsu_requests_in_flight 0\n" + "#" * 2 * 2**20
+    said = finding(check(good(), pages={"web-1:8080/metrics": page}), "Unmetered")
+    assert "sends more than 2 MiB for /metrics on port 8080" in said["message"]
+
+
 def test_a_service_of_another_name_is_found_by_its_selector():
     objects = [*without("Service"), service("front"), service("peers", clusterIP="None")]
     answer = check(objects)
@@ -309,10 +315,24 @@ def test_the_rest_of_a_stateful_set_is_good():
     assert finding(answer, "OrderedStart")["level"] == "note"
 
 
-@pytest.mark.parametrize(("paused", "refused"), [("true", []), ("false", ["ForeignAutoscaler"])])
-def test_keda_beside_a_pool_has_to_be_paused(paused: str, refused: list[str]):
+KEDA = "autoscaling.keda.sh/"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "refused"),
+    [
+        ({KEDA + "paused": "true"}, []),
+        ({KEDA + "paused": "yes"}, []),
+        ({}, ["ForeignAutoscaler"]),
+        ({KEDA + "paused": "False"}, ["ForeignAutoscaler"]),
+        ({KEDA + "paused": "true", KEDA + "paused-replicas": "1"}, ["ForeignAutoscaler"]),
+    ],
+)
+def test_keda_beside_a_pool_has_to_be_paused_without_a_number_of_replicas(
+    annotations: dict[str, str], refused: list[str]
+):
     scaled = autoscaler() | {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
-    scaled["metadata"]["annotations"] = {"autoscaling.keda.sh/paused": paused}
+    scaled["metadata"]["annotations"] = annotations
     assert [reason for _, reason in bad(check(plus(scaled)))] == refused
 
 

@@ -168,6 +168,7 @@ def test_a_service_that_cannot_wake_is_refused_with_a_sentence(cache, change, ro
         ({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}, "Auto"),
         ({"sessionAffinity": "ClientIP"}, "Auto"),
         ({"type": "LoadBalancer"}, "Auto"),
+        ({"selector": {"app": "voice", "rollouts-pod-template-hash": "7d4b"}}, "Auto"),
     ],
 )
 def test_a_service_that_can_wake_is_accepted(cache, change, route):

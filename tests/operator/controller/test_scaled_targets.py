@@ -141,7 +141,9 @@ def test_the_autoscaler_of_keda_is_refused_with_the_command_that_pauses_it(cache
     cache.keep_autoscaler(scaler)
     refused = refusal(cache, warm_pool())
     assert refused.reason == "ForeignAutoscaler"
-    command = "kubectl annotate scaledobject orders -n demo autoscaling.keda.sh/paused=true"
+    command = (
+        "kubectl annotate scaledobject orders -n demo --overwrite autoscaling.keda.sh/paused=true"
+    )
     assert command in refused.message
 
 

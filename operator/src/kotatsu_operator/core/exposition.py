@@ -30,6 +30,12 @@ class Silence:
     answer so: it is slow, or answers with a 5xx."""
 
 
+def too_long(path: str, port: int) -> Silence:
+    """The answer of a pod whose page has more than LONGEST_PAGE."""
+    why = f"sends more than 2 MiB for {path} on port {port}, too much to be read"
+    return Silence(f"{why} (name a smaller page in spec.metrics)", lacks=True)
+
+
 def samples_of(
     text: str, names: tuple[str, ...], most: int = LONGEST_PAGE
 ) -> Iterator[Sample | None]:

@@ -76,6 +76,17 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return True
 
 
+_REVISION = "rollouts-pod-template-hash"
+"""Argo Rollouts sets this label on its pods, and adds it to the selector of the Services that a
+strategy names (activeService, stableService and others). The pod template does not have it."""
+
+
+def serves(selector: Mapping[str, str], template: Mapping[str, str]) -> bool:
+    """Whether a Service with this selector leads to pods of a template with these labels."""
+    named = {label: value for label, value in selector.items() if label != _REVISION}
+    return selects({"matchLabels": named}, template)
+
+
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 

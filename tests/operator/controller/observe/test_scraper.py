@@ -217,7 +217,10 @@ NO_PAGE = "has no readable metrics page"
         (Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()), NO_PAGE),
         (Page(f"{IN_FLIGHT} 1\n".encode(), status=500), "answers 500 for /metrics on port"),
         (Page(f"{IN_FLIGHT} 1\n".encode(), status=302), "answers 302 for /metrics on port"),
-        (Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)), "sends more than 2 MiB"),
+        (
+            Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
+            "too much to be read (name a smaller page in spec.metrics)",
+        ),
     ],
     ids=[
         "empty",
@@ -244,11 +247,12 @@ LACKING = [
     Page(b"<html></html>"),
     Page(b"", status=404),
     Page(b"", status=302),
+    Page(f"{IN_FLIGHT} 1\n".encode() + b"#" * (3 * 2**20)),
     Page(b"\xff\xfe" + f"\n{IN_FLIGHT} 1\n".encode()),
 ]
 
 
-@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "not text"])
+@pytest.mark.parametrize("page", LACKING, ids=["another page", "404", "302", "endless", "not text"])
 async def test_an_answer_without_the_gauge_shows_that_there_is_none(scraper, serve, page):
     assert (await scraper.pod(await serve(page), Metrics())).lacks
 

@@ -6,7 +6,11 @@ from typing import Any
 
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.decide.refusal import KEDA_PAUSE, Refusal, check_autoscalers
+from kotatsu_operator.core.decide.autoscalers import (
+    check_autoscalers,
+    is_left_alone,
+    keda_refusal,
+)
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import owners, selects
 
@@ -19,12 +23,6 @@ def scales(case: Case, obj: Mapping[str, Any]) -> bool:
     return points_to(table(spec_of(obj).get("scaleTargetRef")), case.found.target)
 
 
-def _is_paused(scaled_object: Mapping[str, Any]) -> bool:
-    """Whether KEDA leaves a workload as it is."""
-    name, _, value = KEDA_PAUSE.partition("=")
-    return table(table(scaled_object.get("metadata")).get("annotations")).get(name) == value
-
-
 def autoscaler(case: Case) -> Iterator[Finding]:
     """Whether an autoscaler works beside the pool."""
     make, found = Maker("autoscaler"), case.found
@@ -35,15 +33,10 @@ def autoscaler(case: Case) -> Iterator[Finding]:
         if objects.unread:
             yield make.unknown(f"{kind}: {objects.unread}")
     mine = sorted((a for a in found.autoscalers.items if scales(case, a)), key=name_of)
-    keda = [s for s in found.scaled_objects.items if scales(case, s) and not _is_paused(s)]
+    keda = [s for s in found.scaled_objects.items if scales(case, s) and not is_left_alone(s)]
     why = check_autoscalers(case.pool.spec, found.namespace, mine)
     if why is None and keda and not mine:
-        why = Refusal(
-            "ForeignAutoscaler",
-            f"KEDA scales {found.label} by ScaledObject {name_of(keda[0])} and would undo what "
-            f"Kotatsu sets: pause it (kubectl annotate scaledobject {name_of(keda[0])} -n "
-            f"{found.namespace} {KEDA_PAUSE}), or leave this workload to KEDA",
-        )
+        why = keda_refusal(found.label, found.namespace, name_of(keda[0]))
     if why is not None:
         yield make.refused(why)
         return

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
-from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence, count_of, samples_of
+from kotatsu_operator.core.exposition import (
+    LONGEST_PAGE,
+    Samples,
+    Silence,
+    count_of,
+    samples_of,
+    too_long,
+)
 from kotatsu_operator.core.formats import tables
 from kotatsu_operator.core.gauges import NAMES, find
 from kotatsu_operator.core.objects import port_number
@@ -81,7 +88,7 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
         return replace(page, why=f"has no port {page.port}"), ""
     path = pod_page(found.namespace, pod, number, page.path)
     try:
-        status, text = api.page(path, LONGEST_PAGE)
+        status, text = api.page(path, LONGEST_PAGE + 1)
     except DemoModeError as error:
         return replace(page, why=f"could not be asked: {error}"), ""
     is_refusal = '"kind":"Status"' in text[:500].replace(" ", "") and "pods/proxy" in text
@@ -89,6 +96,8 @@ def _page(api: Api, found: Found, pod: Object, page: Page) -> tuple[Page, str]:
         return page, "you may not get pods/proxy"
     if status != 200:
         return replace(page, why=f"answers {status} for {page.path} on port {number}"), ""
+    if len(text.encode()) > LONGEST_PAGE:
+        return replace(page, why=too_long(page.path, number).why), ""
     return replace(page, text=text), ""
 
 

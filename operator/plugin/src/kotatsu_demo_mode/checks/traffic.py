@@ -6,7 +6,7 @@ from typing import Any
 
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import tables
-from kotatsu_operator.core.objects import selects
+from kotatsu_operator.core.objects import serves
 from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
@@ -165,7 +165,7 @@ def metrics(case: Case) -> Iterator[Finding]:
             "or export that gauge",
         )
     else:
-        known = f" ({why})" if "gauge" in why else ""
+        known = f" ({why})" if "gauge" in why or "too much" in why else ""
         yield make.note(
             "Unmetered",
             f"{where} reports no requests in flight{known}, so the pool sleeps by the connections "
@@ -179,6 +179,6 @@ def waking(found: Found) -> list[str]:
         name_of(s)
         for s in found.services.items
         if (selector := spec_of(s).get("selector"))
-        and selects({"matchLabels": selector}, found.labels)
+        and serves(selector, found.labels)
         and spec_of(s).get("clusterIP") != "None"
     )

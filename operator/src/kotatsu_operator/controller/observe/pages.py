@@ -11,7 +11,14 @@ from http import HTTPStatus
 
 import aiohttp
 
-from kotatsu_operator.core.exposition import LONGEST_PAGE, Sample, Samples, Silence, samples_of
+from kotatsu_operator.core.exposition import (
+    LONGEST_PAGE,
+    Sample,
+    Samples,
+    Silence,
+    samples_of,
+    too_long,
+)
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.runtime.loop import TURN
 from kotatsu_operator.runtime.paced import Connector, Turns
@@ -42,6 +49,10 @@ class _UnreadableError(Exception):
     def __init__(self, message: str, *, lacks: bool = True) -> None:
         super().__init__(message)
         self.lacks = lacks
+
+
+class _TooLongError(Exception):
+    """The response has more than LONGEST_PAGE."""
 
 
 class Pages:
@@ -105,6 +116,8 @@ class Pages:
                 return Page(await collect(samples_of(text, names, most), self._turn), ahead)
         except _UnreadableError as error:
             return Silence(f"{error} for {path} on {where}", lacks=error.lacks)
+        except _TooLongError:
+            return too_long(path, port)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             return Silence(f"does not respond on {where} within {TIMEOUT:g} s", waited=True)
         except aiohttp.ClientConnectorError as error:
@@ -131,7 +144,7 @@ class Pages:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > LONGEST_PAGE:
-                    raise _UnreadableError("sends more than 2 MiB")
+                    raise _TooLongError
         return body.decode(), ahead
 
 

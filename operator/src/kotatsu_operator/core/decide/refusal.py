@@ -4,11 +4,11 @@ The operator makes these checks with what its watches have shown, and `kubectl d
 what it has read, so that both give the same reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kotatsu_operator.core.objects import Object, selects
+from kotatsu_operator.core.objects import serves
 from kotatsu_operator.core.pool.kinds import Scaled
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
@@ -102,66 +102,6 @@ def check_claims(spec: PoolSpec, *, deletes: bool) -> Refusal | None:
     )
 
 
-# --- autoscalers ---
-
-_MANAGED_BY = "app.kubernetes.io/managed-by"
-_KEDA = "keda-operator"
-_SCALED_OBJECT = "ScaledObject"
-
-KEDA_PAUSE = "autoscaling.keda.sh/paused=true"
-"""The annotation by which KEDA leaves a workload as it is, and deletes its autoscaler."""
-
-
-def keda_object(autoscaler: Object) -> str:
-    """The ScaledObject of KEDA that owns an autoscaler; empty if none does."""
-    owners_of = autoscaler["metadata"].get("ownerReferences") or ()
-    named = [owner["name"] for owner in owners_of if owner.get("kind") == _SCALED_OBJECT]
-    return str(named[0]) if named else ""
-
-
-def foreign_owner(autoscaler: Object) -> str:
-    """The program that owns an autoscaler; empty if people manage it."""
-    meta = autoscaler["metadata"]
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller"):
-            return f"{owner['kind']} {owner['name']}"
-    if (meta.get("labels") or {}).get(_MANAGED_BY) == _KEDA:
-        return "KEDA"
-    return ""
-
-
-def check_autoscalers(spec: PoolSpec, namespace: str, found: Sequence[Object]) -> Refusal | None:
-    """Accept at most one HorizontalPodAutoscaler, and none that another program owns.
-
-    `found` are those that scale the target, by name.
-    """
-    of = f"{spec.target.kind} {spec.target.name}"
-    for autoscaler in found:
-        name, owner = autoscaler["metadata"]["name"], foreign_owner(autoscaler)
-        if scaled_object := keda_object(autoscaler):
-            pause = f"kubectl annotate scaledobject {scaled_object} -n {namespace} {KEDA_PAUSE}"
-            return Refusal(
-                "ForeignAutoscaler",
-                f"KEDA scales {of} by ScaledObject {scaled_object} and would undo what Kotatsu "
-                f"sets: pause it ({pause}), by which KEDA deletes HorizontalPodAutoscaler {name}, "
-                "or leave this workload to KEDA",
-            )
-        if owner:
-            return Refusal(
-                "ForeignAutoscaler",
-                f"HorizontalPodAutoscaler {name} scales {of} and belongs to {owner}, which would "
-                "undo what Kotatsu sets: leave this workload to one of the two",
-            )
-    if len(found) > 1:
-        names = " and ".join(a["metadata"]["name"] for a in found)
-        return Refusal(
-            "TwoAutoscalers",
-            f"the HorizontalPodAutoscalers {names} scale {of} at once and work against each other: "
-            "delete all but one",
-        )
-    return None
-
-
 # --- the Service ---
 
 
@@ -252,7 +192,7 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
             f"Service {name} has no selector, so Kubernetes routes no connection to the pods: give "
             f"it the pod labels of {of.kind} {of.name} as its selector, or set route: Always",
         )
-    if selects({"matchLabels": selector}, facts.labels):
+    if serves(selector, facts.labels):
         return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(

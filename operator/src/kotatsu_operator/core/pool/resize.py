@@ -121,8 +121,8 @@ def parked_spec(spec: Mapping[str, Any], most: Mapping[str, Decimal]) -> Mapping
         if requests is None:
             return given
         resources = table(given.get("resources"))
-        requests = table(resources.get("limits")) | table(resources.get("requests")) | requests
-        return {**given, "resources": {**resources, "requests": requests}}
+        full = {**table(resources.get("limits")), **table(resources.get("requests"))}
+        return {**given, "resources": {**resources, "requests": {**full, **requests}}}
 
     kinds = ("containers", "initContainers")
     return {**spec, **{kind: [container(c) for c in tables(spec.get(kind))] for kind in kinds}}

@@ -132,7 +132,7 @@ def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: da
     memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
     if memory.metered is False and spec.route is RouteMode.AUTO:
-        why = demand.silent or "its pods report no requests in flight"
+        why = demand.silent or "its pods report no requests in flight (awake, this names why)"
         return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
         return condition("DemandKnown", True, "Asleep", "pods are not asked while the pool sleeps")

@@ -25,7 +25,7 @@ from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 from kotatsu_node.progress import Progress
 
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _CONTROLLERS = (
