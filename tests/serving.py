@@ -1,5 +1,6 @@
 """An app behind a real socket, in a thread of its own."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For httpx clients of plain sockets: reading the certificates of authorities takes a while."""
 
 
 class _Quiet(uvicorn.Server):

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import jsonschema
 import pytest
-from chart.kit import ROOT, crd, load_yaml
+from chart.kit import ROOT, load_yaml, spec_validator
 
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.pool.spec import RouteMode
@@ -24,9 +23,8 @@ def test_there_are_examples_and_the_page_names_each() -> None:
 @BY_NAME
 def test_the_pool_fits_the_crd_and_the_operator_reads_it(path: Path) -> None:
     _, _, pool = load_yaml(path.read_text())
-    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    jsonschema.validate(pool["spec"], schema)
-    assert set(pool["spec"]) <= set(schema["properties"])
+    spec_validator().validate(pool["spec"])
+    assert set(pool["spec"]) <= set(spec_validator().schema["properties"])
     filled = {"apiVersion": "apps/v1", "kind": "Deployment"} | pool["spec"]["targetRef"]
     route = parse(pool["spec"] | {"targetRef": filled}).route
     assert (route is RouteMode.ALWAYS) == (path.stem in COUNTED)

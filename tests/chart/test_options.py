@@ -412,7 +412,7 @@ def render_umbrella(chart: Path, **enabled: bool) -> Rendered:
         **{name: {"enabled": on} for name, on in enabled.items()},
     }
     (chart / "values.yaml").write_text(json.dumps(values))
-    return render_anew(str(chart), None, "--include-crds")
+    return render_anew(chart, None, "--include-crds")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 from chart.kit import (
     CHARTS,
@@ -11,9 +10,9 @@ from chart.kit import (
     Rendered,
     annotations,
     containers,
-    crd,
     environment,
     render,
+    spec_validator,
     template,
 )
 
@@ -37,8 +36,7 @@ def pod(name: str, chart: Rendered, kind: str = "Deployment") -> Object:
 def spec(name: str, chart: Rendered) -> Object:
     """The spec of a service's pool, which fits the CRD."""
     found: Object = chart.one("WarmPool", name)["spec"]
-    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    jsonschema.validate(found, schema)
+    spec_validator().validate(found)
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
+from serving import NO_TLS
 
 from kotatsu_common.limits import BodyLimit
 from kotatsu_common.protocol import BoundedProtocol
@@ -173,7 +174,7 @@ async def test_what_never_ends_is_cut_off(peer: Peer, first: str, rest: str) -> 
 
 
 async def test_headers_of_some_kilobytes_are_fine(port: int) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS) as http:
         for _ in range(3):  # on one connection
             headers = {f"x-{i}": "y" * 1000 for i in range(50)}
             answer = await http.post("/read", headers=headers, content=b"x" * 1000)
@@ -220,7 +221,7 @@ async def test_a_body_that_grows_is_cut_off_though_nobody_reads_it(port: int) ->
         for _ in range(100):
             yield b"x" * 10_000
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS) as http:
         assert (await http.post("/read", content=endless())).status_code == 413
         assert (await http.post("/ignore", content=endless())).status_code == 200
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from serving import NO_TLS
 
 APP = """
 import asyncio, signal, sys
@@ -63,7 +64,7 @@ class Process:
 
     async def in_flight(self, number: int) -> None:
         """Wait until so many requests are being answered."""
-        async with asyncio.timeout(20), httpx.AsyncClient(base_url=self.url) as http:
+        async with asyncio.timeout(20), httpx.AsyncClient(base_url=self.url, verify=NO_TLS) as http:
             while f"kotatsu_requests_in_flight {number}.0" not in (await http.get("/metrics")).text:
                 await asyncio.sleep(0.01)
 
@@ -102,7 +103,7 @@ class Stream:
         self.tasks = [asyncio.create_task(self._client(url)) for _ in range(clients)]
 
     async def _client(self, url: str) -> None:
-        async with httpx.AsyncClient(timeout=10) as http:
+        async with httpx.AsyncClient(timeout=10, verify=NO_TLS) as http:
             while not self.stop.is_set():
                 try:
                     answer = await http.post(f"{url}/work")
@@ -142,7 +143,7 @@ async def test_the_two_steps_of_the_end_lose_no_request(process: Process) -> Non
 
 
 async def test_sigterm_alone_answers_what_is_in_flight(process: Process) -> None:
-    async with httpx.AsyncClient(timeout=10) as http:
+    async with httpx.AsyncClient(timeout=10, verify=NO_TLS) as http:
         tasks = [asyncio.create_task(http.post(f"{process.url}/slow")) for _ in range(5)]
         await process.in_flight(5)
         process.signal(signal.SIGTERM)

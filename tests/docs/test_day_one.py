@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
-from chart.kit import Object, default_values, schema
+from chart.kit import Object, default_values, values_validator
 from docs.pages import ROOT
 
 PAGE = (ROOT / "docs/day-one.md").read_text()
@@ -102,7 +101,7 @@ def test_a_value_is_in_the_chart_and_its_schema_accepts_it(chart: str, setting: 
     if ".resources.limits." not in name:  # resources are as in a Pod
         assert has(chart, name), name
     if ":" in setting:
-        jsonschema.validate(nested(setting), schema(chart))
+        values_validator(chart).validate(nested(setting))
 
 
 def test_what_looks_like_a_value_is_one() -> None:

@@ -197,7 +197,7 @@ def settings(url: str, overrides: dict[str, Any]) -> FeedSettings:
 async def app(
     settings: FeedSettings, outside: httpx.AsyncClient, clock: Clock
 ) -> AsyncIterator[FastAPI]:
-    app = create_app(settings, http=outside, now=clock)
+    app = create_app(settings, http=outside, now=clock, is_prepared=True)  # `url` is migrated
     async with app.router.lifespan_context(app):
         yield app
 

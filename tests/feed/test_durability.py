@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy as sa
 from feed.conftest import authorize
 from feed.postgres import ROLE
-from serving import serving
+from serving import NO_TLS, serving
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kotatsu_feed.storage.database import Database, StorageUnavailableError
@@ -98,7 +98,7 @@ class Pod:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "kotatsu_feed", env=self._environment
         )
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             while True:
                 try:
                     if (await http.get(f"{self.url}/readyz")).status_code == 200:
@@ -168,7 +168,7 @@ class Feeders:
         self._over.set()
 
     async def _client(self, user: int) -> None:
-        async with httpx.AsyncClient(base_url=self._pod.url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=self._pod.url, timeout=10, verify=NO_TLS) as http:
             while not self._over.is_set():
                 self.wishes[user] += 1
                 key = f"{self.wishes[user]}" if self._with_keys else None
@@ -293,7 +293,7 @@ async def test_a_graceful_end_answers_what_it_took_in(pod: Pod, database: Databa
             return False
         return answer.status_code == 200
 
-    async with httpx.AsyncClient(base_url=pod.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=pod.url, timeout=30, verify=NO_TLS) as http:
         assert await feed(http)
         tries = [asyncio.create_task(feed(http)) for _ in range(50)]
         await asyncio.sleep(0.05)

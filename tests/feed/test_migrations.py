@@ -4,6 +4,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -12,6 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import kotatsu_feed
+from kotatsu_feed.app import create_app
+from kotatsu_feed.settings import FeedSettings
 from kotatsu_feed.storage.database import Database, StorageUnavailableError
 from kotatsu_feed.storage.migrate import HEAD, VERSION_TABLE, NewerSchemaError, migrate
 from kotatsu_feed.storage.schema import metadata
@@ -45,6 +48,17 @@ async def test_the_migrations_make_exactly_the_tables_that_the_code_uses(empty_u
 
 def test_there_is_one_newest_revision_and_the_code_knows_it() -> None:
     assert scripts().get_heads() == [HEAD]
+
+
+async def test_an_app_brings_its_database_up_to_date_as_it_starts(
+    empty_url: str, outside: httpx.AsyncClient
+) -> None:
+    app = create_app(FeedSettings(database_url=empty_url), http=outside)
+    async with app.router.lifespan_context(app):
+        database = Database(database_url(empty_url))
+        async with database.read() as db:
+            assert list(await db.scalars(VERSIONS)) == [HEAD]
+        await database.close()
 
 
 async def test_migrating_again_changes_nothing(empty_url: str) -> None:

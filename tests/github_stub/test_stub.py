@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
-from serving import serving
+from serving import NO_TLS, serving
 
 from kotatsu_github_stub.app import create_app
 from kotatsu_github_stub.settings import StubSettings
@@ -125,7 +125,7 @@ async def test_down_is_a_connection_that_is_cut(github: httpx.AsyncClient) -> No
 
 async def test_so_it_is_over_a_real_socket() -> None:
     with serving(create_app(StubSettings())) as url:
-        async with httpx.AsyncClient(base_url=url) as github:
+        async with httpx.AsyncClient(base_url=url, verify=NO_TLS) as github:
             await github.put("/_stub/control", json={"mode": "down"})
             with pytest.raises(httpx.RemoteProtocolError):
                 await call(github, "user")

@@ -327,6 +327,11 @@ class FakeKube:
             if key[0] in kinds
         }
 
+    @property
+    def version(self) -> int:
+        """Grows with every write."""
+        return self._version
+
     def called(self, *verbs: str) -> list[tuple[Any, ...]]:
         """The calls of some verbs so far."""
         return [call for call in self.calls if call[0] in verbs]

@@ -1,12 +1,12 @@
 """Route Always: the activator is the only way in, counts what is in use, and ends it well."""
 
 import asyncio
-import ssl
 import time
 
 import httpx
 import pytest
 import uvicorn
+from serving import NO_TLS
 
 from kotatsu_operator.activator import connections
 from kotatsu_operator.activator.http.answers import PROBE_OK
@@ -17,7 +17,6 @@ from tests.operator.cluster import activator_pod, eventually, service, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 GET = b"GET /hello HTTP/1.1\r\nHost: voice\r\n\r\n"
 LONG = b"GET /long HTTP/1.1\r\n\r\n"
 

@@ -10,6 +10,7 @@ import grpc
 import httpx
 import pytest
 import websockets
+from serving import NO_TLS
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as serve_websocket
 
@@ -17,8 +18,6 @@ from tests.e2e.h2server import H2Server
 from tests.operator.cluster import eventually, service
 
 pytestmark = pytest.mark.timeout(60)
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Started:

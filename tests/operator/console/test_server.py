@@ -5,6 +5,7 @@ import socket
 import httpx
 import pytest
 from fastapi import FastAPI
+from serving import NO_TLS
 
 from kotatsu_operator.console import app as server
 
@@ -21,7 +22,7 @@ def port():
 
     console = server.ConsoleServer(app, "127.0.0.1", number)
     console.start()
-    transport = httpx.HTTPTransport(retries=10)  # until it listens
+    transport = httpx.HTTPTransport(verify=NO_TLS, retries=10)  # until it listens
     with httpx.Client(transport=transport, trust_env=False, timeout=20) as client:
         client.get(f"http://127.0.0.1:{number}/").raise_for_status()
     yield number

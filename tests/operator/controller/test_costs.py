@@ -8,7 +8,7 @@ from kotatsu_operator.core.budget.prices import parse_table
 from tests.operator.cluster import VOICE, warm_pool
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import SECOND, once, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 
@@ -37,7 +37,7 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
 
 async def test_pods_without_prices_show_no_cost():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget={"currency": "JPY"})
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert "cost" not in day.status
     assert day.metric("kotatsu_cost_accrued", currency="JPY") is None
 
@@ -47,7 +47,7 @@ async def test_the_operators_price_table_is_for_pools_without_their_own():
     day.prices = parse_table({"currency": "EUR", "cpuHour": "0.6"})
     day.container = {"resources": {"requests": {"cpu": "1"}}}
     day.restart()
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert (day.status["cost"]["currency"], day.status["cost"]["ratePerHour"]) == (
         "EUR",
         "0.600000",
@@ -154,7 +154,7 @@ async def test_a_reached_limit_is_written_at_once_and_told_once():
     assert day.metric("kotatsu_cost_exhausted") == 1
     assert day.metric("kotatsu_cost_limit", currency="JPY") == 5
     day.restart()
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     told = [e for e in day.events if e.startswith("Budget")]
     assert told == ["BudgetNearLimit", "BudgetExhausted"]
 
@@ -179,7 +179,7 @@ async def test_a_limit_that_is_near_again_in_the_next_period_has_another_event()
 
 async def test_a_pool_that_its_budget_holds_asleep_is_not_ready():
     day = await limited_day()
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert (day.phase, day.status["reason"]) == ("Asleep", "Budget")
     ready = day.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "BudgetExhausted")

@@ -67,7 +67,7 @@ class Rig:
         while True:
             day.now = datetime.now(UTC)
             day.watch()
-            news = (day.kube._version, [(p.name, p.ended) for p in day.pods])
+            news = (day.kube.version, [(p.name, p.ended) for p in day.pods])
             if day.now >= day.due or news != version:
                 version = news
                 day.due = await day.reconciler.look(VOICE)

@@ -1,27 +1,30 @@
 """The history as the reconciler writes it: of whole evenings, and without a call of its own."""
 
+import asyncio
 from decimal import Decimal
+
+import pytest
 
 from kotatsu_operator.core.budget.prices import parse_table
 from kotatsu_operator.core.report.episodes import Why, read_recorded
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 PRICES = parse_table({"currency": "JPY", "cpuHour": "6.5000003"})
 CORE = {"resources": {"requests": {"cpu": "1"}}}
 
 
 async def evening(day: Day) -> Day:
-    """A rehearsal's override, a window, judges that come back, a wake, and operators that end."""
+    """A wake, a window, judges that come back, and operators that end."""
     await day.until(t("17:00"))
     day.wake()
-    await day.until(t("17:10"))
+    await day.until(t("17:10"), late=BUSY)
     day.restart()
-    await day.until(t("18:15:07"))
+    await day.until(t("18:15:07"), late=BUSY)
     day.edit(override=override("Warm", t("18:45"), reason="judges come back", replicas=3))
-    await day.until(t("18:20"))
+    await day.until(t("18:20"), late=BUSY)
     day.restart()
-    await day.until(t("19:30"))
+    await day.until(t("19:30"), late=BUSY)
     return day
 
 
@@ -34,27 +37,31 @@ def begun(**spec) -> Day:
     return day
 
 
-async def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has():
-    day = await evening(begun())
-    record = read_recorded(day.status)
+@pytest.fixture(scope="module")
+def after() -> Day:
+    """A day after its evening; nothing is changed any more."""
+    return asyncio.run(evening(begun()))
+
+
+def test_the_episodes_of_an_evening_cost_exactly_what_the_ledger_has(after: Day):
+    record = read_recorded(after.status)
     assert [(e.cause.why, e.cause.name) for e in record.finished] == [
         (Why.REQUEST, ""),
         (Why.WINDOW, "pitch"),
         (Why.OVERRIDE, "judges come back"),
     ]
     total = sum((e.cost for e in record.finished), Decimal(0))
-    assert total == Decimal(day.status["cost"]["accrued"]) > 0
+    assert total == Decimal(after.status["cost"]["accrued"]) > 0
     assert record.running is None
 
 
-async def test_an_episode_s_pod_time_is_what_its_pods_cost():
-    day = await evening(begun())
-    for episode in read_recorded(day.status).finished:
+def test_an_episode_s_pod_time_is_what_its_pods_cost(after: Day):
+    for episode in read_recorded(after.status).finished:
         hours = episode.counts.pod_seconds / 3600
         assert abs(hours * Decimal("6.5000003") - episode.cost) < Decimal("0.02")
 
 
-async def test_the_history_costs_no_write_of_its_own():
+async def test_the_history_costs_no_write_of_its_own(after: Day):
     class Silent:
         def enter(self, *_):
             return {}
@@ -62,7 +69,7 @@ async def test_the_history_costs_no_write_of_its_own():
         def check(self, _):
             pass
 
-    with_it, without = begun(), begun()
+    without = begun()
     restart = without.restart
 
     def restarted():
@@ -71,16 +78,15 @@ async def test_the_history_costs_no_write_of_its_own():
 
     without.restart = restarted
     without.restart()
-    await evening(with_it)
     await evening(without)
-    assert with_it.kube.writes == without.kube.writes
+    assert after.kube.writes == without.kube.writes
 
 
 async def test_a_refused_pool_that_still_has_pods_keeps_its_history():
     day = begun()
-    await day.until(t("18:10"))
+    await day.until(t("18:10"), late=BUSY)
     day.edit(timeZone="Nowhere/Never")
-    await day.until(t("19:00"))
+    await day.until(t("19:00"), late=BUSY)
     record, cost = read_recorded(day.status), day.status["cost"]
     episodes = [*record.finished, *([record.running] if record.running else [])]
     assert sum((e.cost for e in episodes), Decimal(0)) == Decimal(cost["accrued"]) > 0
@@ -107,7 +113,7 @@ async def test_with_an_older_crd_nothing_is_written_again_and_again():
         return await patch(namespace, name, known, version)
 
     day.kube.patch_status = pruned
-    await day.until(t("18:10"))
+    await day.until(t("18:10"), late=BUSY)
     day.kube.calls.clear()
     await day.until(t("18:14"))
     assert "history" not in day.status

@@ -8,7 +8,7 @@ from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.kube.errors import NotFoundError
 from tests.operator.cluster import VOICE, pod, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 SOON = {"idleAfter": "1m"}
 
@@ -74,7 +74,7 @@ async def test_a_warm_pool_is_asked_at_every_beat_and_nothing_is_called():
 async def test_a_pool_stays_up_until_the_cluster_has_caught_up_with_an_outage():
     day = Day.begin(t("10:00"), replicas=1, ready=True, windows=[once("w", "09:00", "10:10", 1)])
     day.catching_up = 30.0
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     assert (day.phase, day.replicas) == ("Draining", 1)
     day.catching_up = 0.0
     await day.until(t("10:21"))
@@ -391,5 +391,5 @@ async def test_on_route_always_the_activators_are_asked_and_no_pod_is():
 async def test_on_route_always_a_silent_activator_keeps_the_pool_awake():
     day = always()
     day.scraper.passing_now = Passing(0, 0, None, silent="activator-1 does not answer")
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert (day.phase, day.replicas) == ("Warm", 1)

@@ -11,7 +11,7 @@ from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import VOICE, deployment
 from tests.operator.controller.test_reconciler import SOON
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 
 async def test_a_day_with_a_window_and_a_late_request():
@@ -98,7 +98,7 @@ async def test_a_request_in_flight_is_waited_for():
 async def test_requests_that_cannot_be_counted_are_waited_for_half_an_hour():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = None
-    await day.until(t("10:29"))
+    await day.until(t("10:29"), late=BUSY)
     assert day.replicas == 1
     await day.until(t("10:35"))
     assert day.replicas == 0
@@ -193,7 +193,7 @@ async def test_a_clock_that_is_set_back_puts_the_operator_off_no_longer():
 
 async def test_conditions_keep_their_time_over_the_day():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "10:05", 1)], scaling=SOON)
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert day.condition("Accepted")["lastTransitionTime"] == "2026-11-25T08:00:00Z"
     assert "T10:05" in day.condition("Warm")["lastTransitionTime"]
 
@@ -246,9 +246,9 @@ async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_wr
 
 async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
     day = Day.begin(t("09:00"), windows=[once("demo", "10:00", "10:30", 2)])
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     day.edit(windows=[once("demo", "10:05", "10:30", 5)])
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     assert "WindowCold" not in day.events
     assert day.status["windows"] == {"ready": 1, "cold": 0, "late": 0}
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
@@ -258,10 +258,10 @@ async def test_an_edit_of_an_open_window_is_excused_and_counted_once():
 async def test_how_windows_did_is_remembered_over_a_restart():
     day = Day.begin(t("09:59:58"), windows=[once("demo", "10:00", "11:00", 2)])
     day.edit(windows=[once("demo", "10:30", "11:00", 2)])
-    await day.until(t("10:35"))
+    await day.until(t("10:35"), late=BUSY)
     day.restart()
     day.edit(windows=[once("demo", "12:00", "13:00", 2)])
-    await day.until(t("12:05"))
+    await day.until(t("12:05"), late=BUSY)
     assert day.status["windows"] == {"ready": 2, "cold": 0, "late": 0}
 
 

@@ -22,7 +22,7 @@ from tests.operator.cluster import (
     warm_pool,
 )
 from tests.operator.core.values import MINUTE, SECOND, once, override, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 SOON = {"idleAfter": "1m"}
 PITCH = {"windows": [once("pitch", "10:00", "10:10", 4)], "prewarm": {"lead": "1m"}}
@@ -54,7 +54,7 @@ async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
     day = shared("09:50", scaling=SOON, **PITCH)
     await day.until(t("10:08"))
     assert (day.replicas, minimum(day), day.phase) == (4, 4, "Warm")
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     assert (day.replicas, minimum(day), day.phase) == (0, 2, "Asleep")
     assert steps(day) == [
         ("put_minimum", 4),
@@ -106,7 +106,7 @@ async def test_an_operator_that_starts_again_knows_what_the_minimum_was():
     day = shared("10:00", scaling=SOON, **PITCH)
     await day.until(t("10:05"))
     day.restart()
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     assert (day.replicas, minimum(day)) == (0, 2)
 
 
@@ -153,7 +153,7 @@ async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
     )
     await day.until(t("10:10"))
     assert minimum(day) == 4
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     assert minimum(day) == 3
 
 
@@ -400,9 +400,9 @@ async def test_a_hiccup_is_told_to_nobody():
 async def test_the_half_hour_of_silence_goes_on_across_a_restart():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = None
-    await day.until(t("10:20"))
+    await day.until(t("10:20"), late=BUSY)
     day.restart()
-    await day.until(t("10:29"))
+    await day.until(t("10:29"), late=BUSY)
     assert day.replicas == 1
     await day.until(t("10:35"))
     assert day.replicas == 0

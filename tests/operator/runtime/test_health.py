@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from serving import NO_TLS
 
 from kotatsu_operator.runtime.health import MOST, Checks, _Quiet, start_admin
 
@@ -31,7 +32,7 @@ def served():
     checks = Checks(lambda: program.live, lambda: program.is_ready(), lambda: program.remark)
     server = start_admin("127.0.0.1", 0, registry, checks)
     url = f"http://127.0.0.1:{server.server_port}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=url, verify=NO_TLS, trust_env=False, timeout=10) as client:
         yield program, client
     server.shutdown()
     server.server_close()
@@ -41,7 +42,7 @@ def test_a_question_is_noted_before_it_is_answered():
     registry, seen = CollectorRegistry(), []
     Gauge("kotatsu_test", "A gauge.", registry=registry).set_function(lambda: len(seen))
     server = start_admin("127.0.0.1", 0, registry, Checks(str, str), asked=seen.append)
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    with httpx.Client(verify=NO_TLS, trust_env=False, timeout=10) as client:
         page = client.get(f"http://127.0.0.1:{server.server_port}/metrics?looks=voice")
     server.shutdown()
     server.server_close()

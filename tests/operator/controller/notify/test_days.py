@@ -11,7 +11,7 @@ from kotatsu_operator.controller.notify.metrics import NotifyMetrics
 from kotatsu_operator.controller.notify.notifier import Notifier
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import MINUTE, once, override, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 PITCH = once("pitch", "10:00", "11:00")
 
@@ -49,10 +49,10 @@ def led_by(day: Day) -> Courier:
 async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
     day = Day.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
-    await day.until(t("11:10"))
+    await day.until(t("11:10"), late=BUSY)
     assert courier.reasons == ["WindowReady"]
     day.edit(override=override("Warm", day.now + timedelta(minutes=20), by="ann"))
-    await day.until(day.now + 25 * MINUTE)
+    await day.until(day.now + 25 * MINUTE, late=BUSY)
     assert courier.reasons == ["WindowReady", "OverrideEnding", "OverrideEnded"]
 
 
@@ -78,13 +78,13 @@ async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_e
     second.done = {notice_id for notice_id, _ in second.sent}
     await day.until(t("10:06"))
     third = led_by(day)
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert third.sent == []
 
 
 async def test_without_receivers_the_status_has_no_notices():
     day = Day.begin(t("09:00"), windows=[PITCH])
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert day.status.get("notices") is None
 
 
@@ -104,7 +104,7 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     notifier = Notifier(str(file), NotifyMetrics(CollectorRegistry()), lambda _: None)
     day.reconciler.reporter.courier = notifier
     task = asyncio.create_task(notifier.run())
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1
     assert [n["reason"] for n in day.status["notices"]] == ["WindowReady"]
     assert notifier.delivered(VOICE) == ()
