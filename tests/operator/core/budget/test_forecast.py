@@ -4,7 +4,6 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -16,7 +15,7 @@ from kotatsu_operator.core.budget import levels as levels_module
 from kotatsu_operator.core.budget.forecast import PodPrice, forecast, pod_price
 from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.prices import hourly
-from kotatsu_operator.core.calendar.schedule import occurrences, spans
+from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences, spans
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.spec import PoolSpec, Prices
@@ -345,16 +344,15 @@ def one_after_the_other(
     tail, most = spec.drain.route_settle, spec.scaling.max_replicas
     every = occurrences(spec.windows, spec.zone, now - lead - tail, end + lead)
     # The pods of one opening stay for the next one of its window, if it is near.
-    follows = {
-        o
-        for before, o in permutations(every, 2)
-        if before.window == o.window and before.end + tail >= o.start - lead > before.start - lead
-    }
+    began: dict[Occurrence, datetime] = {}
+    for o in every:
+        near = [b for b in began if b.window == o.window and b.end + tail >= o.start - lead]
+        began[o] = min((began[b] for b in near), default=o.start)
     there, is_parked, warm_minutes, parked_minutes, at = int(since is not None), True, 0, 0, now
     while at < end:
         current = [o for o in every if o.start - lead <= at < o.end + tail]
         asked = max((min(o.replicas, most) for o in current), default=0)
-        opened = [o for o in current if o.start <= at or o in follows]
+        opened = [o for o in current if began[o] <= at]
         has_started = asked <= max((min(o.replicas, most) for o in opened), default=0)
         if not all(o.parked for o in current):
             there, is_parked, since = asked, False, None
