@@ -19,6 +19,7 @@ from tests.operator.cluster import (
     forbidden,
     horizontal_pod_autoscaler,
     owned,
+    pod,
     revision,
     warm_pool,
 )
@@ -101,6 +102,42 @@ async def test_a_sleeping_target_gets_its_replicas_and_the_activators_leave_the_
     assert cluster.pool()["status"]["phase"] == "Warm"
     assert not [o for o in cluster.kube.all("EndpointSlice") if o["endpoints"]]
     assert cluster.said[-1].startswith("done")
+
+
+def parked(**spec):
+    """A pool, its Deployment, and a pod of it with a smaller request."""
+    pool = asleep(restore=None, **spec)
+    pool["status"] |= {"phase": "Parked", "reduced": True}
+    container = {"name": "voice", "resources": {"requests": {"cpu": "1"}}}
+    target = deployment(replicas=1)
+    target["spec"]["template"]["spec"] = {"containers": [container]}
+    of = pod(ready=True)
+    small = {"name": "voice", "resources": {"requests": {"cpu": "5m"}}}
+    of["spec"]["containers"] = [small]
+    return [pool, target, of, published("activator-1", 1)]
+
+
+@pytest.mark.parametrize("on_delete", ["Restore", "Keep"])
+async def test_parked_pods_get_their_requests_back(on_delete):
+    cluster = Cluster(*parked(onDelete=on_delete))
+    await cluster.uninstall()
+    (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "1"}
+    assert "demo/voice: 1 pods of Deployment voice have their full requests again" in cluster.said
+    assert "reduced" not in cluster.pool()["status"]
+
+
+@pytest.mark.parametrize("call", ["find", "resize"])
+async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(call):
+    cluster = Cluster(*parked())
+
+    def refuse(kind, *_):
+        if call == "resize" or kind == "Pod":
+            raise forbidden()
+
+    cluster.kube.on(call, refuse)
+    await cluster.uninstall()
+    assert any("keep their smaller requests" in line for line in cluster.said)
 
 
 async def test_the_status_no_longer_promises_what_nobody_keeps(cluster):
