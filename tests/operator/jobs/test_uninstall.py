@@ -123,7 +123,7 @@ async def test_parked_pods_get_their_requests_back(on_delete):
     await cluster.uninstall()
     (container,) = cluster.kube.stored("Pod", "voice-1")["spec"]["containers"]
     assert container["resources"]["requests"] == {"cpu": "1"}
-    assert "demo/voice: 1 pods of Deployment voice have their full requests again" in cluster.said
+    assert "demo/voice: pods of Deployment voice have their full requests again: 1" in cluster.said
     assert "reduced" not in cluster.pool()["status"]
 
 

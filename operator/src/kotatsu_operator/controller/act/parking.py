@@ -243,5 +243,5 @@ async def restore_requests(kube: Kube, namespace: str, entry: Entry) -> str:
             raise trouble
     if errors:
         why = next(iter(errors.values()))
-        return f"{len(errors)} pods of {of} keep their smaller requests: {why}"
-    return f"{short} pods of {of} have their full requests again" if short else ""
+        return f"pods of {of} keep their smaller requests: {len(errors)} ({why})"
+    return f"pods of {of} have their full requests again: {short}" if short else ""
