@@ -134,6 +134,7 @@ async def test_parked_pods_that_may_not_be_restored_do_not_hold_an_uninstall_up(
     def refuse(kind, *_):
         if call == "resize" or kind == "Pod":
             raise forbidden()
+        cluster._time_passes()
 
     cluster.kube.on(call, refuse)
     await cluster.uninstall()
