@@ -206,11 +206,13 @@ class Connections:
         self._join_waiting()
 
     def poke(self) -> None:
-        """Wake the pool for another pool (spec.wake.wakeWith), without a held connection."""
+        """Wake or restore the pool for another one (spec.wake.wakeWith), without a connection."""
         pool = self._context.pool
         if pool is None or self._spent_for(pool):
             return
-        if self._announcements.take_for_another(pool):
+        if pool.phase is Phase.PARKED:
+            self._announcements.restore()
+        elif self._announcements.take_for_another(pool):
             self._waker.for_another(self._announcements)
 
     def _is_asked(self) -> bool:
@@ -282,8 +284,9 @@ class Connections:
             del self._load[uid]
 
     def _serves(self, pool: Pool) -> bool:
-        """Whether to forward even probes: a Warm pool with the activator in its route."""
-        return pool.counted and pool.phase is Phase.WARM and self._backends.any_ready
+        """Whether to forward even probes: an awake pool that keeps the activator in its route."""
+        stays = pool.phase is Phase.PARKED or (pool.counted and pool.phase is Phase.WARM)
+        return stays and self._backends.any_ready
 
     def _is_a_detour(self, client: Client) -> bool:
         """Whether the client's next connection should be a new one, to a pod that stays.
@@ -303,10 +306,10 @@ class Connections:
         """Whether a quiet joined connection may forward its next bytes now.
 
         Where connections count as demand, they are announced like a new request: the operator
-        counts a quiet connection as idle.
+        counts a quiet connection as idle. Those to a parked pool do not wait for it.
         """
         pool = self._context.pool
-        if pool is None or not (pool.counted and pool.is_going_down):
+        if pool is None or not (pool.counted and pool.is_announced):
             return True
         client.traffic.up_at = time.monotonic()  # first: the next scrape must see it in use
         client.announcement = self._announcements.want(pool)

@@ -116,8 +116,13 @@ class Pool:
 
     @property
     def is_going_down(self) -> bool:
-        """Whether its pods may end soon, so that new requests must be announced."""
+        """Whether its pods may end soon, so that new requests wait for their announcement."""
         return self.phase in (Phase.DRAINING, Phase.SLEEPING)
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether its pods serve and new requests are announced."""
+        return self.is_going_down or self.phase is Phase.PARKED
 
 
 def pool_view(obj: Object) -> Pool:

@@ -1,6 +1,7 @@
-"""Announcements of requests: writes that prevent a pool from going to sleep.
+"""Announcements of requests: writes that prevent a pool from going to sleep, or restore it.
 
-docs/protocol.md says which requests need one of their own, and why there are pauses in between.
+docs/protocol.md says which requests need one of their own, and why there are pauses in between. A
+request to a parked pool is announced too, and does not wait for it.
 """
 
 import asyncio
@@ -54,6 +55,8 @@ class Announcements:
         self._wanted = 0
         self._written = 0
         self._announced_epoch = -1
+        self._restores = False
+        """Whether a request was announced, or is being announced, since the pool was parked."""
         self._pause, self._quiet_until = FIRST_PAUSE, 0.0
         self.task: asyncio.Task[None] | None = None
 
@@ -62,10 +65,15 @@ class Announcements:
         self._asked = True
 
     def want(self, pool: Pool) -> int:
-        """Announce a new request to a pool that is asleep or going down; returns its number.
+        """Announce a new request to a pool that is not awake; returns its number.
 
-        Call this once a metrics request would already count the request.
+        Call this once a metrics request would already count the request. The number that a parked
+        pool gets is covered already.
         """
+        if pool.phase is Phase.PARKED:
+            for other in pool.wake_with if self.restore() else ():
+                self._wake_other(other)
+            return self._written
         is_asleep = pool.phase is Phase.ASLEEP and self._announced_epoch != pool.epoch
         if not (pool.is_going_down or is_asleep):
             return self._written
@@ -78,10 +86,24 @@ class Announcements:
             self._pause, self._quiet_until = FIRST_PAUSE, 0.0
         for other in pool.wake_with if is_first else ():
             self._wake_other(other)
+        self._begin()
+        return self._wanted
+
+    def restore(self) -> bool:
+        """Announce a request to a parked pool; returns whether it is the first since then."""
+        is_first = not self._restores
+        is_over = asyncio.get_running_loop().time() >= self._covered_until
+        if is_first:
+            self._restores = True
+            self._pause, self._quiet_until = FIRST_PAUSE, 0.0
+        if is_first or (is_over and self._written == self._wanted):
+            self._begin()
+        return is_first
+
+    def _begin(self) -> None:
         self._wanted += 1
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._write())
-        return self._wanted
 
     def _is_covered(self, pool: Pool) -> bool:
         """Whether every check that could miss a request of this moment fails at its write."""
@@ -94,8 +116,12 @@ class Announcements:
         )
 
     def changed(self, pool: Pool | None) -> None:
-        """Requests need no announcement any more if the pool is Warm or Warming."""
-        if pool is not None and pool.phase in (Phase.WARMING, Phase.WARM):
+        """No request waits for an announcement any more if the pool is awake."""
+        if pool is None:
+            return
+        if pool.phase is not Phase.PARKED:
+            self._restores = False
+        if pool.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED) and not self._restores:
             self._written = self._wanted
 
     def covers(self, number: int) -> bool:
@@ -118,7 +144,7 @@ class Announcements:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._written < self._wanted and self._is_wanted():
+        while self._written < self._wanted and (self._restores or self._is_wanted()):
             if (pause := self._quiet_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
                 continue

@@ -1,0 +1,238 @@
+"""A parked pool: its pods serve at once, and the operator learns of the request meanwhile."""
+
+import asyncio
+from unittest.mock import Mock
+
+import pytest
+
+from kotatsu_operator.activator.http.answers import PROBE_OK
+from kotatsu_operator.activator.proxy import registry as activity
+from kotatsu_operator.activator.wake import announcements
+from kotatsu_operator.kube.errors import NotFoundError
+from tests.operator.activator.in_process import ActivatorFixture
+from tests.operator.activator.test_always import GET, keeper, one
+from tests.operator.cluster import eventually, warm_pool
+
+pytestmark = pytest.mark.timeout(60)
+
+PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
+
+
+def pool(phase="Parked", *, counted=False, epoch=1, **spec):
+    route = {"target": "Activator", "epoch": epoch, "counted": counted}
+    return warm_pool(status={"phase": phase, "route": route}, **spec)
+
+
+ALWAYS, UNMETERED = {"route": "Always"}, {"counted": True}
+
+
+@pytest.fixture
+async def activator():
+    activator = ActivatorFixture()
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    activator.see("WarmPool", pool())
+    await activator.start()
+    yield activator
+    await activator.close()
+
+
+async def announced(activator, number):
+    await eventually(lambda: len(activator.announcements) == number)
+
+
+# --- requests ---
+
+
+async def test_a_request_is_served_before_its_announcement_is_written(activator):
+    made = await activator.new_pod(ready=True)
+    written = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: written.wait())
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert (len(made.requests), activator.raises) == (1, 0)
+    await announced(activator, 1)
+    written.set()
+
+
+async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activator):
+    made = await keeper(activator)
+    await one(*await activator.send(b""))
+    assert b"Connection: close" in made.requests[0]
+
+
+async def test_one_announcement_is_enough_for_many_requests(activator):
+    await activator.new_pod(ready=True)
+    await asyncio.gather(*(activator.ask() for _ in range(30)))
+    activator.connections.asked()  # no check: a question only means that the operator is there
+    await activator.ask()
+    assert len(activator.announcements) == 1
+
+
+async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch):
+    await activator.new_pod(ready=True)
+    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
+    await activator.ask()
+    await announced(activator, 1)
+    await activator.ask()
+    await announced(activator, 2)
+
+
+@pytest.mark.parametrize("how", [{}, UNMETERED, ALWAYS])
+async def test_each_parking_is_announced_anew(activator, how):
+    """The epoch of a pool whose connections count stays as it is."""
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", pool(**how))
+    await activator.ask()
+    await announced(activator, 1)
+    activator.see("WarmPool", pool("Warm", **how))
+    await activator.ask()
+    activator.see("WarmPool", pool("Parked", **how))
+    await activator.ask()
+    await announced(activator, 2)
+
+
+async def test_an_announcement_that_fails_is_written_again_though_no_client_waits(activator):
+    await activator.new_pod(ready=True)
+    activator.kube.down = True
+    await activator.ask()
+    await announced(activator, 1)
+    activator.see("WarmPool", pool(scaling={"maxReplicas": 3}))  # any other change
+    activator.kube.down = False
+    await announced(activator, 2)
+    assert activator.kube.stored("WarmPool", "voice")["status"]["demand"]
+
+
+@pytest.mark.parametrize("phase", ["Warm", "Draining", "Asleep"])
+async def test_an_announcement_that_fails_is_given_up_when_the_pool_is_parked_no_more(
+    activator, phase
+):
+    await activator.new_pod(ready=True)
+    activator.kube.down = True
+    await activator.ask()
+    await announced(activator, 1)
+    activator.see("WarmPool", pool(phase))
+    await eventually(lambda: activator.connections._announcements.task.done())
+    assert len(activator.announcements) == 1
+
+
+async def test_a_deleted_pool_is_announced_to_nobody_and_serves(activator):
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", pool(), "DELETED")
+    activator.kube.on("patch_status", Mock(side_effect=NotFoundError("gone")))
+    assert (await activator.ask()).endswith(b"voice-1")
+    await eventually(lambda: activator.connections._announcements.task.done())
+
+
+async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_its_own(activator):
+    made = await activator.new_pod(ready=True)
+    await activator.ask()
+    await announced(activator, 1)
+    activator.see("WarmPool", pool("Draining", epoch=2))
+    written = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: written.wait())
+    waiting = activator.hold()
+    await announced(activator, 2)
+    assert len(made.requests) == 1
+    written.set()
+    await waiting
+
+
+async def test_a_request_that_waits_on_the_way_down_goes_on_when_the_pool_is_parked(activator):
+    """A window for parked pods has ended the way down."""
+    await activator.new_pod(ready=True)
+    activator.see("WarmPool", pool("Draining"))
+    activator.kube.on("patch_status", Mock(side_effect=OSError("away")))
+    waiting = activator.hold()
+    await announced(activator, 1)
+    activator.see("WarmPool", pool("Parked"))
+    assert (await waiting).endswith(b"voice-1")
+
+
+async def test_without_a_ready_pod_a_request_is_held_and_the_scale_is_left_alone(activator):
+    made = await activator.new_pod(ready=False)
+    made.ready = False
+    waiting = activator.hold()
+    await announced(activator, 1)
+    await activator.held(1)
+    made.ready = True
+    assert (await waiting).endswith(b"voice-1")
+    assert activator.raises == 0
+
+
+async def test_a_target_at_zero_is_raised(activator):
+    activator.kube.edit("Deployment", "voice", spec={"replicas": 0})
+    await activator.starts_on_raise(ready=True)
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert activator.raises == 1
+
+
+# --- probes ---
+
+
+async def test_a_probe_reaches_a_pod_and_announces_nothing(activator):
+    made = await keeper(activator)
+    reader, _ = await activator.send(PROBE)
+    assert (await reader.read()).endswith(b"ok")
+    assert made.requests == [b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"]
+    assert activator.kube.writes == []
+
+
+async def test_without_a_pod_a_probe_is_answered_here(activator):
+    assert await activator.ask(PROBE) == PROBE_OK
+    assert activator.kube.calls == []
+
+
+# --- connections that stay here ---
+
+
+@pytest.mark.parametrize("how", [UNMETERED, ALWAYS])
+async def test_a_client_whose_connection_counts_stays_here(activator, how):
+    activator.see("WarmPool", pool(**how))
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
+    for _ in range(3):
+        await one(reader, writer)
+    assert made.requests == [GET] * 3
+    assert len(activator.announcements) == 1
+
+
+@pytest.mark.parametrize("how", [UNMETERED, ALWAYS])
+async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
+    activator, monkeypatch, how
+):
+    monkeypatch.setattr(activity, "MOVING_FOR", 0.0)
+    activator.see("WarmPool", pool("Warm", **how))
+    made = await keeper(activator)
+    reader, writer = await activator.send(b"")
+    await one(reader, writer)
+    activator.see("WarmPool", pool(**how))
+    written = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: written.wait())
+    await one(reader, writer)
+    await announced(activator, 1)
+    assert made.requests == [GET] * 2
+    written.set()
+
+
+# --- pools that are woken together ---
+
+
+async def test_pools_that_are_needed_too_are_woken_once_for_each_parking(activator, monkeypatch):
+    monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
+    needs = {"wake": {"wakeWith": ["auth", "feed"]}}
+    activator.see("WarmPool", pool(**needs))
+    await activator.new_pod(ready=True)
+    await activator.ask()
+    await activator.ask()
+    assert activator.woken_others == ["auth", "feed"]
+    activator.see("WarmPool", pool("Warm", **needs))
+    activator.see("WarmPool", pool(**needs))
+    await activator.ask()
+    assert activator.woken_others == ["auth", "feed"] * 2
+
+
+async def test_a_parked_pool_that_another_one_needs_is_announced_once_and_not_raised(activator):
+    activator.see("WarmPool", pool(wake={"wakeWith": ["auth"]}))
+    activator.connections.poke()
+    activator.connections.poke()
+    await announced(activator, 1)
+    assert (activator.raises, activator.woken_others) == (0, [])
