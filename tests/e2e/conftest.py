@@ -14,8 +14,8 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,15 @@ def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
     """A namespace with operator and activator."""
     kubectl = make_namespace("main")
     install_platform(kubectl)
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def parking(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+    """A namespace with an operator that may park pods, an activator and a recorder."""
+    kubectl = make_namespace("parking")
+    install_platform(kubectl, "parked.enabled=true")
+    add_recorder(kubectl)
     return kubectl
 
 
@@ -282,20 +291,29 @@ async def operator_with(bare: Kubectl) -> AsyncIterator[Callable[..., None]]:
     await asyncio.gather(*running)
 
 
-@pytest.fixture
-async def make_app(platform: Kubectl, recorder: str) -> AsyncIterator[Callable[..., object]]:
-    """Start apps in the platform's namespace; they go with the test."""
+@asynccontextmanager
+async def apps_of(kubectl: Kubectl) -> AsyncIterator[Callable[..., Awaitable[App]]]:
+    """Start apps in a namespace; they go in the end."""
     made: list[str] = []
 
     async def make(name: str, **spec: object) -> App:
         name = f"{name}-{uuid.uuid4().hex[:4]}"
         made.append(name)
-        return await start_app(platform, name, **spec)
+        return await start_app(kubectl, name, **spec)
 
     yield make
     for name in made:
-        platform("delete", "warmpool", name, "--ignore-not-found", "--wait=false")
-        platform("delete", "deployment,service", name, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "warmpool", name, "--ignore-not-found", "--wait=false")
+        kubectl("delete", "deployment,service", name, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture
+async def make_app(
+    platform: Kubectl, recorder: str
+) -> AsyncIterator[Callable[..., Awaitable[App]]]:
+    """Start apps in the platform's namespace; they go with the test."""
+    async with apps_of(platform) as make:
+        yield make
 
 
 def scale_ups(kubectl: Kubectl, name: str) -> int:

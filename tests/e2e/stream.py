@@ -72,15 +72,31 @@ class Stream:
     """When a connection that never came about was given up."""
     failures: list[Failure] = field(default_factory=list)
     _stop: bool = False
+    _flows: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> "Stream":
+        self.flow()
         work = self._clients() if self.namespace is None else inside(self.namespace, self._clients)
         self._work = asyncio.create_task(work)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stop = True
+        self.flow()
         await self._work
+
+    def flow(self) -> None:
+        """Let the clients send, at first or after `halt`."""
+        self._flows.set()
+
+    def halt(self) -> None:
+        """Let each client be silent after its request; kept connections stay open."""
+        self._flows.clear()
+
+    async def rest(self) -> None:
+        """What a client does between two requests."""
+        await asyncio.sleep(self.pause)
+        await self._flows.wait()
 
     @property
     def is_over(self) -> bool:
@@ -184,7 +200,7 @@ async def over_a_websocket(stream: Stream) -> None:
         if not await stream.ask("WebSocket", send) and socket is not None:
             await socket.close()
             socket = None
-        await asyncio.sleep(stream.pause)
+        await stream.rest()
     if socket is not None:
         await socket.close()
 
@@ -220,7 +236,7 @@ async def over_http(
 
         while not stream.is_over:
             await stream.ask(way, send)
-            await asyncio.sleep(stream.pause)
+            await stream.rest()
 
 
 async def inside(namespace: Path, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -66,6 +66,10 @@ class Rules:
     """An activator leaves only after kube-proxy has the pod as an endpoint."""
     pre_stop: bool = True
     """Step 7: a pod accepts connections until kube-proxy has synced."""
+    drains_when_parked: bool = True
+    """A parked pool goes down from step 1, although the activators are in its route."""
+    counts_each_way_down: bool = True
+    """Step 1 has an epoch of its own, also where the activators have published one while parked."""
 
 
 class Activator(NamedTuple):
@@ -79,7 +83,8 @@ class Activator(NamedTuple):
     published: int = -1
     """The epoch of its slice in the API; -1 without an endpoint in it."""
     writing: str = ""
-    """An announcement on its way: begun, then landed at the API server, then answered ('')."""
+    """An announcement on its way: begun, then landed at the API server, then answered (''). Of a
+    parked pool, for which no request waits: parked, then answered."""
     announced: int = -1
     """The epoch for which an announcement has been written."""
     asked: bool = True
@@ -151,13 +156,20 @@ class State(NamedTuple):
 class SleepModel:
     """The steps of the protocol under some rules.
 
-    The pods of a pool that is not `metered` are not asked, and the activators stay in its route.
+    The pods of a pool that is not `metered` are not asked, and the activators stay in its route. A
+    pool that `parks` may be parked whenever it is Warm.
     """
 
     def __init__(
-        self, rules: Rules | None = None, epochs: int = 1, *, metered: bool = True
+        self,
+        rules: Rules | None = None,
+        epochs: int = 1,
+        *,
+        metered: bool = True,
+        parks: bool = False,
     ) -> None:
         self.rules, self.epochs, self.metered = rules or Rules(), epochs, metered
+        self.parks = parks
         self.awake_route = "Native" if metered else "Activator"
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
@@ -211,6 +223,12 @@ class SleepModel:
         """Steps 1 to 3, and the ways up. The decision is written at the version it was made on."""
         if s.phase == "Warm" and s.epoch < self.epochs:
             yield "operator routes to the activators", _drain(s)
+            if self.parks:
+                epoch = s.epoch + (s.route == "Native")
+                parked = _write(s, phase="Parked", route="Activator", epoch=epoch, settled="")
+                yield "operator parks the pool", parked
+        if s.phase == "Parked":
+            yield from self._leave_parked(s)
         if s.phase == "Warming" and s.pod == "ready":
             yield "operator calls the pool Warm", _write(s, phase="Warm", route=self.awake_route)
         if s.phase == "Draining":
@@ -238,6 +256,19 @@ class SleepModel:
                 yield "operator finishes an interrupted sleep", _drain(s)
             if s.phase == "Sleeping" and not s.replicas and not s.old:
                 yield "operator calls the pool Asleep", _write(s, phase="Asleep")
+
+    def _leave_parked(self, s: State) -> Iterator[tuple[str, State]]:
+        restored = _write(s, phase="Warm", route=self.awake_route, demand=False)
+        yield "operator restores the pool", restored
+        if not self.rules.drains_when_parked:
+            yield (
+                "operator looks at a parked pool",
+                s._replace(operator=Operator("looking", True, True)),
+            )
+        elif not self.rules.counts_each_way_down:
+            yield "operator drains with the epoch of the parking", _write(s, phase="Draining")
+        elif s.epoch < self.epochs:
+            yield "operator drains a parked pool", _drain(s)
 
     def _is_acknowledged(self, s: State) -> bool:
         if not self.rules.waits_for_acknowledgement:
@@ -314,6 +345,8 @@ class SleepModel:
         if a.writing == "begun":
             landed = _write(s, demand=True)
             yield f"an announcement of activator {n} lands", _set(landed, n, writing="landed")
+        if a.writing == "parked":
+            yield "a parked pool's announcement lands", _set(_write(s, demand=True), n, writing="")
         if a.writing == "landed":
             done = s._replace(requests=_tickets(s.requests, n, "writing", "written"))
             if not rules.announces_anew:
@@ -342,7 +375,7 @@ class SleepModel:
         a = s.activators[n]
         if (a.phase, a.route, a.epoch) != (s.phase, s.route, s.epoch):
             seen = _set(s, n, phase=s.phase, route=s.route, epoch=s.epoch)
-            if s.phase in ("Warming", "Warm"):
+            if s.phase in ("Warming", "Warm", "Parked"):
                 # The pool is up, or on its way: nobody needs to be announced.
                 for ticket in ("wanted", "writing"):
                     seen = seen._replace(requests=_tickets(seen.requests, n, ticket, "written"))
@@ -399,6 +432,8 @@ class SleepModel:
         new = asked or a.announced != a.epoch
         wanted = self.rules.announces and ((a.is_going_down and new) or asleep)
         held = Request("held", n, "wanted" if wanted else "written")
+        if a.phase == "Parked" and not a.writing:
+            s = _set(s, n, writing="parked")
         yield f"a client connects to activator {n}", _move(s, Request(), held)
 
     # --- faults ---

@@ -30,9 +30,11 @@ def explored(
     faults: int = 0,
     start: State | None = None,
     metered: bool = True,
+    parks: bool = False,
 ) -> Explored[State]:
     start = start or State(requests=(Request(),) * requests, faults=faults)
-    return explore(start, SleepModel(rules, ways_down, metered=metered).moves, broken)
+    model = SleepModel(rules, ways_down, metered=metered, parks=parks)
+    return explore(start, model.moves, broken)
 
 
 def assert_holds(seen: Explored[State]) -> None:
@@ -71,6 +73,11 @@ UNMETERED = State(
     requests=(Request(),),
 )
 """Warm, with the activators beside the pod. The next way down is the second epoch."""
+
+
+ASIDE = BESIDE._replace(phase="Parked")
+PARKED = UNMETERED._replace(phase="Parked", activators=(ASIDE, ASIDE))
+"""Parked. The way down from here is the second epoch."""
 
 
 def waits(state: State) -> bool:
@@ -112,6 +119,42 @@ def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
 ) -> None:
     rules = Rules(**{left_out: False})
     seen = explored(rules, start=UNMETERED, ways_down=2, metered=False)
+    assert seen.broken is not None
+    assert seen.broken.rule.startswith(rule)
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_one_request_at_any_moment_of_a_parked_pool(*, metered: bool) -> None:
+    seen = explored(start=PARKED, ways_down=2, metered=metered, parks=True)
+    assert_holds(seen)
+    assert seen.stuck(waits, is_no_fault) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metered", [True, False])
+def test_one_request_and_one_fault_for_a_parked_pool(*, metered: bool) -> None:
+    start = PARKED._replace(faults=1)
+    seen = explored(start=start, ways_down=2, metered=metered, parks=True)
+    assert_holds(seen)
+    assert seen.stuck(waits, is_no_fault) == []
+    assert seen.stuck(lambda state: not has_endpoint(state), is_no_fault) == []
+
+
+@pytest.mark.soak
+def test_one_request_and_a_pool_that_is_parked_before_it_sleeps() -> None:
+    assert_holds(explored(ways_down=2, parks=True))
+
+
+PARKED_BREAKS = {"drains_when_parked": "step 5", "counts_each_way_down": "step 5"}
+
+
+@pytest.mark.parametrize("metered", [True, False])
+@pytest.mark.parametrize(("left_out", "rule"), PARKED_BREAKS.items())
+def test_a_parked_pool_that_sleeps_by_a_shorter_way_breaks_the_protocol(
+    left_out: str, rule: str, *, metered: bool
+) -> None:
+    rules = Rules(**{left_out: False})
+    seen = explored(rules, start=PARKED, ways_down=2, metered=metered, parks=True)
     assert seen.broken is not None
     assert seen.broken.rule.startswith(rule)
 
@@ -218,6 +261,7 @@ def test_the_settle_time_protects_nothing_that_pre_stop_does_not() -> None:
 
 def test_every_part_of_the_protocol_is_left_out_once() -> None:
     known = BREAKS_WITH_ONE_REQUEST | BREAKS_WITH_A_FAULT | BREAKS_WITH_TWO_REQUESTS
+    known |= PARKED_BREAKS
     elsewhere = {
         "settles",
         "leaves_after_settling",

@@ -29,7 +29,7 @@ ALWAYS, UNMETERED = {"route": "Always"}, {"counted": True}
 @pytest.fixture
 async def activator():
     activator = ActivatorFixture()
-    activator.kube.edit("Deployment", "voice", spec={"replicas": 1})
+    activator.see("Deployment", activator.kube.edit("Deployment", "voice", spec={"replicas": 1}))
     activator.see("WarmPool", pool())
     await activator.start()
     yield activator

@@ -251,8 +251,12 @@ class Reconciler:
         if refused is not None and (refused.ends is Ends.NOTHING or memory.since is None):
             return await self._keep_books(turn, refused)
         overdue = is_overdue(spec, memory, allowed, self.cache.acknowledged(turn.key), now)
-        ask = not overdue and not _is_called(turn)
+        called = _is_called(turn)
+        ask = not (overdue or called)
         seen = await turn.target.observe(self.tools, turn.pool, memory, turn.pods, ask=ask)
+        if called:
+            is_known = memory.unknown_since is None  # as it was
+            seen = replace(seen, demand=replace(seen.demand, known=is_known))
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
         seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
@@ -263,7 +267,8 @@ class Reconciler:
         decision = decide(spec, seen, memory, now, allowed)
         seen = replace(seen, demand=counted(seen.demand, decision.memory))
         self.pacer.claim(turn.key, decision.claim)
-        return await self._act(turn, seen, decision)
+        again = await self._act(turn, seen, decision)
+        return min(again, now + RETRY) if called else again
 
     async def _reread(self, key: Key) -> None:
         """Read the pool again: with a silent watch, every write would conflict from now on."""
