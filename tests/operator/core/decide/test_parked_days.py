@@ -69,6 +69,13 @@ def test_pods_that_were_never_started_are_not_started_to_be_parked() -> None:
     assert (w.phase, w.replicas) == (Phase.PARKED, 1)
 
 
+def test_a_request_restores_all_pods_that_stay_and_removes_none() -> None:
+    window = once("pitch", "09:00", "09:30", 3)
+    w = pool("09:45", parked={"replicas": 3}, windows=[window]).until(t("09:46"))
+    assert (w.phase, w.replicas, reduced(w)) == (Phase.WARM, 3, [False] * 3)
+    assert (w.made, len(w.pods)) == (3, 3)
+
+
 def test_with_no_time_to_stay_an_idle_pool_sleeps() -> None:
     w = pool("08:30", parked={"for": "0s"}).until(t("08:40"))
     assert w.phase is Phase.ASLEEP
@@ -93,6 +100,14 @@ def test_a_window_may_ask_for_parked_pods() -> None:
     assert w.phase is Phase.PARKED
     w.until(t("10:05"))
     assert w.phase is Phase.ASLEEP
+
+
+def test_a_window_for_parked_pods_ends_the_way_down_to_sleep() -> None:
+    window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
+    w = pool("08:57:48", windows=[window], parked={"for": "0s"}, prewarm={"lead": "1s"})
+    w.until(t("09:00"))
+    assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
+    assert w.made == 1
 
 
 def test_a_warm_window_restores_parked_pods_before_it_opens() -> None:

@@ -148,7 +148,8 @@ class Step:
     def _draining(self) -> tuple[int | None, bool, bool]:
         seen, memory, now = self.seen, self.memory, self.now
         busy = seen.demand.concurrency > 0 and not self.asleep_asked
-        if busy or not self.idle.drain:
+        # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
+        if busy or not self.idle.drain or self.floor > 0:
             self.notes.append(
                 Note("SleepAborted", "a request arrived or a window opened while draining")
             )
@@ -216,6 +217,8 @@ class Step:
                 reduced=True,
             )
             self.notes.append(Note("Parked", f"{goal} pods stay Ready with smaller requests"))
+        # A request restores all of them, and for a while demand removes none.
+        self.memory = replace(self.memory, trend=Trend(sustained=((self.now, goal),)))
         self._enter(Phase.PARKED, self.reason if self.floor else Reason.IDLE)
         return goal
 
