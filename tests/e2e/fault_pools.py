@@ -1,7 +1,7 @@
 """Three pools of one namespace that are in use when a fault occurs; and what must hold then.
 
-Two of them get a steady stream of requests, one gets a request now and then. The requests and the
-moment of the fault are random.
+Two of them get a steady stream of requests, one gets a request now and then and is parked before it
+sleeps. The requests and the moment of the fault are random.
 """
 
 import asyncio

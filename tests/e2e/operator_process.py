@@ -60,7 +60,7 @@ async def main(namespace: str) -> None:
     assert isinstance(kube, Doomed)
     kube.last_write = os.environ.get("KOTATSU_E2E_LAST_WRITE", "")
     leases = os.environ.get("KOTATSU_E2E_LEASES", namespace)
-    options = Options(lease_namespace=leases)
+    options = Options(lease_namespace=leases, parking=True)
     operator = Operator(kube, [namespace], CollectorRegistry(), options, clock=clock)
     await operator.run()
 

@@ -65,9 +65,14 @@ async def make_arena(stack, kubectl, leases, tmp_path_factory):
             f"{name}-{uuid.uuid4().hex[:4]}",
             recorder=f"http://{fault_pools.recorder}",
             **SPEC,
+            **more,
             scaling={"idleAfter": idle_after, "maxReplicas": 3, "targetConcurrency": 10},
         )
-        for name, idle_after in (("busy", "60s"), ("wide", "60s"), ("quiet", "4s"))
+        for name, idle_after, more in (
+            ("busy", "60s", {}),
+            ("wide", "60s", {}),
+            ("quiet", "4s", {"parked": {"for": "4s"}}),
+        )
     ]
     await fault_pools.watcher.sees(
         "ledgers", lambda: all("cost" in fault_pools.status(a) for a in fault_pools.apps), 60
