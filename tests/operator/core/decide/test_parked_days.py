@@ -71,7 +71,7 @@ def test_pods_that_were_never_started_are_not_started_to_be_parked() -> None:
 
 def test_a_request_restores_all_pods_that_stay_and_removes_none() -> None:
     window = once("pitch", "09:00", "09:30", 3)
-    w = pool("09:45", parked={"replicas": 3}, windows=[window]).until(t("09:46"))
+    w = pool("09:45", parked={"replicas": 3}, windows=[window]).until(t("09:45:30"))
     assert (w.phase, w.replicas, reduced(w)) == (Phase.WARM, 3, [False] * 3)
     assert (w.made, len(w.pods)) == (3, 3)
 
@@ -104,8 +104,8 @@ def test_a_window_may_ask_for_parked_pods() -> None:
 
 def test_a_window_for_parked_pods_ends_the_way_down_to_sleep() -> None:
     window = once("pitch", "09:00", "10:00", 1) | {"mode": "Parked"}
-    w = pool("08:57:48", windows=[window], parked={"for": "0s"}, prewarm={"lead": "1s"})
-    w.until(t("09:00"))
+    w = pool("08:57:52", windows=[window], parked={"for": "0s"}, prewarm={"lead": "1s"})
+    w.until(t("09:00:01"))
     assert w.told() == ["Warming", "Warm", "Draining", "SleepAborted", "Warm", "Parked"]
     assert w.made == 1
 
