@@ -106,7 +106,7 @@ class Day:
     container: dict = field(default_factory=dict)
     activator: bool = True
     parking: bool = False
-    told: dict = field(default_factory=dict)
+    pod_conditions: dict = field(default_factory=dict)
     """A further condition of some pods, by name."""
     hook: object = no_hook
     prices: PriceTable = NO_PRICES
@@ -267,7 +267,8 @@ class Day:
         for made in self.pods:
             has_ended = made.ended is not None
             said = made.born, made.is_ready(self.now), has_ended, dict(self.container)
-            said = (*said, self.told.get(made.name), versions_of_pods.get(("Pod", made.name)))
+            more = self.pod_conditions.get(made.name)
+            said = (*said, more, versions_of_pods.get(("Pod", made.name)))
             there["Pod", made.name] = said
         if self.activator:
             there["Pod", "activator-1"] = True
@@ -299,8 +300,8 @@ class Day:
     def _stored(self, made):
         """A pod as the API server has it; only those with requests can be resized."""
         obj = made.seen(self.now, **self.container)
-        if made.name in self.told:
-            obj["status"]["conditions"].append(self.told[made.name])
+        if made.name in self.pod_conditions:
+            obj["status"]["conditions"].append(self.pod_conditions[made.name])
         if not self.container.get("resources"):
             return obj
         known = [p for p in self.kube.all("Pod") if p["metadata"]["name"] == made.name]

@@ -67,6 +67,8 @@ async def test_a_sleeping_pool_is_foreseen_by_its_targets_template():
 async def test_windows_for_parked_pods_are_foreseen_at_their_price():
     window = once("w", "10:00", "11:00", 2) | {"mode": "Parked"}
     day = Day.begin(t("08:00"), windows=[window], parked={"for": "0s"}, budget=PRICES)
+    day.parking = True
+    day.restart()
     container = {"resources": {"requests": {"cpu": "500m"}}}
     template = {"spec": {"containers": [container]}}
     day.kube.edit("Deployment", "voice", spec={"template": template})

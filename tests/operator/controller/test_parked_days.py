@@ -216,13 +216,13 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
     day = await parked()
     day.ticket()
     await day.look()
-    day.told["voice-1"] = DEFERRED
+    day.pod_conditions["voice-1"] = DEFERRED
     await day.until(PARKED + SECOND)
     assert day.replicas == 2
     failed = day.condition("ParkingFailed")
     assert failed["reason"] == "NotRestored"
     assert "enough resource: cpu" in failed["message"]
-    day.told.clear()
+    day.pod_conditions.clear()
     await day.until(PARKED + MINUTE)
     assert "reduced" not in day.status
 

@@ -38,7 +38,7 @@ async def test_another_pod_stays_beside_one_that_its_node_can_never_restore():
     day = await parked(scaling={"maxReplicas": 2})
     day.ticket()
     await day.look()
-    day.told.append(DEFERRED | {"reason": "Infeasible"})
+    day.pod_conditions[day.pods[0].name] = DEFERRED | {"reason": "Infeasible"}
     await day.until(PARKED + MINUTE)
     assert (day.phase, day.replicas, day.status["reduced"]) == ("Warm", 2, True)
 
