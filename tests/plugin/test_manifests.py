@@ -133,6 +133,7 @@ def test_a_manifest_that_the_api_server_would_refuse_is_answered_with_what_to_ch
 THE_OPERATORS = {"an unknown zone", "a bad schedule"}
 
 
+@pytest.mark.slow  # an API server takes seconds to start
 def test_the_api_server_refuses_them_too(server: Api):
     named = {name.replace(" ", "-").lower(): raw for name, (raw, _) in REFUSED.items()}
     objects = [raw | {"metadata": {"name": name}} for name, raw in named.items()]
