@@ -104,7 +104,7 @@ def test_the_rehearsal_is_for_the_next_window():
 
 def test_a_rehearsal_of_a_parked_pool_says_how_long_its_requests_took():
     report = replace(GOOD, cold=None, restored_seconds=0.61)
-    assert "  restored   0.6 s to full requests" in report.text()
+    assert "  restored  0.6 s to full requests" in report.text()
     assert report.record()["restored"] == {"seconds": 0.6}
     assert GOOD.record()["restored"] is None
 
