@@ -46,6 +46,7 @@ class World:
     """Where the activator listens."""
     port: int
     """Where the metrics page of every pod is served."""
+    operator_log: Path
 
     async def add(self, name: str, *, selects: Object | None = None, **spec: Any) -> None:
         """A pool asleep, and its app; the page of its pods is served by the test.
@@ -97,5 +98,5 @@ async def late_world(
         autoscaler = Autoscaler(client, rights.HERE, delay=delay)
         running = asyncio.create_task(autoscaler.run())
         stack.callback(running.cancel)
-        yield World(kubectl, client, autoscaler, address, port)
+        yield World(kubectl, client, autoscaler, address, port, tmp_path / "operator.log")
         assert not running.done(), running.exception()

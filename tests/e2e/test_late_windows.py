@@ -4,7 +4,7 @@ Many pools side by side on one control plane, with nodes that kwok pretends. A n
 one pool, and is removed when its pod is gone: each window waits for a node of its own. The assumed
 first start is a second, so nothing but what is learned, or capacity ahead, can cover that time.
 
-`make test` does it for ten windows and nodes that join 15 s late; `make soak` for a hundred windows
+`make test` does it for ten windows and nodes that join 25 s late; `make soak` for a hundred windows
 and 90 s.
 """
 
@@ -63,7 +63,7 @@ class Windows:
 
     world: World
     ahead: timedelta | None
-    """spec.prewarm.capacityAhead."""
+    """spec.prewarm.capacityAhead; with it the lead is fixed, and shorter than a node's delay."""
     openings: list[Opening] = field(default_factory=list)
     statuses: dict[str, Object] = field(default_factory=dict)
     _looked: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -71,9 +71,11 @@ class Windows:
     async def run(self, pools: int, each: int) -> None:
         """Open so many windows of each pool, one after the other."""
         names = [f"web-{n}" for n in range(pools)]
-        prewarm = {"capacityAhead": f"{self.ahead.total_seconds():g}s"} if self.ahead else {}
+        prewarm = {"lead": "auto"}
+        if self.ahead is not None:
+            prewarm = {"lead": "20s", "capacityAhead": f"{self.ahead.total_seconds():g}s"}
         for name in names:
-            spec = {"prewarm": {"lead": "auto", **prewarm}, "scaling": {"idleAfter": "5s"}}
+            spec = {"prewarm": prewarm, "scaling": {"idleAfter": "5s"}}
             await self.world.add(name, selects={"for": name}, **spec)
         looking = asyncio.create_task(self._look())
         try:
@@ -157,7 +159,7 @@ LATE, AHEAD = "windows whose nodes join late", "the same, with capacity ahead"
 @pytest.fixture
 def size(soak: Soak) -> tuple[float, int, int]:
     """Seconds until a node joins, pools, and windows of each pool that have to be Ready."""
-    return (CLOUD, 50, 2) if soak.is_long else (15.0, 10, 1)
+    return (CLOUD, 50, 2) if soak.is_long else (25.0, 10, 1)
 
 
 async def test_from_the_second_window_on_all_are_ready_though_their_nodes_join_late(
@@ -198,5 +200,6 @@ def judge(soak: Soak, row: str, windows: Windows, openings: list[Opening]) -> No
         median,
     )
     soak.add(row, Outcome(transitions=len(openings), wrong=tuple(map(str, late))))
-    assert not late
+    lost = windows.world.operator_log.read_text().count("no longer the leader")
+    assert not late, f"{len(late)} late; {lost} times this machine was too busy for the Lease"
     assert len(windows.world.nodes.nodes) == len(windows.openings)
