@@ -44,7 +44,7 @@ SPEC = {
 
 
 PARKED = SPEC | {
-    "scaling": {"idleAfter": "1s", "maxReplicas": 1, "targetConcurrency": 20},
+    "scaling": {"idleAfter": "2s", "maxReplicas": 1, "targetConcurrency": 20},
     "parked": {"for": "24h"},
 }
 

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from e2e.conftest import apps_of, cluster_ip, start_app
+from e2e.conftest import apps_of, cluster_ip
 from e2e.kit import (
     APP_IMAGE,
     acted_once,
@@ -17,7 +16,7 @@ from e2e.kit import (
     kill_containers,
     wall,
 )
-from e2e.operators import Operators
+from e2e.operators import Operators, killed
 from e2e.parked import FULL, SMALL, free_cpu, have, requested, restarts, weight
 
 log = logging.getLogger(__name__)
@@ -197,31 +196,46 @@ async def test_an_operator_that_is_killed_goes_on_where_it_was(make_parked, park
     assert restarts(await parked(app)) == before
 
 
-@pytest.mark.parametrize("last_write", ["phase Parked", "phase Warm"])
-async def test_the_next_operator_resizes_what_is_left_after_a_write(
-    last_write, bare, http, tmp_path
+@pytest.fixture
+async def operators(bare, tmp_path):
+    """Operators of the test's own."""
+    made = Operators(bare.namespace, tmp_path / "operator.log")
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+async def make_bare(bare):
+    """Start apps where the operators are the test's own."""
+    async with apps_of(bare) as make:
+        yield make
+
+
+async def test_the_next_operator_parks_what_the_one_before_has_only_announced(
+    make_bare, operators, http
 ):
-    """Killed right after that write of the status: before it parks, or after it has restored."""
-    operators = Operators(bare.namespace, tmp_path / "operator.log")
+    doomed = await operators.start(KOTATSU_E2E_LAST_WRITE="phase Parked")
+    app = await make_bare("left", **QUICK)
+    await app.send(http)
+    await asyncio.wait_for(doomed.wait(), 90)
+    before = restarts(app.ready_pods())
+    assert have(app, FULL)
+    await operators.start()
+    assert restarts(await parked(app)) == before
+
+
+async def test_the_next_operator_goes_on_after_one_that_has_restored(make_bare, operators, http):
     first = await operators.start()
-    app = await start_app(bare, f"left-{uuid.uuid4().hex[:4]}", **QUICK)
+    app = await make_bare("left", **QUICK)
     await app.send(http)
     before = restarts(await parked(app))
-    if last_write == "phase Parked":
-        await app.send(http)
-        await restored(app)
-    first.kill()
-    await first.wait()
-    doomed = await operators.start(KOTATSU_E2E_LAST_WRITE=last_write)
-    if last_write == "phase Warm":
-        await app.send(http)
-    await asyncio.wait_for(doomed.wait(), 60)
+    await killed(first)
+    doomed = await operators.start(KOTATSU_E2E_LAST_WRITE="phase Warm")
+    await app.send(http)
+    await asyncio.wait_for(doomed.wait(), 90)
+    assert have(app, FULL)
     await operators.start()
-    if last_write == "phase Warm":
-        await restored(app)
     assert restarts(await parked(app)) == before
-    await operators.end()
-    bare("delete", "warmpool,deployment,service", app.name, "--wait=false")
 
 
 # --- a node that has no room ---

@@ -509,7 +509,23 @@ async def test_a_deleted_pools_clients_are_kept_until_its_pods_answer(activator)
     activator.later(10)
     await activator.sync()
     assert activator.slice()["endpoints"] == []
+
+
+async def test_clients_of_a_deleted_pool_are_served_while_kube_proxy_still_sends_them_here(
+    activator,
+):
+    activator.see("EndpointSlice", native_slice(True))
+    await activator.sync(pool())
+    activator.later(10)
+    activator.see("WarmPool", pool(), "DELETED")
+    await activator.sync()
+    assert activator.slice()["endpoints"] == []
+    assert activator.view.pools["voice"].deleted
+    activator.later(PORT_REST)
+    await activator.sync()
+    await activator.sync()
     assert activator.view.pools == {}
+    assert activator.publisher.published == {}
 
 
 async def test_a_deleted_pool_whose_pods_never_come_is_given_up(activator):

@@ -235,7 +235,9 @@ class Publisher:
             await self._empty(record, now)
         elif record.listeners and record.emptied_at is None:
             record.emptied_at = now  # another client has deleted or emptied the slice
-        if pool is not None and pool.deleted and not self._serves(name):
+        # Until kube-proxy has synced, clients still come, and its pods serve them.
+        is_needed = self._serves(name) or (ready > 0 and self._listens(name))
+        if pool is not None and pool.deleted and not is_needed:
             self._view.pools.pop(name, None)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             await self._forget(key, record)
@@ -252,8 +254,13 @@ class Publisher:
         return await self._lost.take_back(pool, key[1], None if record is None else record.there)
 
     def _serves(self, pool: str) -> bool:
-        records = (self.published.get((pool, family)) for family in FAMILIES)
-        return any(record.serves for record in records if record is not None)
+        return any(record.serves for record in self._records(pool))
+
+    def _listens(self, pool: str) -> bool:
+        return any(record.listeners for record in self._records(pool))
+
+    def _records(self, pool: str) -> list[Published]:
+        return [r for family in FAMILIES if (r := self.published.get((pool, family))) is not None]
 
     async def _publish(self, pool: Pool, key: PoolFamily, record: Published) -> None:
         service, ports = self._view.services[pool.service], self._view.ports(pool.service)
