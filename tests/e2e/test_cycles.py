@@ -81,8 +81,8 @@ async def test_parked_and_restored_under_every_protocol_nothing_is_lost_and_no_p
     row = f"nothing: parked and restored, route {route}"
     recorder = cluster_ip(parking, "recorder")
     make = partial(every_protocol, recorder=recorder, route=route, spec=PARKED)
-    # With route Always the last byte of a silent HTTP/2 client, and the answers of a WebSocket client
-    # to its server's pings, count as requests for 30 s: the pool would hardly be idle.
+    # With route Always the last byte of a silent HTTP/2 client, and what a WebSocket client answers
+    # to its server's pings, count as a request for 30 s: the pool would hardly be idle.
     ways = WAYS if route == "Auto" else (over_a_kept_connection, over_connections_of_its_own)
     await again_and_again(row, share, parking, make, partial(park_over, recorder, ways), soak)
 

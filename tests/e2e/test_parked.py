@@ -86,7 +86,8 @@ async def test_a_parked_app_sleeps_when_its_time_is_over_and_wakes_in_full(make_
     await app.asleep()
     await eventually("nothing is reduced", lambda: "reduced" not in app.status(), within=30)
     await app.send(http)
-    assert requested(app.ready_pods()[0]) == FULL
+    [pod] = await eventually("a Ready pod", app.ready_pods)  # the activator knows it earlier
+    assert requested(pod) == FULL
 
 
 async def test_a_window_has_parked_pods_and_a_request_restores_all_of_them(make_parked, http):
