@@ -66,8 +66,8 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start],
     kubectl = starts.kubectl
     with progress.step("install the voice"):
         install_voice(kubectl)
-        alone = twin(kubectl.get("deployment", "voice"), "alone")
-        kubectl.apply(alone, *small_app("small"))
+        same = twin(kubectl.get("deployment", "voice"), "alone")
+        kubectl.apply(same, *small_app("small"))
         await eventually("its pool is kept", lambda: _phase(kubectl))
         await starts.to_sleep("voice")
     address = service_ip(kubectl, "voice")
