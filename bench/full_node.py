@@ -17,7 +17,8 @@ from http1 import Address
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import parse_quantity
 from parking import PARKED, Parking, app_of
-from subjects import CPU, Subject
+from samples import amount
+from subjects import CPU, First, Subject, restored
 from topic import progress
 
 WARM = "never reduced"
@@ -26,46 +27,46 @@ ANNOUNCED = "parked, announced and forwarded at once"
 WAITED = "parked, forwarded once it is resized"
 NO_ROOM = "parked, announced, and others took the room"
 WAYS = (WARM, FOUND, ANNOUNCED, WAITED)
-Times = dict[str, list[float]]
 _MILLI = Decimal("0.001")
 _SPIN, _REST = "while True: pass", "import time; time.sleep(1e6)"
 
 
-async def measure(parking: Parking, subject: Subject, runs: int) -> Times:
-    """The seconds of each way, in turns; then of a pod whose room was taken."""
+async def measure(parking: Parking, subject: Subject, runs: int) -> dict[str, list[First]]:
+    """The first answers of each way, in turns; then of a pod whose room was taken."""
     pool = subject.pools[0]
-    times: Times = {way: [] for way in (*WAYS, NO_ROOM)}
+    answers: dict[str, list[First]] = {way: [] for way in (*WAYS, NO_ROOM)}
     async with _busy(parking.kubectl, subject):
         for number in range(-1, runs):
             turn = number % len(WAYS)
             for way in (*WAYS[turn:], *WAYS[:turn]):
-                seconds = await _way(parking, subject, pool, way)
+                first = await _way(parking, subject, pool, way)
                 if number >= 0:  # the first warms the caches
-                    times[way].append(seconds)
+                    answers[way].append(first)
             if number >= 0:
-                said = ", ".join(f"{way} {took[-1]:.3f} s" for way, took in times.items() if took)
+                said = ", ".join(f"{way} {amount(answers[way][-1].seconds)}" for way in WAYS)
                 progress.say(f"  {number + 1}: {said}")
         await parking.is_parked(pool)
         parking.kubectl.apply(_deployment("taker", CPU, 1, _REST))
         parking.kubectl("rollout", "status", "deployment/taker", "--timeout=120s")
         for _ in range(max(1, runs // 4)):
-            times[NO_ROOM].append(await _way(parking, subject, pool, ANNOUNCED))
-    return times
+            answers[NO_ROOM].append(await _way(parking, subject, pool, ANNOUNCED))
+    return answers
 
 
-async def _way(parking: Parking, subject: Subject, pool: str, way: str) -> float:
+async def _way(parking: Parking, subject: Subject, pool: str, way: str) -> First:
     if way == WARM:
-        return await subject.first(_pod(parking, subject.warm))
+        return First(await subject.first(_pod(parking, subject.warm)))
     if way == WAITED:
         await parking.resized(subject.waits, PARKED)
         await asyncio.sleep(SETTLE)
         began = time.perf_counter()
         await parking.resized(subject.waits, CPU)
-        return time.perf_counter() - began + await subject.first(_pod(parking, subject.waits))
+        waited = time.perf_counter() - began
+        return First(waited + await subject.first(_pod(parking, subject.waits)))
     await parking.is_parked(pool)
     await asyncio.sleep(SETTLE)
     to = _pod(parking, pool) if way == FOUND else _activator(parking.kubectl, pool)
-    return await subject.first(to)
+    return await restored(parking, subject, pool, to)
 
 
 def _pod(parking: Parking, app: str) -> Address:

@@ -1,7 +1,6 @@
 """Parked pods: their first answer against that of warm and of sleeping ones, and their price."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 
 import full_node
@@ -12,14 +11,12 @@ from hourly import hourly_row
 from parking import Parking, Shares
 from report import Row
 from samples import Samples, amount, parts
-from subjects import CPU, Subject, echo, model, voice
+from subjects import APPLIED, CPU, STAGES, First, Subject, echo, model, restored, voice
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("parked")
 FIRST = "parked: first answer ÷ that of a warm pod"
 MEDIAN_GOAL, TAIL_GOAL = 1.1, 50.0
-STAGES = ("announced", "resize written", "control group", "status of the pod")
-RESTORED_WITHIN = 30.0
 
 
 @dataclass
@@ -30,7 +27,7 @@ class Answers:
     parked: list[float] = field(default_factory=list)
     warm: list[float] = field(default_factory=list)
     restores: list[dict[str, float]] = field(default_factory=list)
-    """When each stage of a restore was seen, from the request on."""
+    """The stages of the parked pods' restores."""
 
 
 async def rows(quick: bool) -> list[Row]:
@@ -84,44 +81,17 @@ async def _pairs(parking: Parking, subject: Subject, number: int) -> Answers:
         await asyncio.sleep(SETTLE)
         for is_parked in (True, False) if turn % 2 else (False, True):
             if is_parked:
-                parked, restore = await _restored(parking, subject, pool, address[pool])
+                parked = await restored(parking, subject, pool, address[pool])
             else:
                 with Shares(parking.uid(subject.warm)):
                     warm = await subject.first(address[subject.warm])
             await asyncio.sleep(0.2)
         if turn >= 0:  # the first of each pool warm the caches
-            answers.parked.append(parked)
+            answers.parked.append(parked.seconds)
             answers.warm.append(warm)
-            answers.restores.append(restore)
-            progress.say(f"  {turn + 1}: parked {amount(parked)}, warm {amount(warm)}")
+            answers.restores.append(parked.restore)
+            progress.say(f"  {turn + 1}: parked {amount(parked.seconds)}, warm {amount(warm)}")
     return answers
-
-
-async def _restored(
-    parking: Parking, subject: Subject, pool: str, address: tuple[str, int]
-) -> tuple[float, dict[str, float]]:
-    """The first answer of a parked pool, and when the stages of its restore were seen."""
-    before = parking.pool(pool).get("demand")
-    with Shares(parking.uid(pool)) as shares:
-        seen = {
-            "announced": lambda: parking.pool(pool).get("demand") != before,
-            "resize written": lambda: parking.requested(pool) == CPU,
-            "status of the pod": lambda: parking.applied(pool) == CPU,
-        }
-        stages = {
-            name: asyncio.create_task(parking.seen(holds, RESTORED_WITHIN))
-            for name, holds in seen.items()
-        }
-        await asyncio.sleep(0)
-        began = time.perf_counter()
-        took = await subject.first(address)
-        await stages["status of the pod"]
-    stages["announced"].cancel()
-    await asyncio.gather(*stages.values(), return_exceptions=True)
-    ends = {name: seen.result() for name, seen in stages.items() if not seen.cancelled()}
-    if shares.changed_at is not None:
-        ends["control group"] = shares.changed_at
-    return took, {name: at - began for name, at in ends.items()}
 
 
 async def _states(starts: Starts, parking: Parking, subject: Subject, number: int) -> Answers:
@@ -147,7 +117,7 @@ async def _states(starts: Starts, parking: Parking, subject: Subject, number: in
 
 def _first_rows(subject: Subject, answers: Answers) -> list[Row]:
     parked, warm = Samples.of(answers.parked), Samples.of(answers.warm)
-    announced = sum("announced" in restore for restore in answers.restores)
+    announced = sum(STAGES[0] in restore for restore in answers.restores)
     how = (
         f"{subject.name}, an idle node; pairs in turns, each on a new connection to the Service;"
         f" {announced} of {len(parked)} through an activator, the others straight to the pod"
@@ -179,20 +149,33 @@ def _first_rows(subject: Subject, answers: Answers) -> list[Row]:
     ]
 
 
-def _full_rows(subject: Subject, times: full_node.Times) -> list[Row]:
+def _full_rows(subject: Subject, answers: dict[str, list[First]]) -> list[Row]:
     """Each way against a pod that was never reduced."""
-    warm = Samples.of(times[WARM])
+    warm = Samples.of(first.seconds for first in answers[WARM])
     how = (
         "every core is busy with a pod that requests what others leave of it; in turns;"
         f" {WARM}: {warm.text} ({warm.spread})"
     )
     found = []
     for way in (FOUND, ANNOUNCED, WAITED, NO_ROOM):
-        took = Samples.of(times[way])
+        took = Samples.of(first.seconds for first in answers[way])
         ratio = took.median / warm.median
         what = f"{subject.name}, a full node: {way}"
-        found.append(Row(what, how, took.text, took.spread, len(took), "", ratio, None, AGAIN))
+        told = _restores([first.restore for first in answers[way]])
+        found.append(
+            Row(what, f"{how}{told}", took.text, took.spread, len(took), "", ratio, None, AGAIN)
+        )
     return found
+
+
+def _restores(restores: list[dict[str, float]]) -> str:
+    """How long the stages took until the requests were full, where they became so."""
+    full = [restore for restore in restores if APPLIED in restore]
+    if not full:
+        return ""
+    took = Samples.of(restore[APPLIED] for restore in full)
+    share = f"{len(full)} of {len(restores)}"
+    return f"; full requests after {took.text} ({share}), of it {parts(full, STAGES)}"
 
 
 async def _states_row(starts: Starts, parking: Parking, subject: Subject, number: int) -> Row:
@@ -209,17 +192,18 @@ async def _states_row(starts: Starts, parking: Parking, subject: Subject, number
 
 
 def _restore_rows(restores: list[dict[str, float]]) -> list[Row]:
-    """How long requests take to be full again: after an announcement, and after a look."""
+    """The time to full requests: after an announcement, and after the operator's look."""
     found = []
     for what, some in (
-        ("after an announcement", [r for r in restores if "announced" in r]),
-        ("after the operator's look", [r for r in restores if "announced" not in r]),
+        ("announced", [r for r in restores if STAGES[0] in r]),
+        ("found by the operator's look", [r for r in restores if STAGES[0] not in r]),
     ):
-        if some:
-            took = Samples.of(r["status of the pod"] for r in some)
-            how = f"an idle node; from the request on, of it {parts(some, STAGES)}"
-            name = f"full requests of a parked pod again, {what}"
-            found.append(Row(name, how, took.text, took.spread, len(took), "", None, None, AGAIN))
+        if took := [r[APPLIED] for r in some if APPLIED in r]:
+            all_of = Samples.of(took)
+            how = f"an idle node, seconds from the request on{_restores(some)}"
+            name = f"parked: request → full requests, {what}"
+            row = Row(name, how, all_of.text, all_of.spread, len(took), "", None, None, AGAIN)
+            found.append(row)
     return found
 
 

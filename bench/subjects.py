@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from cluster import Kubectl, Object, service_ip
 from coldstart import service, sleepy_pool, small_app, twin
 from first_sound import SAY, install_voice
 from http1 import Address, Client, request
+from parking import Parking, Shares
 
 IDLE_AFTER = "2s"
 ANSWERED_WITHIN = 120.0
@@ -17,6 +18,18 @@ POOLS = 4
 CPU = Decimal("0.25")
 """Cores that the template of each subject requests: those of the voice."""
 MODEL_BYTES = 2 * 10**9
+APPLIED = "status of the pod"
+STAGES = ("announced", "resize written", "control group", APPLIED)
+RESTORED_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class First:
+    """A first answer, in seconds since the request."""
+
+    seconds: float
+    restore: dict[str, float] = field(default_factory=dict)
+    """The stages of the pod's restore that were seen."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,28 @@ class Subject:
         if answer.status != 200:
             raise RuntimeError(f"{self.name} answered {answer.status}: {answer.body[:200]!r}")
         return connected + answer.first
+
+
+async def restored(parking: Parking, subject: Subject, pool: str, address: Address) -> First:
+    """The first answer of a parked pool, and how its requests became full again."""
+    before = parking.pool(pool).get("demand")
+    seen = {
+        "announced": lambda: parking.pool(pool).get("demand") != before,
+        "resize written": lambda: parking.requested(pool) == CPU,
+        APPLIED: lambda: parking.applied(pool) == CPU,
+    }
+    with Shares(parking.uid(pool)) as shares:
+        stages = {name: asyncio.create_task(parking.seen(holds)) for name, holds in seen.items()}
+        await asyncio.sleep(0)
+        began = time.perf_counter()
+        took = await subject.first(address)
+        await asyncio.wait([stages[APPLIED]], timeout=RESTORED_WITHIN)
+    ends = {name: stage.result() for name, stage in stages.items() if stage.done()}
+    for stage in stages.values():
+        stage.cancel()
+    if shares.changed_at is not None:
+        ends["control group"] = shares.changed_at
+    return First(took, {name: at - began for name, at in ends.items()})
 
 
 def parked_pool(name: str) -> Object:
