@@ -68,7 +68,7 @@ class Parking:
                 known[obj["metadata"]["name"]] = obj
             now = time.perf_counter()
             for holds, seen in self._waiting:
-                if not seen.done() and holds():
+                if not seen.done() and _does(holds):
                     seen.set_result(now)
 
         return on_change
@@ -78,7 +78,7 @@ class Parking:
 
         Raises TimeoutError.
         """
-        if holds():
+        if _does(holds):
             return time.perf_counter()
         waiting = (holds, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -142,6 +142,14 @@ class Parking:
         """Resize by hand and wait until the kubelet has applied it; when that was."""
         await self.resize(app, cpu)
         return await self.seen(lambda: self.applied(app) == cpu, within)
+
+
+def _does(holds: Callable[[], bool]) -> bool:
+    """Whether something holds; not while it is about a pod that does not exist."""
+    try:
+        return holds()
+    except LookupError:
+        return False
 
 
 def app_of(pod: Object) -> str:
