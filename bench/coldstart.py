@@ -26,8 +26,8 @@ SETTLE = 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def small_app(name: str) -> list[Object]:
-    """Deployment (at 0) and Service of bench/small_app.py, in the smallest image of ours."""
+def small_app(name: str, cpu: str = "50m", replicas: int = 0) -> list[Object]:
+    """Deployment and Service of bench/small_app.py, in the smallest image of ours."""
     container = {
         "name": "app",
         "image": ":".join(setting.partition("=")[2] for setting in built("", "operator")),
@@ -36,7 +36,7 @@ def small_app(name: str) -> list[Object]:
         "command": ["python3", "-c", Path(__file__).with_name("small_app.py").read_text()],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        "resources": {"requests": {"cpu": cpu, "memory": "32Mi"}},
     }
     spec = {
         "enableServiceLinks": False,
@@ -50,18 +50,24 @@ def small_app(name: str) -> list[Object]:
             "kind": "Deployment",
             "metadata": {"name": name},
             "spec": {
-                "replicas": 0,
+                "replicas": replicas,
                 "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels}, "spec": spec},
             },
         },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": "http"}]},
-        },
+        service(name),
     ]
+
+
+def service(name: str) -> Object:
+    """A Service of an app's pods."""
+    ports = [{"port": 80, "targetPort": "http"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": ports},
+    }
 
 
 def sleepy_pool(name: str, **spec: object) -> Object:
@@ -73,18 +79,18 @@ def sleepy_pool(name: str, **spec: object) -> Object:
     return pool(name, **{**defaults, **spec})
 
 
-def twin(kubectl: Kubectl, name: str, of: str) -> Object:
-    """The same Deployment under another name and with labels of its own, at 0, without a pool."""
-    found = copy.deepcopy(kubectl.get("deployment", of)["spec"])
+def twin(deployment: Object, name: str, replicas: int = 0) -> Object:
+    """The same Deployment under another name and with labels of its own, without a pool."""
+    spec = copy.deepcopy(deployment["spec"])
     labels = {"app": name}
-    found["selector"] = {"matchLabels": labels}
-    found["template"]["metadata"] = {"labels": labels}
-    found["replicas"] = 0
+    spec["selector"] = {"matchLabels": labels}
+    spec["template"]["metadata"] = {"labels": labels}
+    spec["replicas"] = replicas
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name},
-        "spec": found,
+        "spec": spec,
     }
 
 

@@ -50,7 +50,7 @@ async def rows(quick: bool) -> list[Row]:
         ]
 
 
-def _install(kubectl: Kubectl) -> None:
+def install_voice(kubectl: Kubectl) -> None:
     """The pet's voice, which ends at once: nobody's request is in flight when it is told to."""
     off = ("auth.enabled=false", "feed.enabled=false", "gateway.enabled=false")
     ours = (*built("voice.image", "voice"), "voice.anonymous=true", "voice.pool.idleAfter=10m")
@@ -60,13 +60,14 @@ def _install(kubectl: Kubectl) -> None:
     spec = {"template": {"spec": at_once | {"containers": [container]}}}
     kubectl("patch", "deployment", "voice", "-p", json.dumps({"spec": spec}))
     kubectl.patch("warmpool", "voice", {"spec": {"drain": {"routeSettle": "1s"}}})
-    kubectl.apply(twin(kubectl, "alone", "voice"), *small_app("small"))
 
 
 async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start], list[Start]]:
     kubectl = starts.kubectl
     with progress.step("install the voice"):
-        _install(kubectl)
+        install_voice(kubectl)
+        same = twin(kubectl.get("deployment", "voice"), "alone")
+        kubectl.apply(same, *small_app("small"))
         await eventually("its pool is kept", lambda: _phase(kubectl))
         await starts.to_sleep("voice")
     address = service_ip(kubectl, "voice")

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 ORDER = (
     "wake",
     "first_sound",
+    "parked",
     "burst",
     "warm_path",
     "splice",

@@ -1,7 +1,8 @@
 """The workload of measurements: a server with nothing but Python's own library.
 
 GET /?ms=5 answers after 5 ms of work on the one core it has; /readyz and /metrics are as a pool
-wants them.
+wants them. With MODEL_BYTES it first reads a model of that size from a file into memory; the first
+pod writes that file.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 # One thread does one thing: whoever can read this page is the only one being served.
 PAGE = "kotatsu_requests_in_flight 0\nkotatsu_last_request_timestamp_seconds {}\n"
@@ -57,6 +59,21 @@ def work(seconds: float) -> None:
         pass
 
 
+def model(size: int) -> bytearray:
+    """A model in memory, each page of it; nothing for 0 bytes."""
+    file, weights = Path("/model/weights"), bytearray(size)
+    if size and not file.exists():
+        part, some = file.with_suffix(".part"), os.urandom(4096) * 4096
+        with part.open("wb") as writing:
+            for _ in range(0, size, len(some)):
+                writing.write(some)
+        part.rename(file)
+    if size:
+        with file.open("rb") as reading:
+            reading.readinto(weights)
+    return weights
+
+
 async def main() -> None:
     """Serve until SIGTERM."""
     loop = asyncio.get_running_loop()
@@ -70,4 +87,5 @@ async def main() -> None:
     server.close()
 
 
+weights = model(int(os.environ.get("MODEL_BYTES", "0")))
 asyncio.run(main())
