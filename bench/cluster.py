@@ -88,7 +88,13 @@ def platform(purpose: str, *settings: str) -> Iterator[Kubectl]:
         helm_install(
             kubectl, "kotatsu", "kotatsu", *built("image", "operator"), *settings, wait=True
         )
-        yield kubectl
+        try:
+            yield kubectl
+        finally:
+            # What is not in the namespace, such as the admission policies, goes with the release.
+            kubectl("delete", "warmpools", "--all", "--wait=false", check=False)
+            release = ("kotatsu", "-n", kubectl.namespace)
+            subprocess.run(["helm", "uninstall", *release, "--no-hooks"], check=False)
 
 
 def service_ip(kubectl: Kubectl, name: str) -> str:

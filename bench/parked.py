@@ -65,8 +65,10 @@ async def _measured(
         subject.remove(kubectl, one)
     large = model()
     await large.install(kubectl, *large.pools)
-    found.append(await _states_row(starts, parking, large, max(1, cycles // 2)))
-    kubectl("exec", f"deployment/{large.pools[0]}", "--", "rm", "/model/weights")
+    try:
+        found.append(await _states_row(starts, parking, large, max(1, cycles // 2)))
+    finally:
+        kubectl("exec", f"deployment/{large.pools[0]}", "--", "rm", "/model/weights", check=False)
     return [*found, *_restore_rows(restores)]
 
 
