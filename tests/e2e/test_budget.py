@@ -1,6 +1,7 @@
 """A spent budget on a real cluster: nobody wakes the pool until there is money again."""
 
 import asyncio
+import uuid
 
 import pytest
 from e2e.kit import eventually
@@ -43,7 +44,8 @@ async def test_a_pool_without_money_is_not_woken_and_wakes_again_when_the_limit_
     # The next request wakes it, whether the operator has looked yet or not: the activator refuses
     # until its watch has shown the new limit.
     async with asyncio.timeout(90):
-        while (response := await http.post(app.url)).status_code == 503:
+        params = {"request_id": uuid.uuid4().hex, "ms": 0}
+        while (response := await http.post(app.url, params=params)).status_code == 503:
             await asyncio.sleep(0.1)
     assert response.status_code == 200, response.text
     await eventually("awake", lambda: app.phase() in ("Warming", "Warm"))
