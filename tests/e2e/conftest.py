@@ -83,9 +83,29 @@ def on_node(context: str) -> bool:
     return context == "kotatsu-node"
 
 
+MakeNamespace = Callable[[str], Kubectl]
+
+
 @pytest.fixture(scope="session")
-def make_namespace(context: str) -> Iterator[Callable[[str], Kubectl]]:
-    """Make namespaces that go when the tests end."""
+def make_lasting_namespace(context: str) -> Iterator[MakeNamespace]:
+    """Make namespaces that several files share; they go when the tests end."""
+    with _namespaces() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_namespace(context: str) -> Iterator[MakeNamespace]:
+    """Make namespaces that go with the file's last test.
+
+    Each has operators and activators that request CPU and use it: those of all files together fill
+    a small node, and pods of later tests find no room.
+    """
+    with _namespaces() as make:
+        yield make
+
+
+@contextmanager
+def _namespaces() -> Iterator[MakeNamespace]:
     made: list[str] = []
 
     def make(purpose: str) -> Kubectl:
@@ -145,17 +165,17 @@ def install_platform(kubectl: Kubectl, *settings: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def platform(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+def platform(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace with operator and activator."""
-    kubectl = make_namespace("main")
+    kubectl = make_lasting_namespace("main")
     install_platform(kubectl)
     return kubectl
 
 
 @pytest.fixture(scope="session")
-def parking(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+def parking(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace with an operator that may park pods, an activator and a recorder."""
-    kubectl = make_namespace("parking")
+    kubectl = make_lasting_namespace("parking")
     install_platform(kubectl, "parked.enabled=true")
     add_recorder(kubectl)
     return kubectl
@@ -167,9 +187,9 @@ WEB_INDEX = "<!doctype html><base href=/app/>"
 
 
 @pytest.fixture(scope="session")
-def pet(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace of its own with the platform and the whole pet, GitHub stub included."""
-    kubectl = make_namespace("pet")
+    kubectl = make_lasting_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
     sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS]
     sets += ["gateway.playableErrors=true", "gateway.web.volume.configMap.name=web"]
@@ -270,9 +290,9 @@ def install_bare(kubectl: Kubectl) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
-def bare(make_namespace: Callable[[str], Kubectl]) -> Kubectl:
+def bare(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace with activators only: operators are the test's own."""
-    return install_bare(make_namespace("bare"))
+    return install_bare(make_lasting_namespace("bare"))
 
 
 @pytest.fixture
