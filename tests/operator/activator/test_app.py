@@ -10,6 +10,7 @@ from kotatsu_operator.activator import app
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.cache.ports import PodIdentity
 from kotatsu_operator.activator.connections import Connections
+from kotatsu_operator.activator.endpoints import publisher
 from kotatsu_operator.activator.endpoints.slices import slice_name
 from kotatsu_operator.activator.metrics import ActivatorMetrics
 from tests.operator.cluster import (
@@ -280,8 +281,9 @@ async def test_connections_are_looked_after_once_in_a_while(running, monkeypatch
         await looked.wait()
 
 
-async def test_a_deleted_pools_series_are_dropped(running, monkeypatch):
+async def test_a_deleted_pools_series_are_dropped_with_its_last_listener(running, monkeypatch):
     monkeypatch.setattr(app, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(publisher, "PORT_REST", 0.0)
     await running.start()
     await running.pod_starts_when_raised()
     await running.ask()
