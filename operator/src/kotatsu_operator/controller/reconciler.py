@@ -207,9 +207,7 @@ class Reconciler:
     def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
         """Until when to leave a pool to the activator that wakes it; None if it is time."""
         status = table(pool.get("status"))
-        demand = table(status.get("demand"))
-        announced = demand.get("at") not in (None, demand.get("seen"))
-        if status.get("phase") != Phase.ASLEEP or not announced:
+        if status.get("phase") != Phase.ASLEEP or not _has_news(status):
             self._waking.pop(key, None)
             return None
         until = self._waking.setdefault(key, now + WAKE_GOES_FIRST)
@@ -259,9 +257,8 @@ class Reconciler:
             seen = replace(seen, demand=replace(seen.demand, known=is_known))
         known = turn.status.get("observedGeneration")
         edited = known is not None and known != turn.pool["metadata"]["generation"]
-        seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key))
         parking = self._parker.observe(turn.target.parks, memory, turn.pods, now)
-        seen = replace(seen, parking=parking)
+        seen = replace(seen, edited=edited, ahead=self.pacer.ahead(turn.key), parking=parking)
         if memory.phase is Phase.WARMING:
             seen = replace(seen, starting=starting_pods(turn.pods))
         decision = decide(spec, seen, memory, now, allowed)
@@ -410,11 +407,15 @@ class Reconciler:
         return made
 
 
+def _has_news(status: Mapping[str, Any]) -> bool:
+    """Whether an activator has announced a request that no decision has processed."""
+    demand = table(status.get("demand"))
+    return demand.get("at") not in (None, demand.get("seen"))
+
+
 def _is_called(turn: Turn) -> bool:
     """Whether an activator has announced a request to parked pods: nothing else decides then."""
-    demand = table(turn.status.get("demand"))
-    is_new = demand.get("at") is not None and demand.get("at") != demand.get("seen")
-    return turn.memory.phase is Phase.PARKED and is_new
+    return turn.memory.phase is Phase.PARKED and _has_news(turn.status)
 
 
 def _restores(turn: Turn, decision: Decision) -> bool:

@@ -103,18 +103,17 @@ def decide(
         wanted = 0  # the HPA follows demand above the floor
     memory = changed(memory, trend=trend)
     wanted = wanted if allowed.begins else min(wanted, seen.replicas)
-    may_park = not is_refused and not asleep_asked
-    is_for_parked = may_park and reason is Reason.WINDOW and kept.may_park
+    is_free = not is_refused and not asleep_asked
+    is_for_parked = is_free and reason is Reason.WINDOW and kept.may_park
     stays = seen.within(floor) if is_for_parked else 0
     # A spent budget ends what is idle. An open window stays as it is: warm pods would cost more.
-    kept_parked = parked_pods(spec, seen, memory, stays, now) if stays or allowed.begins else 0
+    may_park = stays > 0 or (is_free and allowed.begins and floor == 0)
+    parks = parked_pods(spec, seen, memory, stays, now) if may_park else 0
     # Without parked pods, a window for them has warm ones.
-    warm = 0 if is_for_parked and kept_parked else floor
-    idle = idleness(spec, memory, warm, asleep_asked, now)
+    idle = idleness(spec, memory, 0 if parks else floor, asleep_asked, now)
 
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
-    parks = kept_parked if may_park and not warm else 0
     needs = Needs(least, reason, wanted, idle, asleep_asked, allowed, parks)
     make_step = KnativeStep if spec.target.scales_itself else Step
     move = make_step(spec, seen, memory, now, needs).take()
