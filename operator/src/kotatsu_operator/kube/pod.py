@@ -121,7 +121,7 @@ def pod_view(obj: Object) -> PodView:
         billed=billed,
         size=pod_size(spec),
         is_resizable=is_resizable(status),
-        resize_pending=pending(status),
+        resize_pending=pending(status)[1],
         version=version_of(obj),
     )
 

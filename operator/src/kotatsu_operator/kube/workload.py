@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from kotatsu_operator.core.budget.prices import requesting
+from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
 from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
@@ -68,13 +69,21 @@ class WorkloadView:
     """Ready pods of that template; 0 while the rollout still has pods of another one. None if its
     status does not count pods."""
     pod: Mapping[str, Any] = field(default_factory=dict)
-    """The parts of the template's PodSpec that the requests depend on."""
-    size: PodSize | None = None
-    """What the containers of the pod template request; None if it shows no template."""
+    """The parts of the template's PodSpec that the requests depend on; empty without a template."""
     write: Write | None = None
     """The write of another manager that owns the replicas; None if there is none."""
     deletes_claims: bool = False
     """Whether a StatefulSet deletes the volume claims of the pods that it scales down."""
+
+    @cached_property
+    def requests(self) -> Requests:
+        """The resource requests of one pod of the template (base units)."""
+        return pod_requests(self.pod)
+
+    @cached_property
+    def size(self) -> PodSize | None:
+        """What the containers of the pod template request; None if it shows no template."""
+        return pod_size(self.pod) if self.pod else None
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
@@ -89,7 +98,6 @@ def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
         template=template_hash(obj),
         updated=ready_of_template(obj, kind),
         pod=requesting(template),
-        size=pod_size(template) if template else None,
         write=foreign_write(obj),
         deletes_claims=deletes_claims(obj),
     )

@@ -115,9 +115,9 @@ class Parker:
 
     def _look_for_rejections(self, of: Workload, pods: list[PodView], now: datetime) -> None:
         """A kubelet may reject the smaller request, too."""
-        told = [p.resize_pending for p in pods if p.resize_pending.startswith(INFEASIBLE)]
-        if told:
-            self._unparked[of.key] = _Rejected((of.template, of.spec.parked), now, told[0])
+        reasons = [p.resize_pending for p in pods if p.resize_pending.startswith(INFEASIBLE)]
+        if reasons:
+            self._unparked[of.key] = _Rejected((of.template, of.spec.parked), now, reasons[0])
 
     def _why_not(self, of: Workload, now: datetime) -> Obstacle | None:
         spec = of.spec

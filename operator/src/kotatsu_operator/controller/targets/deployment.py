@@ -124,7 +124,7 @@ class DeploymentTarget(Target):
         """The resource requests of one pod."""
         if self.workload is None:
             return PodRequests()
-        full, parked = pod_requests(self.workload.pod), self.spec.parked
+        full, parked = self.workload.requests, self.spec.parked
         if parked is None:
             return PodRequests(full)
         return PodRequests(full, pod_requests(parked_spec(self.workload.pod, parked.requests)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.pool.parse import SpecError, parse_prices
-from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending_reason
+from kotatsu_operator.core.pool.resize import INFEASIBLE, is_sidecar, pending
 from kotatsu_operator.core.pool.spec import Budget, Prices
 
 _GIB = Decimal(2**30)
@@ -47,8 +47,8 @@ def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Re
     As PodRequests of k8s.io/component-helpers/resource: the highest of what the spec requests, what
     the kubelet has allocated, and what is in effect. An infeasible request does not count.
     """
-    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    by_name = {c.get("name"): c for c in told}
+    kinds = ("containerStatuses", "initContainerStatuses")
+    by_name = {c.get("name"): c for kind in kinds for c in status.get(kind) or ()}
     held: dict[str, Requests] = {}
     for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         name = container.get("name", "")
@@ -58,7 +58,7 @@ def _held(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Re
         known = [amounts for amounts in (allocated, actual) if amounts is not None]
         if all(amounts == asked for amounts in known):
             continue  # no resize, as nearly always
-        counted = known if pending_reason(status) == INFEASIBLE else [asked, *known]
+        counted = known if pending(status)[0] == INFEASIBLE else [asked, *known]
         held[name] = _highest(map(_amounts, counted))
     return held
 
@@ -77,14 +77,18 @@ def _reserved(container: Mapping[str, Any], held: Mapping[str, Requests]) -> Req
 
 
 def requesting(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parts of a PodSpec that its requests depend on."""
-    kinds = ("containers", "initContainers")
+    """The parts of a PodSpec that its requests depend on, and whether they can be changed."""
+    kinds, fields = ("containers", "initContainers"), _KEPT
     parts = {name: spec[name] for name in ("resources", "overhead") if spec.get(name)}
     return parts | {
-        kind: [{f: c[f] for f in ("name", "restartPolicy", "resources") if f in c} for c in listed]
+        kind: [{f: c[f] for f in fields if f in c} for c in listed]
         for kind in kinds
         if (listed := spec.get(kind))
     }
+
+
+_KEPT = ("name", "restartPolicy", "resources", "resizePolicy")
+"""The fields of a container that `requesting` keeps."""
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def parked_spec(spec: Mapping[str, Any], most: Mapping[str, Decimal]) -> Mapping
         if requests is None:
             return given
         resources = table(given.get("resources"))
-        full = {**table(resources.get("limits")), **table(resources.get("requests"))}
-        return {**given, "resources": {**resources, "requests": {**full, **requests}}}
+        requests = {**table(resources.get("requests")), **requests}
+        return {**given, "resources": {**resources, "requests": requests}}
 
     kinds = ("containers", "initContainers")
     return {**spec, **{kind: [container(c) for c in tables(spec.get(kind))] for kind in kinds}}
@@ -165,9 +165,14 @@ INFEASIBLE = "Infeasible"
 """The kubelet's reason for a resize that this node can never do."""
 
 
-def pending_reason(status: Mapping[str, Any]) -> str:
-    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty."""
-    return text(conditions_of(status).get("PodResizePending", {}).get("reason"))
+def pending(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Why the kubelet has not begun with a resize of a pod: Deferred or Infeasible; or empty.
+
+    And the same for people, with the kubelet's message.
+    """
+    waiting = conditions_of(status).get("PodResizePending", {})
+    reason, message = text(waiting.get("reason")), text(waiting.get("message"))
+    return reason, f"{reason}: {message[:200]}" if reason and message else reason
 
 
 def is_resizable(status: Mapping[str, Any]) -> bool:
@@ -175,13 +180,6 @@ def is_resizable(status: Mapping[str, Any]) -> bool:
 
     Kubelets before 1.33 do not report the resources of a running container.
     """
-    told = tables(status.get("containerStatuses"))
-    running = (c for c in told if "running" in table(c.get("state")))
+    statuses = tables(status.get("containerStatuses"))
+    running = (c for c in statuses if "running" in table(c.get("state")))
     return next(("resources" in c for c in running), True)
-
-
-def pending(status: Mapping[str, Any]) -> str:
-    """The same for people, with the kubelet's message; empty if no resize waits."""
-    reason = pending_reason(status)
-    told = text(conditions_of(status).get("PodResizePending", {}).get("message"))
-    return f"{reason}: {told[:200]}" if reason and told else reason

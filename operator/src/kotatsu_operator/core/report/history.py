@@ -144,12 +144,12 @@ def history_status(history: History, status: Mapping[str, Any]) -> dict[str, Any
     if history.unwritten or history.before or history.moves:
         known = read_recorded(status)
         new = _complete(history, known)
-    told = recorded_status(replace(new, since=history.since, running=history.running))
+    written = recorded_status(replace(new, since=history.since, running=history.running))
     if new.finished == known.finished:
-        del told["episodes"]
+        del written["episodes"]
     if new.earlier == known.earlier:
-        del told["earlier"]
-    return told
+        del written["earlier"]
+    return written
 
 
 def _acknowledged(history: History, status: Mapping[str, Any]) -> History:
