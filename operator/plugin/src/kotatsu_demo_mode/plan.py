@@ -10,7 +10,7 @@ from kotatsu_operator.core.budget.limit import sentence
 from kotatsu_operator.core.calendar.never_opens import dropped
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
-from kotatsu_operator.core.pool.spec import WindowMode
+from kotatsu_operator.core.pool.spec import mode_field
 
 from . import event
 from .chart import chart
@@ -22,7 +22,7 @@ from .terminal import Terminal, table_lines
 from .timeline import Change, Timeline, offset_note, timeline
 from .times import clock, instant_of
 from .warm_ups import spent_on
-from .words import pods
+from .words import pods, shown_pods
 
 _LONGEST = timedelta(days=3 * 366)
 
@@ -104,7 +104,7 @@ def records(timelines: Sequence[Timeline], is_wide: bool = False) -> list[dict[s
             "window": change.window,
             "replicas": change.replicas,
             "cost": number(change.cost),
-            **({"mode": WindowMode.PARKED.value} if change.is_parked else {}),
+            **mode_field(parked=change.is_parked),
             **({"calendar": source} if (source := _calendar(t.pool, change.window)) else {}),
         }
         for t, change in _ordered(timelines)
@@ -128,7 +128,7 @@ def text(
                 _name(t.pool, is_wide=is_wide),
                 change.kind,
                 change.window,
-                f"{change.replicas} parked" if change.is_parked else str(change.replicas),
+                shown_pods(change.replicas, parked=change.is_parked),
                 amount(change.cost, t.pool.currency),
                 _note(t, change),
             ]

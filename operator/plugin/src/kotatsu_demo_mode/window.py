@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window
 from kotatsu_operator.core.formats import table, text
-from kotatsu_operator.core.pool.spec import WindowMode
+from kotatsu_operator.core.pool.spec import mode_field
 
 from .api import Api
 from .errors import DemoModeError
@@ -22,6 +22,7 @@ from .times import about, clock, stamp, wall
 from .window_notes import first_opening, when
 from .window_patch import check_owners, owners, write
 from .windows import Edit, Request, adding, entries_of, removing, spec_after
+from .words import shown_pods
 
 
 def run(options: Namespace, shell: Shell) -> int:
@@ -204,7 +205,7 @@ def _entry_of(window: Window) -> Object:
         "start": "" if window.start is None else wall(window.start),
         "end": "" if window.end is None else wall(window.end),
         "calendar": window.calendar,
-        **({"mode": WindowMode.PARKED.value} if window.parked else {}),
+        **mode_field(parked=window.parked),
     }
 
 
@@ -227,7 +228,7 @@ def rows_of(
                 *([pool.namespace] * spaces),
                 pool.name,
                 window.name,
-                f"{window.replicas} parked" if window.parked else str(window.replicas),
+                shown_pods(window.replicas, parked=window.parked),
                 coming,
                 length,
                 amount(_price(pool, window, first), pool.currency),

@@ -7,7 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.calendar.wallclock import on_clock, second_instant, to_instant
-from kotatsu_operator.core.pool.spec import WindowMode
+from kotatsu_operator.core.pool.spec import mode_field
 
 from .errors import DemoModeError
 from .pools import Object, Pool, read_pool
@@ -176,7 +176,7 @@ def mode_of(pool: Pool, *, parked: bool) -> Object:
             f"--parked: {pool.name} has no spec.parked; add it: `kubectl patch warmpool "
             f'{pool.name} -n {pool.namespace} --type=merge -p \'{{"spec":{{"parked":{{}}}}}}\'`'
         )
-    return {"mode": WindowMode.PARKED.value}
+    return mode_field(parked=True)
 
 
 def most_replicas(pool: Pool, asked: int | None) -> int:

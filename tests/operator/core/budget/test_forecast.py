@@ -175,19 +175,21 @@ def by_minutes(spec: PoolSpec, lead: timedelta, now: datetime, end: datetime) ->
     return total
 
 
+def any_window(die: Random, number: int) -> dict[str, Any]:
+    """A repeating window with numbers by chance."""
+    return cron(
+        f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *",
+        f"{die.randint(1, 300)}m",
+        die.randint(1, 6),
+        f"w{number}",
+    )
+
+
 @examples(30)
 @given(st.integers(0, 2**32))
 def test_any_schedule_is_summed_up_as_counting_does(seed: int) -> None:
     die = Random(seed)
-    windows: list[dict[str, Any]] = [
-        cron(
-            f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *",
-            f"{die.randint(1, 300)}m",
-            die.randint(1, 6),
-            f"w{n}",
-        )
-        for n in range(die.randint(0, 4))
-    ]
+    windows: list[dict[str, Any]] = [any_window(die, n) for n in range(die.randint(0, 4))]
     spec = pool_spec(
         windows=windows,
         drain={"routeSettle": die.choice(["0s", "60s"])},
@@ -381,13 +383,7 @@ def test_any_schedule_with_parked_pods_is_summed_up_as_deciding_each_minute_does
 ) -> None:
     die = Random(seed)
     windows: list[dict[str, Any]] = [
-        cron(
-            f"{die.randint(0, 59)} */{die.randint(1, 23)} * * *",
-            f"{die.randint(1, 300)}m",
-            die.randint(1, 6),
-            f"w{n}",
-        )
-        | {"mode": die.choice(["Warm", "Parked"])}
+        any_window(die, n) | {"mode": die.choice(["Warm", "Parked"])}
         for n in range(die.randint(0, 4))
     ]
     spec = pool_spec(

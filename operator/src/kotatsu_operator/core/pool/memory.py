@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import stamp
-from kotatsu_operator.core.pool.spec import WindowMode
+from kotatsu_operator.core.pool.spec import mode_field
 from kotatsu_operator.core.pool.start import Parts
 
 MANY = 3
@@ -179,7 +179,7 @@ class Followed:
                     "start": window.start.isoformat(),
                     "end": window.end.isoformat(),
                 }
-                | ({"mode": WindowMode.PARKED.value} if window.parked else {})
+                | mode_field(parked=window.parked)
                 for window in self.windows
                 if window.start is not None and window.end is not None
             ],

@@ -26,6 +26,11 @@ class WindowMode(StrEnum):
     PARKED = "Parked"
 
 
+def mode_field(*, parked: bool) -> dict[str, str]:
+    """The field `mode` of a window as manifests have it; none for warm pods, the default."""
+    return {"mode": WindowMode.PARKED.value} if parked else {}
+
+
 class OnDelete(StrEnum):
     """What happens to the target when its WarmPool is deleted."""
 
