@@ -55,14 +55,14 @@ def script(file: Path, text: str) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def node() -> Node:
     if shutil.which("buildah") is None or os.geteuid() != 0:
         needs.missing("buildah", "root on Debian can have it (`kotatsu-node prepare`)")
     return Node.open(progress=silent())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stand-ins for programs that are not needed to see what a release is."""
     folder = tmp_path_factory.mktemp("tools")
@@ -71,7 +71,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make(node: Node, registry: Registry, helm: str, tools: Path) -> Iterator[Make]:
     """Release a checkout; what came of it. Its files are in `out` beside the checkout."""
     cyclonedx = tools / "cyclonedx-py"
@@ -93,13 +93,14 @@ def make(node: Node, registry: Registry, helm: str, tools: Path) -> Iterator[Mak
         node.buildah.call("rmi", *made, check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_copy(tmp_path_factory.mktemp("released") / "checkout")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def released(make: Make, root: Path) -> Released:
+    """Made once, as the registry is: a worker may run other files between these tests."""
     return make(root, "first")
 
 
