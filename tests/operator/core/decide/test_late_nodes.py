@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.plan.lead import decisive
+from kotatsu_operator.core.plan.lead import KEEP, auto_lead, decisive, with_warm_up
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Tally, WarmUp
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -181,7 +181,28 @@ def test_a_warm_up_is_remembered_with_its_parts():
     last = PodStart(t("10:00:30"), t("10:00:31"), t("10:00:43"), t("10:00:47"))
     seen = Observation(replicas=2, ready=2, pods=2, acknowledged=1, starting=Starting(last))
     [took] = decide(SPEC, seen, WARMING, t("10:00:48")).memory.warm_ups
-    assert took == WarmUp(108, 2, "", Parts(node=90, sandbox=1, pull=12, start=5))
+    assert took == WarmUp(108, 2, "", Parts(node=90, sandbox=1, pull=12, start=5), window=True)
+
+
+def test_requests_that_find_nodes_by_day_do_not_shorten_the_lead_of_a_window_without_any() -> None:
+    late = WarmUp((NODE + START).total_seconds(), 1, window=True)
+    ups: tuple[WarmUp, ...] = (late,)
+    for _ in range(3 * KEEP):
+        ups = with_warm_up(ups, WarmUp(START.total_seconds(), 1))
+    assert auto_lead(ups, 1, 5 * SECOND) > NODE + START
+    assert decisive(ups, "") == late
+    assert len(ups) == KEEP
+
+
+def test_a_slow_window_is_forgotten_after_five_others() -> None:
+    slow, usual = WarmUp(300, 1, window=True), WarmUp(10, 1, window=True)
+    ups = with_warm_up((usual,) * (KEEP - 1), slow)
+    leads = []
+    for _ in range(5):
+        leads.append(decisive(ups, ""))
+        ups = with_warm_up(ups, usual)
+    assert leads == [slow] * 5
+    assert decisive(ups, "") == usual
 
 
 def test_the_decisive_warm_up_is_the_slow_one_of_the_template():

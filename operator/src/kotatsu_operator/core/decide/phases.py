@@ -19,7 +19,7 @@ from datetime import datetime
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
-from kotatsu_operator.core.plan.lead import KEEP
+from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
@@ -266,16 +266,19 @@ class Step:
             self.memory = replace(memory, reason=kept)
 
     def _record_warm_up(self) -> None:
-        raised = self.memory.raised_at
+        memory, raised = self.memory, self.memory.raised_at
         if raised is None:
             return
-        template = self.memory.template
         last = self.seen.starting.last
-        parts = None if last is None else parts_of(last, raised, self.now)
-        took = WarmUp((self.now - raised).total_seconds(), self.seen.ready, template, parts)
-        # The first warm-up of a new template replaces the estimates from the previous one.
-        known = [w for w in self.memory.warm_ups if w.template == template]
-        self.memory = replace(self.memory, raised_at=None, warm_ups=(*known, took)[-KEEP:])
+        took = WarmUp(
+            (self.now - raised).total_seconds(),
+            self.seen.ready,
+            memory.template,
+            None if last is None else parts_of(last, raised, self.now),
+            window=memory.reason is Reason.WINDOW,
+        )
+        warm_ups = with_warm_up(memory.warm_ups, took)
+        self.memory = replace(memory, raised_at=None, warm_ups=warm_ups)
 
     def _report_no_node(self, goal: int) -> None:
         """Post once for each warm-up that pods find no node."""

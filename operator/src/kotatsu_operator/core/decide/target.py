@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from kotatsu_operator.core.objects import Object, owners
 from kotatsu_operator.core.pool.decision import Autoscaler, Observation, Write
-from kotatsu_operator.core.pool.memory import Contest, Memory, Original, WarmUp
+from kotatsu_operator.core.pool.memory import Contest, Memory, Original
 from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
@@ -27,7 +27,7 @@ def remember_template(memory: Memory, seen: Observation) -> Memory:
         return memory
     if not memory.template:
         # Written by a version without templates: its warm-ups belong to this template.
-        ups = tuple(WarmUp(w.seconds, w.replicas, seen.template) for w in memory.warm_ups)
+        ups = tuple(replace(w, template=seen.template) for w in memory.warm_ups)
         return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
     # A warm-up in progress began with another template: its time measures neither of them.
     return replace(

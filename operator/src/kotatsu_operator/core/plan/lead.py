@@ -20,6 +20,10 @@ KEEP = 20
 """The number of warm-ups to store: enough for a 95th percentile, few enough for old ones to
 expire."""
 
+KEEP_OF_WINDOWS = 5
+"""So many of the latest warm-ups for windows also count by themselves, however many requests wake
+the pool in between: requests find nodes that are still there, the next window may not."""
+
 
 class Basis(StrEnum):
     """The source of a lead."""
@@ -48,16 +52,35 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
+def with_warm_up(warm_ups: Sequence[WarmUp], took: WarmUp) -> tuple[WarmUp, ...]:
+    """The warm-ups to store after one more.
+
+    The first one of a new template replaces the estimates from the previous one.
+    """
+    known = [*(w for w in warm_ups if w.template == took.template), took]
+    of_windows = [n for n, w in enumerate(known) if w.window][-KEEP_OF_WINDOWS:]
+    others = [n for n in range(len(known)) if n not in of_windows][len(of_windows) - KEEP :]
+    return tuple(known[n] for n in sorted([*of_windows, *others]))
+
+
+def _slow(warm_ups: Sequence[WarmUp], seconds: Callable[[WarmUp], float]) -> WarmUp:
+    """The p95 of the warm-ups, or of the latest ones for windows if that is longer."""
+    of_windows = [w for w in warm_ups if w.window][-KEEP_OF_WINDOWS:]
+    return max((_p95(part, seconds) for part in (warm_ups, of_windows) if part), key=seconds)
+
+
+def _p95(warm_ups: Sequence[WarmUp], seconds: Callable[[WarmUp], float]) -> WarmUp:
+    slow = percentile([seconds(w) for w in warm_ups], 0.95)
+    return next(w for w in reversed(warm_ups) if seconds(w) == slow)
+
+
 def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
     """The warm-up that decides the lead, if all had as many replicas; None without a warm-up.
 
     As for the lead, those of earlier templates count only without one of the current template.
     """
     known = [w for w in warm_ups if w.template == template] or warm_ups
-    if not known:
-        return None
-    slow = percentile([w.seconds for w in known], 0.95)
-    return next(w for w in reversed(known) if w.seconds == slow)
+    return _slow(known, lambda w: w.seconds) if known else None
 
 
 def auto_lead(
@@ -69,7 +92,8 @@ def auto_lead(
 ) -> timedelta:
     """110 % of the p95 of the observed times to Ready, plus a margin and the route's settle time.
 
-    For more replicas than an observation had, it is multiplied by the square root of the ratio. The
+    The latest warm-ups for windows also count by themselves: the longer p95 decides. For more
+    replicas than an observation had, it is multiplied by the square root of the ratio. The
     warm-ups of earlier templates only make the lead longer than the default, `first` with the
     margin. At most LONGEST.
     """
@@ -82,10 +106,12 @@ def auto_lead(
 
 
 def _observed(warm_ups: Sequence[WarmUp], replicas: int, margin: timedelta) -> timedelta:
-    stretched = [w.seconds * max(1.0, replicas / max(1, w.replicas)) ** 0.5 for w in warm_ups]
+    def stretched(warm_up: WarmUp) -> float:
+        return float(warm_up.seconds * max(1.0, replicas / max(1, warm_up.replicas)) ** 0.5)
+
     # Round up to whole seconds, so that a lead is unchanged after it is written to the status and
     # read.
-    seconds = ceil(percentile(stretched, 0.95) * 1.1)
+    seconds = ceil(stretched(_slow(warm_ups, stretched)) * 1.1)
     return min(timedelta(seconds=seconds) + margin, LONGEST)
 
 

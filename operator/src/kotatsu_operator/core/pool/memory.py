@@ -140,6 +140,8 @@ class WarmUp:
     """The hash of the pod template that was started."""
     parts: Parts | None = None
     """Where the seconds went; None if the pods did not show it."""
+    window: bool = False
+    """Whether it was for a window."""
 
 
 Series = tuple[tuple[datetime, int], ...]
