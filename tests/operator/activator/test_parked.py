@@ -53,6 +53,13 @@ async def test_a_request_is_served_before_its_announcement_is_written(activator)
     written.set()
 
 
+async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
+    monkeypatch.setattr(announcements, "FORWARD_FIRST", 60.0)
+    await activator.new_pod(ready=True)
+    assert (await activator.ask()).endswith(b"voice-1")
+    assert activator.announcements == []
+
+
 async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activator):
     made = await keeper(activator)
     await one(*await activator.send(b""))
@@ -62,6 +69,7 @@ async def test_the_next_connection_of_its_client_goes_straight_to_a_pod(activato
 async def test_one_announcement_is_enough_for_many_requests(activator):
     await activator.new_pod(ready=True)
     await asyncio.gather(*(activator.ask() for _ in range(30)))
+    await announced(activator, 1)
     activator.connections.asked()  # no check: a question only means that the operator is there
     await activator.ask()
     assert len(activator.announcements) == 1
@@ -191,7 +199,7 @@ async def test_a_client_whose_connection_counts_stays_here(activator, how):
     for _ in range(3):
         await one(reader, writer)
     assert made.requests == [GET] * 3
-    assert len(activator.announcements) == 1
+    await announced(activator, 1)
 
 
 @pytest.mark.parametrize("how", [UNMETERED, ALWAYS])

@@ -22,6 +22,10 @@ RETRY_EVERY = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
 """Seconds between two announcements on one way down: doubled each time."""
 
+FORWARD_FIRST = 0.01
+"""Seconds that the announcement of a request to a parked pool waits: an announcement takes several
+times the CPU of forwarding a request, which would wait for it on a busy node."""
+
 COVERS_FOR = 30.0
 """Seconds after which an announcement is repeated even if the operator has not asked.
 
@@ -91,12 +95,10 @@ class Announcements:
 
     def restore(self) -> bool:
         """Announce a request to a parked pool; returns whether it is the first since then."""
-        is_first = not self._restores
-        is_over = asyncio.get_running_loop().time() >= self._covered_until
-        if is_first:
+        now, is_first = asyncio.get_running_loop().time(), not self._restores
+        if is_first or (now >= self._covered_until and self._written == self._wanted):
             self._restores = True
-            self._pause, self._quiet_until = FIRST_PAUSE, 0.0
-        if is_first or (is_over and self._written == self._wanted):
+            self._pause, self._quiet_until = FIRST_PAUSE, now + FORWARD_FIRST
             self._begin()
         return is_first
 
