@@ -22,9 +22,10 @@ RETRY_EVERY = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
 """Seconds between two announcements on one way down: doubled each time."""
 
-FORWARD_FIRST = 0.01
-"""Seconds that the announcement of a request to a parked pool waits: an announcement takes several
-times the CPU of forwarding a request, which would wait for it on a busy node."""
+FORWARD_FIRST = 0.1
+"""Seconds that the announcement of a request to a parked pool waits. An announcement takes several
+times the CPU of forwarding a request, and the restore takes more: a short request would wait for
+both (decision 49)."""
 
 COVERS_FOR = 30.0
 """Seconds after which an announcement is repeated even if the operator has not asked.

@@ -275,7 +275,7 @@ class Step:
             self.seen.ready,
             memory.template,
             None if last is None else parts_of(last, raised, self.now),
-            window=memory.reason is Reason.WINDOW,
+            window=self.floor > 0 and self.reason is Reason.WINDOW,
         )
         warm_ups = with_warm_up(memory.warm_ups, took)
         self.memory = replace(memory, raised_at=None, warm_ups=warm_ups)

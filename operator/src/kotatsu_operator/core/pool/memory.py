@@ -141,7 +141,7 @@ class WarmUp:
     parts: Parts | None = None
     """Where the seconds went; None if the pods did not show it."""
     window: bool = False
-    """Whether it was for a window."""
+    """Whether a window asked for its pods."""
 
 
 Series = tuple[tuple[datetime, int], ...]
