@@ -491,6 +491,15 @@ async def test_a_client_that_does_not_read_stops_the_pod(activator):
     assert client.transport.get_write_buffer_size() < MEGABYTE
 
 
+async def test_the_kernel_keeps_nothing_for_a_client_that_is_aborted_and_does_not_read(activator):
+    reader, _, _, pod_writer = await activator.spliced()
+    await fill(pod_writer)
+    client = await activator.owner.client()
+    client.abort()
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+
+
 async def test_a_pod_that_does_not_read_stops_the_client(activator):
     _, writer, _, _ = await activator.spliced()
     assert await fill(writer) < MOST_IN_SOCKETS

@@ -44,9 +44,15 @@ def bound(given: Any, unread: int) -> None:
     given.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)
 
 
-def break_off(given: Any) -> None:
-    """Make the close of a connection a reset, which shows the other side the cut-off."""
-    given.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+def abort(transport: asyncio.Transport) -> None:
+    """End a connection by a reset, which shows the other side the cut-off.
+
+    Without a reset the kernel would keep what the other side does not read, for minutes.
+    """
+    if not transport.is_closing() or transport.get_write_buffer_size():  # else it has no socket
+        given = transport.get_extra_info("socket")
+        given.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 # States of a TCP connection, as numbered by the kernel.
@@ -128,8 +134,7 @@ def _look_again(transport: asyncio.Transport, before: int, quiet: int) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(LOOK_EVERY, _look_again, transport, now, quiet)
         return
-    break_off(transport.get_extra_info("socket"))
-    transport.abort()
+    abort(transport)
 
 
 def _abort_if_stuck(transport: asyncio.Transport, before: int) -> None:
@@ -138,4 +143,4 @@ def _abort_if_stuck(transport: asyncio.Transport, before: int) -> None:
     if (now := left(transport)) < before:
         asyncio.get_running_loop().call_later(PATIENCE, _abort_if_stuck, transport, now)
     else:
-        transport.abort()
+        abort(transport)

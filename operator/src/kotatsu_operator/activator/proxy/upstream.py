@@ -84,8 +84,9 @@ class Side(asyncio.Protocol):
             sockets.reset(self.transport)
 
     def abort(self) -> None:
+        """Reset the connection at once, whatever the other side has not read."""
         if self.transport is not None:
-            self.transport.abort()
+            sockets.abort(self.transport)
 
     def pause_reading(self) -> None:
         """The other side reads slowly: stop reading from this one."""
