@@ -48,8 +48,8 @@ Right = tuple[str, str, str, str]
 
 def chart(*arguments: str) -> Rendered:
     """The platform as the accounts are given their rights by it; `arguments` are helm's."""
-    api = "--api-versions=serving.knative.dev/v1/Service"
-    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", api, *arguments)
+    given = ("--api-versions=serving.knative.dev/v1/Service", "--set=parked.enabled=true")
+    return render("kotatsu", None, f"--set=namespaces={{{HERE},{THERE}}}", *given, *arguments)
 
 
 def expand(rules: Iterable[Object]) -> set[Right]:

@@ -61,6 +61,7 @@ def test_an_account_may_do_what_the_chart_says_and_nothing_else(
 
 
 QUICK: Object = {"scaling": {"idleAfter": "1s"}, "drain": {"routeSettle": "1s"}}
+PARKED = pool("parked", parked={"for": "24h"}, **QUICK)
 REVISION = "kn-00001"
 
 NOBODY_MAY = [
@@ -164,6 +165,11 @@ class World:
         """minReplicas of the autoscaler."""
         return int(self.kubectl.get("hpa", "auto")["spec"]["minReplicas"])
 
+    def requested(self, app: str) -> list[str]:
+        """The CPU that each pod of an app requests."""
+        pods = self.kubectl.items("pods", app=app)
+        return [pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] for pod in pods]
+
     def slices(self, name: str) -> list[Object]:
         """Those of the activator for a Service."""
         labels = {SERVICE_LABEL: name, MANAGED_BY_LABEL: MANAGED_BY}
@@ -226,6 +232,7 @@ def an_operator(world: World) -> "contextlib.AbstractContextManager[subprocess.P
         port=port,
         console_port=console,
         knative_namespace=rights.KNATIVE,
+        parked=True,
     )
 
 
@@ -254,6 +261,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             await _keep_the_floor(world)
             await _sweep_up(world)
             await _lose_a_race(world)
+            await _park(world)
             await _give_the_floor_back(world)
             _see_it_untouched(world)
             await _keep_the_floor(world)
@@ -287,7 +295,7 @@ async def _replace_the_crd(world: World) -> None:
 
 
 def _make_targets(world: World) -> None:
-    for name in ("web", "auto", "other"):
+    for name in ("web", "auto", "other", "parked"):
         world.app(world.kubectl, name)
     world.kubectl.apply(
         {
@@ -303,7 +311,7 @@ def _make_targets(world: World) -> None:
     )
     world.knative.create()
     world.knative.route(**{world.knative.add_revision(): 100})
-    world.kubectl.apply(pool("web", **QUICK))
+    world.kubectl.apply(pool("web", **QUICK), PARKED)
     # What an edit of somebody's tries to reach from here.
     world.app(world.there, "victim", replicas=0)
 
@@ -314,7 +322,10 @@ async def _sleep_and_wake(world: World, address: str) -> None:
 
 
 async def _fall_asleep(world: World) -> None:
-    await eventually("web asleep", lambda: world.phase("web") == "Asleep", within=60)
+    def is_asleep() -> bool:  # not: has not been seen awake yet
+        return world.replicas("web") == 0 and world.phase("web") == "Asleep"
+
+    await eventually("web asleep", is_asleep, within=60)
 
 
 async def _wake(world: World, address: str) -> None:
@@ -328,25 +339,26 @@ async def _wake(world: World, address: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _edited_all_the_time(world: World, kind: Any, name: str) -> AsyncIterator[None]:
-    """Somebody edits an object again and again, so that its version is never the one last seen."""
+    """Others edit an object again and again, so that its version is hardly the one last seen."""
 
-    async def edit() -> None:
+    async def edit(by: int) -> None:
         for number in itertools.count():
-            patch = {"metadata": {"annotations": {"example.com/edited": str(number)}}}
+            patch = {"metadata": {"annotations": {f"example.com/edited-by-{by}": str(number)}}}
             await world.merge(kind, name, patch)
 
-    editing = asyncio.create_task(edit())
+    editing = [asyncio.create_task(edit(by)) for by in range(4)]
     try:
         yield
     finally:
-        editing.cancel()
-        await asyncio.gather(editing, return_exceptions=True)
+        for task in editing:
+            task.cancel()
+        await asyncio.gather(*editing, return_exceptions=True)
 
 
 async def _wake_what_is_edited(world: World, address: str) -> None:
     """Its scale is not at the version that the watch has shown: it is read again."""
     right = ("apps", "deployments/scale", "", "get")
-    for _ in range(10):
+    for _ in range(20):
         await _fall_asleep(world)
         async with _edited_all_the_time(world, Deployment, "web"):
             await _wake(world, address)
@@ -406,6 +418,15 @@ async def _lose_a_race(world: World) -> None:
     raise AssertionError("it never lost the race")
 
 
+async def _park(world: World) -> None:
+    """Twice, since a pool that is deleted meanwhile gets its requests back in another way."""
+    await eventually("its pod requests less", lambda: world.requested("parked") == ["5m"])
+    world.kubectl("delete", "warmpool", "parked")
+    await eventually("requests are given back", lambda: world.requested("parked") == ["100m"])
+    world.kubectl.apply(PARKED)
+    await eventually("its pod requests less again", lambda: world.requested("parked") == ["5m"])
+
+
 async def _give_the_floor_back(world: World) -> None:
     world.kubectl("delete", "warmpool", "auto", "kn")
     await eventually("minReplicas are given back", lambda: world.least() == 1)
@@ -455,23 +476,24 @@ def _find_no_token(world: World) -> None:
 
 
 async def _uninstall(world: World) -> None:
-    """With one pool asleep, one that was deleted while no operator ran, and one of Knative's."""
+    """With one pool asleep, one parked, one deleted while no operator ran, and Knative's."""
     world.kubectl("delete", "warmpool", "auto")
-    web = {"addresses": ["10.9.9.9"], "conditions": {"ready": True}}
-    world.kubectl.apply(  # as Kubernetes' own controller would, once the pod is there
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": "web-native", "labels": {SERVICE_LABEL: "web"}},
-            "addressType": "IPv4",
-            "endpoints": [web],
-            "ports": [{"name": "http", "port": 8080}],
-        }
-    )
+    endpoint = {"addresses": ["10.9.9.9"], "conditions": {"ready": True}}
+    native = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "endpoints": [endpoint],
+        "ports": [{"name": "http", "port": 8080}],
+    }
+    for name in ("web", "parked"):  # as Kubernetes' own controller would, once the pod is there
+        labels = {SERVICE_LABEL: name}
+        world.kubectl.apply(native | {"metadata": {"name": f"{name}-native", "labels": labels}})
     text = await a_job(
         world, UNINSTALL, "uninstall", namespaces=f"{HERE},{THERE}", pod_namespace=HERE, timeout=60
     )
     assert "done" in text
     assert world.replicas("web") == 1
+    assert world.requested("parked") == ["100m"]
     assert world.least() == 1
     assert world.knative.min_scale(REVISION) is None
