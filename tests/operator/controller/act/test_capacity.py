@@ -12,7 +12,7 @@ from kotatsu_operator.controller.act.capacity import (
     placeholder,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse

@@ -38,9 +38,9 @@ from kotatsu_operator.core.plan.activity import (
     remember_sleep,
     remember_ticket,
 )
-from kotatsu_operator.core.plan.capacity import still_needed
-from kotatsu_operator.core.plan.openings import remember_opening
-from kotatsu_operator.core.plan.parking import parked_pods, parked_until, remember_reduced
+from kotatsu_operator.core.plan.plan import still_needed
+from kotatsu_operator.core.plan.plan import remember_opening
+from kotatsu_operator.core.plan.activity import parked_pods, parked_until, remember_reduced
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
