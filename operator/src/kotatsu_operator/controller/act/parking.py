@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
+from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase

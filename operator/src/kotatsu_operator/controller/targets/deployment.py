@@ -23,7 +23,7 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
-from kotatsu_operator.core.decide.autoscalers import check_autoscalers
+from kotatsu_operator.core.decide.refusal import check_autoscalers
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
