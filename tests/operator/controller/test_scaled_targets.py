@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from tests.operator.cluster import (
     deployment,
     horizontal_pod_autoscaler,

@@ -41,7 +41,7 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
-from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.pool.memory import FIRST_START
 from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube

@@ -16,7 +16,7 @@ from kotatsu_operator.core.pool.resize import (
     pending,
     pod_size,
 )
-from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
+from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 NO_SIZE = PodSize({})
@@ -214,8 +214,9 @@ def _ended(status: Mapping[str, Any]) -> datetime | None:
 
 
 def starting_pods(pods: Iterable[PodView]) -> Starting:
-    """Sum up the pods of a pool that is Warming."""
+    """Sum up the pods of a pool that is Warming: those that are Ready, and those that are not."""
     staying = [pod for pod in pods if not pod.terminating]
-    return starting(
-        (pod.start for pod in staying if pod.ready), (pod.start for pod in staying if not pod.ready)
-    )
+    times = [pod.start for pod in staying if pod.ready and pod.start.ready_at is not None]
+    waits = [pod.start.no_node for pod in staying if not pod.ready and pod.start.no_node]
+    last = max(times, key=lambda s: s.ready_at, default=None)  # type: ignore[arg-type,return-value]
+    return Starting(last, len(waits), min(waits, default=""))

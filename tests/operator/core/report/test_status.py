@@ -25,7 +25,7 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
-from kotatsu_operator.core.pool.start import Parts
+from kotatsu_operator.core.pool.memory import Parts
 from kotatsu_operator.core.report.status import (
     Form,
     Record,

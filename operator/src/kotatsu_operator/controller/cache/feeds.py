@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache, Concerned
-from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL, keep_newer
 from kotatsu_operator.kube.objects import (

@@ -9,7 +9,7 @@ from typing import Any
 from kotatsu_operator.controller.cache.feeds import knative_feeds
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Informer, Signals

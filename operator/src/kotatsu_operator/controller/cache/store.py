@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
-from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE, Scaled
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, Scaled
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors

@@ -36,7 +36,7 @@ from kotatsu_operator.core.decide.refusal import (
 from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.resize import PodSize, parked_spec
 from kotatsu_operator.core.pool.spec import OnDelete

@@ -6,7 +6,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import DeploymentTarget, ScaledTarget
 from kotatsu_operator.controller.targets.knative import KnativeTarget
 from kotatsu_operator.controller.targets.target import Restore, Target
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.kube.objects import Key

@@ -23,7 +23,7 @@ from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
-from kotatsu_operator.core.pool.start import parts_of
+from kotatsu_operator.core.pool.decision import parts_of
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-from kotatsu_operator.core.pool.memory import Memory, Outcome
-from kotatsu_operator.core.pool.start import NOTHING_STARTS, Starting
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,56 @@ class Parking:
 
 
 NOT_PARKED = Parking()
+
+
+@dataclass(frozen=True, slots=True)
+class PodStart:
+    """The times of one pod's start, in whole seconds; None for what has not happened."""
+
+    scheduled_at: datetime | None = None
+    """The condition PodScheduled: it has a node."""
+    sandbox_at: datetime | None = None
+    """The condition PodReadyToStartContainers: its volumes are mounted and it has a network."""
+    started_at: datetime | None = None
+    """When the last of its containers first ran: init containers have ended, images are there."""
+    ready_at: datetime | None = None
+    """The condition Ready."""
+    no_node: str = ""
+    """Why the scheduler finds no node for it; empty if it found one, or has not looked yet."""
+
+
+NOT_STARTED = PodStart()
+
+
+@dataclass(frozen=True)
+class Starting:
+    """The pods of a warm-up in progress."""
+
+    last: PodStart | None = None
+    """The Ready pod that became Ready last: the warm-up lasted as long as it."""
+    waiting: int = 0
+    """Pods for which the scheduler finds no node."""
+    no_node: str = ""
+    """The scheduler's message about one of them."""
+
+
+NOTHING_STARTS = Starting()
+
+
+def parts_of(start: PodStart, began: datetime, ended: datetime) -> Parts:
+    """Divide the time from `began` to `ended` at the times of a pod's start.
+
+    The pod's times come from other clocks and have no fractions, so each is moved between the one
+    before it and the end. A missing time takes no part.
+    """
+    marks = [began]
+    for at in (start.scheduled_at, start.sandbox_at, start.started_at):
+        marks.append(marks[-1] if at is None else min(max(at, marks[-1]), max(ended, began)))
+    marks.append(max(ended, began))
+    node, sandbox, pull, rest = (
+        (after - before).total_seconds() for before, after in pairwise(marks)
+    )
+    return Parts(node, sandbox, pull, rest)
 
 
 @dataclass(frozen=True)
