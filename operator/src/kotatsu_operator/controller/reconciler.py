@@ -25,7 +25,7 @@ from kotatsu_operator.controller.targets.kinds import other_kinds
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.calendar.never_opens import dropped
+from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table

@@ -16,7 +16,7 @@ from kotatsu_operator.core.exposition import (
     numbers,
     unix_time,
 )
-from kotatsu_operator.core.gauges import NAMES, find
+from kotatsu_operator.core.exposition import GAUGE_NAMES, find_gauge
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.objects import Key
 from kotatsu_operator.kube.pod import PodView
@@ -166,14 +166,14 @@ class Scraper:
         names: tuple[str, ...] = (metrics.in_flight, metrics.last_request)
         is_default = metrics.in_flight == Metrics.in_flight
         if is_default:
-            names += NAMES
+            names += GAUGE_NAMES
         page = await self._pages.read(pod, metrics.port, metrics.path, names)
         if isinstance(page, Silence):
             return page
         where = f"its page {metrics.path} on port {metrics.port}"
         if metrics.in_flight not in page.samples:
             served = [port for port in map(pod.port, targets) if port is not None]
-            found = find(page.samples, pod.port(metrics.port), served) if is_default else None
+            found = find_gauge(page.samples, pod.port(metrics.port), served) if is_default else None
             if isinstance(found, int):
                 return PodAnswer(found, _newest(page.samples.get(metrics.last_request, ()), page))
             return found or Silence(f"has no metric {metrics.in_flight} on {where}", lacks=True)
