@@ -14,7 +14,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.test_acceptance import judge, refusal
+from tests.operator.controller.targets.test_acceptance import judge, refusal
 
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 

@@ -7,11 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from kotatsu_operator.controller.acceptance import (
-    Refused,
-    accept,
-    refused_conditions,
-)
 from kotatsu_operator.controller.accounts import Account, Accounts, Histories
 from kotatsu_operator.controller.act.capacity import (
     NO_CAPACITY_AHEAD,
@@ -21,7 +16,12 @@ from kotatsu_operator.controller.act.capacity import (
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.kinds import other_kinds
+from kotatsu_operator.controller.targets.kinds import (
+    Refused,
+    accept,
+    former_kinds,
+    refused_conditions,
+)
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
@@ -282,7 +282,8 @@ class Reconciler:
             # First of all: clients may wait for the CPU.
             await self._parker.restore(target.parks, turn.pods, now)
         first = await target.act(tools, turn.pool, seen, decision, now)
-        others = [await k.release(tools, target, first.pool, now) for k in other_kinds(target)]
+        former = former_kinds(target, first.pool.get("status") or {})
+        others = [await kind.release(tools, target, first.pool, now) for kind in former]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = turn.account.ledger
         if refused is None:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.hpa import give_back, let_go, set_minimum
 from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.target import (
     NO_POD,
     RETRY,
@@ -37,13 +37,13 @@ from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
 from kotatsu_operator.core.pool.spec import KNATIVE
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.memory import Memory, Original
 from kotatsu_operator.core.pool.resize import PodSize, parked_spec
 from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
-from kotatsu_operator.core.report.status import read_original
+from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import Key, Object, ref
+from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Key, Object, key_of, ref
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 
@@ -74,7 +74,12 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
 
 async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
     known = read_original(entry.owed)
-    return "" if known is None else await give_back(kube, namespace, known)
+    if known is None:
+        return ""
+    found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
+    if not await _give_back(kube, namespace, found, known):
+        return ""
+    return f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ class DeploymentTarget(Target):
             version = pool["metadata"]["resourceVersion"]
             pool = await kube.patch_status(*self.key, {"foundReplicas": found}, version)
             self.cache.keep_pool(pool)
-        pool = await set_minimum(kube, self.cache, pool, seen, decision)
+        pool = await _set_minimum(kube, self.cache, pool, seen, decision)
         if wanted is not None and wanted != seen.replicas:
             await self._scale(tools, wanted, only_down=only_down)
         sleep = partial(self._sleep, tools, seen, decision, now)
@@ -255,7 +260,7 @@ class DeploymentTarget(Target):
     @classmethod
     async def release(cls, tools: Tools, target: Target, pool: Object, _now: datetime) -> Writes:
         """Restore the minReplicas of an autoscaler that the pool's former target has."""
-        await let_go(tools.kube, target.cache, pool)
+        await _let_go(tools.kube, target.cache, pool)
         return Writes(pool)
 
 
@@ -276,3 +281,56 @@ class ScaledTarget(DeploymentTarget):
             yield check_selector(self.spec, workload.selector), Ends.NOTHING
             yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield from super().objections()
+
+
+# --- the autoscaler ---
+#
+# Its original minReplicas is written to the status before minReplicas is changed. After a crash,
+# the next operator finds it there.
+
+
+async def _set_minimum(
+    kube: Kube, cache: Cache, pool: Object, seen: Observation, decision: Decision
+) -> Object:
+    """Set minReplicas as decided; return the pool at its newest version.
+
+    The caller runs this before it raises the scale and after it was lowered to 0. Raises
+    ConflictError, NotFoundError.
+    """
+    key, known = key_of(pool), read_original(pool.get("status") or {})
+    autoscaler, original = seen.autoscaler, decision.memory.original
+    if known is not None and (autoscaler is None or autoscaler.name != known.name):
+        await _let_go(kube, cache, pool)
+    if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
+        return pool
+    if known != original:
+        pool = await kube.patch_status(
+            *key, {"hpa": original_status(original)}, pool["metadata"]["resourceVersion"]
+        )
+        cache.keep_pool(pool)
+    await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
+    log.info(
+        "%s/%s: minReplicas of HorizontalPodAutoscaler %s %d → %d",
+        *(*key, autoscaler.name, autoscaler.min_replicas, decision.minimum),
+    )
+    return pool
+
+
+async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
+    """Restore an autoscaler that the status names and that does not scale the target any more.
+
+    Raises ConflictError, NotFoundError.
+    """
+    namespace, known = key_of(pool)[0], read_original(pool.get("status") or {})
+    left = None if known is None else cache.autoscalers.get((namespace, known.name))
+    if known is not None and left is not None:
+        await _give_back(kube, namespace, left, known)
+
+
+async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> bool:
+    """Restore minReplicas if the operator has changed it; return whether it had."""
+    now = read_autoscaler(autoscaler)
+    if not now.ours or now.min_replicas == known.min_replicas:
+        return False
+    await kube.put_minimum(namespace, known.name, known.min_replicas, now.version)
+    return True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.controller.acceptance import accept
+from kotatsu_operator.controller.targets.kinds import accept
 from kotatsu_operator.controller.cache.store import Cache
 from tests.operator.cluster import (
     NAMESPACE,
