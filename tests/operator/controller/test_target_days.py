@@ -7,7 +7,7 @@ import pytest
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.act.scale_down import SleepStep
-from kotatsu_operator.controller.observe.scraper import Passing
+from kotatsu_operator.controller.observe.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.records import restore
 from kotatsu_operator.core.plan.plan import CapacityKind

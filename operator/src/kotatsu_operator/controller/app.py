@@ -29,8 +29,8 @@ from kotatsu_operator.controller.metrics import (
 )
 from kotatsu_operator.controller.notify.metrics import NotifyMetrics
 from kotatsu_operator.controller.notify.notifier import Notifier
-from kotatsu_operator.controller.observe.observer import Observer
-from kotatsu_operator.controller.observe.scraper import Scraper
+from kotatsu_operator.controller.observe.demand import Observer
+from kotatsu_operator.controller.observe.demand import Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from kotatsu_operator.controller.act.parking import Workload
 from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests
 from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
