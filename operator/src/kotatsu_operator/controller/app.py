@@ -27,7 +27,7 @@ from kotatsu_operator.controller.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.controller.notify.metrics import NotifyMetrics
+from kotatsu_operator.controller.notify.notifier import NotifyMetrics
 from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.controller.observe.demand import Scraper
