@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
 from kotatsu_operator.core.decide.knative import KnativeStep
 from kotatsu_operator.core.decide.phases import (
-    Needs,
     Step,
     asks_for_sleep,
     first_sight,
@@ -114,10 +113,22 @@ def decide(
 
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
-    needs = Needs(least, reason, wanted, idle, asleep_asked, allowed, parks)
     make_step = KnativeStep if spec.target.scales_itself else Step
-    move = make_step(spec, seen, memory, now, needs).take()
-    memory, replicas = remember_proof(move.memory, seen, least), move.replicas
+    step = make_step(
+        spec,
+        seen,
+        memory,
+        now,
+        floor=least,
+        reason=reason,
+        wanted=wanted,
+        idle=idle,
+        asleep_asked=asleep_asked,
+        allowed=allowed,
+        parks=parks,
+    )
+    step.take()
+    memory, replicas = remember_proof(step.memory, seen, least), step.replicas
     memory = remember_reduced(memory, seen, now)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
@@ -146,12 +157,12 @@ def decide(
         floor=floor,
         window=kept.window,
         next=kept.next,
-        sleep=move.sleep,
-        force=move.force,
+        sleep=step.sleep,
+        force=step.force,
         park=memory.phase is Phase.PARKED,
         only_down=is_refused,
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
-        notes=(*move.notes, *opening_notes),
+        notes=(*step.notes, *opening_notes),
         outcomes=outcomes,
         grows=asked > 0,
         claim=None if is_refused else plan.claim,
@@ -181,7 +192,7 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     return wanted_minimum(
         seen.autoscaler,
         memory.original,
-        awake=memory.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED),
+        awake=memory.phase.is_awake,
         floor=floor,
         replicas=seen.replicas,
         released=released,

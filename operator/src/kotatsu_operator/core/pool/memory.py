@@ -62,8 +62,13 @@ class Phase(StrEnum):
 
     @property
     def is_asleep(self) -> bool:
-        """Whether the scale is 0 or was just set to 0; otherwise the pool is awake or changing."""
+        """Whether the scale is 0 or was just set to 0."""
         return self in (Phase.ASLEEP, Phase.SLEEPING)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether pods serve or start to: neither asleep nor on the way down."""
+        return self in (Phase.WARMING, Phase.WARM, Phase.PARKED)
 
 
 class Reason(StrEnum):
