@@ -146,6 +146,7 @@ class Reconciler:
     override_warning: timedelta = OVERRIDE_WARNING
     """How long before its end an override is announced."""
     _parker: Parker = field(init=False)
+    _capacity: Capacity = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
+        self._capacity = Capacity(self.tools.kube, self.cache, self.capacity)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -326,10 +328,6 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
-
-    @property
-    def _capacity(self) -> Capacity:
-        return Capacity(self.tools.kube, self.cache, self.capacity)
 
     async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
         """Ask for nodes ahead of a window; after the status, which says what to give up again."""
