@@ -109,7 +109,7 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         self.board = Board(clock)
-        self.cache = Cache(watchers=[self.board], clock=clock, scaled=kube.scaled)
+        self.cache = Cache(self.board, clock=clock, scaled=kube.scaled)
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.

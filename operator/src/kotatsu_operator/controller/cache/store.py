@@ -5,11 +5,12 @@ that decisions depend on, as for most events.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
+from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
@@ -43,16 +44,6 @@ Concerned = Collection[Key]
 """The pools that a change concerns."""
 
 
-class Watcher(Protocol):
-    """Follows the pools, besides the work queue."""
-
-    def see(self, pool: Object) -> None:
-        """Receive a newer version of a pool."""
-
-    def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
-
-
 @dataclass
 class Cache:
     """The latest version of every relevant object; filled by watches, read by the work queue.
@@ -60,8 +51,8 @@ class Cache:
     No query of an event or a reconcile scans all objects of a kind.
     """
 
-    watchers: Sequence[Watcher] = ()
-
+    board: Board | None = None
+    """The console, which shows the pools."""
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
@@ -103,8 +94,8 @@ class Cache:
         ):
             return False
         self.pools[key] = pool = without_owners(pool)
-        for watcher in self.watchers:
-            watcher.see(pool)
+        if self.board is not None:
+            self.board.see(pool)
         return True
 
     def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
@@ -114,8 +105,8 @@ class Cache:
     def forget_pool(self, key: Key) -> None:
         self.pools.pop(key, None)
         self._departed.pop(key, None)
-        for watcher in self.watchers:
-            watcher.forget(key)
+        if self.board is not None:
+            self.board.forget(key)
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
