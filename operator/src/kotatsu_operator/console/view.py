@@ -250,15 +250,15 @@ def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
         return None
     begin = ledger.period_start if ledger.currency and ledger.period_start else record.since
     begin = min(begin, now)
-    told = past_of(record, ledger, begin, max(now, ledger.at or now), now)
-    counts = told.counts
+    found = past_of(record, ledger, begin, max(now, ledger.at or now), now)
+    counts = found.counts
     return {
         "from": stamp(begin),
         "since": stamp(record.known_since),
-        "episodes": _episodes(told),
-        "more": max(len(told.rows) - ROWS, 0) + sum(s.episodes for s in told.sums),
-        "costs": {code: f"{cost:.6f}" for code, cost in told.costs.items()},
-        "isLedger": all(b.ledger == b.report for b in told.balances),
+        "episodes": _episodes(found),
+        "more": max(len(found.rows) - ROWS, 0) + sum(s.episodes for s in found.sums),
+        "costs": {code: f"{cost:.6f}" for code, cost in found.costs.items()},
+        "isLedger": all(b.ledger == b.report for b in found.balances),
         "podHours": round(float(counts.pod_seconds) / 3600, 3),
         "wakes": counts.wakes,
         "opened": counts.opened,
@@ -266,7 +266,7 @@ def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
     }
 
 
-def _episodes(told: Past) -> list[View]:
+def _episodes(found: Past) -> list[View]:
     return [
         {
             "from": stamp(row.begin),
@@ -277,7 +277,7 @@ def _episodes(told: Past) -> list[View]:
             "currency": row.episode.purse.currency,
             "cost": None if row.cost is None else f"{row.cost:.6f}",
         }
-        for row in told.rows[-ROWS:][::-1]
+        for row in found.rows[-ROWS:][::-1]
     ]
 
 

@@ -427,9 +427,9 @@ def _restores(turn: Turn, decision: Decision) -> bool:
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
     """The events of what the status does not have yet: a rejection, or changed conditions."""
-    told, refused, spec = turn.accepted.get("message", ""), turn.refused, turn.spec
+    known, refused, spec = turn.accepted.get("message", ""), turn.refused, turn.spec
     if refused is not None:
-        is_known = told.startswith(refused.message)
+        is_known = known.startswith(refused.message)
         return [] if is_known else [Note("NotAccepted", refused.message, warning=True)]
     never = [] if spec.suspend else dropped(spec.windows, spec.zone)
     return [
@@ -437,6 +437,6 @@ def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
         *(
             Note("WindowNeverOpens", d.message, warning=True)
             for d in never
-            if d.message not in told
+            if d.message not in known
         ),
     ]

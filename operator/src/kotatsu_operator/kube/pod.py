@@ -85,8 +85,8 @@ def pod_view(obj: Object) -> PodView:
     running = status.get("phase") == "Running"
     # A sidecar is an init container that keeps running; its requests and ports count too.
     sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
-    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    by_name = {c.get("name", ""): c for c in told}
+    kinds = ("containerStatuses", "initContainerStatuses")
+    by_name = {c.get("name", ""): c for kind in kinds for c in status.get(kind) or ()}
     containers = tuple(
         _container_view(c, by_name.get(c.get("name", "")))
         for c in [*(spec.get("containers") or ()), *sidecars]
@@ -126,14 +126,14 @@ def pod_view(obj: Object) -> PodView:
     )
 
 
-def _container_view(container: Object, told: Object | None) -> ContainerView:
+def _container_view(container: Object, status: Object | None) -> ContainerView:
     """Read a container and its status. Without a status it counts as running, like its pod."""
     startup = container.get("startupProbe")
-    told = told or {}
+    status = status or {}
     return ContainerView(
-        ready=bool(told.get("ready")),
-        running=not told or "running" in (told.get("state") or {}),
-        started=startup is None or bool(told.get("started")),
+        ready=bool(status.get("ready")),
+        running=not status or "running" in (status.get("state") or {}),
+        started=startup is None or bool(status.get("started")),
         startup=startup,
         readiness=container.get("readinessProbe"),
         ports={
@@ -150,8 +150,8 @@ def _start_of(
     scheduled_at: datetime | None,
 ) -> PodStart:
     def since(kind: str) -> datetime | None:
-        told = conditions.get(kind, {})
-        return instant(told.get("lastTransitionTime")) if told.get("status") == "True" else None
+        found = conditions.get(kind, {})
+        return instant(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
     began = [_first_ran(c) for c in status.get("containerStatuses") or ()]
     known = [at for at in began if at is not None]

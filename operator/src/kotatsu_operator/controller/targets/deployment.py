@@ -43,7 +43,7 @@ from kotatsu_operator.core.pool.spec import OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Key, Object, key_of, ref
+from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Key, Object, key_of, ref, target_of
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 
@@ -177,6 +177,10 @@ class DeploymentTarget(Target):
         return check_service(self.spec, facts)
 
     # --- observe ---
+
+    @classmethod
+    async def read_replicas(cls, kube: Kube, pool: Object) -> int:
+        return (await kube.get_scale(key_of(pool)[0], ref(*target_of(pool)))).replicas
 
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool

@@ -267,20 +267,20 @@ class KnativeTarget(Target):
     ) -> list[Status]:
         """The conditions, with the reason if the target is not as the pool asks."""
         cache, memory, refused = self.cache.knative, decision.memory, _refused(plan)
-        told = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
+        ours = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
         why = self._trouble()
         waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
         if why:
-            told["Ready"] = condition("Ready", False, "TargetNotReady", why)
+            ours["Ready"] = condition("Ready", False, "TargetNotReady", why)
         elif refused and self._lacks_floor(plan):
-            told["Ready"] = condition("Ready", False, "FloorRefused", refused)
-            told["Warm"] = condition("Warm", False, "FloorRefused", refused)
+            ours["Ready"] = condition("Ready", False, "FloorRefused", refused)
+            ours["Warm"] = condition("Warm", False, "FloorRefused", refused)
         elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
-            told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
+            ours["Ready"] = condition("Ready", False, "Warming", _IGNORED)
         if cache.why_no_defaults:
             text = f"the spec is in effect, but {cache.why_no_defaults}"
-            told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
-        found = [_told(c, told) for c in known]
+            ours["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
+        found = [_corrected(c, ours) for c in known]
         if limited := refused or plan.limited:
             reason = "Refused" if refused else "Limited"
             found.append(condition("FloorLimited", True, reason, limited))
@@ -307,11 +307,11 @@ async def _patch(scales: MinScales, plan: MinScalePlan, now: datetime) -> Finish
     return Finished(now + RETRY)
 
 
-def _told(known: Status, told: Mapping[str, Status]) -> Status:
+def _corrected(known: Status, by_type: Mapping[str, Status]) -> Status:
     # A message about the spec is more important than one about the cluster.
     if known["type"] == "Accepted" and known["reason"] != "Accepted":
         return known
-    return told.get(known["type"], known)
+    return by_type.get(known["type"], known)
 
 
 def _refused(plan: MinScalePlan) -> str:

@@ -179,6 +179,11 @@ class Target(ABC):
 
     # --- observe ---
 
+    @classmethod
+    async def read_replicas(cls, _kube: Kube, _pool: Object) -> int | None:
+        """The replicas of a pool's target; None without a scale. Raises NotFoundError."""
+        return None
+
     @abstractmethod
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
