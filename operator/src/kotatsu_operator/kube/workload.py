@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
-from kotatsu_operator.core.decide.target import foreign_write
+from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
 from kotatsu_operator.core.pool.decision import Autoscaler, Write

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from kotatsu_operator.core.objects import Object, owners
 from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,24 @@ class Write:
     at: datetime | None
     applied: bool = False
     """True for server-side apply."""
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(workload: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(workload, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import mode_field
 
 MANY = 3
-"""This many writes of one manager, each within `target.MEMORY` of the previous one, are a
+"""This many writes of one manager, each within `CONTEST_LASTS` of the previous one, are a
 contest."""
 
 
