@@ -15,7 +15,7 @@ from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
-from kotatsu_operator.controller.cache.feeds import feeds_of, workload_feeds
+from kotatsu_operator.controller.cache.store import feeds_of, workload_feeds
 from kotatsu_operator.controller.cache.knative import KnativeWatch
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.calendars.reader import Calendars

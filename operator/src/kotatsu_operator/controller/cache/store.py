@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from kotatsu_operator.console.board import Board
@@ -20,12 +21,18 @@ from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, poo
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import (
+    EndpointSlice,
+    HorizontalPodAutoscaler,
     Key,
     Object,
+    Pod,
+    Service,
     key_of,
     parts,
     ref,
+    resource_of,
     scales,
     target_of,
     version_of,
@@ -376,3 +383,40 @@ def _said_by(autoscaler: Object) -> tuple[Any, ...]:
     meta = autoscaler["metadata"]
     owned = owners(autoscaler, "minReplicas")
     return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned
+
+
+# --- which watch fills which part ---
+
+
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
+
+    def pods_in(namespace: str) -> Iterable[Key]:
+        return [(namespace, name) for name in cache.pods[namespace]]
+
+    scalers = among(cache.autoscalers)
+    return [
+        *workload_feeds(cache, BUILT_IN),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+    ]
+
+
+def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
+    """The feeds of some kinds of workloads."""
+    return [
+        Feed(
+            resource_of(cache.scaled[kind]),
+            partial(cache.keep_workload, kind),
+            partial(cache.forget_workload, kind),
+            partial(cache.workloads_in, kind),
+        )
+        for kind in kinds
+    ]
+
+
+def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
+    """The keys of a store by namespace."""
+    return lambda namespace: [key for key in store if key[0] == namespace]
