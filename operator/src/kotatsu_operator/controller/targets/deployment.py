@@ -28,6 +28,7 @@ from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
     check_claims,
+    check_exists,
     check_is_not_kotatsu,
     check_kind,
     check_selector,
@@ -154,11 +155,11 @@ class DeploymentTarget(Target):
 
     def objections(self) -> Iterator[Objection]:
         """Check the names, the Service and the autoscaler."""
+        spec, exists = self.spec, self.workload is not None
         labels = {} if self.workload is None else self.workload.labels
-        exists = self.workload is not None
-        yield check_is_not_kotatsu(self.spec, labels), Ends.NOTHING
+        yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
-        yield self.check_exists(self.spec.target.kind, exists=exists), Ends.NOTHING
+        yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
         yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
 

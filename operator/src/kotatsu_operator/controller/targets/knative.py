@@ -29,7 +29,7 @@ from kotatsu_operator.core.decide.knative import (
     rest,
     trouble,
 )
-from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.decide.refusal import Refusal, check_exists
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.report.conditions import condition
@@ -202,7 +202,8 @@ class KnativeTarget(Target):
         why = self.cache.knative.why_absent
         yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
-        yield self.check_exists("Knative Service", exists=bool(self.service)), Ends.NOTHING
+        exists = bool(self.service)
+        yield check_exists(self.spec, self.key[0], "Knative Service", exists=exists), Ends.NOTHING
 
     # --- observe ---
 

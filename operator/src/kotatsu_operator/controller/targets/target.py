@@ -16,7 +16,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests
-from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
+from kotatsu_operator.core.decide.refusal import Refusal, check_claim
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.resize import PodSize
@@ -168,10 +168,6 @@ class Target(ABC):
         of = self.spec.target
         claimants = self.cache.pools_of_target(of.kind, (self.key[0], of.name))
         return check_claim(self.spec, self.older_pool(claimants))
-
-    def check_exists(self, kind: str, *, exists: bool) -> Refusal | None:
-        """Reject a pool whose target does not exist."""
-        return check_exists(self.spec, self.key[0], kind, exists=exists)
 
     def older_pool(self, claimants: Sequence[Key]) -> str:
         """The name of the oldest claimant; empty if that is this pool, or there is none."""
