@@ -76,11 +76,10 @@ never later than this, whatever else it announces."""
 class Display(Protocol):
     """Shows decisions: the metrics and the console."""
 
-    def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show a decision."""
-
-    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show a rejected pool: nothing starts, but what runs may end."""
+    def show(
+        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
+    ) -> None:
+        """Show a decision; on a rejected pool, nothing starts, but what runs may end."""
 
     def forget(self, key: Key) -> None:
         """Remove a deleted pool."""
@@ -312,7 +311,7 @@ class Reconciler:
         await self.reporter.post(pool, notes)
         await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
-            (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
+            display.show(key, seen, decision, ledger, accepted=refused is None)
         await self.tools.remember(pool, None)
         if decision.park:
             await self._parker.reduce(target.parks, turn.pods, now)
@@ -351,7 +350,7 @@ class Reconciler:
         )
         decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
         for display in self.displays:
-            display.refuse(key, seen, decision, ledger)
+            display.show(key, seen, decision, ledger, accepted=False)
         self.pacer.claim(key, None)
         self._awake.discard(key)
         conditions = refused_conditions(refused, ledger, seen.pods)
