@@ -40,7 +40,6 @@ class Reporter:
         return self._written.keys()
 
     def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
         self._written.pop(key, None)
         if self.notifier is not None:
             self.notifier.forget(key)

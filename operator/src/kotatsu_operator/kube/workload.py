@@ -87,7 +87,6 @@ class WorkloadView:
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
-    """Read a workload of a kind."""
     spec = obj["spec"]
     template = table(table(spec.get("template")).get("spec"))
     return WorkloadView(

@@ -88,11 +88,9 @@ class NotifyMetrics:
             self._count.remove(receiver, outcome.value)
 
     def count(self, receiver: str, outcome: Outcome) -> None:
-        """Count one attempt or notification."""
         self._count.labels(receiver, outcome.value).inc()
 
     def valid(self, *, is_valid: bool) -> None:
-        """Report whether the file is valid."""
         self._valid.set(is_valid)
 
 

@@ -117,7 +117,6 @@ class DeploymentTarget(Target):
 
     @property
     def autoscalers(self) -> list[Object]:
-        """The HorizontalPodAutoscalers that scale it, by name."""
         return self.cache.autoscalers_of(self.place)
 
     @property
@@ -127,7 +126,6 @@ class DeploymentTarget(Target):
 
     @property
     def requests(self) -> PodRequests:
-        """The resource requests of one pod."""
         if self.workload is None:
             return PodRequests()
         full, parked = self.workload.requests, self.spec.parked
@@ -137,17 +135,14 @@ class DeploymentTarget(Target):
 
     @property
     def template(self) -> PodSize | None:
-        """What the containers of its pod template request; None if it shows none."""
         return None if self.workload is None else self.workload.size
 
     @property
     def replicas(self) -> int:
-        """spec.replicas; 0 if it does not exist."""
         return 0 if self.workload is None else self.workload.replicas
 
     @property
     def other_writer(self) -> str:
-        """The other manager that has set its replicas; empty if there is none."""
         write = None if self.workload is None else self.workload.write
         return "" if write is None else write.by
 
@@ -275,7 +270,6 @@ class ScaledTarget(DeploymentTarget):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the watches have not shown yet whether it exists."""
         return self.cache.is_awaited(self.key[0], self.spec.target.kind)
 
     def objections(self) -> Iterator[Objection]:

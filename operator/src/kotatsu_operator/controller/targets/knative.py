@@ -186,12 +186,10 @@ class KnativeTarget(Target):
 
     @property
     def selector(self) -> Mapping[str, Any]:
-        """The label selector of its pods."""
         return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
 
     @property
     def requests(self) -> PodRequests:
-        """The resource requests of one pod."""
         template = (self.service.get("spec") or {}).get("template") or {}
         return PodRequests(pod_requests(template.get("spec") or {}))
 

@@ -247,7 +247,6 @@ class Verdict:
     failures: tuple[str, ...] = ()
 
     def written(self) -> str:
-        """The annotation's value."""
         return json.dumps(
             {
                 "at": stamp(self.at),
