@@ -25,8 +25,7 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.plan.activity import in_force, remember_override
-from kotatsu_operator.core.plan.activity import parked_until
+from kotatsu_operator.core.plan.activity import in_force, parked_until, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason

@@ -301,10 +301,7 @@ def _unknown(status: Object, message: str) -> list[Object]:
         "message": message,
         "lastTransitionTime": stamp(datetime.now(UTC)),
     }
-    return [
-        c if c["type"] == "Accepted" else c | made
-        for c in status.get("conditions") or ()
-    ]
+    return [c if c["type"] == "Accepted" else c | made for c in status.get("conditions") or ()]
 
 
 async def _end(task: asyncio.Task[Any] | None) -> None:

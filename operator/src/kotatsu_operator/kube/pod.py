@@ -9,6 +9,7 @@ from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant, table, text
 from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.resize import (
     PodSize,
     is_resizable,
@@ -16,7 +17,6 @@ from kotatsu_operator.core.pool.resize import (
     pending,
     pod_size,
 )
-from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 NO_SIZE = PodSize({})

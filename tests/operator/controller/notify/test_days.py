@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.notify.notifier import NotifyMetrics
-from kotatsu_operator.controller.notify.notifier import Notifier
+from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import MINUTE, once, override, t
 from tests.operator.day import BUSY, Day

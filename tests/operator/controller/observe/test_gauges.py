@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from kotatsu_operator.controller.observe.pages import collect
-from kotatsu_operator.core.exposition import Silence, samples_of
-from kotatsu_operator.core.exposition import GAUGES, GAUGE_NAMES, find_gauge
+from kotatsu_operator.core.exposition import GAUGE_NAMES, GAUGES, Silence, find_gauge, samples_of
 
 APP, EXPORTER = 8080, 9113
 

@@ -7,15 +7,16 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
 from kotatsu_operator.core.exposition import (
+    GAUGE_NAMES,
     LONGEST_PAGE,
     Samples,
     Silence,
     count_of,
+    find_gauge,
     samples_of,
     too_long,
 )
 from kotatsu_operator.core.formats import tables
-from kotatsu_operator.core.exposition import GAUGE_NAMES, find_gauge
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.core.pool.spec import Metrics
 

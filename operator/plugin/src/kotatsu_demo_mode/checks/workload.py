@@ -13,9 +13,9 @@ from kotatsu_operator.core.decide.refusal import (
     check_kind,
     check_selector,
 )
-from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.objects import deletes_claims, workload_selector
+from kotatsu_operator.core.pool.decision import foreign_write
 from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
 from .finding import Finding, Maker

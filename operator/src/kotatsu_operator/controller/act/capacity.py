@@ -17,8 +17,7 @@ from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.spec import BUILT_IN
-from kotatsu_operator.core.pool.spec import PoolSpec, Target
+from kotatsu_operator.core.pool.spec import BUILT_IN, PoolSpec, Target
 from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable

@@ -15,13 +15,12 @@ from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, Scaled
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
-from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.objects import (
     EndpointSlice,
     HorizontalPodAutoscaler,

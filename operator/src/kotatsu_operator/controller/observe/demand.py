@@ -11,14 +11,15 @@ from typing import Generic, TypeVar
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages
 from kotatsu_operator.core.exposition import (
+    GAUGE_NAMES,
     LONGEST_PAGE,
     Samples,
     Silence,
     count_of,
+    find_gauge,
     numbers,
     unix_time,
 )
-from kotatsu_operator.core.exposition import GAUGE_NAMES, find_gauge
 from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 from kotatsu_operator.kube.objects import Key, target_ports

@@ -23,10 +23,10 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
-from kotatsu_operator.core.decide.refusal import check_autoscalers
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
+    check_autoscalers,
     check_claims,
     check_exists,
     check_is_not_kotatsu,
@@ -37,14 +37,20 @@ from kotatsu_operator.core.decide.refusal import (
 from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.core.pool.memory import Memory, Original
 from kotatsu_operator.core.pool.resize import PodSize, parked_spec
-from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
 from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import HorizontalPodAutoscaler, Key, Object, key_of, ref, target_of
+from kotatsu_operator.kube.objects import (
+    HorizontalPodAutoscaler,
+    Key,
+    Object,
+    key_of,
+    ref,
+    target_of,
+)
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 

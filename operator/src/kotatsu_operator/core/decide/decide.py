@@ -22,17 +22,17 @@ from kotatsu_operator.core.plan.activity import (
     idleness,
     in_force,
     override_end,
+    parked_pods,
+    parked_until,
     recommend,
     remember_activity,
     remember_metering,
     remember_override,
+    remember_reduced,
     remember_sleep,
     remember_ticket,
 )
-from kotatsu_operator.core.plan.plan import still_needed
-from kotatsu_operator.core.plan.plan import remember_opening
-from kotatsu_operator.core.plan.activity import parked_pods, parked_until, remember_reduced
-from kotatsu_operator.core.plan.plan import floor_of, plan_at
+from kotatsu_operator.core.plan.plan import floor_of, plan_at, remember_opening, still_needed
 from kotatsu_operator.core.pool.decision import (
     Autoscaler,
     Decision,

@@ -20,10 +20,9 @@ from datetime import datetime
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
 from kotatsu_operator.core.plan.lead import with_warm_up
-from kotatsu_operator.core.pool.decision import Note, Observation
+from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
-from kotatsu_operator.core.pool.decision import parts_of
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:

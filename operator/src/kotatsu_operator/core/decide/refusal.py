@@ -11,9 +11,8 @@ from typing import Any
 
 from kotatsu_operator.core.formats import table, tables
 from kotatsu_operator.core.objects import Object, serves
-from kotatsu_operator.core.pool.spec import Scaled
 from kotatsu_operator.core.pool.resize import PodSize, Quantities, parked
-from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode, Target
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode, Scaled, Target
 from kotatsu_operator.core.protocol import ACTIVATOR, NAME_LABEL, OPERATOR, PROGRAM
 
 
