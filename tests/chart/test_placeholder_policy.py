@@ -18,7 +18,7 @@ from e2e.rights import HERE, OPERATOR
 from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
 from kotatsu_operator.controller.act.capacity import CapacityOptions, placeholder
-from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.plan.plan import CapacityKind
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

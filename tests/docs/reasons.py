@@ -36,7 +36,7 @@ def _unparkable() -> set[str]:
     return {
         str(node.args[0].value)
         for path, module in _modules()
-        if path.name in ("unparkable.py", "parking.py")
+        if path.name in ("refusal.py", "parking.py")
         for node in ast.walk(module)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

@@ -12,7 +12,7 @@ from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
 
 from kotatsu_operator.core.objects import selects
-from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError

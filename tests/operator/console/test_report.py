@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from kotatsu_operator.console.board import Board
-from kotatsu_operator.console.report import report_view
-from kotatsu_operator.console.view import pool_view
+from kotatsu_operator.console.view import pool_view, report_view
 from kotatsu_operator.core.formats import stamp
 from tests.operator.console.pools import NOW, Clock, day, history, pool, status
 

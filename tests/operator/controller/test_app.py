@@ -12,7 +12,7 @@ from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.app import Operator
 from kotatsu_operator.controller.kopf_adapter import MissedEvents
 from kotatsu_operator.controller.leader.outage import LONGEST
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.kube.objects import key_of
 from tests.operator.cluster import (

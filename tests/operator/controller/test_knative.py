@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.metrics import PoolMetrics
-from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.controller.reconciler import RETRY, Reconciler
 from kotatsu_operator.controller.records import restore
 from kotatsu_operator.controller.reporter import Reporter

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.controller.acceptance import Refused, accept
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.targets.kinds import Refused, accept
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.parse import parse, salvage
 from tests.operator.cluster import (

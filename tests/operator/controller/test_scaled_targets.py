@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from tests.operator.cluster import (
     deployment,
     horizontal_pod_autoscaler,
@@ -14,7 +14,7 @@ from tests.operator.cluster import (
     service,
     warm_pool,
 )
-from tests.operator.controller.test_acceptance import judge, refusal
+from tests.operator.controller.targets.test_acceptance import judge, refusal
 
 ROLLOUT = ScaledKind("argoproj.io/v1alpha1", "Rollout", "rollouts")
 

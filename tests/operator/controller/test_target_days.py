@@ -7,10 +7,10 @@ import pytest
 from kotatsu_operator.controller import records as restore_module
 from kotatsu_operator.controller.act.capacity import CapacityOptions
 from kotatsu_operator.controller.act.scale_down import SleepStep
-from kotatsu_operator.controller.observe.scraper import Passing
+from kotatsu_operator.controller.observe.demand import Passing
 from kotatsu_operator.controller.reconciler import RETRY
 from kotatsu_operator.controller.records import restore
-from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.report.record import entry_of
 from kotatsu_operator.kube.errors import ConflictError
 from tests.operator.cluster import (

@@ -1,6 +1,6 @@
 """The times of a pod's start, as the scheduler and the kubelet write them."""
 
-from kotatsu_operator.core.pool.start import PodStart
+from kotatsu_operator.core.pool.decision import PodStart, Starting
 from kotatsu_operator.kube.pod import pod_view, starting_pods
 from tests.operator.cluster import pod
 from tests.operator.core.values import t
@@ -61,6 +61,13 @@ def test_the_schedulers_message_is_kept_of_a_pod_without_a_node():
     views = [pod_view(unschedulable("0/3 nodes are available")), pod_view(pod(ready=True))]
     found = starting_pods(views)
     assert (found.waiting, found.no_node) == (1, "0/3 nodes are available")
+
+
+def test_the_pod_that_was_ready_last_decides_what_the_warm_up_was_spent_on():
+    late, early = (started(("Ready", clock)) for clock in ("10:01:00", "10:00:00"))
+    never = started(("PodScheduled", "10:02:00"))
+    assert starting_pods(map(pod_view, (late, early, never))).last == pod_view(late).start
+    assert starting_pods([]) == Starting()
 
 
 def test_a_pod_behind_a_scheduling_gate_has_not_been_looked_at():

@@ -11,7 +11,7 @@ from lightkube import AsyncClient, KubeConfig
 
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from kotatsu_operator.kube.objects import parts, resource_of

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from kotatsu_operator.controller.observe import pages
-from kotatsu_operator.controller.observe.scraper import PodAnswer, Scraper
+from kotatsu_operator.controller.observe.demand import PodAnswer, Scraper
 from kotatsu_operator.core.exposition import Silence
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.pod import pod_view

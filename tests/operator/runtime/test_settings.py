@@ -6,7 +6,7 @@ import pytest
 
 from kotatsu_common.settings import load, variable
 from kotatsu_operator.core.budget.prices import NO_PRICES
-from kotatsu_operator.core.pool.kinds import BUILT_IN, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
 from kotatsu_operator.runtime.settings import ActivatorSettings, OperatorSettings
 
 DOWNWARD = {

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.limit import Standing, sentence, standing
-from kotatsu_operator.core.calendar.never_opens import dropped
+from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import tables, text
 
 from .money import amount, number

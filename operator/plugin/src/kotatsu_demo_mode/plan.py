@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import sentence
-from kotatsu_operator.core.calendar.never_opens import dropped
+from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.plan.lead import Basis, basis_of, decisive
 from kotatsu_operator.core.pool.spec import mode_field

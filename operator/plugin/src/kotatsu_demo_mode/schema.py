@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from kotatsu_operator.core.formats import instant, parse_duration
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 
 Schema = dict[str, Any]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import amount as read_amount
 from kotatsu_operator.core.formats import count, instant, table, tables, text
-from kotatsu_operator.core.plan.activity import override_end
-from kotatsu_operator.core.plan.parking import parked_until
+from kotatsu_operator.core.plan.activity import override_end, parked_until
 
 from .money import UNKNOWN, amount
 from .pools import Pool

@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 from kotatsu_operator.core.budget.levels import ASLEEP, Ask, Mode, follow
 from kotatsu_operator.core.calendar.schedule import Occurrence, occurrences
 from kotatsu_operator.core.formats import count
-from kotatsu_operator.core.plan.activity import in_force, override_end
+from kotatsu_operator.core.plan.activity import in_force, override_end, parked_until
 from kotatsu_operator.core.plan.lead import LONGEST
-from kotatsu_operator.core.plan.parking import parked_until
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_among
 from kotatsu_operator.core.pool.memory import Reason
 from kotatsu_operator.core.pool.spec import Override

@@ -1,6 +1,6 @@
 """Where the seconds of a warm-up went, as text."""
 
-from kotatsu_operator.core.pool.start import Parts
+from kotatsu_operator.core.pool.memory import Parts
 
 from .money import UNKNOWN
 from .pools import Pool

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.formats import choice, count, table, tables, text
-from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
+from kotatsu_operator.core.pool.decision import Demand, Observation
 from kotatsu_operator.core.pool.memory import Phase
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
@@ -109,8 +109,19 @@ class Board:
             entry.pool, entry.version = pool, self._version
             entry.history.see(table(pool.get("status")), self._clock())
 
-    def show(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
-        """Store the demand of the last reconcile."""
+    def show(
+        self,
+        key: Key,
+        seen: Observation,
+        decision: object,  # noqa: ARG002
+        ledger: object,  # noqa: ARG002
+        *,
+        accepted: bool = True,
+    ) -> None:
+        """Store the demand of the last reconcile; that of a rejected pool is not known."""
+        if not accepted:
+            self.rest(key)
+            return
         with self._lock:
             entry = self._entries.get(key)
             if entry is None or entry.demand == seen.demand:
@@ -119,10 +130,6 @@ class Board:
             if before is None or _counts(before) != _counts(seen.demand):
                 self._version += 1
                 entry.version = self._version
-
-    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: object) -> None:  # noqa: ARG002
-        """Remove the demand of a rejected pool."""
-        self.rest(key)
 
     def rest(self, key: Key) -> None:
         """Remove a pool's demand: another operator leads and measures it."""

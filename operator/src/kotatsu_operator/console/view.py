@@ -12,7 +12,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.console.board import Entry
-from kotatsu_operator.console.report import notices_view, report_view
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
@@ -26,14 +25,15 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.plan.activity import in_force, remember_override
-from kotatsu_operator.core.plan.parking import parked_until
+from kotatsu_operator.core.plan.activity import in_force, parked_until, remember_override
 from kotatsu_operator.core.plan.plan import floor_of, plan_at
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Followed, Memory, Phase, Reason
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.spec import PoolSpec
-from kotatsu_operator.core.report.status import read_memory
+from kotatsu_operator.core.report.episodes import read_recorded
+from kotatsu_operator.core.report.past import Past, past_of
+from kotatsu_operator.core.report.status import read_ledger, read_memory
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ BEHIND, AHEAD = timedelta(hours=17), timedelta(hours=36)
 
 MOST = 200
 """Openings shown of one pool at most."""
+
+ROWS = 20
+"""Episodes shown of one pool; `kubectl demo-mode report` shows all."""
 
 FALLBACK_ZONE = "UTC"
 """The time zone shown for a pool whose own zone is invalid."""
@@ -233,4 +236,62 @@ def _windows(windows: tuple[Window, ...], zone: ZoneInfo, hour: datetime) -> lis
             "calendar": source.get((o.window, o.replicas), ""),
         }
         for o in occurrences(windows, zone, hour - BEHIND, hour + AHEAD)[:MOST]
+    ]
+
+
+# --- the past ---
+
+
+def report_view(status: Mapping[str, Any], now: datetime) -> View | None:
+    """The current period of the budget, or without prices all that is kept; None for no record."""
+    record, ledger = read_recorded(status), read_ledger(status)
+    if record.since is None:
+        return None
+    begin = ledger.period_start if ledger.currency and ledger.period_start else record.since
+    begin = min(begin, now)
+    found = past_of(record, ledger, begin, max(now, ledger.at or now), now)
+    counts = found.counts
+    return {
+        "from": stamp(begin),
+        "since": stamp(record.known_since),
+        "episodes": _episodes(found),
+        "more": max(len(found.rows) - ROWS, 0) + sum(s.episodes for s in found.sums),
+        "costs": {code: f"{cost:.6f}" for code, cost in found.costs.items()},
+        "isLedger": all(b.ledger == b.report for b in found.balances),
+        "podHours": round(float(counts.pod_seconds) / 3600, 3),
+        "wakes": counts.wakes,
+        "opened": counts.opened,
+        "cold": counts.cold,
+    }
+
+
+def _episodes(found: Past) -> list[View]:
+    return [
+        {
+            "from": stamp(row.begin),
+            "to": None if row.runs else stamp(row.end),
+            "reason": row.episode.cause.why.value,
+            "name": row.episode.cause.name,
+            "replicas": row.episode.replicas,
+            "currency": row.episode.purse.currency,
+            "cost": None if row.cost is None else f"{row.cost:.6f}",
+        }
+        for row in found.rows[-ROWS:][::-1]
+    ]
+
+
+def notices_view(seen: Iterable[Mapping[str, Any]], status: Mapping[str, Any]) -> list[View]:
+    """The notifications since this operator started, newest first.
+
+    One that the status still has is waiting for a receiver.
+    """
+    waiting = {text(n.get("id")) for n in tables(status.get("notices"))}
+    return [
+        {
+            "at": stamp(instant(n.get("at"))),
+            "reason": text(n.get("reason")),
+            "message": text(n.get("message")),
+            "waits": text(n.get("id")) in waiting,
+        }
+        for n in reversed([*seen])
     ]

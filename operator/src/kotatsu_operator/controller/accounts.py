@@ -111,7 +111,6 @@ class Accounts:
         self._book = Book[Ledger](monotonic)
 
     def forget(self, key: Key) -> None:
-        """Drop the account of a deleted pool."""
         self._book.forget(key)
         self._groups.delete(key)
 
@@ -198,7 +197,6 @@ class Histories:
         self._book = Book[History](monotonic)
 
     def forget(self, key: Key) -> None:
-        """Drop the history of a deleted pool."""
         self._book.forget(key)
 
     def reset(self) -> None:

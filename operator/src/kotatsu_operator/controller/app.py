@@ -15,9 +15,8 @@ from kotatsu_operator.console.board import Board
 from kotatsu_operator.controller.accounts import Accounts, Histories
 from kotatsu_operator.controller.act.capacity import NO_CAPACITY_AHEAD, CapacityOptions
 from kotatsu_operator.controller.act.scale_down import Hook, no_hook
-from kotatsu_operator.controller.cache.feeds import feeds_of, workload_feeds
 from kotatsu_operator.controller.cache.knative import KnativeWatch
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache.store import Cache, feeds_of, workload_feeds
 from kotatsu_operator.controller.calendars.reader import Calendars
 from kotatsu_operator.controller.kopf_adapter import PoolSignals, PoolWatch
 from kotatsu_operator.controller.leader.election import TIMES, Times
@@ -27,10 +26,8 @@ from kotatsu_operator.controller.metrics import (
     calendar_metrics,
     namespace_metric,
 )
-from kotatsu_operator.controller.notify.metrics import NotifyMetrics
-from kotatsu_operator.controller.notify.notifier import Notifier
-from kotatsu_operator.controller.observe.observer import Observer
-from kotatsu_operator.controller.observe.scraper import Scraper
+from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
+from kotatsu_operator.controller.observe.demand import Observer, Scraper
 from kotatsu_operator.controller.reconciler import Reconciler
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.reporter import Reporter
@@ -41,8 +38,8 @@ from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable
 from kotatsu_operator.core.decide.knative import Runtime
 from kotatsu_operator.core.formats import table, tables, text
 from kotatsu_operator.core.plan.lead import Pacer
-from kotatsu_operator.core.pool.kinds import BUILT_IN
 from kotatsu_operator.core.pool.memory import FIRST_START
+from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.report.notices import OVERRIDE_WARNING
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -109,7 +106,7 @@ class Operator:
         self._options = options = options or Options()
         self._namespaces = list(namespaces)
         self.board = Board(clock)
-        self.cache = Cache(watchers=[self.board], clock=clock, scaled=kube.scaled)
+        self.cache = Cache(self.board, clock=clock, scaled=kube.scaled)
         self.heartbeat = Heartbeat()
         # With its own thread and connections: a renewal must not wait behind the calls of a
         # thousand reconciles, or for one that blocks the event loop.

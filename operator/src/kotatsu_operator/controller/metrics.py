@@ -30,7 +30,7 @@ class _Shown:
     seen: Observation
     decision: Decision
     ledger: Ledger
-    accepted: bool = True
+    accepted: bool
 
     @property
     def is_silent(self) -> bool:
@@ -258,14 +258,14 @@ class PoolMetrics(Collector):
         )
         registry.register(self)
 
-    def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        self._shown[key] = _Shown(seen, decision, ledger)
-        self._decisions[key] += 1
-        self._windows.update((key, outcome) for outcome in decision.outcomes)
-
-    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Mark a pool as rejected: only its cost and the end of its override remain."""
-        self._shown[key] = _Shown(seen, decision, ledger, accepted=False)
+    def show(
+        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
+    ) -> None:
+        """Show a decision. Of a rejected pool, only its cost and the end of its override remain."""
+        self._shown[key] = _Shown(seen, decision, ledger, accepted)
+        if accepted:
+            self._decisions[key] += 1
+            self._windows.update((key, outcome) for outcome in decision.outcomes)
 
     def rest(self, key: Key) -> None:
         """Drop the series of a pool that another operator decides on."""

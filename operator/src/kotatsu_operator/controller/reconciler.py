@@ -7,11 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from kotatsu_operator.controller.acceptance import (
-    Refused,
-    accept,
-    refused_conditions,
-)
 from kotatsu_operator.controller.accounts import Account, Accounts, Histories
 from kotatsu_operator.controller.act.capacity import (
     NO_CAPACITY_AHEAD,
@@ -21,11 +16,16 @@ from kotatsu_operator.controller.act.capacity import (
 from kotatsu_operator.controller.act.parking import Parker
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.reporter import Reporter
-from kotatsu_operator.controller.targets.kinds import other_kinds
+from kotatsu_operator.controller.targets.kinds import (
+    Refused,
+    accept,
+    former_kinds,
+    refused_conditions,
+)
 from kotatsu_operator.controller.targets.target import RETRY, Target, Tools
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import Ends
-from kotatsu_operator.core.calendar.never_opens import dropped
+from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import conditions_of, instant, table
@@ -76,11 +76,10 @@ never later than this, whatever else it announces."""
 class Display(Protocol):
     """Shows decisions: the metrics and the console."""
 
-    def show(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show a decision."""
-
-    def refuse(self, key: Key, seen: Observation, decision: Decision, ledger: Ledger) -> None:
-        """Show a rejected pool: nothing starts, but what runs may end."""
+    def show(
+        self, key: Key, seen: Observation, decision: Decision, ledger: Ledger, *, accepted: bool
+    ) -> None:
+        """Show a decision; on a rejected pool, nothing starts, but what runs may end."""
 
     def forget(self, key: Key) -> None:
         """Remove a deleted pool."""
@@ -146,6 +145,7 @@ class Reconciler:
     override_warning: timedelta = OVERRIDE_WARNING
     """How long before its end an override is announced."""
     _parker: Parker = field(init=False)
+    _capacity: Capacity = field(init=False)
     _memory: dict[Key, Memory] = field(default_factory=dict)
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
@@ -155,6 +155,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._parker = Parker(self.tools.kube, self.cache, self.parking)
+        self._capacity = Capacity(self.tools.kube, self.cache, self.capacity)
 
     def forget(self, key: Key) -> None:
         for known in (self._memory, self._specs, self._waking):
@@ -282,7 +283,8 @@ class Reconciler:
             # First of all: clients may wait for the CPU.
             await self._parker.restore(target.parks, turn.pods, now)
         first = await target.act(tools, turn.pool, seen, decision, now)
-        others = [await k.release(tools, target, first.pool, now) for k in other_kinds(target)]
+        former = former_kinds(target, first.pool.get("status") or {})
+        others = [await kind.release(tools, target, first.pool, now) for kind in former]
         # The forecast of a rejected pool is unknown, because its schedule is not in effect.
         ledger = turn.account.ledger
         if refused is None:
@@ -309,7 +311,7 @@ class Reconciler:
         await self.reporter.post(pool, notes)
         await self._hold_capacity(turn, pool, decision)
         for display in self.displays:
-            (display.show if refused is None else display.refuse)(key, seen, decision, ledger)
+            display.show(key, seen, decision, ledger, accepted=refused is None)
         await self.tools.remember(pool, None)
         if decision.park:
             await self._parker.reduce(target.parks, turn.pods, now)
@@ -325,10 +327,6 @@ class Reconciler:
         if not awake:
             return decision.recheck
         return min(decision.recheck_between_beats or decision.recheck, now + self._beat)
-
-    @property
-    def _capacity(self) -> Capacity:
-        return Capacity(self.tools.kube, self.cache, self.capacity)
 
     async def _hold_capacity(self, turn: Turn, pool: Object, decision: Decision) -> None:
         """Ask for nodes ahead of a window; after the status, which says what to give up again."""
@@ -352,7 +350,7 @@ class Reconciler:
         )
         decision = books_only(turn.spec, turn.memory, turn.now, turn.account.allowed)
         for display in self.displays:
-            display.refuse(key, seen, decision, ledger)
+            display.show(key, seen, decision, ledger, accepted=False)
         self.pacer.claim(key, None)
         self._awake.discard(key)
         conditions = refused_conditions(refused, ledger, seen.pods)
@@ -428,9 +426,9 @@ def _restores(turn: Turn, decision: Decision) -> bool:
 
 def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
     """The events of what the status does not have yet: a rejection, or changed conditions."""
-    told, refused, spec = turn.accepted.get("message", ""), turn.refused, turn.spec
+    known, refused, spec = turn.accepted.get("message", ""), turn.refused, turn.spec
     if refused is not None:
-        is_known = told.startswith(refused.message)
+        is_known = known.startswith(refused.message)
         return [] if is_known else [Note("NotAccepted", refused.message, warning=True)]
     never = [] if spec.suspend else dropped(spec.windows, spec.zone)
     return [
@@ -438,6 +436,6 @@ def _news(turn: Turn, conditions: Sequence[Status]) -> list[Note]:
         *(
             Note("WindowNeverOpens", d.message, warning=True)
             for d in never
-            if d.message not in told
+            if d.message not in known
         ),
     ]

@@ -9,7 +9,7 @@ from kotatsu_operator.controller.targets.kinds import restores
 from kotatsu_operator.controller.targets.target import Restore
 from kotatsu_operator.core.decide.knative import inherit
 from kotatsu_operator.core.protocol import RECORD
-from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, told_of
+from kotatsu_operator.core.report.record import Entry, entry_of, heir, settle, text_of
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import (
     ConflictError,
@@ -45,14 +45,14 @@ class Records:
         """
         namespace, uid = pool["metadata"]["namespace"], pool["metadata"]["uid"]
         known = self._known.get((namespace, uid), "")
-        if told_of(pool, replicas, known) == known:
+        if text_of(pool, replicas, known) == known:
             return
 
-        def told(data: Data) -> Data:
-            text = told_of(pool, replicas, data.get(uid, ""))
+        def recorded(data: Data) -> Data:
+            text = text_of(pool, replicas, data.get(uid, ""))
             return {**data, uid: text} if text else data
 
-        await self._edit(namespace, told)
+        await self._edit(namespace, recorded)
 
     async def gone(self, pool: Object, others: Mapping[Key, Object]) -> None:
         """Handle a deletion that the watch has shown: restore the target, then remove the entry."""
@@ -72,13 +72,13 @@ class Records:
         pools = await self._kube.find(WarmPool, namespace)
         gone: dict[str, Entry] = {}
 
-        def told(data: Data) -> Data:
+        def settled(data: Data) -> Data:
             settlement = settle(data, pools)
             gone.clear()
             gone.update(settlement.gone)
             return settlement.data
 
-        await self._edit(namespace, told)
+        await self._edit(namespace, settled)
         closed = {u for u, e in gone.items() if await self._close(namespace, e, pools)}
         if closed:
             await self._edit(namespace, lambda d: {k: v for k, v in d.items() if k not in closed})

@@ -1,12 +1,12 @@
 """Reports on pools: their statuses, Kubernetes Events, and the notices that a status has."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.notify.notifier import Notifier
 from kotatsu_operator.core.formats import conditions_of, stamp
 from kotatsu_operator.core.pool.decision import Note
 from kotatsu_operator.core.report.conditions import date_conditions
@@ -22,34 +22,16 @@ WRITE_QUIET = timedelta(seconds=60)
 """How often values that change all the time (cost, last activity) are written to the status."""
 
 
-class Courier(Protocol):
-    """Sends notices to receivers outside the cluster, and never makes a reconcile wait."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether notices are sent at all; if not, none is stored in a status."""
-
-    def delivered(self, key: Key) -> Collection[str]:
-        """The ids of a pool's notices that need no further attempt."""
-
-    def tell(self, key: Key, notices: Sequence[Notice]) -> None:
-        """Send the notices of a pool's status; repetitions are ignored."""
-
-    def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
-
-
 @dataclass
 class Reporter:
-    """Writes the status of each pool when it has changed, and posts what people are told of it."""
+    """Writes the status of each pool when it has changed, and posts events and notices."""
 
     kube: Kube
     cache: Cache
     clock: Callable[[], datetime]
     name: str
     """The operator's name: the pod."""
-    courier: Courier | None = None
-    """None without receivers of notices."""
+    notifier: Notifier | None = None
     _written: dict[Key, datetime] = field(default_factory=dict)
 
     @property
@@ -58,10 +40,9 @@ class Reporter:
         return self._written.keys()
 
     def forget(self, key: Key) -> None:
-        """Remove all state of a deleted pool."""
         self._written.pop(key, None)
-        if self.courier is not None:
-            self.courier.forget(key)
+        if self.notifier is not None:
+            self.notifier.forget(key)
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
@@ -86,8 +67,8 @@ class Reporter:
         status["observedGeneration"] = generation
         status["conditions"] = date_conditions(conditions, conditions_of(known), generation, now)
         waiting: list[Notice] = []
-        if self.courier is not None and self.courier.is_on:
-            done, uid = self.courier.delivered(key), pool["metadata"]["uid"]
+        if self.notifier is not None and self.notifier.is_on:
+            done, uid = self.notifier.delivered(key), pool["metadata"]["uid"]
             waiting = outbox(known, notes, done, uid, now)
         status["notices"] = notices_status(waiting)
         written = self._written.get(key)
@@ -98,8 +79,8 @@ class Reporter:
             pool = await self.kube.patch_status(*key, status, version)
             self._written[key] = now
             self.cache.keep_pool(pool)
-        if self.courier is not None:
-            self.courier.tell(key, waiting)
+        if self.notifier is not None:
+            self.notifier.tell(key, waiting)
         return pool
 
     async def post(self, pool: Object, notes: Sequence[Note]) -> None:

@@ -18,7 +18,7 @@ from kotatsu_operator.controller.leader.elector import LEASE_NAME, let_go
 from kotatsu_operator.controller.records import Records
 from kotatsu_operator.controller.targets.deployment import why_at_0
 from kotatsu_operator.controller.targets.kinds import kind_of, restores
-from kotatsu_operator.core.formats import seconds_of, stamp
+from kotatsu_operator.core.formats import count, seconds_of, stamp, table
 from kotatsu_operator.core.pool.memory import Phase, Route
 from kotatsu_operator.core.pool.spec import RouteMode
 from kotatsu_operator.core.protocol import OPERATOR
@@ -38,7 +38,6 @@ from kotatsu_operator.kube.objects import (
     Object,
     WarmPool,
     key_of,
-    ref,
     resource_of,
     target_of,
 )
@@ -172,16 +171,16 @@ class Uninstall:
     async def _give_back_one(self, pool: Object) -> None:
         key, entry, spec = key_of(pool), entry_of(pool), pool["spec"]
         kind, name = target_of(pool)
+        target = kind_of(kind)
         before = None
         with contextlib.suppress(NotFoundError):
-            if kind_of(kind).has_scale:
-                before = (await self.kube.get_scale(key[0], ref(kind, name))).replicas
+            before = await target.read_replicas(self.kube, pool)
         if entry is not None:
             for restore in restores(entry).values():
                 with contextlib.suppress(NotFoundError):
                     came = await restore.step(self.kube, key[0], entry)
                     self._tell(key, came or "there is nothing to restore")
-        if not kind_of(kind).has_scale:
+        if not target.has_scale:
             await self._note(key, "Knative alone scales the target")
         elif before is None:
             self._tell(key, f"there is no {kind} {name}")
@@ -207,12 +206,11 @@ class Uninstall:
         for key, pool in self._awake.items():
             kind, name = target_of(pool)
             try:
-                known = resource_of(self.kube.scaled[kind])
-                workload = await self.kube.get(known, key[0], name)
+                workload = await self.kube.get(resource_of(self.kube.scaled[kind]), key[0], name)
             except NotFoundError:
                 continue
-            ready = int((workload.get("status") or {}).get("readyReplicas") or 0)
-            wanted = min(self._restored.get(key, 1), int(workload["spec"].get("replicas", 1)))
+            ready = count(table(workload.get("status")).get("readyReplicas"))
+            wanted = min(self._restored.get(key, 1), count(workload["spec"].get("replicas", 1)))
             if ready < wanted:
                 return f"{ready} of {wanted} pods of {kind} {key[0]}/{name} are Ready"
         return ""
@@ -253,14 +251,14 @@ class Uninstall:
 
     async def _until(self, trouble: Callable[[], Awaitable[str]], what: str) -> None:
         """Wait until `trouble()` returns an empty string; print it whenever it changes."""
-        told = ""
+        said = ""
         while True:
             self._trouble = await self._trying(trouble)
             if not self._trouble:
                 return
-            if self._trouble != told:
-                told = self._trouble
-                self.say(f"{what}: {told}")
+            if self._trouble != said:
+                said = self._trouble
+                self.say(f"{what}: {said}")
             await asyncio.sleep(self.poll)
 
     async def _trying(self, act: Callable[[], Awaitable[T]], *, refusals: bool = True) -> T:
@@ -297,12 +295,13 @@ def _native_status(old: Object) -> Object:
 
 
 def _unknown(status: Object, message: str) -> list[Object]:
-    now = stamp(datetime.now(UTC))
-    told = {"status": "Unknown", "reason": "Uninstalled", "message": message}
-    return [
-        c if c["type"] == "Accepted" else c | told | {"lastTransitionTime": now}
-        for c in status.get("conditions") or ()
-    ]
+    made = {
+        "status": "Unknown",
+        "reason": "Uninstalled",
+        "message": message,
+        "lastTransitionTime": stamp(datetime.now(UTC)),
+    }
+    return [c if c["type"] == "Accepted" else c | made for c in status.get("conditions") or ()]
 
 
 async def _end(task: asyncio.Task[Any] | None) -> None:

@@ -15,8 +15,8 @@ import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.types import PatchType
 
-from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
 from kotatsu_operator.core.pool.resize import Quantities
+from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.kube.errors import (
     ConflictError,
     NotFoundError,

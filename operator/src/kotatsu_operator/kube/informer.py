@@ -182,8 +182,8 @@ async def follow_forever(
         began = clock()
         try:
             async for change, obj in kube.follow(kind, namespace, labels):
-                if (told := on_change(change, obj)) is not None:
-                    await told
+                if (pending := on_change(change, obj)) is not None:
+                    await pending
         except (NotFoundError, *Unreachable) as error:
             on_error(error)
             log.warning(

@@ -7,7 +7,7 @@ from typing import Any
 from lightkube.core.resource import ApiInfo, NamespacedResourceG, ResourceDef
 from lightkube.generic_resource import Generic, create_namespaced_resource
 
-from kotatsu_operator.core.pool.kinds import ScaledKind
+from kotatsu_operator.core.pool.spec import ScaledKind
 
 Object = dict[str, Any]
 

@@ -9,6 +9,7 @@ from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import conditions_of, instant, table, text
 from kotatsu_operator.core.objects import port_number
+from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.resize import (
     PodSize,
     is_resizable,
@@ -16,7 +17,6 @@ from kotatsu_operator.core.pool.resize import (
     pending,
     pod_size,
 )
-from kotatsu_operator.core.pool.start import NOT_STARTED, PodStart, Starting, starting
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 NO_SIZE = PodSize({})
@@ -85,8 +85,8 @@ def pod_view(obj: Object) -> PodView:
     running = status.get("phase") == "Running"
     # A sidecar is an init container that keeps running; its requests and ports count too.
     sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
-    told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-    by_name = {c.get("name", ""): c for c in told}
+    kinds = ("containerStatuses", "initContainerStatuses")
+    by_name = {c.get("name", ""): c for kind in kinds for c in status.get(kind) or ()}
     containers = tuple(
         _container_view(c, by_name.get(c.get("name", "")))
         for c in [*(spec.get("containers") or ()), *sidecars]
@@ -126,14 +126,14 @@ def pod_view(obj: Object) -> PodView:
     )
 
 
-def _container_view(container: Object, told: Object | None) -> ContainerView:
+def _container_view(container: Object, status: Object | None) -> ContainerView:
     """Read a container and its status. Without a status it counts as running, like its pod."""
     startup = container.get("startupProbe")
-    told = told or {}
+    status = status or {}
     return ContainerView(
-        ready=bool(told.get("ready")),
-        running=not told or "running" in (told.get("state") or {}),
-        started=startup is None or bool(told.get("started")),
+        ready=bool(status.get("ready")),
+        running=not status or "running" in (status.get("state") or {}),
+        started=startup is None or bool(status.get("started")),
         startup=startup,
         readiness=container.get("readinessProbe"),
         ports={
@@ -150,8 +150,8 @@ def _start_of(
     scheduled_at: datetime | None,
 ) -> PodStart:
     def since(kind: str) -> datetime | None:
-        told = conditions.get(kind, {})
-        return instant(told.get("lastTransitionTime")) if told.get("status") == "True" else None
+        found = conditions.get(kind, {})
+        return instant(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
     began = [_first_ran(c) for c in status.get("containerStatuses") or ()]
     known = [at for at in began if at is not None]
@@ -214,8 +214,9 @@ def _ended(status: Mapping[str, Any]) -> datetime | None:
 
 
 def starting_pods(pods: Iterable[PodView]) -> Starting:
-    """Sum up the pods of a pool that is Warming."""
+    """Sum up the pods of a pool that is Warming: those that are Ready, and those that are not."""
     staying = [pod for pod in pods if not pod.terminating]
-    return starting(
-        (pod.start for pod in staying if pod.ready), (pod.start for pod in staying if not pod.ready)
-    )
+    times = [pod.start for pod in staying if pod.ready and pod.start.ready_at is not None]
+    waits = [pod.start.no_node for pod in staying if not pod.ready and pod.start.no_node]
+    last = max(times, key=lambda s: s.ready_at, default=None)  # type: ignore[arg-type,return-value]
+    return Starting(last, len(waits), min(waits, default=""))

@@ -12,12 +12,11 @@ from functools import cached_property
 from typing import Any
 
 from kotatsu_operator.core.budget.prices import Requests, pod_requests, requesting
-from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table
 from kotatsu_operator.core.objects import deletes_claims, owners, pod_labels, workload_selector
-from kotatsu_operator.core.pool.decision import Autoscaler, Write
-from kotatsu_operator.core.pool.kinds import BUILT_IN
+from kotatsu_operator.core.pool.decision import Autoscaler, Write, foreign_write
 from kotatsu_operator.core.pool.resize import PodSize, pod_size
+from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.kube.objects import Key, Object, key_of
 
@@ -87,7 +86,6 @@ class WorkloadView:
 
 
 def workload_view(obj: Object, kind: str = "Deployment") -> WorkloadView:
-    """Read a workload of a kind."""
     spec = obj["spec"]
     template = table(table(spec.get("template")).get("spec"))
     return WorkloadView(

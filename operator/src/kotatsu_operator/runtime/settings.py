@@ -12,8 +12,8 @@ from kotatsu_common import logs
 from kotatsu_common.settings import CommaSeparated, ServiceSettings, command
 from kotatsu_operator.core.budget.prices import NO_PRICES, PriceTable, parse_table
 from kotatsu_operator.core.decide.knative import Runtime
-from kotatsu_operator.core.plan.capacity import CapacityKind
-from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE, ScaledKind
+from kotatsu_operator.core.plan.plan import CapacityKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, ScaledKind
 
 
 def _read_prices(value: object) -> object:

@@ -12,7 +12,7 @@ from kotatsu_operator.controller.act.capacity import (
     placeholder,
 )
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
@@ -39,6 +39,11 @@ TEMPLATE = {
 }
 
 
+def decided(capacity, *, grows=True):
+    """A decision that wants capacity for so many pods."""
+    return Decision(Memory(capacity=capacity), None, recheck=t("10:00"), grows=grows)
+
+
 class World:
     """A pool asleep, its Deployment, and the operator's hands."""
 
@@ -52,9 +57,8 @@ class World:
         self.capacity = Capacity(self.kube, self.cache, options)
 
     async def hold(self, before, wanted, *, grows=True):
-        await self.capacity.hold(
-            self.pool, pool_spec().target, before, wanted, grows=grows, last=LAST
-        )
+        decision = decided(wanted, grows=grows)
+        assert await self.capacity.follow(self.pool, pool_spec(), before, decision) is None
 
     def watch(self):
         """Let the watch show the pods that there are."""
@@ -155,11 +159,6 @@ async def test_a_buffer_costs_a_call_only_when_it_changes():
     for _ in range(10):
         await world.hold(3, 3)
     assert len(world.kube.calls) == calls
-
-
-def decided(capacity):
-    """A decision that wants capacity for so many pods."""
-    return Decision(Memory(capacity=capacity), None, recheck=t("10:00"), grows=True)
 
 
 async def test_a_pool_that_asks_where_the_chart_permits_nothing_is_told_once_what_to_set():

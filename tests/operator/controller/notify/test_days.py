@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.notify.metrics import NotifyMetrics
-from kotatsu_operator.controller.notify.notifier import Notifier
+from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from tests.operator.cluster import VOICE
 from tests.operator.core.values import MINUTE, once, override, t
 from tests.operator.day import BUSY, Day
@@ -42,7 +41,7 @@ class Courier:
 def led_by(day: Day) -> Courier:
     """Start another operator on this day."""
     day.restart()
-    day.reconciler.reporter.courier = courier = Courier()
+    day.reconciler.reporter.notifier = courier = Courier()
     return courier
 
 
@@ -102,7 +101,7 @@ async def test_receivers_that_fail_delay_no_window(tmp_path, answer):
     file.write_text(json.dumps({"receivers": [{"name": "hook", "url": url}]}))
     day = Day.begin(t("09:00"), windows=[PITCH])
     notifier = Notifier(str(file), NotifyMetrics(CollectorRegistry()), lambda _: None)
-    day.reconciler.reporter.courier = notifier
+    day.reconciler.reporter.notifier = notifier
     task = asyncio.create_task(notifier.run())
     await day.until(t("10:30"), late=BUSY)
     assert day.metric("kotatsu_pool_windows_total", outcome="ready") == 1

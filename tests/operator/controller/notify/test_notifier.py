@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.notify import notifier as module
 from kotatsu_operator.controller.notify import post
-from kotatsu_operator.controller.notify.metrics import NotifyMetrics
-from kotatsu_operator.controller.notify.notifier import Notifier
+from kotatsu_operator.controller.notify.notifier import Notifier, NotifyMetrics
 from kotatsu_operator.core.report.notices import Notice
 from tests.operator.core.values import t
 

@@ -9,7 +9,7 @@ from kotatsu_operator.controller.notify.receivers import (
     ReceiversError,
     parse_receivers,
 )
-from kotatsu_operator.core.report.notices import TOLD
+from kotatsu_operator.core.report.notices import NOTICE_REASONS
 
 SECRET = "T000B000XXXX"
 URL = f"https://hooks.example.com/services/{SECRET}"
@@ -23,7 +23,7 @@ def read(*receivers):
 def test_a_receiver_needs_a_name_and_a_url_and_gets_all_events_as_cloudevents():
     (receiver,) = read(GOOD)
     assert (receiver.url, receiver.format) == (URL, Format.CLOUDEVENTS)
-    assert receiver.events == frozenset(TOLD)
+    assert receiver.events == frozenset(NOTICE_REASONS)
     assert receiver.wants("demo", "WindowCold")
 
 

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from kotatsu_operator.controller.observe.pages import collect
-from kotatsu_operator.core.exposition import Silence, samples_of
-from kotatsu_operator.core.gauges import KNOWN, NAMES, find
+from kotatsu_operator.core.exposition import GAUGE_NAMES, GAUGES, Silence, find_gauge, samples_of
 
 APP, EXPORTER = 8080, 9113
 
@@ -45,8 +44,8 @@ FASTAPI = "http_requests_inprogress %d.0\n"
 
 
 def found(page: str, port: int = EXPORTER):
-    samples = asyncio.run(collect(samples_of(page, NAMES), asyncio.Lock()))
-    return find(samples, port, [APP])
+    samples = asyncio.run(collect(samples_of(page, GAUGE_NAMES), asyncio.Lock()))
+    return find_gauge(samples, port, [APP])
 
 
 @pytest.mark.parametrize(
@@ -89,5 +88,5 @@ def test_a_gauge_without_a_finite_number_shows_nothing():
 
 def test_no_name_is_the_beginning_of_another():
     """Samples are found by the beginning of their lines."""
-    assert not [(a, b) for a in NAMES for b in NAMES if a != b and b.startswith(a)]
-    assert len(KNOWN) < 20, "each name is searched in each page"
+    assert not [(a, b) for a in GAUGE_NAMES for b in GAUGE_NAMES if a != b and b.startswith(a)]
+    assert len(GAUGES) < 20, "each name is searched in each page"

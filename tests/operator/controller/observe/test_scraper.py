@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from kotatsu_operator.activator.metrics import ActivatorMetrics
+from kotatsu_operator.controller.observe import demand as scrape
 from kotatsu_operator.controller.observe import pages
-from kotatsu_operator.controller.observe import scraper as scrape
+from kotatsu_operator.controller.observe.demand import Passing, PodAnswer, Scraper
 from kotatsu_operator.controller.observe.pages import clock_skew, collect
-from kotatsu_operator.controller.observe.scraper import Passing, PodAnswer, Scraper
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import Metrics

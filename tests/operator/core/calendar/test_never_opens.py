@@ -2,8 +2,7 @@
 
 import pytest
 
-from kotatsu_operator.core.calendar.never_opens import dropped
-from kotatsu_operator.core.calendar.schedule import occurrences
+from kotatsu_operator.core.calendar.schedule import dropped, occurrences
 from tests.operator.core.values import HOUR, pool_spec, utc
 
 

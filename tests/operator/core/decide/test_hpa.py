@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kotatsu_operator.core.decide.decide import decide
-from kotatsu_operator.core.decide.target import own_steps, remember_original, wanted_minimum
+from kotatsu_operator.core.decide.decide import decide, own_steps, remember_original, wanted_minimum
 from kotatsu_operator.core.pool.decision import Autoscaler, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Original, Phase, Route
 from tests.operator.core.values import once, override, pool_spec, t

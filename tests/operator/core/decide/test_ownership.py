@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from kotatsu_operator.core.decide.target import MEMORY, remember_write
+from kotatsu_operator.core.decide.decide import CONTEST_LASTS, remember_write
 from kotatsu_operator.core.pool.decision import Write
 from kotatsu_operator.core.pool.memory import MANY, Contest
 from tests.operator.core.values import MINUTE, SECOND, t
@@ -41,7 +41,7 @@ def test_it_is_one_when_it_keeps_happening() -> None:
 
 
 def test_writes_that_are_far_apart_never_become_one() -> None:
-    contest, _ = writes(*[MEMORY] * (MANY + 2))
+    contest, _ = writes(*[CONTEST_LASTS] * (MANY + 2))
     assert contest is not None
     assert (contest.holds, contest.count) == (False, 1)
 
@@ -60,7 +60,7 @@ def test_a_manifest_that_is_applied_with_replicas_is_one_at_once() -> None:
     assert contest.holds
 
 
-@pytest.mark.parametrize("apart", [SECOND, MEMORY - SECOND])
+@pytest.mark.parametrize("apart", [SECOND, CONTEST_LASTS - SECOND])
 def test_it_stays_one_while_the_operators_own_write_stands(apart: timedelta) -> None:
     """After our write nobody else owns the field, until the manifest is applied again."""
     contest = remember_write(None, Write("argocd", NOW, applied=True), NOW)
@@ -69,17 +69,17 @@ def test_it_stays_one_while_the_operators_own_write_stands(apart: timedelta) -> 
 
 def test_it_is_over_when_nothing_has_been_written_for_long() -> None:
     contest, at = writes(*[MINUTE] * MANY)
-    assert remember_write(contest, None, at + MEMORY) is None
+    assert remember_write(contest, None, at + CONTEST_LASTS) is None
 
 
 def test_a_last_write_that_stands_unopposed_is_no_contest_any_more() -> None:
     contest, at = writes(*[MINUTE] * MANY)
     assert contest is not None
-    after = remember_write(contest, Write("helm", at), at + MEMORY)
+    after = remember_write(contest, Write("helm", at), at + CONTEST_LASTS)
     assert after == replace(contest, count=1)
 
 
 def test_a_manifest_that_holds_replicas_is_one_for_as_long_as_it_does() -> None:
     write = Write("argocd", NOW, applied=True)
     contest = remember_write(None, write, NOW)
-    assert remember_write(contest, write, NOW + 9 * MEMORY) == contest
+    assert remember_write(contest, write, NOW + 9 * CONTEST_LASTS) == contest

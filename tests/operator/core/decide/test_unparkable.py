@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.core.decide.unparkable import unparkable
+from kotatsu_operator.core.decide.refusal import unparkable
 from kotatsu_operator.core.pool.resize import pod_size
 from tests.operator.core.values import pool_spec
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotatsu_operator.core.pool.start import Parts, PodStart, Starting, parts_of, starting
+from kotatsu_operator.core.pool.decision import PodStart, parts_of
+from kotatsu_operator.core.pool.memory import Parts
 from tests.operator.core.values import examples, t
 
 CLOUD = PodStart(t("10:01:31"), t("10:01:33"), t("10:01:45"), t("10:01:50"))
@@ -33,10 +34,3 @@ def test_the_parts_are_never_negative_and_add_up_whatever_the_clocks_say(
     each = (parts.node, parts.sandbox, parts.pull, parts.start)
     assert min(each) >= 0
     assert sum(each) == max(took, 0)
-
-
-def test_the_pod_that_was_ready_last_counts_and_those_without_a_node_are_named() -> None:
-    early, late = PodStart(ready_at=t("10:00")), PodStart(ready_at=t("10:01"))
-    waits = PodStart(no_node="0/3 nodes are available: 3 Insufficient cpu.")
-    assert starting([late, early], [waits, PodStart(), waits]) == Starting(late, 2, waits.no_node)
-    assert starting([], []) == Starting()

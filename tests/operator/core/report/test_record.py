@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kotatsu_operator.core.pool.spec import OnDelete
-from kotatsu_operator.core.report.record import Entry, entry_of, heir, read_entry, settle, told_of
+from kotatsu_operator.core.report.record import Entry, entry_of, heir, read_entry, settle, text_of
 from tests.operator.cluster import warm_pool
 
 VOICE = Entry("voice", "Deployment", "voice", OnDelete.RESTORE, {"restoreReplicas": 3})
@@ -39,9 +39,9 @@ def test_an_entry_says_what_autoscaler_and_revisions_get_back():
 
 
 def test_what_is_owed_for_a_sleep_under_way_is_not_lost_to_a_look_in_between():
-    ahead = told_of(warm_pool(), 3)
+    ahead = text_of(warm_pool(), 3)
     status = {"hpa": {"name": "voice", "minReplicas": 2}}
-    assert read_entry(told_of(warm_pool(status=status), None, ahead)).owed == status | {
+    assert read_entry(text_of(warm_pool(status=status), None, ahead)).owed == status | {
         "restoreReplicas": 3
     }
 

@@ -17,6 +17,7 @@ from kotatsu_operator.core.pool.memory import (
     Memory,
     Opening,
     Original,
+    Parts,
     Phase,
     Reason,
     Route,
@@ -25,7 +26,6 @@ from kotatsu_operator.core.pool.memory import (
     WarmUp,
 )
 from kotatsu_operator.core.pool.spec import Period
-from kotatsu_operator.core.pool.start import Parts
 from kotatsu_operator.core.report.status import (
     Form,
     Record,

@@ -6,11 +6,7 @@ from typing import Any
 
 from kotatsu_demo_mode.words import pods
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.decide.autoscalers import (
-    check_autoscalers,
-    is_left_alone,
-    keda_refusal,
-)
+from kotatsu_operator.core.decide.refusal import check_autoscalers, is_left_alone, keda_refusal
 from kotatsu_operator.core.formats import count, parse_quantity, table, tables
 from kotatsu_operator.core.objects import owners, selects
 

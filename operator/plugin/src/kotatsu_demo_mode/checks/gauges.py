@@ -7,15 +7,16 @@ from kotatsu_demo_mode.api import Api
 from kotatsu_demo_mode.errors import DemoModeError
 from kotatsu_demo_mode.pools import Object
 from kotatsu_operator.core.exposition import (
+    GAUGE_NAMES,
     LONGEST_PAGE,
     Samples,
     Silence,
     count_of,
+    find_gauge,
     samples_of,
     too_long,
 )
 from kotatsu_operator.core.formats import tables
-from kotatsu_operator.core.gauges import NAMES, find
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.core.pool.spec import Metrics
 
@@ -107,7 +108,7 @@ def gauge_of(case: Case, page: Page) -> Gauge | Silence | None:
     is_default = wanted == Metrics.in_flight
     samples: dict[str, Samples] = {}
     try:
-        for sample in samples_of(page.text, (wanted, *NAMES) if is_default else (wanted,)):
+        for sample in samples_of(page.text, (wanted, *GAUGE_NAMES) if is_default else (wanted,)):
             if sample is not None:
                 samples.setdefault(sample[0], []).append(sample[1:])
     except ValueError:
@@ -117,10 +118,10 @@ def gauge_of(case: Case, page: Page) -> Gauge | Silence | None:
         ports = _ports(case.found)
         served = [port_number(ports, target_port(port)) for port in case.tcp_ports]
         numbers = [number for number in served if number is not None]
-        known = find(samples, port_number(ports, page.port), numbers) if is_default else None
+        known = find_gauge(samples, port_number(ports, page.port), numbers) if is_default else None
         if not isinstance(known, int):
             return known
-        name, value = next(name for name in NAMES if name in samples), known
+        name, value = next(name for name in GAUGE_NAMES if name in samples), known
     return None if value is None else Gauge(page.port, page.path, name, value)
 
 

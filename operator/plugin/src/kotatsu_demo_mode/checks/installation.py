@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kotatsu_demo_mode.schema import paths, spec_schema
 from kotatsu_operator.core.decide.refusal import Refusal
 from kotatsu_operator.core.formats import count, table, tables, text
-from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled, ScaledKind
+from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled, ScaledKind
 
 from .finding import Finding, Maker
 from .found import Case, Found, is_ready, name_of, spec_of

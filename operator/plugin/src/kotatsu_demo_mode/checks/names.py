@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from kotatsu_demo_mode.errors import DemoModeError
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 
 _BUILT_IN = {
     "Deployment": ("apps/v1", ("deployment", "deployments", "deploy", "deployment.apps")),

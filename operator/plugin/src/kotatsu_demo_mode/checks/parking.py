@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
+from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.pool.resize import is_resizable, pod_size
 from kotatsu_operator.core.pool.spec import Parked

@@ -7,8 +7,7 @@ from typing import Any
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import tables
 from kotatsu_operator.core.objects import serves
-from kotatsu_operator.core.pool.kinds import KNATIVE
-from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
+from kotatsu_operator.core.pool.spec import KNATIVE, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import MANAGED_BY, MANAGED_BY_LABEL
 
 from .finding import Finding, Maker

@@ -13,10 +13,10 @@ from kotatsu_operator.core.decide.refusal import (
     check_kind,
     check_selector,
 )
-from kotatsu_operator.core.decide.target import foreign_write
 from kotatsu_operator.core.formats import count, table, tables, text
 from kotatsu_operator.core.objects import deletes_claims, workload_selector
-from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE
+from kotatsu_operator.core.pool.decision import foreign_write
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE
 
 from .finding import Finding, Maker
 from .found import Case, name_of, points_to, spec_of

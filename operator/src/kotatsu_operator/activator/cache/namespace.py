@@ -9,7 +9,7 @@ from typing import Any
 from kotatsu_operator.activator.cache.pool import Pool, deleted, pool_view
 from kotatsu_operator.activator.cache.ports import Port, ports_of
 from kotatsu_operator.core.objects import workload_selector
-from kotatsu_operator.core.pool.kinds import BUILT_IN, Scaled
+from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors

@@ -16,9 +16,8 @@ from kotatsu_operator.core.formats import (
     tables,
     text,
 )
-from kotatsu_operator.core.pool.kinds import KNATIVE
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import OnExhausted, OverrideMode, RouteMode
+from kotatsu_operator.core.pool.spec import KNATIVE, OnExhausted, OverrideMode, RouteMode
 from kotatsu_operator.kube.objects import Object, ref, target_of
 
 _LONGEST_RETRY = 3600

@@ -124,7 +124,7 @@ class Announcements:
             return
         if pool.phase is not Phase.PARKED:
             self._restores = False
-        if pool.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED) and not self._restores:
+        if pool.phase.is_awake and not self._restores:
             self._written = self._wanted
 
     def covers(self, number: int) -> bool:

@@ -1,1 +1,1 @@
-"""Writes to targets: the scale, an HPA's minReplicas, a Revision's min-scale."""
+"""What is written in several steps: the way down, requests of parked pods, capacity ahead."""

@@ -15,10 +15,9 @@ from typing import Any
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.plan.capacity import CapacityKind
+from kotatsu_operator.core.plan.plan import CapacityKind
 from kotatsu_operator.core.pool.decision import Decision, Note
-from kotatsu_operator.core.pool.kinds import BUILT_IN
-from kotatsu_operator.core.pool.spec import PoolSpec, Target
+from kotatsu_operator.core.pool.spec import BUILT_IN, PoolSpec, Target
 from kotatsu_operator.core.protocol import CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
@@ -96,7 +95,8 @@ class Capacity:
     ) -> Note | None:
         """Hold what a decision wants; it was held for `before` pods.
 
-        Returns an event if it cannot be held: a pool does not wait for it.
+        Unless the decision grows, nothing is added: pods start, and evicted placeholders must stay
+        away. Returns an event if it cannot be held: a pool does not wait for it.
         """
         key, wanted = key_of(pool), decision.memory.capacity
         if not (before or wanted or self.placeholders(key)):
@@ -105,36 +105,19 @@ class Capacity:
             return _OFF if wanted and not before else None
         if spec.target.kind not in BUILT_IN:
             return _OTHER_KIND if wanted and not before else None
-        last = decision.memory.lead + (spec.capacity_ahead or timedelta())
+        target, grows = spec.target, decision.grows
         try:
-            await self.hold(pool, spec.target, before, wanted, grows=decision.grows, last=last)
+            if self.options.kind is CapacityKind.PLACEHOLDER:
+                last = decision.memory.lead + (spec.capacity_ahead or timedelta())
+                await self._hold_pods(pool, target, wanted, grows=grows, last=last)
+            elif before != wanted:
+                await self._hold_buffer(pool, target, wanted, grows=grows)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("%s/%s: cannot hold capacity ahead of its window: %s", *key, error)
             if wanted > before:
                 text = f"cannot ask for nodes ahead of the window: {error}"
                 return Note("CapacityUnavailable", text, warning=True)
         return None
-
-    async def hold(
-        self,
-        pool: Object,
-        target: Target,
-        before: int,
-        wanted: int,
-        *,
-        grows: bool,
-        last: timedelta,
-    ) -> None:
-        """Hold capacity for `wanted` pods of a target; it was held for `before`.
-
-        Without `grows` nothing is added: pods start, and evicted placeholders must stay away.
-        `last` is for how long it is needed. Raises ConflictError, NotFoundError, or one of
-        `Unreachable`.
-        """
-        if self.options.kind is CapacityKind.PLACEHOLDER:
-            await self._hold_pods(pool, target, wanted, grows=grows, last=last)
-        elif self.options.kind is CapacityKind.BUFFER and before != wanted:
-            await self._hold_buffer(pool, target, wanted, grows=grows)
 
     async def _hold_pods(
         self, pool: Object, target: Target, wanted: int, *, grows: bool, last: timedelta

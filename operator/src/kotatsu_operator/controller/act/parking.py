@@ -5,12 +5,13 @@ One pod that vanishes, changes or cannot be resized never stops the reconcile or
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.core.decide.unparkable import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
+from kotatsu_operator.core.decide.refusal import NOT_ENABLED, NOT_SERVED, Obstacle, unparkable
 from kotatsu_operator.core.objects import selects
 from kotatsu_operator.core.pool.decision import NOT_PARKED, Parking
 from kotatsu_operator.core.pool.memory import Memory, Phase
@@ -53,10 +54,23 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class _Rejected:
+class _Rejection:
+    """Why a pod could not be parked, and what would have to change."""
+
     of: tuple[PodSize | None, Parked | None]
     at: datetime
     why: str
+
+
+@dataclass
+class _Known:
+    """What is known of one pool between two reconciles."""
+
+    rejection: _Rejection | None = None
+    unrestored: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    """When and why the restore of a pod was rejected, by the pod's uid."""
+    is_served: bool = True
+    """Whether its nodes can resize pods, also of a pool that sleeps now."""
 
 
 @dataclass
@@ -67,23 +81,14 @@ class Parker:
     cache: Cache
     is_enabled: bool = False
     """Whether the chart gives the permission."""
-    _unparked: dict[Key, _Rejected] = field(default_factory=dict)
-    """Pools of which a pod could not be parked."""
-    _unrestored: dict[Key, dict[str, tuple[datetime, str]]] = field(default_factory=dict)
-    """When and why the restore of a pod was rejected, by pool and the pod's uid."""
-    _unserved: set[Key] = field(default_factory=set)
-    """Pools whose nodes cannot resize pods. Kept while a pool sleeps."""
+    _known: dict[Key, _Known] = field(default_factory=lambda: defaultdict(_Known))
 
     def forget(self, key: Key) -> None:
-        self._unparked.pop(key, None)
-        self._unrestored.pop(key, None)
-        self._unserved.discard(key)
+        self._known.pop(key, None)
 
     def reset(self) -> None:
         """Remove all state, which gets outdated while another operator leads."""
-        self._unparked.clear()
-        self._unrestored.clear()
-        self._unserved.clear()
+        self._known.clear()
 
     def observe(
         self, of: Workload, memory: Memory, pods: Iterable[PodView], now: datetime
@@ -91,14 +96,17 @@ class Parker:
         """The requests of the pods, compared with those of the template."""
         if of.spec.parked is None and not memory.reduced:
             return NOT_PARKED
+        known, is_parked = self._known[of.key], memory.phase is Phase.PARKED
         there = [pod for pod in pods if pod.running and not pod.terminating]
-        self._look_at_nodes(of.key, there)
-        if memory.phase is Phase.PARKED:
-            self._look_for_rejections(of, there, now)
+        if there:
+            known.is_served = all(pod.is_resizable for pod in there)
+        # A kubelet may reject the smaller request, too.
+        reasons = [p.resize_pending for p in there if p.resize_pending.startswith(INFEASIBLE)]
+        if is_parked and reasons:
+            known.rejection = _Rejection((of.template, of.spec.parked), now, reasons[0])
         why = self._why_not(of, now)
         short = self._short(of, there) if memory.reduced else {}
-        stuck = {} if memory.phase is Phase.PARKED else short
-        troubles = [trouble for trouble in stuck.values() if trouble]
+        troubles = [] if is_parked else [trouble for trouble in short.values() if trouble]
         return Parking(
             reason="" if why is None else why.reason,
             message="" if why is None else why.message,
@@ -107,20 +115,8 @@ class Parker:
             trouble=next(iter(troubles), ""),
         )
 
-    def _look_at_nodes(self, key: Key, pods: list[PodView]) -> None:
-        if not pods:
-            return
-        served = all(pod.is_resizable for pod in pods)
-        (self._unserved.discard if served else self._unserved.add)(key)
-
-    def _look_for_rejections(self, of: Workload, pods: list[PodView], now: datetime) -> None:
-        """A kubelet may reject the smaller request, too."""
-        reasons = [p.resize_pending for p in pods if p.resize_pending.startswith(INFEASIBLE)]
-        if reasons:
-            self._unparked[of.key] = _Rejected((of.template, of.spec.parked), now, reasons[0])
-
     def _why_not(self, of: Workload, now: datetime) -> Obstacle | None:
-        spec = of.spec
+        spec, known = of.spec, self._known[of.key]
         if spec.parked is None:
             return None
         why = unparkable(spec.target, of.template, spec.parked.requests, of.autoscalers)
@@ -128,18 +124,18 @@ class Parker:
             return why
         if not self.is_enabled:
             return NOT_ENABLED
-        if of.key in self._unserved:
+        if not known.is_served:
             return NOT_SERVED
-        known = self._unparked.get(of.key)
-        if known is None:
+        rejection = known.rejection
+        if rejection is None:
             return None
-        is_over = abs(now - known.at) >= PARK_AGAIN
-        if is_over or known.of != (of.template, spec.parked):
-            del self._unparked[of.key]
+        is_over = abs(now - rejection.at) >= PARK_AGAIN
+        if is_over or rejection.of != (of.template, spec.parked):
+            known.rejection = None
             return None
         return Obstacle(
             "ParkingRejected",
-            f"a pod cannot be parked ({known.why}): correct this; it is tried again within an "
+            f"a pod cannot be parked ({rejection.why}): correct this; it is tried again within an "
             "hour, or when the pod template or spec.parked changes",
         )
 
@@ -147,7 +143,7 @@ class Parker:
         """The pods without their full requests, and why they do not get them; by uid."""
         if of.template is None:
             return {}
-        rejected = self._unrestored.get(of.key, {})
+        rejected = self._known[of.key].unrestored
         return {
             pod.uid: pod.resize_pending or rejected.get(pod.uid, (None, ""))[1]
             for pod in pods
@@ -165,26 +161,30 @@ class Parker:
         rejected = [str(error) for error in errors.values() if is_refusal(error)]
         if rejected:
             log.warning("%s/%s: a pod cannot be parked: %s", *of.key, rejected[0])
-            why = rejected[0][:_SHOWN]
-            self._unparked[of.key] = _Rejected((of.template, of.spec.parked), now, why)
+            why, size = rejected[0][:_SHOWN], (of.template, of.spec.parked)
+            self._known[of.key].rejection = _Rejection(size, now, why)
 
     async def restore(self, of: Workload, pods: Iterable[PodView], now: datetime) -> bool:
         """Give all pods the requests of the template; return whether none was left to do."""
         if of.template is None:
             return True
-        before = self._unrestored.get(of.key, {})
-        wait = {uid for uid, (at, _) in before.items() if abs(now - at) < RESTORE_AGAIN}
+        known = self._known[of.key]
+        recent = {
+            uid: (at, why)
+            for uid, (at, why) in known.unrestored.items()
+            if abs(now - at) < RESTORE_AGAIN
+        }
         there = [pod for pod in pods if not pod.terminating]
         changes = [(pod, to_restore(of.template, pod.size)) for pod in there]
-        due = [(pod, change) for pod, change in changes if pod.uid not in wait]
+        due = [(pod, change) for pod, change in changes if pod.uid not in recent]
         errors = await resize_pods(self.kube, due, self.cache.keep_pod)
         rejected = {
             uid: (now, f"the API server rejects it: {error}"[:_SHOWN])
             for uid, error in errors.items()
             if is_refusal(error)
         }
-        kept = {pod.uid: before[pod.uid] for pod in there if pod.uid in wait}
-        self._unrestored[of.key] = kept | rejected
+        kept = {pod.uid: recent[pod.uid] for pod in there if pod.uid in recent}
+        known.unrestored = kept | rejected
         return not any(change for _, change in changes)
 
 

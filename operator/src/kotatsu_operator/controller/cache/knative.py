@@ -6,19 +6,25 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kotatsu_operator.controller.cache.feeds import knative_feeds
-from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.cache.store import Cache, Concerned, among
 from kotatsu_operator.core.decide.knative import NO_DEFAULTS, Runtime
-from kotatsu_operator.core.pool.kinds import KNATIVE
+from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_refusal
-from kotatsu_operator.kube.informer import Informer, Signals
-from kotatsu_operator.kube.knative import AUTOSCALER_CONFIG, defaults_of
+from kotatsu_operator.kube.informer import Feed, Informer, Signals
+from kotatsu_operator.kube.knative import (
+    AUTOSCALER_CONFIG,
+    SERVICE_LABEL,
+    defaults_of,
+    keep_newer,
+)
 from kotatsu_operator.kube.objects import (
     ConfigMap,
     Key,
     KnativeRevision,
     KnativeService,
+    Object,
+    key_of,
 )
 
 log = logging.getLogger(__name__)
@@ -177,3 +183,32 @@ class KnativeWatch:
     def _touch_pools(self) -> None:
         for key in self._cache.pools_of_kind(KNATIVE):
             self._touch(key)
+
+
+def knative_feeds(cache: Cache) -> list[Feed[Key]]:
+    """How Knative's objects get into the cache."""
+    knative = cache.knative
+
+    def feed(kind: Any, store: dict[Key, Object], service_of: Callable[[Object], str]) -> Feed[Key]:
+        def pools_of(obj: Object) -> Concerned:
+            return cache.pools_of_target(KNATIVE, (key_of(obj)[0], service_of(obj)))
+
+        def keep(obj: Object) -> Concerned:
+            return pools_of(obj) if keep_newer(store, obj) else ()
+
+        def forget(key: Key) -> Concerned:
+            if kind is KnativeRevision:
+                knative.refused.pop(key, None)
+            obj = store.pop(key, None)
+            return () if obj is None else pools_of(obj)
+
+        return Feed(kind, keep, forget, among(store))
+
+    return [
+        feed(KnativeService, knative.services, lambda obj: key_of(obj)[1]),
+        feed(
+            KnativeRevision,
+            knative.revisions,
+            lambda obj: (obj["metadata"].get("labels") or {}).get(SERVICE_LABEL, ""),
+        ),
+    ]

@@ -5,26 +5,33 @@ that decisions depend on, as for most events.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from kotatsu_operator.console.board import Board
 from kotatsu_operator.core.budget.groups import group_of, stored_group
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.objects import owners, selects
-from kotatsu_operator.core.pool.kinds import BUILT_IN, KNATIVE, Scaled
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, CAPACITY_LABEL, pool_label
 from kotatsu_operator.kube.index import Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Feed
 from kotatsu_operator.kube.knative import SERVICE_LABEL as KNATIVE_SERVICE_LABEL
 from kotatsu_operator.kube.knative import KnativeCache
 from kotatsu_operator.kube.objects import (
+    EndpointSlice,
+    HorizontalPodAutoscaler,
     Key,
     Object,
+    Pod,
+    Service,
     key_of,
     parts,
     ref,
+    resource_of,
     scales,
     target_of,
     version_of,
@@ -43,16 +50,6 @@ Concerned = Collection[Key]
 """The pools that a change concerns."""
 
 
-class Watcher(Protocol):
-    """Follows the pools, besides the work queue."""
-
-    def see(self, pool: Object) -> None:
-        """Receive a newer version of a pool."""
-
-    def forget(self, key: Key) -> None:
-        """Remove a deleted pool."""
-
-
 @dataclass
 class Cache:
     """The latest version of every relevant object; filled by watches, read by the work queue.
@@ -60,8 +57,8 @@ class Cache:
     No query of an event or a reconcile scans all objects of a kind.
     """
 
-    watchers: Sequence[Watcher] = ()
-
+    board: Board | None = None
+    """The console, which shows the pools."""
     pools: Indexed[Key, Object] = field(default_factory=lambda: Indexed(_terms_of_pool))
     scaled: Scaled = field(default_factory=lambda: BUILT_IN)
     """The kinds of workloads that pools can scale."""
@@ -103,8 +100,8 @@ class Cache:
         ):
             return False
         self.pools[key] = pool = without_owners(pool)
-        for watcher in self.watchers:
-            watcher.see(pool)
+        if self.board is not None:
+            self.board.see(pool)
         return True
 
     def pools_of_group(self, namespace: str, group: str) -> Iterator[tuple[Key, Object]]:
@@ -114,8 +111,8 @@ class Cache:
     def forget_pool(self, key: Key) -> None:
         self.pools.pop(key, None)
         self._departed.pop(key, None)
-        for watcher in self.watchers:
-            watcher.forget(key)
+        if self.board is not None:
+            self.board.forget(key)
 
     def keep_workload(self, kind: str, obj: Object) -> Concerned:
         """Store a workload of a kind."""
@@ -385,3 +382,40 @@ def _said_by(autoscaler: Object) -> tuple[Any, ...]:
     meta = autoscaler["metadata"]
     owned = owners(autoscaler, "minReplicas")
     return autoscaler["spec"], meta.get("labels"), meta.get("ownerReferences"), owned
+
+
+# --- which watch fills which part ---
+
+
+def feeds_of(cache: Cache) -> list[Feed[Key]]:
+    """The kinds besides WarmPools that decisions depend on; every cluster has them."""
+
+    def pods_in(namespace: str) -> Iterable[Key]:
+        return [(namespace, name) for name in cache.pods[namespace]]
+
+    scalers = among(cache.autoscalers)
+    return [
+        *workload_feeds(cache, BUILT_IN),
+        Feed(Pod, cache.keep_pod, cache.forget_pod, pods_in),
+        Feed(EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
+        Feed(Service, cache.keep_service, cache.forget_service, among(cache.services)),
+        Feed(HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers),
+    ]
+
+
+def workload_feeds(cache: Cache, kinds: Iterable[str]) -> list[Feed[Key]]:
+    """The feeds of some kinds of workloads."""
+    return [
+        Feed(
+            resource_of(cache.scaled[kind]),
+            partial(cache.keep_workload, kind),
+            partial(cache.forget_workload, kind),
+            partial(cache.workloads_in, kind),
+        )
+        for kind in kinds
+    ]
+
+
+def among(store: Iterable[Key]) -> Callable[[str], Iterable[Key]]:
+    """The keys of a store by namespace."""
+    return lambda namespace: [key for key in store if key[0] == namespace]

@@ -11,11 +11,12 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import aiohttp
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from kotatsu_operator.controller.notify.metrics import NotifyMetrics, Outcome
 from kotatsu_operator.controller.notify.post import message, post
 from kotatsu_operator.controller.notify.receivers import (
     LARGEST,
@@ -44,6 +45,53 @@ the whole of it, so that many operators do not try at the same moment."""
 
 _LARGEST_ANSWER = 2**20
 """Bytes of a response at most. Its body is not read, but its beginning comes with the head."""
+
+
+class Outcome(StrEnum):
+    """What became of an attempt or of a notification."""
+
+    SENT = "sent"
+    RETRIED = "retried"
+    """An attempt failed, and another one follows."""
+    FAILED = "failed"
+    """The receiver rejected it, or did not accept it for an hour."""
+    DROPPED = "dropped"
+    """Too many waited for the receiver."""
+
+
+class NotifyMetrics:
+    """Counts notifications. The label is the receiver's name, which is no secret."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count = Counter(
+            "kotatsu_notifications",
+            "Notifications by receiver and outcome: sent; failed (rejected, or not accepted for "
+            "an hour); dropped (too many waited). And retried: failed attempts that are repeated.",
+            ("receiver", "outcome"),
+            registry=registry,
+        )
+        self._valid = Gauge(
+            "kotatsu_notification_receivers_valid",
+            "0 while the file of notification receivers cannot be read or is invalid.",
+            registry=registry,
+        )
+        self._valid.set(1)
+
+    def begin(self, receiver: str) -> None:
+        """Make the series of a receiver, so that rate() works from the start."""
+        for outcome in Outcome:
+            self._count.labels(receiver, outcome.value)
+
+    def end(self, receiver: str) -> None:
+        """Remove the series of a receiver that is configured no more."""
+        for outcome in Outcome:
+            self._count.remove(receiver, outcome.value)
+
+    def count(self, receiver: str, outcome: Outcome) -> None:
+        self._count.labels(receiver, outcome.value).inc()
+
+    def valid(self, *, is_valid: bool) -> None:
+        self._valid.set(is_valid)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from kotatsu_operator.core.report.notices import TOLD
+from kotatsu_operator.core.report.notices import NOTICE_REASONS
 
 LARGEST = 64 * 1024
 """Bytes of the file at most."""
@@ -37,7 +37,7 @@ class Receiver:
     name: str
     url: str = field(repr=False)
     format: Format = Format.CLOUDEVENTS
-    events: frozenset[str] = frozenset(TOLD)
+    events: frozenset[str] = frozenset(NOTICE_REASONS)
     namespaces: frozenset[str] = frozenset()
     """Empty: all."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -96,9 +96,9 @@ def _receiver(given: Any, where: str) -> Receiver:
     form = given.get("format", Format.CLOUDEVENTS)
     if form not in tuple(Format):
         raise ReceiversError(f"{where}.format: is not one of {', '.join(Format)}")
-    events = frozenset(_words(given.get("events", TOLD), f"{where}.events"))
-    if events - set(TOLD):
-        raise ReceiversError(f"{where}.events: has an event other than {', '.join(TOLD)}")
+    events = frozenset(_words(given.get("events", NOTICE_REASONS), f"{where}.events"))
+    if events - set(NOTICE_REASONS):
+        raise ReceiversError(f"{where}.events: has an event other than {', '.join(NOTICE_REASONS)}")
     return Receiver(
         name,
         _url(given.get("url"), f"{where}.url"),

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.hpa import give_back, let_go, set_minimum
 from kotatsu_operator.controller.act.parking import restore_requests
 from kotatsu_operator.controller.act.scale_down import ScaleDown
+from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.target import (
     NO_POD,
     RETRY,
@@ -23,11 +23,12 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
-from kotatsu_operator.core.decide.autoscalers import check_autoscalers
 from kotatsu_operator.core.decide.refusal import (
     Refusal,
     ServiceFacts,
+    check_autoscalers,
     check_claims,
+    check_exists,
     check_is_not_kotatsu,
     check_kind,
     check_selector,
@@ -36,14 +37,20 @@ from kotatsu_operator.core.decide.refusal import (
 from kotatsu_operator.core.formats import instant
 from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Note, Observation
-from kotatsu_operator.core.pool.kinds import KNATIVE
-from kotatsu_operator.core.pool.memory import Memory
+from kotatsu_operator.core.pool.memory import Memory, Original
 from kotatsu_operator.core.pool.resize import PodSize, parked_spec
-from kotatsu_operator.core.pool.spec import OnDelete
+from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete
 from kotatsu_operator.core.report.record import Entry, found_replicas
-from kotatsu_operator.core.report.status import read_original
+from kotatsu_operator.core.report.status import original_status, read_original
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.objects import Key, Object, ref
+from kotatsu_operator.kube.objects import (
+    HorizontalPodAutoscaler,
+    Key,
+    Object,
+    key_of,
+    ref,
+    target_of,
+)
 from kotatsu_operator.kube.pod import PodView
 from kotatsu_operator.kube.workload import WorkloadView, read_autoscaler
 
@@ -74,7 +81,12 @@ async def restore_replicas(kube: Kube, namespace: str, entry: Entry) -> str:
 
 async def _restore_minimum(kube: Kube, namespace: str, entry: Entry) -> str:
     known = read_original(entry.owed)
-    return "" if known is None else await give_back(kube, namespace, known)
+    if known is None:
+        return ""
+    found = await kube.get(HorizontalPodAutoscaler, namespace, known.name)
+    if not await _give_back(kube, namespace, found, known):
+        return ""
+    return f"HorizontalPodAutoscaler {known.name} has minReplicas {known.min_replicas} again"
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,6 @@ class DeploymentTarget(Target):
 
     @property
     def autoscalers(self) -> list[Object]:
-        """The HorizontalPodAutoscalers that scale it, by name."""
         return self.cache.autoscalers_of(self.place)
 
     @property
@@ -121,7 +132,6 @@ class DeploymentTarget(Target):
 
     @property
     def requests(self) -> PodRequests:
-        """The resource requests of one pod."""
         if self.workload is None:
             return PodRequests()
         full, parked = self.workload.requests, self.spec.parked
@@ -131,17 +141,14 @@ class DeploymentTarget(Target):
 
     @property
     def template(self) -> PodSize | None:
-        """What the containers of its pod template request; None if it shows none."""
         return None if self.workload is None else self.workload.size
 
     @property
     def replicas(self) -> int:
-        """spec.replicas; 0 if it does not exist."""
         return 0 if self.workload is None else self.workload.replicas
 
     @property
     def other_writer(self) -> str:
-        """The other manager that has set its replicas; empty if there is none."""
         write = None if self.workload is None else self.workload.write
         return "" if write is None else write.by
 
@@ -149,11 +156,11 @@ class DeploymentTarget(Target):
 
     def objections(self) -> Iterator[Objection]:
         """Check the names, the Service and the autoscaler."""
+        spec, exists = self.spec, self.workload is not None
         labels = {} if self.workload is None else self.workload.labels
-        exists = self.workload is not None
-        yield check_is_not_kotatsu(self.spec, labels), Ends.NOTHING
+        yield check_is_not_kotatsu(spec, labels), Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
-        yield self.check_exists(self.spec.target.kind, exists=exists), Ends.NOTHING
+        yield check_exists(spec, self.key[0], spec.target.kind, exists=exists), Ends.NOTHING
         yield self._check_service(labels), Ends.LOWER
         yield check_autoscalers(self.spec, self.key[0], self.autoscalers), Ends.NOTHING
 
@@ -172,6 +179,10 @@ class DeploymentTarget(Target):
         return check_service(self.spec, facts)
 
     # --- observe ---
+
+    @classmethod
+    async def read_replicas(cls, kube: Kube, pool: Object) -> int:
+        return (await kube.get_scale(key_of(pool)[0], ref(*target_of(pool)))).replicas
 
     async def observe(
         self, tools: Tools, pool: Object, memory: Memory, pods: list[PodView], *, ask: bool
@@ -214,7 +225,7 @@ class DeploymentTarget(Target):
             version = pool["metadata"]["resourceVersion"]
             pool = await kube.patch_status(*self.key, {"foundReplicas": found}, version)
             self.cache.keep_pool(pool)
-        pool = await set_minimum(kube, self.cache, pool, seen, decision)
+        pool = await _set_minimum(kube, self.cache, pool, seen, decision)
         if wanted is not None and wanted != seen.replicas:
             await self._scale(tools, wanted, only_down=only_down)
         sleep = partial(self._sleep, tools, seen, decision, now)
@@ -255,7 +266,7 @@ class DeploymentTarget(Target):
     @classmethod
     async def release(cls, tools: Tools, target: Target, pool: Object, _now: datetime) -> Writes:
         """Restore the minReplicas of an autoscaler that the pool's former target has."""
-        await let_go(tools.kube, target.cache, pool)
+        await _let_go(tools.kube, target.cache, pool)
         return Writes(pool)
 
 
@@ -265,7 +276,6 @@ class ScaledTarget(DeploymentTarget):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the watches have not shown yet whether it exists."""
         return self.cache.is_awaited(self.key[0], self.spec.target.kind)
 
     def objections(self) -> Iterator[Objection]:
@@ -276,3 +286,56 @@ class ScaledTarget(DeploymentTarget):
             yield check_selector(self.spec, workload.selector), Ends.NOTHING
             yield check_claims(self.spec, deletes=workload.deletes_claims), Ends.NOTHING
         yield from super().objections()
+
+
+# --- the autoscaler ---
+#
+# Its original minReplicas is written to the status before minReplicas is changed. After a crash,
+# the next operator finds it there.
+
+
+async def _set_minimum(
+    kube: Kube, cache: Cache, pool: Object, seen: Observation, decision: Decision
+) -> Object:
+    """Set minReplicas as decided; return the pool at its newest version.
+
+    The caller runs this before it raises the scale and after it was lowered to 0. Raises
+    ConflictError, NotFoundError.
+    """
+    key, known = key_of(pool), read_original(pool.get("status") or {})
+    autoscaler, original = seen.autoscaler, decision.memory.original
+    if known is not None and (autoscaler is None or autoscaler.name != known.name):
+        await _let_go(kube, cache, pool)
+    if autoscaler is None or decision.minimum in (None, autoscaler.min_replicas):
+        return pool
+    if known != original:
+        pool = await kube.patch_status(
+            *key, {"hpa": original_status(original)}, pool["metadata"]["resourceVersion"]
+        )
+        cache.keep_pool(pool)
+    await kube.put_minimum(key[0], autoscaler.name, decision.minimum, autoscaler.version)
+    log.info(
+        "%s/%s: minReplicas of HorizontalPodAutoscaler %s %d → %d",
+        *(*key, autoscaler.name, autoscaler.min_replicas, decision.minimum),
+    )
+    return pool
+
+
+async def _let_go(kube: Kube, cache: Cache, pool: Object) -> None:
+    """Restore an autoscaler that the status names and that does not scale the target any more.
+
+    Raises ConflictError, NotFoundError.
+    """
+    namespace, known = key_of(pool)[0], read_original(pool.get("status") or {})
+    left = None if known is None else cache.autoscalers.get((namespace, known.name))
+    if known is not None and left is not None:
+        await _give_back(kube, namespace, left, known)
+
+
+async def _give_back(kube: Kube, namespace: str, autoscaler: Object, known: Original) -> bool:
+    """Restore minReplicas if the operator has changed it; return whether it had."""
+    now = read_autoscaler(autoscaler)
+    if not now.ours or now.min_replicas == known.min_replicas:
+        return False
+    await kube.put_minimum(namespace, known.name, known.min_replicas, now.version)
+    return True

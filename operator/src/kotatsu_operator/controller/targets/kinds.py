@@ -1,17 +1,28 @@
-"""The kinds of targets, by the `kind` of spec.targetRef."""
+"""The kinds of targets: which one a pool has, and whether the pool can be used.
 
-from collections.abc import Mapping
+Each reconcile makes all checks again. People read the message of the first that rejects. No
+rejection is stored: after a fix the pool continues from its status.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from kotatsu_operator.controller.cache.store import Cache
 from kotatsu_operator.controller.targets.deployment import DeploymentTarget, ScaledTarget
 from kotatsu_operator.controller.targets.knative import KnativeTarget
 from kotatsu_operator.controller.targets.target import Restore, Target
-from kotatsu_operator.core.pool.kinds import KNATIVE
-from kotatsu_operator.core.pool.spec import OnDelete, PoolSpec
+from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.limit import Ends
+from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
+from kotatsu_operator.core.pool.spec import KNATIVE, OnDelete, PoolSpec
+from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
-from kotatsu_operator.kube.objects import Key
+from kotatsu_operator.core.report.status import Status
+from kotatsu_operator.kube.objects import Key, Object
 
 KINDS: Mapping[str, type[Target]] = {"Deployment": DeploymentTarget, KNATIVE: KnativeTarget}
+"""By the `kind` of spec.targetRef."""
 
 
 def kind_of(name: str) -> type[Target]:
@@ -19,14 +30,13 @@ def kind_of(name: str) -> type[Target]:
     return KINDS.get(name, ScaledTarget)
 
 
-def target_of(key: Key, spec: PoolSpec, cache: Cache) -> Target:
-    """A pool's target, read from the cache."""
-    return kind_of(spec.target.kind)(key, spec, cache)
-
-
-def other_kinds(target: Target) -> list[type[Target]]:
-    """The kinds that a pool may have had as its target before."""
-    return [kind for kind in KINDS.values() if not isinstance(target, kind)]
+def former_kinds(target: Target, status: Mapping[str, object]) -> list[type[Target]]:
+    """The other kinds whose targets the pool may have had: its status has what they get back."""
+    return [
+        kind
+        for kind in KINDS.values()
+        if not isinstance(target, kind) and kind.restores.keys() & status.keys()
+    ]
 
 
 def restores(entry: Entry) -> dict[str, Restore]:
@@ -41,3 +51,65 @@ def restores(entry: Entry) -> dict[str, Restore]:
         for name, made in known.items()
         if name in entry.owed and not (is_kept and made.ends_with_pods)
     }
+
+
+@dataclass(frozen=True)
+class Refused(Refusal):
+    """A rejection, and what may still be done: nothing starts, but what runs may end."""
+
+    ends: Ends
+    counts: bool
+    """Whether this pool's ledger counts the target's pods."""
+    stays_because: str = ""
+    """Why the pods stay as they are, if the message does not say it."""
+
+
+def accept(
+    key: Key, pool: Object, cache: Cache, last: PoolSpec | None = None
+) -> tuple[Target, Refused | None]:
+    """A pool's target, and why the pool is rejected: by its spec and by other objects.
+
+    Unreadable fields of the spec are taken from `last`, the last accepted spec, if there is one.
+    """
+    objections: list[tuple[Refusal, Ends]] = []
+    try:
+        spec = parse(pool["spec"])
+    except SpecError as error:
+        spec = salvage(pool["spec"], last)
+        objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
+    target = kind_of(spec.target.kind)(key, spec, cache)
+    objections += [(why, ends) for why, ends in target.objections() if why is not None]
+    return target, _refused(target, objections) if objections else None
+
+
+def _refused(target: Target, objections: list[tuple[Refusal, Ends]]) -> Refused:
+    first, ends, because = objections[0][0], min(ends for _, ends in objections), ""
+    if target.other_writer and ends is not Ends.NOTHING:
+        # The last writer of the replicas was not Kotatsu, so Kotatsu must not lower them.
+        ends, because = Ends.NOTHING, f"{target.other_writer} has set the replicas"
+    counts = all(refusal.reason != "TargetClaimed" for refusal, _ in objections)
+    return Refused(first.reason, first.message, ends, counts, because)
+
+
+def refused_conditions(refused: Refused, ledger: Ledger, pods: int) -> list[Status]:
+    """Accepted, Ready and Warm of a rejected pool: the reason, what still runs and its cost."""
+    text = refused.message + "".join(f"; {said}" for said in _still(refused, ledger, pods))
+    return [condition(kind, False, refused.reason, text) for kind in ("Accepted", "Ready", "Warm")]
+
+
+def _still(refused: Refused, ledger: Ledger, pods: int) -> Iterator[str]:
+    if not refused.counts:
+        return
+    if refused.reason == "InvalidSpec" and not ledger.currency:
+        yield "the cost of its pods is not counted until spec.budget can be read and has prices"
+    if pods == 0:
+        return
+    cost = f" at {ledger.rate:.2f} {ledger.currency} an hour" if ledger.currency else ""
+    running = f"{pods} of its pods still run{cost}"
+    if refused.ends is Ends.SLEEP:
+        yield f"{running}, until nothing needs them; then they sleep"
+    elif refused.ends is Ends.LOWER:
+        yield f"{running}, until nothing needs them; one stays, because no request could wake it"
+    else:
+        why = f" ({refused.stays_because})" if refused.stays_because else ""
+        yield f"{running}, and Kotatsu does not scale them{why}: to stop them, scale the target"

@@ -1,11 +1,11 @@
 """A Knative Service as a target: Knative scales it, the pool sets min-scale of its Revisions."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from kotatsu_operator.controller.act.min_scale import MinScales
 from kotatsu_operator.controller.targets.target import (
     RETRY,
     Finished,
@@ -17,25 +17,42 @@ from kotatsu_operator.controller.targets.target import (
 )
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests, pod_requests
-from kotatsu_operator.core.decide.knative import MinScalePlan, lacks_floor, observe, trouble
-from kotatsu_operator.core.decide.refusal import Refusal
+from kotatsu_operator.core.decide.knative import (
+    MinScalePlan,
+    Patch,
+    SavedMinScale,
+    course,
+    lacks_floor,
+    let_go,
+    observe,
+    refuse,
+    rest,
+    trouble,
+)
+from kotatsu_operator.core.decide.refusal import Refusal, check_exists
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.record import Entry
 from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_missing, is_refusal
 from kotatsu_operator.kube.knative import (
+    MIN_SCALE,
     SERVICE_LABEL,
     KnativeCache,
+    keep_newer,
     kept_status,
     read_kept,
     ready_condition,
+    revision_view,
     said_by,
     traffic_of,
 )
-from kotatsu_operator.kube.objects import Object
+from kotatsu_operator.kube.objects import KnativeRevision, Object
 from kotatsu_operator.kube.pod import PodView
+
+log = logging.getLogger(__name__)
 
 IGNORED_AFTER = timedelta(seconds=30)
 """Knative follows a changed min-scale within seconds. If it has not by then, it ignores it."""
@@ -45,6 +62,93 @@ _IGNORED = (
     "(status.desiredReplicas of the Revision), it is older than Serving 1.21, which does not "
     "follow a changed Revision"
 )
+
+
+class MinScales:
+    """The min-scale of the Revisions in one namespace."""
+
+    def __init__(self, kube: Kube, cache: KnativeCache, namespace: str) -> None:
+        self._kube, self._cache, self._namespace = kube, cache, namespace
+
+    async def plan(
+        self, floor: int, traffic: Mapping[str, int], status: Mapping[str, Any], now: datetime
+    ) -> MinScalePlan:
+        """What to write, from the saved values in a pool's `status`."""
+        cache, kept = self._cache, read_kept(status)
+
+        def planned() -> MinScalePlan:
+            return course(floor, traffic, cache.revisions_in(self._namespace), kept, cache.defaults)
+
+        plan = planned()
+        if doubtful := let_go(kept, plan):
+            for name in doubtful:
+                await self._read(name)
+            plan = planned()
+        refused = cache.refused_in(self._namespace)
+        plan = rest(plan, refused, now)
+        for name in ({k.name for k in kept} | traffic.keys()) & refused.keys():
+            if name not in plan.refused:
+                del cache.refused[self._namespace, name]
+        return plan
+
+    async def _read(self, name: str) -> None:
+        try:
+            obj = await self._kube.get(KnativeRevision, self._namespace, name)
+            keep_newer(self._cache.revisions, obj)
+        except NotFoundError:
+            self._cache.revisions.pop((self._namespace, name), None)
+
+    async def apply(self, patches: Sequence[Patch], now: datetime) -> None:
+        """Patch at the versions that the decision used; record rejected patches.
+
+        Raises ConflictError.
+        """
+        for patch in patches:
+            key = (self._namespace, patch.name)
+            try:
+                await self._patch(patch)
+            except NotFoundError:
+                self._cache.refused.pop(key, None)
+            except Unreachable as error:
+                if not is_refusal(error):
+                    raise
+                made = refuse(self._cache.refused.get(key), patch, str(error), now)
+                self._cache.refused[key] = made
+                log.warning(
+                    "%s/%s: the API server rejects min-scale %s; next attempt at %s: %s",
+                    *(*key, patch.min_scale, made.again, error),
+                )
+            else:
+                self._cache.refused.pop(key, None)
+
+    async def _patch(self, patch: Patch) -> None:
+        values, namespace = {MIN_SCALE: patch.min_scale}, self._namespace
+        obj = await self._kube.annotate(
+            KnativeRevision, namespace, patch.name, values, patch.version
+        )
+        keep_newer(self._cache.revisions, obj)
+        log.info("%s/%s: min-scale %s", namespace, patch.name, patch.min_scale or "removed")
+
+    async def give_back(self, kept: Sequence[SavedMinScale]) -> list[str]:
+        """Restore each Revision after reading it again. Raises ConflictError.
+
+        Returns the Revisions that stay as they are, because another writer has changed min-scale.
+        """
+        left = []
+        for one in kept:
+            try:
+                obj = await self._kube.get(KnativeRevision, self._namespace, one.name)
+                revision = revision_view(obj)
+                if one.holds(revision):
+                    await self._patch(Patch(one.name, revision.version, one.min_scale))
+                elif revision.min_scale != one.min_scale:
+                    left.append(one.name)
+            except NotFoundError:
+                continue
+            except Unreachable as error:
+                if not is_missing(error):  # Knative and its Revisions are gone
+                    raise
+        return left
 
 
 async def _restore(kube: Kube, namespace: str, entry: Entry) -> str:
@@ -82,12 +186,10 @@ class KnativeTarget(Target):
 
     @property
     def selector(self) -> Mapping[str, Any]:
-        """The label selector of its pods."""
         return {"matchLabels": {SERVICE_LABEL: self.spec.target.name}}
 
     @property
     def requests(self) -> PodRequests:
-        """The resource requests of one pod."""
         template = (self.service.get("spec") or {}).get("template") or {}
         return PodRequests(pod_requests(template.get("spec") or {}))
 
@@ -98,7 +200,8 @@ class KnativeTarget(Target):
         why = self.cache.knative.why_absent
         yield Refusal("KnativeNotFound", why) if why else None, Ends.NOTHING
         yield self.check_claim(), Ends.NOTHING
-        yield self.check_exists("Knative Service", exists=bool(self.service)), Ends.NOTHING
+        exists = bool(self.service)
+        yield check_exists(self.spec, self.key[0], "Knative Service", exists=exists), Ends.NOTHING
 
     # --- observe ---
 
@@ -163,20 +266,20 @@ class KnativeTarget(Target):
     ) -> list[Status]:
         """The conditions, with the reason if the target is not as the pool asks."""
         cache, memory, refused = self.cache.knative, decision.memory, _refused(plan)
-        told = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
+        ours = {"DemandKnown": condition("DemandKnown", True, "Knative", "Knative counts requests")}
         why = self._trouble()
         waits = memory.phase is Phase.WARMING and decision.floor > 0 and not plan.patches
         if why:
-            told["Ready"] = condition("Ready", False, "TargetNotReady", why)
+            ours["Ready"] = condition("Ready", False, "TargetNotReady", why)
         elif refused and self._lacks_floor(plan):
-            told["Ready"] = condition("Ready", False, "FloorRefused", refused)
-            told["Warm"] = condition("Warm", False, "FloorRefused", refused)
+            ours["Ready"] = condition("Ready", False, "FloorRefused", refused)
+            ours["Warm"] = condition("Warm", False, "FloorRefused", refused)
         elif waits and memory.since is not None and now - memory.since > IGNORED_AFTER:
-            told["Ready"] = condition("Ready", False, "Warming", _IGNORED)
+            ours["Ready"] = condition("Ready", False, "Warming", _IGNORED)
         if cache.why_no_defaults:
             text = f"the spec is in effect, but {cache.why_no_defaults}"
-            told["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
-        found = [_told(c, told) for c in known]
+            ours["Accepted"] = condition("Accepted", True, "DefaultsUnknown", text)
+        found = [_corrected(c, ours) for c in known]
         if limited := refused or plan.limited:
             reason = "Refused" if refused else "Limited"
             found.append(condition("FloorLimited", True, reason, limited))
@@ -203,11 +306,11 @@ async def _patch(scales: MinScales, plan: MinScalePlan, now: datetime) -> Finish
     return Finished(now + RETRY)
 
 
-def _told(known: Status, told: Mapping[str, Status]) -> Status:
+def _corrected(known: Status, by_type: Mapping[str, Status]) -> Status:
     # A message about the spec is more important than one about the cluster.
     if known["type"] == "Accepted" and known["reason"] != "Accepted":
         return known
-    return told.get(known["type"], known)
+    return by_type.get(known["type"], known)
 
 
 def _refused(plan: MinScalePlan) -> str:

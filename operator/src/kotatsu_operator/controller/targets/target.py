@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from kotatsu_operator.controller.act.parking import Workload
 from kotatsu_operator.controller.act.scale_down import Hook, Remember, no_hook, no_record
 from kotatsu_operator.controller.cache.store import Cache
-from kotatsu_operator.controller.observe.observer import Observer
+from kotatsu_operator.controller.observe.demand import Observer
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.budget.prices import PodRequests
-from kotatsu_operator.core.decide.refusal import Refusal, check_claim, check_exists
+from kotatsu_operator.core.decide.refusal import Refusal, check_claim
 from kotatsu_operator.core.pool.decision import Decision, Note, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.resize import PodSize
@@ -169,15 +169,16 @@ class Target(ABC):
         claimants = self.cache.pools_of_target(of.kind, (self.key[0], of.name))
         return check_claim(self.spec, self.older_pool(claimants))
 
-    def check_exists(self, kind: str, *, exists: bool) -> Refusal | None:
-        """Reject a pool whose target does not exist."""
-        return check_exists(self.spec, self.key[0], kind, exists=exists)
-
     def older_pool(self, claimants: Sequence[Key]) -> str:
         """The name of the oldest claimant; empty if that is this pool, or there is none."""
         return "" if not claimants or claimants[0] == self.key else claimants[0][1]
 
     # --- observe ---
+
+    @classmethod
+    async def read_replicas(cls, _kube: Kube, _pool: Object) -> int | None:
+        """The replicas of a pool's target; None without a scale. Raises NotFoundError."""
+        return None
 
     @abstractmethod
     async def observe(

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 from kotatsu_operator.core.budget.ledger import Ledger, money
 from kotatsu_operator.core.budget.levels import ASLEEP, Levels, Mode, PodTime, laid_out
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end
-from kotatsu_operator.core.plan.parking import parked_until
+from kotatsu_operator.core.plan.activity import idle_at, in_force, override_end, parked_until
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason
 from kotatsu_operator.core.pool.spec import OverrideMode, Parked, PoolSpec
 

@@ -10,12 +10,12 @@ zone. Clock changes must not shorten a promised window:
 - A repeating window lasts its `duration` in elapsed time from its start. If it reaches the
   schedule's next start on the wall clock, it is extended over a repeated hour to reach it.
 - A single window ends at its wall-clock `end`; if `end` occurs twice, at the second occurrence.
-- A single window that lies entirely in a gap never opens: see `never_opens.dropped`.
+- A single window that lies entirely in a gap never opens: see `dropped`.
 """
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -347,3 +347,47 @@ def _runs(minutes: tuple[int, ...], reach: timedelta) -> tuple[tuple[int, int], 
         else:
             runs.append((minute, minute))
     return tuple(runs)
+
+
+# --- windows that never open ---
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A window that never opens, and the reason."""
+
+    window: str
+    message: str
+
+
+@lru_cache(maxsize=4096)
+def dropped(windows: Sequence[Window], zone: ZoneInfo) -> tuple[Dropped, ...]:
+    """The single windows that lie entirely in a gap of the zone's clock and cannot open."""
+    found = []
+    for window in windows:
+        if window.start is None or window.end is None:
+            continue
+        start, is_moved = to_instant(window.start, zone)
+        if is_moved and to_instant(window.end, zone)[0] <= start:
+            text = (
+                f"window {window.name} never opens: {_gap(start, zone)}, and "
+                f"{window.start:%H:%M}–{window.end:%H:%M} is skipped"
+            )
+            found.append(Dropped(window.name, text))
+    return tuple(found)
+
+
+def _gap(end: datetime, zone: ZoneInfo) -> str:
+    """Describe the clock change that ends at an instant."""
+    after = on_clock(end, zone)
+    # The time that the clock would show without the change.
+    before = on_clock(end - timedelta(seconds=1), zone) + timedelta(seconds=1)
+    return (
+        f"on {before:%Y-%m-%d} clocks in {zone.key} go from {before:%H:%M} to "
+        f"{_clock(after, before)}"
+    )
+
+
+def _clock(wall: datetime, day: datetime) -> str:
+    """A time of day, with the date if it is not on `day`."""
+    return f"{wall:%H:%M}" if wall.date() == day.date() else f"{wall:%H:%M on %Y-%m-%d}"

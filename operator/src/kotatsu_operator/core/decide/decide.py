@@ -10,19 +10,10 @@ from datetime import datetime, timedelta
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed
 from kotatsu_operator.core.decide.knative import KnativeStep
 from kotatsu_operator.core.decide.phases import (
-    Needs,
     Step,
     asks_for_sleep,
     first_sight,
     keep_route,
-)
-from kotatsu_operator.core.decide.target import (
-    own_steps,
-    remember_original,
-    remember_proof,
-    remember_template,
-    remember_write,
-    wanted_minimum,
 )
 from kotatsu_operator.core.plan.activity import (
     PRE_DRAIN,
@@ -31,19 +22,32 @@ from kotatsu_operator.core.plan.activity import (
     idleness,
     in_force,
     override_end,
+    parked_pods,
+    parked_until,
     recommend,
     remember_activity,
     remember_metering,
     remember_override,
+    remember_reduced,
     remember_sleep,
     remember_ticket,
 )
-from kotatsu_operator.core.plan.capacity import still_needed
-from kotatsu_operator.core.plan.openings import remember_opening
-from kotatsu_operator.core.plan.parking import parked_pods, parked_until, remember_reduced
-from kotatsu_operator.core.plan.plan import floor_of, plan_at
-from kotatsu_operator.core.pool.decision import Decision, Observation, Transition
-from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, changed
+from kotatsu_operator.core.plan.plan import floor_of, plan_at, remember_opening, still_needed
+from kotatsu_operator.core.pool.decision import (
+    Autoscaler,
+    Decision,
+    Observation,
+    Transition,
+    Write,
+)
+from kotatsu_operator.core.pool.memory import (
+    Contest,
+    Memory,
+    Original,
+    Phase,
+    Reason,
+    changed,
+)
 from kotatsu_operator.core.pool.spec import Override, PoolSpec
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -114,10 +118,22 @@ def decide(
 
     # Do not wait for unreachable replicas: the condition FloorLimited reports them.
     least = seen.within(floor)
-    needs = Needs(least, reason, wanted, idle, asleep_asked, allowed, parks)
     make_step = KnativeStep if spec.target.scales_itself else Step
-    move = make_step(spec, seen, memory, now, needs).take()
-    memory, replicas = remember_proof(move.memory, seen, least), move.replicas
+    step = make_step(
+        spec,
+        seen,
+        memory,
+        now,
+        floor=least,
+        reason=reason,
+        wanted=wanted,
+        idle=idle,
+        asleep_asked=asleep_asked,
+        allowed=allowed,
+        parks=parks,
+    )
+    step.take()
+    memory, replicas = remember_proof(step.memory, seen, least), step.replicas
     memory = remember_reduced(memory, seen, now)
     if seen.autoscaler is not None:
         replicas = own_steps(seen.autoscaler, replicas, floor, seen.replicas)
@@ -146,12 +162,12 @@ def decide(
         floor=floor,
         window=kept.window,
         next=kept.next,
-        sleep=move.sleep,
-        force=move.force,
+        sleep=step.sleep,
+        force=step.force,
         park=memory.phase is Phase.PARKED,
         only_down=is_refused,
         minimum=_minimum(seen, memory, floor, released=is_refused and floor <= 1),
-        notes=(*move.notes, *opening_notes),
+        notes=(*step.notes, *opening_notes),
         outcomes=outcomes,
         grows=asked > 0,
         claim=None if is_refused else plan.claim,
@@ -181,7 +197,7 @@ def _minimum(seen: Observation, memory: Memory, floor: int, *, released: bool) -
     return wanted_minimum(
         seen.autoscaler,
         memory.original,
-        awake=memory.phase in (Phase.WARMING, Phase.WARM, Phase.PARKED),
+        awake=memory.phase.is_awake,
         floor=floor,
         replicas=seen.replicas,
         released=released,
@@ -229,3 +245,100 @@ def _recheck(
     if memory.phase is Phase.DRAINING and memory.since is not None:
         times.append(memory.since + spec.drain.timeout)
     return min((t for t in times if t > now), default=now + LOOK_AGAIN)
+
+
+# --- what is remembered of the target: its pod template, its HPA, and who else scales it ---
+#
+# A rollout while the pool sleeps succeeds without a single pod, so a template is unproven until all
+# floor replicas with it have been Ready once.
+#
+# An HPA follows demand above the floor. The pool only sets its minReplicas, and makes the changes
+# from 0 and to 0, at which an HPA does nothing. Up: first minReplicas, then the scale; otherwise
+# the HPA would remove the new pods. Down: first the scale to 0, then minReplicas; otherwise the HPA
+# would remove serving pods.
+#
+# A single manual change of the replicas is respected. A manifest with `replicas` is applied again.
+
+
+def remember_template(memory: Memory, seen: Observation) -> Memory:
+    """Store the current template; a changed one is unproven."""
+    if seen.template in ("", memory.template):
+        return memory
+    if not memory.template:
+        # Written by a version without templates: its warm-ups belong to this template.
+        ups = tuple(replace(w, template=seen.template) for w in memory.warm_ups)
+        return replace(memory, template=seen.template, warm_ups=ups, proven=bool(ups))
+    # A warm-up in progress began with another template: its time measures neither of them.
+    return replace(
+        memory,
+        template=seen.template,
+        proven=False,
+        raised_at=None,
+        metered=None if memory.metered else memory.metered,
+    )
+
+
+def remember_proof(memory: Memory, seen: Observation, floor: int) -> Memory:
+    """Record that the template works: all requested pods with it are Ready."""
+    if memory.proven or seen.updated < max(floor, 1):
+        return memory
+    return replace(memory, proven=True)
+
+
+def remember_original(seen: Autoscaler | None, known: Original | None) -> Original | None:
+    """The minReplicas to restore: the last value that another client than the operator set."""
+    if seen is None:
+        return None
+    if known is not None and known.name == seen.name and seen.ours:
+        return known
+    return Original(seen.name, seen.min_replicas)
+
+
+def wanted_minimum(
+    seen: Autoscaler, original: Original, *, awake: bool, floor: int, replicas: int, released: bool
+) -> int:
+    """The minReplicas for now.
+
+    `awake` (Warming or Warm): the floor, and at least 1, since only the sleep protocol may remove
+    the last pod. On the way down it does not change until the scale is 0. `released` restores it at
+    once.
+
+    An HPA with minReplicas 0 would end the last pod outside of the sleep protocol, and start one
+    again. So the pool keeps it at 1: with 1, an HPA does nothing at 0 replicas.
+    """
+    if released:
+        return original.min_replicas
+    if not awake and replicas == 0:
+        return max(original.min_replicas, 1)
+    if not awake:
+        return seen.min_replicas
+    return min(max(original.min_replicas, floor, 1), seen.max_replicas)
+
+
+def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -> int | None:
+    """The scale to set beside an HPA: the floor if the replicas are below it, otherwise None."""
+    least = min(max(floor, 1), seen.max_replicas)
+    return least if wanted is not None and replicas < least else None
+
+
+CONTEST_LASTS = timedelta(hours=2)
+"""A contest ends when there was no write for this long: GitOps tools apply at least once an hour by
+default."""
+
+
+def remember_write(known: Contest | None, write: Write | None, now: datetime) -> Contest | None:
+    """The contest after one more observation of the owner of the target's replicas."""
+    if known is not None and now - known.seen_at >= CONTEST_LASTS:
+        same = write is not None and (write.by, write.at) == (known.by, known.written_at)
+        if not same:
+            known = None
+        elif not known.applied:
+            # No write since: it stays a single write.
+            return replace(known, count=1)
+    if write is None:
+        return known
+    if known is None or known.by != write.by:
+        return Contest(write.by, write.at, now, applied=write.applied)
+    if known.written_at == write.at:
+        return replace(known, applied=known.applied or write.applied)
+    return Contest(write.by, write.at, now, known.count + 1, known.applied or write.applied)

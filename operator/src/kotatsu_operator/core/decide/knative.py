@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from kotatsu_operator.core.decide.phases import Move, Step
+from kotatsu_operator.core.decide.phases import Step
 from kotatsu_operator.core.pool.decision import Note, Observation
 from kotatsu_operator.core.pool.memory import Phase, Reason, Route
 
@@ -312,7 +312,7 @@ class KnativeStep(Step):
     and from each of them to Sleeping and Asleep when Knative requests no pods any more.
     """
 
-    def take(self) -> Move:
+    def take(self) -> None:
         """Take the step without replicas: Knative scales, never the pool."""
         # Kotatsu's activator is never in the path to a Knative Service.
         self.memory = replace(self.memory, route=Route.NATIVE, epoch=0)
@@ -323,7 +323,6 @@ class KnativeStep(Step):
             self.wanted = self.seen.replicas
             self.seen = replace(self.seen, ready=self.seen.running or 0)
             self._let_go()
-        return Move(self.memory, tuple(self.notes))
 
     def _hold(self) -> None:
         if self.memory.phase.is_asleep:

@@ -14,16 +14,15 @@ are already Ready, a pool goes through Warming to Warm in one decision. Pods tha
 started are drained at once for an Asleep override.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kotatsu_operator.core.budget.limit import Allowed, Ends
 from kotatsu_operator.core.plan.activity import Idle, in_force, is_announced, is_interrupted
 from kotatsu_operator.core.plan.lead import with_warm_up
-from kotatsu_operator.core.pool.decision import Note, Observation
+from kotatsu_operator.core.pool.decision import Note, Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
-from kotatsu_operator.core.pool.start import parts_of
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -51,10 +50,23 @@ def keep_route(spec: PoolSpec, memory: Memory) -> Memory:
     return replace(memory, route=Route.ACTIVATOR, epoch=memory.epoch + 1)
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What requires pods now, and what requires sleep."""
+_SAID = 400
+"""Characters of the scheduler's message that an event quotes; an event holds 1024 in all."""
 
+_REMEDY = (
+    "a node autoscaler may add one, and the next lead allows for that; without one add a node, "
+    "lower the requests of the pods, or check their nodeSelector, affinity and tolerations"
+)
+
+
+@dataclass
+class Step:
+    """One step of the phase machine, with one method per phase: it changes `memory`."""
+
+    spec: PoolSpec
+    seen: Observation
+    memory: Memory
+    now: datetime
     floor: int
     """The reachable part of the floor."""
     reason: Reason
@@ -65,53 +77,23 @@ class Needs:
     asleep_asked: bool
     """Whether the budget or an override puts the pool to sleep, regardless of demand."""
     allowed: Allowed
-    parks: int = 0
+    parks: int
     """The pods that stay parked while the pool is idle; 0: it goes to sleep."""
 
-
-@dataclass(frozen=True)
-class Move:
-    """The result of one step; see `Decision` for its fields."""
-
-    memory: Memory
-    notes: tuple[Note, ...]
+    # What comes of it: see the fields of `Decision`.
+    notes: list[Note] = field(default_factory=list)
     replicas: int | None = None
     sleep: bool = False
     force: bool = False
 
-
-_SAID = 400
-"""Characters of the scheduler's message that an event quotes; an event holds 1024 in all."""
-
-_REMEDY = (
-    "a node autoscaler may add one, and the next lead allows for that; without one add a node, "
-    "lower the requests of the pods, or check their nodeSelector, affinity and tolerations"
-)
-
-
-class Step:
-    """One step of the phase machine; one method per phase."""
-
-    def __init__(
-        self, spec: PoolSpec, seen: Observation, memory: Memory, now: datetime, needs: Needs
-    ) -> None:
-        self.spec, self.seen, self.memory, self.now = spec, seen, memory, now
-        self.floor, self.reason, self.wanted = needs.floor, needs.reason, needs.wanted
-        self.idle, self.asleep_asked, self.allowed = needs.idle, needs.asleep_asked, needs.allowed
-        self.parks = needs.parks
-        self.notes: list[Note] = []
-
-    def take(self) -> Move:
-        replicas: int | None
-        sleep = force = False
+    def take(self) -> None:
         if self.memory.phase.is_asleep:
-            replicas = self._asleep()
+            self.replicas = self._asleep()
         elif self.memory.phase is Phase.DRAINING:
-            replicas, sleep, force = self._draining()
+            self.replicas = self._draining()
         else:
-            replicas = self._awake()
+            self.replicas = self._awake()
         self._name_the_budget()
-        return Move(self.memory, tuple(self.notes), replicas, sleep, force)
 
     def _asleep(self) -> int | None:
         seen, memory = self.seen, self.memory
@@ -145,7 +127,7 @@ class Step:
             return None
         return self._stay()
 
-    def _draining(self) -> tuple[int | None, bool, bool]:
+    def _draining(self) -> int | None:
         seen, memory, now = self.seen, self.memory, self.now
         busy = seen.demand.concurrency > 0 and not self.asleep_asked
         # A floor of parked pods does not keep an idle pool Warm, and keeps it from sleeping.
@@ -153,21 +135,21 @@ class Step:
             self.notes.append(
                 Note("SleepAborted", "a request arrived or a window opened while draining")
             )
-            return self._stay(), False, False
+            return self._stay()
         if (seen.acknowledged or 0) < memory.epoch:
             self.memory = replace(memory, acknowledged_at=None)
-            return None, False, False
+            return None
         acknowledged_at = memory.acknowledged_at or now
         self.memory = replace(memory, acknowledged_at=acknowledged_at)
         settled = now >= acknowledged_at + self.spec.drain.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
         # A sleep request or unknown demand must not delay the sleep beyond the timeout.
         bounded = self.asleep_asked or not seen.demand.known
-        force = bounded and now >= memory.since + self.spec.drain.timeout
+        self.force = bounded and now >= memory.since + self.spec.drain.timeout
         # A kube-proxy that lags behind does not know the activators, only pods that would be
         # removed.
-        follows = not seen.catching_up
-        return None, settled and follows and self.idle.sleep, force
+        self.sleep = settled and not seen.catching_up and self.idle.sleep
+        return None
 
     def _stay(self) -> int:
         """Awake: scale to floor and demand. Warm with a Ready floor, Parked when idle."""

@@ -1,4 +1,7 @@
-"""Overrides, activity and demand: what besides the schedule makes a pool awake or asleep."""
+"""Overrides, activity and demand: what besides the schedule makes a pool awake or asleep.
+
+Also how many of its pods stay parked once it is idle.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -137,6 +140,45 @@ def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now
         return Idle(drain=True, sleep=True)
     end = idle_at(spec, memory, now)
     return Idle(drain=now >= end - spec.drain.route_settle - PRE_DRAIN, sleep=now >= end)
+
+
+SHOWN_AFTER = timedelta(seconds=30)
+"""Full requests count as restored this long after the pool was parked: by then the watch of pods
+has shown every resize."""
+
+
+def parked_pods(
+    spec: PoolSpec, seen: Observation, memory: Memory, floor: int, now: datetime
+) -> int:
+    """The pods that stay while the pool is idle; 0: it goes to sleep.
+
+    `floor` are those that a window with mode Parked asks for. Without one, the pods that are there
+    stay, up to parked.replicas, until parked.for is over.
+    """
+    if spec.parked is None or seen.parking.reason:
+        return 0
+    if floor > 0:
+        return floor
+    end = parked_until(spec, memory)
+    lasts = now < end if end is not None else spec.parked.lasting > timedelta()
+    return min(max(seen.replicas, 1), spec.parked.replicas) if lasts else 0
+
+
+def parked_until(spec: PoolSpec, memory: Memory) -> datetime | None:
+    """When an idle pool that is parked goes to sleep; None if it is not parked."""
+    if spec.parked is None or memory.phase is not Phase.PARKED or memory.since is None:
+        return None
+    return memory.since + spec.parked.lasting
+
+
+def remember_reduced(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Store whether pods may still have smaller requests than their template's."""
+    if not memory.reduced or memory.phase is Phase.PARKED or memory.since is None:
+        return memory
+    gone = memory.phase is Phase.ASLEEP and seen.pods == 0
+    shown = now - memory.since >= SHOWN_AFTER
+    restored = not memory.phase.is_asleep and shown and not seen.parking.reduced
+    return changed(memory, reduced=not (gone or restored))
 
 
 UP_WINDOW = timedelta(seconds=3)

@@ -1,18 +1,24 @@
-"""The schedule at one moment: the floor, the window behind it, and the next transitions."""
+"""The schedule at one moment: the floor, the window behind it, and the next transitions.
+
+Also what follows from it: for how many pods nodes are asked for before they start, and whether the
+replicas of each opening were Ready in time.
+"""
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from enum import StrEnum
+from functools import cached_property, lru_cache
 from heapq import nsmallest
 from itertools import accumulate, islice
 from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, Window, next_start, occurrences
-from kotatsu_operator.core.plan.capacity import NO_CAPACITY, capacity_at
 from kotatsu_operator.core.plan.lead import LONGEST, LONGEST_AHEAD, auto_lead
-from kotatsu_operator.core.pool.decision import Claim, Transition
-from kotatsu_operator.core.pool.memory import Memory, Reason
+from kotatsu_operator.core.pool.decision import Claim, Note, Observation, Transition
+from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Reason, changed
 from kotatsu_operator.core.pool.spec import Override, OverrideMode, PoolSpec
 
 _AHEAD = timedelta(hours=26)
@@ -25,35 +31,59 @@ _SHOWN = 8
 """The number of transitions of each kind to list."""
 
 
+class CapacityKind(StrEnum):
+    """How nodes are asked for before the pods of a window start."""
+
+    NONE = "None"
+    BUFFER = "CapacityBuffer"
+    PLACEHOLDER = "Placeholder"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The pods for which the schedule asks for nodes at one moment."""
+
+    replicas: int = 0
+    """Pods of openings whose pods do not start yet, but whose nodes are asked for."""
+    next: datetime | None = None
+    """When it is asked for next."""
+
+
+NO_CAPACITY = Capacity()
+
+
+@dataclass(frozen=True)
 class Plan:
     """The schedule at one moment."""
 
-    def __init__(
-        self,
-        current: Sequence[Occurrence],
-        lead: timedelta,
-        upcoming: Sequence[Transition],
-        ahead: timedelta = timedelta(),
-        kept_ahead: timedelta = timedelta(),
-        claim: Claim | None = None,
-    ):
-        self.current = current
-        """The occurrences that are open, or that the pool pre-warms for."""
-        self.lead = lead
-        self.upcoming = upcoming
-        self.ahead = ahead
-        """How much earlier than the lead the pods start, to leave capacity for other pools."""
-        self.kept_ahead = kept_ahead
-        """The same while the pool pre-warms for a window; else 0."""
-        self.claim = claim
-        """The next warm-up that has not begun."""
-        self.capacity = NO_CAPACITY
-        """The capacity that is asked for ahead of openings."""
-        best = max(current, key=lambda o: (o.replicas, o.end), default=None)
-        self.floor = best.replicas if best else 0
-        self.may_park = all(o.parked for o in current)
+    current: Sequence[Occurrence]
+    """The occurrences that are open, or that the pool pre-warms for."""
+    lead: timedelta
+    upcoming: Sequence[Transition]
+    ahead: timedelta = timedelta()
+    """How much earlier than the lead the pods start, to leave capacity for other pools."""
+    kept_ahead: timedelta = timedelta()
+    """The same while the pool pre-warms for a window; else 0."""
+    claim: Claim | None = None
+    """The next warm-up that has not begun."""
+    capacity: Capacity = NO_CAPACITY
+
+    @cached_property
+    def _largest(self) -> Occurrence | None:
+        return max(self.current, key=lambda o: (o.replicas, o.end), default=None)
+
+    @property
+    def floor(self) -> int:
+        return 0 if self._largest is None else self._largest.replicas
+
+    @property
+    def window(self) -> str:
+        return "" if self._largest is None else self._largest.window
+
+    @property
+    def may_park(self) -> bool:
         """Whether the pods of all these occurrences may be parked."""
-        self.window = best.window if best else ""
+        return all(o.parked for o in self.current)
 
     def starts_at(self, occurrence: Occurrence) -> datetime:
         return occurrence.start - self.lead - self.ahead
@@ -116,16 +146,15 @@ def plan_among(
     early = lead + ahead
     current = [o for o in known if o.start - early <= now]
     is_warming = bool(coming) and coming[0].start - early <= now
-    plan = Plan(
+    return Plan(
         current,
         lead,
         _upcoming(known, early, now),
         ahead,
         ahead if is_warming else timedelta(),
         _claim(known, current, lead),
+        _capacity(spec.capacity_ahead, coming, early, now),
     )
-    plan.capacity = capacity_at(spec.capacity_ahead, coming, early, now)
-    return plan
 
 
 def _learned_lead(
@@ -168,6 +197,18 @@ def _upcoming(known: Sequence[Occurrence], early: timedelta, now: datetime) -> l
     return sorted(found, key=lambda t: t.at)
 
 
+def _capacity(
+    ahead: timedelta | None, coming: Iterable[Occurrence], early: timedelta, now: datetime
+) -> Capacity:
+    """`coming` are the openings after now, `early` is their lead."""
+    if not ahead:
+        return NO_CAPACITY
+    waiting = [o for o in coming if o.start - early > now]
+    asked = [o.replicas for o in waiting if o.start - early - ahead <= now]
+    begins = [o.start - early - ahead for o in waiting if o.start - early - ahead > now]
+    return Capacity(max(asked, default=0), min(begins, default=None))
+
+
 def floor_of(
     spec: PoolSpec, override: Override | None, plan: Plan, *, spent: bool = False
 ) -> tuple[int, Reason]:
@@ -185,3 +226,80 @@ def floor_of(
         if asked >= floor:
             floor, reason = asked, Reason.OVERRIDE
     return floor, reason
+
+
+def still_needed(wanted: int, held: int, replicas: int, *, is_warming: bool) -> int:
+    """The pods for which capacity is held.
+
+    What the schedule wants beyond the pods that are there. While pods start, what was held stays:
+    their scheduling takes its place, and before that it must not go to others.
+    """
+    return max(wanted - replicas, held if is_warming else 0, 0)
+
+
+# --- punctuality ---
+
+
+def remember_opening(
+    plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
+) -> tuple[Memory, tuple[Note, ...], tuple[Outcome, ...]]:
+    """Record when the floor of an opening was Ready; a late one gets an event.
+
+    One opening is tracked at a time: the newest open one, then each one that the pool pre-warms
+    for. These count as punctual: a window that was open when the operator could first act on the
+    pool, and an edit that requested a window too late to pre-warm for it.
+    """
+    opening = memory.opening
+    notes: list[Note] = []
+    outcomes: list[Outcome] = []
+    followed = [o for o in plan.current if o.start <= now][-1:]
+    followed += [o for o in plan.current if o.start > now]
+    if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
+        # The tracked window was edited before it opened: the recorded result of an open one stays.
+        opening = replace(opening, at=now)
+    asked, coming = 0, deque(plan.current)
+    for o in followed:
+        while coming and coming[0].start <= o.start:
+            asked = max(asked, coming.popleft().replicas)
+        floor = seen.within(asked)
+        known = opening.replicas if opening is not None and opening.at == o.start else 0
+        if opening is None or o.start > opening.at:
+            opening = Opening(o.window, o.start)
+        elif o.start < opening.at:
+            continue  # a newer window has opened since; this one does not open again
+        if opening.ready_at is None:
+            is_sudden = seen.edited and floor > known and now > plan.starts_at(o)
+            opening = replace(
+                opening, replicas=floor, excused=opening.excused or (is_sudden and not opening.cold)
+            )
+        opening, note, outcome = _judge(opening, floor, seen, now, excused=excused)
+        notes += [note] if note else []
+        outcomes += [outcome] if outcome else []
+        if opening.ready_at is None:
+            break
+    tally = memory.windows
+    for outcome in outcomes:
+        tally = tally.plus(outcome)
+    return changed(memory, opening=opening, windows=tally), tuple(notes), tuple(outcomes)
+
+
+def _judge(
+    opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
+) -> tuple[Opening, Note | None, Outcome | None]:
+    if opening.ready_at is not None:
+        return opening, None, None
+    if (excused or opening.excused) and not opening.cold and now >= opening.at:
+        return replace(opening, ready_at=opening.at), None, None
+    if seen.ready >= floor:
+        late = (now - opening.at).total_seconds()
+        if late <= 0:
+            return replace(opening, ready_at=now), None, Outcome.READY
+        note = Note(
+            "WindowLate", f"window {opening.window} was Ready {late:.0f} s late", warning=True
+        )
+        return replace(opening, ready_at=now), note, Outcome.LATE
+    if now >= opening.at and not opening.cold:
+        text = f"window {opening.window} opened before all replicas were Ready"
+        note = Note("WindowCold", text, warning=True)
+        return replace(opening, cold=True), note, Outcome.COLD
+    return opening, None, None

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-from kotatsu_operator.core.pool.memory import Memory, Outcome
-from kotatsu_operator.core.pool.start import NOTHING_STARTS, Starting
+from kotatsu_operator.core.objects import Object, owners
+from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts
+from kotatsu_operator.core.protocol import ACTIVATOR, OPERATOR
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,24 @@ class Write:
     at: datetime | None
     applied: bool = False
     """True for server-side apply."""
+
+
+_FRIENDS = frozenset({OPERATOR, ACTIVATOR, "kube-controller-manager"})
+"""Kotatsu's own managers, and that of the HPA controller, which may scale the target too."""
+
+
+def foreign_write(workload: Object) -> Write | None:
+    """The write of `replicas` by another manager that owns the field; None if there is none.
+
+    A manager that writes another value takes over the field. So another owner has written after
+    Kotatsu, or before Kotatsu's first write.
+    """
+    found = [o for o in owners(workload, "replicas") if o.manager not in _FRIENDS]
+    if not found:
+        return None
+    # A manager that applies will apply again, so it comes first; among equals the newest does.
+    owner = max(found, key=lambda o: (o.applies, str(o.at)))
+    return Write(owner.manager, owner.at, applied=owner.applies)
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,56 @@ class Parking:
 
 
 NOT_PARKED = Parking()
+
+
+@dataclass(frozen=True, slots=True)
+class PodStart:
+    """The times of one pod's start, in whole seconds; None for what has not happened."""
+
+    scheduled_at: datetime | None = None
+    """The condition PodScheduled: it has a node."""
+    sandbox_at: datetime | None = None
+    """The condition PodReadyToStartContainers: its volumes are mounted and it has a network."""
+    started_at: datetime | None = None
+    """When the last of its containers first ran: init containers have ended, images are there."""
+    ready_at: datetime | None = None
+    """The condition Ready."""
+    no_node: str = ""
+    """Why the scheduler finds no node for it; empty if it found one, or has not looked yet."""
+
+
+NOT_STARTED = PodStart()
+
+
+@dataclass(frozen=True)
+class Starting:
+    """The pods of a warm-up in progress."""
+
+    last: PodStart | None = None
+    """The Ready pod that became Ready last: the warm-up lasted as long as it."""
+    waiting: int = 0
+    """Pods for which the scheduler finds no node."""
+    no_node: str = ""
+    """The scheduler's message about one of them."""
+
+
+NOTHING_STARTS = Starting()
+
+
+def parts_of(start: PodStart, began: datetime, ended: datetime) -> Parts:
+    """Divide the time from `began` to `ended` at the times of a pod's start.
+
+    The pod's times come from other clocks and have no fractions, so each is moved between the one
+    before it and the end. A missing time takes no part.
+    """
+    marks = [began]
+    for at in (start.scheduled_at, start.sandbox_at, start.started_at):
+        marks.append(marks[-1] if at is None else min(max(at, marks[-1]), max(ended, began)))
+    marks.append(max(ended, began))
+    node, sandbox, pull, rest = (
+        (after - before).total_seconds() for before, after in pairwise(marks)
+    )
+    return Parts(node, sandbox, pull, rest)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Any
 from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.spec import mode_field
-from kotatsu_operator.core.pool.start import Parts
 
 MANY = 3
-"""This many writes of one manager, each within `target.MEMORY` of the previous one, are a
+"""This many writes of one manager, each within `CONTEST_LASTS` of the previous one, are a
 contest."""
 
 
@@ -63,8 +62,13 @@ class Phase(StrEnum):
 
     @property
     def is_asleep(self) -> bool:
-        """Whether the scale is 0 or was just set to 0; otherwise the pool is awake or changing."""
+        """Whether the scale is 0 or was just set to 0."""
         return self in (Phase.ASLEEP, Phase.SLEEPING)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether pods serve or start to: neither asleep nor on the way down."""
+        return self in (Phase.WARMING, Phase.WARM, Phase.PARKED)
 
 
 class Reason(StrEnum):
@@ -128,6 +132,20 @@ class Tally:
     def plus(self, outcome: Outcome) -> "Tally":
         """The tally with one more opening of this outcome."""
         return replace(self, **{outcome.value: getattr(self, outcome.value) + 1})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The seconds of a warm-up by what they were spent on. Together they are the warm-up."""
+
+    node: float
+    """From the decision until the pod has a node."""
+    sandbox: float
+    """Volumes and network."""
+    pull: float
+    """Images, and init containers if there are any."""
+    start: float
+    """From the start of the containers until the operator sees the pod Ready."""
 
 
 @dataclass(frozen=True)

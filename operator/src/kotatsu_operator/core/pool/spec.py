@@ -1,4 +1,4 @@
-"""The WarmPool's spec as values; `parse` reads it from a manifest."""
+"""The WarmPool's spec as values, and the kinds of its target; `parse` reads it from a manifest."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.calendar.occasions import Match
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.pool.kinds import KNATIVE
 
 
 class OverrideMode(StrEnum):
@@ -59,6 +58,29 @@ class OnExhausted(StrEnum):
     WARN = "Warn"
     NO_NEW_WARMTH = "NoNewWarmth"
     SLEEP = "Sleep"
+
+
+@dataclass(frozen=True)
+class ScaledKind:
+    """A kind of workload with a scale subresource, whose replicas are at spec.replicas."""
+
+    api_version: str
+    kind: str
+    plural: str
+    """Its name in request paths and in RBAC rules."""
+
+
+Scaled = Mapping[str, ScaledKind]
+"""Kinds with a scale subresource, by kind."""
+
+BUILT_IN: Scaled = {
+    "Deployment": ScaledKind("apps/v1", "Deployment", "deployments"),
+    "StatefulSet": ScaledKind("apps/v1", "StatefulSet", "statefulsets"),
+}
+"""Every cluster has these, and the chart's Roles permit them."""
+
+KNATIVE = "Service"
+"""The kind of a Knative Service, the only target without a scale."""
 
 
 @dataclass(frozen=True)

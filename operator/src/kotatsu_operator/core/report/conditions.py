@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.budget.limit import Standing
-from kotatsu_operator.core.calendar.never_opens import dropped
+from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.plan.activity import UNKNOWN_LIMIT
 from kotatsu_operator.core.pool.calendars import MOST_WINDOWS, Reading, Readings

@@ -70,7 +70,6 @@ class Counts:
     """Windows that opened without."""
 
     def plus(self, other: "Counts") -> "Counts":
-        """Both together."""
         return Counts(
             self.pod_seconds + other.pod_seconds,
             self.wakes + other.wakes,

@@ -87,7 +87,7 @@ def cause_of(decision: Decision, override: Override | None, before: Cause | None
         return Cause(Why.SUSPENDED)
     if memory.phase is Phase.PARKED:
         return Cause(Why.PARKED, decision.window[:LONGEST_NAME])
-    if memory.phase in (Phase.WARMING, Phase.WARM):
+    if memory.phase.is_awake:
         match memory.reason:
             case Reason.WINDOW:
                 return Cause(Why.WINDOW, decision.window[:LONGEST_NAME])

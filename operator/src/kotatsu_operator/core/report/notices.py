@@ -22,7 +22,7 @@ from kotatsu_operator.core.report.status import Record, Status, several
 
 WINDOW_READY = "WindowReady"
 
-TOLD = (
+NOTICE_REASONS = (
     WINDOW_READY,
     "WindowCold",
     "WindowLate",
@@ -74,7 +74,7 @@ def read_notices(status: Mapping[str, Any]) -> list[Notice]:
     return [
         replace(notice, id=notice.id[:LONGEST], message=notice.message[:LONGEST])
         for notice in _WAITING.read(status.get("notices"))
-        if notice.id and notice.reason in TOLD
+        if notice.id and notice.reason in NOTICE_REASONS
     ]
 
 
@@ -88,7 +88,7 @@ def outbox(
     """The notices that wait: those of the status that are not delivered, and the new ones."""
     waiting = [notice for notice in read_notices(status) if notice.id not in delivered]
     for note in notes:
-        if note.reason in TOLD:
+        if note.reason in NOTICE_REASONS:
             id_ = f"{uid}/{note.reason}/{stamp(now)}"
             waiting.append(Notice(id_, note.reason, note.message[:LONGEST], now, note.warning))
     return waiting[-MOST:]
@@ -247,7 +247,6 @@ class Verdict:
     failures: tuple[str, ...] = ()
 
     def written(self) -> str:
-        """The annotation's value."""
         return json.dumps(
             {
                 "at": stamp(self.at),

@@ -34,8 +34,8 @@ class Entry:
 
     def text(self) -> str:
         target = {"kind": self.kind, "name": self.target}
-        told = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
-        return json.dumps(told | {name: self.owed[name] for name in OWED if name in self.owed})
+        named = {"pool": self.pool, "target": target, "onDelete": self.on_delete.value}
+        return json.dumps(named | {name: self.owed[name] for name in OWED if name in self.owed})
 
 
 def found_replicas(status: Mapping[str, Any], now: int) -> int | None:
@@ -151,7 +151,7 @@ _WELL_FORMED: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
+def text_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> str:
     """The text of the record for a pool; empty for none.
 
     A value that was written before the status, for a sleep in progress, stays.
@@ -166,11 +166,11 @@ def told_of(pool: Mapping[str, Any], replicas: int | None, before: str = "") -> 
 def settle(data: Mapping[str, str], pools: Iterable[Mapping[str, Any]]) -> Settlement:
     """Compare the record with the existing pools, whose own statuses take precedence."""
     alive = {pool["metadata"]["uid"]: pool for pool in pools}
-    told = {uid: told_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
+    texts = {uid: text_of(pool, None, data.get(uid, "")) for uid, pool in alive.items()}
     entries = {uid: read_entry(text) for uid, text in data.items() if uid not in alive}
     gone = {uid: entry for uid, entry in entries.items() if entry is not None}
     kept = {uid: data[uid] for uid in gone}
-    return Settlement({uid: text for uid, text in told.items() if text} | kept, gone)
+    return Settlement({uid: text for uid, text in texts.items() if text} | kept, gone)
 
 
 def heir(entry: Entry, pools: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

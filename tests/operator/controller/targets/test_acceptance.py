@@ -2,8 +2,8 @@
 
 import pytest
 
-from kotatsu_operator.controller.acceptance import accept
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.targets.kinds import accept
 from tests.operator.cluster import (
     NAMESPACE,
     VOICE,
