@@ -15,8 +15,9 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """From here on only what the tests make themselves is looked through."""
+    """From here on only what the tests make themselves is looked through, and not so often."""
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 
