@@ -59,8 +59,9 @@ format: venv ## rewrite the sources in the house style
 
 # Requests made from the OpenAPI descriptions are slow, all of them, and what makes them takes a second
 # of each process that has it.
+# Of the examples of each property it tries a quarter; `make test` tries them all.
 FAST := -m "not e2e and not node and not postgres and not slow and not soak" \
-        -p no:schemathesis --ignore-glob='*_openapi_fuzz.py'
+        -p no:schemathesis --ignore-glob='*_openapi_fuzz.py' --hypothesis-profile=few
 
 .PHONY: check
 check: venv ## the fast part: format, lint, types, contracts, unit tests, chart render
@@ -88,7 +89,7 @@ test: export KOTATSU_SKIP_NOTHING ?= $(shell cat .cache/has-programs 2>/dev/null
 # Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
 test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres) and not e2e and not node and not soak"
+	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres or hypothesis) and not e2e and not node and not soak"
 	tests/e2e/run.sh
 
 .PHONY: e2e

@@ -4,6 +4,10 @@ import gc
 from collections import Counter
 
 import pytest
+from hypothesis import settings
+
+# Of a property's examples, `make check` tries the first quarter (see `examples`), `make test` all.
+settings.register_profile("few", settings.get_profile("ci"), max_examples=25)
 
 # Thousands of tests and all libraries are made once and stay. To look through them for garbage is a
 # sixth of the time in which they are collected, and a share of the time of each test.
@@ -11,8 +15,9 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """From here on only what the tests make themselves is looked through."""
+    """From here on only what the tests make themselves is looked through, and not so often."""
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 

@@ -375,7 +375,8 @@ class SleepModel:
         a = s.activators[n]
         if (a.phase, a.route, a.epoch) != (s.phase, s.route, s.epoch):
             seen = _set(s, n, phase=s.phase, route=s.route, epoch=s.epoch)
-            if s.phase in ("Warming", "Warm", "Parked"):
+            is_held = any(r.where == "held" for r in s.requests)
+            if s.phase in ("Warming", "Warm", "Parked") and is_held:
                 # The pool is up, or on its way: nobody needs to be announced.
                 for ticket in ("wanted", "writing"):
                     seen = seen._replace(requests=_tickets(seen.requests, n, ticket, "written"))
@@ -398,9 +399,9 @@ class SleepModel:
         if now == 0 and s.old:
             now = OLD  # kube-proxy uses terminating endpoints when there are no others
         settled = "settled" if s.settled == "acknowledged" else s.settled
-        synced = s._replace(proxy=now, settled=settled, old=s.old and "unknown")
-        if synced != s:
-            yield "kube-proxy syncs", synced
+        old = s.old and "unknown"
+        if (now, settled, old) != (s.proxy, s.settled, s.old):
+            yield "kube-proxy syncs", s._replace(proxy=now, settled=settled, old=old)
 
     def _clients(self, s: State) -> Iterator[tuple[str, State]]:
         if Request() in s.requests:

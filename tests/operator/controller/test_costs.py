@@ -18,7 +18,7 @@ PRICES = {"currency": "JPY", "prices": {"cpuHour": "60"}}
 async def test_pods_cost_from_scheduled_until_gone():
     day = Day.begin(t("10:00"), windows=[once("w", "10:00", "11:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     accrued = Decimal(day.status["cost"]["accrued"])
     assert Decimal(9) <= accrued <= Decimal(10)
     assert day.status["cost"]["currency"] == "JPY"
@@ -31,7 +31,7 @@ async def test_what_was_spent_survives_a_restart_of_the_operator():
     await day.until(t("10:03"))
     day.restart()
     day.now = t("10:08")  # it was away for five minutes
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert Decimal(9) <= Decimal(day.status["cost"]["accrued"]) <= Decimal(10)
 
 
@@ -111,7 +111,7 @@ async def test_a_clock_that_steps_is_measured_past():
 async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_written():
     day = Day.begin(t("10:00"), windows=[once("w", "08:00", "20:00", 1)], budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.now = t("09:55")
     await day.settle()
     assert day.status["cost"]["at"] == "2026-11-25T09:55:00Z"
@@ -120,7 +120,7 @@ async def test_a_clock_that_was_put_back_does_not_keep_the_costs_from_being_writ
 async def test_a_pool_made_again_under_its_name_begins_its_ledger_anew():
     day = Day.begin(t("10:00"), replicas=1, ready=True, budget=PRICES)
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     day.kube.put(warm_pool(uid="another", budget=PRICES))
     await day.settle()
     assert Decimal(day.status["cost"]["accrued"]) == 0
@@ -137,7 +137,7 @@ async def limited_day(**budget):
         t("10:00"), windows=[once("w", "10:00", "10:10", 1)], scaling=SOON, budget=LIMITED | budget
     )
     day.container = {"resources": {"requests": {"cpu": "1"}}}
-    await day.until(t("10:04:50"))
+    await day.until(t("10:04:50"), late=BUSY)
     assert (day.status["cost"]["exhausted"], day.metric("kotatsu_cost_exhausted")) == (False, 0)
     assert day.condition("BudgetAvailable")["reason"] == "NearLimit"
     await day.until(t("10:05:05"))

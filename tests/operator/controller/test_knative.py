@@ -177,7 +177,8 @@ async def test_a_whole_day_is_asleep_warming_warm_draining_asleep():
     assert seen == ["Asleep", "Warming", "Warm", "Draining", "Asleep"]
     assert day.events == ["Warming", "Warm", "Proven", "Draining", "Asleep"]
     assert day.min_scale() is None
-    assert day.status["warmUps"] == [{"seconds": 11.0, "replicas": 2, "template": ONE}]
+    [warm_up] = day.status["warmUps"]
+    assert warm_up == {"seconds": 11.0, "replicas": 2, "template": ONE, "window": True}
 
 
 async def test_what_was_there_is_written_down_before_the_revision_is_touched():

@@ -7,7 +7,7 @@ from kotatsu_operator.controller.records import Records
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
 from tests.operator.cluster import denied, forbidden, horizontal_pod_autoscaler, warm_pool
 from tests.operator.core.values import MINUTE, SECOND, once, t
-from tests.operator.day import Day
+from tests.operator.day import BUSY, Day
 
 APP = {"name": "voice", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
 LOWERED = {"voice": {"cpu": "0.005"}}
@@ -35,7 +35,7 @@ def begin(*, running=1, enabled=True, container=APP, **spec):
 
 async def parked(**how):
     day = begin(**how)
-    await day.until(PARKED)
+    await day.until(PARKED, late=BUSY)
     assert day.phase == "Parked"
     return day
 
@@ -95,7 +95,7 @@ async def test_every_pod_of_the_pool_is_parked_and_restored():
 async def test_a_parked_pool_writes_nothing_more():
     day = await parked()
     day.kube.calls.clear()
-    await day.until(PARKED + 10 * MINUTE)
+    await day.until(PARKED + 10 * MINUTE, late=BUSY)
     assert day.kube.writes == []
 
 
@@ -112,7 +112,7 @@ async def test_the_pods_as_written_are_seen_before_the_watch_tells_of_them():
 async def test_a_restored_pool_forgets_that_it_was_parked():
     day = await parked()
     day.ticket()
-    await day.until(PARKED + MINUTE)
+    await day.until(PARKED + MINUTE, late=BUSY)
     assert "reduced" not in day.status
     assert day.condition("Parked")["reason"] == "NotParked"
 
@@ -120,7 +120,7 @@ async def test_a_restored_pool_forgets_that_it_was_parked():
 async def test_a_pool_that_has_been_parked_long_enough_sleeps_with_small_requests():
     day = await parked()
     day.kube.calls.clear()
-    await day.until(t("11:30"))
+    await day.until(t("11:30"), late=BUSY)
     assert (day.phase, resizes(day)) == ("Asleep", [])
     assert "reduced" not in day.status
 
@@ -130,7 +130,7 @@ async def test_a_pool_that_has_been_parked_long_enough_sleeps_with_small_request
 
 async def test_without_the_permission_an_idle_pool_sleeps():
     day = begin(enabled=False)
-    await day.until(PARKED)
+    await day.until(PARKED, late=BUSY)
     assert day.phase == "Asleep"
     assert resizes(day) == []
     failed = day.condition("ParkingFailed")
@@ -167,16 +167,16 @@ async def test_a_node_without_resizes_is_named():
 async def test_a_pool_whose_pod_cannot_be_parked_sleeps_and_tries_it_again_an_hour_later():
     day = begin()
     day.kube.on("resize", lambda *_: _fail(denied()))
-    await day.until(PARKED)
+    await day.until(PARKED, late=BUSY)
     assert day.phase == "Asleep"
     failed = day.condition("ParkingFailed")
     assert failed["reason"] == "ParkingRejected"
     assert len(resizes(day)) == 1
     day.kube.on("resize", None)
     day.wake()
-    await day.until(PARKED + 70 * MINUTE)
+    await day.until(PARKED + 70 * MINUTE, late=BUSY)
     day.wake()
-    await day.until(day.now + 10 * MINUTE)
+    await day.until(day.now + 10 * MINUTE, late=BUSY)
     assert (day.phase, cpus(day)[-1]) == ("Parked", "0.005")
 
 
@@ -187,7 +187,7 @@ async def test_an_operator_that_ended_after_the_status_write_is_continued():
     day = begin()
     day.kube.on("resize", lambda *_: _fail(EndedError()))
     with pytest.raises(EndedError):
-        await day.until(PARKED)
+        await day.until(PARKED, late=BUSY)
     assert (day.phase, day.status["reduced"], cpus(day)) == ("Parked", True, ["1"])
     day.kube.on("resize", None)
     day.restart()
@@ -199,7 +199,7 @@ async def test_a_resize_without_an_answer_is_tried_again_at_the_next_reconcile()
     day = begin()
     answers = iter([OSError("the API server is away")])
     day.kube.on("resize", lambda *_: [_fail(error) for error in answers])
-    await day.until(PARKED)
+    await day.until(PARKED, late=BUSY)
     assert (day.phase, cpus(day)) == ("Parked", ["0.005"])
     assert day.condition("Parked")["status"] == "True"
 
@@ -223,7 +223,7 @@ async def test_another_pod_helps_one_whose_restore_is_deferred():
     assert failed["reason"] == "NotRestored"
     assert "enough resource: cpu" in failed["message"]
     day.pod_conditions.clear()
-    await day.until(PARKED + MINUTE)
+    await day.until(PARKED + MINUTE, late=BUSY)
     assert "reduced" not in day.status
 
 
@@ -261,7 +261,7 @@ async def test_a_suspended_pool_is_left_as_it_is():
     day.edit(suspend=True)
     day.ticket()
     day.kube.calls.clear()
-    await day.until(PARKED + 2 * MINUTE)
+    await day.until(PARKED + 2 * MINUTE, late=BUSY)
     assert resizes(day) == []
     assert day.status["reduced"] is True
 
@@ -271,7 +271,7 @@ async def test_the_requests_of_a_refused_pool_are_restored():
     day = await parked()
     day.kube.put(horizontal_pod_autoscaler("a"))
     day.kube.put(horizontal_pod_autoscaler("b"))
-    await day.until(PARKED + MINUTE)
+    await day.until(PARKED + MINUTE, late=BUSY)
     assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
     assert cpus(day) == ["1"]
     assert "reduced" not in day.status

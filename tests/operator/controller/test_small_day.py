@@ -62,11 +62,11 @@ async def test_the_scale_is_lowered_when_the_idle_time_is_over_and_not_before():
 async def test_without_an_activator_it_does_not_sleep():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.activator = False
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.replicas) == ("Draining", 1)
     assert day.condition("Ready")["reason"] == "NoActivator"
     day.activator = True
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     assert day.replicas == 0
 
 
@@ -84,14 +84,14 @@ async def test_a_request_between_the_steps_keeps_it_awake():
     assert requests
     assert (day.phase, day.replicas) == ("Warm", 1)
     assert day.kube.called("put_scale") == []
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.replicas) == ("Asleep", 0)
 
 
 async def test_a_request_in_flight_is_waited_for():
     day = Day.begin(t("10:00"), replicas=1, ready=True, scaling=SOON)
     day.scraper.in_flight = 1
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.replicas) == ("Warm", 1)
 
 
@@ -100,7 +100,7 @@ async def test_requests_that_cannot_be_counted_are_waited_for_half_an_hour():
     day.scraper.in_flight = None
     await day.until(t("10:29"), late=BUSY)
     assert day.replicas == 1
-    await day.until(t("10:35"))
+    await day.until(t("10:35"), late=BUSY)
     assert day.replicas == 0
 
 
@@ -124,7 +124,7 @@ async def test_an_operator_that_dies_between_announcing_and_lowering_goes_down_a
 
     day.hook = die
     with pytest.raises(KeyboardInterrupt):
-        await day.until(t("10:02"))
+        await day.until(t("10:02"), late=BUSY)
     assert (day.phase, day.replicas) == ("Sleeping", 1)
     epoch = day.status["route"]["epoch"]
     day.restart()
@@ -151,7 +151,7 @@ async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again
     day = Day.begin(t("10:00"), replicas=2, ready=True, windows=[once("w", "09:00", "12:00", 2)])
     await day.settle()
     day.edit(override=override("Asleep", t("13:00"), by="ada"))
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=BUSY)
     assert (day.phase, day.replicas) == ("Asleep", 0)
     assert day.status["override"]["done"]
     day.wake()
@@ -200,10 +200,10 @@ async def test_conditions_keep_their_time_over_the_day():
 
 async def test_what_people_see_in_prometheus_is_the_decision():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
-    await day.until(t("08:30"))
+    await day.until(t("08:30"), late=BUSY)
     assert day.metric("kotatsu_pool_phase", phase="Asleep") == 1
     assert day.metric("kotatsu_pool_next_transition_timestamp_seconds") < t("10:00").timestamp()
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert day.metric("kotatsu_pool_phase", phase="Warm") == 1
     assert day.metric("kotatsu_pool_phase", phase="Asleep") == 0
     assert day.metric("kotatsu_pool_replicas_desired") == 2
@@ -217,7 +217,7 @@ async def test_a_schedule_that_is_over_has_no_next_transition_any_more():
     await day.settle()
     next_one = "kotatsu_pool_next_transition_timestamp_seconds"
     assert day.metric(next_one) == t("10:00").timestamp()
-    await day.until(t("10:02"))
+    await day.until(t("10:02"), late=BUSY)
     assert day.metric(next_one) is None
     assert "nextTransition" not in day.status
 
@@ -230,7 +230,7 @@ async def test_an_event_that_cannot_be_posted_stops_nothing():
             raise ConflictError("no")
 
     day.kube.on("create", refuse)
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=BUSY)
     assert (day.phase, day.replicas) == ("Warm", 2)
 
 
@@ -240,7 +240,7 @@ async def test_a_sleeping_pool_is_looked_at_every_five_minutes_and_nothing_is_wr
     await day.settle()
     assert day.due == day.now + timedelta(minutes=5)
     calls = len(day.kube.calls)
-    await day.until(t("09:00"))
+    await day.until(t("09:00"), late=BUSY)
     assert len(day.kube.calls) == calls
 
 
@@ -267,7 +267,7 @@ async def test_how_windows_did_is_remembered_over_a_restart():
 
 async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_opened_cold():
     day = Day.begin(t("08:00"), windows=[once("demo", "10:00", "11:00", 2)])
-    await day.until(t("09:00"))
+    await day.until(t("09:00"), late=BUSY)
     assert day.metric("kotatsu_pool_cold_opening_timestamp_seconds") is None
     for after in ("10:01", "10:02"):
         day.now = t(after)
@@ -279,7 +279,7 @@ async def test_an_operator_that_was_away_still_tells_prometheus_that_the_window_
 async def test_a_window_that_never_opens_is_named_in_the_status_and_told_once():
     gap = {"name": "w", "start": "2026-03-29T02:15", "end": "2026-03-29T02:45", "replicas": 1}
     day = Day.begin(t("08:00"), windows=[gap], timeZone="Europe/Berlin")
-    await day.until(t("08:30"))
+    await day.until(t("08:30"), late=BUSY)
     assert day.condition("Accepted")["reason"] == "WindowNeverOpens"
     assert "window w never opens" in day.condition("Accepted")["message"]
     assert day.events == ["WindowNeverOpens"]

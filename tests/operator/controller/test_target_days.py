@@ -52,7 +52,7 @@ def has(day, kind):
 
 async def test_the_minimum_goes_up_before_the_scale_and_down_after_it():
     day = shared("09:50", scaling=SOON, **PITCH)
-    await day.until(t("10:08"))
+    await day.until(t("10:08"), late=BUSY)
     assert (day.replicas, minimum(day), day.phase) == (4, 4, "Warm")
     await day.until(t("10:20"), late=BUSY)
     assert (day.replicas, minimum(day), day.phase) == (0, 2, "Asleep")
@@ -79,18 +79,18 @@ async def test_what_the_minimum_was_stands_in_the_status_before_it_is_changed(le
 
 async def test_demand_above_the_floor_is_left_to_the_autoscaler():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.kube.calls.clear()
     day.kube.edit("Deployment", "voice", spec={"replicas": 7})
     day.scraper.in_flight = 3
-    await day.until(t("10:08"))
+    await day.until(t("10:08"), late=BUSY)
     assert (day.replicas, steps(day)) == (7, [])
     assert day.status["desiredReplicas"] == 7
 
 
 async def test_an_idle_pool_goes_to_sleep_all_the_same():
     day = shared("10:00", replicas=3, ready=True, scaling=SOON)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.replicas, steps(day)) == ("Asleep", 0, [("put_scale", 0)])
 
 
@@ -98,13 +98,13 @@ async def test_a_pool_that_was_woken_is_left_to_the_autoscaler():
     day = shared("10:00")
     await day.settle()
     day.wake()
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=BUSY)
     assert (day.phase, day.replicas, steps(day)) == ("Warm", 1, [])
 
 
 async def test_an_operator_that_starts_again_knows_what_the_minimum_was():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.restart()
     await day.until(t("10:20"), late=BUSY)
     assert (day.replicas, minimum(day)) == (0, 2)
@@ -122,7 +122,7 @@ async def test_an_operator_that_dies_before_it_raises_the_minimum_raises_it_late
         await day.settle()
     assert (minimum(day), day.replicas) == (2, 0)
     day.restart()
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (minimum(day), day.replicas) == (4, 4)
     assert day.status["hpa"] == {"name": "voice", "minReplicas": 2}
 
@@ -144,14 +144,14 @@ async def test_an_autoscaler_that_changed_meanwhile_is_decided_on_again():
 
 async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.kube.edit(
         "HorizontalPodAutoscaler",
         "voice",
         metadata={"managedFields": [owned("minReplicas", "kubectl-edit")]},
         spec={"minReplicas": 3},
     )
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert minimum(day) == 4
     await day.until(t("10:20"), late=BUSY)
     assert minimum(day) == 3
@@ -159,7 +159,7 @@ async def test_who_edits_the_minimum_while_it_is_raised_gets_that_back():
 
 async def test_a_suspended_pool_gives_the_minimum_back_and_leaves_the_replicas():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.edit(suspend=True)
     await day.settle()
     assert (minimum(day), day.replicas) == (2, 4)
@@ -167,28 +167,28 @@ async def test_a_suspended_pool_gives_the_minimum_back_and_leaves_the_replicas()
 
 async def test_an_autoscaler_that_is_deleted_is_forgotten():
     day = shared("10:00", scaling=SOON, **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.kube.remove("HorizontalPodAutoscaler", "voice")
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     assert "hpa" not in day.status
     day.scraper.in_flight = 2
-    await day.until(t("10:07"))
+    await day.until(t("10:07"), late=BUSY)
     assert day.replicas == 10  # following demand is the pool's work again
 
 
 async def test_an_autoscaler_that_is_pointed_elsewhere_gets_its_minimum_back():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     target = {"scaleTargetRef": {"kind": "Deployment", "name": "other"}}
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec=target)
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     assert minimum(day) == 2
     assert "hpa" not in day.status
 
 
 async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allows():
     day = shared("09:50", most=3, **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.replicas, minimum(day)) == ("Warm", 3, 3)
     assert day.condition("Warm")["status"] == "True"
     assert (
@@ -200,12 +200,12 @@ async def test_a_window_above_an_autoscalers_maximum_is_warm_with_what_that_allo
 
 async def test_an_autoscaler_that_allows_too_few_is_named():
     day = shared("10:00", most=3, **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     found = day.condition("FloorLimited")
     assert (found["status"], found["reason"]) == ("True", "AutoscalerMaximum")
     assert "allows at most 3 replicas, and 4 are requested" in found["message"]
     day.kube.edit("HorizontalPodAutoscaler", "voice", spec={"maxReplicas": 9})
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     assert day.replicas == 4
     assert not has(day, "FloorLimited")
     assert [e for e in day.events if e.startswith("Floor")] == ["FloorLimited", "FloorReachable"]
@@ -282,9 +282,9 @@ async def test_a_manifest_applied_with_replicas_is_named_until_it_stops():
     assert (found["status"], found["reason"]) == ("True", "AppliedByAnother")
     assert "argocd-controller applies a manifest that sets spec.replicas" in found["message"]
     taken_back(day)
-    await day.until(t("09:00"))
+    await day.until(t("09:00"), late=BUSY)
     assert has(day, "ReplicasContested")
-    await day.until(t("10:30"))
+    await day.until(t("10:30"), late=BUSY)
     assert not has(day, "ReplicasContested")
     told = [e for e in day.events if "Contested" in e or "contested" in e]
     assert told == ["ReplicasContested", "ReplicasUncontested"]
@@ -340,24 +340,24 @@ async def test_a_rollout_while_asleep_is_unproven_until_a_warm_up_has_worked():
     day = Day.begin(t("08:00"), scaling=SOON, **PITCH)
     await day.settle()
     day.wake()
-    await day.until(t("08:05"))
+    await day.until(t("08:05"), late=BUSY)
     assert (day.phase, day.condition("Unproven")["status"]) == ("Asleep", "False")
     roll_out(day, "voice:2")
-    await day.until(t("08:06"))
+    await day.until(t("08:06"), late=BUSY)
     found = day.condition("Unproven")
     assert (found["status"], found["reason"]) == ("True", "NeverReady")
     assert "wake the pool once" in found["message"]
     day.restart()
-    await day.until(t("09:58"))
+    await day.until(t("09:58"), late=BUSY)
     assert day.condition("Unproven")["status"] == "True"
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=BUSY)
     assert day.condition("Unproven")["status"] == "False"
     assert [e for e in day.events if "roven" in e] == ["Proven", "Unproven", "Proven"]
 
 
 async def test_warm_ups_are_kept_with_the_template_they_were_of():
     day = Day.begin(t("09:59"), **PITCH)
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=BUSY)
     (known,) = day.status["warmUps"]
     assert known["template"] == day.status["template"]["hash"] != ""
     roll_out(day, "voice:2")
@@ -374,7 +374,7 @@ async def test_a_pod_that_does_not_tell_is_named_with_the_cause_and_told_of_once
     await day.until(t("10:00:30"))
     assert day.condition("DemandKnown")["status"] == "True"
     day.scraper.in_flight = None
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Silent")
     assert found["message"].startswith("pod voice-1 does not respond on port 8080 within 2 s;")
@@ -404,7 +404,7 @@ async def test_the_half_hour_of_silence_goes_on_across_a_restart():
     day.restart()
     await day.until(t("10:29"), late=BUSY)
     assert day.replicas == 1
-    await day.until(t("10:35"))
+    await day.until(t("10:35"), late=BUSY)
     assert day.replicas == 0
 
 
@@ -414,16 +414,16 @@ async def test_the_half_hour_of_silence_goes_on_across_a_restart():
 async def test_a_pool_without_a_gauge_says_once_what_is_unknown_and_what_to_do():
     day = Day.begin(t("10:00"), replicas=1, ready=True)
     day.scraper.lacks = True
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=BUSY)
     found = day.condition("DemandKnown")
     assert (found["status"], found["reason"]) == ("False", "Unmetered")
     assert found["message"].startswith("pod voice-1 has no port named http: the pool sleeps when ")
     assert (day.status["route"]["target"], day.status["route"]["counted"]) == ("Activator", True)
     assert day.metric("kotatsu_pool_demand_known") == 1, "no alert: this is no fault"
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Asleep", "Unmetered")
     day.restart()
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     assert [e for e in day.events if "Demand" in e or "Unmetered" in e] == ["Unmetered"]
 
 
@@ -436,7 +436,7 @@ async def test_a_connection_in_an_activator_keeps_such_a_pool_from_step_5():
             day.scraper.passing_now = Passing(1, 0, day.now)
 
     day.hook = look
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert (day.replicas, day.phase) == (1, "Warm")
 
 
@@ -454,7 +454,7 @@ async def test_an_activators_clock_may_be_any_other(off):
     day.kube.edit("Deployment", "voice", spec={"replicas": 1})
     await day.until(t("10:00:50"))
     assert (day.phase, day.status["reason"]) == ("Warm", "Request")
-    await day.until(t("10:02"))
+    await day.until(t("10:02"), late=BUSY)
     assert (day.phase, day.replicas) == ("Asleep", 0)
 
 
@@ -473,7 +473,7 @@ async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
     assert day.condition("Accepted")["observedGeneration"] == 2
     assert (day.phase, day.status["route"]) == ("Asleep", epoch)
     day.kube.put(service())
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=BUSY)
     assert day.condition("Accepted")["status"] == "True"
     assert (day.phase, day.replicas) == ("Warm", 4)
     assert day.events.count("NotAccepted") == 1
@@ -481,7 +481,7 @@ async def test_a_pool_whose_service_goes_and_comes_back_recovers_by_itself():
 
 async def test_a_second_autoscaler_stops_the_pool_until_it_is_gone():
     day = shared("10:00", **PITCH)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     day.kube.put(horizontal_pod_autoscaler("second"))
     await day.settle()
     assert day.condition("Accepted")["reason"] == "TwoAutoscalers"
@@ -495,9 +495,9 @@ async def test_an_override_ends_on_a_target_with_an_autoscaler():
     day = shared("10:00", scaling=SOON)
     await day.settle()
     day.edit(override=override("Warm", t("10:05"), replicas=5))
-    await day.until(t("10:04"))
+    await day.until(t("10:04"), late=BUSY)
     assert (day.replicas, minimum(day)) == (5, 5)
-    await day.until(t("10:10"))
+    await day.until(t("10:10"), late=BUSY)
     assert (day.replicas, minimum(day)) == (0, 2)
 
 
@@ -539,6 +539,6 @@ async def test_another_operator_gives_up_what_the_one_before_has_asked_for():
 
 async def test_without_the_permission_a_pool_says_once_what_to_set():
     day = await asking_ahead(CapacityOptions())
-    await day.until(t("10:01"))
+    await day.until(t("10:01"), late=BUSY)
     assert day.events.count("CapacityUnavailable") == 1
     assert day.phase == "Warm"

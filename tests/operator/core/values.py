@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 from hypothesis import settings
@@ -17,8 +18,8 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 def examples(count: int) -> settings:
-    """Settings of a property that is tried on so many examples."""
-    return settings(max_examples=count)
+    """Settings of a property with so many examples; a profile may try a share of them."""
+    return settings(max_examples=ceil(count * settings.default.max_examples / 100))
 
 
 def utc(text: str) -> datetime:

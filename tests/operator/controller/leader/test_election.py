@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kotatsu_operator.controller.leader.election import (
@@ -23,6 +23,7 @@ from kotatsu_operator.controller.leader.election import (
     write_spec,
     written,
 )
+from tests.operator.core.values import examples
 
 ME, OTHER = "operator-a", "operator-b"
 NOON = datetime(2026, 11, 25, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -244,7 +245,7 @@ def cuts(draw):
     return tuple(zip(times[::2], times[1::2], strict=False))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(delays, skews, skews, cuts(), cuts(), st.floats(0, 120))
 @example([3.0, 0.001], 0.0, 0.0, ((20.0, 60.0),), (), 120.0)
 def test_two_never_act_at_once_whatever_clocks_networks_and_crashes_do(
@@ -255,7 +256,7 @@ def test_two_never_act_at_once_whatever_clocks_networks_and_crashes_do(
     assert all(len(acting) <= 1 for _, acting in ran.leaders)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.floats(0.001, 0.4), min_size=1, max_size=12), skews, st.floats(10, 60))
 def test_a_leader_that_dies_is_followed_within_fifteen_seconds(delays, skew, dies_at):
     contenders = [Contender(ME, 0.0, (), dies_at), Contender(OTHER, skew, ((0, 5),))]

@@ -58,24 +58,24 @@ async def test_the_evening_of_a_window_and_an_override_is_told_in_order():
 async def test_a_notice_is_in_the_status_before_it_is_sent_and_until_it_is_delivered():
     day = Day.begin(t("09:00"), windows=[PITCH])
     courier = led_by(day)
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=BUSY)
     (notice,) = day.status["notices"]
     assert (notice["id"], notice["reason"]) == courier.sent[0]
     assert "2 replicas are Ready" in notice["message"]
     courier.done = {notice["id"]}
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert day.status.get("notices") is None
 
 
 async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_else():
     day = Day.begin(t("09:00"), windows=[PITCH])
     first = led_by(day)
-    await day.until(t("10:00"))
+    await day.until(t("10:00"), late=BUSY)
     second = led_by(day)
-    await day.until(t("10:05"))
+    await day.until(t("10:05"), late=BUSY)
     assert second.sent == first.sent
     second.done = {notice_id for notice_id, _ in second.sent}
-    await day.until(t("10:06"))
+    await day.until(t("10:06"), late=BUSY)
     third = led_by(day)
     await day.until(t("10:30"), late=BUSY)
     assert third.sent == []

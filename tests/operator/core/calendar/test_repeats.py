@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.calendar.cron_of import as_cron
@@ -19,6 +19,7 @@ from kotatsu_operator.core.calendar.repeats import expand
 from kotatsu_operator.core.calendar.schedule import Window, occurrences
 from kotatsu_operator.core.calendar.wallclock import on_clock
 from tests.operator.core.calendar.icalendar_files import calendar, event
+from tests.operator.core.values import examples
 
 TOKYO, BERLIN = ZoneInfo("Asia/Tokyo"), ZoneInfo("Europe/Berlin")
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -55,7 +56,7 @@ def rules(draw: st.DrawFn) -> str:
     return ";".join(parts)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     rule=rules(),
     end=st.sampled_from(["", "COUNT", "UNTIL"]),
@@ -111,7 +112,7 @@ def _exists(at: datetime, zone: ZoneInfo, start: datetime) -> bool:
     return on_clock(at, zone).time() == start.time()
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     rule=rules(),
     zone=st.sampled_from([TOKYO, BERLIN]),

@@ -11,21 +11,22 @@ from kotatsu_operator.core.pool.decision import Decision, Observation, PodStart,
 from kotatsu_operator.core.pool.memory import Memory, Parts, Phase, Tally, WarmUp
 from kotatsu_operator.core.pool.spec import PoolSpec
 from kotatsu_operator.core.report.conditions import pool_conditions
-from tests.operator.core.values import SECOND, cron, once, pool_spec, t
+from tests.operator.core.values import HOUR, SECOND, cron, once, pool_spec, t
 from tests.operator.core.walk import Walk, walk
 
 NODE, START = 90 * SECOND, 8 * SECOND
 """A machine of a cloud joins a minute and a half after a pod waits for it."""
 
-EVERY_DAY = pool_spec(windows=[cron("0 10 * * *", "1h", 1)])
+EVERY_HOUR = cron("0 * * * *", "2m", 1)
+BEGIN = t("09:30")
 
 
-def openings(days: int, first_start: timedelta) -> Tally:
-    """The results of one window a day; each night the pod's node is removed."""
+def openings(hours: int, first_start: timedelta) -> Tally:
+    """The results of one window an hour; between two of them the pod's node is removed."""
     begun = Memory(first_start=first_start)
     late = (NODE + START).total_seconds()
-    pool = walk(EVERY_DAY, t("09:00"), memory=begun, ready_after=late)
-    return pool.until(t("09:00") + timedelta(days=days)).memory.windows
+    pool = walk(pool_spec(windows=[EVERY_HOUR]), BEGIN, memory=begun, ready_after=late)
+    return pool.until(BEGIN + hours * HOUR).memory.windows
 
 
 def test_from_the_second_window_on_a_hundred_of_a_hundred_are_ready_though_no_node_is_there():
@@ -65,34 +66,27 @@ class LateNodes(Walk):
         return settled
 
 
-def with_capacity(days: int, ahead: str = "2m") -> LateNodes:
-    spec = pool_spec(
-        windows=[cron("0 10 * * *", "1h", 1)], prewarm={"lead": "auto", "capacityAhead": ahead}
-    )
-    return from_nine(spec, t("09:00") + timedelta(days=days))
-
-
-def from_nine(spec: PoolSpec, end: datetime) -> LateNodes:
-    """A walk from 9 o'clock of the first day on."""
-    pool = LateNodes(spec, t("09:00"))
-    pool.until(t("09:00"))
-    pool.until(end)
+def after(hours: int, **prewarm: str) -> LateNodes:
+    """A walk with so many windows."""
+    pool = LateNodes(pool_spec(windows=[EVERY_HOUR], prewarm=prewarm), BEGIN)
+    pool.until(BEGIN)
+    pool.until(BEGIN + hours * HOUR)
     return pool
 
 
 def test_with_capacity_ahead_a_hundred_of_a_hundred_are_ready_from_the_first_on() -> None:
-    assert with_capacity(100).memory.windows == Tally(ready=100)
+    assert after(100, lead="auto", capacityAhead="2m").memory.windows == Tally(ready=100)
 
 
 def test_capacity_is_held_from_its_time_until_the_pods_are_ready_and_not_longer() -> None:
-    pool = with_capacity(1)
+    pool = after(1, lead="auto", capacityAhead="2m")
     assert pool.placeholders == [1, 0]
     held = [m.at for m in pool.log if m.at < t("10:00")]
     assert t("10:00") - 68 * SECOND - 120 * SECOND in held, "it did not look when it was due"
 
 
 def test_without_being_asked_for_no_capacity_is_held() -> None:
-    assert from_nine(EVERY_DAY, t("12:00")).placeholders == []
+    assert after(1).placeholders == []
 
 
 def test_pods_that_are_there_need_no_capacity() -> None:

@@ -81,7 +81,7 @@ def test_the_first_warm_up_of_a_new_template_ends_the_guessing() -> None:
     warming = after(known, "09:57", template="new")
     assert warming.phase is Phase.WARMING
     seen = {"replicas": 2, "ready": 2, "pods": 2, "template": "new", "updated": 2}
-    assert after(warming, "09:57:30", **seen).warm_ups == (WarmUp(30.0, 2, "new"),)
+    assert after(warming, "09:57:30", **seen).warm_ups == (WarmUp(30.0, 2, "new", window=True),)
 
 
 def test_a_template_that_changes_while_pods_start_measures_neither() -> None:

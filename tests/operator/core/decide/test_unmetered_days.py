@@ -17,8 +17,8 @@ TIMES_OUT = Demand(known=False, silent="pod web-1 does not respond")
 AWAKE = Observation(replicas=1, ready=1, pods=1, acknowledged=9, template="a", updated=1)
 
 
-def unmetered(*requests: str, spec=SPEC, **how):
-    return walk(spec, t("08:00"), [t(at) for at in requests], unmetered=True, tick=2, **how)
+def unmetered(*requests: str, spec=SPEC, tick=2, **how):
+    return walk(spec, t("08:00"), [t(at) for at in requests], unmetered=True, tick=tick, **how)
 
 
 def awake(demand: Demand, memory: Memory | None = None, at: str = "09:00", **seen) -> Memory:
@@ -42,7 +42,7 @@ def test_a_window_and_an_override_hold_it():
     spec = pool_spec(
         windows=[once("pitch", "08:20", "08:50")], override=override("Warm", t("09:30"))
     )
-    w = unmetered(spec=spec).until(t("10:00"))
+    w = unmetered(spec=spec, tick=10).until(t("10:00"))
     assert w.lowest(t("08:50"), t("09:30"), "ready") >= 1
     assert w.phase is Phase.ASLEEP
 
@@ -53,7 +53,7 @@ def test_connections_that_pass_the_activators_hold_it():
 
 
 def test_a_connection_in_use_holds_it_however_long_it_lasts():
-    w = unmetered()
+    w = unmetered(tick=10)
     w.ask(t("08:30"), seconds=2 * 3600)
     w.until(t("10:30"))
     assert w.lowest(t("08:31"), t("10:29"), "ready") == 1

@@ -481,7 +481,7 @@ def test_a_big_window_that_opens_just_after_a_small_one_is_warmed_for_in_time() 
 
 def test_replicas_that_are_added_for_a_bigger_window_are_measured_too() -> None:
     w = walk(pool(PITCH, once("peak", "11:00", "11:30", 5)), t("08:00")).until(t("11:30"))
-    assert w.memory.warm_ups == (WarmUp(8.0, 2), WarmUp(8.0, 5))
+    assert w.memory.warm_ups == (WarmUp(8.0, 2, window=True), WarmUp(8.0, 5, window=True))
 
 
 def test_a_pool_warmed_up_by_somebody_else_teaches_nothing() -> None:
