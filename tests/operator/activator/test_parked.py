@@ -40,17 +40,22 @@ async def announced(activator, number):
     await eventually(lambda: len(activator.announcements) == number)
 
 
+async def written(activator, number):
+    await announced(activator, number)
+    await eventually(lambda: activator.connections._announcements.task.done())
+
+
 # --- requests ---
 
 
 async def test_a_request_is_served_before_its_announcement_is_written(activator):
     made = await activator.new_pod(ready=True)
-    written = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: written.wait())
+    answered = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: answered.wait())
     assert (await activator.ask()).endswith(b"voice-1")
     assert (len(made.requests), activator.raises) == (1, 0)
     await announced(activator, 1)
-    written.set()
+    answered.set()
 
 
 async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
@@ -79,7 +84,7 @@ async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch
     await activator.new_pod(ready=True)
     monkeypatch.setattr(announcements, "COVERS_FOR", 0.0)
     await activator.ask()
-    await announced(activator, 1)
+    await written(activator, 1)
     await activator.ask()
     await announced(activator, 2)
 
@@ -90,7 +95,7 @@ async def test_each_parking_is_announced_anew(activator, how):
     await activator.new_pod(ready=True)
     activator.see("WarmPool", pool(**how))
     await activator.ask()
-    await announced(activator, 1)
+    await written(activator, 1)
     activator.see("WarmPool", pool("Warm", **how))
     await activator.ask()
     activator.see("WarmPool", pool("Parked", **how))
@@ -132,14 +137,14 @@ async def test_a_deleted_pool_is_announced_to_nobody_and_serves(activator):
 async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_its_own(activator):
     made = await activator.new_pod(ready=True)
     await activator.ask()
-    await announced(activator, 1)
+    await written(activator, 1)
     activator.see("WarmPool", pool("Draining", epoch=2))
-    written = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: written.wait())
+    answered = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: answered.wait())
     waiting = activator.hold()
     await announced(activator, 2)
     assert len(made.requests) == 1
-    written.set()
+    answered.set()
     await waiting
 
 
@@ -212,12 +217,12 @@ async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     activator.see("WarmPool", pool(**how))
-    written = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: written.wait())
+    answered = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: answered.wait())
     await one(reader, writer)
     await announced(activator, 1)
     assert made.requests == [GET] * 2
-    written.set()
+    answered.set()
 
 
 # --- pools that are woken together ---
