@@ -37,7 +37,7 @@ CRD: Object = {
                     "status": {},
                     "scale": {
                         "specReplicasPath": ".spec.replicas",
-                        "statusReplicasPath": ".status.replicas",
+                        "statusReplicasPath": ".status.HPAReplicas",
                         "labelSelectorPath": ".status.selector",
                     },
                 },
@@ -69,14 +69,19 @@ def replica_set(rollout: Object, replicas: int) -> Object:
 
 
 def status(rollout: Object, current: Object, former: Sequence[Object]) -> Object:
-    """The status as Argo writes it: the generation is text."""
+    """The status as Argo writes it: the generation is text, and a count of 0 is left out."""
     labels = rollout["spec"]["selector"]["matchLabels"]
+    replicas = sum(_count(made, "replicas") for made in (current, *former))
+    counts = {
+        "HPAReplicas": replicas,
+        "replicas": replicas,
+        "updatedReplicas": _count(current, "replicas"),
+        "readyReplicas": sum(_count(made, "readyReplicas") for made in (current, *former)),
+    }
     return {
         "observedGeneration": str(rollout["metadata"]["generation"]),
         "selector": ",".join(f"{name}={value}" for name, value in labels.items()),
-        "replicas": sum(_count(made, "replicas") for made in (current, *former)),
-        "updatedReplicas": _count(current, "replicas"),
-        "readyReplicas": sum(_count(made, "readyReplicas") for made in (current, *former)),
+        **{name: count for name, count in counts.items() if count},
     }
 
 
@@ -119,7 +124,8 @@ def _follow_once(kubectl: Kubectl, name: str) -> None:
     if _count(current, "readyReplicas") >= replicas:
         for one in filter(lambda one: one["spec"]["replicas"], former):
             kubectl("scale", "replicaset", one["metadata"]["name"], "--replicas=0")
-    found = status(rollout, current, former)
-    if found != rollout.get("status"):
-        patch = ("--type=merge", "--subresource=status", "-p", json.dumps({"status": found}))
+    found, known = status(rollout, current, former), rollout.get("status") or {}
+    if found != known:
+        new = {"status": dict.fromkeys(known) | found}
+        patch = ("--type=merge", "--subresource=status", "-p", json.dumps(new))
         kubectl("patch", "rollout", name, *patch)

@@ -37,6 +37,30 @@ def test_a_further_kind_need_not_count_its_pods():
 
 
 @pytest.mark.parametrize(
+    ("counts", "ready"),
+    [
+        ({}, 0),
+        ({"replicas": 1, "updatedReplicas": 1}, 0),
+        ({"replicas": 1}, 0),
+        ({"replicas": 1, "readyReplicas": 1}, 0),
+        ({"replicas": 2, "updatedReplicas": 1, "readyReplicas": 2}, 0),
+        ({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, 1),
+    ],
+    ids=[
+        "asleep",
+        "wakes",
+        "wakes as before an abort",
+        "aborted",
+        "a step of a canary",
+        "promoted",
+    ],
+)
+def test_argo_leaves_out_counts_of_0(counts, ready):
+    """As Argo Rollouts 1.10.1 wrote them: a revision that was aborted is not proven by others."""
+    assert ready_of_template(workload(observedGeneration="3", **counts), "Rollout") == ready
+
+
+@pytest.mark.parametrize(
     ("text", "labels"),
     [
         ("app=web", {"app": "web"}),

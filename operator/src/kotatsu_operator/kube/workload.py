@@ -36,11 +36,13 @@ def ready_of_template(workload: Object, kind: str = "Deployment") -> int | None:
     None if the status of a further kind does not count the pods.
     """
     status, seen = workload.get("status") or {}, 0
-    if kind not in BUILT_IN and not status.keys() & {"updatedReplicas", "readyReplicas"}:
-        return None
     written = status.get("observedGeneration")
+    # Argo Rollouts write it as text, and leave out counts of 0.
+    counts = kind in BUILT_IN or isinstance(written, str)
+    if not counts and not status.keys() & {"updatedReplicas", "readyReplicas"}:
+        return None
     if isinstance(written, int) or (isinstance(written, str) and _NUMBER.fullmatch(written)):
-        seen = int(written)  # Argo Rollouts write it as text
+        seen = int(written)
     if seen < workload["metadata"].get("generation", 0):
         return 0
     if count(status.get("updatedReplicas")) < count(status.get("replicas")):
