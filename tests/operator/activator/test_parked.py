@@ -45,13 +45,19 @@ async def written(activator, number):
     await eventually(lambda: activator.connections._announcements.task.done())
 
 
+def answers_later(activator):
+    """From now on the API server answers announcements when this is set."""
+    answered = asyncio.Event()
+    activator.kube.on("patch_status", lambda *_: answered.wait())
+    return answered
+
+
 # --- requests ---
 
 
 async def test_a_request_is_served_before_its_announcement_is_written(activator):
     made = await activator.new_pod(ready=True)
-    answered = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: answered.wait())
+    answered = answers_later(activator)
     assert (await activator.ask()).endswith(b"voice-1")
     assert (len(made.requests), activator.raises) == (1, 0)
     await announced(activator, 1)
@@ -139,8 +145,7 @@ async def test_the_first_request_on_the_way_down_waits_for_an_announcement_of_it
     await activator.ask()
     await written(activator, 1)
     activator.see("WarmPool", pool("Draining", epoch=2))
-    answered = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: answered.wait())
+    answered = answers_later(activator)
     waiting = activator.hold()
     await announced(activator, 2)
     assert len(made.requests) == 1
@@ -217,8 +222,7 @@ async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
     reader, writer = await activator.send(b"")
     await one(reader, writer)
     activator.see("WarmPool", pool(**how))
-    answered = asyncio.Event()
-    activator.kube.on("patch_status", lambda *_: answered.wait())
+    answered = answers_later(activator)
     await one(reader, writer)
     await announced(activator, 1)
     assert made.requests == [GET] * 2

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import ceil
+from math import ceil, sqrt
 
 from kotatsu_operator.core.pool.decision import Claim
 from kotatsu_operator.core.pool.memory import FIRST_START, WarmUp
@@ -58,20 +58,17 @@ def with_warm_up(warm_ups: Sequence[WarmUp], took: WarmUp) -> tuple[WarmUp, ...]
     The first one of a new template replaces the estimates from the previous one.
     """
     known = [*(w for w in warm_ups if w.template == took.template), took]
-    of_windows = [n for n, w in enumerate(known) if w.window][-KEEP_OF_WINDOWS:]
-    others = [n for n in range(len(known)) if n not in of_windows][len(of_windows) - KEEP :]
-    return tuple(known[n] for n in sorted([*of_windows, *others]))
+    if len(known) > KEEP:
+        of_windows = [n for n, w in enumerate(known) if w.window][-KEEP_OF_WINDOWS:]
+        del known[next(n for n in range(len(known)) if n not in of_windows)]
+    return tuple(known)
 
 
-def _slow(warm_ups: Sequence[WarmUp], seconds: Callable[[WarmUp], float]) -> WarmUp:
-    """The p95 of the warm-ups, or of the latest ones for windows if that is longer."""
+def _slow(warm_ups: Sequence[WarmUp], seconds: Callable[[WarmUp], float]) -> float:
+    """The p95 of some warm-ups, or of the latest ones for windows if that is longer."""
     of_windows = [w for w in warm_ups if w.window][-KEEP_OF_WINDOWS:]
-    return max((_p95(part, seconds) for part in (warm_ups, of_windows) if part), key=seconds)
-
-
-def _p95(warm_ups: Sequence[WarmUp], seconds: Callable[[WarmUp], float]) -> WarmUp:
-    slow = percentile([seconds(w) for w in warm_ups], 0.95)
-    return next(w for w in reversed(warm_ups) if seconds(w) == slow)
+    parts = (warm_ups, of_windows)
+    return max(percentile([seconds(w) for w in part], 0.95) for part in parts if part)
 
 
 def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
@@ -80,7 +77,10 @@ def decisive(warm_ups: Sequence[WarmUp], template: str) -> WarmUp | None:
     As for the lead, those of earlier templates count only without one of the current template.
     """
     known = [w for w in warm_ups if w.template == template] or warm_ups
-    return _slow(known, lambda w: w.seconds) if known else None
+    if not known:
+        return None
+    slow = _slow(known, lambda w: w.seconds)
+    return next(w for w in reversed(known) if w.seconds == slow)
 
 
 def auto_lead(
@@ -107,11 +107,12 @@ def auto_lead(
 
 def _observed(warm_ups: Sequence[WarmUp], replicas: int, margin: timedelta) -> timedelta:
     def stretched(warm_up: WarmUp) -> float:
-        return float(warm_up.seconds * max(1.0, replicas / max(1, warm_up.replicas)) ** 0.5)
+        ratio = max(1.0, replicas / max(1, warm_up.replicas))
+        return warm_up.seconds * sqrt(ratio)
 
     # Round up to whole seconds, so that a lead is unchanged after it is written to the status and
     # read.
-    seconds = ceil(stretched(_slow(warm_ups, stretched)) * 1.1)
+    seconds = ceil(_slow(warm_ups, stretched) * 1.1)
     return min(timedelta(seconds=seconds) + margin, LONGEST)
 
 
