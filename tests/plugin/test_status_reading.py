@@ -212,7 +212,7 @@ COMMANDS = [
     ["cost"],
     ["cost", "--lambda-price", "0.0000041667", "-o", "json"],
     ["on", "voice", "--dry-run=client"],
-    ["on", "voice", "--until", "18:30", "--wait"],
+    ["on", "voice", "--until", "18:30", "--wait", "--timeout", "30s"],
     ["off", "voice", "--dry-run=client"],
     ["off", "voice", "--now"],
     ["rehearse", "voice"],

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.core.formats import amount, choice, instant
+from kotatsu_operator.core.formats import amount, choice, conditions_of, instant
 from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import utc
 
@@ -45,3 +45,13 @@ def test_what_is_no_amount_is_none(given):
 
 def test_an_amount_is_that():
     assert amount("3.50") == Decimal("3.5")
+
+
+@pytest.mark.parametrize("given", [None, 7, "Ready", {"type": "Ready"}, ["Ready", 7, None]])
+def test_what_is_no_list_of_conditions_has_none(given):
+    assert conditions_of({"conditions": given}) == {}
+
+
+def test_a_condition_whose_type_is_no_text_hides_no_other():
+    ready = {"type": "Ready", "status": "True"}
+    assert conditions_of({"conditions": [{"type": [True]}, ready]})["Ready"] == ready

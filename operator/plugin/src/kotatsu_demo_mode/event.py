@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import tables, text
+from kotatsu_operator.core.formats import conditions_of, text
 
 from .money import amount, number
 from .pools import Pool
@@ -97,7 +97,7 @@ def problems(timelines: Sequence[Timeline], now: datetime) -> list[str]:
 
 def _problems(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator[str]:
     pool, zone = t.pool, t.pool.spec.zone
-    conditions = {text(c.get("type")): c for c in tables(pool.status.get("conditions"))}
+    conditions = conditions_of(pool.status)
     accepted = conditions.get("Accepted", {})
     if accepted.get("status") == "False":
         yield f"rejected: {text(accepted.get('message'))}"

@@ -1,12 +1,12 @@
 """kubectl demo-mode status: the phase of each pool, its reason, and how long it lasts."""
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from kotatsu_operator.core.formats import amount as read_amount
-from kotatsu_operator.core.formats import count, instant, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, count, instant, table, text
 from kotatsu_operator.core.plan.activity import override_end, parked_until
 
 from .money import UNKNOWN, amount
@@ -79,9 +79,7 @@ def _row(pool: Pool, now: datetime) -> list[str]:
 
 def _wide(pool: Pool) -> list[str]:
     status = pool.status
-    accepted: Mapping[str, Any] = next(
-        (c for c in tables(status.get("conditions")) if c.get("type") == "Accepted"), {}
-    )
+    accepted = conditions_of(status).get("Accepted", {})
     return [
         pool.zone,
         text(status.get("lead"), UNKNOWN),
@@ -113,8 +111,7 @@ def _why(pool: Pool, now: datetime) -> tuple[str, str]:
 
 def _finds_no_node(pool: Pool) -> bool:
     """Whether pods that start wait for a node."""
-    conditions = tables(pool.status.get("conditions"))
-    return any(c.get("type") == "Ready" and c.get("reason") == "NoNode" for c in conditions)
+    return conditions_of(pool.status).get("Ready", {}).get("reason") == "NoNode"
 
 
 def _next(pool: Pool, now: datetime) -> str:

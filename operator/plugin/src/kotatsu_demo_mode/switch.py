@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from kotatsu_operator.core.formats import count, format_duration, table, tables
+from kotatsu_operator.core.formats import conditions_of, count, format_duration, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -275,14 +275,11 @@ def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
     """The line about a Warm pool, with the condition FloorLimited if it has fewer pods."""
     ready = pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
-    limited = (c for c in tables(status.get("conditions")) if c.get("type") == "FloorLimited")
-    return next((f"{line}; {c.get('message')}" for c in limited if c.get("status") == "True"), line)
+    limited = conditions_of(status).get("FloorLimited", {})
+    return f"{line}; {limited.get('message')}" if limited.get("status") == "True" else line
 
 
 def is_warm(status: Mapping[str, Any], generation: int) -> bool:
     """Whether the condition Warm is true for this generation of the spec."""
-    for c in tables(status.get("conditions")):
-        if c.get("type") == "Warm":
-            seen = count(c.get("observedGeneration"))
-            return bool(c.get("status") == "True" and seen >= generation)
-    return False
+    warm = conditions_of(status).get("Warm", {})
+    return warm.get("status") == "True" and count(warm.get("observedGeneration")) >= generation

@@ -17,6 +17,7 @@ from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
     amount,
     choice,
+    conditions_of,
     count,
     instant,
     parse_duration,
@@ -94,7 +95,7 @@ def _observed(entry: Entry) -> View:
     spec, status = table(entry.pool.get("spec")), table(entry.pool.get("status"))
     history, demand, meta = entry.history, entry.demand, entry.pool["metadata"]
     zone = text(spec.get("timeZone"))
-    conditions = {text(c.get("type")): c for c in tables(status.get("conditions"))}
+    conditions = conditions_of(status)
     accepted = conditions.get("Accepted", {})
     phase, reason = choice(Phase, status.get("phase"), ""), choice(Reason, status.get("reason"), "")
     return {

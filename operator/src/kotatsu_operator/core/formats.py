@@ -113,7 +113,7 @@ def _is_list(given: Any) -> bool:
 
 def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The conditions in an object's status, by type."""
-    return {c.get("type", ""): c for c in status.get("conditions") or ()}
+    return {text(c.get("type")): c for c in tables(status.get("conditions"))}
 
 
 def text(given: Any, default: str = "") -> str:

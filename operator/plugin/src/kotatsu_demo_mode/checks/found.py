@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
-from kotatsu_operator.core.formats import table, tables, text
+from kotatsu_operator.core.formats import conditions_of, table, tables, text
 from kotatsu_operator.core.objects import pod_labels
 from kotatsu_operator.core.pool.resize import is_sidecar
 from kotatsu_operator.core.pool.spec import Metrics, Target
@@ -112,9 +112,8 @@ class Found:
 
 def is_ready(pod: Object) -> bool:
     """Whether a pod is Ready and not terminating."""
-    told = tables(table(pod.get("status")).get("conditions"))
-    is_so = any(c.get("type") == "Ready" and c.get("status") == "True" for c in told)
-    return is_so and "deletionTimestamp" not in table(pod.get("metadata"))
+    ready = conditions_of(table(pod.get("status"))).get("Ready", {})
+    return ready.get("status") == "True" and "deletionTimestamp" not in table(pod.get("metadata"))
 
 
 def name_of(obj: Mapping[str, Any]) -> str:
