@@ -14,6 +14,8 @@ TAIL = "the same at the 95th percentile"
 HOW = "Python's asyncio alone; floor: patch the scale, ask the pod every 5 ms until its first 200"
 GOAL, TAIL_GOAL = "≤ 1.05 x floor", "≤ 1.2 x floor"
 PAIRS = 4
+AFTERMATH = 2.5
+"""Seconds for what the last start leaves to do: on two cores it would be part of the next one."""
 GET = request("GET", "/")
 
 
@@ -53,10 +55,10 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start]]
                 wake = await starts.wake(addresses[ours], ours, GET)
             else:
                 floor = await starts.floor(theirs, theirs, GET)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(AFTERMATH)
             if not is_ours:
                 await starts.down(theirs, theirs)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(AFTERMATH)
         if number >= 0:  # the first warms the caches
             wakes.append(wake)
             floors.append(floor)
