@@ -6,15 +6,17 @@ A topic is a module of this folder with a function `rows(quick)`, which measures
 
 import argparse
 import asyncio
+import contextlib
 import inspect
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import circumstances
 import table
@@ -73,11 +75,20 @@ def main(rows: Rows) -> None:
     options = parser.parse_args()
     # What was started is taken away again when somebody ends this, too.
     signal.signal(signal.SIGTERM, _interrupt)
-    topic = measure(name, rows, quick=options.quick)
-    if options.output == "json":
-        print(json.dumps(topic.to_json(), ensure_ascii=False))
-    else:
-        print(table.terminal([topic]))
+    with _result_alone() as result:
+        topic = measure(name, rows, quick=options.quick)
+        if options.output == "json":
+            print(json.dumps(topic.to_json(), ensure_ascii=False), file=result)
+        else:
+            print(table.terminal([topic]), file=result)
+
+
+@contextlib.contextmanager
+def _result_alone() -> Iterator[IO[str]]:
+    """The standard output; what this process or its children print meanwhile goes elsewhere."""
+    with os.fdopen(os.dup(1), "w") as result:
+        os.dup2(2, 1)
+        yield result
 
 
 def _interrupt(*_: object) -> NoReturn:
