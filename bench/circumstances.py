@@ -29,7 +29,22 @@ def _cpu() -> str:
 def versions() -> dict[str, str]:
     """The versions that decide what is measured; a checkout that was edited is marked with +."""
     found = {"kotatsu": _commit(), "python": platform.python_version()}
-    return found | {name: version(name) for name in _PACKAGES}
+    return found | {name: version(name) for name in _PACKAGES} | _node()
+
+
+def _node() -> dict[str, str]:
+    """The versions of the cluster's first node; nothing where no cluster runs."""
+    fields = "{.items[0].status.nodeInfo['kubeletVersion', 'containerRuntimeVersion']}"
+    command = ["kubectl", "get", "nodes", "--request-timeout=5s", "-o", f"jsonpath={fields}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return {}
+    kubelet, _, runtime = done.stdout.partition(" ")
+    name, _, number = runtime.partition("://")
+    return (
+        {"kubernetes": kubelet.removeprefix("v"), name: number.partition("+")[0]} if number else {}
+    )
 
 
 def _commit() -> str:
