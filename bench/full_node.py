@@ -11,15 +11,18 @@ import time
 from collections.abc import AsyncIterator
 from decimal import ROUND_FLOOR, Decimal
 
-from cluster import Kubectl, Object
+from cluster import Kubectl, NoClusterError, Object, platform
 from coldstart import SETTLE, small_app
 from http1 import Address
 from kotatsu_operator.core.budget.prices import pod_requests
 from kotatsu_operator.core.formats import parse_quantity
 from parking import PARKED, Parking, app_of
-from samples import amount
-from subjects import CPU, First, Subject, restored
-from topic import progress
+from report import Row
+from samples import Samples, amount
+from subjects import CPU, First, Subject, echo, restored, restores_told, voice
+from topic import again, main, progress, unmeasured
+
+AGAIN = again("full_node")
 
 WARM = "never reduced"
 FOUND = "parked, its operator's next look"
@@ -31,7 +34,45 @@ _MILLI = Decimal("0.001")
 _SPIN, _REST = "while True: pass", "import time; time.sleep(1e6)"
 
 
-async def measure(parking: Parking, subject: Subject, runs: int) -> dict[str, list[First]]:
+async def rows(quick: bool) -> list[Row]:
+    """An app that does nothing but answer, and the voice."""
+    turns = (2, 2) if quick else (20, 10)
+    found: list[Row] = []
+    try:
+        with progress.step("install the platform"), platform("full", "parked.enabled=true") as k:
+            async with Parking.watching(k) as parking:
+                for subject, number in zip((echo(), voice(k)), turns, strict=True):
+                    names = (subject.warm, subject.waits, subject.pools[0])
+                    await subject.install(k, *names)
+                    with progress.step(f"{subject.name}: a full node"):
+                        found += _rows(subject, await _measure(parking, subject, number))
+                    subject.remove(k, *names)
+    except NoClusterError as error:
+        what = "a full node: first answer of a parked pod"
+        return [unmeasured(what, "in turns", str(error), "", "full_node")]
+    return found
+
+
+def _rows(subject: Subject, answers: dict[str, list[First]]) -> list[Row]:
+    """Each way against a pod that was never reduced."""
+    warm = Samples.of(first.seconds for first in answers[WARM])
+    how = (
+        "every core is busy with a pod that requests what others leave of it; in turns;"
+        f" {WARM}: {warm.text} ({warm.spread})"
+    )
+    found = []
+    for way in (FOUND, ANNOUNCED, WAITED, NO_ROOM):
+        took = Samples.of(first.seconds for first in answers[way])
+        ratio = took.median / warm.median
+        what = f"{subject.name}, a full node: {way}"
+        told = restores_told([first.restore for first in answers[way]])
+        found.append(
+            Row(what, f"{how}{told}", took.text, took.spread, len(took), "", ratio, None, AGAIN)
+        )
+    return found
+
+
+async def _measure(parking: Parking, subject: Subject, runs: int) -> dict[str, list[First]]:
     """The first answers of each way, in turns; then of a pod whose room was taken."""
     pool = subject.pools[0]
     answers: dict[str, list[First]] = {way: [] for way in (*WAYS, NO_ROOM)}
@@ -121,3 +162,7 @@ def _deployment(name: str, cpu: Decimal, replicas: int, program: str) -> Object:
     container["command"] = ["python3", "-c", program]
     deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
     return deployment
+
+
+if __name__ == "__main__":
+    main(rows)

@@ -26,6 +26,8 @@ ORDER = (
     "wake",
     "first_sound",
     "parked",
+    "full_node",
+    "states",
     "burst",
     "warm_path",
     "splice",

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from cluster import Kubectl, Object, service_ip
-from coldstart import service, sleepy_pool, small_app, twin
+from cluster import Kubectl, Object, eventually, service_ip
+from coldstart import SETTLE, service, sleepy_pool, small_app, twin
 from first_sound import SAY, install_voice
 from http1 import Address, Client, request
+from kotatsu_operator.core.formats import parse_quantity
 from parking import Parking, Shares
+from samples import Samples, parts
 
 IDLE_AFTER = "2s"
 ANSWERED_WITHIN = 120.0
@@ -66,6 +68,9 @@ class Subject:
                 kubectl.apply(parked_pool(name))
             else:
                 kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
+        for name in set(names) & set(self.pools):
+            await eventually(f"{name} asleep", lambda n=name: _is_asleep(kubectl, n))  # type: ignore[misc]
+        await asyncio.sleep(SETTLE)
         for name in names:
             await self.first((service_ip(kubectl, name), 80))
 
@@ -85,6 +90,10 @@ class Subject:
         if answer.status != 200:
             raise RuntimeError(f"{self.name} answered {answer.status}: {answer.body[:200]!r}")
         return connected + answer.first
+
+
+def _is_asleep(kubectl: Kubectl, pool: str) -> bool:
+    return (kubectl.get("warmpool", pool).get("status") or {}).get("phase") == "Asleep"
 
 
 async def restored(parking: Parking, subject: Subject, pool: str, address: Address) -> First:
@@ -109,6 +118,16 @@ async def restored(parking: Parking, subject: Subject, pool: str, address: Addre
     return First(took, {name: at - began for name, at in ends.items()})
 
 
+def restores_told(restores: list[dict[str, float]]) -> str:
+    """How long the stages took until the requests were full, where they became so."""
+    full = [restore for restore in restores if APPLIED in restore]
+    if not full:
+        return ""
+    took = Samples.of(restore[APPLIED] for restore in full)
+    share = f"{len(full)} of {len(restores)}"
+    return f"; full requests after {took.text} ({share}), of it {parts(full, STAGES)}"
+
+
 def parked_pool(name: str) -> Object:
     """A pool of one pod that is parked soon after its last request."""
     scaling = {"idleAfter": IDLE_AFTER, "maxReplicas": 1, "targetConcurrency": 100_000}
@@ -129,6 +148,10 @@ def voice(kubectl: Kubectl) -> Subject:
     install_voice(kubectl)
     kubectl("set", "env", "deployment/voice", "KOTATSU_VOICE_CACHE_BYTES=0")
     deployment = kubectl.get("deployment", "voice")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    asked = container["resources"]["requests"]["cpu"]
+    if parse_quantity(asked) != CPU:
+        raise RuntimeError(f"the voice requests {asked} of CPU, but {CPU} is to be measured")
     kubectl("delete", "warmpool,deployment", "voice")
 
     def objects(name: str, replicas: int) -> list[Object]:

@@ -127,14 +127,13 @@ def remove_namespace(name: str) -> None:
     _run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
-SMALL_VOICES = "voice.resources.requests.cpu=20m"
+SMALL_VOICE = "voice.resources.requests.cpu=20m"
 """Ten voice pods request more than the two cores of a small node: other tests' pods would wait."""
 
 
 def helm_install(kubectl: Kubectl, release: str, chart: str, *settings: str, wait: bool) -> None:
     """`helm install` a chart of this checkout into a namespace."""
     more = ("--wait", "--timeout", "3m") if wait else ()
-    settings = (*settings, SMALL_VOICES) if chart == "pet" else settings
     done = _run(
         *("helm", "install", release, str(ROOT / "charts" / chart), "-n", kubectl.namespace),
         *more,
@@ -191,7 +190,7 @@ def pet(make_lasting_namespace: MakeNamespace) -> Kubectl:
     """A namespace of its own with the platform and the whole pet, GitHub stub included."""
     kubectl = make_lasting_namespace("pet")
     install_platform(kubectl, "activator.replicas=1")
-    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS]
+    sets = ["githubStub.enabled=true", "voice.anonymous=true", "idleAfter=15s", DNS, SMALL_VOICE]
     sets += ["gateway.playableErrors=true", "gateway.web.volume.configMap.name=web"]
     kubectl("create", "configmap", "web", f"--from-literal=index.html={WEB_INDEX}")
     for name in (*PET_SERVICES, "gateway", "github-stub"):

@@ -17,6 +17,7 @@ import yaml
 from e2e.conftest import (
     PET_SERVICES,
     ROOT,
+    SMALL_VOICE,
     add_recorder,
     built,
     cluster_ip,
@@ -117,7 +118,7 @@ def volume(kubectl: Kubectl, folder: Path) -> list[Object]:
 
 def install_pet(kubectl: Kubectl, front: Traefik) -> None:
     """The pet without its own gateway: an Ingress and an HTTPRoute lead to its services."""
-    sets = ["gateway.enabled=false", "githubStub.enabled=true", "voice.anonymous=true"]
+    sets = ["gateway.enabled=false", "githubStub.enabled=true", "voice.anonymous=true", SMALL_VOICE]
     sets += ["ingress.enabled=true", f"ingress.className={front.ingress_class}"]
     sets += [f"feed.storage.existingClaim={CLAIM}", "httpRoute.enabled=true"]
     sets += [f"httpRoute.parentRefs[0].name={front.gateway_name}"]

@@ -4,7 +4,7 @@ import base64
 import subprocess
 
 import pytest
-from e2e.conftest import built, cluster_ip, helm_install, scale_ups
+from e2e.conftest import SMALL_VOICE, built, cluster_ip, helm_install, scale_ups
 from e2e.kit import App, eventually, gather_ok
 
 pytestmark = pytest.mark.e2e
@@ -16,7 +16,7 @@ TEXT = "こんにちは。わたしは、こたつの、とりです。"
 def voice(platform):
     """The pet chart's voice, for anybody, with a short idleAfter."""
     sets = (*built("voice.image", "voice"), "voice.anonymous=true", "voice.pool.idleAfter=20s")
-    helm_install(platform, "pet", "pet", *sets, wait=False)
+    helm_install(platform, "pet", "pet", *sets, SMALL_VOICE, wait=False)
     yield App("voice", platform)
     platform("delete", "warmpool", "voice", "--wait=false")
     subprocess.run(["helm", "uninstall", "pet", "-n", platform.namespace], check=True)
