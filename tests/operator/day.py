@@ -191,6 +191,10 @@ class Day:
     def wake(self):
         """What an activator does for a request to a sleeping pool."""
         self.ticket()
+        self.raised()
+
+    def raised(self):
+        """An activator, or somebody else, raises the scale from 0."""
         self.kube.edit("Deployment", "voice", spec={"replicas": 1})
 
     def ticket(self):

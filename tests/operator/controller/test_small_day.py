@@ -159,10 +159,13 @@ async def test_an_override_puts_it_to_sleep_at_once_and_a_request_wakes_it_again
     assert (day.phase, day.replicas) == ("Warm", 1)
 
 
-async def test_while_an_activator_wakes_the_pool_the_operator_neither_asks_nor_writes():
+@pytest.mark.parametrize("shown_first", [Day.raised, Day.ticket])
+async def test_while_an_activator_wakes_the_pool_the_operator_neither_asks_nor_writes(shown_first):
     day = Day.begin(t("08:00"))
     await day.settle()
     day.kube.calls.clear()
+    shown_first(day)
+    await day.look()
     day.wake()
     await day.look()
     assert (day.kube.calls, day.due) == ([], day.now + WAKE_GOES_FIRST)

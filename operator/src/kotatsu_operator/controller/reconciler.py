@@ -54,7 +54,7 @@ from kotatsu_operator.core.report.status import (
     without_unread_cost,
 )
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError
-from kotatsu_operator.kube.objects import Key, Object, WarmPool
+from kotatsu_operator.kube.objects import Key, Object, WarmPool, ref, target_of
 from kotatsu_operator.kube.pod import PodView, starting_pods
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ once."""
 
 WAKE_GOES_FIRST = timedelta(milliseconds=500)
 """How long the operator leaves a pool alone that a request has woken. The activator starts the pod;
-until it answers, the CPU of API server and node is spent on that. What an activator announces is
-never later than this, whatever else it announces."""
+until it answers, the CPU of API server and node is spent on that. A pool is left alone once for
+each wake, whatever else is announced."""
 
 
 class Display(Protocol):
@@ -208,7 +208,10 @@ class Reconciler:
     def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
         """Until when to leave a pool to the activator that wakes it; None if it is time."""
         status = table(pool.get("status"))
-        if status.get("phase") != Phase.ASLEEP or not _has_news(status):
+        target = self.cache.workloads.get((key[0], ref(*target_of(pool))))
+        # The watches show what an activator announces and what it raises in any order.
+        is_woken = _has_news(status) or (target is not None and target.replicas > 0)
+        if status.get("phase") != Phase.ASLEEP or not is_woken:
             self._waking.pop(key, None)
             return None
         until = self._waking.setdefault(key, now + WAKE_GOES_FIRST)
