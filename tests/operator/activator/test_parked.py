@@ -65,7 +65,7 @@ async def test_a_request_is_served_before_its_announcement_is_written(activator)
 
 
 async def test_the_announcement_begins_after_a_request_is_forwarded(activator, monkeypatch):
-    monkeypatch.setattr(announcements, "FORWARD_FIRST", 60.0)
+    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
     await activator.new_pod(ready=True)
     assert (await activator.ask()).endswith(b"voice-1")
     assert activator.announcements == []

@@ -27,6 +27,20 @@ async def test_an_asleep_pool_is_announced_once_for_each_epoch(activator):
     await eventually(lambda: len(activator.announcements) == 2)
 
 
+async def test_a_pool_without_a_pod_is_raised_before_it_is_announced(activator, monkeypatch):
+    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
+    activator.hold()
+    await eventually(lambda: activator.kube.called("raise_scale"))
+    assert activator.announcements == []
+
+
+async def test_an_asleep_pool_whose_pod_runs_is_announced_at_once(activator, monkeypatch):
+    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 60.0)
+    await activator.new_pod(ready=True)
+    assert body(await activator.ask()) == b"voice-1"
+    assert len(activator.announcements) == 1
+
+
 async def test_an_announcement_that_nobody_waited_for_is_made_by_the_next_request(activator):
     activator.kube.down = True
     _, writer = await activator.send()

@@ -22,10 +22,11 @@ RETRY_EVERY = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 4.0
 """Seconds between two announcements on one way down: doubled each time."""
 
-FORWARD_FIRST = 0.1
-"""Seconds that the announcement of a request to a parked pool waits. An announcement takes several
-times the CPU of forwarding a request, and the restore takes more: a short request would wait for
-both (decision 49)."""
+ANNOUNCE_AFTER = 0.1
+"""Seconds that an announcement waits for which no request does: that to a parked pool, and that to
+a pool without a pod, which takes longer to start. An announcement costs the activator several times
+the CPU of forwarding a request and the API server 15 ms, and a restore costs more; a short request
+or the first steps of a pod's start would share the cores with them (decision 49)."""
 
 COVERS_FOR = 30.0
 """Seconds after which an announcement is repeated even if the operator has not asked.
@@ -88,7 +89,9 @@ class Announcements:
         self._state = (pool.epoch, pool.phase)
         self._announced_epoch = pool.epoch
         if is_first:
-            self._pause, self._quiet_until = FIRST_PAUSE, 0.0
+            is_starting = is_asleep and not self._context.view.backends(pool)
+            pause = ANNOUNCE_AFTER if is_starting else 0.0
+            self._pause, self._quiet_until = FIRST_PAUSE, asyncio.get_running_loop().time() + pause
         for other in pool.wake_with if is_first else ():
             self._wake_other(other)
         self._begin()
@@ -99,7 +102,7 @@ class Announcements:
         now, is_first = asyncio.get_running_loop().time(), not self._restores
         if is_first or (now >= self._covered_until and self._written == self._wanted):
             self._restores = True
-            self._pause, self._quiet_until = FIRST_PAUSE, now + FORWARD_FIRST
+            self._pause, self._quiet_until = FIRST_PAUSE, now + ANNOUNCE_AFTER
             self._begin()
         return is_first
 
