@@ -208,14 +208,17 @@ class Reconciler:
     def _wake_goes_first(self, key: Key, pool: Object, now: datetime) -> datetime | None:
         """Until when to leave a pool to the activator that wakes it; None if it is time."""
         status = table(pool.get("status"))
-        target = self.cache.workloads.get((key[0], ref(*target_of(pool))))
         # The watches show what an activator announces and what it raises in any order.
-        is_woken = _has_news(status) or (target is not None and target.replicas > 0)
-        if status.get("phase") != Phase.ASLEEP or not is_woken:
+        if status.get("phase") != Phase.ASLEEP or not (_has_news(status) or self._runs(key, pool)):
             self._waking.pop(key, None)
             return None
         until = self._waking.setdefault(key, now + WAKE_GOES_FIRST)
         return until if now < until <= now + WAKE_GOES_FIRST else None
+
+    def _runs(self, key: Key, pool: Object) -> bool:
+        """Whether the watch shows replicas of a pool's target."""
+        target = self.cache.workloads.get((key[0], ref(*target_of(pool))))
+        return target is not None and target.replicas > 0
 
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
         key, status = target.key, pool.get("status") or {}

@@ -8,6 +8,7 @@ from typing import Any
 from kotatsu_operator.core.formats import (
     amount,
     choice,
+    conditions_of,
     instant,
     lasting,
     seconds,
@@ -135,7 +136,7 @@ def pool_view(obj: Object) -> Pool:
     route = status.get("route") or {}
     kind, name = target_of(obj)
     is_ours = kind != KNATIVE  # Knative has its own activator
-    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    is_accepted = conditions_of(status).get("Accepted", {}).get("status") == "True"
     return Pool(
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.
@@ -144,8 +145,8 @@ def pool_view(obj: Object) -> Pool:
         route=choice(Route, route.get("target"), Route.NATIVE),
         epoch=int(route.get("epoch", 0)),
         phase=choice(Phase, status.get("phase"), Phase.WARM),
-        accepted=is_ours and conditions.get("Accepted") == "True",
-        was_accepted=is_ours and (conditions.get("Accepted") == "True" or "target" in route),
+        accepted=is_ours and is_accepted,
+        was_accepted=is_ours and (is_accepted or "target" in route),
         hold_timeout=seconds_of(wake.get("holdTimeout", "45s"), 45.0),
         max_held=int(wake.get("maxHeld", 1000)),
         ignore_paths=frozenset(
