@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from cluster import NoClusterError, eventually, platform, service_ip
+from cluster import App, NoClusterError, eventually, platform, service_ip
 from coldstart import Starts, sleepy_pool, small_app
 from http1 import Address, Client, request
 from report import Row
@@ -39,7 +39,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[float], list[float],
     kubectl.apply(sleepy_pool("pooled", wake={"holdTimeout": HOLD, "maxHeld": AT_ONCE}))
     await eventually(
         "the pool sleeps",
-        lambda: (kubectl.get("warmpool", "pooled").get("status") or {}).get("phase") == "Asleep",
+        lambda: App("pooled", kubectl).phase() == "Asleep",
     )
     address = service_ip(kubectl, "pooled")
     await asyncio.sleep(5)

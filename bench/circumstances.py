@@ -42,9 +42,9 @@ def _node() -> dict[str, str]:
         return {}
     kubelet, _, runtime = done.stdout.partition(" ")
     name, _, number = runtime.partition("://")
-    return (
-        {"kubernetes": kubelet.removeprefix("v"), name: number.partition("+")[0]} if number else {}
-    )
+    if not number:
+        return {}
+    return {"kubernetes": kubelet.removeprefix("v"), name: number.partition("+")[0]}
 
 
 def _commit() -> str:

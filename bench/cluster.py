@@ -16,9 +16,10 @@ from report import ROOT
 sys.path.append(str(topic.TESTS))
 # isort: split
 from e2e.conftest import built, helm_install
-from e2e.kit import Kubectl, Object, asleep_override, eventually, pool, wall
+from e2e.kit import App, Kubectl, Object, asleep_override, eventually, pool, wall
 
 __all__ = [
+    "App",
     "Kubectl",
     "Object",
     "asleep_override",

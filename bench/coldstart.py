@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import Kubectl, Object, asleep_override, built, eventually, pool
+from cluster import App, Kubectl, Object, asleep_override, built, eventually, pool
 from http1 import Client
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.informer import follow_forever
@@ -216,7 +216,7 @@ class Starts:
         await asyncio.sleep(SETTLE)
 
     def _is_asleep(self, name: str) -> bool:
-        status = self.kubectl.get("warmpool", name).get("status") or {}
+        status = App(name, self.kubectl).status()
         return status.get("phase") == "Asleep" and (status.get("override") or {}).get("done", True)
 
     async def gone(self, app: str) -> None:

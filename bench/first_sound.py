@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from cluster import (
+    App,
     Kubectl,
     NoClusterError,
     built,
@@ -68,7 +69,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start],
         install_voice(kubectl)
         same = twin(kubectl.get("deployment", "voice"), "alone")
         kubectl.apply(same, *small_app("small"))
-        await eventually("its pool is kept", lambda: _phase(kubectl))
+        await eventually("its pool is kept", App("voice", kubectl).phase)
         await starts.to_sleep("voice")
     address = service_ip(kubectl, "voice")
     pooled, alone, small = [], [], []
@@ -91,10 +92,6 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start],
                 f" {floor.first:.3f} s"
             )
     return pooled, alone, small
-
-
-def _phase(kubectl: Kubectl) -> str:
-    return str((kubectl.get("warmpool", "voice").get("status") or {}).get("phase", ""))
 
 
 def _told(kubectl: Kubectl, start: Start) -> dict[str, float]:

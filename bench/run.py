@@ -43,7 +43,7 @@ ORDER = (
 """The order of the table; what is not named here comes last."""
 QUIET_WITHIN = 20.0
 """Seconds that the machine gets to become quiet between two topics."""
-TOPIC_SECONDS = 7200.0
+TOPIC_SECONDS = 3600.0
 _ROWS = re.compile(r"^(async )?def rows\(", re.MULTILINE)
 _ON_REQUEST = re.compile(r"^ON_REQUEST = True$", re.MULTILINE)
 _CLUSTER = re.compile(r"^from cluster import", re.MULTILINE)

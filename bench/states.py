@@ -44,9 +44,7 @@ async def _measured(starts: Starts, parking: Parking, cycles: tuple[int, int]) -
             with progress.step(f"{subject.name}: asleep, parked, warm"):
                 found.append(_row(subject, await _states(starts, parking, subject, number)))
         finally:
-            if subject.name == "model":
-                kubectl("exec", f"deployment/{pool}", "--", "rm", "/model/weights", check=False)
-        subject.remove(kubectl, pool)
+            subject.remove(kubectl, pool)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from cluster import Kubectl, Object, eventually, service_ip
+from cluster import App, Kubectl, Object, eventually, service_ip
 from coldstart import SETTLE, service, sleepy_pool, small_app, twin
 from first_sound import SAY, install_voice
 from http1 import Address, Client, request
@@ -43,6 +43,8 @@ class Subject:
     objects: Callable[[str, int], list[Object]]
     """Deployment and Service of a name, with so many replicas."""
     number: int = POOLS
+    clean: tuple[str, ...] = ()
+    """A command that its pods run before they are removed."""
 
     @property
     def pools(self) -> list[str]:
@@ -69,13 +71,15 @@ class Subject:
             else:
                 kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
         for name in set(names) & set(self.pools):
-            await eventually(f"{name} asleep", lambda n=name: _is_asleep(kubectl, n))  # type: ignore[misc]
+            await eventually(f"{name} asleep", lambda n=name: App(n, kubectl).phase() == "Asleep")  # type: ignore[misc]
         await asyncio.sleep(SETTLE)
         for name in names:
             await self.first((service_ip(kubectl, name), 80))
 
     def remove(self, kubectl: Kubectl, *names: str) -> None:
         """Take them away."""
+        for name in names if self.clean else ():
+            kubectl("exec", f"deployment/{name}", "--", *self.clean, check=False)
         kubectl("delete", "warmpool", *names, "--ignore-not-found")
         kubectl("delete", "deployment,service", *names, "--ignore-not-found")
 
@@ -90,10 +94,6 @@ class Subject:
         if answer.status != 200:
             raise RuntimeError(f"{self.name} answered {answer.status}: {answer.body[:200]!r}")
         return connected + answer.first
-
-
-def _is_asleep(kubectl: Kubectl, pool: str) -> bool:
-    return (kubectl.get("warmpool", pool).get("status") or {}).get("phase") == "Asleep"
 
 
 async def restored(parking: Parking, subject: Subject, pool: str, address: Address) -> First:
@@ -175,4 +175,4 @@ def model() -> Subject:
         spec["volumes"] = [{"name": "model", "hostPath": path}]
         return [deployment, its_service]
 
-    return Subject("model", request("GET", "/"), objects, 1)
+    return Subject("model", request("GET", "/"), objects, 1, ("rm", "/model/weights"))

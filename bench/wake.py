@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cluster import NoClusterError, eventually, platform, service_ip
+from cluster import App, NoClusterError, eventually, platform, service_ip
 from coldstart import Start, Starts, sleepy_pool, small_app
 from http1 import request
 from report import Row
@@ -43,7 +43,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start]]
     for name in pooled:
         kubectl.apply(sleepy_pool(name))
     for name in pooled:
-        await eventually(f"{name} accepted", lambda n=name: _phase(starts, n) == "Asleep")  # type: ignore[misc]
+        await eventually(f"{name} accepted", lambda n=name: App(n, kubectl).phase() == "Asleep")  # type: ignore[misc]
     addresses = {name: service_ip(kubectl, name) for name in pooled}
     await asyncio.sleep(5)
     floors: list[Start] = []
@@ -67,11 +67,6 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start]]
             with progress.step("back to sleep"):
                 await starts.to_sleep(*pooled)
     return wakes, floors
-
-
-def _phase(starts: Starts, name: str) -> str:
-    status = starts.kubectl.get("warmpool", name).get("status") or {}
-    return str(status.get("phase", ""))
 
 
 def judged(wakes: list[Start], floors: list[Start]) -> list[Row]:

@@ -1,7 +1,6 @@
 """Parked pods: the app stays, loaded and Ready, and only what it requests shrinks."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from e2e.kit import (
 )
 from e2e.operators import Operators, killed
 from e2e.parked import FULL, SMALL, free_cpu, have, requested, restarts, weight
+from e2e.stream import Stream, over_connections_of_its_own
 
 log = logging.getLogger(__name__)
 
@@ -195,19 +195,10 @@ async def test_an_operator_that_is_killed_goes_on_where_it_was(make_parked, park
     assert kill_containers(operator)
     # Nobody restores anything now, and the pod serves all the same. The next operator restores what
     # is in use when it comes: requests before that count only if an activator has announced them.
-    in_use = asyncio.create_task(keep_asking(app, http))
-    await restored(app, within=90)
-    in_use.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await in_use
+    async with Stream(app, clients=1, ways=(over_connections_of_its_own,)) as stream:
+        await restored(app, within=90)
+    assert stream.failures == []
     assert restarts(await parked(app)) == before
-
-
-async def keep_asking(app, http):
-    """Send request after request, each on a connection of its own."""
-    while True:
-        await app.send(http, headers={"Connection": "close"})
-        await asyncio.sleep(0.2)
 
 
 @pytest.fixture
