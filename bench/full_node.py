@@ -19,7 +19,7 @@ from kotatsu_operator.core.formats import parse_quantity
 from parking import PARKED, Parking, app_of
 from report import Row
 from samples import Samples, amount
-from subjects import CPU, First, Subject, echo, restored, restores_told, voice
+from subjects import CPU, First, Subject, echo, restored, restores_text, voice
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("full_node")
@@ -65,9 +65,9 @@ def _rows(subject: Subject, answers: dict[str, list[First]]) -> list[Row]:
         took = Samples.of(first.seconds for first in answers[way])
         ratio = took.median / warm.median
         what = f"{subject.name}, a full node: {way}"
-        told = restores_told([first.restore for first in answers[way]])
+        restores = restores_text([first.restore for first in answers[way]])
         found.append(
-            Row(what, f"{how}{told}", took.text, took.spread, len(took), "", ratio, None, AGAIN)
+            Row(what, f"{how}{restores}", took.text, took.spread, len(took), "", ratio, None, AGAIN)
         )
     return found
 
@@ -87,7 +87,7 @@ async def _measure(parking: Parking, subject: Subject, runs: int) -> dict[str, l
                 said = ", ".join(f"{way} {amount(answers[way][-1].seconds)}" for way in WAYS)
                 progress.say(f"  {number + 1}: {said}")
         await parking.is_parked(pool)
-        parking.kubectl.apply(_deployment("taker", CPU, 1, _REST))
+        parking.kubectl.apply(_deployment("taker", CPU - PARKED, 1, _REST))
         parking.kubectl("rollout", "status", "deployment/taker", "--timeout=120s")
         for _ in range(max(1, runs // 4)):
             answers[NO_ROOM].append(await _way(parking, subject, pool, ANNOUNCED))
@@ -145,10 +145,11 @@ async def _busy(kubectl: Kubectl, subject: Subject) -> AsyncIterator[None]:
 
 
 def _requested(kubectl: Kubectl, subject: Subject) -> Decimal:
-    """Cores that all pods of the node request while none of the subject's is parked."""
+    """Cores that all pods of the node that stay request while none of the subject's is parked."""
     total = Decimal(0)
     for pod in json.loads(kubectl("get", "pods", "--all-namespaces", "-o", "json"))["items"]:
-        if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+        is_ending = "deletionTimestamp" in pod["metadata"]
+        if not is_ending and pod["status"].get("phase") not in ("Succeeded", "Failed"):
             asked = pod_requests(pod["spec"]).get("cpu", Decimal(0))
             total += CPU if app_of(pod) in subject.pools else asked
     return total

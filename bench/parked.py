@@ -9,7 +9,7 @@ from hourly import hourly_row
 from parking import Parking, Shares
 from report import Row
 from samples import Samples, amount
-from subjects import APPLIED, STAGES, Subject, echo, restored, restores_told, voice
+from subjects import APPLIED, STAGES, Subject, echo, restored, restores_text, voice
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("parked")
@@ -29,22 +29,22 @@ class Answers:
 
 async def rows(quick: bool) -> list[Row]:
     """An app that does nothing but answer, and the voice."""
-    turns = (8, 8) if quick else (100, 50)
+    number = 8 if quick else 100
     try:
         with progress.step("install the platform"), platform("parked", "parked.enabled=true") as k:
             async with Parking.watching(k) as parking:
-                found = await _measured(parking, turns)
+                found = await _measured(parking, number)
     except NoClusterError as error:
         goal = f"≤ {MEDIAN_GOAL} x"
         found = [unmeasured(FIRST, "pairs in turns", str(error), goal, "parked")]
     return [*found, hourly_row()]
 
 
-async def _measured(parking: Parking, turns: tuple[int, int]) -> list[Row]:
+async def _measured(parking: Parking, number: int) -> list[Row]:
     kubectl = parking.kubectl
     found: list[Row] = []
     restores: list[dict[str, float]] = []
-    for subject, number in zip((echo(), voice(kubectl)), turns, strict=True):
+    for subject in (echo(), voice(kubectl)):
         await subject.install(kubectl, subject.warm, *subject.pools)
         with progress.step(f"{subject.name}: parked and warm"):
             idle = await _pairs(parking, subject, number)
@@ -121,7 +121,7 @@ def _restore_rows(restores: list[dict[str, float]]) -> list[Row]:
     ):
         if took := [r[APPLIED] for r in some if APPLIED in r]:
             all_of = Samples.of(took)
-            how = f"an idle node, seconds from the request on{restores_told(some)}"
+            how = f"an idle node, seconds from the request on{restores_text(some)}"
             name = f"parked: request → full requests, {what}"
             row = Row(name, how, all_of.text, all_of.spread, len(took), "", None, None, AGAIN)
             found.append(row)

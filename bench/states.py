@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cluster import NoClusterError, platform, service_ip
 from coldstart import SETTLE, Starts
+from kotatsu_operator.controller.reconciler import BEAT
 from parking import Parking
 from report import Row
 from samples import Samples, amount
@@ -12,6 +13,8 @@ from subjects import CPU, Subject, model, voice
 from topic import again, main, progress, unmeasured
 
 AGAIN = again("states")
+PAUSE = 1.0
+"""Seconds before the warm request: idle cores, as before the parked one, and not parked again."""
 WHAT = "first answer from parked ÷ from asleep"
 
 
@@ -55,10 +58,13 @@ async def _states(starts: Starts, parking: Parking, subject: Subject, number: in
     for turn in range(-1, number):
         await starts.to_sleep(pool)
         asleep = (await starts.wake(address, pool, subject.raw)).first
+        await subject.first((address, 80))  # what a pod does only once is part of its start
         await parking.is_parked(pool)
-        await asyncio.sleep(SETTLE)
+        # Each turn at another moment between two looks of the operator at a parked pool.
+        await asyncio.sleep(SETTLE + BEAT.total_seconds() * turn / number)
         parked = await subject.first((address, 80))
         await parking.is_restored(pool, CPU)
+        await asyncio.sleep(PAUSE)
         warm = await subject.first((address, 80))
         if turn >= 0:  # the first warms the caches
             answers.asleep.append(asleep)

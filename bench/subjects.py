@@ -118,7 +118,7 @@ async def restored(parking: Parking, subject: Subject, pool: str, address: Addre
     return First(took, {name: at - began for name, at in ends.items()})
 
 
-def restores_told(restores: list[dict[str, float]]) -> str:
+def restores_text(restores: list[dict[str, float]]) -> str:
     """How long the stages took until the requests were full, where they became so."""
     full = [restore for restore in restores if APPLIED in restore]
     if not full:
