@@ -76,8 +76,8 @@ async def _storm(auth: Running, raw: Sequence[bytes]) -> list[float]:
 def _asked(github: Running) -> int:
     """How often the stand-in was asked who a token is."""
     with Connection(github.address) as connection:
-        told = json.loads(connection.ask(request("GET", "/_stub/control")).body)
-    return int(told["counted"].get("user", 0))
+        control = json.loads(connection.ask(request("GET", "/_stub/control")).body)
+    return int(control["counted"].get("user", 0))
 
 
 def _upstream(first: list[float], calls: int, later: int, cached: list[Load]) -> Row:

@@ -112,12 +112,12 @@ def _told(kubectl: Kubectl, start: Start) -> dict[str, float]:
 
 def _judged(pooled: list[Start], alone: list[Start], small: list[Start]) -> list[Row]:
     ours, bare, floor = (Samples.of(s.first for s in starts) for starts in (pooled, alone, small))
-    told = f"of it {_parts(pooled, *VOICE)}"
+    stages = f"of it {_parts(pooled, *VOICE)}"
     also = f"patch the scale, ask the pod itself every 5 ms: {bare.text} ({bare.spread})"
     least = f"floor {floor.text} ({floor.spread}), of it {_parts(small, *SMALL_APP)}"
     spread, runs, first = ours.spread, len(ours), ours.median
     return [
-        Row(WHAT, f"{HOW}; {told}", ours.text, spread, runs, GOAL, first, first <= 1.0, AGAIN),
+        Row(WHAT, f"{HOW}; {stages}", ours.text, spread, runs, GOAL, first, first <= 1.0, AGAIN),
         Row(ALONE, also, ours.text, spread, runs, "", first / bare.median, None, AGAIN),
         Row(SMALL, least, ours.text, spread, runs, "", first / floor.median, None, AGAIN),
     ]

@@ -48,8 +48,8 @@ async def rows(quick: bool) -> list[Row]:
         raise SystemExit("not even the smallest simulation got through")
     results.reverse()
     by_size = {result.pools: result for result in results}
-    told = by_size.get(1000, results[-1])
-    return [*_opening(told), *_latency(told), *_idle(told), *_per_pool(results), *failed]
+    shown = by_size.get(1000, results[-1])
+    return [*_opening(shown), *_latency(shown), *_idle(shown), *_per_pool(results), *failed]
 
 
 def _too_many(size: int, why: str) -> Row:
@@ -125,11 +125,11 @@ def _per_pool(results: list[Result]) -> list[Row]:
     memory = [result.resident_mib / result.pools for result in results]
 
     def row(what: str, values: list[float], unit: str) -> Row:
-        told = " → ".join(amount(value, unit) for value in values)
+        text = " → ".join(amount(value, unit) for value in values)
         ratio = values[-1] / values[0]
         how = f"{HOW}; " + ", ".join(f"{result.pools:,}" for result in results) + " pools"
         goal = "≤ 1.1: flat or falling"
-        return Row(what, how, told, sizes, len(results), goal, ratio, ratio <= 1.1, AGAIN)
+        return Row(what, how, text, sizes, len(results), goal, ratio, ratio <= 1.1, AGAIN)
 
     return [
         row("CPU of the operator for an edit", edit, "s"),

@@ -126,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     known = topics()
     asked = ", ".join(name for name in known if says(name, _ON_REQUEST))
     usual = ", ".join(name for name in known if not says(name, _ON_REQUEST))
-    told = f"of: {usual}; only when named: {asked}"
-    parser.add_argument("topics", nargs="*", metavar="topic", help=told)
+    usage = f"of: {usual}; only when named: {asked}"
+    parser.add_argument("topics", nargs="*", metavar="topic", help=usage)
     parser.add_argument("--quick", action="store_true", help="fewer runs, and nothing is written")
     parser.add_argument("-o", choices=("table", "json"), default="table", dest="output")
     return parser

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from kotatsu_operator.core.formats import amount, choice, conditions_of, instant
+from kotatsu_operator.core.formats import amount, choice, conditions_of, instant, is_true
 from kotatsu_operator.core.pool.memory import Phase
 from tests.operator.core.values import utc
 
@@ -55,3 +55,8 @@ def test_what_is_no_list_of_conditions_has_none(given):
 def test_a_condition_whose_type_is_no_text_hides_no_other():
     ready = {"type": "Ready", "status": "True"}
     assert conditions_of({"conditions": [{"type": [True]}, ready]})["Ready"] == ready
+
+
+@pytest.mark.parametrize("given", [None, {}, {"status": "Unknown"}, {"status": True}])
+def test_what_is_not_said_to_be_true_is_not(given):
+    assert not is_true(given)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from kotatsu_operator.core.budget.limit import Standing, sentence, standing
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.formats import conditions_of, text
+from kotatsu_operator.core.formats import conditions_of, is_true, text
 
 from .money import amount, number
 from .pools import Pool
@@ -114,9 +114,8 @@ def _problems(t: Timeline, every: Sequence[Timeline], now: datetime) -> Iterator
         limit = amount(pool.spec.budget.limit, pool.currency)
         limit += f" of budget group {pool.group}" if pool.group else ""
         yield f"with this plan the budget of {limit} is spent before {clock(ends, zone, now)}"
-    if any(change.kind == "open" for change in t.changes) and (
-        conditions.get("Unproven", {}).get("status") == "True"
-    ):
+    opens = any(change.kind == "open" for change in t.changes)
+    if opens and is_true(conditions.get("Unproven")):
         yield "its current pods have never been Ready; run `kubectl demo-mode rehearse` first"
 
 

@@ -51,8 +51,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _rows(report: "Report", account: str) -> Iterator[dict[str, str]]:
-    told = report.past
-    for row in told.rows:
+    past = report.past
+    for row in past.rows:
         if row.cost is None:
             continue
         cause = row.episode.cause
@@ -66,7 +66,7 @@ def _rows(report: "Report", account: str) -> Iterator[dict[str, str]]:
                 "x_ReasonName": cause.name if cause.name[:1] not in _FORMULA else f"'{cause.name}",
             }
         )
-    for s in told.sums:
+    for s in past.sums:
         if s.cost is not None:
             charged = _charged(report, s.purse, s.begin, s.end, s.cost, s.counts.pod_seconds)
             what = f"Pods of WarmPool {report.pool.name}: {s.episodes} older episodes"

@@ -108,10 +108,10 @@ def _length(after: Pool, asked: Import) -> timedelta:
 
 
 def _price(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str:
-    told = difference(pool, after, begin, end)
-    if told is None:
+    more = difference(pool, after, begin, end)
+    if more is None:
         return "price unknown"
-    return f"all together {told} in {days((end - begin).days)}"
+    return f"all together {more} in {days((end - begin).days)}"
 
 
 def _budgets(after: Pool, opened: Sequence[tuple[Window, Occurrence]], now: datetime) -> list[str]:

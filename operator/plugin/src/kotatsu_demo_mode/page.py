@@ -118,20 +118,20 @@ def _number(column: int) -> str:
 
 
 def _figure(report: Report) -> Iterator[str]:
-    told = report.past
-    most, span = max(told.peak, 1), (told.end - told.begin) / timedelta(seconds=1)
+    past = report.past
+    most, span = max(past.peak, 1), (past.end - past.begin) / timedelta(seconds=1)
 
     def x(at: datetime) -> float:
-        share = (at - told.begin) / timedelta(seconds=1) / span
+        share = (at - past.begin) / timedelta(seconds=1) / span
         return _LEFT + (_WIDTH - _LEFT) * share
 
-    what = f"{report.pool.name}: {len(told.rows)} times with pods, at most {told.peak} at a time."
+    what = f"{report.pool.name}: {len(past.rows)} times with pods, at most {past.peak} at a time."
     label = _text(f"Picture of {report.pool.name}")
     yield f'<figure><div class="scroll" tabindex="0" role="group" aria-label="{label}">'
     yield f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_text(what)}">'
     yield f'<path d="M{_LEFT} {_BASE}H{_WIDTH}" stroke="var(--soft)" fill="none"/>'
     yield f'<text x="{_LEFT - 6}" y="22" text-anchor="end">{most}</text>'
-    for row in told.rows:
+    for row in past.rows:
         left, height = x(row.begin), 100 * row.episode.replicas / most
         width = max(x(row.end) - left, 2)
         kind = row.episode.cause.why.value
@@ -140,13 +140,13 @@ def _figure(report: Report) -> Iterator[str]:
             f'<rect {place} fill="var(--{kind})"{_light(row)}>'
             f"<title>{_text(why(row))}</title></rect>"
         )
-    for at, label in ticks(told.begin, told.end, report.pool.spec.zone, 12):
+    for at, label in ticks(past.begin, past.end, report.pool.spec.zone, 12):
         if not _LEFT + 16 < x(at) < _WIDTH - 20:
             continue
         yield f'<path d="M{x(at):.1f} {_BASE}v5" stroke="var(--soft)"/>'
         yield f'<text x="{x(at):.1f}" y="{_BASE + 20}" text-anchor="middle">{label}</text>'
     yield "</svg></div><figcaption>"
-    there = {row.episode.cause.why.value for row in told.rows}
+    there = {row.episode.cause.why.value for row in past.rows}
     for kind in _COLORS:
         if kind in there:
             yield f'<span class="key" style="--key: var(--{kind})">{kind}</span>'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kotatsu_operator.core.budget.ledger import period_at
 from kotatsu_operator.core.report.episodes import Counts, Why
-from kotatsu_operator.core.report.past import Past, Row, past
+from kotatsu_operator.core.report.past import Past, Row, read_past
 
 from .chart import chart
 from .cost import LambdaPrice, gb_seconds, lambda_price
@@ -103,13 +103,13 @@ def run(options: Namespace, shell: Shell) -> int:
 
 def _report(options: Namespace, api: Api, pool: Pool, now: datetime) -> Report:
     begin, end = _range(options, pool, now)
-    told = past(pool.status, begin, end, now)
+    past = read_past(pool.status, begin, end, now)
     requests = None
     if options.prometheus:
         from .prometheus import requests_of
 
         requests = requests_of(options, api, pool, begin, end)
-    return Report(pool, now, told, alternatives(pool, told, lambda_price(options, pool)), requests)
+    return Report(pool, now, past, alternatives(pool, past, lambda_price(options, pool)), requests)
 
 
 def _range(options: Namespace, pool: Pool, now: datetime) -> tuple[datetime, datetime]:
@@ -131,21 +131,21 @@ def _past_instant(text: str, pool: Pool, now: datetime, flag: str) -> datetime:
     return instant_of(text, pool.spec.zone, now, flag)
 
 
-def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Alternatives:
+def alternatives(pool: Pool, past: Past, other: LambdaPrice | None = None) -> Alternatives:
     """What a range would have cost otherwise, at the current price of a pod.
 
     Sums of older episodes have no times, so with them only the pods left on are known.
     """
-    price, seconds = pool.price, Decimal((told.end - told.begin).total_seconds())
-    peak = told.peak or pool.spec.most_replicas
-    is_whole = not any(s.episodes for s in told.sums)
-    awake = sum((row.seconds for row in told.rows), Decimal(0))
-    pod_seconds = told.counts.pod_seconds + max(seconds - awake, Decimal(0))
+    price, seconds = pool.price, Decimal((past.end - past.begin).total_seconds())
+    peak = past.peak or pool.spec.most_replicas
+    is_whole = not any(s.episodes for s in past.sums)
+    awake = sum((row.seconds for row in past.rows), Decimal(0))
+    pod_seconds = past.counts.pod_seconds + max(seconds - awake, Decimal(0))
     provisioned = always = None
     if other is not None:
         always = gb_seconds(peak, other.mib, seconds) * other.gb_second
         if is_whole:
-            used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in told.rows)
+            used = (gb_seconds(r.episode.replicas, other.mib, r.seconds) for r in past.rows)
             provisioned = sum(used, Decimal(0)) * other.gb_second
     warm, parked = (None, None) if price is None else price
     return Alternatives(
@@ -164,8 +164,8 @@ def alternatives(pool: Pool, told: Past, other: LambdaPrice | None = None) -> Al
 
 def title(report: Report) -> str:
     """The pool and the range."""
-    zone, told = report.pool.spec.zone, report.past
-    begin, end = (clock(at, zone, report.now) for at in (told.begin, told.end))
+    zone, past = report.pool.spec.zone, report.past
+    begin, end = (clock(at, zone, report.now) for at in (past.begin, past.end))
     return f"{report.pool.name}: {begin} to {end} {zone.key}"
 
 
@@ -193,13 +193,13 @@ def exact(cost: Decimal | None) -> str:
 
 def summary(report: Report) -> list[tuple[str, str]]:
     """The totals and the alternatives, as names and values."""
-    told, others, currency = report.past, report.others, report.pool.currency
-    counts, parked = told.counts, told.parked
+    past, others, currency = report.past, report.others, report.pool.currency
+    counts, parked = past.counts, past.parked
     hours = pod_hours(counts.pod_seconds)
     if parked.pod_seconds:
         hours += f", {pod_hours(parked.pod_seconds)} of them parked"
     rows = [
-        *((f"cost in {code}", exact(cost)) for code, cost in told.costs.items()),
+        *((f"cost in {code}", exact(cost)) for code, cost in past.costs.items()),
         *((f"of it parked, {code}", exact(cost)) for code, cost in parked.costs.items()),
         ("pod-hours", hours),
         ("wakes by a request", str(counts.wakes)),
@@ -263,10 +263,10 @@ def cells(report: Report, row: Row) -> tuple[str, ...]:
 
 def _print(terminal: Terminal, report: Report) -> None:
     terminal.say(title(report))
-    told = report.past
-    if told.rows:
+    past = report.past
+    if past.rows:
         shown = chart([report], terminal.width, blocks=terminal.has_blocks)
-        rows = [HEADS, *(cells(report, row) for row in told.rows)]
+        rows = [HEADS, *(cells(report, row) for row in past.rows)]
         for line in (*shown, "", *table_lines(terminal, rows), ""):
             terminal.say(line)
     else:
@@ -284,17 +284,17 @@ def _print(terminal: Terminal, report: Report) -> None:
 
 def record(report: Report) -> dict[str, Any]:
     """The report for JSON. Costs of the ledger are strings, so that no digit is lost."""
-    told, others = report.past, report.others
+    past, others = report.past, report.others
     found: dict[str, Any] = {
         "namespace": report.pool.namespace,
         "pool": report.pool.name,
-        "from": stamp(told.begin),
-        "to": stamp(told.end),
-        "costs": {code: exact(cost) for code, cost in told.costs.items()},
-        **_counts(told.counts),
+        "from": stamp(past.begin),
+        "to": stamp(past.end),
+        "costs": {code: exact(cost) for code, cost in past.costs.items()},
+        **_counts(past.counts),
         "parked": {
-            "podSeconds": number(told.parked.pod_seconds),
-            "costs": {code: exact(cost) for code, cost in told.parked.costs.items()},
+            "podSeconds": number(past.parked.pod_seconds),
+            "costs": {code: exact(cost) for code, cost in past.parked.costs.items()},
         },
         "requests": number(report.requests),
         "episodes": [
@@ -309,7 +309,7 @@ def record(report: Report) -> dict[str, Any]:
                 "cost": None if row.cost is None else exact(row.cost),
                 "part": row.is_part,
             }
-            for row in told.rows
+            for row in past.rows
         ],
         "earlier": [
             {
@@ -320,7 +320,7 @@ def record(report: Report) -> dict[str, Any]:
                 "currency": s.purse.currency or None,
                 "cost": None if s.cost is None else exact(s.cost),
             }
-            for s in told.sums
+            for s in past.sums
         ],
         "ledger": [
             {
@@ -330,7 +330,7 @@ def record(report: Report) -> dict[str, Any]:
                 "report": exact(b.report),
                 "equal": b.ledger == b.report,
             }
-            for b in told.balances
+            for b in past.balances
         ],
         "alternatives": {
             "currency": report.pool.currency or None,
@@ -339,7 +339,7 @@ def record(report: Report) -> dict[str, Any]:
             "alwaysParked": number(others.parked),
             "minScaleOne": number(others.min_scale),
         },
-        "notes": list(told.notes),
+        "notes": list(past.notes),
     }
     if others.provisioned_always is not None:
         found["alternatives"]["lambda"] = {

@@ -219,10 +219,10 @@ def _capacity(pool: Pool) -> str:
     ahead = pool.spec.capacity_ahead or timedelta()
     hours = Decimal(ahead.total_seconds()) / 3600
     cost = None if pool.pod_price is None else pool.pod_price * hours * most
-    told = amount(cost, pool.currency if cost is not None else "")
+    price = amount(cost, pool.currency if cost is not None else "")
     return (
         f"nodes for up to {most} pods are asked for {format_duration(ahead)} before they start "
-        f"(placeholders: up to {told} each time)"
+        f"(placeholders: up to {price} each time)"
     )
 
 

@@ -16,7 +16,7 @@ from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed
 from kotatsu_operator.core.budget.prices import hourly, pod_requests
 from kotatsu_operator.core.calendar.schedule import Window
-from kotatsu_operator.core.formats import amount, conditions_of, table, tables
+from kotatsu_operator.core.formats import amount, conditions_of, is_true, table, tables
 from kotatsu_operator.core.plan.activity import in_force
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import Memory
@@ -134,7 +134,7 @@ class Pool:
     def parking(self) -> Parked | None:
         """How its pods are parked; None if they are not, or cannot be."""
         failed = conditions_of(self.status).get("ParkingFailed", {})
-        cannot = failed.get("status") == "True" and failed.get("reason") != "NotRestored"
+        cannot = is_true(failed) and failed.get("reason") != "NotRestored"
         return None if cannot else self.spec.parked
 
     @property

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from kotatsu_operator.core.calendar.schedule import Occurrence, next_start
-from kotatsu_operator.core.formats import conditions_of, parse_duration, text
+from kotatsu_operator.core.formats import conditions_of, is_true, parse_duration, text
 from kotatsu_operator.core.plan.plan import plan_at
 from kotatsu_operator.core.pool.memory import Phase
 
@@ -38,7 +38,7 @@ def parking_state(pool: Pool) -> str:
 
 def has_failed(pool: Pool) -> bool:
     """Whether pods do not get their requests back."""
-    return conditions_of(pool.status).get("ParkingFailed", {}).get("status") == "True"
+    return is_true(conditions_of(pool.status).get("ParkingFailed"))
 
 
 class Rehearsal:

@@ -201,13 +201,13 @@ def _list_limits(value: list[Any], schema: Schema) -> Iterator[str]:
         return
     keys = schema.get("x-kubernetes-list-map-keys", ())
     unique = schema.get("x-kubernetes-list-type") in ("map", "set")
-    told: list[Any] = []
+    reported: list[Any] = []
     for item in value if unique else ():
         mark = [item.get(key) for key in keys] if isinstance(item, Mapping) else item
-        if mark in told:
+        if mark in reported:
             shown = mark[0] if isinstance(mark, list) and len(mark) == 1 else mark
             yield f"has {shown!r} twice; each may appear once"
-        told.append(mark)
+        reported.append(mark)
 
 
 # --- rules ---

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from kotatsu_operator.core.formats import conditions_of, count, format_duration, table
+from kotatsu_operator.core.formats import conditions_of, count, format_duration, is_true, table
 from kotatsu_operator.core.plan.activity import OVERRIDE_LIMIT
 from kotatsu_operator.core.plan.plan import Plan
 from kotatsu_operator.core.pool.spec import PoolSpec
@@ -276,10 +276,10 @@ def warm_line(name: str, status: Mapping[str, Any], passed: timedelta) -> str:
     ready = pods(count(status.get("readyReplicas")))
     line = f"warmpool.kotatsu.dev/{name} is Warm: {ready} Ready after {about(passed)}"
     limited = conditions_of(status).get("FloorLimited", {})
-    return f"{line}; {limited.get('message')}" if limited.get("status") == "True" else line
+    return f"{line}; {limited.get('message')}" if is_true(limited) else line
 
 
 def is_warm(status: Mapping[str, Any], generation: int) -> bool:
     """Whether the condition Warm is true for this generation of the spec."""
     warm = conditions_of(status).get("Warm", {})
-    return warm.get("status") == "True" and count(warm.get("observedGeneration")) >= generation
+    return is_true(warm) and count(warm.get("observedGeneration")) >= generation

@@ -149,10 +149,10 @@ def _lines(change: Change, dry_run: str | None) -> list[str]:
     if change.nothing and not change.is_change:
         return [f"{name} {change.nothing}{note}"]
     shown = [e for e in change.edits if e.is_change or not change.nothing]
-    return [f"{name} window {_told(edit)}{note}" for edit in shown]
+    return [f"{name} window {_text(edit)}{note}" for edit in shown]
 
 
-def _told(edit: Edit) -> str:
+def _text(edit: Edit) -> str:
     missing = " (the pool does not have it)" if not edit.is_change and edit.value is None else ""
     return f"{edit.name} {edit.verb}{missing}"
 

@@ -132,11 +132,11 @@ def _priced(window: Window) -> timedelta:
 
 def _price(pool: Pool, after: Pool, begin: datetime, end: datetime, window: Window) -> str:
     """The difference between the cost with and without the window."""
-    told = difference(pool, after, begin, end)
-    if told is None:
+    more = difference(pool, after, begin, end)
+    if more is None:
         return ", price unknown"
     length = _priced(window).days
-    return f", {told} in {days(length)}" if length else f", {told}"
+    return f", {more} in {days(length)}" if length else f", {more}"
 
 
 def difference(pool: Pool, after: Pool, begin: datetime, end: datetime) -> str | None:

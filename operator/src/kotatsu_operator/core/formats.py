@@ -116,6 +116,11 @@ def conditions_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {text(c.get("type")): c for c in tables(status.get("conditions"))}
 
 
+def is_true(condition: Mapping[str, Any] | None) -> bool:
+    """Whether a condition is True; one that is missing or Unknown is not."""
+    return condition is not None and condition.get("status") == "True"
+
+
 def text(given: Any, default: str = "") -> str:
     """A string; the default for any other value."""
     return given if isinstance(given, str) else default

@@ -12,7 +12,7 @@ from kotatsu_operator.core.decide.knative import (
     SavedMinScale,
     scale_number,
 )
-from kotatsu_operator.core.formats import conditions_of
+from kotatsu_operator.core.formats import conditions_of, is_true
 from kotatsu_operator.kube.objects import Key, Object, key_of, version_of
 
 SERVICE_LABEL = "serving.knative.dev/service"
@@ -84,7 +84,7 @@ def revision_view(obj: Object) -> Revision:
             annotations.get(MAX_SCALE, annotations.get(_OLD_SPELLING[MAX_SCALE]))
         ),
         activation_scale=scale_number(annotations.get(ACTIVATION_SCALE)),
-        ready=ready_condition(obj).get("status") == "True",
+        ready=is_true(ready_condition(obj)),
         trouble=said_by(ready_condition(obj)),
         actual=int(status.get("actualReplicas", 0)),
         desired=int(status.get("desiredReplicas", 0)),

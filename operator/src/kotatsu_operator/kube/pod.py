@@ -7,7 +7,7 @@ from typing import Any
 
 from kotatsu_operator.core.budget.ledger import BilledPod
 from kotatsu_operator.core.budget.prices import pod_requests
-from kotatsu_operator.core.formats import conditions_of, instant, table, text
+from kotatsu_operator.core.formats import conditions_of, instant, is_true, table, text
 from kotatsu_operator.core.objects import port_number
 from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
 from kotatsu_operator.core.pool.resize import (
@@ -97,7 +97,7 @@ def pod_view(obj: Object) -> PodView:
             ports.setdefault(name, number)
     gates = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
     over = status.get("phase") in ("Succeeded", "Failed")
-    began = instant(scheduled["lastTransitionTime"]) if scheduled.get("status") == "True" else None
+    began = instant(scheduled["lastTransitionTime"]) if is_true(scheduled) else None
     ended = _ended(status) if over else None
     billed = None
     if began is not None and (ended is not None or not over):
@@ -108,14 +108,14 @@ def pod_view(obj: Object) -> PodView:
         labels=meta.get("labels") or {},
         ip=status.get("podIP", ""),
         node=spec.get("nodeName", ""),
-        ready=running and conditions.get("Ready", {}).get("status") == "True",
+        ready=running and is_true(conditions.get("Ready")),
         running=running,
         terminating="deletionTimestamp" in meta,
         has_served=running and _has_been_ready(status, conditions.get("Ready", {})),
         scheduled_at=None if over else began,
         ports=ports,
         containers=containers,
-        gates_open=all(conditions.get(gate, {}).get("status") == "True" for gate in gates),
+        gates_open=all(is_true(conditions.get(gate)) for gate in gates),
         lost="deletionTimestamp" in meta or _is_lost(status, conditions.get("Ready", {})),
         start=_start_of(spec, status, conditions, began),
         billed=billed,
@@ -151,7 +151,7 @@ def _start_of(
 ) -> PodStart:
     def since(kind: str) -> datetime | None:
         found = conditions.get(kind, {})
-        return instant(found.get("lastTransitionTime")) if found.get("status") == "True" else None
+        return instant(found.get("lastTransitionTime")) if is_true(found) else None
 
     began = [_first_ran(c) for c in status.get("containerStatuses") or ()]
     known = [at for at in began if at is not None]
@@ -182,7 +182,7 @@ _SAME_MOMENT = timedelta(seconds=1)
 def _has_been_ready(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
     """Whether a pod is or was Ready: it starts not Ready, so a later change came from Ready."""
     started, changed = instant(status.get("startTime")), instant(ready.get("lastTransitionTime"))
-    if ready.get("status") == "True":
+    if is_true(ready):
         return True
     return started is not None and changed is not None and changed - started > _SAME_MOMENT
 
@@ -195,7 +195,7 @@ def _is_lost(status: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
     """
     if status.get("phase") in ("Succeeded", "Failed"):
         return True
-    if ready.get("status") == "True":
+    if is_true(ready):
         return False
     if ready.get("status") == "Unknown" or _has_been_ready(status, ready):
         return True

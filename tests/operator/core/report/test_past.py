@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kotatsu_operator.core.report.episodes import KEPT, Recorded, read_recorded
-from kotatsu_operator.core.report.past import past
+from kotatsu_operator.core.report.past import read_past
 from tests.operator.core.values import HOUR, MINUTE, examples, t
 
 _TIMES = st.sampled_from(
@@ -29,7 +29,7 @@ _HISTORIES = st.fixed_dictionaries(
 @examples(300)
 @given(_HISTORIES | _VALUES, st.dictionaries(st.sampled_from(["at", "accrued", *_NAMES]), _VALUES))
 def test_any_status_has_a_past(history, cost) -> None:
-    told = past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
+    told = read_past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
     assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in told.rows)
     assert all(cost >= 0 for cost in told.costs.values())
 
@@ -45,8 +45,8 @@ def test_two_ranges_that_touch_share_an_episode_without_a_gap() -> None:
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T10:00:00Z", "cost": "1.000001", **paid}
     status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
     middle = t("09:20")
-    first = past(status, t("08:00"), middle, t("11:00"))
-    second = past(status, middle, t("11:00"), t("11:00"))
+    first = read_past(status, t("08:00"), middle, t("11:00"))
+    second = read_past(status, middle, t("11:00"), t("11:00"))
     assert [row.end - row.begin for row in (*first.rows, *second.rows)] == [
         20 * MINUTE,
         40 * MINUTE,
@@ -58,6 +58,6 @@ def test_an_episode_of_no_length_is_in_one_of_two_ranges_that_touch() -> None:
     one = {"from": "2026-11-25T09:00:00Z", "to": "2026-11-25T09:00:00Z"}
     status = {"history": {"since": "2026-11-25T08:00:00Z", "episodes": [one]}}
     begin = t("09:00") - HOUR
-    before = past(status, begin, t("09:00"), t("11:00"))
-    after = past(status, t("09:00"), begin + timedelta(hours=2), t("11:00"))
+    before = read_past(status, begin, t("09:00"), t("11:00"))
+    after = read_past(status, t("09:00"), begin + timedelta(hours=2), t("11:00"))
     assert (len(before.rows), len(after.rows)) == (0, 1)

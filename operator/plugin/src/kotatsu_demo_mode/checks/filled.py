@@ -50,9 +50,9 @@ def _route(case: Case) -> Iterator[Filled]:
         return
     gauge = None if case.found.pages_unread else gauge_in(case)
     if gauge is None or gauge.value > 0:
-        told = case.found.pages_unread
-        why = f"Whether its pods report requests in flight is not known: {told}."
-        if not told:
+        unread = case.found.pages_unread
+        why = f"Whether its pods report requests in flight is not known: {unread}."
+        if not unread:
             why = "Its pods report no usable gauge of requests in flight."
         yield Filled(("route",), RouteMode.AUTO.value, why)
         return
@@ -104,9 +104,9 @@ def start_of(found: Found) -> timedelta | None:
     took = []
     for pod in found.ready_pods:
         status = table(pod.get("status"))
-        told = conditions_of(status)
-        begin = instant(told.get("PodScheduled", {}).get("lastTransitionTime"))
-        end = instant(told.get("Ready", {}).get("lastTransitionTime"))
+        conditions = conditions_of(status)
+        begin = instant(conditions.get("PodScheduled", {}).get("lastTransitionTime"))
+        end = instant(conditions.get("Ready", {}).get("lastTransitionTime"))
         restarted = any(c.get("restartCount") for c in status.get("containerStatuses") or ())
         if begin is not None and end is not None and end >= begin and not restarted:
             took.append(end - begin)

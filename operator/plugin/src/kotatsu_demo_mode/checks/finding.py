@@ -66,7 +66,7 @@ def verdict(findings: Iterable[Finding]) -> Level:
 
 def counted(findings: Sequence[Finding]) -> str:
     """How many findings there are of each level, in words."""
-    told = []
+    parts = []
     for level, one, many in (
         (Level.REFUSED, "refused", "refused"),
         (Level.WARNING, "warning", "warnings"),
@@ -74,5 +74,5 @@ def counted(findings: Sequence[Finding]) -> str:
     ):
         count = sum(finding.level is level for finding in findings)
         if count:
-            told.append(f"{count} {one if count == 1 else many}")
-    return ", ".join(told)
+            parts.append(f"{count} {one if count == 1 else many}")
+    return ", ".join(parts)

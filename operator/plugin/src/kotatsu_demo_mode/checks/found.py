@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kotatsu_demo_mode.pools import Object, Pool
-from kotatsu_operator.core.formats import conditions_of, table, tables, text
+from kotatsu_operator.core.formats import conditions_of, is_true, table, tables, text
 from kotatsu_operator.core.objects import pod_labels
 from kotatsu_operator.core.pool.resize import is_sidecar
 from kotatsu_operator.core.pool.spec import Metrics, Target
@@ -113,7 +113,7 @@ class Found:
 def is_ready(pod: Object) -> bool:
     """Whether a pod is Ready and not terminating."""
     ready = conditions_of(table(pod.get("status"))).get("Ready", {})
-    return ready.get("status") == "True" and "deletionTimestamp" not in table(pod.get("metadata"))
+    return is_true(ready) and "deletionTimestamp" not in table(pod.get("metadata"))
 
 
 def name_of(obj: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ _SLEEP = re.compile(r"(?<![\w.-])sleep[\s\"',]+(\d{1,6}(?:\.\d{1,3})?)s?(?![\w.]
 
 
 def pause(hook: Mapping[str, Any]) -> float | None:
-    """The seconds that a preStop takes at least; None if that cannot be told."""
+    """The seconds that a preStop takes at least; None if that is unknown."""
     if "sleep" in hook:
         return float(count(table(hook["sleep"]).get("seconds")))
     command = table(hook.get("exec")).get("command") or ()
@@ -105,9 +105,11 @@ def pause(hook: Mapping[str, Any]) -> float | None:
 
 def _is_http2(case: Case) -> bool:
     """Whether the Service speaks HTTP/2, whose clients see the end of a connection."""
-    told = {text(port.get("appProtocol")) for port in case.tcp_ports}
+    protocols = {text(port.get("appProtocol")) for port in case.tcp_ports}
     names = {text(port.get("name")).partition("-")[0] for port in case.tcp_ports}
-    return bool(told & {"kubernetes.io/h2c", "grpc", "http2"} or names & {"grpc", "http2", "h2c"})
+    return bool(
+        protocols & {"kubernetes.io/h2c", "grpc", "http2"} or names & {"grpc", "http2", "h2c"}
+    )
 
 
 _LARGE = 10**9
@@ -163,8 +165,8 @@ def _default_policy(name: str) -> str:
 def _size(case: Case, name: str) -> int:
     """The bytes of an image on a node; 0 if none of the nodes that were read has it."""
     for node in case.found.nodes.items:
-        for told in tables(table(node.get("status")).get("images")):
-            names = told.get("names") or ()
+        for image in tables(table(node.get("status")).get("images")):
+            names = image.get("names") or ()
             if any(str(n) == name or str(n).endswith(f"/{name}") for n in names):
-                return count(told.get("sizeBytes"))
+                return count(image.get("sizeBytes"))
     return 0

@@ -179,14 +179,13 @@ def trouble(pod: Mapping[str, Any]) -> str:
     for condition in tables(status.get("conditions")):
         if condition.get("reason") == "Unschedulable":
             return f"no node has room for it ({text(condition.get('message'))[:200]})"
-    for told in (
+    for container in (
         *tables(status.get("initContainerStatuses")),
         *tables(status.get("containerStatuses")),
     ):
-        waits = table(table(told.get("state")).get("waiting"))
+        waits = table(table(container.get("state")).get("waiting"))
         if waits.get("reason") in _FAILING:
-            said = text(waits.get("message"))[:200]
-            return (
-                f"container {text(told.get('name'))}: {waits['reason']}{f' ({said})' * bool(said)}"
-            )
+            message = text(waits.get("message"))[:200]
+            why = f"{waits['reason']} ({message})" if message else waits["reason"]
+            return f"container {text(container.get('name'))}: {why}"
     return ""

@@ -10,6 +10,7 @@ from kotatsu_operator.core.formats import (
     choice,
     conditions_of,
     instant,
+    is_true,
     lasting,
     seconds,
     seconds_of,
@@ -136,7 +137,7 @@ def pool_view(obj: Object) -> Pool:
     route = status.get("route") or {}
     kind, name = target_of(obj)
     is_ours = kind != KNATIVE  # Knative has its own activator
-    is_accepted = conditions_of(status).get("Accepted", {}).get("status") == "True"
+    is_accepted = is_true(conditions_of(status).get("Accepted"))
     return Pool(
         name=obj["metadata"]["name"],
         # The accepted Service: a rejected edit does not change the published one.

@@ -93,7 +93,7 @@ many are checked at once: that takes about a millisecond."""
 CLIENTS_SHARE = 0.75
 """The share of connections for clients; the rest is for pods, without which no client is served."""
 
-TELL_EVERY = 10.0
+WARN_EVERY = 10.0
 """Seconds between two log lines about the limit."""
 
 
@@ -140,7 +140,7 @@ class ConnectionLimit:
         self._joined_of: Counter[str] = Counter()
         self._joined = 0
         self._clock = clock
-        self._told_at = float("-inf")
+        self._warned_at = float("-inf")
         self._when_free: dict[Callable[[], None], None] = {}
 
     def enter(self, client: Connection, pool: str) -> bool:
@@ -153,7 +153,7 @@ class ConnectionLimit:
         most = int(self._most * CLIENTS_SHARE)
         has_enough = self._clients_of[pool] >= _for_one(most)
         if has_enough or len(self._clients) >= most or not self.has_place(pool):
-            self._tell()
+            self._warn()
             oldest = next(iter(self._silent), None)
             if oldest is None or (has_enough and self._clients[oldest] != pool):
                 return False
@@ -216,10 +216,10 @@ class ConnectionLimit:
             for act in waiting:
                 act()
 
-    def _tell(self) -> None:
-        if self._clock() - self._told_at < TELL_EVERY:
+    def _warn(self) -> None:
+        if self._clock() - self._warned_at < WARN_EVERY:
             return
-        self._told_at = self._clock()
+        self._warned_at = self._clock()
         log.warning(
             "at the limit: %d clients and %d connections to pods are open, with limits of %d files "
             "(RLIMIT_NOFILE) and %d MiB of memory: closing new clients",

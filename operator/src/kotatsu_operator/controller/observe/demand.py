@@ -1,14 +1,14 @@
 """Asks for the demand of a pool: requests in its pods, and connections in the activators."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Generic, TypeVar
 
 from kotatsu_operator.controller.cache.store import Cache
+from kotatsu_operator.controller.observe.coalesced import Coalesced
 from kotatsu_operator.controller.observe.pages import PARALLEL, Page, Pages
 from kotatsu_operator.core.exposition import (
     GAUGE_NAMES,
@@ -24,40 +24,6 @@ from kotatsu_operator.core.pool.decision import Demand
 from kotatsu_operator.core.pool.spec import Metrics, PoolSpec, RouteMode
 from kotatsu_operator.kube.objects import Key, target_ports
 from kotatsu_operator.kube.pod import PodView
-
-T = TypeVar("T")
-
-
-class Coalesced(Generic[T]):
-    """Calls `ask` once for all callers that wait.
-
-    Each caller gets the result of an `ask` that started after its own call. Calls of `ask` run one
-    after the other, at least `apart` seconds from start to start. `ask` must end in bounded time;
-    every caller that waits for it raises its error.
-    """
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
-        self._ask, self._apart = ask, apart
-        self._coming: asyncio.Task[T] | None = None
-        self._under_way: asyncio.Task[T] | None = None
-        self._free_at = 0.0
-
-    async def __call__(self) -> T:
-        if self._coming is None:
-            self._coming = asyncio.create_task(self._in_turn(self._under_way))
-        # A cancelled caller must not cancel the call for the others.
-        return await asyncio.shield(self._coming)
-
-    async def _in_turn(self, before: asyncio.Task[T] | None) -> T:
-        if before is not None:
-            await asyncio.wait({before})
-        loop = asyncio.get_running_loop()
-        if (pause := self._free_at - loop.time()) > 0:
-            await asyncio.sleep(pause)
-        self._under_way, self._coming = self._coming, None
-        self._free_at = loop.time() + self._apart
-        return await self._ask()
-
 
 ACTIVATOR_PORT = "metrics"
 HELD = "kotatsu_activator_held"
@@ -75,6 +41,8 @@ QUIET, LONGEST_QUIET = 1.0, 16.0
 _MOST_QUIET = 10_000
 _MOST_NAMED = 200
 """Pools that one request names at most; a request for more of them names none, which means all."""
+
+_MOST_ACTIVATORS = 1000
 
 APART = 0.05
 """Seconds between the starts of two requests to one activator."""
@@ -126,9 +94,6 @@ class _Question:
 
     ask: Coalesced[_Answer]
     looks: set[str]
-
-
-_MOST_ACTIVATORS = 1000
 
 
 class Scraper:

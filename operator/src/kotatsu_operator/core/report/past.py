@@ -87,7 +87,7 @@ class Past:
 
     @property
     def parked(self) -> "Parked":
-        """The parked part of the rows; sums of older episodes do not tell it."""
+        """The parked part of the rows; sums of older episodes do not have it."""
         rows = [row for row in self.rows if row.episode.cause.why is Why.PARKED]
         costs: dict[str, Decimal] = {}
         for row in rows:
@@ -124,8 +124,8 @@ class Past:
         return sum((cost for of, cost in self._paid() if of == purse), Decimal(0))
 
 
-def past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
-    """What a status tells about [begin, end); see `past_of`."""
+def read_past(status: Mapping[str, Any], begin: datetime, end: datetime, now: datetime) -> Past:
+    """What was recorded in a status for [begin, end); see `past_of`."""
     return past_of(read_recorded(status), read_ledger(status), begin, end, now)
 
 

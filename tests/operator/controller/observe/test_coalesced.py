@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kotatsu_operator.controller.observe.demand import Coalesced
+from kotatsu_operator.controller.observe.coalesced import Coalesced
 from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
