@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench"
 TALKATIVE = """
 '''Measures nothing.'''
@@ -21,6 +23,7 @@ topic.main(rows)
 """
 
 
+@pytest.mark.slow
 def test_what_it_and_its_helpers_print_is_not_part_of_its_result(tmp_path):
     program = tmp_path / "talkative.py"
     program.write_text(TALKATIVE)

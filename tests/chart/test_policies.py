@@ -5,71 +5,47 @@ permissions of the chart. That the programs themselves need nothing else is show
 tests/e2e/test_rights.py, which runs them under the same policies.
 """
 
-import base64
-import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpx
 import needs
 import pytest
+from chart.asked import (
+    HPAS,
+    POOLS,
+    REVISIONS,
+    SCALE,
+    SLICES,
+    STATEFUL_SCALE,
+    UIDS,
+    Api,
+    autoscaler,
+    connected,
+    deployment,
+    example_of,
+    lost_pod,
+    pod,
+    pool,
+    revision,
+    revision_crd,
+    scale_to,
+    slice_of,
+    slice_of_a_controller,
+    status_of,
+    until_refused,
+    with_replicas,
+)
 from chart.kit import CHARTS, ROOT, Object, crd, render
 from e2e import rights
-from e2e.rights import ACTIVATOR, HERE, OPERATOR
+from e2e.rights import ACTIVATOR, OPERATOR
 
-from kotatsu_node.cluster.control_plane import ControlPlane, control_plane
+from kotatsu_node.cluster.control_plane import control_plane
 from kotatsu_node.layout import Layout
-from kotatsu_operator.activator.cache.pool import pool_view
-from kotatsu_operator.activator.cache.ports import PodIdentity
-from kotatsu_operator.activator.endpoints.slices import make_slice, taken_back
-from kotatsu_operator.kube.pod import PodView, pod_view
+from kotatsu_operator.activator.endpoints.slices import taken_back
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
-STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
-HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
-SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
-POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
-REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
-MERGE = {"Content-Type": "application/merge-patch+json"}
-UIDS: dict[int, str] = {}
-"""Of the activators' pods: an EndpointSlice without a living owner is garbage."""
-
-
-class Api:
-    """The API server, asked as an account; `extra` is what its token says beside the name."""
-
-    def __init__(self, client: httpx.Client, user: str = "", extra: Object | None = None) -> None:
-        self._client = client
-        self._headers = {"Impersonate-User": user} if user else {}
-        for key, value in (extra or {}).items():
-            self._headers[f"Impersonate-Extra-{key.replace('/', '%2f')}"] = value
-
-    def __call__(self, method: str, path: str, body: Object | None = None) -> httpx.Response:
-        headers = self._headers | (MERGE if method == "PATCH" else {})
-        return self._client.request(
-            method,
-            f"/{path}",
-            content=None if body is None else json.dumps(body),
-            headers={"Content-Type": "application/json"} | headers,
-        )
-
-    def accepts(self, method: str, path: str, body: Object | None = None) -> Object:
-        """The answer to a request that has to pass."""
-        answer = self(method, path, body)
-        assert answer.is_success, answer.text
-        found: Object = answer.json()
-        return found
-
-    def refuses(self, sentence: str, method: str, path: str, body: Object | None = None) -> None:
-        """Make a request that a policy has to refuse with this sentence."""
-        answer = self(method, path, body)
-        assert answer.status_code == 422, answer.text
-        assert f"denied request: {sentence}" in answer.json()["message"]
 
 
 @pytest.fixture(scope="module")
@@ -83,58 +59,34 @@ def client() -> Iterator[httpx.Client]:
             yield client
 
 
-def connected(plane: ControlPlane) -> httpx.Client:
-    """A client with the kubelet's token, which may impersonate all accounts."""
-    config = json.loads(plane.users[rights.KUBELET].read_text())
-    cluster = config["clusters"][0]["cluster"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    return httpx.Client(
-        base_url=cluster["server"],
-        headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
-        verify=ssl.create_default_context(cadata=authority),
-        trust_env=False,
-        timeout=60,
-    )
-
-
-def until_refused(attempt: Callable[[], httpx.Response]) -> None:
-    """Wait until a policy refuses: the API server reads policies from a watch of its own."""
-    for _ in range(300):
-        answer = attempt()
-        if answer.status_code == 422:
-            break
-        time.sleep(0.2)
-    assert answer.status_code == 422, answer.text
-
-
 def _prepare(admin: Api) -> None:
-    admin.accepts("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", _revisions())
+    admin.accepts("POST", "apis/apiextensions.k8s.io/v1/customresourcedefinitions", revision_crd())
     for name, replicas in (("web", 0), ("busy", 5), ("kotatsu-operator", 0)):
         admin.accepts(
-            "POST", "apis/apps/v1/namespaces/here/deployments", _deployment(name, replicas)
+            "POST", "apis/apps/v1/namespaces/here/deployments", deployment(name, replicas)
         )
-    stateful = _deployment("db", 0) | {"kind": "StatefulSet"}
+    stateful = deployment("db", 0) | {"kind": "StatefulSet"}
     stateful["spec"]["serviceName"] = "db"
     admin.accepts("POST", "apis/apps/v1/namespaces/here/statefulsets", stateful)
     for number in (1, 2):
-        made = admin.accepts("POST", "api/v1/namespaces/here/pods", _pod(f"activator-{number}"))
+        made = admin.accepts("POST", "api/v1/namespaces/here/pods", pod(f"activator-{number}"))
         UIDS[number] = made["metadata"]["uid"]
-    admin.accepts("POST", HPAS, _autoscaler("auto"))
-    admin.accepts("POST", POOLS, _pool("web"))
+    admin.accepts("POST", HPAS, autoscaler("auto"))
+    admin.accepts("POST", POOLS, pool("web"))
 
 
 def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
     """Wait until each policy refuses."""
-    made = admin.accepts("POST", SLICES, _slice_of_a_controller("early"))
+    made = admin.accepts("POST", SLICES, slice_of_a_controller("early"))
     tries: list[Callable[[], httpx.Response]] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
-        lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", _replicas(1)),
+        lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", with_replicas(1)),
         lambda: activator("PUT", f"{SLICES}/early?dryRun=All", made),
-        lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", _status(phase="Warm")),
+        lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", status_of(phase="Warm")),
         lambda: operator("PATCH", f"{REVISIONS}/early?dryRun=All", {"spec": {"image": "other"}}),
     ]
     for _ in range(300):
-        if admin("POST", REVISIONS, _revision("early")).status_code in (201, 409):
+        if admin("POST", REVISIONS, revision("early")).status_code in (201, 409):
             break
         time.sleep(0.2)
     for attempt in tries:
@@ -214,20 +166,20 @@ def test_the_operator_cannot_change_the_metadata_of_an_autoscaler(operator: Api)
 
 def test_an_activator_raises_0_to_1(activator: Api) -> None:
     path = SCALE.format("web") + "?dryRun=All"
-    assert activator.accepts("PATCH", path, _replicas(1))["spec"]["replicas"] == 1
+    assert activator.accepts("PATCH", path, with_replicas(1))["spec"]["replicas"] == 1
 
 
 @pytest.mark.parametrize(("name", "replicas"), [("web", 2), ("busy", 1), ("busy", 0), ("busy", 6)])
 def test_an_activator_scales_nothing_else(activator: Api, name: str, replicas: int) -> None:
     sentence = "An activator may only scale a workload from 0 to 1"
-    activator.refuses(sentence, "PATCH", SCALE.format(name), _replicas(replicas))
+    activator.refuses(sentence, "PATCH", SCALE.format(name), with_replicas(replicas))
 
 
 def test_a_stateful_set_is_scaled_as_a_deployment(activator: Api, operator: Api) -> None:
     path = STATEFUL_SCALE.format("db") + "?dryRun=All"
-    assert activator.accepts("PATCH", path, _replicas(1))["spec"]["replicas"] == 1
+    assert activator.accepts("PATCH", path, with_replicas(1))["spec"]["replicas"] == 1
     sentence = "An activator may only scale a workload from 0 to 1"
-    activator.refuses(sentence, "PATCH", path, _replicas(2))
+    activator.refuses(sentence, "PATCH", path, with_replicas(2))
     there = operator.accepts("GET", STATEFUL_SCALE.format("db"))
     up = operator.accepts("PUT", path, {**there, "spec": {"replicas": 3}})
     assert up["spec"]["replicas"] == 3
@@ -235,14 +187,14 @@ def test_a_stateful_set_is_scaled_as_a_deployment(activator: Api, operator: Api)
 
 def test_the_operator_scales_up_and_down(operator: Api) -> None:
     for replicas in (0, 5):
-        operator.accepts("PUT", SCALE.format("busy"), _scale("busy", replicas))
+        operator.accepts("PUT", SCALE.format("busy"), scale_to("busy", replicas))
 
 
 def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api) -> None:
     path = SCALE.format("kotatsu-operator")
     sentence = "Kotatsu may not scale its own Deployments"
-    operator.refuses(sentence, "PUT", path, _scale("kotatsu-operator", 1))
-    activator.refuses(sentence, "PATCH", path, _replicas(1))
+    operator.refuses(sentence, "PUT", path, scale_to("kotatsu-operator", 1))
+    activator.refuses(sentence, "PATCH", path, with_replicas(1))
 
 
 # --- EndpointSlices ---
@@ -251,27 +203,27 @@ def test_nothing_of_kotatsu_is_scaled_by_itself(operator: Api, activator: Api) -
 def test_an_activator_publishes_its_pod_says_that_it_leaves_and_withdraws(
     activator: Api, name: str
 ) -> None:
-    made = activator.accepts("POST", SLICES, _slice(name))
+    made = activator.accepts("POST", SLICES, slice_of(name))
     path = f"{SLICES}/{made['metadata']['name']}"
     for state in ("leaving", "lost", "empty", "serving"):
-        activator.accepts("PUT", path, _slice(name, state=state))
+        activator.accepts("PUT", path, slice_of(name, state=state))
     activator.accepts("DELETE", path)
 
 
 def test_an_activator_may_serve_a_pool_whose_service_is_another_now(
     activator: Api, name: str
 ) -> None:
-    made = activator.accepts("POST", SLICES, _slice(name))
-    activator.accepts("PUT", f"{SLICES}/{made['metadata']['name']}", _slice(name, "other"))
+    made = activator.accepts("POST", SLICES, slice_of(name))
+    activator.accepts("PUT", f"{SLICES}/{made['metadata']['name']}", slice_of(name, "other"))
 
 
 def test_an_activator_takes_a_lost_pods_endpoint_back_and_removes_a_gone_pods_slice(
     admin: Api, activator: Api, name: str
 ) -> None:
-    made = admin.accepts("POST", SLICES, _slice(name, number=2))
+    made = admin.accepts("POST", SLICES, slice_of(name, number=2))
     path = f"{SLICES}/{made['metadata']['name']}"
     for terminating in (False, True):
-        made = activator.accepts("PUT", path, taken_back(made, _lost(terminating=terminating)))
+        made = activator.accepts("PUT", path, taken_back(made, lost_pod(terminating=terminating)))
     activator.accepts("PUT", path, made | {"endpoints": []})
     activator.accepts("DELETE", path)
 
@@ -281,8 +233,8 @@ def test_an_activator_cannot_put_anything_into_the_slice_of_another(
     admin: Api, activator: Api, name: str, what: str
 ) -> None:
     name = f"{name[:30]}-{what}"
-    made = admin.accepts("POST", SLICES, _slice(name, number=2))
-    back = taken_back(made, _lost(terminating=False))
+    made = admin.accepts("POST", SLICES, slice_of(name, number=2))
+    back = taken_back(made, lost_pod(terminating=False))
     [endpoint] = back["endpoints"]
     changed = {
         "addresses": back | {"endpoints": [endpoint | {"addresses": ["10.9.9.9"]}]},
@@ -290,7 +242,7 @@ def test_an_activator_cannot_put_anything_into_the_slice_of_another(
         "owner": back
         | {
             "metadata": back["metadata"]
-            | {"ownerReferences": _slice(name)["metadata"]["ownerReferences"]}
+            | {"ownerReferences": slice_of(name)["metadata"]["ownerReferences"]}
         },
         "ready": back | {"endpoints": [endpoint | {"conditions": {"ready": True}}]},
     }[what]
@@ -300,8 +252,8 @@ def test_an_activator_cannot_put_anything_into_the_slice_of_another(
 
 def test_an_activator_cannot_publish_another_pod(activator: Api, name: str) -> None:
     sentence = "An activator may only publish its own pod"
-    activator.refuses(sentence, "POST", SLICES, _slice(name, number=2))
-    other = _slice(name)
+    activator.refuses(sentence, "POST", SLICES, slice_of(name, number=2))
+    other = slice_of(name)
     other["endpoints"][0]["targetRef"]["uid"] = UIDS[2]
     activator.refuses(sentence, "POST", SLICES, other)
 
@@ -310,7 +262,7 @@ def test_an_activator_cannot_publish_another_pod(activator: Api, name: str) -> N
 def test_a_slice_of_an_activator_has_one_pod_of_its_namespace(
     activator: Api, name: str, what: str
 ) -> None:
-    made = _slice(f"{name[:30]}-{what}".replace(" ", "-"))
+    made = slice_of(f"{name[:30]}-{what}".replace(" ", "-"))
     [endpoint] = made["endpoints"]
     ref = endpoint["targetRef"]
     made["endpoints"] = {
@@ -330,21 +282,21 @@ def test_the_slices_of_others_are_no_business_of_either_program(
     admin: Api, operator: Api, activator: Api, name: str
 ) -> None:
     sentence = "Kotatsu may only write EndpointSlices that are labelled"
-    theirs = admin.accepts("POST", SLICES, _slice_of_a_controller(name))
+    theirs = admin.accepts("POST", SLICES, slice_of_a_controller(name))
     path = f"{SLICES}/{name}"
     adopted = {
         **theirs,
-        "metadata": theirs["metadata"] | {"labels": _slice(name)["metadata"]["labels"]},
+        "metadata": theirs["metadata"] | {"labels": slice_of(name)["metadata"]["labels"]},
     }
 
-    activator.refuses(sentence, "POST", SLICES, _slice_of_a_controller(f"{name}-2"))
+    activator.refuses(sentence, "POST", SLICES, slice_of_a_controller(f"{name}-2"))
     activator.refuses(sentence, "PUT", path, adopted)
     activator.refuses(sentence, "DELETE", path)
     operator.refuses(sentence, "DELETE", path)
 
 
 def test_the_operator_removes_an_activators_slice(admin: Api, operator: Api, name: str) -> None:
-    made = admin.accepts("POST", SLICES, _slice(name))
+    made = admin.accepts("POST", SLICES, slice_of(name))
     operator.accepts("DELETE", f"{SLICES}/{made['metadata']['name']}")
 
 
@@ -355,14 +307,14 @@ def test_an_activator_announces_requests_and_writes_its_wakes_down(
     admin: Api, activator: Api
 ) -> None:
     path = f"{POOLS}/web/status"
-    admin.accepts("PATCH", path, {"status": _example(STATUS)})
+    admin.accepts("PATCH", path, {"status": example_of(STATUS)})
     for status in (
-        _status(demand={"at": "2026-01-01T00:00:00Z", "by": "activator-1"}),
-        _status(lastWake={"at": "2026-01-01T00:00:00Z", "duration": "0.5s"}),
+        status_of(demand={"at": "2026-01-01T00:00:00Z", "by": "activator-1"}),
+        status_of(lastWake={"at": "2026-01-01T00:00:00Z", "duration": "0.5s"}),
     ):
         activator.accepts("PATCH", path, status)
     admin.accepts("PATCH", path, {"status": None})
-    activator.accepts("PATCH", path, _status(demand={"at": "2026-01-01T00:00:00Z", "by": "a"}))
+    activator.accepts("PATCH", path, status_of(demand={"at": "2026-01-01T00:00:00Z", "by": "a"}))
 
 
 STATUS: Object = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
@@ -376,11 +328,11 @@ def test_an_activator_cannot_write_what_the_operator_decides(
         f"{POOLS}/web/status",
         "An activator may change nothing but demand and lastWake",
     )
-    value = _example(STATUS["properties"][field])
+    value = example_of(STATUS["properties"][field])
     admin.accepts("PATCH", path, {"status": None})
-    activator.refuses(sentence, "PATCH", path, _status(**{field: value}))
-    admin.accepts("PATCH", path, _status(**{field: value}))
-    activator.refuses(sentence, "PATCH", path, _status(**{field: None}))
+    activator.refuses(sentence, "PATCH", path, status_of(**{field: value}))
+    admin.accepts("PATCH", path, status_of(**{field: value}))
+    activator.refuses(sentence, "PATCH", path, status_of(**{field: None}))
     activator.refuses(sentence, "PATCH", path, {"status": None})
 
 
@@ -389,12 +341,12 @@ def test_an_activator_cannot_write_what_the_operator_decides(
 )
 def test_an_activator_cannot_say_what_the_operator_has_seen(activator: Api, field: str) -> None:
     sentence = "An activator may change nothing but at and by in the demand"
-    status = _status(demand={field: "2026-02-02T00:00:00Z"})
+    status = status_of(demand={field: "2026-02-02T00:00:00Z"})
     activator.refuses(sentence, "PATCH", f"{POOLS}/web/status", status)
 
 
 def test_the_operator_writes_the_whole_status(operator: Api) -> None:
-    operator.accepts("PATCH", f"{POOLS}/web/status", {"status": _example(STATUS)})
+    operator.accepts("PATCH", f"{POOLS}/web/status", {"status": example_of(STATUS)})
 
 
 # --- Knative's Revisions ---
@@ -428,10 +380,10 @@ def test_the_operator_changes_nothing_else_of_a_revision(operator: Api, change: 
 
 def test_other_users_are_not_concerned(admin: Api, name: str) -> None:
     admin.accepts("PATCH", f"{HPAS}/auto", {"spec": {"maxReplicas": 11}})
-    admin.accepts("PATCH", SCALE.format("busy"), _replicas(4))
-    admin.accepts("POST", SLICES, _slice_of_a_controller(name))
+    admin.accepts("PATCH", SCALE.format("busy"), with_replicas(4))
+    admin.accepts("POST", SLICES, slice_of_a_controller(name))
     admin.accepts("DELETE", f"{SLICES}/{name}")
-    admin.accepts("PATCH", f"{POOLS}/web/status", _status(reason="Edited"))
+    admin.accepts("PATCH", f"{POOLS}/web/status", status_of(reason="Edited"))
 
 
 # --- the chart and its page ---
@@ -467,146 +419,3 @@ def test_without_permission_to_create_them_the_policies_can_be_left_out() -> Non
 def test_where_knative_is_not_kept_no_policy_names_it() -> None:
     names = render("kotatsu", None, "--set=runtime=native").names("ValidatingAdmissionPolicy")
     assert "kotatsu-revisions-here" not in names
-
-
-# --- objects ---
-
-
-def _replicas(count: int) -> Object:
-    return {"spec": {"replicas": count}}
-
-
-def _scale(name: str, replicas: int) -> Object:
-    """A whole Scale, of no version: controllers write to the Deployment at the same time."""
-    metadata = {"namespace": HERE, "name": name}
-    kind = {"apiVersion": "autoscaling/v1", "kind": "Scale"}
-    return kind | {"metadata": metadata} | _replicas(replicas)
-
-
-def _status(**fields: Any) -> Object:
-    return {"status": fields}
-
-
-def _example(schema: Object) -> Any:
-    """A value that a schema of the CRD admits."""
-    if "enum" in schema:
-        return schema["enum"][0]
-    if schema["type"] == "object":
-        return {name: _example(inner) for name, inner in schema.get("properties", {}).items()}
-    if schema["type"] == "array":
-        return [_example(schema["items"])]
-    if schema.get("format") == "date-time":
-        return "2026-01-01T00:00:00Z"
-    return {"string": "1", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
-
-
-def _deployment(name: str, replicas: int) -> Object:
-    labels = {"app": name}
-    container = {"name": "app", "image": "localhost/none:1"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
-
-
-def _pod(name: str) -> Object:
-    spec = {"containers": [{"name": "activator", "image": "localhost/none:1"}]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-
-
-def _autoscaler(name: str) -> Object:
-    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
-            "minReplicas": 1,
-            "maxReplicas": 10,
-            "metrics": [{"type": "Resource", "resource": cpu}],
-        },
-    }
-
-
-def _pool(name: str, service: str = "web") -> Object:
-    spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
-    kind = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}
-    return {**kind, "metadata": {"name": name}, "spec": spec}
-
-
-def _me(number: int) -> PodIdentity:
-    return PodIdentity(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
-
-
-def _slice(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:
-    """A slice as the activator of this number makes it."""
-    return make_slice(
-        pool_view(_pool(pool, service)),
-        {"spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]}},
-        _me(number),
-        "IPv4",
-        {"http": 32000},
-        state=state,
-    )
-
-
-def _lost(*, terminating: bool) -> PodView:
-    """Another activator's pod that is lost: its node, or that it ends."""
-    ready = {"type": "Ready", "status": "True" if terminating else "Unknown"}
-    meta = {"namespace": HERE, "name": "activator-2", "uid": UIDS[2]}
-    if terminating:
-        meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    status = {"phase": "Running", "conditions": [ready]}
-    return pod_view({"metadata": meta, "spec": {"containers": []}, "status": status})
-
-
-def _slice_of_a_controller(name: str) -> Object:
-    labels = {"kubernetes.io/service-name": "web"}
-    labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io"
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": name, "labels": labels},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": ["10.0.0.9"]}],
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-    }
-
-
-def _revision(name: str) -> Object:
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Revision",
-        "metadata": {"name": name, "labels": {"serving.knative.dev/service": "kn"}},
-        "spec": {"image": "one"},
-    }
-
-
-def _revisions() -> Object:
-    """A kind of this name, with as much of a schema as the policy reads."""
-    names = {
-        "kind": "Revision",
-        "listKind": "RevisionList",
-        "plural": "revisions",
-        "singular": "revision",
-    }
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "revisions.serving.knative.dev"},
-        "spec": {
-            "group": "serving.knative.dev",
-            "names": names,
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }

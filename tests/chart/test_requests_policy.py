@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import needs
 import pytest
-from chart.test_policies import Api, connected, until_refused
+from chart.asked import Api, connected, until_refused
 from e2e import rights
 from e2e.rights import HERE, OPERATOR
 

@@ -127,6 +127,7 @@ class Stream:
         await asyncio.gather(*self.tasks)
 
 
+@pytest.mark.slow
 async def test_the_two_steps_of_the_end_lose_no_request(process: Process) -> None:
     stream = Stream(process.url)
     await stream.wait_for(100)

@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from subprocess import DEVNULL
 
 import pytest
+from cpu import loops
 from plugin.apiserver import ROOT, Api
 from plugin.conftest import Shell
 from plugin.setups import activator, deployment, service
@@ -162,28 +163,19 @@ def test_kubectl_finds_the_plugin_and_completes_it(api: Api, sh: Shell):
     assert sh.ok(f"{loaded}; {words}").strip() == "voice"
 
 
-def test_help_appears_in_a_fifth_of_a_second():
-    """The processor's time is measured, not the wall's: the machine may be busy."""
-    import resource
-
+def test_help_takes_little_cpu_time():
+    """A fifth of a second of a machine that adds a million numbers in a twentieth."""
     program = ROOT / ".venv/bin/kubectl-demo_mode"
-    used = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([program, "on", "--help"], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(used) < 0.2
+    assert loops(lambda: subprocess.run([program, "on", "--help"], stdout=DEVNULL, check=True)) < 4
 
 
-def test_a_year_of_windows_is_planned_in_three_tenths_of_a_second(tmp_path):
+def test_a_year_of_windows_is_planned_in_little_cpu_time(tmp_path):
     from plugin.kit import EVENINGS, PITCH, demo_mode, deployment, manifest, write_manifest
 
     file = write_manifest(tmp_path / "p.json", manifest(windows=[PITCH, EVENINGS]), deployment())
-    used = []
-    for _ in range(3):
-        begin = time.process_time()
+
+    def plan():
         ran = demo_mode("plan", "-f", file, "--days", "366", "-o", "json")
-        used.append(time.process_time() - begin)
         assert len(ran.json["transitions"]) > 700
-    assert min(used) < 0.3
+
+    assert loops(plan) < 7

@@ -90,6 +90,7 @@ def test_one_request_at_any_moment_of_a_way_down() -> None:
     assert seen.stuck(waits, is_no_fault) == [], "a request is held for ever"
 
 
+@pytest.mark.slow
 def test_one_request_at_any_moment_of_a_way_down_of_an_unmetered_pool() -> None:
     """Nobody asks the pod: what reached it directly is answered before it is gone."""
     seen = explored(start=UNMETERED, ways_down=2, metered=False)
@@ -123,6 +124,7 @@ def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
     assert seen.broken.rule.startswith(rule)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metered", [True, False])
 def test_one_request_at_any_moment_of_a_parked_pool(*, metered: bool) -> None:
     seen = explored(start=PARKED, ways_down=2, metered=metered, parks=True)

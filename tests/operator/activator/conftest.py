@@ -5,8 +5,14 @@ import asyncio
 import pytest
 import uvloop
 
-from kotatsu_operator.activator.wake import waker
+from kotatsu_operator.activator.wake import announcements, waker
 from tests.operator.activator.in_process import ActivatorFixture
+
+
+@pytest.fixture(autouse=True)
+def announced_soon(monkeypatch):
+    """The pods of these tests start at once; a request would wait for its announcement."""
+    monkeypatch.setattr(announcements, "ANNOUNCE_AFTER", 0.002)
 
 
 @pytest.fixture
@@ -21,6 +27,6 @@ async def activator(monkeypatch):
 
 def pytest_asyncio_loop_factories(config, item):
     factories = {"uvloop": uvloop.new_event_loop}
-    if item.path.name == "test_client.py":
+    if item.path.name.startswith("test_client"):
         factories["asyncio"] = asyncio.SelectorEventLoop
     return factories

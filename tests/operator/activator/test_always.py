@@ -254,6 +254,7 @@ async def test_so_is_every_one_of_an_activator_that_ends(activator):
     assert (await reader.read()).endswith(b"ok")
 
 
+@pytest.mark.slow
 async def test_twenty_keep_alive_clients_lose_nothing_over_ten_changes_of_the_pod(activator):
     """A plain uvicorn that knows nothing of all this, a client that never tries twice."""
     served = []

@@ -12,7 +12,7 @@ from kotatsu_operator.activator.endpoints.slices import (
     slice_name,
 )
 from kotatsu_operator.kube.pod import pod_view
-from tests.operator.activator.endpoints.test_publisher import ME, OTHER, make_activator, pool
+from tests.operator.activator.endpoints.published import ME, OTHER, pool
 from tests.operator.cluster import (
     FakeKube,
     activator_pod,
@@ -21,8 +21,6 @@ from tests.operator.cluster import (
     service,
     was_ready,
 )
-
-__all__ = ["make_activator"]  # a fixture
 
 READY = activator_pod
 UIDS = ("activator-1", "activator-2")

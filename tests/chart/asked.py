@@ -1,0 +1,225 @@
+"""The API server asked in the names of accounts, and the objects that it is asked about."""
+
+import base64
+import json
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from chart.kit import Object
+from e2e import rights
+from e2e.rights import HERE
+
+from kotatsu_node.cluster.control_plane import ControlPlane
+from kotatsu_operator.activator.cache.pool import pool_view
+from kotatsu_operator.activator.cache.ports import PodIdentity
+from kotatsu_operator.activator.endpoints.slices import make_slice
+from kotatsu_operator.kube.pod import PodView, pod_view
+
+SCALE = "apis/apps/v1/namespaces/here/deployments/{}/scale"
+STATEFUL_SCALE = "apis/apps/v1/namespaces/here/statefulsets/{}/scale"
+HPAS = "apis/autoscaling/v2/namespaces/here/horizontalpodautoscalers"
+SLICES = "apis/discovery.k8s.io/v1/namespaces/here/endpointslices"
+POOLS = "apis/kotatsu.dev/v1alpha1/namespaces/here/warmpools"
+REVISIONS = "apis/serving.knative.dev/v1/namespaces/here/revisions"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+UIDS: dict[int, str] = {}
+"""Of the activators' pods: an EndpointSlice without a living owner is garbage."""
+
+
+class Api:
+    """The API server, asked as an account; `extra` is what its token says beside the name."""
+
+    def __init__(self, client: httpx.Client, user: str = "", extra: Object | None = None) -> None:
+        self._client = client
+        self._headers = {"Impersonate-User": user} if user else {}
+        for key, value in (extra or {}).items():
+            self._headers[f"Impersonate-Extra-{key.replace('/', '%2f')}"] = value
+
+    def __call__(self, method: str, path: str, body: Object | None = None) -> httpx.Response:
+        headers = self._headers | (MERGE if method == "PATCH" else {})
+        return self._client.request(
+            method,
+            f"/{path}",
+            content=None if body is None else json.dumps(body),
+            headers={"Content-Type": "application/json"} | headers,
+        )
+
+    def accepts(self, method: str, path: str, body: Object | None = None) -> Object:
+        """The answer to a request that has to pass."""
+        answer = self(method, path, body)
+        assert answer.is_success, answer.text
+        found: Object = answer.json()
+        return found
+
+    def refuses(self, sentence: str, method: str, path: str, body: Object | None = None) -> None:
+        """Make a request that a policy has to refuse with this sentence."""
+        answer = self(method, path, body)
+        assert answer.status_code == 422, answer.text
+        assert f"denied request: {sentence}" in answer.json()["message"]
+
+
+def connected(plane: ControlPlane) -> httpx.Client:
+    """A client with the kubelet's token, which may impersonate all accounts."""
+    config = json.loads(plane.users[rights.KUBELET].read_text())
+    cluster = config["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    return httpx.Client(
+        base_url=cluster["server"],
+        headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
+        verify=ssl.create_default_context(cadata=authority),
+        trust_env=False,
+        timeout=60,
+    )
+
+
+def until_refused(attempt: Callable[[], httpx.Response]) -> None:
+    """Wait until a policy refuses: the API server reads policies from a watch of its own."""
+    for _ in range(300):
+        answer = attempt()
+        if answer.status_code == 422:
+            break
+        time.sleep(0.2)
+    assert answer.status_code == 422, answer.text
+
+
+def with_replicas(count: int) -> Object:
+    return {"spec": {"replicas": count}}
+
+
+def scale_to(name: str, replicas: int) -> Object:
+    """A whole Scale, of no version: controllers write to the Deployment at the same time."""
+    metadata = {"namespace": HERE, "name": name}
+    kind = {"apiVersion": "autoscaling/v1", "kind": "Scale"}
+    return kind | {"metadata": metadata} | with_replicas(replicas)
+
+
+def status_of(**fields: Any) -> Object:
+    return {"status": fields}
+
+
+def example_of(schema: Object) -> Any:
+    """A value that a schema of the CRD admits."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema["type"] == "object":
+        return {name: example_of(inner) for name, inner in schema.get("properties", {}).items()}
+    if schema["type"] == "array":
+        return [example_of(schema["items"])]
+    if schema.get("format") == "date-time":
+        return "2026-01-01T00:00:00Z"
+    return {"string": "1", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
+
+
+def deployment(name: str, replicas: int) -> Object:
+    labels = {"app": name}
+    container = {"name": "app", "image": "localhost/none:1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def pod(name: str) -> Object:
+    spec = {"containers": [{"name": "activator", "image": "localhost/none:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def autoscaler(name: str) -> Object:
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"},
+            "minReplicas": 1,
+            "maxReplicas": 10,
+            "metrics": [{"type": "Resource", "resource": cpu}],
+        },
+    }
+
+
+def pool(name: str, service: str = "web") -> Object:
+    spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
+    kind = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
+def activator_pod(number: int) -> PodIdentity:
+    return PodIdentity(HERE, f"activator-{number}", UIDS[number], (f"10.0.0.{number}",), "node")
+
+
+def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:
+    """A slice as the activator of this number makes it."""
+    return make_slice(
+        pool_view(pool(pool, service)),
+        {"spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]}},
+        activator_pod(number),
+        "IPv4",
+        {"http": 32000},
+        state=state,
+    )
+
+
+def lost_pod(*, terminating: bool) -> PodView:
+    """Another activator's pod that is lost: its node, or that it ends."""
+    ready = {"type": "Ready", "status": "True" if terminating else "Unknown"}
+    meta = {"namespace": HERE, "name": "activator-2", "uid": UIDS[2]}
+    if terminating:
+        meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    status = {"phase": "Running", "conditions": [ready]}
+    return pod_view({"metadata": meta, "spec": {"containers": []}, "status": status})
+
+
+def slice_of_a_controller(name: str) -> Object:
+    labels = {"kubernetes.io/service-name": "web"}
+    labels["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io"
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.9"]}],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+
+
+def revision(name: str) -> Object:
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {"name": name, "labels": {"serving.knative.dev/service": "kn"}},
+        "spec": {"image": "one"},
+    }
+
+
+def revision_crd() -> Object:
+    """A kind of this name, with as much of a schema as the policy reads."""
+    names = {
+        "kind": "Revision",
+        "listKind": "RevisionList",
+        "plural": "revisions",
+        "singular": "revision",
+    }
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "revisions.serving.knative.dev"},
+        "spec": {
+            "group": "serving.knative.dev",
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
