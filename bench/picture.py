@@ -1,4 +1,4 @@
-"""The table as a picture: how far each measured thing is from its goal, in light and in dark."""
+"""The rows that have a goal as a picture: how far each is from it, in light and in dark."""
 
 import re
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def distance(row: Row) -> float | None:
 
 def draw(topics: Sequence[Topic]) -> str:
     """The picture, as an SVG document."""
-    rows = [row for topic in topics for row in topic.rows]
+    rows = [row for topic in topics for row in topic.rows if row.goal]
     height = _TOP + _ROW * len(rows) + 24
     goal_x = _BAR_X + _BAR_WIDTH * _GOAL_AT
     bottom = _TOP + _ROW * len(rows)
@@ -99,10 +99,10 @@ def _row(row: Row, top: int) -> list[str]:
             _bar("track", middle - 6, _BAR_WIDTH),
             _bar(state, middle - 6, max(2.0, length)),
         ]
-    value = row.median if row.ratio is None else f"{row.ratio:.3g}   (goal {row.goal})"
+    value = row.median if row.ratio is None else f"{row.ratio:.3g}"
     parts.append(
         f'<text class="{"quiet" if far is None else ""}" x="{_BAR_X + _BAR_WIDTH + 16}"'
-        f' y="{middle + 5}">{escape(shortened(value, 36))}</text>'
+        f' y="{middle + 5}">{escape(shortened(f"{value}   (goal {row.goal})", 36))}</text>'
     )
     return parts
 

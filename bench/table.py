@@ -10,7 +10,7 @@ _MARKS = {True: "✓", False: "✗", None: "–"}
 _PAGE = """\
 # Benchmarks
 
-![Each measured thing against its goal](benchmarks.svg)
+![Each thing that has a goal, against it](benchmarks.svg)
 
 Made by `make bench` from [results.json](results.json); nobody edits this page. A ratio compares two
 things measured in the same run, interleaved, since absolute times differ between machines; what

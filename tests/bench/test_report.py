@@ -89,6 +89,12 @@ def test_the_picture_counts_the_goals_met_among_those_that_could_be_judged():
     assert "1 of 2 goals met" in picture.draw([topic("wake", *rows)])
 
 
+def test_the_picture_has_only_what_has_a_goal():
+    drawn = picture.draw([topic("wake", ROW, replace(ROW, what="a figure", goal="", met=None))])
+    assert "wake" in drawn
+    assert "a figure" not in drawn
+
+
 def test_a_text_with_marks_of_xml_stays_a_text():
     drawn = picture.draw([topic("wake", replace(ROW, what="a < b & c"))])
     assert "a < b & c" in [element.text for element in ET.fromstring(drawn).iter()]
