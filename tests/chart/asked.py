@@ -148,7 +148,7 @@ def autoscaler(name: str) -> Object:
     }
 
 
-def pool(name: str, service: str = "web") -> Object:
+def warm_pool(name: str, service: str = "web") -> Object:
     spec = {"targetRef": {"name": name}, "service": service, "timeZone": "UTC"}
     kind = {"apiVersion": "kotatsu.dev/v1alpha1", "kind": "WarmPool"}
     return {**kind, "metadata": {"name": name}, "spec": spec}
@@ -161,7 +161,7 @@ def activator_pod(number: int) -> PodIdentity:
 def slice_of(pool: str, service: str = "web", number: int = 1, state: str = "serving") -> Object:
     """A slice as the activator of this number makes it."""
     return make_slice(
-        pool_view(pool(pool, service)),
+        pool_view(warm_pool(pool, service)),
         {"spec": {"ports": [{"name": "http", "port": 80}], "ipFamilies": ["IPv4"]}},
         activator_pod(number),
         "IPv4",

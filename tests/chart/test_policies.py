@@ -27,7 +27,6 @@ from chart.asked import (
     example_of,
     lost_pod,
     pod,
-    pool,
     revision,
     revision_crd,
     scale_to,
@@ -35,6 +34,7 @@ from chart.asked import (
     slice_of_a_controller,
     status_of,
     until_refused,
+    warm_pool,
     with_replicas,
 )
 from chart.kit import CHARTS, ROOT, Object, crd, render
@@ -72,7 +72,7 @@ def _prepare(admin: Api) -> None:
         made = admin.accepts("POST", "api/v1/namespaces/here/pods", pod(f"activator-{number}"))
         UIDS[number] = made["metadata"]["uid"]
     admin.accepts("POST", HPAS, autoscaler("auto"))
-    admin.accepts("POST", POOLS, pool("web"))
+    admin.accepts("POST", POOLS, warm_pool("web"))
 
 
 def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
