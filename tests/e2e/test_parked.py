@@ -241,7 +241,7 @@ async def test_the_next_operator_goes_on_after_one_that_has_restored(make_bare, 
         while not ended.done():  # it leads only some seconds after its start
             await app.send(http)
             await asyncio.sleep(0.2)
-    assert have(app, FULL)
+    await eventually("full requests", lambda: have(app, FULL))  # the kubelet applies them
     await operators.start()
     assert restarts(await parked(app)) == before
 
