@@ -37,10 +37,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[float], list[float],
     kubectl = starts.kubectl
     kubectl.apply(*small_app("pooled"), *small_app("plain"))
     kubectl.apply(sleepy_pool("pooled", wake={"holdTimeout": HOLD, "maxHeld": AT_ONCE}))
-    await eventually(
-        "the pool sleeps",
-        lambda: App("pooled", kubectl).phase() == "Asleep",
-    )
+    await eventually("the pool sleeps", lambda: App("pooled", kubectl).phase() == "Asleep")
     address = service_ip(kubectl, "pooled")
     await asyncio.sleep(5)
     ours, alone, lost = [], [], 0

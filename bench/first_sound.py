@@ -75,7 +75,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start],
     pooled, alone, small = [], [], []
     for number in range(-1, runs):
         wake = await starts.wake(address, "voice", SAY)
-        wake = replace(wake, stages=wake.stages | _told(kubectl, wake))
+        wake = replace(wake, stages=wake.stages | _log_stages(kubectl, wake))
         await starts.to_sleep("voice")
         floor = await starts.floor("small", "small", request("GET", "/"))
         await starts.down("small", "small")
@@ -94,7 +94,7 @@ async def _measure(starts: Starts, runs: int) -> tuple[list[Start], list[Start],
     return pooled, alone, small
 
 
-def _told(kubectl: Kubectl, start: Start) -> dict[str, float]:
+def _log_stages(kubectl: Kubectl, start: Start) -> dict[str, float]:
     """When the stages within the voice's process had ended, by its own log."""
     said = [json.loads(line) for line in kubectl("logs", "deployment/voice").splitlines()]
     began = time.time() - time.perf_counter() + start.began

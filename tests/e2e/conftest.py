@@ -28,6 +28,7 @@ from pages.kit import browser
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.app import Operator
+from kotatsu_operator.core.formats import is_true
 from kotatsu_operator.kube.client import Kube
 
 __all__ = ["browser"]
@@ -274,7 +275,7 @@ async def start_app(
     app = App(name, kubectl)
     await eventually(
         f"{name} accepted",
-        lambda: app.conditions().get("Accepted", {}).get("status") == "True",
+        lambda: is_true(app.conditions().get("Accepted")),
     )
     app.address = cluster_ip(kubectl, name)
     return app

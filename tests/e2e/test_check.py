@@ -7,6 +7,8 @@ import pytest
 from e2e.kit import App, config_map, eventually, pool, workload
 from e2e.test_demo_mode import demo_mode
 
+from kotatsu_operator.core.formats import is_true
+
 pytestmark = pytest.mark.e2e
 
 
@@ -37,7 +39,7 @@ async def test_a_good_workload_gets_a_pool_that_the_operator_accepts(platform, p
     assert f"warmpool.kotatsu.dev/{plain} created" in out
     await eventually(
         "accepted",
-        lambda: App(plain, platform).conditions().get("Accepted", {}).get("status") == "True",
+        lambda: is_true(App(plain, platform).conditions().get("Accepted")),
     )
     assert (await checked(platform, f"warmpool/{plain}"))["warmPool"] == plain
 

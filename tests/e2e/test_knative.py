@@ -22,6 +22,7 @@ from e2e.knative import CRDS, MIN_SCALE, Played, crd_files
 
 from kotatsu_node.cluster.control_plane import ControlPlane, control_plane, free_ports
 from kotatsu_node.layout import Layout
+from kotatsu_operator.core.formats import is_true
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("knative")]
 
@@ -131,7 +132,7 @@ async def knative(kubectl: Kubectl, operator: Operator) -> Kubectl:
     kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in CRDS))
     early = Played(kubectl, "early")
     early.create()
-    await eventually("taken up", lambda: accepted(kubectl, "early").get("status") == "True")
+    await eventually("taken up", lambda: is_true(accepted(kubectl, "early")))
     return kubectl
 
 

@@ -1,10 +1,11 @@
 """A small cluster: objects as the API server hands them out, and an API server in memory."""
 
 import asyncio
+import contextlib
 import inspect
 import json
 import marshal
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -29,6 +30,24 @@ async def eventually(holds: Callable[[], Any]) -> None:
             return
         await asyncio.sleep(0.005)
     raise AssertionError("it does not happen")
+
+
+@contextlib.contextmanager
+def turns_of_others() -> Iterator[Callable[[], int]]:
+    """A task beside the block that takes every turn of the loop it gets; how many it has had."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counted = asyncio.create_task(others())
+    try:
+        yield lambda: turns
+    finally:
+        counted.cancel()
 
 
 def warm_pool(

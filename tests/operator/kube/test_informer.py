@@ -18,6 +18,7 @@ from tests.operator.cluster import (
     native_slice,
     pod,
     service,
+    turns_of_others,
     warm_pool,
 )
 from tests.operator.controller.cache.test_store import published
@@ -165,21 +166,13 @@ def test_what_is_still_waited_for_has_a_name():
 
 async def test_a_long_list_leaves_others_their_turns(monkeypatch):
     monkeypatch.setattr(turns_module, "TURN", 0.0)
-    turns = 0
-
-    async def others():
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
     kube, cache = FakeKube(*(pod(f"voice-{n}") for n in range(300))), Cache()
     (feed,) = (feed for feed in feeds_of(cache) if feed.kind is Pod)
     made = Informer({"demo": kube}, [feed], Signals(lambda _: None))
-    running, counted = asyncio.create_task(made.run()), asyncio.create_task(others())
-    await made.synced()
-    for task in (running, counted):
-        task.cancel()
-    await asyncio.gather(running, counted, return_exceptions=True)
+    running = asyncio.create_task(made.run())
+    with turns_of_others() as turns:
+        await made.synced()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     assert len(cache.pods["demo"]) == 300
-    assert turns > 250
+    assert turns() > 250

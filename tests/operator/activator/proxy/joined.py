@@ -125,12 +125,6 @@ class ActivatorFixture:
         return reader, writer, pod_reader, pod_writer
 
 
-def end(writer):
-    """Let go of a connection, unless it is over: asyncio's cannot be aborted any more then."""
-    if not writer.transport.is_closing():
-        writer.transport.abort()
-
-
 def reset(writer):
     """End a connection with a RST, as a killed process or a lost network would."""
     linger = struct.pack("ii", 1, 0)

@@ -16,8 +16,8 @@ class Page:
 
     def __init__(self, body=b"", status=200, hangs=False, date=None, headers=()):
         self.body, self.status, self.hangs = body, status, hangs
-        told = dict(headers) | ({} if date is None else {"Date": format_datetime(date, True)})
-        self.headers = "".join(f"{name}: {value}\r\n" for name, value in told.items()).encode()
+        sent = dict(headers) | ({} if date is None else {"Date": format_datetime(date, True)})
+        self.headers = "".join(f"{name}: {value}\r\n" for name, value in sent.items()).encode()
         self.heads, self.asked = [], []
         self.writers = []
 

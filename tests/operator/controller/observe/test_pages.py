@@ -18,7 +18,7 @@ from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import Silence, count_of, samples_of, unix_time
 from kotatsu_operator.core.pool.spec import Metrics
 from kotatsu_operator.kube.pod import pod_view
-from tests.operator.cluster import VOICE, activator_pod, pod
+from tests.operator.cluster import VOICE, activator_pod, pod, turns_of_others
 from tests.operator.controller.observe.served import AT, HELD, IN_FLIGHT, LAST, Page, held
 from tests.operator.core.values import examples
 
@@ -155,21 +155,11 @@ async def test_a_line_that_never_ends_is_not_read(scraper, serve):
 
 async def test_a_long_page_of_an_activator_leaves_others_their_turns(scraper, serve, monkeypatch):
     monkeypatch.setattr(pages, "TURN", 0.0)
-    turns = 0
-
-    async def others():
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    counted = asyncio.create_task(others())
     page = "".join(held(1, name=f"pool-{n}") for n in range(15_000))
-    assert (
-        await scraper.passing([await serve(Page(page.encode()), activator_pod)], VOICE)
-    ).held == 0
-    counted.cancel()
-    assert turns > 15_000
+    with turns_of_others() as turns:
+        view = await serve(Page(page.encode()), activator_pod)
+        assert (await scraper.passing([view], VOICE)).held == 0
+    assert turns() > 15_000
 
 
 _VALUES = st.text('ab\\"\n,}{= #', max_size=8)

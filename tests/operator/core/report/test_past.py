@@ -29,9 +29,9 @@ _HISTORIES = st.fixed_dictionaries(
 @examples(300)
 @given(_HISTORIES | _VALUES, st.dictionaries(st.sampled_from(["at", "accrued", *_NAMES]), _VALUES))
 def test_any_status_has_a_past(history, cost) -> None:
-    told = read_past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
-    assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in told.rows)
-    assert all(cost >= 0 for cost in told.costs.values())
+    past = read_past({"history": history, "cost": cost}, t("08:00"), t("12:00"), t("11:00"))
+    assert all(t("08:00") <= row.begin <= row.end <= t("12:00") for row in past.rows)
+    assert all(cost >= 0 for cost in past.costs.values())
 
 
 def test_more_episodes_than_the_operator_writes_are_not_read() -> None:
