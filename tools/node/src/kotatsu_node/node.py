@@ -90,6 +90,7 @@ class Node:
                 with self.progress.step("stop the node"):
                     self._stop_everything()
             remains.clean(self.layout)
+            self.buildah.clear()
             if left := remains.find(self.layout):
                 raise NodeError(f"this is left of the node: {', '.join(left)}")
             if purge:

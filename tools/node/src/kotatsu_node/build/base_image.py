@@ -118,11 +118,12 @@ def trim(rootfs: Path) -> None:
 def _commit(
     buildah: Buildah, tree: Path, name: str, *settings: str, recipe_label: str = ""
 ) -> None:
-    container = buildah.call("from", *buildah.policy_flag(), "scratch")
-    try:
-        buildah.call("add", "--quiet", container, tree, "/")
-        label = f"--label={_LABEL}={recipe_label or recipe()}"
-        buildah.call("config", label, *settings, container)
-        buildah.call("commit", "--quiet", *buildah.policy_flag(), container, name)
-    finally:
-        buildah.call("rm", container, check=False)
+    with buildah.building():
+        container = buildah.call("from", *buildah.policy_flag(), "scratch")
+        try:
+            buildah.call("add", "--quiet", container, tree, "/")
+            label = f"--label={_LABEL}={recipe_label or recipe()}"
+            buildah.call("config", label, *settings, container)
+            buildah.call("commit", "--quiet", *buildah.policy_flag(), container, name)
+        finally:
+            buildah.call("rm", container, check=False)

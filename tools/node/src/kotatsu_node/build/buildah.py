@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kotatsu_node import shell
@@ -53,6 +57,23 @@ class Buildah:
             command, check=check, timeout=timeout, env=self.environment
         ).stdout.strip()
 
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Keep `clear` of other processes away while containers of a build exist."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.clear()
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def clear(self) -> None:
+        """Remove the containers of interrupted builds, with their mounts, unless a build runs."""
+        if not self.root.exists() or shutil.which("buildah") is None:
+            return  # nothing was built here
+        with self._lock.open("w") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.call("rm", "--all", check=False)
+
     def policy_flag(self) -> tuple[str, Path]:
         """The flag for subcommands that check signatures (there are none to check)."""
         return ("--signature-policy", self.root / "policy.json")
@@ -84,6 +105,10 @@ class Buildah:
         except (ValueError, KeyError):
             return ""
         return str(labels.get(label, ""))
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / "building.lock"
 
     def _can(self, driver: str) -> bool:
         storage = ("--root", self.root / "storage", "--runroot", self.runroot)

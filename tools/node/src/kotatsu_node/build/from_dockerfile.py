@@ -42,7 +42,7 @@ def build(
         if not path.exists():
             raise NodeError(f"there is no {kind} {path}")
     arguments = [f"BASE_IMAGE={BASE_IMAGE}", *build_args]
-    with tempfile.TemporaryDirectory(prefix="kotatsu-build-") as directory:
+    with tempfile.TemporaryDirectory(prefix="kotatsu-build-") as directory, buildah.building():
         mounts = _mounts(Path(directory))
         shell.call_logged(
             buildah.command(
