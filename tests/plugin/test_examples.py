@@ -135,7 +135,7 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.mark.slow
 def test_a_rehearsal_through_a_url_passes_and_leaves_no_override(api: Api, sh: Shell):
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         with operator(api):

@@ -28,7 +28,7 @@ class _Server(BaseHTTPRequestHandler):
 def api() -> Iterator[Api]:
     """A session with a server that sends long pages."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     with Api() as made:
         made._connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1])

@@ -490,8 +490,9 @@ async def test_an_api_server_that_calls_each_version_too_old_is_not_asked_withou
     [None, [], "x", 7, {}, {"type": "ADDED"}]
     + [{"type": "ADDED", "object": obj} for obj in (None, [], "x", {}, {"metadata": None})],
 )
-async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, line):
+async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, monkeypatch, line):
     """A proxy in front of the API server may say anything."""
+    monkeypatch.setattr(informer, "FIRST_PAUSE", 0.01)
     watched.stream = [line]
     async with following(watched) as seen:
         await eventually(lambda: len(seen) == 2)
@@ -507,7 +508,8 @@ async def test_a_change_that_is_none_is_listed_again_and_ends_nothing(watched, l
     ],
     ids=["refused", "503", "a page"],
 )
-async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, failure):
+async def test_an_api_server_that_is_away_is_listed_when_it_is_back(watched, monkeypatch, failure):
+    monkeypatch.setattr(informer, "FIRST_PAUSE", 0.01)
     watched.failures = [failure]
     async with following(watched) as seen:
         await eventually(lambda: seen)
