@@ -86,9 +86,11 @@ programs: venv
 
 # A machine that has built them can have whatever else the tests need: there, none is skipped.
 test: export KOTATSU_SKIP_NOTHING ?= $(shell cat .cache/has-programs 2>/dev/null)
+# Never --dist loadfile: the fuzzer's tests share a name, and it would run only one of each.
 .PHONY: test
 test: programs check ## everything: also the slow tests, PostgreSQL, and a real cluster
-	tests/e2e/run.sh --and-slow
+	$(BIN)/pytest -q -n auto --dist worksteal -m "(slow or postgres or hypothesis) and not e2e and not node and not soak"
+	tests/e2e/run.sh
 
 .PHONY: e2e
 e2e: venv ## the end-to-end tests alone, on the cluster that `make demo` uses; TESTS=file chooses

@@ -1,19 +1,10 @@
 #!/usr/bin/env bash
 # The tests that need a real cluster: the throwaway node where this machine can have one, kind where
 # there is one, and otherwise a line that says what was skipped and why. Leaves the cluster as it was.
-# Arguments choose tests and options for pytest; without any, all of them run. With --and-slow alone,
-# so do the slow tests, which need no cluster: beside the others, which mostly wait.
+# Arguments choose tests and options for pytest; without any, all of them run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$PWD/.venv/bin
-
-slow_tests=("$bin/pytest" -q -n auto --dist worksteal
-  -m "(slow or postgres or hypothesis) and not e2e and not node and not soak")
-and_slow=0
-if [ "$*" = --and-slow ]; then
-  and_slow=1
-  shift
-fi
 
 was_up=0
 "$bin/kotatsu-node" status >/dev/null 2>&1 && was_up=1
@@ -32,25 +23,11 @@ fi
 code=0
 "$bin/python" -m kotatsu_demo images || code=$?
 if [ "$code" = 2 ]; then
-  code=0
-  if [ "$and_slow" = 1 ]; then
-    "${slow_tests[@]}" || code=$?
-  fi
   echo "SKIPPED: every end-to-end test (tests/e2e), for the reason above"
   [ -z "${KOTATSU_SKIP_NOTHING:-}" ] # there, nothing may be skipped
-  exit "$code"
+  exit
 elif [ "$code" != 0 ]; then
   exit "$code"
-fi
-
-slow=
-if [ "$and_slow" = 1 ]; then
-  said=$(mktemp)
-  # On the CPU time that the others leave. Never --dist loadfile: the fuzzer's tests share a name, and
-  # it would run only one of each.
-  "$bin/python" tests/spare_cpu.py "${slow_tests[@]}" >"$said" 2>&1 &
-  slow=$!
-  trap 'kill -INT "$slow" 2>/dev/null && wait "$slow"; rm -f "$said"' EXIT
 fi
 
 if "$bin/kotatsu-node" status >/dev/null 2>&1; then
@@ -73,14 +50,5 @@ else
 fi
 if [ "$was_up" = 0 ]; then
   "$bin/python" -m kotatsu_demo down
-fi
-
-if [ -n "$slow" ]; then
-  echo "· the slow tests, which ran beside"
-  tail -n +1 -f "$said" &
-  wait "$slow" || code=$?
-  sleep 1 # until the last of it is shown
-  kill "$!"
-  trap 'rm -f "$said"' EXIT
 fi
 exit "$code"
