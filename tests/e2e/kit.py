@@ -67,7 +67,7 @@ class Kubectl:
 
 
 async def eventually(
-    what: str, holds: Callable[[], Any], within: float = 60.0, every: float = 0.1
+    what: str, holds: Callable[[], Any], within: float = 120.0, every: float = 0.1
 ) -> Any:
     """Wait until `holds()` is truthy; returns it. Fails with the last value."""
     end = time.monotonic() + within
@@ -249,7 +249,7 @@ class App:
     def conditions(self) -> dict[str, Object]:
         return {c["type"]: c for c in self.status().get("conditions", ())}
 
-    async def asleep(self, within: float = 60) -> None:
+    async def asleep(self, within: float = 120) -> None:
         await eventually(
             f"{self.name} asleep",
             lambda: self.phase() == "Asleep" and self.replicas() == 0,
@@ -293,7 +293,7 @@ class App:
         assert (body["app"], body["request_id"]) == (self.name, request_id)
 
 
-async def sleep_now(app: App, within: float = 90) -> None:
+async def sleep_now(app: App, within: float = 120) -> None:
     """Force one sleep; requests may wake it again at once."""
     app.kubectl.patch("warmpool", app.name, {"spec": {"override": asleep_override()}})
     asked = app.pool()["metadata"]["generation"]
