@@ -98,8 +98,8 @@ async def test_a_sick_github_never_denies_a_known_user(mode, base, pet):
 
 
 @pytest.fixture
-def awake(pet):
-    """The pet's pods stay, and what they have logged with them."""
+def awake(base, pet):
+    """The pet's pods stay once `base` has seen them asleep, and what they log with them."""
 
     def override(value):
         for name in PET_SERVICES:
