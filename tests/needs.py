@@ -6,6 +6,7 @@ instead: CI sets it, and so does `make test` on a machine that can have all of i
 """
 
 import os
+import sys
 from typing import NoReturn
 
 import pytest
@@ -15,6 +16,15 @@ from kotatsu_node.errors import NodeError
 from kotatsu_node.layout import Layout
 
 SKIP_NOTHING = "KOTATSU_SKIP_NOTHING"
+
+A_NODE = [
+    pytest.mark.node,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0, reason="a node needs root on Linux"
+    ),
+]
+"""The marks of tests that start and end the throwaway node."""
 
 
 def missing(what: str, why: str) -> NoReturn:

@@ -80,6 +80,11 @@ async def eventually(
         await asyncio.sleep(every)
 
 
+def is_ending(obj: Object) -> bool:
+    """Whether an object is being deleted."""
+    return "deletionTimestamp" in obj["metadata"]
+
+
 def stamp(at: datetime) -> str:
     """An instant as the API writes it."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -226,7 +231,7 @@ class App:
         return [
             p
             for p in self.pods()
-            if "deletionTimestamp" not in p["metadata"]
+            if not is_ending(p)
             and any(
                 c["type"] == "Ready" and c["status"] == "True"
                 for c in p["status"].get("conditions", ())

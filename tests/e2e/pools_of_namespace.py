@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from e2e.kit import App, Kubectl, Object, asleep_override, parse
+from e2e.kit import App, Kubectl, Object, asleep_override, is_ending, parse
 from e2e.watcher import NamespaceWatcher
 from lightkube import AsyncClient
 from lightkube.types import PatchType
@@ -148,11 +148,6 @@ def is_ready(pod: Object) -> bool:
     """Whether a pod is Ready."""
     conditions = pod["status"].get("conditions") or ()
     return any((c["type"], c["status"]) == ("Ready", "True") for c in conditions)
-
-
-def is_ending(obj: Object) -> bool:
-    """Whether an object is being deleted."""
-    return "deletionTimestamp" in obj["metadata"]
 
 
 def is_ours(obj: Object) -> bool:

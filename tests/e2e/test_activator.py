@@ -5,7 +5,7 @@ import json
 
 import httpx
 import pytest
-from e2e.kit import acted_once, eventually, gather_ok, hits, kill_containers
+from e2e.kit import acted_once, eventually, gather_ok, hits, is_ending, kill_containers
 from e2e.stream import Stream
 
 pytestmark = pytest.mark.e2e
@@ -134,9 +134,7 @@ async def test_the_slices_of_a_deleted_activator_go_with_it(platform, make_app):
 
     def only_living():
         pods = platform.items("pods", **{"app.kubernetes.io/component": "activator"})
-        living = {
-            p["status"].get("podIP") for p in pods if "deletionTimestamp" not in p["metadata"]
-        }
+        living = {p["status"].get("podIP") for p in pods if not is_ending(p)}
         serving = app.endpoints()["activator"]
         return serving and serving <= living
 

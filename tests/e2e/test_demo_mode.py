@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from e2e.kit import eventually, wall
+from e2e.kit import eventually, is_ending, wall
 
 pytestmark = pytest.mark.e2e
 BIN = Path(__file__).parents[2] / ".venv/bin"
@@ -90,7 +90,7 @@ async def test_a_rehearsal_sleeps_wakes_warms_and_gives_the_pool_back(make_app, 
     assert report["load"]["p95"] > 0
     assert "override" not in app.pool()["spec"]
     left = platform.items("pods", **{"app.kubernetes.io/managed-by": "kubectl-demo-mode"})
-    assert all("deletionTimestamp" in pod["metadata"] for pod in left)
+    assert all(is_ending(pod) for pod in left)
 
 
 async def test_a_rehearsal_that_gets_errors_would_have_failed(make_app, platform):

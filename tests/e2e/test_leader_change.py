@@ -12,7 +12,7 @@ import httpx
 import pytest
 from chart.kit import helm
 from e2e.conftest import ROOT, add_recorder, install_platform, start_app
-from e2e.kit import eventually, parse, wall
+from e2e.kit import eventually, is_ending, parse, wall
 
 pytestmark = pytest.mark.e2e
 
@@ -25,11 +25,7 @@ def leader(kubectl):
 
 def operators(kubectl):
     labels = {"app.kubernetes.io/name": "kotatsu", "app.kubernetes.io/component": "operator"}
-    return {
-        p["metadata"]["name"]: p
-        for p in kubectl.items("pods", **labels)
-        if "deletionTimestamp" not in p["metadata"]
-    }
+    return {p["metadata"]["name"]: p for p in kubectl.items("pods", **labels) if not is_ending(p)}
 
 
 def signal_pod(pod, number):

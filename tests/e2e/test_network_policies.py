@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chart.flows import Peer, Policies
 from e2e.conftest import PET_SERVICES, add_recorder, cluster_ip, start_app
-from e2e.kit import App, Kubectl, Object, acted_once, eventually, sleep_now
+from e2e.kit import App, Kubectl, Object, acted_once, eventually, is_ending, sleep_now
 from e2e.policy_agent import Agent, enforced
 from e2e.stream import Stream, inside
 from e2e.visit import play
@@ -116,8 +116,7 @@ def pods(kubectl: Kubectl) -> Iterator[Place]:
         labels = pod["metadata"]["labels"]
         name = labels.get("app.kubernetes.io/component") or labels.get("app.kubernetes.io/name")
         name = name or labels.get("app", "")
-        ends = "deletionTimestamp" in pod["metadata"]
-        if pod["status"]["phase"] == "Running" and not ends and name not in seen:
+        if pod["status"]["phase"] == "Running" and not is_ending(pod) and name not in seen:
             seen.add(name)
             peer = Peer(name, kubectl.namespace, labels, pod["status"]["podIP"])
             addresses = tuple(entry["ip"] for entry in pod["status"]["podIPs"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from e2e.conftest import PET_SERVICES, WEB_INDEX, cluster_ip
-from e2e.kit import App, eventually, gather_ok, stamp
+from e2e.kit import App, eventually, gather_ok, is_ending, stamp
 from e2e.visit import play
 from pages.kit import DEVICES, IN_BROWSER, visiting
 
@@ -131,7 +131,7 @@ async def test_no_secret_is_in_any_pods_log_or_metrics(base, pet):
 
     said = {}
     for pod in pet.items("pods"):
-        if "deletionTimestamp" in pod["metadata"]:
+        if is_ending(pod):
             continue  # of an earlier test
         name = pod["metadata"]["name"]
         said[name] = pet("logs", name, "--all-containers")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from e2e import registry
 from e2e.conftest import DNS, ROOT, cluster_ip
-from e2e.kit import App, Kubectl, eventually
+from e2e.kit import App, Kubectl, eventually, is_ending
 from e2e.registry import Registry
 
 from kotatsu_node import Node
@@ -94,7 +94,7 @@ def running(kubectl: Kubectl, name: str) -> set[str]:
     return {
         status["imageID"]
         for pod in pods
-        if "deletionTimestamp" not in pod["metadata"]
+        if not is_ending(pod)
         for status in pod["status"].get("containerStatuses", ())
     }
 

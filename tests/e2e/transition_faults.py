@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 import httpx
 from e2e.fault_pools import FaultPools
-from e2e.kit import APP_IMAGE, Object, eventually, kill_containers
+from e2e.kit import APP_IMAGE, Object, eventually, is_ending, kill_containers
 from e2e.operators import killed
-from e2e.pools_of_namespace import is_ending, is_ours, is_ready, owner, serves
+from e2e.pools_of_namespace import is_ours, is_ready, owner, serves
 
 from kotatsu_node import Node
 from kotatsu_operator.kube.objects import key_of

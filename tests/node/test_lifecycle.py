@@ -6,7 +6,6 @@ Whatever ran in the node before is gone afterwards; the node itself is left as i
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import needs
 import pytest
 
 from kotatsu_node import Node, NodeError, mounts
@@ -23,9 +23,7 @@ from kotatsu_node.layout import BASE_IMAGE, DNS_IP
 from kotatsu_node.network import netns
 from kotatsu_node.progress import Progress
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
-if sys.platform != "linux" or os.geteuid() != 0:
-    pytestmark.append(pytest.mark.skip(reason="a node needs root on Linux"))
+pytestmark = needs.A_NODE
 
 CONTAINERD_DEFAULTS = (
     *("/run/containerd", "/run/nri"),

@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import needs
 import pytest
 
 from kotatsu_node import Node, mounts
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
-if sys.platform != "linux" or os.geteuid() != 0:
-    pytestmark.append(pytest.mark.skip(reason="a node needs root on Linux"))
+pytestmark = needs.A_NODE
 
 TAG = "localhost/kotatsu-interrupted:test"
 
